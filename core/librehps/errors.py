@@ -1,0 +1,140 @@
+"""Every error this library raises on purpose.
+
+LibreHPSError
+├── UsageError               what was asked for cannot be meant (a missing path, no prompt, two readings)
+├── ModelError               no model to score with
+│   ├── ModelNotFoundError       no such folder or hub id, or not downloaded and offline
+│   ├── DownloadNeededError      not on this machine, and nobody agreed to download it
+│   ├── CheckpointError          a checkpoint that is torn, foreign or incomplete
+│   ├── AttentionError           the attention asked for cannot run here
+│   └── MemoryShortError         the weights would not fit
+├── CalibrationError         a calibration file that cannot be used
+│   └── CalibratorMismatchError  fitted for another model
+├── OutputError              the output file cannot be written as asked
+└── ItemError                one item cannot be scored: its row says so, the run goes on
+    ├── PromptError
+    │   ├── EmptyPromptError
+    │   └── PromptTooLongError
+    ├── MediaError
+    │   ├── MediaNotFoundError
+    │   ├── EmptyFileError
+    │   ├── UnsupportedMediaError    not one of the formats we open
+    │   ├── BrokenMediaError         one of them, but damaged
+    │   ├── DecompressionBombError
+    │   ├── AspectRatioError
+    │   ├── NoVideoStreamError
+    │   ├── VideoTimeoutError
+    │   └── DecoderCrashError
+    └── NonFiniteScoreError      the model gave NaN or infinity
+"""
+
+
+class LibreHPSError(Exception):
+    """Base of every error of this library; `hint` is the next step for the user, or None."""
+
+    hint: str | None = None
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        if hint is not None:
+            self.hint = hint
+
+
+class UsageError(LibreHPSError):
+    pass
+
+
+class ModelError(LibreHPSError):
+    pass
+
+
+class ModelNotFoundError(ModelError):
+    pass
+
+
+class DownloadNeededError(ModelError):
+    pass
+
+
+class CheckpointError(ModelError):
+    pass
+
+
+class AttentionError(ModelError):
+    pass
+
+
+class MemoryShortError(ModelError):
+    pass
+
+
+class CalibrationError(LibreHPSError):
+    pass
+
+
+class CalibratorMismatchError(CalibrationError):
+    pass
+
+
+class OutputError(LibreHPSError):
+    pass
+
+
+class ItemError(LibreHPSError):
+    pass
+
+
+class PromptError(ItemError):
+    pass
+
+
+class EmptyPromptError(PromptError):
+    pass
+
+
+class PromptTooLongError(PromptError):
+    pass
+
+
+class MediaError(ItemError):
+    pass
+
+
+class MediaNotFoundError(MediaError):
+    pass
+
+
+class EmptyFileError(MediaError):
+    pass
+
+
+class UnsupportedMediaError(MediaError):
+    pass
+
+
+class BrokenMediaError(MediaError):
+    pass
+
+
+class DecompressionBombError(MediaError):
+    pass
+
+
+class AspectRatioError(MediaError):
+    pass
+
+
+class NoVideoStreamError(MediaError):
+    pass
+
+
+class VideoTimeoutError(MediaError):
+    pass
+
+
+class DecoderCrashError(MediaError):
+    pass
+
+
+class NonFiniteScoreError(ItemError):
+    pass

@@ -1,0 +1,170 @@
+"""Gated DeltaNet, the backbone's linear attention, with the kernel chosen by device.
+
+`transformers` chooses its kernel by what can be imported, so that with `fla` installed CPU tensors
+would reach Triton. This module has the same parameters under the same names and asks the device.
+Recurrence and chunked form: Yang et al., "Gated Delta Networks", arXiv 2412.06464, section 3.
+"""
+
+import importlib.util
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CHUNK = 64
+INVERSE_BASE = 16
+
+
+class GatedDeltaNet(nn.Module):
+    """One linear-attention layer; (batch, length, hidden) in and out, causal, no cache."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.key_heads: int = config.linear_num_key_heads
+        self.value_heads: int = config.linear_num_value_heads
+        self.key_dim: int = config.linear_key_head_dim
+        self.value_dim: int = config.linear_value_head_dim
+        keys, values = self.key_heads * self.key_dim, self.value_heads * self.value_dim
+        self.widths = [keys, keys, values]
+        channels, hidden = 2 * keys + values, config.hidden_size
+        kernel: int = config.linear_conv_kernel_dim
+        self.conv1d = nn.Conv1d(channels, channels, kernel, groups=channels, bias=False)
+        self.dt_bias = nn.Parameter(torch.ones(self.value_heads))
+        self.A_log = nn.Parameter(torch.zeros(self.value_heads))
+        self.norm = GatedRMSNorm(self.value_dim, config.rms_norm_eps)
+        self.in_proj_qkv = nn.Linear(hidden, channels, bias=False)
+        self.in_proj_z = nn.Linear(hidden, values, bias=False)
+        self.in_proj_b = nn.Linear(hidden, self.value_heads, bias=False)
+        self.in_proj_a = nn.Linear(hidden, self.value_heads, bias=False)
+        self.out_proj = nn.Linear(values, hidden, bias=False)
+
+    def forward(self, hidden_states: Tensor, **_: Any) -> Tensor:
+        mixed = F.silu(shifted_conv(self.in_proj_qkv(hidden_states), self.conv1d.weight.squeeze(1)))
+        query, key, value = mixed.split(self.widths, dim=-1)
+        query = query.unflatten(-1, (self.key_heads, self.key_dim))
+        key = key.unflatten(-1, (self.key_heads, self.key_dim))
+        value = value.unflatten(-1, (self.value_heads, self.value_dim))
+        beta = self.in_proj_b(hidden_states).sigmoid()
+        # In float32: exp(A_log) overflows half precision.
+        step = F.softplus(self.in_proj_a(hidden_states).float() + self.dt_bias.float())
+        decay = -self.A_log.float().exp() * step
+        rule = _fla_delta_rule if uses_fla(hidden_states.device) else chunked_delta_rule
+        read = rule(query, key, value, decay, beta)
+        gate = self.in_proj_z(hidden_states).unflatten(-1, (self.value_heads, self.value_dim))
+        output: Tensor = self.out_proj(self.norm(read, gate).flatten(-2))
+        return output
+
+
+class GatedRMSNorm(nn.Module):
+    """RMS norm over the last axis, then times silu(gate)."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, hidden: Tensor, gate: Tensor) -> Tensor:
+        dtype = hidden.dtype
+        hidden = hidden.float()
+        hidden = hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + self.eps)
+        return (self.weight * hidden.to(dtype) * F.silu(gate.float())).to(dtype)
+
+
+def uses_fla(device: torch.device) -> bool:
+    """Whether the delta rule runs on fla's Triton kernels: a CUDA device, and `fla` importable."""
+    return device.type == "cuda" and importlib.util.find_spec("fla") is not None
+
+
+def shifted_conv(hidden: Tensor, weight: Tensor) -> Tensor:
+    """Causal depthwise convolution of (batch, length, channels) by (channels, kernel) taps.
+
+    As shifted multiply-adds, since a grouped `conv1d` is several times slower on a CPU.
+    """
+    taps = weight.shape[1]
+    padded = F.pad(hidden, (0, 0, taps - 1, 0))
+    length = hidden.shape[1]
+    out = padded[:, taps - 1 :] * weight[:, taps - 1]
+    for tap in range(taps - 1):
+        out = out + padded[:, tap : tap + length] * weight[:, tap]
+    return out
+
+
+def chunked_delta_rule(
+    query: Tensor, key: Tensor, value: Tensor, decay: Tensor, beta: Tensor
+) -> Tensor:
+    """The gated delta rule in float32, chunk by chunk.
+
+    query, key (batch, length, key heads, d_k); value (batch, length, value heads, d_v); decay (log,
+    at most 0) and beta (batch, length, value heads). Gives (batch, length, value heads, d_v).
+    """
+    dtype, length = value.dtype, value.shape[1]
+    repeat = value.shape[2] // key.shape[2]
+    query = _unit(query).repeat_interleave(repeat, 2) * query.shape[-1] ** -0.5
+    key = _unit(key).repeat_interleave(repeat, 2)
+    query, key, value = (_chunks(x.float()) for x in (query, key, value))
+    decay, beta = (_chunks(x.float().unsqueeze(-1)) for x in (decay, beta))
+
+    log_decay = decay.cumsum(-2)
+    gap = log_decay - log_decay.transpose(-1, -2)
+    future = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=gap.device).triu(1)
+    pairwise = gap.masked_fill(future, float("-inf")).exp()
+    weighted_key = key * beta
+    erase = (weighted_key @ key.transpose(-1, -2) * pairwise).tril(-1)
+    solve = unit_lower_inverse(erase)
+    new_value = solve @ (value * beta)
+    old_read = solve @ (weighted_key * log_decay.exp())
+    local = query @ key.transpose(-1, -2) * pairwise
+    query = query * log_decay.exp()
+    key_to_end = (key * (log_decay[..., -1:, :] - log_decay).exp()).transpose(-1, -2)
+    chunk_decay = log_decay[..., -1:, :].exp()
+
+    state = value.new_zeros(*value.shape[:2], key.shape[-1], value.shape[-1])
+    reads = []
+    for i in range(value.shape[2]):
+        delta = new_value[:, :, i] - old_read[:, :, i] @ state
+        reads.append(query[:, :, i] @ state + local[:, :, i] @ delta)
+        state = state * chunk_decay[:, :, i] + key_to_end[:, :, i] @ delta
+    return torch.cat(reads, 2)[:, :, :length].transpose(1, 2).to(dtype)
+
+
+def unit_lower_inverse(strict: Tensor) -> Tensor:
+    """Inverse of I + strict, where strict (..., n, n) is strictly lower triangular.
+
+    Halves are inverted and joined by one product; blocks of INVERSE_BASE by forward substitution,
+    which stays exact where keys are nearly the same and a Neumann series would not.
+    """
+    size = strict.shape[-1]
+    if size <= INVERSE_BASE:
+        eye = torch.eye(size, dtype=strict.dtype, device=strict.device)
+        return torch.linalg.solve_triangular(strict + eye, eye, upper=False, unitriangular=True)
+    half = size // 2
+    diagonal = torch.stack([strict[..., :half, :half], strict[..., half:, half:]])
+    first, second = unit_lower_inverse(diagonal)
+    joint = -(second @ strict[..., half:, :half] @ first)
+    top = torch.cat([first, torch.zeros_like(joint)], -1)
+    return torch.cat([top, torch.cat([joint, second], -1)], -2)
+
+
+def _unit(x: Tensor) -> Tensor:
+    x = x.float()
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
+
+
+def _chunks(x: Tensor) -> Tensor:
+    """(batch, length, heads, d) to (batch, heads, chunks, CHUNK, d), padded with zeros."""
+    x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[1] % CHUNK))
+    return x.transpose(1, 2).unflatten(2, (-1, CHUNK))
+
+
+def _fla_delta_rule(
+    query: Tensor, key: Tensor, value: Tensor, decay: Tensor, beta: Tensor
+) -> Tensor:
+    from fla.ops.gated_delta_rule import chunk_gated_delta_rule
+
+    repeat = value.shape[2] // key.shape[2]
+    query, key = query.repeat_interleave(repeat, 2), key.repeat_interleave(repeat, 2)
+    read: Tensor = chunk_gated_delta_rule(
+        query, key, value, g=decay, beta=beta, use_qk_l2norm_in_kernel=True
+    )[0]
+    return read

@@ -1,0 +1,67 @@
+"""One batch through the model: padding, patches, backbone, heads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from librehps.media.prompt import TokenStream
+from librehps.model.backbone import ModelInputs, RewardModel
+from librehps.model.heads import HeadOutput
+
+PATCH, MERGE = 16, 2
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the model needs of one item: pixels (frames, 3, H, W) uint8 and its token stream."""
+
+    pixels: Tensor
+    stream: TokenStream
+
+
+def grid_of(pixels: Tensor) -> tuple[int, int, int]:
+    """(time steps, rows, columns) in patches of (frames, 3, H, W); two frames make a step."""
+    frames, _, height, width = pixels.shape
+    return (frames + 1) // 2, height // PATCH, width // PATCH
+
+
+def patchify(pixels: Tensor) -> Tensor:
+    """(frames, 3, H, W) uint8 to normalised float32 patches (steps * rows * columns, 1536).
+
+    An odd count repeats its last frame; patches of one 2 x 2 merge block are neighbours.
+    """
+    if len(pixels) % 2:
+        pixels = torch.cat([pixels, pixels[-1:]])
+    steps, rows, columns = grid_of(pixels)
+    blocks = pixels.view(steps, 2, 3, rows // MERGE, MERGE, PATCH, columns // MERGE, MERGE, PATCH)
+    ordered = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(steps * rows * columns, -1)
+    return (ordered.float() / 255 - 0.5) / 0.5
+
+
+def collate(items: Sequence[Prepared], device: torch.device) -> ModelInputs:
+    """Right-pad the streams and stack the patches; pixels travel as uint8 and unfold on `device`."""
+    lengths = [len(item.stream.ids) for item in items]
+    width = max(lengths)
+    ids = torch.zeros(len(items), width, dtype=torch.long)
+    positions = torch.zeros(3, len(items), width, dtype=torch.long)
+    for row, item in enumerate(items):
+        ids[row, : lengths[row]] = item.stream.ids
+        positions[:, row, : lengths[row]] = item.stream.positions
+    vision = torch.cat([item.stream.vision + row * width for row, item in enumerate(items)])
+    return ModelInputs(
+        input_ids=ids.to(device),
+        position_ids=positions.to(device),
+        patches=torch.cat([patchify(item.pixels.to(device)) for item in items]),
+        grids=torch.tensor([grid_of(item.pixels) for item in items], device=device),
+        vision_index=vision.to(device),
+        last=torch.tensor(lengths, device=device) - 1,
+    )
+
+
+@torch.inference_mode()
+def forward(model: RewardModel, items: Sequence[Prepared], device: torch.device) -> HeadOutput:
+    """Head outputs of the items, on the CPU, one row each."""
+    output = model(collate(items, device))
+    return HeadOutput(*(tensor.cpu() for tensor in output))

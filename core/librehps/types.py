@@ -1,0 +1,99 @@
+"""What goes in and what comes out: items, scores, verdicts and rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL.Image import Image
+    from torch import Tensor
+
+    ImageSource = str | Path | bytes | Image | Tensor
+    VideoSource = str | Path | list[ImageSource]
+
+AXES = ("overall", "alignment", "coherence", "style", "temporal")
+
+Kind = Literal["image", "video"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to score: a still or a clip, and the prompt it answers.
+
+    `media` is a path, or what `score_image` / `score_video` take. `group` names the set that the
+    item competes in (best of N); `extra` is carried to the row untouched.
+    """
+
+    id: str
+    media: Any
+    prompt: str | None
+    kind: Kind | None = None
+    group: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """An image and its prompt, for `score_images_batch`."""
+
+    image: Any
+    prompt: str
+
+
+@dataclass(frozen=True)
+class ScoreAxis:
+    """One axis: `mean` in [0, 1] = sigmoid(raw_mean); `raw_mean` unbounded; `sigma` above 0."""
+
+    mean: float
+    sigma: float
+    raw_mean: float
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """Scores of a still; `scalar` is the unbounded rating head."""
+
+    overall: ScoreAxis
+    alignment: ScoreAxis
+    coherence: ScoreAxis
+    style: ScoreAxis
+    scalar: float
+
+
+@dataclass(frozen=True)
+class VideoScore(ImageScore):
+    """Scores of a clip; `frames` are the sampled frame indices, None for a list of frames."""
+
+    temporal: ScoreAxis
+    frames: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class PairComparison:
+    """Which of two is better. `probability` is P(a wins) in [0, 1]; `winner` is a, b or tie."""
+
+    winner: Literal["a", "b", "tie"]
+    probability: float
+    confident: bool
+    score_a: ImageScore
+    score_b: ImageScore
+
+
+@dataclass(frozen=True)
+class ScoredRow:
+    """One row of output. `score` is None where `status` is "error", and `error` says why."""
+
+    item: Item
+    kind: Kind | None
+    score: ImageScore | None
+    width: int | None = None
+    height: int | None = None
+    prompt_tokens: int | None = None
+    error_type: str | None = None
+    error: str | None = None
+
+    @property
+    def status(self) -> Literal["ok", "error"]:
+        return "ok" if self.score is not None else "error"
