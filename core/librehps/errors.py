@@ -1,7 +1,7 @@
 """Every error this library raises on purpose.
 
 LibreHPSError
-├── UsageError               what was asked for cannot be meant (a missing path, no prompt, two readings)
+├── UsageError               what was asked for cannot be meant (a missing path, no prompt)
 ├── ModelError               no model to score with
 │   ├── ModelNotFoundError       no such folder or hub id, or not downloaded and offline
 │   ├── DownloadNeededError      not on this machine, and nobody agreed to download it

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from librehps.errors import ItemError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,8 +24,9 @@ Kind = Literal["image", "video"]
 class Item:
     """One thing to score: a still or a clip, and the prompt it answers.
 
-    `media` is a path, or what `score_image` / `score_video` take. `group` names the set that the
-    item competes in (best of N); `extra` is carried to the row untouched.
+    `media` is a path, or what `score_image` / `score_video` take; where `kind` is None it is told
+    from the path. `group` names the set that the item competes in (best of N); `extra` is carried
+    to the row untouched; `problem` is why it cannot be scored, where its source found that out.
     """
 
     id: str
@@ -32,6 +35,7 @@ class Item:
     kind: Kind | None = None
     group: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    problem: ItemError | None = None
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,10 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class VideoScore(ImageScore):
-    """Scores of a clip; `frames` are the sampled frame indices, None for a list of frames."""
+    """Scores of a clip; `frames` are the indices of the frames that were scored."""
 
     temporal: ScoreAxis
-    frames: tuple[int, ...] | None = None
+    frames: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class PairComparison:
 
 @dataclass(frozen=True)
 class ScoredRow:
-    """One row of output. `score` is None where `status` is "error", and `error` says why."""
+    """One row of output: a score, or the error that says why there is none."""
 
     item: Item
     kind: Kind | None
@@ -91,8 +95,7 @@ class ScoredRow:
     width: int | None = None
     height: int | None = None
     prompt_tokens: int | None = None
-    error_type: str | None = None
-    error: str | None = None
+    error: ItemError | None = None
 
     @property
     def status(self) -> Literal["ok", "error"]:

@@ -6,7 +6,9 @@ changed colour, shape or side differs from every object of the scene.
 
 import random
 from dataclasses import dataclass, replace
+from math import cos, pi, radians, sin
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 COLOURS = {
@@ -54,7 +56,9 @@ def random_scene(rng: random.Random) -> Scene:
     first, second = rng.sample(list(COLOURS), 2), rng.sample(SHAPES, 2)
     radius = rng.uniform(0.15, 0.21)
     if rng.random() < 0.4:
-        thing = Thing(second[0], first[0], rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7), radius + 0.06)
+        thing = Thing(
+            second[0], first[0], rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7), radius + 0.06
+        )
         return Scene(_named(thing), (thing,), background)
     relation = rng.choice(RELATIONS)
     near, far, across = rng.uniform(0.24, 0.3), rng.uniform(0.7, 0.76), rng.uniform(0.35, 0.65)
@@ -78,7 +82,9 @@ def misalign(scene: Scene, severity: float, rng: random.Random) -> Scene:
         at = rng.randrange(len(things))
         if kind == "colour":
             used = {thing.colour for thing in scene.things}
-            things[at] = replace(things[at], colour=rng.choice([c for c in COLOURS if c not in used]))
+            things[at] = replace(
+                things[at], colour=rng.choice([c for c in COLOURS if c not in used])
+            )
         elif kind == "shape":
             used = {thing.shape for thing in scene.things}
             things[at] = replace(things[at], shape=rng.choice([s for s in SHAPES if s not in used]))
@@ -91,7 +97,7 @@ def misalign(scene: Scene, severity: float, rng: random.Random) -> Scene:
 
 
 def draw(scene: Scene, side: int) -> Image.Image:
-    """The scene as an RGB picture, drawn at twice its side and reduced, so that edges are smooth."""
+    """The scene as an RGB picture, drawn at twice its side and reduced: edges are smooth."""
     big = Image.new("RGB", (2 * side, 2 * side), scene.background)
     pen = ImageDraw.Draw(big)
     for thing in scene.things:
@@ -113,13 +119,16 @@ def tear(picture: Image.Image, scene: Scene, severity: float, rng: random.Random
     return picture
 
 
-def spoil(picture: Image.Image, severity: float, kind: str) -> Image.Image:
+def spoil(picture: Image.Image, severity: float, kind: str, rng: random.Random) -> Image.Image:
     """Style: one of blur, noise, fading or coarse pixels, stronger with the severity."""
     side = picture.width
     if kind == "blur":
         return picture.filter(ImageFilter.GaussianBlur(side * (0.008 + 0.03 * severity)))
     if kind == "noise":
-        grain = Image.effect_noise(picture.size, 30 + 90 * severity).convert("RGB")
+        noise = np.random.default_rng(rng.getrandbits(32)).normal(
+            128, 30 + 90 * severity, (side, side)
+        )
+        grain = Image.fromarray(noise.clip(0, 255).astype(np.uint8)).convert("RGB")
         return Image.blend(picture, grain, 0.2 + 0.25 * severity)
     if kind == "fade":
         return ImageEnhance.Contrast(picture).enhance(0.55 - 0.4 * severity)
@@ -150,16 +159,22 @@ def render_clip(
     for index in range(frames):
         at = index / max(1, frames - 1)
         wobble = 0.0 if flicker or not jump else (0.05 + 0.12 * jump) * (-1) ** index
-        moved = replace(shown, things=tuple(
-            replace(t, x=t.x + at * dx + wobble, y=t.y + at * dy - wobble / 2, angle=20 * at)
-            for t, (dx, dy) in zip(shown.things, drift, strict=True)
-        ))
+        moved = replace(
+            shown,
+            things=tuple(
+                replace(t, x=t.x + at * dx + wobble, y=t.y + at * dy - wobble / 2, angle=20 * at)
+                for t, (dx, dy) in zip(shown.things, drift, strict=True)
+            ),
+        )
         if flicker and jump and index % 2:
             colours = [c for c in COLOURS if c not in {t.colour for t in shown.things}]
-            moved = replace(moved, things=tuple(
-                replace(t, radius=t.radius * (1 - 0.5 * jump), colour=colours[i])
-                for i, t in enumerate(moved.things)
-            ))
+            moved = replace(
+                moved,
+                things=tuple(
+                    replace(t, radius=t.radius * (1 - 0.5 * jump), colour=colours[i])
+                    for i, t in enumerate(moved.things)
+                ),
+            )
         steady = random.Random(seed)
         kept = {"coherence": torn or 0.0, "style": defects.get("style", 0.0)}
         clip.append(_finish(draw(moved, side), moved, kept, steady, style))
@@ -177,13 +192,11 @@ def _finish(
     if defects.get("coherence"):
         picture = tear(picture, scene, defects["coherence"], rng)
     if defects.get("style"):
-        picture = spoil(picture, defects["style"], style)
+        picture = spoil(picture, defects["style"], style, rng)
     return picture
 
 
 def _draw_thing(pen: ImageDraw.ImageDraw, thing: Thing, side: int) -> None:
-    from math import cos, pi, radians, sin
-
     x, y, r = thing.x * side, thing.y * side, thing.radius * side
     fill, turn = COLOURS[thing.colour], radians(thing.angle)
 
@@ -208,8 +221,13 @@ def _draw_thing(pen: ImageDraw.ImageDraw, thing: Thing, side: int) -> None:
         for a, b in ((1.1, 0.4), (0.4, 1.1)):
             corners = ((-a, -b), (a, -b), (a, b), (-a, b))
             pen.polygon(
-                [(x + r * (u * cos(turn) - v * sin(turn)), y + r * (u * sin(turn) + v * cos(turn)))
-                 for u, v in corners],
+                [
+                    (
+                        x + r * (u * cos(turn) - v * sin(turn)),
+                        y + r * (u * sin(turn) + v * cos(turn)),
+                    )
+                    for u, v in corners
+                ],
                 fill=fill,
             )
 

@@ -17,16 +17,15 @@ import numpy as np
 import scenes
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
-
 from librehps.media.prompt import CONTROLS, PromptEncoder
 from librehps.model.backbone import RewardModel
 from librehps.model.checkpoint import Checkpoint, empty_model, fingerprint
 from librehps.model.heads import run_heads
 from librehps.pipeline.forward import Prepared, collate, grid_of
-from librehps.types import AXES
+from librehps.types import AXES, Kind
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
 
 SIDE, FRAMES, GROUP = 128, 4, 4
 NAME = "LibreHPS-Tiny"
@@ -38,7 +37,7 @@ HELD_OUT_SEED, CALIBRATION_SEED = 777_777_777, 888_888_888
 
 @dataclass(frozen=True)
 class Example:
-    """A rendered scene; severities over AXES (overall included), NaN where an axis has no meaning."""
+    """A rendered scene; severities over AXES (overall included), NaN where there is no axis."""
 
     prepared: Prepared
     prompt_ids: list[int]
@@ -125,9 +124,9 @@ def model_config(folder: Path, vocabulary: int) -> dict[str, object]:
 
 
 def fresh_model(config: dict[str, object], seed: int) -> RewardModel:
-    """Random weights: normal with 1 / sqrt(fan in), norms and gates as the architecture has them."""
+    """Random weights: normal with 1 / sqrt(fan in); norms and gates as the architecture says."""
     torch.manual_seed(seed)
-    model = empty_model(config, "sdpa").to_empty(device="cpu")
+    model = empty_model(config, "sdpa").to_empty(device="cpu").float()
     for module in model.modules():
         model.model._init_weights(module)
     for name, parameter in model.named_parameters():
@@ -156,7 +155,7 @@ def make_group(rng: random.Random, encoder: PromptEncoder, clips: bool) -> list[
         else:
             frames = [scenes.render(scene, defects, rng, SIDE)]
         pixels = torch.from_numpy(np.stack([np.array(f) for f in frames])).permute(0, 3, 1, 2)
-        kind = "video" if clips else "image"
+        kind: Kind = "video" if clips else "image"
         stream = encoder.stream(kind, grid_of(pixels), prompt_ids)
         per_axis = [defects.get(axis, 0.0) for axis in axes] + [float("nan")] * (not clips)
         severity = [scenes.badness(defects), *per_axis]
@@ -224,8 +223,12 @@ def train(model: RewardModel, encoder: PromptEncoder, steps: int, groups: int, l
         optimiser.step()
         schedule.step()
         if step % 50 == 49:
-            line = {"step": step + 1, "pairs": pairs.item(), "caption": caption.item(),
-                    "seconds": round(time.monotonic() - started)}
+            line = {
+                "step": step + 1,
+                "pairs": pairs.item(),
+                "caption": caption.item(),
+                "seconds": round(time.monotonic() - started),
+            }
             with log.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(line, flush=True)
@@ -236,7 +239,9 @@ def held_out_pairs(
     model: RewardModel, encoder: PromptEncoder, count: int, seed: int, clips: bool
 ) -> tuple[Tensor, Tensor]:
     """(mu_a - mu_b, severity_b - severity_a), each (count, 5), from scenes of another seed."""
-    rng, deltas, gaps = random.Random(seed), [], []
+    rng = random.Random(seed)
+    deltas: list[Tensor] = []
+    gaps: list[Tensor] = []
     model.eval()
     while len(deltas) < count:
         groups = [make_group(rng, encoder, clips) for _ in range(16)]
@@ -260,7 +265,7 @@ def fit_platt(deltas: np.ndarray, a_wins: np.ndarray) -> tuple[float, float]:
 
 
 def save(model: RewardModel, config: dict[str, object], folder: Path) -> None:
-    """Write config.json and model.safetensors in bfloat16, and round the model to what was written."""
+    """Write config.json and model.safetensors in bfloat16; round the model to what was written."""
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     state = {k: v.to(torch.bfloat16).contiguous() for k, v in model.state_dict().items()}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})

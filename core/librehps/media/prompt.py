@@ -46,7 +46,7 @@ class PromptEncoder:
         if missing:
             raise CheckpointError(
                 f"{tokenizer_file} does not define {', '.join(missing)}",
-                hint="This is not the tokenizer of a LibreHPS checkpoint; use the folder as published.",
+                hint="This is no tokenizer of a LibreHPS checkpoint; use the folder as published.",
             )
         self.control = {token: ids[token] for token in CONTROLS}
         spec["added_tokens"] = [
@@ -65,9 +65,10 @@ class PromptEncoder:
         if prompt is None or not prompt.strip():
             raise EmptyPromptError("the prompt is empty")
         try:
-            ids = self._encode(prompt)
+            prompt.encode()
         except UnicodeEncodeError as error:
             raise PromptError(f"the prompt is not valid Unicode text: {error.reason}") from error
+        ids = self._encode(prompt)
         if len(ids) > self.max_prompt_tokens:
             raise PromptTooLongError(
                 f"the prompt has {len(ids)} tokens, more than {self.max_prompt_tokens}; "
@@ -112,9 +113,7 @@ def _lay_out(parts: list[list[int] | tuple[int, int]], pad: int) -> TokenStream:
             rows, columns = part
             vision.append(torch.arange(len(ids), len(ids) + rows * columns))
             ids += [pad] * (rows * columns)
-            down, across = torch.meshgrid(
-                torch.arange(rows), torch.arange(columns), indexing="ij"
-            )
+            down, across = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
             grid = torch.stack([torch.zeros_like(down), down, across]).flatten(1)
             positions.append(grid + at)
             at += max(rows, columns)

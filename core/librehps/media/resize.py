@@ -18,12 +18,7 @@ def target_size(height: int, width: int, pixel_budget: int) -> tuple[int, int]:
 
     A budget of 0 only rounds the sides. Raises AspectRatioError over 200:1.
     """
-    ratio = max(height, width) / min(height, width)
-    if ratio > MAX_ASPECT_RATIO:
-        raise AspectRatioError(
-            f"{width} x {height} is {ratio:.0f}:1; sides of more than {MAX_ASPECT_RATIO}:1 "
-            "cannot be scored"
-        )
+    check_aspect_ratio(height, width)
     rows, columns = round(height / UNIT) * UNIT, round(width / UNIT) * UNIT
     if not pixel_budget:
         return max(UNIT, rows), max(UNIT, columns)
@@ -37,6 +32,16 @@ def target_size(height: int, width: int, pixel_budget: int) -> tuple[int, int]:
         grow = math.sqrt(pixel_budget / (height * width))
         return math.ceil(height * grow / UNIT) * UNIT, math.ceil(width * grow / UNIT) * UNIT
     return rows, columns
+
+
+def check_aspect_ratio(height: int, width: int) -> None:
+    """Raise AspectRatioError where one side is over 200 times the other."""
+    ratio = max(height, width) / min(height, width)
+    if ratio > MAX_ASPECT_RATIO:
+        raise AspectRatioError(
+            f"{width} x {height} is {ratio:.0f}:1; sides of more than {MAX_ASPECT_RATIO}:1 "
+            "cannot be scored"
+        )
 
 
 def resize(pixels: Tensor, pixel_budget: int) -> Tensor:

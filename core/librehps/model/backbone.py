@@ -15,7 +15,7 @@ class ModelInputs:
     """One batch, right-padded; P patches and V vision tokens over all rows together.
 
     input_ids (batch, length); position_ids (3, batch, length); patches (P, 1536) normalised pixels;
-    grids (items, 3) in patches; vision_index (V,) positions of vision tokens in the flattened batch;
+    grids (items, 3) in patches; vision_index (V,) places of vision tokens in the flattened batch;
     last (batch,) index of each row's reward token.
     """
 
@@ -45,7 +45,7 @@ class RewardModel(nn.Module):
     def hidden_states(self, batch: ModelInputs) -> Tensor:
         """Hidden states after the final norm, (batch, length, hidden).
 
-        No attention mask: under right padding a causal model reads no padding before its last token.
+        No attention mask: under right padding a causal model reads no padding before the end.
         """
         text = self.model.language_model
         embeds = text.embed_tokens(batch.input_ids)

@@ -22,7 +22,7 @@ LISTED = 8
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint folder: its config.json, and where each tensor lies (canonical -> shard, name)."""
+    """A folder's config.json, and where each tensor lies (canonical name -> shard, stored name)."""
 
     folder: Path
     config: dict[str, Any]
@@ -34,7 +34,7 @@ class Checkpoint:
         config = read_json(folder / "config.json")
         _check_family(folder, config)
         tensors: dict[str, tuple[Path, str]] = {}
-        for shard in _shards(folder):
+        for shard in shard_paths(folder):
             for name in _names(shard):
                 canonical = canonical_name(name)
                 if canonical is None:
@@ -108,7 +108,7 @@ def read_tensor(shard: Path, name: str, dtype: torch.dtype, device: torch.device
     rows = shape[0] if shape else 1
     step = max(1, PIECE_BYTES * rows // max(1, target.numel() * width))
     for start in range(0, rows, step):
-        with _opened(shard) as file:
+        with _Opened(shard) as file:
             if not shape:
                 target.copy_(file.get_tensor(name))
             else:
@@ -126,7 +126,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
         shard, stored = checkpoint.tensors[name]
         shape, _ = _header(shard, stored)
         digest.update(f"{name}{shape}".encode())
-        with _opened(shard) as file:
+        with _Opened(shard) as file:
             values = file.get_slice(stored)
             for row in range(0, shape[0], max(1, shape[0] // 8)) if shape else ():
                 sample = values[row : row + 1].flatten()[:64].to(torch.bfloat16)
@@ -148,7 +148,7 @@ def _check_family(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _shards(folder: Path) -> list[Path]:
+def shard_paths(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         shards = sorted(folder.glob("*.safetensors"))
@@ -192,7 +192,10 @@ def _likely_cause(missing: list[str], unexpected: list[str]) -> str:
     if any(".experts." in name for name in unexpected):
         return "These are mixture-of-experts weights; only the dense model is supported."
     if missing and all(name.startswith(HEAD_PREFIXES) for name in missing):
-        return "This looks like a plain Qwen3.5, or one saved by stock transformers: it has no reward heads."
+        return (
+            "This looks like a plain Qwen3.5, or one saved by stock transformers: "
+            "it has no reward heads."
+        )
     if missing and not unexpected:
         return "A shard seems to be missing: fetch the checkpoint again."
     return "The weights and config.json seem to come from different models."
@@ -211,7 +214,7 @@ def _check_shapes(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]
         )
 
 
-class _opened:
+class _Opened:
     """`safe_open` on a shard, its errors in our words."""
 
     def __init__(self, shard: Path) -> None:
@@ -219,7 +222,7 @@ class _opened:
 
     def __enter__(self) -> Any:
         try:
-            self.file = safe_open(self.shard, framework="pt")  # type: ignore[no-untyped-call]
+            self.file = safe_open(self.shard, framework="pt")
             return self.file.__enter__()
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
@@ -235,13 +238,13 @@ _FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 
 def _names(shard: Path) -> Iterable[str]:
-    with _opened(shard) as file:
+    with _Opened(shard) as file:
         return list(file.keys())
 
 
 def _header(shard: Path, name: str) -> tuple[tuple[int, ...], int]:
     """(shape, bytes a value) of a stored tensor; raises CheckpointError unless it is a float."""
-    with _opened(shard) as file:
+    with _Opened(shard) as file:
         piece = file.get_slice(name)
         shape, kind = tuple(piece.get_shape()), piece.get_dtype()
     if kind not in _FLOATS:

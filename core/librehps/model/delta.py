@@ -137,7 +137,10 @@ def unit_lower_inverse(strict: Tensor) -> Tensor:
     size = strict.shape[-1]
     if size <= INVERSE_BASE:
         eye = torch.eye(size, dtype=strict.dtype, device=strict.device)
-        return torch.linalg.solve_triangular(strict + eye, eye, upper=False, unitriangular=True)
+        inverse: Tensor = torch.linalg.solve_triangular(
+            strict + eye, eye, upper=False, unitriangular=True
+        )
+        return inverse
     half = size // 2
     diagonal = torch.stack([strict[..., :half, :half], strict[..., half:, half:]])
     first, second = unit_lower_inverse(diagonal)
@@ -153,8 +156,8 @@ def _unit(x: Tensor) -> Tensor:
 
 def _chunks(x: Tensor) -> Tensor:
     """(batch, length, heads, d) to (batch, heads, chunks, CHUNK, d), padded with zeros."""
-    x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[1] % CHUNK))
-    return x.transpose(1, 2).unflatten(2, (-1, CHUNK))
+    padded = F.pad(x, (0, 0, 0, 0, 0, -x.shape[1] % CHUNK)).transpose(1, 2)
+    return padded.reshape(*padded.shape[:2], -1, CHUNK, padded.shape[-1])
 
 
 def _fla_delta_rule(

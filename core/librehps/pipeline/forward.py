@@ -41,7 +41,7 @@ def patchify(pixels: Tensor) -> Tensor:
 
 
 def collate(items: Sequence[Prepared], device: torch.device) -> ModelInputs:
-    """Right-pad the streams and stack the patches; pixels travel as uint8 and unfold on `device`."""
+    """Right-pad the streams, stack the patches; pixels travel as uint8 and unfold on `device`."""
     lengths = [len(item.stream.ids) for item in items]
     width = max(lengths)
     ids = torch.zeros(len(items), width, dtype=torch.long)

@@ -1,0 +1,87 @@
+"""Pair formulas: from two scores to the probability that a wins, and the verdict.
+
+Formulas of the published LibreHPS model: uncalibrated, a probit-like gap over both sigmas;
+calibrated, Platt scaling of the gap alone.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from librehps.types import ScoreAxis
+
+PROBABILITY_CUTOFF, SIGMA_CUTOFF = 0.55, 3.0
+
+
+@dataclass(frozen=True)
+class Platt:
+    """P(a wins) = sigmoid(a * gap + b), gap = mu_a - mu_b; of the weights named, if they are."""
+
+    a: float
+    b: float
+    model: str | None = None
+    fingerprint: str | None = None
+
+    def probability(self, gap: float, symmetric: bool = True) -> float:
+        """P(a wins) in [0, 1]; symmetric: the mean over both orders, so that B favours neither."""
+        forth = sigmoid(self.a * gap + self.b)
+        return (forth + sigmoid(self.a * gap - self.b)) / 2 if symmetric else forth
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which of two is better; `probability` is P(a wins) in [0, 1]."""
+
+    winner: Literal["a", "b", "tie"]
+    probability: float
+    confident: bool
+
+
+class Rules(TypedDict, total=False):
+    """What `judge` can be told beside the scores and the calibrator."""
+
+    symmetric: bool
+    probability_cutoff: float
+    sigma_cutoff: float
+    temperature: float
+
+
+def uncalibrated_probability(a: ScoreAxis, b: ScoreAxis, temperature: float = 1.0) -> float:
+    """P(a wins) = sigmoid((mu_a - mu_b) / (T * sqrt(sigma_a^2 + sigma_b^2)))."""
+    spread = math.hypot(a.sigma, b.sigma)
+    return sigmoid((a.raw_mean - b.raw_mean) / (temperature * spread))
+
+
+def judge(
+    a: ScoreAxis,
+    b: ScoreAxis,
+    calibrator: Platt | None = None,
+    *,
+    symmetric: bool = True,
+    probability_cutoff: float = PROBABILITY_CUTOFF,
+    sigma_cutoff: float = SIGMA_CUTOFF,
+    temperature: float = 1.0,
+) -> Verdict:
+    """The verdict on two scores of one axis.
+
+    Symmetric, the winner has the higher mu; otherwise the one whose probability is over one half.
+    Confident: the likelier side over `probability_cutoff`, and, uncalibrated, both sigmas below
+    `sigma_cutoff`.
+    """
+    gap = a.raw_mean - b.raw_mean
+    if calibrator is None:
+        probability, lean = uncalibrated_probability(a, b, temperature), gap
+        sure = max(a.sigma, b.sigma) < sigma_cutoff
+    else:
+        probability, sure = calibrator.probability(gap, symmetric), True
+        lean = gap if symmetric else probability - 0.5
+    winner: Literal["a", "b", "tie"] = "a" if lean > 0 else "b" if lean < 0 else "tie"
+    confident = sure and max(probability, 1 - probability) > probability_cutoff
+    return Verdict(winner, probability, confident)
+
+
+def sigmoid(x: float) -> float:
+    """1 / (1 + exp(-x)), without overflow at either end."""
+    if x >= 0:
+        return 1 / (1 + math.exp(-x))
+    return math.exp(x) / (1 + math.exp(x))

@@ -1,0 +1,151 @@
+"""What a media file is, told by its name and first bytes, before any decoder sees it."""
+
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from librehps.errors import (
+    BrokenMediaError,
+    EmptyFileError,
+    MediaError,
+    MediaNotFoundError,
+    UnsupportedMediaError,
+)
+from librehps.types import Kind
+
+IMAGE_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+)
+VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"))
+HEAD_BYTES = 64
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+# The boxes without which frames are lost; what else trails a file does not matter.
+_MP4_BODY = (b"moov", b"mdat", b"moof")
+_EBML = b"\x1a\x45\xdf\xa3"
+_FOREIGN = (
+    (b"%!PS", "an EPS or PostScript file"),
+    (b"\xc5\xd0\xd3\xc6", "an EPS file"),
+    (b"%PDF", "a PDF"),
+    (b"<svg", "an SVG"),
+    (b"<?xml", "XML"),
+    (b"<!DOCTYPE", "a web page"),
+    (b"<html", "a web page"),
+    (b"#EXTM3U", "a playlist"),
+    (b"ffconcat", "a playlist"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"PK\x03\x04", "a zip archive"),
+)
+
+
+def kind_of(path: Path) -> Kind:
+    """By suffix; a file of another suffix is a video where it begins as one."""
+    suffix = path.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return "video"
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    try:
+        return "video" if container_of(read_bytes(path, HEAD_BYTES)) else "image"
+    except MediaError:
+        # Whoever opens it will say what is wrong.
+        return "image"
+
+
+def read_bytes(path: Path, limit: int = -1) -> bytes:
+    """Content of a regular file, at most `limit` bytes of it; raises MediaError."""
+    try:
+        # Asked before opening: to open a pipe or a device may wait for ever.
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise UnsupportedMediaError(f"{path} is {what}")
+        with path.open("rb") as file:
+            content = file.read(limit)
+    except FileNotFoundError:
+        raise MediaNotFoundError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{path} cannot be read: {error}") from error
+    if not content:
+        raise EmptyFileError(f"{path} is empty (zero bytes)")
+    return content
+
+
+def container_of(head: bytes) -> str | None:
+    """FFmpeg's name of the container that a file beginning so is in; None for any other file."""
+    if head[4:8] in _MP4_BOXES:
+        return "mov"
+    if head.startswith(_EBML):
+        return "matroska"
+    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
+        return "avi"
+    return None
+
+
+def resembles(head: bytes) -> str | None:
+    """In words, what a file that we do not open seems to be; None where that is unknown."""
+    for magic, name in _FOREIGN:
+        if head.lstrip()[: len(magic)].lower() == magic.lower():
+            return name
+    if container_of(head):
+        return "AVIF or HEIC" if head[8:12] in (b"avif", b"avis", b"heic", b"mif1") else "a video"
+    text = head[:HEAD_BYTES]
+    return "text" if text and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in text) else None
+
+
+def check_video_file(path: Path) -> str:
+    """The container of a video file; raises MediaError unless it is one we open, and whole."""
+    head = read_bytes(path, HEAD_BYTES)
+    container = container_of(head)
+    if container is None:
+        seen = resembles(head) or "no video that we open"
+        raise UnsupportedMediaError(f"{path} is {seen}: expected MP4/MOV, Matroska/WebM or AVI")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        needed = _declared_size(file, container, size)
+    if needed > size:
+        raise BrokenMediaError(f"{path} is cut short: {size} of {needed} bytes are there")
+    return container
+
+
+def _declared_size(file: BinaryIO, container: str, size: int) -> int:
+    """Bytes the container's own headers speak of; a decoder may take a part for the whole."""
+    if container == "avi":
+        return 8 + int.from_bytes(file.read(8)[4:], "little")
+    if container == "matroska":
+        return _matroska_size(file.read(1024))
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        header = file.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        # 0 means "to the end of the file"; anything else below 8 is for the decoder to refuse.
+        if length < 8:
+            return size
+        at += length
+        if at > size:
+            return at if header[4:8] in _MP4_BODY else size
+    return size
+
+
+def _matroska_size(head: bytes) -> int:
+    """End of the segment by its size field; 0 where that is unknown, as in live recordings."""
+    at = 4
+    length, width = _ebml_number(head[at:])
+    at += width + length
+    if head[at : at + 4] != b"\x18\x53\x80\x67":
+        return 0
+    at += 4
+    length, width = _ebml_number(head[at:])
+    unknown = width and length == (1 << (7 * width)) - 1
+    return 0 if unknown or not width else at + width + length
+
+
+def _ebml_number(data: bytes) -> tuple[int, int]:
+    """(value, bytes taken) of an EBML variable-length integer (RFC 8794, section 4)."""
+    if not data or not data[0]:
+        return 0, 0
+    width = 9 - data[0].bit_length()
+    marked = int.from_bytes(data[:width], "big")
+    return marked & ((1 << (7 * width)) - 1), width

@@ -1,0 +1,151 @@
+"""From whatever holds a picture to uint8 RGB pixels."""
+
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from librehps.errors import (
+    BrokenMediaError,
+    DecompressionBombError,
+    MediaError,
+    UnsupportedMediaError,
+)
+from librehps.media.files import read_bytes, resembles
+from librehps.media.resize import check_aspect_ratio
+
+if TYPE_CHECKING:
+    from librehps.types import ImageSource
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+# Where Pillow itself refuses: twice the size it warns of.
+MAX_PIXELS = 2 * 89_478_485
+# What Pillow's readers of these formats raise on damaged files.
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
+          OverflowError, struct.error, zlib.error)  # fmt: skip
+# How far float pixels may stray from [0, 1] by rounding, in grey levels of 1/255.
+STRAY = 1 / 255
+FULL_SCALES = (255, 65535, 2**31 - 1, 2**32 - 1)
+
+
+def load_pixels(source: "ImageSource") -> Tensor:
+    """Pixels (3, H, W) uint8 of a path, encoded bytes, PIL image, or (3, H, W) tensor.
+
+    EXIF orientation is applied, transparency dropped, the first frame of an animation taken.
+    Raises MediaError.
+    """
+    if isinstance(source, Tensor):
+        return _from_tensor(source)
+    if isinstance(source, Image.Image):
+        return _from_pil(source, "the image")
+    if isinstance(source, bytes):
+        return _from_bytes(source, "the image")
+    return _from_bytes(read_bytes(Path(source)), str(source))
+
+
+def _from_bytes(content: bytes, name: str) -> Tensor:
+    try:
+        image = Image.open(BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise UnsupportedMediaError(
+            f"{name} is {resembles(content) or 'none of the picture formats we open'}: "
+            f"expected {', '.join(FORMATS)}"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise DecompressionBombError(f"{name}: {error}") from error
+    except DAMAGE as error:
+        raise BrokenMediaError(f"{name} is damaged: {error}") from error
+    return _from_pil(image, name)
+
+
+def _from_pil(image: Image.Image, name: str) -> Tensor:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise DecompressionBombError(
+            f"{name}: {width} x {height} is over the limit of {MAX_PIXELS} pixels"
+        )
+    try:
+        check_aspect_ratio(height, width)
+        image.load()
+        rgb = np.asarray(to_rgb(_upright(image)))
+    except MediaError as error:
+        raise type(error)(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise DecompressionBombError(
+            f"{name}: {width} x {height} does not fit in memory"
+        ) from error
+    except DAMAGE as error:
+        raise BrokenMediaError(f"{name} is damaged: {error}") from error
+    return torch.from_numpy(rgb.transpose(2, 0, 1).copy())
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except DAMAGE:
+        # Damaged EXIF says nothing of orientation; the picture itself is whole, as viewers show it.
+        return image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as 8-bit RGB; integer and float modes are scaled first, since Pillow would clip."""
+    if image.mode.startswith("I;16"):
+        # The high byte, as Pillow keeps it of 16-bit colour.
+        values = np.asarray(image).astype(np.uint16) >> 8
+        return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        return Image.fromarray(_scaled(_numbers(image), image.mode == "F")).convert("RGB")
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(image)
+    if image.mode in ("La", "RGBa"):
+        image = image.convert(image.mode[:-1] + "A")
+    return image.convert("RGB")
+
+
+def _numbers(image: Image.Image) -> np.ndarray:
+    """Values of an I or F picture; Pillow keeps unsigned 32-bit TIFF in a signed integer."""
+    values = np.asarray(image)
+    sample_format = getattr(image, "tag_v2", {}).get(339, (1,))
+    if image.mode == "I" and image.format == "TIFF" and tuple(sample_format)[:1] == (1,):
+        values = values.view(np.uint32)
+    return values.astype(np.float64)
+
+
+def _scaled(values: np.ndarray, is_float: bool) -> np.ndarray:
+    """To [0, 255] by the smallest full scale (1, for floats only) that holds the brightest."""
+    if not np.isfinite(values).all():
+        raise BrokenMediaError("the picture holds NaN or infinite values")
+    brightest = values.max()
+    if is_float and brightest <= 1:
+        scale = 1
+    else:
+        scale = next((full for full in FULL_SCALES if brightest <= full), brightest)
+    return np.rint(values.clip(0) * (255 / scale)).astype(np.uint8)
+
+
+def _from_tensor(tensor: Tensor) -> Tensor:
+    if tensor.ndim != 3 or tensor.shape[0] != 3 or not tensor.numel():
+        shape = tuple(tensor.shape)
+        raise UnsupportedMediaError(f"a tensor of shape (3, H, W) is expected, not {shape}")
+    check_aspect_ratio(tensor.shape[1], tensor.shape[2])
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.uint8:
+        return tensor.contiguous()
+    if not tensor.is_floating_point():
+        raise UnsupportedMediaError(f"float or uint8 pixels are expected, not {tensor.dtype}")
+    tensor = tensor.float()
+    low, high = tensor.min().item(), tensor.max().item()
+    # Written so that NaN, which compares false, is refused too.
+    if not (low >= -STRAY and high <= 1 + STRAY):
+        raise UnsupportedMediaError(
+            f"float pixels run from {low:.3g} to {high:.3g}: expected [0, 1]",
+            hint="For pixels in [-1, 1] give (x + 1) / 2.",
+        )
+    return (tensor.clamp(0, 1) * 255).round().to(torch.uint8)

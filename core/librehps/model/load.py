@@ -1,0 +1,59 @@
+"""From a checkpoint folder and the user's wishes to a model that is ready to score."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from librehps.model.attention import Attention, Host, apply, candidates
+from librehps.model.backbone import RewardModel
+from librehps.model.checkpoint import Checkpoint, build_model, empty_model, resident_bytes
+from librehps.model.delta import uses_fla
+from librehps.model.device import check_memory, choose_device, choose_dtype
+
+log = logging.getLogger("librehps")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model, where and how it runs, and why (`reasons`, by name of the choice)."""
+
+    model: RewardModel
+    device: torch.device
+    dtype: torch.dtype
+    attention: Attention
+    delta_rule: str
+    reasons: dict[str, str]
+
+
+def load(
+    checkpoint: Checkpoint,
+    attn_impl: str,
+    dtype: str | torch.dtype | None,
+    device: str | torch.device | None,
+    probe: Callable[[RewardModel, torch.device], None],
+) -> Loaded:
+    """Choose, check memory, read the weights, and try the attention; raises ModelError."""
+    place, why_device = choose_device(device)
+    number, why_dtype = choose_dtype(dtype, place)
+    choices = candidates(attn_impl, Host.of(place, number))
+    empty = empty_model(checkpoint.config, "sdpa")
+    check_memory(resident_bytes(empty, number), place, number)
+    model = build_model(checkpoint, "sdpa", number, place)
+    attention = apply(model, choices, lambda: probe(model, place))
+    rule, why_rule = _delta_rule(place)
+    reasons = {
+        "device": why_device,
+        "dtype": why_dtype,
+        "attention": attention.reason,
+        "delta_rule": why_rule,
+    }
+    return Loaded(model, place, number, attention, rule, reasons)
+
+
+def _delta_rule(device: torch.device) -> tuple[str, str]:
+    if uses_fla(device):
+        return "fla", "auto: CUDA with fla installed"
+    why = "fla is not installed" if device.type == "cuda" else "fla's kernels need CUDA"
+    return "torch", f"auto: {why}"

@@ -1,0 +1,78 @@
+"""Last stage: a row of head outputs becomes scores, and scores a flat record."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from librehps.errors import ItemError, NonFiniteScoreError
+from librehps.model.heads import HeadOutput
+from librehps.pipeline.decode import Decoded
+from librehps.types import AXES, ImageScore, Item, ScoreAxis, ScoredRow, VideoScore
+
+
+def to_score(output: HeadOutput, index: int, decoded: Decoded) -> ImageScore:
+    """Scores of one row of the output; raises NonFiniteScoreError."""
+    mu, sigma = output.mu[index], output.sigma[index]
+    if not (mu.isfinite().all() and sigma.isfinite().all() and output.scalar[index].isfinite()):
+        raise NonFiniteScoreError(
+            "the model gave NaN or infinity",
+            hint="Try --dtype float32; if it stays, the weights are damaged.",
+        )
+    axes = {name: _axis(mu[i], sigma[i]) for i, name in enumerate(AXES)}
+    scalar = output.scalar[index].item()
+    if decoded.frames is not None:
+        return VideoScore(**axes, scalar=scalar, frames=decoded.frames)
+    del axes["temporal"]
+    return ImageScore(**axes, scalar=scalar)
+
+
+def ok_row(item: Item, score: ImageScore, decoded: Decoded) -> ScoredRow:
+    return ScoredRow(
+        item, decoded.kind, score, decoded.width, decoded.height, decoded.prompt_tokens
+    )
+
+
+def error_row(item: Item, error: ItemError) -> ScoredRow:
+    return ScoredRow(item, item.kind, None, error=error)
+
+
+def to_record(row: ScoredRow, settings: str) -> dict[str, Any]:
+    """The default columns of one row, in order; `settings` is the digest of Settings."""
+    score, item = row.score, row.item
+    axes = {name: getattr(score, name, None) for name in AXES}
+    return {
+        "id": item.id,
+        "media": media_text(item.media),
+        "kind": row.kind,
+        "prompt": None if item.prompt is None else printable(item.prompt),
+        "group": item.group,
+        **{name: axis and axis.mean for name, axis in axes.items()},
+        **{f"{name}_mu": axis and axis.raw_mean for name, axis in axes.items()},
+        "width": row.width,
+        "height": row.height,
+        "frames": list(score.frames) if isinstance(score, VideoScore) else None,
+        "status": row.status,
+        "error_type": None if row.error is None else type(row.error).__name__,
+        "error": None if row.error is None else printable(str(row.error)),
+        "settings": settings,
+    }
+
+
+def media_text(media: Any) -> str | None:
+    """The path of an item, as UTF-8 text; None where its media came in memory."""
+    return printable(os.fspath(media)) if isinstance(media, str | Path) else None
+
+
+def printable(text: str) -> str:
+    """Undecodable bytes of a file's name as %XX, so that every output is valid UTF-8."""
+    return (
+        "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in text)
+        .encode(errors="replace")
+        .decode()
+    )
+
+
+def _axis(mu: Tensor, sigma: Tensor) -> ScoreAxis:
+    return ScoreAxis(mean=mu.sigmoid().item(), sigma=sigma.item(), raw_mean=mu.item())

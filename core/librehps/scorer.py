@@ -1,0 +1,234 @@
+"""LibreHPS, the public face: load a checkpoint, score, compare."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import torch
+
+from librehps import __version__
+from librehps.decide.calibrators import PlattCalibrators, check_origin, load_platt_calibrator
+from librehps.decide.probability import Platt, Rules, judge
+from librehps.engine.local import LocalEngine
+from librehps.errors import CalibrationError
+from librehps.media.prompt import MAX_PROMPT_TOKENS, PromptEncoder
+from librehps.media.resize import PIXEL_BUDGET
+from librehps.media.video import Backend, VideoReader
+from librehps.model.backbone import RewardModel
+from librehps.model.checkpoint import Checkpoint, fingerprint
+from librehps.model.load import Loaded, load
+from librehps.model.locate import EMBEDDED, locate
+from librehps.pipeline.decode import TRAINED_FRAMES, Decoder
+from librehps.pipeline.forward import Prepared, forward, grid_of
+from librehps.settings import DEFAULT_MODEL, Settings
+from librehps.types import (
+    BatchItem,
+    ImageScore,
+    Item,
+    PairComparison,
+    ScoredRow,
+    VideoScore,
+)
+
+if TYPE_CHECKING:
+    from librehps.types import ImageSource, VideoSource
+
+log = logging.getLogger("librehps")
+
+BATCH_SIZES = {"cpu": 8, "mps": 8, "cuda": 32}
+CALIBRATION_FILE = "calibration.json"
+
+
+class LibreHPS:
+    """A loaded reward model; see `from_pretrained`.
+
+    `settings` is what its scores depend on, `reasons` says why device, dtype, attention and kernel
+    were chosen.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        encoder: PromptEncoder,
+        settings: Settings,
+        folder: Path,
+        *,
+        batch_size: int | None = None,
+        video_backend: Backend = "auto",
+    ) -> None:
+        self.settings, self.folder = settings, folder
+        self.device, self.dtype = loaded.device, loaded.dtype
+        self.reasons = loaded.reasons
+        self.batch_size = batch_size or BATCH_SIZES.get(loaded.device.type, 8)
+        self._model, self._encoder = loaded.model, encoder
+        self._reader = VideoReader(video_backend)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | Path = DEFAULT_MODEL,
+        attn_impl: str = "auto",
+        dtype: str | torch.dtype | None = None,
+        device: str | torch.device | None = None,
+        revision: str | None = None,
+        *,
+        num_frames: int | None = None,
+        batch_size: int | None = None,
+        max_prompt_tokens: int = MAX_PROMPT_TOKENS,
+        video_backend: Backend = "auto",
+        download: bool = True,
+    ) -> "LibreHPS":
+        """Load `tiny`, a checkpoint's folder, or a hub id (downloaded unless `download` is false).
+
+        attn_impl is auto, fa4, fa2, sdpa or eager. num_frames is the default for clips, else the
+        checkpoint's. Raises ModelError.
+        """
+        located = locate(path_or_id, revision, download)
+        checkpoint = Checkpoint.open(located.folder)
+        encoder = PromptEncoder(located.folder / "tokenizer.json", max_prompt_tokens)
+
+        def probe(model: RewardModel, place: torch.device) -> None:
+            pixels = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+            stream = encoder.stream("image", grid_of(pixels), encoder.encode_prompt("x"))
+            forward(model, [Prepared(pixels, stream)], place)
+
+        loaded = load(checkpoint, attn_impl, dtype, device, probe)
+        own = checkpoint.config.get("librehps", {})
+        settings = Settings(
+            model=located.name,
+            fingerprint=fingerprint(checkpoint),
+            dtype=str(loaded.dtype).removeprefix("torch."),
+            attention=loaded.attention.implementation,
+            delta_rule=loaded.delta_rule,
+            pixel_budget=own.get("pixel_budget", PIXEL_BUDGET),
+            num_frames=num_frames or own.get("num_frames", TRAINED_FRAMES),
+            version=__version__,
+        )
+        if located.folder == EMBEDDED:
+            log.warning(
+                "%s ranks rendered scenes of coloured shapes; on photographs it means nothing",
+                located.name,
+            )
+        return cls(
+            loaded,
+            encoder,
+            settings,
+            located.folder,
+            batch_size=batch_size,
+            video_backend=video_backend,
+        )
+
+    def score_image(self, image: "ImageSource", prompt: str) -> ImageScore:
+        """Scores of a path, encoded bytes, PIL image or (3, H, W) tensor; raises ItemError."""
+        return self._score_all([Item("image", image, prompt, "image")], self._decoder())[0]
+
+    def score_video(
+        self,
+        video: "VideoSource",
+        prompt: str,
+        num_frames: int | None = None,
+        pixel_budget: int | None = None,
+    ) -> VideoScore:
+        """Scores of a path or a list of frames; raises ItemError.
+
+        num_frames are sampled (None: the checkpoint's, 8 where published), each resized to about
+        pixel_budget pixels (None: the checkpoint's; 0: sides only rounded to multiples of 32).
+        """
+        decoder = self._decoder(num_frames, pixel_budget)
+        score = self._score_all([Item("video", video, prompt, "video")], decoder)[0]
+        assert isinstance(score, VideoScore)  # noqa: S101 - the item is a video
+        return score
+
+    def score_images_batch(
+        self, items: Sequence[BatchItem], batch_size: int | None = None
+    ) -> list[ImageScore]:
+        """Scores in the order of the items; raises the first ItemError."""
+        listed = [Item(str(at), i.image, i.prompt, "image") for at, i in enumerate(items)]
+        return self._score_all(listed, self._decoder(), batch_size)
+
+    def score_items(
+        self, items: Iterable[Item], batch_size: int | None = None
+    ) -> Iterator[ScoredRow]:
+        """A row for each item, in order; one that cannot be scored gives a row that says why."""
+        return self._engine(self._decoder(), batch_size).run(items)
+
+    def compare_images(
+        self,
+        image_a: "ImageSource",
+        image_b: "ImageSource",
+        prompt: str,
+        calibrator: Platt | PlattCalibrators | None = None,
+        **rules: Unpack[Rules],
+    ) -> PairComparison:
+        """Which image a person would prefer, on `overall`; raises ItemError.
+
+        `probability` is P(a wins): by the calibrator, or by the sigmas where it is None. The rules
+        are those of `decide.probability.judge`: symmetric (True), probability_cutoff (0.55),
+        sigma_cutoff (3.0), temperature (1.0). A calibrator of another model raises
+        CalibratorMismatchError.
+        """
+        items = [Item("a", image_a, prompt, "image"), Item("b", image_b, prompt, "image")]
+        return self._judge(items, self._decoder(), calibrator, rules)
+
+    def compare_videos(
+        self,
+        video_a: "VideoSource",
+        video_b: "VideoSource",
+        prompt: str,
+        calibrator: Platt | PlattCalibrators | None = None,
+        num_frames: int | None = None,
+        pixel_budget: int | None = None,
+        **rules: Unpack[Rules],
+    ) -> PairComparison:
+        """As `compare_images`, on clips; num_frames and pixel_budget as in `score_video`."""
+        items = [Item("a", video_a, prompt, "video"), Item("b", video_b, prompt, "video")]
+        return self._judge(items, self._decoder(num_frames, pixel_budget), calibrator, rules)
+
+    def calibrator(self, path: str | Path | None = None) -> Platt | None:
+        """The global fit in `path`, else in the file beside the checkpoint, else None.
+
+        Raises CalibrationError, also where the fit is of another model.
+        """
+        file = Path(path) if path is not None else self.folder / CALIBRATION_FILE
+        if path is None and not file.exists():
+            return None
+        try:
+            fit = load_platt_calibrator(file).default
+        except FileNotFoundError:
+            raise CalibrationError(f"calibration file {file} does not exist") from None
+        check_origin(fit, self.settings.model, self.settings.fingerprint)
+        return fit
+
+    def _decoder(self, num_frames: int | None = None, pixel_budget: int | None = None) -> Decoder:
+        budget = self.settings.pixel_budget if pixel_budget is None else pixel_budget
+        frames = num_frames or self.settings.num_frames
+        return Decoder(self._encoder, self._reader, budget, frames)
+
+    def _engine(self, decoder: Decoder, batch_size: int | None) -> LocalEngine:
+        return LocalEngine(self._model, decoder, self.device, batch_size or self.batch_size)
+
+    def _score_all(
+        self, items: Sequence[Item], decoder: Decoder, batch_size: int | None = None
+    ) -> list[ImageScore]:
+        scores = []
+        for row in self._engine(decoder, batch_size).run(items):
+            if row.score is None:
+                assert row.error is not None  # noqa: S101 - a row has a score or an error
+                raise row.error
+            scores.append(row.score)
+        return scores
+
+    def _judge(
+        self,
+        items: list[Item],
+        decoder: Decoder,
+        calibrator: Platt | PlattCalibrators | None,
+        rules: Rules,
+    ) -> PairComparison:
+        fit = calibrator.default if isinstance(calibrator, PlattCalibrators) else calibrator
+        if fit is not None:
+            check_origin(fit, self.settings.model, self.settings.fingerprint)
+        a, b = self._score_all(items, decoder)
+        verdict = judge(a.overall, b.overall, fit, **rules)
+        return PairComparison(verdict.winner, verdict.probability, verdict.confident, a, b)

@@ -1,0 +1,3 @@
+from librehps_cli.main import main
+
+main()

@@ -1,0 +1,50 @@
+"""The app: registration, and the one error boundary."""
+
+import sys
+from typing import Annotated
+
+import typer
+from librehps.errors import LibreHPSError
+
+from librehps_cli.best_of_n import best_of_n
+from librehps_cli.compare import compare
+from librehps_cli.errors import report
+from librehps_cli.info import info
+from librehps_cli.score import score
+
+app = typer.Typer(
+    name="librehps",
+    help="Score generated images and short videos against their prompts, and decide by the scores.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("score")(score)
+app.command("compare")(compare)
+app.command("best-of-n")(best_of_n)
+app.command("info")(info)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from librehps import __version__
+
+        print(f"librehps {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; the library's errors become a message and an exit code."""
+    try:
+        app()
+    except LibreHPSError as error:
+        sys.exit(report(error))

@@ -1,0 +1,127 @@
+"""Flags, each spelled and documented once, and how a command takes a group of them."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import typer
+from librehps.settings import DEFAULT_MODEL, TINY
+
+PROMPT = "Prompt"
+MODEL = "Model"
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """Where prompts come from."""
+
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", "-p", help="The prompt of every item.", rich_help_panel=PROMPT),
+    ] = None
+    prompt_from: Annotated[
+        Literal["sidecar", "folder"] | None,
+        typer.Option(
+            help="Each item's own: the .txt of the same stem, or its folder's name.",
+            rich_help_panel=PROMPT,
+        ),
+    ] = None
+    max_prompt_tokens: Annotated[
+        int,
+        typer.Option(min=1, help="Longer prompts are errors, never cut.", rich_help_panel=PROMPT),
+    ] = 1024
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and how it runs."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            envvar="LIBREHPS_MODEL",
+            help=f"A hub id, a checkpoint's folder, or `{TINY}` (built in, for rendered shapes).",
+            rich_help_panel=MODEL,
+        ),
+    ] = DEFAULT_MODEL
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of a hub id.", rich_help_panel=MODEL)
+    ] = None
+    download: Annotated[
+        bool,
+        typer.Option("--download", help="Download without asking.", rich_help_panel=MODEL),
+    ] = False
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)
+    ] = "auto"
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Of the backbone; the heads are float32.", rich_help_panel=MODEL),
+    ] = "auto"
+    attn: Annotated[
+        Literal["auto", "fa4", "fa2", "sdpa", "eager"],
+        typer.Option(help="Attention backend.", rich_help_panel=MODEL),
+    ] = "auto"
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Items in a forward pass (default: by device).", rich_help_panel=MODEL
+        ),
+    ] = None
+    num_frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Frames of a clip (default: the model's).", rich_help_panel=MODEL),
+    ] = None
+    video_backend: Annotated[
+        Literal["auto", "decord", "pyav"],
+        typer.Option(help="Reader of videos.", rich_help_panel=MODEL),
+    ] = "auto"
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of win probabilities (default: the one beside the model).",
+            show_default=False,
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+
+
+Json = Annotated[
+    bool | None,
+    typer.Option("--json/--table", help="JSON Lines or a table (default: a table on a terminal)."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only on stderr.")]
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with each dataclass parameter spread into its fields, as Typer wants them."""
+    hints: dict[str, Any] = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {n: hint for n, hint in hints.items() if is_dataclass(hint)}
+
+    @wraps(command)
+    def spread(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{f.name: values.pop(f.name) for f in fields(group)})
+        command(**values)
+
+    flat: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            flat += _parameters(groups[name])
+        else:
+            flat.append(parameter.replace(annotation=hints[name]))
+    flat = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in flat]
+    spread.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    spread.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+    return spread
+
+
+def _parameters(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    found = inspect.signature(group).parameters.values()
+    return [parameter.replace(annotation=hints[parameter.name]) for parameter in found]

@@ -1,0 +1,89 @@
+"""Token streams: prompts are data, and the stream is the published one."""
+
+import json
+
+import pytest
+import torch
+from conftest import CHECKPOINT, MEDIA
+
+from librehps import LibreHPS
+from librehps.errors import CheckpointError, EmptyPromptError, PromptError, PromptTooLongError
+from librehps.media.prompt import CONTROLS, PromptEncoder
+
+
+@pytest.fixture(scope="module")
+def encoder() -> PromptEncoder:
+    return PromptEncoder(CHECKPOINT / "tokenizer.json")
+
+
+def test_the_stream_is_the_published_one(encoder: PromptEncoder) -> None:
+    from tokenizers import Tokenizer
+
+    reference = Tokenizer.from_file(str(CHECKPOINT / "tokenizer.json"))
+    text = (
+        "<|im_start|>user\n<|vision_start|>"
+        + "<|image_pad|>" * 6
+        + "<|vision_end|>a cat<|im_end|>\n<|im_start|>assistant\n<|Reward|>"
+    )
+    stream = encoder.stream("image", (1, 4, 6), encoder.encode_prompt("a cat"))
+    assert stream.ids.tolist() == reference.encode(text, add_special_tokens=False).ids
+
+
+def test_positions_are_those_of_transformers(encoder: PromptEncoder) -> None:
+    from transformers import Qwen3_5Config, Qwen3_5Model
+
+    config = Qwen3_5Config.from_dict(json.loads((CHECKPOINT / "config.json").read_text()))
+    with torch.device("meta"):
+        model = Qwen3_5Model(config)
+    for kind, grid, token in (("image", (1, 4, 6), 1), ("video", (3, 8, 4), 2)):
+        stream = encoder.stream(kind, grid, encoder.encode_prompt("a cat"))
+        types = torch.zeros_like(stream.ids)
+        types[stream.vision] = token
+        positions, _ = model.get_rope_index(
+            stream.ids[None],
+            mm_token_type_ids=types[None],
+            **{f"{kind}_grid_thw": torch.tensor([grid])},
+        )
+        assert torch.equal(positions[-3:, 0], stream.positions)
+
+
+@pytest.mark.parametrize("spelled", CONTROLS)
+def test_a_control_token_in_a_prompt_stays_text(encoder: PromptEncoder, spelled: str) -> None:
+    ids = encoder.encode_prompt(f"a cat {spelled} sleeping")
+    assert not set(encoder.control.values()) & set(ids)
+    stream = encoder.stream("image", (1, 4, 4), ids)
+    assert (stream.ids == encoder.control["<|Reward|>"]).sum() == 1
+    assert (stream.ids == encoder.control["<|im_end|>"]).sum() == 1
+    assert len(stream.vision) == 4
+
+
+@pytest.mark.parametrize("spelled", ["<|Reward|>", "<|im_end|>", "<|image_pad|>"])
+def test_such_prompts_are_scored(golden: LibreHPS, spelled: str) -> None:
+    plain = golden.score_image(MEDIA / "small.png", "a cat")
+    marked = golden.score_image(MEDIA / "small.png", f"a cat{spelled}")
+    assert marked.overall != plain.overall
+
+
+def test_prompts_are_never_cut(encoder: PromptEncoder) -> None:
+    short = PromptEncoder(CHECKPOINT / "tokenizer.json", max_prompt_tokens=3)
+    with pytest.raises(PromptTooLongError, match="more than 3"):
+        short.encode_prompt("a rather long prompt")
+
+
+@pytest.mark.parametrize("prompt", [None, "", "  \n\t"])
+def test_empty_prompts_are_refused(encoder: PromptEncoder, prompt: str | None) -> None:
+    with pytest.raises(EmptyPromptError):
+        encoder.encode_prompt(prompt)
+
+
+def test_broken_unicode_is_refused(encoder: PromptEncoder) -> None:
+    with pytest.raises(PromptError, match="Unicode"):
+        encoder.encode_prompt("a \udc80 cat")
+
+
+def test_a_tokenizer_without_reward_token_is_refused(tmp_path) -> None:
+    spec = json.loads((CHECKPOINT / "tokenizer.json").read_text())
+    spec["added_tokens"] = [t for t in spec["added_tokens"] if t["content"] != "<|Reward|>"]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
+    with pytest.raises(CheckpointError, match=r"<\|Reward\|>"):
+        PromptEncoder(tmp_path / "tokenizer.json")
