@@ -73,7 +73,7 @@ def _from_pil(image: Image.Image, name: str) -> Tensor:
     try:
         check_aspect_ratio(height, width)
         image.load()
-        rgb = np.asarray(to_rgb(_upright(image)))
+        rgb = np.asarray(to_rgb(_upright(image), _is_unsigned(image)))
     except MediaError as error:
         raise type(error)(f"{name}: {error}") from error
     except MemoryError as error:
@@ -93,14 +93,16 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, unsigned: bool = False) -> Image.Image:
     """Any mode as 8-bit RGB; integer and float modes are scaled first, since Pillow would clip."""
     if image.mode.startswith("I;16"):
         # The high byte, as Pillow keeps it of 16-bit colour.
         values = np.asarray(image).astype(np.uint16) >> 8
         return Image.fromarray(values.astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        return Image.fromarray(_scaled(_numbers(image), image.mode == "F")).convert("RGB")
+        numbers = np.asarray(image)
+        numbers = (numbers.view(np.uint32) if unsigned else numbers).astype(np.float64)
+        return Image.fromarray(_scaled(numbers, image.mode == "F")).convert("RGB")
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(image)
@@ -109,13 +111,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _numbers(image: Image.Image) -> np.ndarray:
-    """Values of an I or F picture; Pillow keeps unsigned 32-bit TIFF in a signed integer."""
-    values = np.asarray(image)
-    sample_format = getattr(image, "tag_v2", {}).get(339, (1,))
-    if image.mode == "I" and image.format == "TIFF" and tuple(sample_format)[:1] == (1,):
-        values = values.view(np.uint32)
-    return values.astype(np.float64)
+def _is_unsigned(image: Image.Image) -> bool:
+    """Whether it is an unsigned 32-bit TIFF, which Pillow keeps in signed integers."""
+    if image.mode != "I" or image.format != "TIFF":
+        return False
+    bits, sample_format = (getattr(image, "tag_v2", {}).get(tag, (1,)) for tag in (258, 339))
+    return tuple(bits)[:1] == (32,) and tuple(sample_format)[:1] == (1,)
 
 
 def _scaled(values: np.ndarray, is_float: bool) -> np.ndarray:

@@ -1,0 +1,245 @@
+"""Reading checkpoints: real small ones in the published layout, whole and broken."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import CHECKPOINT, MEDIA
+from safetensors.torch import load_file, save_file
+
+from librehps import LibreHPS
+from librehps.errors import CheckpointError, MemoryShortError
+from librehps.model.checkpoint import Checkpoint, build_model, fingerprint
+
+Tensors = dict[str, torch.Tensor]
+
+
+def rewrite(folder: Path, change: Callable[[Tensors], Tensors]) -> Path:
+    """The golden checkpoint as one shard, its tensors changed."""
+    tensors: Tensors = {}
+    folder.mkdir()
+    for file in CHECKPOINT.iterdir():
+        if file.suffix == ".safetensors":
+            tensors |= load_file(file)
+        elif not file.name.endswith("index.json"):
+            shutil.copy(file, folder / file.name)
+    save_file(change(tensors), folder / "model.safetensors")
+    return folder
+
+
+def build(folder: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
+    return build_model(Checkpoint.open(folder), "sdpa", dtype, torch.device("cpu"))
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(CHECKPOINT, tmp_path / "copy"))
+
+
+def test_every_tensor_is_read_as_stored() -> None:
+    model = build(CHECKPOINT)
+    stored = {}
+    for shard in CHECKPOINT.glob("*.safetensors"):
+        stored |= load_file(shard)
+    parameters = dict(model.named_parameters())
+    # The golden checkpoint has the vision tower where transformers 5.5.4 writes it.
+    stored = {n.replace("language_model.visual.", "visual."): t for n, t in stored.items()}
+    assert set(stored) - {"lm_head.weight"} == set(parameters)
+    for name, parameter in parameters.items():
+        assert torch.equal(parameter, stored[name].float()), name
+    assert not any(p.is_meta for p in [*model.parameters(), *model.buffers()])
+
+
+def test_heads_stay_float32_in_bfloat16() -> None:
+    kinds = {n: p.dtype for n, p in build(CHECKPOINT, torch.bfloat16).named_parameters()}
+    assert kinds["multi_axis_head.proj.0.weight"] == torch.float32
+    assert kinds["scalar_head.proj.weight"] == torch.float32
+    assert kinds["model.visual.patch_embed.proj.weight"] == torch.bfloat16
+
+
+def test_variants_of_names_are_mapped(tmp_path: Path, golden: LibreHPS) -> None:
+    def change(tensors: Tensors) -> Tensors:
+        moved = {n.replace("language_model.visual.", "visual."): t for n, t in tensors.items()}
+        assert set(moved) != set(tensors)
+        moved["model.language_model.embed_tokens__weight__special_reward_row"] = torch.zeros(64)
+        return moved
+
+    model = LibreHPS.from_pretrained(rewrite(tmp_path / "x", change))
+    assert model.settings.fingerprint == golden.settings.fingerprint
+    score = model.score_image(MEDIA / "small.png", "x")
+    assert score == golden.score_image(MEDIA / "small.png", "x")
+
+
+def test_what_transformers_itself_saves_loads(tmp_path: Path) -> None:
+    """Its `save_pretrained` of the backbone, with our heads beside it in a second shard."""
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    config = Qwen3_5Config.from_dict(json.loads((CHECKPOINT / "config.json").read_text()))
+    torch.manual_seed(0)
+    stock = Qwen3_5ForConditionalGeneration(config)
+    folder = tmp_path / "stock"
+    stock.save_pretrained(folder)
+    shutil.copy(CHECKPOINT / "tokenizer.json", folder)
+    with pytest.raises(CheckpointError, match="multi_axis_head") as raised:
+        build(folder)
+    assert "no reward heads" in (raised.value.hint or "")
+    golden_heads = {}
+    for shard in CHECKPOINT.glob("*.safetensors"):
+        golden_heads |= {n: t for n, t in load_file(shard).items() if "_head." in n}
+    save_file(golden_heads, folder / "heads.safetensors")
+    (folder / "model.safetensors.index.json").unlink(missing_ok=True)
+    model = build(folder)
+    embed = stock.model.language_model.embed_tokens.weight
+    assert torch.equal(model.model.language_model.embed_tokens.weight, embed)
+
+
+def test_shards_and_dtypes_do_not_change_the_fingerprint(tmp_path: Path) -> None:
+    one = rewrite(tmp_path / "x", lambda t: {n: v.float() for n, v in t.items()})
+    assert fingerprint(Checkpoint.open(one)) == fingerprint(Checkpoint.open(CHECKPOINT))
+    name = "scalar_head.proj.weight"
+    other = rewrite(tmp_path / "y", lambda t: t | {name: t[name] + 1})
+    assert fingerprint(Checkpoint.open(other)) != fingerprint(Checkpoint.open(CHECKPOINT))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: {n: v for n, v in t.items() if "_head." not in n}, "no reward heads"),
+        (lambda t: t | {"model.extra.weight": torch.zeros(2)}, "model.extra.weight"),
+        (
+            lambda t: {n: v for n, v in t.items() if n != "model.language_model.norm.weight"},
+            "model.language_model.norm.weight",
+        ),
+        (lambda t: t | {"scalar_head.proj.weight": torch.zeros(1, 7)}, r"\(1, 7\)"),
+        (
+            lambda t: t | {"model.language_model.layers.0.mlp.experts.gate": torch.zeros(2)},
+            "mixture-of-experts",
+        ),
+        (
+            lambda t: t | {"scalar_head.proj.weight": torch.zeros(1, 64, dtype=torch.int8)},
+            "quantised",
+        ),
+    ],
+)
+def test_foreign_tensors_are_errors(
+    tmp_path: Path, change: Callable[[Tensors], Tensors], words: str
+) -> None:
+    folder = rewrite(tmp_path / "x", change)
+    with pytest.raises(CheckpointError) as raised:
+        build(folder)
+    import re
+
+    assert re.search(words, f"{raised.value} {raised.value.hint}")
+
+
+def test_a_missing_shard_is_named(copy: Path) -> None:
+    (copy / "model-00002-of-00004.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="model-00002-of-00004") as raised:
+        build(copy)
+    assert "torn" in (raised.value.hint or "")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
+def test_a_cut_shard_is_named(copy: Path, share: float) -> None:
+    shard = copy / "model-00001-of-00004.safetensors"
+    content = shard.read_bytes()
+    shard.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(CheckpointError, match="model-00001-of-00004.*(corrupted|cut)"):
+        build(copy)
+
+
+def test_a_garbled_shard_is_named(copy: Path) -> None:
+    shard = copy / "model-00003-of-00004.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[8:200] = bytes(192)
+    shard.write_bytes(content)
+    with pytest.raises(CheckpointError, match="model-00003-of-00004"):
+        build(copy)
+
+
+def test_pickled_weights_are_not_opened(tmp_path: Path) -> None:
+    folder = rewrite(tmp_path / "x", lambda t: t)
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="pickled"):
+        build(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"model_type": "qwen3_5_moe"}, "mixture-of-experts"),
+        ({"model_type": "llama"}, "llama"),
+        ([], "JSON object"),
+    ],
+)
+def test_foreign_configs(copy: Path, config: object, words: str) -> None:
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=words):
+        build(copy)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_missing_files_are_named(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(CheckpointError, match=name):
+        LibreHPS.from_pretrained(copy)
+
+
+def test_too_little_memory_is_an_error_before_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("librehps.model.device.free_memory", lambda device: 1000)
+    with pytest.raises(MemoryShortError, match="are free") as raised:
+        LibreHPS.from_pretrained(CHECKPOINT)
+    assert "bfloat16" in (raised.value.hint or "")
+
+
+MEASURE = """
+import sys, torch
+from pathlib import Path
+from librehps.model.checkpoint import Checkpoint, build_model, empty_model
+
+def status(key):
+    for line in open("/proc/self/status"):
+        if line.startswith(key): return int(line.split()[1]) * 1024
+
+folder, small, dtype = Path(sys.argv[1]), Path(sys.argv[2]), getattr(torch, sys.argv[3])
+# A small model first, so that what imports and allocators take is not counted.
+build_model(Checkpoint.open(small), "sdpa", dtype, torch.device("cpu"))
+before = status("VmRSS")
+model = build_model(Checkpoint.open(folder), "sdpa", dtype, torch.device("cpu"))
+resident = sum(p.numel() * p.element_size() for p in model.parameters())
+print((status("VmHWM") - before) / resident, resident)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_memory_of_loading_one_large_shard(tmp_path: Path, dtype: str) -> None:
+    """At most 1.15 x the resident parameters, for a shard of over 1 GB in float32."""
+    config = json.loads((CHECKPOINT / "config.json").read_text())
+    config["text_config"]["vocab_size"] = 4_300_000
+    folder = rewrite(
+        tmp_path / "large",
+        lambda tensors: {
+            name: torch.zeros(4_300_000, 64) if "embed_tokens" in name else value.float()
+            for name, value in tensors.items()
+        },
+    )
+    (folder / "config.json").write_text(json.dumps(config))
+    assert (folder / "model.safetensors").stat().st_size > 1e9
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(folder), str(CHECKPOINT), dtype],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    ratio, resident = map(float, done.stdout.split())
+    assert resident > 0.5e9
+    assert ratio <= 1.15

@@ -1,0 +1,208 @@
+"""Clips through both readers, each in a child process that may die."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import MEDIA
+from make_media import bad_media, clip
+
+from librehps import errors
+from librehps.media.video import VideoReader, choose_backend
+from librehps.media.video_child import sample_indices
+
+CLIPS = ["clip24.mp4", "clip8.mp4", "long.mkv", "tall.webm"]
+
+
+@pytest.fixture(params=["decord", "pyav"])
+def reader(request: pytest.FixtureRequest) -> Iterator[VideoReader]:
+    reader = VideoReader(request.param)
+    yield reader
+    reader.close()
+
+
+@pytest.mark.parametrize("name", CLIPS)
+@pytest.mark.parametrize("frames", [1, 5, 8, 40])
+def test_both_readers_give_the_same_frames(name: str, frames: int) -> None:
+    one, other = (VideoReader(b).read(MEDIA / name, frames) for b in ("decord", "pyav"))
+    assert one.indices == other.indices
+    assert torch.equal(one.frames, other.frames)
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("mpeg4", ".avi"), ("mpeg4", ".mov"), ("libx264", ".mp4")]
+)
+def test_containers(tmp_path: Path, codec: str, suffix: str) -> None:
+    file = clip(tmp_path / f"x{suffix}", frames=30, codec=codec)
+    one, other = (VideoReader(b).read(file, 7) for b in ("decord", "pyav"))
+    assert one.indices == other.indices == (2, 6, 11, 15, 19, 24, 28)
+    assert torch.equal(one.frames, other.frames)
+    assert len({frame.numpy().tobytes() for frame in one.frames}) == 7
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_rotation_in_the_container_is_applied(tmp_path: Path, degrees: int) -> None:
+    """The display matrix of an MP4 track header, as phones write it."""
+    file = clip(tmp_path / "x.mp4")
+    upright = VideoReader("pyav").read(file, 1).frames[0]
+    cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    matrix = [cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 14]
+    content = bytearray(file.read_bytes())
+    at = content.index(b"tkhd") + 4 + 40
+    scaled = [v << 16 if i % 3 < 2 else v << 16 for i, v in enumerate(matrix)]
+    content[at : at + 36] = b"".join(v.to_bytes(4, "big", signed=True) for v in scaled)
+    file.write_bytes(content)
+    for backend in ("decord", "pyav"):
+        turned = VideoReader(backend).read(file, 1).frames[0]
+        assert torch.equal(turned, upright.rot90(-degrees // 90, (1, 2))), backend
+
+
+@pytest.mark.parametrize(
+    ("available", "wanted", "expected"),
+    [
+        (8, 8, list(range(8))),
+        (3, 8, [0, 1, 2]),
+        (48, 8, [3, 9, 15, 21, 27, 33, 39, 45]),
+        (9, 8, [1, 2, 3, 4, 5, 6, 7, 8]),
+        (100, 1, [50]),
+    ],
+)
+def test_sampling(available: int, wanted: int, expected: list[int]) -> None:
+    assert sample_indices(available, wanted) == expected
+
+
+def test_bad_files_each_have_their_error(tmp_path: Path, reader: VideoReader) -> None:
+    kinds = {name: kind for name, kind in bad_media(tmp_path).items() if name.endswith(".mp4")}
+    clip(tmp_path / "good.mp4")
+    for name, kind in kinds.items():
+        with pytest.raises(errors.MediaError, match=name) as raised:
+            reader.read(tmp_path / name, 4)
+        assert type(raised.value).__name__ == kind, (name, raised.value)
+    assert len(reader.read(tmp_path / "good.mp4", 4).frames) == 4
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_clip_cut_short_never_passes_for_whole(
+    tmp_path: Path, reader: VideoReader, suffix: str
+) -> None:
+    options = {"movflags": "faststart"} if suffix == ".mp4" else {}
+    file = clip(tmp_path / f"x{suffix}", frames=30, options=options)
+    content = file.read_bytes()
+    for share in (0.98, 0.6, 0.3):
+        file.write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(errors.BrokenMediaError, match="cut short"):
+            reader.read(file, 4)
+
+
+def test_trailing_bytes_do_no_harm(tmp_path: Path, reader: VideoReader) -> None:
+    file = clip(tmp_path / "x.mp4")
+    file.write_bytes(file.read_bytes() + b"TAG of some tool" * 3)
+    assert len(reader.read(file, 4).frames) == 4
+
+
+def test_names_that_are_no_text(tmp_path: Path, reader: VideoReader) -> None:
+    file = clip(tmp_path / "x.mp4")
+    for name in (b"\xff\xfe.mp4", b"new\nline.mp4", b"http:x.mp4"):
+        other = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
+        other.write_bytes(file.read_bytes())
+        assert len(reader.read(other, 4).frames) == 4
+
+
+def child_of(reader: VideoReader) -> int:
+    assert reader._child is not None
+    return reader._child.pid
+
+
+def in_background(call: Callable[[], object]) -> tuple[threading.Thread, list[Exception]]:
+    raised: list[Exception] = []
+
+    def run() -> None:
+        try:
+            call()
+        except errors.MediaError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, raised
+
+
+def test_a_child_killed_costs_one_row(reader: VideoReader) -> None:
+    reader.read(MEDIA / "clip8.mp4", 4)
+    child = child_of(reader)
+    # Stopped, so that it is surely in the middle of the request when it is killed.
+    os.kill(child, signal.SIGSTOP)
+    thread, raised = in_background(lambda: reader.read(MEDIA / "clip24.mp4", 4))
+    while reader._lock.acquire(blocking=False):
+        reader._lock.release()
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    thread.join()
+    assert isinstance(raised[0], errors.DecoderCrashError)
+    assert "signal 9" in str(raised[0])
+    assert len(reader.read(MEDIA / "clip24.mp4", 4).frames) == 4
+
+
+def test_a_child_that_died_between_videos_costs_none(reader: VideoReader) -> None:
+    reader.read(MEDIA / "clip8.mp4", 4)
+    os.kill(child_of(reader), signal.SIGKILL)
+    assert reader._child is not None
+    reader._child.wait()
+    assert len(reader.read(MEDIA / "clip24.mp4", 4).frames) == 4
+
+
+def test_a_child_that_hangs_is_ended(reader: VideoReader) -> None:
+    reader.read(MEDIA / "clip8.mp4", 4)
+    os.kill(child_of(reader), signal.SIGSTOP)
+    reader.time_limit = 0.5
+    with pytest.raises(errors.VideoTimeoutError, match=r"0\.5 s"):
+        reader.read(MEDIA / "clip24.mp4", 4)
+    reader.time_limit = 60
+    assert len(reader.read(MEDIA / "clip24.mp4", 4).frames) == 4
+
+
+@pytest.mark.parametrize("backend", ["decord", "pyav"])
+def test_memory_is_limited(tmp_path: Path, backend: str) -> None:
+    file = clip(tmp_path / "wide.mp4", frames=16, width=2048, height=2048)
+    reader = VideoReader(backend, memory_limit=700 << 20)
+    with pytest.raises(errors.MediaError) as raised:
+        reader.read(file, 64)
+    assert isinstance(raised.value, errors.DecoderCrashError | errors.BrokenMediaError)
+    assert len(VideoReader(backend).read(file, 64).frames) == 16
+
+
+def test_the_child_imports_nothing_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("numpy", "decord", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the folder')")
+    monkeypatch.chdir(tmp_path)
+    assert len(VideoReader().read(MEDIA / "clip8.mp4", 4).frames) == 4
+
+
+def test_the_reader_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "decord" else find(name, *a)
+    )
+    assert choose_backend("auto") == "pyav"
+    with pytest.raises(errors.UsageError, match="decord"):
+        choose_backend("decord")
+
+
+def test_frames_are_rgb_in_order(tmp_path: Path, reader: VideoReader) -> None:
+    file = clip(tmp_path / "x.mp4", frames=6)
+    frames = reader.read(file, 6).frames.permute(0, 2, 3, 1).numpy().astype(int)
+    from make_media import picture
+
+    base = np.asarray(picture(96, 64)).astype(int)
+    for index, frame in enumerate(frames):
+        assert np.abs(frame - np.roll(base, index * 7, axis=1)).mean() < 25
