@@ -28,7 +28,8 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
 
 def report(error: LibreHPSError) -> int:
     """Print the error to stderr; gives the exit code."""
-    print(f"error: {safe(str(error))}", file=sys.stderr)
+    message = "\n".join(map(safe, str(error).split("\n")))
+    print(f"error: {message}", file=sys.stderr)
     if error.hint:
         print(f"hint: {safe(error.hint)}", file=sys.stderr)
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FATAL)

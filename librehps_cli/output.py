@@ -89,8 +89,7 @@ class _Notes(logging.Handler):
 def safe(text: str) -> str:
     """Control characters spelled out, so that no name can steer a terminal."""
     return "".join(
-        c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else ascii(c)[1:-1]
-        for c in text
+        ascii(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text
     )
 
 

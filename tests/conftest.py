@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from librehps import LibreHPS
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -5,7 +5,6 @@ import logging
 import pytest
 import torch
 from conftest import CHECKPOINT
-
 from librehps import LibreHPS
 from librehps.errors import AttentionError
 from librehps.model.attention import FA2, FA4, Attention, Host, apply, candidates
@@ -60,9 +59,7 @@ def test_auto_says_why_not_fa4(
         ("best", CPU, "unknown attention"),
     ],
 )
-def test_what_is_asked_and_cannot_be_is_an_error(
-    request_: str, machine: Host, words: str
-) -> None:
+def test_what_is_asked_and_cannot_be_is_an_error(request_: str, machine: Host, words: str) -> None:
     with pytest.raises(AttentionError, match=words):
         candidates(request_, machine)
 

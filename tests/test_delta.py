@@ -6,8 +6,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import CHECKPOINT
-from torch import Tensor
-
 from librehps.model import delta
 from librehps.model.delta import (
     GatedDeltaNet,
@@ -16,6 +14,7 @@ from librehps.model.delta import (
     unit_lower_inverse,
     uses_fla,
 )
+from torch import Tensor
 
 
 def recurrence(query: Tensor, key: Tensor, value: Tensor, decay: Tensor, beta: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ import math
 
 import pytest
 from conftest import MEDIA
-
 from librehps import AXES, ImageScore, LibreHPS
 from librehps.decide.probability import Platt
 from librehps.media.video import VideoReader

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import MEDIA
-from make_media import bad_media, picture
-from PIL import Image, ImageCms
-from torch import Tensor
-
 from librehps import errors
 from librehps.media.image import FORMATS, load_pixels
 from librehps.media.resize import resize, target_size
+from make_media import bad_media, picture
+from PIL import Image, ImageCms
+from torch import Tensor
 
 BASE = picture()
 

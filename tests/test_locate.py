@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from conftest import CHECKPOINT, Cli
-
 from librehps.errors import DownloadNeededError, ModelNotFoundError
 from librehps.model.locate import EMBEDDED, locate
 from librehps.settings import DEFAULT_MODEL

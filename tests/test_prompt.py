@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 from conftest import CHECKPOINT, MEDIA
-
 from librehps import LibreHPS
 from librehps.errors import CheckpointError, EmptyPromptError, PromptError, PromptTooLongError
 from librehps.media.prompt import CONTROLS, PromptEncoder

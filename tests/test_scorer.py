@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import CHECKPOINT, EXAMPLES, MEDIA
-from PIL import Image
-
 from librehps import AXES, BatchItem, Item, LibreHPS
 from librehps.decide.probability import Platt
 from librehps.errors import (
@@ -19,6 +17,7 @@ from librehps.errors import (
     UnsupportedMediaError,
 )
 from librehps.evaluate.calibration import load_platt_calibrator
+from PIL import Image
 
 PROMPTS = ["x", "a cat sitting on a windowsill", "ünïcode — 猫 on a roof 🐈", "a " * 60]
 STILLS = sorted(path for path in MEDIA.iterdir() if path.suffix in (".png", ".jpg", ".webp"))
@@ -40,7 +39,9 @@ def test_quickstart_score() -> None:
 
 def test_quickstart_compare(golden: LibreHPS, tmp_path: Path) -> None:
     file = tmp_path / "calibration.json"
-    file.write_text('{"per_benchmark": {"hpdv3": {"a": 2, "b": 1}}, "global": {"a": 2.5, "b": 0.1}}')
+    file.write_text(
+        '{"per_benchmark": {"hpdv3": {"a": 2, "b": 1}}, "global": {"a": 2.5, "b": 0.1}}'
+    )
     calibrator = load_platt_calibrator(file).default
     assert load_platt_calibrator(file).get("hpdv3") == Platt(2.0, 1.0)
     pair = golden.compare_images(

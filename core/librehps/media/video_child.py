@@ -45,7 +45,9 @@ def read_decord(path: str, container: str, num_frames: int) -> Frames:
         return indices, reader.get_batch(indices).asnumpy()
     except decord.DECORDError as error:
         if "cannot find video stream" in str(error):
-            raise RefusedError("NoVideoStreamError", "there is no video in it, only sound") from error
+            raise RefusedError(
+                "NoVideoStreamError", "there is no video in it, only sound"
+            ) from error
         raise RefusedError("BrokenMediaError", _first_line(error)) from error
     except (RuntimeError, AssertionError, IndexError) as error:
         raise RefusedError("BrokenMediaError", _first_line(error)) from error
@@ -70,7 +72,9 @@ def read_pyav(path: str, container: str, num_frames: int) -> Frames:
     except av.FFmpegError as error:
         raise RefusedError("BrokenMediaError", _first_line(error)) from error
     if len(frames) != len(indices) or not frames:
-        raise RefusedError("BrokenMediaError", f"only {len(frames)} of {len(indices)} frames decode")
+        raise RefusedError(
+            "BrokenMediaError", f"only {len(frames)} of {len(indices)} frames decode"
+        )
     return indices, np.stack(frames)
 
 

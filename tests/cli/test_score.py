@@ -1,0 +1,211 @@
+"""librehps score, as a process on real files."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import CHECKPOINT, MEDIA, Cli
+from librehps import LibreHPS
+from make_media import bad_media, clip, picture
+
+MODEL = ("--model", CHECKPOINT)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures and a clip, each with its prompt beside it."""
+    media = tmp_path / "out"
+    (media / "sub").mkdir(parents=True)
+    picture(seed=1).save(media / "a.png")
+    picture(200, 90, seed=2).save(media / "sub" / "b.jpg")
+    clip(media / "c.mp4")
+    for name in ("a", "sub/b", "c"):
+        (media / f"{name}.txt").write_text(f"prompt of {name}")
+    return media
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_lines_in_a_pipe(cli: Cli, folder: Path, golden: LibreHPS) -> None:
+    done = cli("score", folder, "--prompt", "a cat", *MODEL)
+    assert done.returncode == 0, done.stderr
+    rows = lines(done.stdout)
+    assert [row["id"] for row in rows] == ["a.png", "c.mp4", "sub/b.jpg"]
+    assert [row["kind"] for row in rows] == ["image", "video", "image"]
+    assert rows[0]["overall_mu"] == pytest.approx(
+        golden.score_image(folder / "a.png", "a cat").overall.raw_mean, abs=2e-3
+    )
+    assert (rows[2]["width"], rows[2]["height"]) == (200, 90)
+    assert {row["settings"] for row in rows} == {golden.settings.digest}
+    assert "3 scored, 0 errors" in done.stderr
+    assert "3 files of other kinds were skipped" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_files(cli: Cli, folder: Path, tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"x{suffix}"
+    command = ("score", folder, "--prompt-from", "sidecar", *MODEL, "-o", output)
+    done = cli(*command, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    is_parquet = suffix == ".parquet"
+    rows = pq.read_table(output).to_pylist() if is_parquet else lines(output.read_text())
+    assert [row["prompt"] for row in rows] == ["prompt of a", "prompt of c", "prompt of sub/b"]
+    before = output.read_bytes()
+    again = cli(*command)
+    assert again.returncode == 2
+    assert "--overwrite" in again.stderr
+    assert output.read_bytes() == before
+    assert cli(*command, "--overwrite", "--num-frames", 2).returncode == 0
+    assert output.read_bytes() != before
+
+
+def test_stdout_by_dash(cli: Cli, folder: Path) -> None:
+    done = cli("score", folder / "a.png", "--prompt", "x", *MODEL, "-o", "-", "--quiet")
+    assert lines(done.stdout)[0]["id"] == "a.png"
+
+
+def test_prompts_from_folders(cli: Cli, tmp_path: Path) -> None:
+    for name in ("a_red_cat", "two dogs"):
+        (tmp_path / name).mkdir()
+        picture().save(tmp_path / name / "1.png")
+    done = cli("score", tmp_path, "--prompt-from", "folder", *MODEL)
+    assert [row["prompt"] for row in lines(done.stdout)] == ["a red cat", "two dogs"]
+
+
+def test_bad_items_cost_their_rows_only(cli: Cli, tmp_path: Path) -> None:
+    kinds = bad_media(tmp_path / "in")
+    picture().save(tmp_path / "in" / "good.png")
+    clip(tmp_path / "in" / "good.mp4")
+    done = cli("score", tmp_path / "in", "--prompt", "x", *MODEL)
+    assert done.returncode == 3
+    rows = {row["id"]: row for row in lines(done.stdout)}
+    assert rows["good.png"]["status"] == rows["good.mp4"]["status"] == "ok"
+    assert {n: r["error_type"] for n, r in rows.items() if r["status"] == "error"} == kinds
+    assert all(name in rows[name]["error"] for name in kinds)
+    assert f"2 scored, {len(kinds)} errors" in done.stderr
+
+
+def test_missing_and_empty_prompts_cost_their_rows_only(cli: Cli, folder: Path) -> None:
+    (folder / "a.txt").unlink()
+    (folder / "c.txt").write_text("\n")
+    done = cli("score", folder, "--prompt-from", "sidecar", *MODEL)
+    assert done.returncode == 3
+    kinds = [row["error_type"] for row in lines(done.stdout)]
+    assert kinds == ["PromptError", "EmptyPromptError", None]
+
+
+def test_nothing_scored_is_fatal(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"")
+    assert cli("score", tmp_path, "--prompt", "x", *MODEL).returncode == 1
+
+
+def test_long_prompts_are_that_rows_error(cli: Cli, folder: Path) -> None:
+    (folder / "a.txt").write_text("word " * 3000)
+    done = cli("score", folder, "--prompt-from", "sidecar", *MODEL)
+    assert [row["error_type"] for row in lines(done.stdout)] == ["PromptTooLongError", None, None]
+    more = cli("score", folder, "--prompt-from", "sidecar", *MODEL, "--max-prompt-tokens", 99999)
+    assert more.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("score", "gone.png", "--prompt", "x"), "no such file or folder: gone.png"),
+        (("score", ".", "--prompt", "x"), "nothing to score"),
+        (("score", "x.png"), "--prompt-from sidecar"),
+        (("score", "x.png", "--prompt", " "), "the prompt is empty"),
+        (("score", "x.png", "--prompt", "x", "--prompt-from", "folder"), "not both"),
+        (("score", "x.png", "--prompt", "x", "-o", "x.csv"), ".parquet or .jsonl"),
+        (("score", "x.png", "--prompt", "x", "--batch-size", "0"), "--batch-size"),
+        (("score", "x.png", "--prompt", "x", "--device", "abacus"), "abacus"),
+        (("score",), "Missing argument"),
+    ],
+)
+def test_usage_errors(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "x.png" in arguments:
+        picture().save(tmp_path / "x.png")
+    else:
+        (tmp_path / "notes.md").write_text("x")
+    done = cli(*arguments, *MODEL)
+    assert done.returncode == 2, done.stderr
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("nobody/nothing", "HF_HUB_OFFLINE"),
+        ("no-such-folder", "neither a folder nor a hub id"),
+    ],
+)
+def test_models_that_are_not_there(cli: Cli, folder: Path, model: str, words: str) -> None:
+    done = cli("score", folder, "--prompt", "x", "--model", model)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "hint: " in done.stderr
+
+
+def test_a_closed_pipe_is_quiet(folder: Path) -> None:
+    command = f"{sys.executable} -m librehps_cli score {folder} --prompt x --model {CHECKPOINT} -q"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | true"], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
+def test_names_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    """On a real pseudo-terminal: markup is shown as it is, control characters spelled out."""
+    for name in ("[red]x[_red].png", "a\x1b[31mb\n.png"):
+        picture().save(tmp_path / name)
+    (tmp_path / "[").mkdir()
+    (tmp_path / "[" / "red].png").write_bytes(b"")
+    shown = on_terminal("score", str(tmp_path), "--prompt", "x", "--model", str(CHECKPOINT))
+    assert "[red]x[_red].png" in shown
+    assert "a\\x1b[31mb\\n.png" in shown
+    assert "a\x1b[31mb" not in shown
+    assert "[/red].png" in shown
+
+
+def test_a_terminal_gets_a_ranking(folder: Path) -> None:
+    shown = on_terminal("score", str(folder), "--prompt", "x", "--model", str(CHECKPOINT))
+    assert "overall" in shown
+    assert "temporal" in shown
+    assert "{" not in shown
+    assert shown.index("a.png") > 0
+    assert str(MEDIA) not in shown
+
+
+def on_terminal(*arguments: str) -> str:
+    """What `librehps ARGS` shows on a terminal of 120 columns."""
+    parent, child = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "librehps_cli", *arguments],
+        stdin=child, stdout=child, stderr=child, env=environment,
+    )  # fmt: skip
+    os.close(child)
+    shown = b""
+    while True:
+        try:
+            part = os.read(parent, 65536)
+        except OSError:
+            # Linux's word for the end of a terminal.
+            break
+        if not part:
+            break
+        shown += part
+    process.wait()
+    os.close(parent)
+    return shown.decode()

@@ -1,0 +1,138 @@
+"""CPU speed, end to end from files to rows, beside a plain `transformers` forward and the ceiling.
+
+    python tests/speed.py [--images 64]
+
+A random checkpoint of 47 M parameters in float32; pictures of 1024 x 1024 as JPEG. The ceiling is
+what the machine's own float32 matrix product, measured in the same run, would allow.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from librehps import Item, LibreHPS
+from librehps.model.checkpoint import empty_model
+from PIL import Image
+from safetensors.torch import save_file
+
+GFLOP_PER_IMAGE = 20.7
+BATCH = 8
+GOLDEN = Path(__file__).parent / "golden" / "checkpoint"
+TEXT = {
+    "model_type": "qwen3_5_text", "vocab_size": 12000, "hidden_size": 512,
+    "intermediate_size": 1536, "num_hidden_layers": 8, "num_attention_heads": 8,
+    "num_key_value_heads": 2, "head_dim": 64, "linear_num_key_heads": 4,
+    "linear_num_value_heads": 8, "linear_key_head_dim": 64, "linear_value_head_dim": 64,
+    "full_attention_interval": 4,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0,
+                        "partial_rotary_factor": 0.25, "mrope_section": [4, 2, 2],
+                        "mrope_interleaved": True},
+}  # fmt: skip
+VISION = {
+    "model_type": "qwen3_5", "depth": 6, "hidden_size": 256, "intermediate_size": 1024,
+    "num_heads": 4, "out_hidden_size": 512, "num_position_embeddings": 2304, "patch_size": 16,
+    "spatial_merge_size": 2, "temporal_patch_size": 2,
+}  # fmt: skip
+
+
+def write_checkpoint(folder: Path) -> None:
+    """Every weight normal(0, 1.4 / sqrt(fan in)), rounded to bfloat16."""
+    golden = json.loads((GOLDEN / "config.json").read_text())
+    config = golden | {"text_config": TEXT, "vision_config": VISION}
+    torch.manual_seed(0)
+    state = {}
+    for name, parameter in empty_model(config, "sdpa").named_parameters():
+        fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
+        value = torch.randn(parameter.shape) * 1.4 / fan_in**0.5
+        state[name] = value.to(torch.bfloat16)
+    save_file(state, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    shutil.copy(GOLDEN / "tokenizer.json", folder)
+
+
+def write_images(folder: Path, count: int) -> list[Path]:
+    """Smooth sines and noise of standard deviation 4, JPEG of quality 90."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:1024, 0:1024] / 1024
+    paths = []
+    for index in range(count):
+        waves = [np.sin(6 * x * (c + 1) + index) + np.cos(5 * y * (c + 1)) for c in range(3)]
+        pixels = 128 + 50 * np.stack(waves, -1) + rng.normal(0, 4, (1024, 1024, 3))
+        paths.append(folder / f"{index:03}.jpg")
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(paths[-1], quality=90)
+    return paths
+
+
+def matmul_gflops() -> float:
+    """float32, the best of several products of 2048."""
+    a, b = torch.randn(2, 2048, 2048).unbind()
+    return max(2 * 2048**3 / seconds(lambda: a @ b) / 1e9 for _ in range(20))
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def plain_forward(scorer: LibreHPS, items: list[Item]) -> float:
+    """Images/s of stock `transformers` on one ready batch, its own kernels, best of three."""
+    from librehps.pipeline.forward import collate
+    from transformers import AutoModel, Qwen3_5Config
+
+    config = Qwen3_5Config.from_dict(json.loads((scorer.folder / "config.json").read_text()))
+    stock = AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32).eval()
+    state = {n.removeprefix("model."): p for n, p in scorer._model.named_parameters()}
+    stock.load_state_dict({n: p for n, p in state.items() if "_head." not in n})
+    decoder = scorer._decoder()
+    batch = collate([decoder.decode(i).prepared for i in items[:BATCH]], torch.device("cpu"))
+    types = torch.zeros_like(batch.input_ids)
+    types.view(-1)[batch.vision_index] = 1
+    tokens = types * config.image_token_id + (1 - types) * batch.input_ids
+
+    def call() -> None:
+        with torch.inference_mode():
+            stock(
+                input_ids=tokens,
+                attention_mask=torch.ones_like(tokens),
+                pixel_values=batch.patches,
+                image_grid_thw=batch.grids,
+                mm_token_type_ids=types,
+                use_cache=False,
+            )
+
+    call()
+    return BATCH / min(seconds(call) for _ in range(3))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=64)
+    count = parser.parse_args().images
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_checkpoint(folder)
+        prompt = "a lighthouse on a cliff at dusk, waves below, oil on canvas"
+        items = [Item(p.name, p, prompt) for p in write_images(folder, count)]
+        scorer = LibreHPS.from_pretrained(folder, batch_size=BATCH)
+        rate = matmul_gflops()
+        rows = list(scorer.score_items(items[:BATCH]))
+        print(f"prompt tokens {rows[0].prompt_tokens}, threads {torch.get_num_threads()}")
+        plain = plain_forward(scorer, items)
+        took = seconds(lambda: list(scorer.score_items(items)))
+        rate = max(rate, matmul_gflops())
+    ceiling = rate / GFLOP_PER_IMAGE
+    ours = count / took
+    print(f"float32 matmul            {rate:7.1f} GFLOP/s -> ceiling {ceiling:.2f} images/s")
+    print(f"plain transformers forward {plain:6.2f} images/s = {plain / ceiling:.0%}")
+    print(f"librehps, files to rows    {ours:6.2f} images/s = {ours / ceiling:.0%}")
+
+
+if __name__ == "__main__":
+    main()

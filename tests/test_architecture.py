@@ -1,0 +1,131 @@
+"""The shape of the house: import arrows, light imports, public names, sizes of rooms."""
+
+import ast
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import librehps
+import pytest
+from librehps import errors
+
+from librehps_cli.errors import EXIT_CODES
+
+ROOT = Path(__file__).parents[1]
+CORE, CLI = ROOT / "core" / "librehps", ROOT / "librehps_cli"
+
+BASE = {"errors", "types", "settings"}
+ALLOWED = {
+    "errors": set(),
+    "types": {"errors"},
+    "settings": set(),
+    "media": BASE | {"media"},
+    "model": BASE | {"media", "model"},
+    "pipeline": BASE | {"media", "model", "pipeline"},
+    "source": BASE | {"media", "pipeline", "source"},
+    "sink": BASE | {"sink"},
+    "engine": BASE | {"media", "model", "pipeline", "engine"},
+    "decide": BASE | {"decide"},
+    "evaluate": BASE | {"decide", "evaluate"},
+    "scorer": BASE | {"decide", "media", "model", "pipeline", "engine", ""},
+}
+
+
+def imports(file: Path) -> set[str]:
+    """Rooms of librehps that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+            if node.module == "librehps":
+                names = [f"librehps.{alias.name}" if (CORE / f"{alias.name}.py").exists()
+                         else "librehps" for alias in node.names]  # fmt: skip
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "librehps":
+                found.add(rest.partition(".")[0])
+            if package == "librehps_cli":
+                found.add("librehps_cli")
+    return found
+
+
+@pytest.mark.parametrize("file", sorted(CORE.rglob("*.py")), ids=lambda f: str(f.relative_to(CORE)))
+def test_imports_point_one_way(file: Path) -> None:
+    room = file.relative_to(CORE).parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    assert imports(file) <= ALLOWED[room]
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import librehps", "import librehps_cli.main", "import librehps.types, librehps.errors"],
+)
+def test_importing_loads_nothing_heavy(code: str) -> None:
+    heavy = "{'torch', 'transformers', 'numpy', 'pyarrow', 'PIL', 'av', 'decord'}"
+    assert run(f"{code}; import sys; print({heavy} & set(sys.modules))") == "set()"
+
+
+EMPTY_APP = "import typer; a = typer.Typer(); a.command()(lambda: None); a(['--help'])"
+OUR_APP = (
+    "import sys; sys.argv = ['librehps', '--help']; from librehps_cli.main import main; main()"
+)
+
+
+def cpu_seconds(code: str) -> float:
+    """The least of five runs, since the bound is on the work and not on the machine's mood."""
+    least = float("inf")
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        least = min(least, used)
+    return least
+
+
+def test_help_is_quick() -> None:
+    ours = cpu_seconds(OUR_APP)
+    assert ours < 0.3 or ours < 1.3 * cpu_seconds(EMPTY_APP)
+
+
+def test_public_names() -> None:
+    assert set(librehps.__all__) == {
+        "AXES", "BatchItem", "ImageScore", "Item", "LibreHPS", "LibreHPSError", "PairComparison",
+        "ScoreAxis", "ScoredRow", "VideoScore", "__version__",
+    }  # fmt: skip
+    for name in librehps.__all__:
+        assert getattr(librehps, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        librehps.nothing  # noqa: B018
+
+
+def test_every_error_has_one_base_and_stands_in_the_tree() -> None:
+    classes = [c for c in vars(errors).values() if isinstance(c, type)]
+    assert all(issubclass(c, errors.LibreHPSError) for c in classes)
+    assert all(c.__name__ in (errors.__doc__ or "") for c in classes)
+    direct = set(errors.LibreHPSError.__subclasses__())
+    assert direct <= set(EXIT_CODES)
+
+
+def test_rooms_stay_small() -> None:
+    for file in [*CORE.rglob("*.py"), *CLI.rglob("*.py"), *(ROOT / "examples").rglob("*.py")]:
+        assert len(file.read_text().splitlines()) < 400, file
+
+
+def test_no_bare_except_and_no_lax_loading() -> None:
+    for file in [*CORE.rglob("*.py"), *CLI.rglob("*.py")]:
+        text = file.read_text()
+        assert "except Exception" not in text, file
+        assert "except:" not in text, file
+        assert "strict=False" not in text or "zip(" in text, file
+        assert "trust_remote_code" not in text, file
