@@ -19,7 +19,7 @@ from librehps.model.backbone import RewardModel
 from librehps.model.checkpoint import Checkpoint, fingerprint
 from librehps.model.load import Loaded, load
 from librehps.model.locate import EMBEDDED, locate
-from librehps.pipeline.decode import TRAINED_FRAMES, Decoder
+from librehps.pipeline.decode import Decoder
 from librehps.pipeline.forward import Prepared, forward, grid_of
 from librehps.settings import DEFAULT_MODEL, Settings
 from librehps.types import (
@@ -38,6 +38,8 @@ log = logging.getLogger("librehps")
 
 BATCH_SIZES = {"cpu": 8, "mps": 8, "cuda": 32}
 CALIBRATION_FILE = "calibration.json"
+# Clips longer than this were never seen in training.
+TRAINED_FRAMES = 8
 
 
 class LibreHPS:
@@ -203,6 +205,8 @@ class LibreHPS:
     def _decoder(self, num_frames: int | None = None, pixel_budget: int | None = None) -> Decoder:
         budget = self.settings.pixel_budget if pixel_budget is None else pixel_budget
         frames = num_frames or self.settings.num_frames
+        if frames > TRAINED_FRAMES:
+            log.warning("%d frames a clip: trained on at most %d", frames, TRAINED_FRAMES)
         return Decoder(self._encoder, self._reader, budget, frames)
 
     def _engine(self, decoder: Decoder, batch_size: int | None) -> LocalEngine:

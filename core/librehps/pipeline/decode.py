@@ -1,6 +1,5 @@
 """First stage: an item's media and prompt become what the model reads, or a named error."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,6 @@ from librehps.media.video import Clip, VideoReader
 from librehps.media.video_child import sample_indices
 from librehps.pipeline.forward import Prepared, grid_of
 from librehps.types import Item, Kind
-
-log = logging.getLogger("librehps")
-
-TRAINED_FRAMES = 8
 
 
 @dataclass(frozen=True)
@@ -60,12 +55,6 @@ class Decoder:
         return Decoded(Prepared(pixels, stream), kind, width, height, frames, len(prompt_ids))
 
     def _clip(self, media: Any) -> Clip:
-        if self.num_frames > TRAINED_FRAMES:
-            log.warning(
-                "%d frames a clip are more than the model was trained on (%d)",
-                self.num_frames,
-                TRAINED_FRAMES,
-            )
         if isinstance(media, str | Path):
             return self.reader.read(Path(media), self.num_frames)
         return _from_frames(media, self.num_frames)
