@@ -45,12 +45,12 @@ def test_pairs_held_out(tiny: LibreHPS) -> None:
     items, gaps = [], []
     while len(gaps) < 1000:
         scene = scenes.random_scene(rng)
-        both = [defects(rng), defects(rng)]
+        both = [scenes.random_defects(rng, clips=False) for _ in range(2)]
         gap = scenes.badness(both[1]) - scenes.badness(both[0])
         if abs(gap) < 0.02:
             continue
         gaps.append(gap)
-        pictures = [scenes.render(scene, d, rng, 128) for d in both]
+        pictures = [scenes.render(scenes.shown(scene, d, rng), d, rng, 128) for d in both]
         items += [Item(str(len(items)), p, scene.caption, "image") for p in pictures]
     rows = list(tiny.score_items(items, batch_size=32))
     assert all(row.status == "ok" for row in rows)
@@ -59,19 +59,15 @@ def test_pairs_held_out(tiny: LibreHPS) -> None:
     assert right.mean() >= 0.70
 
 
-def defects(rng: random.Random) -> dict[str, float]:
-    count = rng.choices((0, 1, 2), (0.25, 0.5, 0.25))[0]
-    chosen = rng.sample(["alignment", "coherence", "style"], count)
-    return {axis: rng.uniform(0.05, 1.0) for axis in chosen}
-
-
 def test_no_defect_is_invisible() -> None:
     rng = random.Random(SEED)
     for _ in range(300):
         scene = scenes.random_scene(rng)
         clean = np.asarray(scenes.draw(scene, 128)).astype(int)
         for axis in ("alignment", "coherence", "style"):
-            spoilt = np.asarray(scenes.render(scene, {axis: 0.05}, rng, 128)).astype(int)
+            mild = {axis: 0.5 if axis == "alignment" else 0.05}
+            shown = scenes.shown(scene, mild, rng)
+            spoilt = np.asarray(scenes.render(shown, mild, rng, 128)).astype(int)
             assert (np.abs(spoilt - clean).max(-1) > 12).sum() > 40, (axis, scene)
 
 

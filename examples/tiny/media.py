@@ -18,12 +18,12 @@ from scenes import Scene, Thing
 SIDE, FRAMES, RATE = 256, 8, 8
 STILLS = Scene(
     "a red circle left of a blue square",
-    (Thing("circle", "red", 0.27, 0.45, 0.19), Thing("square", "blue", 0.73, 0.55, 0.19)),
+    (Thing("circle", "red", 0.26, 0.45, 0.17), Thing("square", "blue", 0.74, 0.55, 0.17)),
     scenes.BACKGROUNDS[0],
 )
 CLIPS = Scene(
     "a green star above a yellow cross",
-    (Thing("star", "green", 0.45, 0.28, 0.18), Thing("cross", "yellow", 0.55, 0.72, 0.18)),
+    (Thing("star", "green", 0.45, 0.26, 0.17), Thing("cross", "yellow", 0.55, 0.74, 0.17)),
     scenes.BACKGROUNDS[3],
 )
 

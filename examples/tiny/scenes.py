@@ -54,14 +54,14 @@ def random_scene(rng: random.Random) -> Scene:
     """A scene drawn at random; two things differ in colour and shape and do not overlap."""
     background = rng.choice(BACKGROUNDS)
     first, second = rng.sample(list(COLOURS), 2), rng.sample(SHAPES, 2)
-    radius = rng.uniform(0.15, 0.21)
+    radius = rng.uniform(0.14, 0.18)
     if rng.random() < 0.4:
         thing = Thing(
             second[0], first[0], rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7), radius + 0.06
         )
         return Scene(_named(thing), (thing,), background)
     relation = rng.choice(RELATIONS)
-    near, far, across = rng.uniform(0.24, 0.3), rng.uniform(0.7, 0.76), rng.uniform(0.35, 0.65)
+    near, far, across = rng.uniform(0.22, 0.28), rng.uniform(0.72, 0.78), rng.uniform(0.35, 0.65)
     along = (near, far) if relation in ("left of", "above") else (far, near)
     horizontal = relation in ("left of", "right of")
     spots = [(a, across) if horizontal else (across, a) for a in along]
@@ -73,27 +73,55 @@ def random_scene(rng: random.Random) -> Scene:
     return Scene(caption, things, background)
 
 
+def random_defects(rng: random.Random, clips: bool) -> dict[str, float]:
+    """Severities on one or two axes, or on none: alignment by the number of changes it makes."""
+    axes = [axis for axis in AXES if clips or axis != "temporal"]
+    count = rng.choices((0, 1, 2), (0.25, 0.5, 0.25))[0]
+    return {
+        axis: rng.choice((0.5, 1.0)) if axis == "alignment" else rng.uniform(0.05, 1.0)
+        for axis in rng.sample(axes, count)
+    }
+
+
 def misalign(scene: Scene, severity: float, rng: random.Random) -> Scene:
-    """The scene made untrue to its caption: more of it, the higher the severity."""
+    """The scene made untrue to its caption: by one change, or by two at a severity over 0.5."""
     things = list(scene.things)
-    changes = 1 if severity < 0.67 else 2
-    kinds = ["colour", "shape"] + (["swap", "lose"] if len(things) == 2 else [])
-    for kind in rng.sample(kinds, changes):
-        at = rng.randrange(len(things))
-        if kind == "colour":
-            used = {thing.colour for thing in scene.things}
-            things[at] = replace(
-                things[at], colour=rng.choice([c for c in COLOURS if c not in used])
-            )
-        elif kind == "shape":
-            used = {thing.shape for thing in scene.things}
-            things[at] = replace(things[at], shape=rng.choice([s for s in SHAPES if s not in used]))
-        elif kind == "lose":
-            del things[at]
-        elif len(things) == 2:
-            one, two = things
-            things = [replace(one, x=two.x, y=two.y), replace(two, x=one.x, y=one.y)]
+    kinds = ["colour", "shape"]
+    if len(things) == 2:
+        # Where a thing is lost there is nothing left to swap.
+        kinds.append(rng.choice(("lose", "swap")))
+    chosen = rng.sample(kinds, 1 if severity <= 0.5 else 2)
+    if "lose" in chosen:
+        del things[rng.randrange(2)]
+    if "swap" in chosen:
+        one, two = things
+        things = [replace(one, x=two.x, y=two.y), replace(two, x=one.x, y=one.y)]
+    if "colour" in chosen:
+        used, at = {thing.colour for thing in scene.things}, rng.randrange(len(things))
+        things[at] = replace(things[at], colour=rng.choice([c for c in COLOURS if c not in used]))
+    if "shape" in chosen:
+        used, at = {thing.shape for thing in scene.things}, rng.randrange(len(things))
+        things[at] = replace(things[at], shape=rng.choice([s for s in SHAPES if s not in used]))
     return replace(scene, things=tuple(things))
+
+
+def shown(scene: Scene, defects: dict[str, float], rng: random.Random) -> Scene:
+    """What is drawn for a scene: itself, or the scene misaligned."""
+    severity = defects.get("alignment")
+    return misalign(scene, severity, rng) if severity else scene
+
+
+def cells(scene: Scene, count: int) -> list[tuple[int, int]]:
+    """(shape, colour) class of each of count x count cells, row by row; 0 where it is empty."""
+    middles = [(i + 0.5) / count for i in range(count)]
+    return [_cell(scene, x, y) for y in middles for x in middles]
+
+
+def _cell(scene: Scene, x: float, y: float) -> tuple[int, int]:
+    for thing in scene.things:
+        if max(abs(x - thing.x), abs(y - thing.y)) < thing.radius:
+            return 1 + SHAPES.index(thing.shape), 1 + list(COLOURS).index(thing.colour)
+    return 0, 0
 
 
 def draw(scene: Scene, side: int) -> Image.Image:
@@ -141,18 +169,15 @@ STYLES = ("blur", "noise", "fade", "pixels")
 
 
 def render(scene: Scene, defects: dict[str, float], rng: random.Random, side: int) -> Image.Image:
-    """A still of the scene with the given severities (temporal has no meaning here)."""
-    shown = misalign(scene, defects["alignment"], rng) if defects.get("alignment") else scene
-    picture = draw(shown, side)
-    return _finish(picture, shown, defects, rng, rng.choice(STYLES))
+    """A still of a `shown` scene, with coherence and style at the given severities."""
+    return _finish(draw(scene, side), scene, defects, rng, rng.choice(STYLES))
 
 
 def render_clip(
     scene: Scene, defects: dict[str, float], rng: random.Random, side: int, frames: int
 ) -> list[Image.Image]:
-    """Frames in which the things drift and turn; temporal defects make them jump or flicker."""
-    shown = misalign(scene, defects["alignment"], rng) if defects.get("alignment") else scene
-    drift = [(rng.uniform(-0.05, 0.05), rng.uniform(-0.05, 0.05)) for _ in shown.things]
+    """Frames of a `shown` scene that drifts and turns; temporal defects make it jump or flicker."""
+    drift = [(rng.uniform(-0.05, 0.05), rng.uniform(-0.05, 0.05)) for _ in scene.things]
     torn, style, seed = defects.get("coherence"), rng.choice(STYLES), rng.random()
     jump, flicker = defects.get("temporal", 0.0), rng.random() < 0.5
     clip = []
@@ -160,14 +185,14 @@ def render_clip(
         at = index / max(1, frames - 1)
         wobble = 0.0 if flicker or not jump else (0.05 + 0.12 * jump) * (-1) ** index
         moved = replace(
-            shown,
+            scene,
             things=tuple(
                 replace(t, x=t.x + at * dx + wobble, y=t.y + at * dy - wobble / 2, angle=20 * at)
-                for t, (dx, dy) in zip(shown.things, drift, strict=True)
+                for t, (dx, dy) in zip(scene.things, drift, strict=True)
             ),
         )
         if flicker and jump and index % 2:
-            colours = [c for c in COLOURS if c not in {t.colour for t in shown.things}]
+            colours = [c for c in COLOURS if c not in {t.colour for t in scene.things}]
             moved = replace(
                 moved,
                 things=tuple(

@@ -1,9 +1,10 @@
 """Train LibreHPS-Tiny on rendered scenes, and fit its calibration on held-out pairs.
 
-    python examples/tiny/train.py --out runs/tiny --steps 3200
+    python examples/tiny/train.py --out runs/tiny --steps 6500
 
 Groups of scenes share one true caption and differ in defects; every pair of a group teaches each
-axis by a Bradley-Terry loss, and rows that show what the caption says also learn to predict it.
+axis by a Bradley-Terry loss, rows that show what the caption says also learn to predict it, and a
+probe that is thrown away afterwards asks each vision token what it shows.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import scenes
 import torch
 import torch.nn.functional as F
 from librehps.media.prompt import CONTROLS, PromptEncoder
+from librehps.media.resize import UNIT
 from librehps.model.backbone import RewardModel
 from librehps.model.checkpoint import Checkpoint, empty_model, fingerprint
 from librehps.model.heads import run_heads
@@ -25,13 +27,14 @@ from librehps.pipeline.forward import Prepared, collate, grid_of
 from librehps.types import AXES, Kind
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
+from torch import Tensor, nn
 
 SIDE, FRAMES, GROUP = 128, 4, 4
 NAME = "LibreHPS-Tiny"
 EXTRA_TEXT = ["a photo of", "an image with", "the scene", "and", "on", "in", "with"]
-# Weight of the caption loss beside the pair loss.
-CAPTION_WEIGHT = 0.5
+# Of the terms of the loss.
+WEIGHTS = {"pairs": 1.0, "caption": 0.5, "rating": 0.1, "cells": 1.0}
+PEAK_RATE = 1.5e-3
 HELD_OUT_SEED, CALIBRATION_SEED = 777_777_777, 888_888_888
 
 
@@ -43,6 +46,7 @@ class Example:
     prompt_ids: list[int]
     severity: list[float]
     true_caption: bool
+    cells: list[tuple[int, int]]
 
 
 def build_tokenizer(folder: Path) -> int:
@@ -141,27 +145,56 @@ def fresh_model(config: dict[str, object], seed: int) -> RewardModel:
     return model
 
 
+class CellProbe(nn.Module):
+    """Tells from each vision token the shape and the colour in its cell; used in training only.
+
+    Without this dense signal the vision tower learns colours, and shapes hardly at all.
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.shape = nn.Linear(hidden, 1 + len(scenes.SHAPES))
+        self.colour = nn.Linear(hidden, 1 + len(scenes.COLOURS))
+
+    def loss(self, tokens: Tensor, cells: Tensor) -> Tensor:
+        """Cross-entropy of tokens (N, hidden) against classes (N, 2)."""
+        shape = F.cross_entropy(self.shape(tokens), cells[:, 0])
+        return shape + F.cross_entropy(self.colour(tokens), cells[:, 1])
+
+
 def make_group(rng: random.Random, encoder: PromptEncoder, clips: bool) -> list[Example]:
     """GROUP versions of one scene, with defects on one to two axes each, or none."""
     scene = scenes.random_scene(rng)
-    axes = [axis for axis in scenes.AXES if clips or axis != "temporal"]
     prompt_ids = encoder.encode_prompt(scene.caption)
-    group = []
-    for _ in range(GROUP):
-        count = rng.choices((0, 1, 2), (0.25, 0.5, 0.25))[0]
-        defects = {axis: rng.uniform(0.05, 1.0) for axis in rng.sample(axes, count)}
-        if clips:
-            frames = scenes.render_clip(scene, defects, rng, SIDE, FRAMES)
-        else:
-            frames = [scenes.render(scene, defects, rng, SIDE)]
-        pixels = torch.from_numpy(np.stack([np.array(f) for f in frames])).permute(0, 3, 1, 2)
-        kind: Kind = "video" if clips else "image"
-        stream = encoder.stream(kind, grid_of(pixels), prompt_ids)
-        per_axis = [defects.get(axis, 0.0) for axis in axes] + [float("nan")] * (not clips)
-        severity = [scenes.badness(defects), *per_axis]
-        true = not defects.get("alignment")
-        group.append(Example(Prepared(pixels.contiguous(), stream), prompt_ids, severity, true))
-    return group
+    return [_example(scene, prompt_ids, rng, encoder, clips) for _ in range(GROUP)]
+
+
+def _example(
+    scene: scenes.Scene,
+    prompt_ids: list[int],
+    rng: random.Random,
+    encoder: PromptEncoder,
+    clips: bool,
+) -> Example:
+    defects = scenes.random_defects(rng, clips)
+    shown = scenes.shown(scene, defects, rng)
+    if clips:
+        frames = scenes.render_clip(shown, defects, rng, SIDE, FRAMES)
+    else:
+        frames = [scenes.render(shown, defects, rng, SIDE)]
+    pixels = torch.from_numpy(np.stack([np.array(f) for f in frames])).permute(0, 3, 1, 2)
+    kind: Kind = "video" if clips else "image"
+    return Example(
+        prepared=Prepared(pixels.contiguous(), encoder.stream(kind, grid_of(pixels), prompt_ids)),
+        prompt_ids=prompt_ids,
+        severity=[
+            scenes.badness(defects),
+            *(defects.get(axis, 0.0) for axis in scenes.AXES[:3]),
+            defects.get("temporal", 0.0) if clips else float("nan"),
+        ],
+        true_caption="alignment" not in defects,
+        cells=scenes.cells(shown, SIDE // UNIT),
+    )
 
 
 def pair_loss(mu: Tensor, severity: Tensor) -> Tensor:
@@ -190,45 +223,58 @@ def caption_loss(model: RewardModel, hidden: Tensor, examples: list[Example]) ->
     return F.cross_entropy(logits, torch.tensor(targets))
 
 
+def losses(
+    model: RewardModel, probe: CellProbe, examples: list[Example], clips: bool
+) -> dict[str, Tensor]:
+    """Every term of the loss for a batch of whole groups, unweighted."""
+    batch = collate([e.prepared for e in examples], torch.device("cpu"))
+    vision = model.vision_tokens(batch)
+    hidden = model.hidden_states(batch, vision)
+    last = hidden[torch.arange(len(examples)), batch.last]
+    output = run_heads(model.multi_axis_head, model.scalar_head, last)
+    severity = torch.tensor([e.severity for e in examples]).unflatten(0, (-1, GROUP))
+    terms = {
+        "pairs": pair_loss(output.mu.unflatten(0, (-1, GROUP)), severity),
+        "caption": caption_loss(model, hidden, examples),
+        # The scalar head rates the same as overall, on a scale of its own.
+        "rating": F.mse_loss(output.scalar, 1 - severity[..., 0].flatten()),
+    }
+    if not clips:
+        # In clips the things move from cell to cell.
+        cells = torch.tensor([e.cells for e in examples]).flatten(0, 1)
+        terms["cells"] = probe.loss(vision, cells)
+    return terms
+
+
 def train(model: RewardModel, encoder: PromptEncoder, steps: int, groups: int, log: Path) -> None:
     """AdamW with warm-up and cosine decay; every fourth step is of clips."""
-    decay = [p for p in model.parameters() if p.ndim >= 2]
-    rest = [p for p in model.parameters() if p.ndim < 2]
-    peak = 1.5e-3
+    probe = CellProbe(model.scalar_head.proj.in_features)
+    parameters = [*model.parameters(), *probe.parameters()]
     optimiser = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}],
-        lr=peak,
+        [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": 0.02},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ],
+        lr=PEAK_RATE,
         betas=(0.9, 0.98),
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, steps, pct_start=0.06)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, steps, pct_start=0.06)
     rng, started = random.Random(1), time.monotonic()
     model.train()
-    for step in range(steps):
-        clips = step % 4 == 3
+    for step in range(1, steps + 1):
+        clips = step % 4 == 0
         count = groups // 2 if clips else groups
         examples = [e for _ in range(count) for e in make_group(rng, encoder, clips)]
-        batch = collate([e.prepared for e in examples], torch.device("cpu"))
-        hidden = model.hidden_states(batch)
-        last = hidden[torch.arange(len(examples)), batch.last]
-        output = run_heads(model.multi_axis_head, model.scalar_head, last)
-        severity = torch.tensor([e.severity for e in examples]).unflatten(0, (-1, GROUP))
-        pairs = pair_loss(output.mu.unflatten(0, (-1, GROUP)), severity)
-        # The scalar head rates the same as overall, on a scale of its own.
-        rating = F.mse_loss(output.scalar, 1 - severity[..., 0].flatten())
-        caption = caption_loss(model, hidden, examples)
-        loss = pairs + CAPTION_WEIGHT * caption + 0.1 * rating
+        terms = losses(model, probe, examples, clips)
         optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum().backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         schedule.step()
-        if step % 50 == 49:
-            line = {
-                "step": step + 1,
-                "pairs": pairs.item(),
-                "caption": caption.item(),
-                "seconds": round(time.monotonic() - started),
-            }
+        if step % 50 == 1:
+            seconds = round(time.monotonic() - started)
+            figures = {name: round(term.item(), 4) for name, term in terms.items()}
+            line = {"step": step, "seconds": seconds, **figures}
             with log.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(line, flush=True)
@@ -297,7 +343,7 @@ def report(model: RewardModel, encoder: PromptEncoder, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3200)
+    parser.add_argument("--steps", type=int, default=6500)
     parser.add_argument("--groups", type=int, default=12, help="groups of 4 scenes in a batch")
     parser.add_argument("--report-only", action="store_true", help="evaluate what --out holds")
     arguments = parser.parse_args()
