@@ -31,7 +31,7 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Score images and videos against their prompts."""
-    from librehps.sink.schema import check_output, open_sink
+    from librehps.sink.open import check_output, open_sink
 
     file = None if output is None or str(output) == "-" else output
     out = Output(quiet, True if output is not None and file is None else json)

@@ -10,7 +10,8 @@ from conftest import MEDIA
 from librehps import Item, LibreHPS
 from librehps.errors import OutputError, UsageError
 from librehps.pipeline.row import printable, to_record
-from librehps.sink.schema import COLUMNS, check_output, open_sink
+from librehps.sink.open import check_output, open_sink
+from librehps.sink.schema import COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +87,23 @@ def test_outputs_that_cannot_be(tmp_path: Path, golden: LibreHPS) -> None:
         check_output(tmp_path / "x.jsonl", overwrite=False)
     assert "--overwrite" in (raised.value.hint or "")
     check_output(tmp_path / "x.jsonl", overwrite=True)
-    (tmp_path / "y.jsonl.partial").mkdir()
-    with pytest.raises(OutputError, match="cannot be written"):
-        open_sink(tmp_path / "y.jsonl", golden.settings)
+    for suffix in (".jsonl", ".parquet"):
+        (tmp_path / f"y{suffix}.partial").mkdir(exist_ok=True)
+        sink = open_sink(tmp_path / f"y{suffix}", golden.settings)
+        with pytest.raises(OutputError, match="cannot be written"), sink:
+            pass
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_a_full_disk_is_said(
+    tmp_path: Path, records: list[dict], golden: LibreHPS, suffix: str
+) -> None:
+    output = tmp_path / f"x{suffix}"
+    (tmp_path / f"x{suffix}.partial").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="No space"), open_sink(output, golden.settings) as sink:
+        for record in records:
+            sink.write(record)
+    assert not output.exists()
 
 
 def test_undecodable_names_become_text() -> None:

@@ -2,13 +2,12 @@
 
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from librehps.settings import Settings
-from librehps.sink.schema import Record, partial_of
+from librehps.sink.base import Record, Sink
 
 
 def to_line(record: Record) -> str:
@@ -16,30 +15,25 @@ def to_line(record: Record) -> str:
     return json.dumps({key: _short(value) for key, value in record.items()}, ensure_ascii=False)
 
 
-class JsonlSink:
+class JsonlSink(Sink):
     """Writes `X.jsonl`, and the full settings to `X.jsonl.settings.json`."""
 
     def __init__(self, output: Path, settings: Settings) -> None:
-        self._output, self._settings = output, settings
-        self._file = partial_of(output).open("w", encoding="utf-8", newline="\n")
+        super().__init__(output)
+        self._settings = settings
 
-    def write(self, record: Record) -> None:
+    def _open(self) -> None:
+        self._file = self.partial.open("w", encoding="utf-8", newline="\n")
+
+    def _write(self, record: Record) -> None:
         self._file.write(to_line(record) + "\n")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _close(self) -> None:
         self._file.close()
-        if error is None:
-            beside = self._output.with_name(self._output.name + ".settings.json")
-            beside.write_text(json.dumps(self._settings.record(), indent=1) + "\n")
-            partial_of(self._output).replace(self._output)
+
+    def _finish(self) -> None:
+        beside = self.output.with_name(self.output.name + ".settings.json")
+        beside.write_text(json.dumps(self._settings.record(), indent=1) + "\n")
 
 
 def _short(value: Any) -> Any:

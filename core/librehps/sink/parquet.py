@@ -2,14 +2,14 @@
 
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from librehps.settings import Settings
-from librehps.sink.schema import COLUMNS, INTEGER, INTEGERS, REAL, TEXT, Record, partial_of
+from librehps.sink.base import Record, Sink
+from librehps.sink.schema import COLUMNS, INTEGER, INTEGERS, REAL, TEXT
 
 ROW_GROUP = 65_536
 METADATA_KEY = "librehps.settings"
@@ -28,32 +28,28 @@ def schema_of(settings: Settings) -> Any:
     return pa.schema(fields, metadata=metadata)
 
 
-class ParquetSink:
+class ParquetSink(Sink):
     """Writes `X.parquet` in row groups."""
 
     def __init__(self, output: Path, settings: Settings) -> None:
-        self._output, self._schema = output, schema_of(settings)
+        super().__init__(output)
+        self._schema = schema_of(settings)
         self._waiting: list[Record] = []
-        self._writer = pq.ParquetWriter(partial_of(output), self._schema, compression="zstd")
 
-    def write(self, record: Record) -> None:
+    def _open(self) -> None:
+        self._writer = pq.ParquetWriter(self.partial, self._schema, compression="zstd")
+
+    def _write(self, record: Record) -> None:
         self._waiting.append(record)
         if len(self._waiting) >= ROW_GROUP:
             self._flush()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _close(self) -> None:
         self._flush()
         self._writer.close()
-        if error is None:
-            partial_of(self._output).replace(self._output)
+
+    def _finish(self) -> None:
+        """Nothing: the settings are in the file's own metadata."""
 
     def _flush(self) -> None:
         if self._waiting:

@@ -1,0 +1,29 @@
+"""Which sink writes an output file."""
+
+from pathlib import Path
+
+from librehps.errors import UsageError
+from librehps.settings import Settings
+from librehps.sink.base import Sink
+from librehps.sink.jsonl import JsonlSink
+from librehps.sink.parquet import ParquetSink
+
+SINKS: dict[str, type[JsonlSink] | type[ParquetSink]] = {
+    ".parquet": ParquetSink,
+    ".jsonl": JsonlSink,
+}
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Raise UsageError for a file that exists, or whose suffix names no format."""
+    if output.suffix.lower() not in SINKS:
+        raise UsageError(f"{output}: an output ends in .parquet or .jsonl, or is - for stdout")
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"the folder of {output} does not exist")
+
+
+def open_sink(output: Path, settings: Settings) -> Sink:
+    """The sink for the file's suffix, to be used in a `with` block."""
+    return SINKS[output.suffix.lower()](output, settings)
