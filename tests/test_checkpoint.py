@@ -183,6 +183,30 @@ def test_foreign_configs(copy: Path, config: object, words: str) -> None:
         build(copy)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"text_config": {"hidden_size": "wide"}}, "does not describe a model"),
+        ({"text_config": {"layer_types": ["linear_attention"]}}, "does not describe a model"),
+        ({"librehps": 3}, "`librehps` is not an object"),
+    ],
+)
+def test_configs_that_describe_nothing(copy: Path, change: dict, words: str) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    for name, value in change.items():
+        config[name] = config[name] | value if isinstance(value, dict) else value
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=words):
+        LibreHPS.from_pretrained(copy)
+
+
+def test_an_index_cannot_point_elsewhere(copy: Path) -> None:
+    index = copy / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace('"model-00001', '"../model-00001'))
+    with pytest.raises(CheckpointError, match="points out of its folder"):
+        build(copy)
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
 def test_missing_files_are_named(copy: Path, name: str) -> None:
     (copy / name).unlink()

@@ -96,7 +96,7 @@ class LibreHPS:
             forward(model, [Prepared(pixels, stream)], place)
 
         loaded = load(checkpoint, attn_impl, dtype, device, probe)
-        own = checkpoint.config.get("librehps", {})
+        own = checkpoint.own_settings
         settings = Settings(
             model=located.name,
             fingerprint=fingerprint(checkpoint),

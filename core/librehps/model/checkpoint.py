@@ -44,6 +44,14 @@ class Checkpoint:
                 tensors[canonical] = (shard, name)
         return cls(folder, config, tensors)
 
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """What config.json says under `librehps`: name, pixel_budget, num_frames, each optional."""
+        own = self.config.get("librehps", {})
+        if not isinstance(own, dict):
+            raise CheckpointError(f"{self.folder}/config.json: `librehps` is not an object")
+        return own
+
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a checkpoint file; raises CheckpointError."""
@@ -87,10 +95,18 @@ def build_model(
 
 def empty_model(config: Mapping[str, Any], attention: str) -> RewardModel:
     """The model of a config.json on the meta device."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import Qwen3_5Config
 
-    with torch.device("meta"):
-        return RewardModel(Qwen3_5Config.from_dict(dict(config)), attention)
+    # What the config class and the layers raise on fields that do not fit each other.
+    misfits = (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError, RuntimeError)
+    try:
+        with torch.device("meta"):
+            return RewardModel(Qwen3_5Config.from_dict(dict(config)), attention)
+    except misfits as error:
+        raise CheckpointError(
+            f"config.json does not describe a model that can be built: {error}"
+        ) from error
 
 
 def resident_bytes(model: nn.Module, dtype: torch.dtype) -> int:
@@ -165,6 +181,9 @@ def shard_paths(folder: Path) -> list[Path]:
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict):
         raise CheckpointError(f"{index} has no weight_map")
+    outside = [str(name) for name in names.values() if str(name) != Path(str(name)).name]
+    if outside:
+        raise CheckpointError(f"{index} points out of its folder: {_list(outside)}")
     shards = [folder / name for name in sorted(set(names.values()))]
     absent = [shard.name for shard in shards if not shard.exists()]
     if absent:
