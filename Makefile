@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 
 demo: $(READY)
 	$(BIN)/librehps score examples/media --model tiny --table \
-		--prompt "$$(cat examples/media/prompt.txt)"
+		--prompt "a red circle left of a blue square"
 
 test: lint
 	$(BIN)/python -m pytest

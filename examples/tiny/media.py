@@ -15,7 +15,7 @@ import scenes
 from PIL import Image
 from scenes import Scene, Thing
 
-SIDE, FRAMES, RATE = 256, 8, 8
+SIDE, FRAMES, RATE = 256, 4, 4
 STILLS = Scene(
     "a red circle left of a blue square",
     (Thing("circle", "red", 0.26, 0.45, 0.17), Thing("square", "blue", 0.74, 0.55, 0.17)),
@@ -32,12 +32,12 @@ def stills() -> dict[str, Image.Image]:
     """Name -> picture; what is wrong with each is its name."""
     rng = random.Random(7)
     circle, square = STILLS.things
-    swapped = (Thing("circle", "red", *place(square)), Thing("square", "blue", *place(circle)))
+    star = (circle, Thing("star", "blue", *place(square)))
     green = (Thing("circle", "green", *place(circle)), square)
     whole = scenes.draw(STILLS, SIDE)
     return {
         "match": whole,
-        "swapped": scenes.draw(Scene("", swapped, STILLS.background), SIDE),
+        "wrong_shape": scenes.draw(Scene("", star, STILLS.background), SIDE),
         "wrong_colour": scenes.draw(Scene("", green, STILLS.background), SIDE),
         "lost_square": scenes.draw(Scene("", (circle,), STILLS.background), SIDE),
         "torn": scenes.tear(whole, STILLS, 0.7, rng),
