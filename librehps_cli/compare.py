@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from librehps.types import AXES
 from librehps_cli.options import Json, ModelOptions, PromptOptions, Quiet, grouped
-from librehps_cli.output import AXES, Output, figures, percent
+from librehps_cli.output import Output, figures, percent
 from librehps_cli.scoring import load_scorer
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from librehps.errors import (
     OutputError,
     UsageError,
 )
-
 from librehps_cli.output import safe
 
 OK, FATAL, USAGE, SOME_ERRORS = 0, 1, 2, 3

@@ -4,8 +4,8 @@ import sys
 from typing import Annotated
 
 import typer
-from librehps.errors import LibreHPSError
 
+from librehps.errors import LibreHPSError
 from librehps_cli.best_of_n import best_of_n
 from librehps_cli.compare import compare
 from librehps_cli.errors import report

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
+
 from librehps.settings import DEFAULT_MODEL, TINY
 
 PROMPT = "Prompt"

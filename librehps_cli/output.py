@@ -3,14 +3,16 @@
 import logging
 import sys
 import unicodedata
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import TextIOWrapper
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-AXES = ("overall", "alignment", "coherence", "style", "temporal")
+from librehps.types import AXES
 
 TEXT_COLUMNS = ("item", "value", "why")
 
@@ -19,10 +21,15 @@ class Output:
     """Where a command writes; `json` None means JSON Lines unless stdout is a terminal."""
 
     def __init__(self, quiet: bool = False, json: bool | None = None) -> None:
+        if isinstance(sys.stdout, TextIOWrapper):
+            # JSON Lines are UTF-8 whatever the locale says.
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         self.quiet = quiet
         self.json = not sys.stdout.isatty() if json is None else json
         self._out = Console(file=sys.stdout, highlight=False, soft_wrap=False)
         self._talk = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        # Pillow warns of oddities in files that it goes on to read well.
+        warnings.filterwarnings("ignore", module="PIL")
         logger = logging.getLogger("librehps")
         logger.handlers, logger.propagate = [_Notes(self)], False
 
@@ -32,8 +39,8 @@ class Output:
             self._talk.print(Text(safe(message)), style="dim")
 
     def line(self, text: str) -> None:
-        """A line of data on stdout, as it is."""
-        sys.stdout.write(text + "\n")
+        """A line of data on stdout: as it is, but on a terminal."""
+        sys.stdout.write((safe(text) if sys.stdout.isatty() else text) + "\n")
         sys.stdout.flush()
 
     def records(self, records: Iterable[Mapping[str, Any]]) -> None:

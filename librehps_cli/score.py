@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from librehps.types import AXES
 from librehps_cli.errors import exit_code
 from librehps_cli.options import Json, ModelOptions, PromptOptions, Quiet, grouped
-from librehps_cli.output import AXES, Output, figures, percent
+from librehps_cli.output import Output, figures, percent
 from librehps_cli.scoring import list_items, load_scorer, to_records
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def score(
         check_output(file, overwrite)
     items = list_items(paths, prompts, out)
     scorer = load_scorer(models, prompts, out)
-    calibrator = scorer.calibrator(models.calibration)
+    is_table = file is None and not out.json
+    asked = models.calibration is not None
+    calibrator = scorer.calibrator(models.calibration) if is_table or asked else None
     tally = Tally()
     records = tally.count(out.progress(to_records(scorer, items), len(items)))
     if file is not None:

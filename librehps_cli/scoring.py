@@ -28,7 +28,10 @@ def list_items(paths: list[Path], prompts: PromptOptions, out: Output) -> list["
 def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "LibreHPS":
     """The model; a person at a terminal is asked before a download."""
     from librehps import LibreHPS
-    from librehps.errors import DownloadNeededError
+    from librehps.errors import DownloadNeededError, UsageError
+
+    if options.calibration is not None and not options.calibration.is_file():
+        raise UsageError(f"no such calibration file: {options.calibration}")
 
     def load(download: bool) -> LibreHPS:
         return LibreHPS.from_pretrained(

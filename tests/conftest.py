@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from librehps import LibreHPS
+
+# Read once, when the hub's client is first imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 GOLDEN = Path(__file__).parent / "golden"
 MEDIA = GOLDEN / "media"
@@ -28,7 +32,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def golden() -> LibreHPS:
-    return LibreHPS.from_pretrained(CHECKPOINT)
+    return LibreHPS.from_pretrained(CHECKPOINT, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from librehps import Item, LibreHPS
-from librehps.model.checkpoint import empty_model
 from PIL import Image
 from safetensors.torch import save_file
+
+from librehps import Item, LibreHPS
+from librehps.model.checkpoint import empty_model
 
 GFLOP_PER_IMAGE = 20.7
 BATCH = 8
@@ -83,8 +84,9 @@ def seconds(call: Callable[[], object]) -> float:
 
 def plain_forward(scorer: LibreHPS, items: list[Item]) -> float:
     """Images/s of stock `transformers` on one ready batch, its own kernels, best of three."""
-    from librehps.pipeline.forward import collate
     from transformers import AutoModel, Qwen3_5Config
+
+    from librehps.pipeline.forward import collate
 
     config = Qwen3_5Config.from_dict(json.loads((scorer.folder / "config.json").read_text()))
     stock = AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32).eval()

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+
 from conftest import CHECKPOINT
 from librehps import LibreHPS
 from librehps.errors import AttentionError

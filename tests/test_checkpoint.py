@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from conftest import CHECKPOINT, MEDIA
 from librehps import LibreHPS
 from librehps.errors import CheckpointError, MemoryShortError
 from librehps.model.checkpoint import Checkpoint, build_model, fingerprint
-from safetensors.torch import load_file, save_file
 
 Tensors = dict[str, torch.Tensor]
 

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+
 from librehps.decide.best_of_n import pick_best
 from librehps.decide.calibrators import check_origin
 from librehps.decide.probability import Platt, judge, uncalibrated_probability

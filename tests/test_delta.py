@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from conftest import CHECKPOINT
 from librehps.model import delta
 from librehps.model.delta import (
@@ -14,7 +16,6 @@ from librehps.model.delta import (
     unit_lower_inverse,
     uses_fla,
 )
-from torch import Tensor
 
 
 def recurrence(query: Tensor, key: Tensor, value: Tensor, decay: Tensor, beta: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from conftest import EXAMPLES, Cli
 from librehps import AXES, Item, LibreHPS
 from librehps.evaluate.calibration import load_platt_calibrator

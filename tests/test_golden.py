@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from conftest import MEDIA
 from librehps import AXES, ImageScore, LibreHPS
 from librehps.decide.probability import Platt

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageCms
+from torch import Tensor
+
 from conftest import MEDIA
 from librehps import errors
 from librehps.media.image import FORMATS, load_pixels
 from librehps.media.resize import resize, target_size
 from make_media import bad_media, picture
-from PIL import Image, ImageCms
-from torch import Tensor
 
 BASE = picture()
 
@@ -214,3 +215,16 @@ def test_resize_is_on_integers() -> None:
     small = resize(pixels, 200_704)
     assert small.dtype == torch.uint8
     assert small.shape == (1, 3, 448, 448)
+
+
+@pytest.mark.parametrize("brand", [b"avif", b"heic", b"mif1"])
+def test_avif_and_heic_are_named_and_no_video(tmp_path: Path, brand: bytes) -> None:
+    from librehps.media.files import check_video_file, kind_of
+
+    for name in ("x.avif", "x.mp4"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x1cftyp" + brand + bytes(16))
+    assert kind_of(tmp_path / "x.avif") == "image"
+    with pytest.raises(errors.UnsupportedMediaError, match="AVIF or HEIC"):
+        load_pixels(tmp_path / "x.avif")
+    with pytest.raises(errors.UnsupportedMediaError, match="AVIF or HEIC"):
+        check_video_file(tmp_path / "x.mp4")

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from conftest import CHECKPOINT, Cli
 from librehps.errors import DownloadNeededError, ModelNotFoundError
 from librehps.model.locate import EMBEDDED, locate

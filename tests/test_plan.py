@@ -1,6 +1,7 @@
 """Batches: every item once, neighbours in length, within the budget of tokens."""
 
 import pytest
+
 from librehps.pipeline.plan import ITEM_TOKENS, plan
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+
 from conftest import CHECKPOINT, MEDIA
 from librehps import LibreHPS
 from librehps.errors import CheckpointError, EmptyPromptError, PromptError, PromptTooLongError
@@ -86,3 +87,22 @@ def test_a_tokenizer_without_reward_token_is_refused(tmp_path) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
     with pytest.raises(CheckpointError, match=r"<\|Reward\|>"):
         PromptEncoder(tmp_path / "tokenizer.json")
+
+
+def test_tokens_kept_after_special_ones_have_the_checkpoints_ids(tmp_path) -> None:
+    """And a saved truncation or padding does nothing to a prompt."""
+    from tokenizers import Tokenizer
+
+    spec = json.loads((CHECKPOINT / "tokenizer.json").read_text())
+    last = max(token["id"] for token in spec["added_tokens"])
+    kept = spec["added_tokens"][0] | {"id": last + 1, "content": "<think>", "special": False}
+    spec["added_tokens"].append(kept)
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps(spec))
+    reference = Tokenizer.from_file(str(file)).encode("a <think> b", add_special_tokens=False).ids
+    assert last + 1 in reference
+    spec["truncation"] = {
+        "max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right",
+    }  # fmt: skip
+    file.write_text(json.dumps(spec))
+    assert PromptEncoder(file).encode_prompt("a <think> b") == reference

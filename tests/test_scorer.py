@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+
 from conftest import CHECKPOINT, EXAMPLES, MEDIA
 from librehps import AXES, BatchItem, Item, LibreHPS
 from librehps.decide.probability import Platt
@@ -17,7 +19,6 @@ from librehps.errors import (
     UnsupportedMediaError,
 )
 from librehps.evaluate.calibration import load_platt_calibrator
-from PIL import Image
 
 PROMPTS = ["x", "a cat sitting on a windowsill", "ünïcode — 猫 on a roof 🐈", "a " * 60]
 STILLS = sorted(path for path in MEDIA.iterdir() if path.suffix in (".png", ".jpg", ".webp"))
@@ -195,3 +196,10 @@ def test_attention_backends_agree(golden: LibreHPS, attention: str) -> None:
         one = golden.score_image(MEDIA / name, "a cat").overall.raw_mean
         other = model.score_image(MEDIA / name, "a cat").overall.raw_mean
         assert one == pytest.approx(other, abs=2e-3)
+
+
+@pytest.mark.parametrize("media", [None, 3, object(), bytearray(b"x")])
+def test_media_of_no_known_kind_cost_their_row_only(golden: LibreHPS, media: object) -> None:
+    items = [Item("bad", media, "x"), Item("odd", MEDIA / "small.png", 5)]  # type: ignore[arg-type]
+    rows = list(golden.score_items([*items, Item("good", MEDIA / "small.png", "x")]))
+    assert [row.status for row in rows] == ["error", "error", "ok"]

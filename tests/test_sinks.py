@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from conftest import MEDIA
 from librehps import Item, LibreHPS
 from librehps.errors import OutputError, UsageError

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from librehps import Item
 from librehps.errors import EmptyPromptError, PromptError, UsageError
 from librehps.source.files import file_item, list_media
@@ -24,7 +25,8 @@ def test_folders_are_searched_in_order(tree: Path) -> None:
     listing = list_media([tree])
     assert [item.id for item in listing.items] == ["top.webp", "a/x.mp4", "b/1.JPG", "b/2.png"]
     assert [item.kind for item in listing.items] == ["image", "video", "image", "image"]
-    assert listing.skipped == 1
+    # The notes and the hidden picture.
+    assert listing.skipped == 2
 
 
 def test_ids_are_below_what_the_paths_share(tree: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from conftest import MEDIA
 from librehps import errors
 from librehps.media.video import VideoReader, choose_backend
@@ -205,3 +206,17 @@ def test_frames_are_rgb_in_order(tmp_path: Path, reader: VideoReader) -> None:
     base = np.asarray(picture(96, 64)).astype(int)
     for index, frame in enumerate(frames):
         assert np.abs(frame - np.roll(base, index * 7, axis=1)).mean() < 25
+
+
+def test_an_answer_broken_off_is_not_the_next_videos(
+    reader: VideoReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from librehps.media import video
+
+    wanted = reader.read(MEDIA / "tall.webm", 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(video, "_read_frames", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            reader.read(MEDIA / "clip24.mp4", 4)
+    again = reader.read(MEDIA / "tall.webm", 4)
+    assert torch.equal(again.frames, wanted.frames)

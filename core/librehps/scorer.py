@@ -11,7 +11,7 @@ from librehps import __version__
 from librehps.decide.calibrators import PlattCalibrators, check_origin, load_platt_calibrator
 from librehps.decide.probability import Platt, Rules, judge
 from librehps.engine.local import LocalEngine
-from librehps.errors import CalibrationError
+from librehps.errors import CalibrationError, UsageError
 from librehps.media.prompt import MAX_PROMPT_TOKENS, PromptEncoder
 from librehps.media.resize import PIXEL_BUDGET
 from librehps.media.video import Backend, VideoReader
@@ -100,6 +100,7 @@ class LibreHPS:
         settings = Settings(
             model=located.name,
             fingerprint=fingerprint(checkpoint),
+            layout=checkpoint.layout,
             dtype=str(loaded.dtype).removeprefix("torch."),
             attention=loaded.attention.implementation,
             delta_rule=loaded.delta_rule,
@@ -204,7 +205,9 @@ class LibreHPS:
 
     def _decoder(self, num_frames: int | None = None, pixel_budget: int | None = None) -> Decoder:
         budget = self.settings.pixel_budget if pixel_budget is None else pixel_budget
-        frames = num_frames or self.settings.num_frames
+        frames = self.settings.num_frames if num_frames is None else num_frames
+        if frames < 1:
+            raise UsageError(f"{frames} frames of a clip cannot be scored")
         if frames > TRAINED_FRAMES:
             log.warning("%d frames a clip: trained on at most %d", frames, TRAINED_FRAMES)
         return Decoder(self._encoder, self._reader, budget, frames)

@@ -14,11 +14,13 @@ TINY = "tiny"
 class Settings:
     """Two scores can be compared only where these are equal.
 
-    `pixel_budget` in pixels a picture (0: only round the sides); `fingerprint` names the weights.
+    `pixel_budget` in pixels a picture (0: only round the sides); `fingerprint` names the weights,
+    `layout` the model's configuration and tokenizer.
     """
 
     model: str
     fingerprint: str
+    layout: str
     dtype: str
     attention: str
     delta_rule: str

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-import scenes
 from PIL import Image
+
+import scenes
 from scenes import Scene, Thing
 
 SIDE, FRAMES, RATE = 256, 4, 4

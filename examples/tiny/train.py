@@ -15,9 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scenes
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+
+import scenes
 from librehps.media.prompt import CONTROLS, PromptEncoder
 from librehps.media.resize import UNIT, resize
 from librehps.model.backbone import RewardModel
@@ -25,9 +29,6 @@ from librehps.model.checkpoint import Checkpoint, empty_model, fingerprint
 from librehps.model.heads import run_heads
 from librehps.pipeline.forward import Prepared, collate, grid_of
 from librehps.types import AXES, Kind
-from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor, nn
 
 SIDE, FRAMES, GROUP = 128, 4, 4
 # Pictures come at other sizes too, and the resize leaves its marks on edges.

@@ -1,7 +1,7 @@
 """Reading calibration.json."""
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,4 +86,7 @@ def _fit(path: str | Path, name: str, fit: Any, origin: Mapping[str, Any]) -> Pl
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # False for NaN, and for integers that no float holds.
+    return abs(value) < sys.float_info.max

@@ -21,6 +21,8 @@ HEAD_BYTES = 64
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 # The boxes without which frames are lost; what else trails a file does not matter.
 _MP4_BODY = (b"moov", b"mdat", b"moof")
+# AVIF and HEIC: stills in the box format of MP4.
+_STILL_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 _EBML = b"\x1a\x45\xdf\xa3"
 _FOREIGN = (
     (b"%!PS", "an EPS or PostScript file"),
@@ -73,7 +75,7 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
 def container_of(head: bytes) -> str | None:
     """FFmpeg's name of the container that a file beginning so is in; None for any other file."""
     if head[4:8] in _MP4_BOXES:
-        return "mov"
+        return None if head[8:12] in _STILL_BRANDS else "mov"
     if head.startswith(_EBML):
         return "matroska"
     if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
@@ -86,8 +88,10 @@ def resembles(head: bytes) -> str | None:
     for magic, name in _FOREIGN:
         if head.lstrip()[: len(magic)].lower() == magic.lower():
             return name
+    if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
+        return "an AVIF or HEIC picture"
     if container_of(head):
-        return "AVIF or HEIC" if head[8:12] in (b"avif", b"avis", b"heic", b"mif1") else "a video"
+        return "a video"
     text = head[:HEAD_BYTES]
     return "text" if text and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in text) else None
 

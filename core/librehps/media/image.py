@@ -28,7 +28,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_PIXELS = 2 * 89_478_485
 # What Pillow's readers of these formats raise on damaged files.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
-          OverflowError, struct.error, zlib.error)  # fmt: skip
+          OverflowError, AssertionError, struct.error, zlib.error)  # fmt: skip
 # How far float pixels may stray from [0, 1] by rounding, in grey levels of 1/255.
 STRAY = 1 / 255
 FULL_SCALES = (255, 65535, 2**31 - 1, 2**32 - 1)
@@ -46,7 +46,11 @@ def load_pixels(source: "ImageSource") -> Tensor:
         return _from_pil(source, "the image")
     if isinstance(source, bytes):
         return _from_bytes(source, "the image")
-    return _from_bytes(read_bytes(Path(source)), str(source))
+    if isinstance(source, str | Path):
+        return _from_bytes(read_bytes(Path(source)), str(source))
+    raise UnsupportedMediaError(
+        f"an image is a path, bytes, a PIL image or a tensor, not {type(source).__name__}"
+    )
 
 
 def _from_bytes(content: bytes, name: str) -> Tensor:
@@ -66,6 +70,8 @@ def _from_bytes(content: bytes, name: str) -> Tensor:
 
 def _from_pil(image: Image.Image, name: str) -> Tensor:
     width, height = image.size
+    if not width or not height:
+        raise BrokenMediaError(f"{name} has no pixels")
     if width * height > MAX_PIXELS:
         raise DecompressionBombError(
             f"{name}: {width} x {height} is over the limit of {MAX_PIXELS} pixels"

@@ -32,8 +32,8 @@ class TokenStream:
 class PromptEncoder:
     """Token ids of prompts and streams, from a checkpoint's `tokenizer.json`.
 
-    The control tokens are taken out of the tokenizer that reads prompts, so that a prompt which
-    spells one of them stays text.
+    A prompt that spells a special token stays text; other added tokens are read as the
+    checkpoint's tokenizer reads them.
     """
 
     def __init__(self, tokenizer_file: Path, max_prompt_tokens: int = MAX_PROMPT_TOKENS) -> None:
@@ -49,12 +49,14 @@ class PromptEncoder:
                 hint="This is no tokenizer of a LibreHPS checkpoint; use the folder as published.",
             )
         self.control = {token: ids[token] for token in CONTROLS}
-        spec["added_tokens"] = [
-            token
-            for token in spec["added_tokens"]
-            if not token.get("special") and token["content"] not in self.control
-        ]
+        # Kept, so that every id stays as it is, but special: those are then read as text.
+        for token in spec["added_tokens"]:
+            token["special"] = token.get("special", False) or token["content"] in self.control
         self._text = Tokenizer.from_str(json.dumps(spec))
+        self._text.encode_special_tokens = True
+        # Training may have saved these; a prompt is never cut and never padded.
+        self._text.no_truncation()
+        self._text.no_padding()
         self._special = {i for token, i in ids.items() if token in self.control}
         self._user, self._newline, self._assistant = (
             self._encode(text) for text in ("user\n", "\n", "assistant\n")
@@ -62,6 +64,8 @@ class PromptEncoder:
 
     def encode_prompt(self, prompt: str | None) -> list[int]:
         """Ids of the prompt as plain text; raises PromptError where it is empty or too long."""
+        if not isinstance(prompt, str | None):
+            raise PromptError(f"the prompt is of type {type(prompt).__name__}, not text")
         if prompt is None or not prompt.strip():
             raise EmptyPromptError("the prompt is empty")
         try:

@@ -55,6 +55,8 @@ class VideoReader:
         time_limit: float = TIME_LIMIT,
         memory_limit: int = MEMORY_LIMIT,
     ) -> None:
+        if backend != "auto":
+            choose_backend(backend)
         self.backend: Backend = backend
         self.time_limit, self.memory_limit = time_limit, memory_limit
         self._lock = threading.Lock()
@@ -103,6 +105,10 @@ class VideoReader:
             payload = _read_frames(child.stdout, header.get("shape"))
         except BrokenPipeError:
             header, payload = {}, None
+        except BaseException:
+            # Half an answer may wait in the pipe, and would pass for the next video's.
+            self._end()
+            raise
         finally:
             timer.cancel()
         if not header or payload is None:
@@ -127,8 +133,11 @@ class VideoReader:
     def _post_mortem(self, path: Path, late: bool) -> MediaError:
         child = self._child
         assert child is not None  # noqa: S101 - it was just spoken to
-        child.kill()
-        code = child.wait()
+        try:
+            code = child.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            code = child.wait()
         said = self._last_words()
         self._end()
         if late:

@@ -43,11 +43,10 @@ def read_decord(path: str, container: str, num_frames: int) -> Frames:
         _check_frame(height, width)
         indices = sample_indices(len(reader), num_frames)
         return indices, reader.get_batch(indices).asnumpy()
-    except decord.DECORDError as error:
+    except (decord.DECORDError, decord.DECORDLimitReachedError) as error:
         if "cannot find video stream" in str(error):
-            raise RefusedError(
-                "NoVideoStreamError", "there is no video in it, only sound"
-            ) from error
+            reason = "there is no video stream in it that decord can read"
+            raise RefusedError("NoVideoStreamError", reason) from error
         raise RefusedError("BrokenMediaError", _first_line(error)) from error
     except (RuntimeError, AssertionError, IndexError) as error:
         raise RefusedError("BrokenMediaError", _first_line(error)) from error
@@ -63,10 +62,12 @@ def read_pyav(path: str, container: str, num_frames: int) -> Frames:
             stream = file.streams.video[0]
             _check_frame(stream.height, stream.width)
             declared = stream.frames
-            count = sum(1 for packet in file.demux(stream) if packet.size)
-        if declared and count != declared:
-            raise RefusedError("BrokenMediaError", f"{count} of its {declared} frames are there")
-        indices = sample_indices(count, num_frames)
+            # Packets that an edit list cuts off are there, and are not shown.
+            shown = [not packet.is_discard for packet in file.demux(stream) if packet.size]
+        if declared and len(shown) != declared:
+            reason = f"{len(shown)} of its {declared} frames are there"
+            raise RefusedError("BrokenMediaError", reason)
+        indices = sample_indices(sum(shown), num_frames)
         with av.open(path, format=container) as file:
             frames = _pick(file, set(indices))
     except av.FFmpegError as error:
@@ -121,7 +122,14 @@ def _limit_memory(limit: int) -> None:
     except ImportError:
         # Windows has no such limit.
         return
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    except (ValueError, OSError):
+        # Some systems know the limit and refuse it; the time limit still holds.
+        return
 
 
 def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:

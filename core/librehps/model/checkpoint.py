@@ -50,7 +50,20 @@ class Checkpoint:
         own = self.config.get("librehps", {})
         if not isinstance(own, dict):
             raise CheckpointError(f"{self.folder}/config.json: `librehps` is not an object")
+        for key in ("pixel_budget", "num_frames"):
+            if key in own and not (isinstance(own[key], int) and own[key] > 0):
+                raise CheckpointError(
+                    f"{self.folder}/config.json: `librehps.{key}` is not a number above 0"
+                )
         return own
+
+    @property
+    def layout(self) -> str:
+        """12 hex digits that name what scores depend on beside the weights: config, tokenizer."""
+        kept = {k: self.config[k] for k in ("text_config", "vision_config")}
+        digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+        digest.update((self.folder / "tokenizer.json").read_bytes())
+        return digest.hexdigest()[:12]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -99,7 +112,10 @@ def empty_model(config: Mapping[str, Any], attention: str) -> RewardModel:
     from transformers import Qwen3_5Config
 
     # What the config class and the layers raise on fields that do not fit each other.
-    misfits = (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError, RuntimeError)
+    misfits = (
+        *(StrictDataclassError, ValueError, TypeError, KeyError, AttributeError),
+        *(RuntimeError, ZeroDivisionError),
+    )
     try:
         with torch.device("meta"):
             return RewardModel(Qwen3_5Config.from_dict(dict(config)), attention)

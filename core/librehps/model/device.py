@@ -93,6 +93,9 @@ def _control_group_free() -> int | None:
     try:
         limit = (group / "memory.max").read_text().strip()
         used = int((group / "memory.current").read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return None
-    return None if limit == "max" else max(0, int(limit) - used)
+    # Cached files count as used, and are given up when memory is asked for.
+    cached = int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
+    return None if limit == "max" else max(0, int(limit) - used + cached)

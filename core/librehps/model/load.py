@@ -1,6 +1,5 @@
 """From a checkpoint folder and the user's wishes to a model that is ready to score."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,8 +10,6 @@ from librehps.model.backbone import RewardModel
 from librehps.model.checkpoint import Checkpoint, build_model, empty_model, resident_bytes
 from librehps.model.delta import uses_fla
 from librehps.model.device import check_memory, choose_device, choose_dtype
-
-log = logging.getLogger("librehps")
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,15 @@ def locate(model: str | Path, revision: str | None = None, download: bool = True
     """
     if model == TINY:
         return Located(EMBEDDED, _name(EMBEDDED))
-    folder = Path(model).expanduser()
-    if folder.is_dir():
+    try:
+        folder = Path(model).expanduser()
+        is_folder, exists = folder.is_dir(), folder.exists()
+    except (RuntimeError, OSError):
+        # No such user's home, or a name too long to be a path.
+        is_folder = exists = False
+    if is_folder and str(model):
         return Located(folder, _name(folder))
-    if not _HUB_ID.fullmatch(str(model)) or folder.exists():
+    if not _HUB_ID.fullmatch(str(model)) or exists:
         raise ModelNotFoundError(
             f"{model} is neither a folder nor a hub id",
             hint=f"Give a checkpoint's folder, an id such as {DEFAULT_MODEL}, or `{TINY}`.",
@@ -51,6 +56,7 @@ def _name(folder: Path) -> str:
 
 def _from_hub(repo: str, revision: str | None, download: bool) -> Path:
     from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HFValidationError
 
     def fetch(local: bool) -> Path:
         return Path(
@@ -66,6 +72,8 @@ def _from_hub(repo: str, revision: str | None, download: bool) -> Path:
     except FileNotFoundError:
         # Nothing of it is in the cache.
         pass
+    except HFValidationError as error:
+        raise ModelNotFoundError(f"{repo} is no hub id: {_first_line(error)}") from error
     if constants.HF_HUB_OFFLINE:
         raise ModelNotFoundError(
             f"{repo} is not whole on this machine, and HF_HUB_OFFLINE forbids to fetch it",

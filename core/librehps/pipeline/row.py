@@ -43,11 +43,11 @@ def to_record(row: ScoredRow, settings: str) -> dict[str, Any]:
     score, item = row.score, row.item
     axes = {name: getattr(score, name, None) for name in AXES}
     return {
-        "id": item.id,
+        "id": printable(item.id),
         "media": media_text(item.media),
         "kind": row.kind,
         "prompt": None if item.prompt is None else printable(item.prompt),
-        "group": item.group,
+        "group": None if item.group is None else printable(item.group),
         **{name: axis and axis.mean for name, axis in axes.items()},
         **{f"{name}_mu": axis and axis.raw_mean for name, axis in axes.items()},
         "width": row.width,

@@ -18,6 +18,8 @@ def check_output(output: Path, overwrite: bool) -> None:
     """Raise UsageError for a file that exists, or whose suffix names no format."""
     if output.suffix.lower() not in SINKS:
         raise UsageError(f"{output}: an output ends in .parquet or .jsonl, or is - for stdout")
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
     if not output.absolute().parent.is_dir():

@@ -45,8 +45,10 @@ class ParquetSink(Sink):
             self._flush()
 
     def _close(self) -> None:
-        self._flush()
-        self._writer.close()
+        try:
+            self._flush()
+        finally:
+            self._writer.close()
 
     def _finish(self) -> None:
         """Nothing: the settings are in the file's own metadata."""

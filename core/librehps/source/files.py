@@ -1,6 +1,7 @@
 """Paths on the command line become items."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ class Listing:
 
 
 def list_media(paths: list[Path]) -> Listing:
-    """Files as named, folders searched through for the suffixes we know; hidden ones are skipped.
+    """Files as named; folders searched for the suffixes we know, but for hidden files and links.
 
     An id is the path below the one folder given, else below the folder that all paths share.
     Raises UsageError for a missing path, a file named twice, or where there is nothing to score.
@@ -37,7 +38,7 @@ def list_media(paths: list[Path]) -> Listing:
             files.append(path)
             continue
         for found in _walk(path):
-            if found.suffix.lower() in SUFFIXES:
+            if found.suffix.lower() in SUFFIXES and not found.name.startswith("."):
                 files.append(found)
             else:
                 skipped += 1
@@ -47,7 +48,12 @@ def list_media(paths: list[Path]) -> Listing:
             hint=f"Known are {' '.join(sorted(SUFFIXES))}.",
         )
     root = _root(paths)
-    return Listing([_item(path, root) for path in _unique(files)], skipped)
+    items = [_item(path, root) for path in _unique(files)]
+    if len({item.id for item in items}) < len(items):
+        ids = Counter(item.id for item in items)
+        twice = next(name for name, count in ids.items() if count > 1)
+        raise UsageError(f"two files would have the id {twice!r}", hint="Rename one of them.")
+    return Listing(items, skipped)
 
 
 def file_item(path: Path) -> Item:
@@ -60,14 +66,18 @@ def file_item(path: Path) -> Item:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Visible files below, sorted by name; links to folders are not followed, so no loop is."""
+    """Files below, sorted by name; hidden folders are passed over.
+
+    Links to folders are given like files and not followed, so that no loop is.
+    """
 
     def fail(error: OSError) -> None:
         raise UsageError(f"folder {error.filename} cannot be read: {error.strerror}") from error
 
     for parent, folders, names in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        yield from (Path(parent, name) for name in sorted([*names, *links]))
 
 
 def _unique(files: list[Path]) -> list[Path]:
