@@ -220,3 +220,20 @@ def test_an_answer_broken_off_is_not_the_next_videos(
             reader.read(MEDIA / "clip24.mp4", 4)
     again = reader.read(MEDIA / "tall.webm", 4)
     assert torch.equal(again.frames, wanted.frames)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 8])
+def test_a_start_cut_off_by_an_edit_list(tmp_path: Path, cut: int) -> None:
+    """PyAV gives what is left; decord, which would give other frames, refuses."""
+    file = clip(tmp_path / "x.mp4", frames=24, codec="libx264")
+    whole = VideoReader("pyav").read(file, 24).frames
+    content = bytearray(file.read_bytes())
+    at = content.index(b"elst") + 16
+    start = int.from_bytes(content[at : at + 4], "big")
+    # 12 frames a second in a time scale of 12288.
+    content[at : at + 4] = (start + cut * 1024).to_bytes(4, "big")
+    file.write_bytes(content)
+    left = VideoReader("pyav").read(file, 24)
+    assert torch.equal(left.frames, whole[cut:])
+    with pytest.raises(errors.UnsupportedMediaError, match="edit list"):
+        VideoReader("decord").read(file, 4)

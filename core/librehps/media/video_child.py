@@ -41,6 +41,10 @@ def read_decord(path: str, container: str, num_frames: int) -> Frames:
         reader = decord.VideoReader(_openable(path), fault_tol=1e-9)
         height, width = reader[0].shape[:2]
         _check_frame(height, width)
+        if container == "mov" and reader.get_frame_timestamp(0)[0] < 0:
+            # decord counts the frames that an edit list cuts off, and hands out others for them.
+            reason = "an edit list cuts off its start, which decord misreads; use PyAV"
+            raise RefusedError("UnsupportedMediaError", f"{reason} (--video-backend pyav)")
         indices = sample_indices(len(reader), num_frames)
         return indices, reader.get_batch(indices).asnumpy()
     except (decord.DECORDError, decord.DECORDLimitReachedError) as error:
