@@ -5,10 +5,13 @@ import sys
 from librehps.errors import (
     CalibrationError,
     DownloadNeededError,
+    ExtraNeededError,
     ItemError,
     LibreHPSError,
     ModelError,
     OutputError,
+    PreferenceError,
+    TrainingError,
     UsageError,
 )
 from librehps_cli.output import safe
@@ -20,6 +23,9 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
     DownloadNeededError: USAGE,
     ModelError: FATAL,
     CalibrationError: FATAL,
+    PreferenceError: FATAL,
+    TrainingError: FATAL,
+    ExtraNeededError: FATAL,
     OutputError: FATAL,
     ItemError: FATAL,
 }

@@ -7,8 +7,10 @@ import typer
 
 from librehps.errors import LibreHPSError
 from librehps_cli.best_of_n import best_of_n
+from librehps_cli.calibrate import calibrate
 from librehps_cli.compare import compare
 from librehps_cli.errors import report
+from librehps_cli.evaluate import evaluate
 from librehps_cli.info import info
 from librehps_cli.score import score
 
@@ -22,6 +24,8 @@ app = typer.Typer(
 app.command("score")(score)
 app.command("compare")(compare)
 app.command("best-of-n")(best_of_n)
+app.command("evaluate")(evaluate)
+app.command("calibrate")(calibrate)
 app.command("info")(info)
 
 

@@ -13,6 +13,7 @@ from librehps.settings import DEFAULT_MODEL, TINY
 
 PROMPT = "Prompt"
 MODEL = "Model"
+PAIRS = "Preferences"
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,48 @@ class ModelOptions:
     ] = None
 
 
+@dataclass(frozen=True)
+class PreferenceOptions:
+    """How a preference file is read, and whether scores are at hand."""
+
+    format: Annotated[
+        Literal[
+            "auto",
+            "pairs",
+            "hpdv3",
+            "hpdv2",
+            "hpdv2-train",
+            "imagereward",
+            "visionreward",
+            "pickapic",
+            "videogen",
+        ],
+        typer.Option(help="Layout of the file (auto: by columns).", rich_help_panel=PAIRS),
+    ] = "auto"
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where media paths begin (default: the file's folder).",
+            show_default=False,
+            rich_help_panel=PAIRS,
+        ),
+    ] = None
+    skip_missing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-missing",
+            help="Leave out pairs of media that do not exist.",
+            rich_help_panel=PAIRS,
+        ),
+    ] = False
+
+
+Scores = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Scored files, or a folder of parts, to use instead of a model.", show_default=False
+    ),
+]
 Json = Annotated[
     bool | None,
     typer.Option("--json/--table", help="JSON Lines or a table (default: a table on a terminal)."),

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from librehps.types import AXES
 
-TEXT_COLUMNS = ("item", "value", "why")
+TEXT_COLUMNS = ("item", "value", "why", "benchmark", "axis")
 
 
 class Output:

@@ -10,6 +10,9 @@ LibreHPSError
 │   └── MemoryShortError         the weights would not fit
 ├── CalibrationError         a calibration file that cannot be used
 │   └── CalibratorMismatchError  fitted for another model
+├── PreferenceError          a preference file, or its scores, that cannot be used
+├── TrainingError            a run that cannot be started, taken up or gone on with
+├── ExtraNeededError         what was asked for needs packages that are not installed
 ├── OutputError              the output file cannot be written as asked
 └── ItemError                one item cannot be scored: its row says so, the run goes on
     ├── PromptError
@@ -73,6 +76,18 @@ class CalibrationError(LibreHPSError):
 
 
 class CalibratorMismatchError(CalibrationError):
+    pass
+
+
+class PreferenceError(LibreHPSError):
+    pass
+
+
+class TrainingError(LibreHPSError):
+    pass
+
+
+class ExtraNeededError(LibreHPSError):
     pass
 
 

@@ -193,15 +193,20 @@ class LibreHPS:
 
         Raises CalibrationError, also where the fit is of another model.
         """
+        fits = self.calibrators(path)
+        return None if fits is None else fits.default
+
+    def calibrators(self, path: str | Path | None = None) -> PlattCalibrators | None:
+        """As `calibrator`, with the fits of single benchmarks."""
         file = Path(path) if path is not None else self.folder / CALIBRATION_FILE
         if path is None and not file.exists():
             return None
         try:
-            fit = load_platt_calibrator(file).default
+            fits = load_platt_calibrator(file)
         except FileNotFoundError:
             raise CalibrationError(f"calibration file {file} does not exist") from None
-        check_origin(fit, self.settings.model, self.settings.fingerprint)
-        return fit
+        check_origin(fits.default, self.settings.model, self.settings.fingerprint)
+        return fits
 
     def _decoder(self, num_frames: int | None = None, pixel_budget: int | None = None) -> Decoder:
         budget = self.settings.pixel_budget if pixel_budget is None else pixel_budget

@@ -1,5 +1,133 @@
-"""Calibration of pair probabilities."""
+"""Calibration of pair probabilities: which pairs fit, the fits, and what they change.
+
+Platt scaling, p = sigmoid(a * gap + b), with the targets of Platt (1999), section 2.2, which keep
+the slope finite where no pair is wrong. Temperature is the same with b = 0 and a = 1 / T.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from librehps.decide.calibrators import PlattCalibrators, load_platt_calibrator
+from librehps.decide.probability import Platt
+from librehps.errors import CalibrationError
+from librehps.evaluate.metrics import Floats
+from librehps.evaluate.scored import ScoredPairs
 
-__all__ = ["PlattCalibrators", "load_platt_calibrator"]
+__all__ = ["Method", "PlattCalibrators", "calibrate", "fits", "load_platt_calibrator"]
+
+LEAST = 50
+Method = Literal["platt", "temperature"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The fits, and the content of the file that holds them."""
+
+    calibrators: PlattCalibrators
+    content: dict[str, Any]
+
+
+def fits(pairs: ScoredPairs) -> NDArray[np.bool_]:
+    """Which pairs the calibration is fitted on, (n,); the other nine tenths report.
+
+    The published split: sha256 of phaseC|benchmark|index. How its digest is reduced is not
+    published; this takes its first 8 bytes, big-endian, modulo 10.
+    """
+    return np.array(
+        [_bucket(f"phaseC|{b}|{i}") == 0 for b, i in zip(pairs.benchmark, pairs.index, strict=True)]
+    )
+
+
+def calibrate(
+    pairs: ScoredPairs, method: Method, model: str | None, fingerprint: str | None
+) -> Calibration:
+    """Fits for each benchmark and for all, on the pairs that `fits` chooses.
+
+    Ties are left out. A benchmark with fewer than 50 pairs to fit on gets none of its own; raises
+    CalibrationError where all together have fewer, or where the slope is not above 0.
+    """
+    told = _told(pairs)
+    chosen = pairs.where(told & fits(pairs))
+    if len(chosen) < LEAST:
+        raise CalibrationError(
+            f"{len(chosen)} pairs to fit on; at least {LEAST} are needed",
+            hint=f"A tenth of the pairs fits: give about {10 * LEAST}, decided and not tied.",
+        )
+    fit = METHODS[method]
+    origin = (model, fingerprint)
+    whole = Platt(*_checked(fit(chosen.gap(), chosen.preferred()), "all pairs"), *origin)
+    named = {}
+    for name in sorted(set(chosen.benchmark)):
+        own = chosen.where(chosen.benchmark == name)
+        if len(own) >= LEAST:
+            named[name] = Platt(*_checked(fit(own.gap(), own.preferred()), name), *origin)
+    content = {
+        "model": model,
+        "fingerprint": fingerprint,
+        "method": method,
+        "pairs": len(chosen),
+        "per_benchmark": {name: {"a": p.a, "b": p.b} for name, p in named.items()},
+        "global": {"a": whole.a, "b": whole.b},
+    }
+    return Calibration(PlattCalibrators(whole, named), content)
+
+
+def fit_platt(gap: Floats, outcome: Floats) -> tuple[float, float]:
+    """(a, b) of greatest likelihood."""
+    target = _platt_targets(outcome)
+    return _minimised(lambda x: _loss(x[0] * gap + x[1], target), [1.0, 0.0])
+
+
+def fit_temperature(gap: Floats, outcome: Floats) -> tuple[float, float]:
+    """(1 / T, 0) of greatest likelihood."""
+    target = _platt_targets(outcome)
+    return _minimised(lambda x: _loss(x[0] * gap, target), [1.0])
+
+
+METHODS: dict[Method, Callable[[Floats, Floats], tuple[float, float]]] = {
+    "platt": fit_platt,
+    "temperature": fit_temperature,
+}
+
+
+def _minimised(loss: Callable[[Floats], float], start: list[float]) -> tuple[float, float]:
+    from scipy.optimize import minimize
+
+    found = minimize(loss, start, method="BFGS").x
+    return float(found[0]), float(found[1]) if len(found) > 1 else 0.0
+
+
+def _loss(logit: Floats, target: Floats) -> float:
+    """Mean cross-entropy of sigmoid(logit)."""
+    return float((np.logaddexp(0, logit) - target * logit).mean())
+
+
+def _platt_targets(outcome: Floats) -> Floats:
+    wins = outcome.sum()
+    low, high = 1 / (len(outcome) - wins + 2), (wins + 1) / (wins + 2)
+    targets: Floats = low + outcome * (high - low)
+    return targets
+
+
+def _checked(fit: tuple[float, float], name: str) -> tuple[float, float]:
+    if not np.isfinite(fit).all() or fit[0] <= 0:
+        raise CalibrationError(
+            f"the fit on {name} has a slope of {fit[0]:.3g}: higher scores do not win there",
+            hint="Check that `a` and `b`, and 1 and 0, are not exchanged in the preferences.",
+        )
+    return fit
+
+
+def _told(pairs: ScoredPairs) -> NDArray[np.bool_]:
+    outcome = pairs.preferred()
+    told: NDArray[np.bool_] = ~np.isnan(outcome) & (outcome != 0.5)
+    return told
+
+
+def _bucket(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 10

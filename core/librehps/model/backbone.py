@@ -75,7 +75,11 @@ class RewardModel(nn.Module):
         ).last_hidden_state
         return hidden
 
-    def forward(self, batch: ModelInputs) -> HeadOutput:
+    def reward_states(self, batch: ModelInputs) -> Tensor:
+        """Hidden state of each row's reward token, (batch, hidden): all that the heads read."""
         hidden = self.hidden_states(batch, self.vision_tokens(batch))
         rows = torch.arange(len(hidden), device=hidden.device)
-        return run_heads(self.multi_axis_head, self.scalar_head, hidden[rows, batch.last])
+        return hidden[rows, batch.last]
+
+    def forward(self, batch: ModelInputs) -> HeadOutput:
+        return run_heads(self.multi_axis_head, self.scalar_head, self.reward_states(batch))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from librehps.errors import CheckpointError
 from librehps.model.backbone import RewardModel
+from librehps.model.heads import MultiAxisHead, ScalarHead
 
 HEAD_PREFIXES = ("multi_axis_head.", "scalar_head.")
 # Mapped pages of a shard count as resident until the map is closed: copy this much a map.
@@ -43,6 +44,11 @@ class Checkpoint:
                     raise CheckpointError(f"{shard}: {canonical} is stored twice in {folder}")
                 tensors[canonical] = (shard, name)
         return cls(folder, config, tensors)
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether any tensor of the reward heads is stored."""
+        return any(name.startswith(HEAD_PREFIXES) for name in self.tensors)
 
     @property
     def own_settings(self) -> dict[str, Any]:
@@ -89,13 +95,22 @@ def canonical_name(name: str) -> str | None:
 
 
 def build_model(
-    checkpoint: Checkpoint, attention: str, dtype: torch.dtype, device: torch.device
+    checkpoint: Checkpoint,
+    attention: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    fresh_heads: bool = False,
 ) -> RewardModel:
     """The model in evaluation mode; backbone in `dtype`, heads in float32.
 
-    Raises CheckpointError listing every missing, unexpected or misshapen tensor.
+    `fresh_heads` gives random heads to a backbone that has none. Raises CheckpointError listing
+    every missing, unexpected or misshapen tensor.
     """
     model = empty_model(checkpoint.config, attention)
+    if fresh_heads:
+        hidden = model.scalar_head.proj.in_features
+        heads = (MultiAxisHead(hidden), ScalarHead(hidden))
+        del model.multi_axis_head, model.scalar_head
     expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
     _check_names(checkpoint, set(expected))
     _check_shapes(checkpoint, expected)
@@ -103,6 +118,8 @@ def build_model(
         kind = torch.float32 if name.startswith(HEAD_PREFIXES) else dtype
         _assign(model, name, read_tensor(shard, stored, kind, device))
     _restore_buffers(model, device)
+    if fresh_heads:
+        model.multi_axis_head, model.scalar_head = (head.to(device) for head in heads)
     return model.eval().requires_grad_(False)
 
 
@@ -269,7 +286,12 @@ class _Opened:
         self.file.__exit__(*exc)
 
 
-_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
 
 
 def _names(shard: Path) -> Iterable[str]:
@@ -277,16 +299,24 @@ def _names(shard: Path) -> Iterable[str]:
         return list(file.keys())
 
 
+def stored_dtype(checkpoint: Checkpoint, name: str) -> torch.dtype:
+    """The dtype that a tensor is stored in."""
+    shard, stored = checkpoint.tensors[name]
+    with _Opened(shard) as file:
+        kind = file.get_slice(stored).get_dtype()
+    return _DTYPES[kind]
+
+
 def _header(shard: Path, name: str) -> tuple[tuple[int, ...], int]:
     """(shape, bytes a value) of a stored tensor; raises CheckpointError unless it is a float."""
     with _Opened(shard) as file:
         piece = file.get_slice(name)
         shape, kind = tuple(piece.get_shape()), piece.get_dtype()
-    if kind not in _FLOATS:
+    if kind not in _DTYPES:
         raise CheckpointError(
             f"{shard}: {name} is stored as {kind}; quantised checkpoints are not supported"
         )
-    return shape, _FLOATS[kind]
+    return shape, _DTYPES[kind].itemsize
 
 
 def _assign(model: nn.Module, name: str, value: Tensor) -> None:

@@ -60,6 +60,17 @@ def to_record(row: ScoredRow, settings: str) -> dict[str, Any]:
     }
 
 
+def to_full_record(row: ScoredRow, settings: str) -> dict[str, Any]:
+    """The default columns, and those that statistics need: sigmas, scalar, prompt tokens."""
+    axes = {name: getattr(row.score, name, None) for name in AXES}
+    return {
+        **to_record(row, settings),
+        **{f"{name}_sigma": axis and axis.sigma for name, axis in axes.items()},
+        "scalar": row.score and row.score.scalar,
+        "prompt_tokens": row.prompt_tokens,
+    }
+
+
 def media_text(media: Any) -> str | None:
     """The path of an item, as UTF-8 text; None where its media came in memory."""
     return printable(os.fspath(media)) if isinstance(media, str | Path) else None

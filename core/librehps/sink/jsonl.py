@@ -1,6 +1,7 @@
 """JSON Lines: one record a line, numbers as short as float32 allows."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from librehps.settings import Settings
 from librehps.sink.base import Record, Sink
+from librehps.sink.schema import COLUMNS
 
 
 def to_line(record: Record) -> str:
@@ -18,15 +20,18 @@ def to_line(record: Record) -> str:
 class JsonlSink(Sink):
     """Writes `X.jsonl`, and the full settings to `X.jsonl.settings.json`."""
 
-    def __init__(self, output: Path, settings: Settings) -> None:
+    def __init__(
+        self, output: Path, settings: Settings, columns: Mapping[str, str] = COLUMNS
+    ) -> None:
         super().__init__(output)
-        self._settings = settings
+        self._settings, self._columns = settings, columns
 
     def _open(self) -> None:
         self._file = self.partial.open("w", encoding="utf-8", newline="\n")
 
     def _write(self, record: Record) -> None:
-        self._file.write(to_line(record) + "\n")
+        kept = {name: record[name] for name in self._columns}
+        self._file.write(to_line(kept) + "\n")
 
     def _close(self) -> None:
         self._file.close()

@@ -1,5 +1,6 @@
 """Which sink writes an output file."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from librehps.errors import UsageError
@@ -7,6 +8,7 @@ from librehps.settings import Settings
 from librehps.sink.base import Sink
 from librehps.sink.jsonl import JsonlSink
 from librehps.sink.parquet import ParquetSink
+from librehps.sink.schema import COLUMNS
 
 SINKS: dict[str, type[JsonlSink] | type[ParquetSink]] = {
     ".parquet": ParquetSink,
@@ -26,6 +28,6 @@ def check_output(output: Path, overwrite: bool) -> None:
         raise UsageError(f"the folder of {output} does not exist")
 
 
-def open_sink(output: Path, settings: Settings) -> Sink:
+def open_sink(output: Path, settings: Settings, columns: Mapping[str, str] = COLUMNS) -> Sink:
     """The sink for the file's suffix, to be used in a `with` block."""
-    return SINKS[output.suffix.lower()](output, settings)
+    return SINKS[output.suffix.lower()](output, settings, columns)

@@ -1,6 +1,7 @@
 """Parquet: float32 scores, and the full settings in the file's metadata."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,21 @@ _TYPES = {
 }
 
 
-def schema_of(settings: Settings) -> Any:
+def schema_of(settings: Settings, columns: Mapping[str, str] = COLUMNS) -> Any:
     """The Arrow schema of an output file."""
     metadata = {METADATA_KEY: json.dumps(settings.record())}
-    fields = [pa.field(name, _TYPES[kind]) for name, kind in COLUMNS.items()]
+    fields = [pa.field(name, _TYPES[kind]) for name, kind in columns.items()]
     return pa.schema(fields, metadata=metadata)
 
 
 class ParquetSink(Sink):
     """Writes `X.parquet` in row groups."""
 
-    def __init__(self, output: Path, settings: Settings) -> None:
+    def __init__(
+        self, output: Path, settings: Settings, columns: Mapping[str, str] = COLUMNS
+    ) -> None:
         super().__init__(output)
-        self._schema = schema_of(settings)
+        self._schema = schema_of(settings, columns)
         self._waiting: list[Record] = []
 
     def _open(self) -> None:

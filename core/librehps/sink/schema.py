@@ -19,3 +19,10 @@ COLUMNS: dict[str, str] = {
     "error": TEXT,
     "settings": TEXT,
 }
+# What statistics on the scores need beside them.
+FULL: dict[str, str] = {
+    **COLUMNS,
+    **{f"{axis}_sigma": REAL for axis in AXES},
+    "scalar": REAL,
+    "prompt_tokens": INTEGER,
+}

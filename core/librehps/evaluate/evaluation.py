@@ -1,0 +1,208 @@
+"""One evaluation: every figure on a set of scored pairs, as tables of plain values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from librehps.decide.calibrators import PlattCalibrators
+from librehps.decide.probability import PROBABILITY_CUTOFF
+from librehps.errors import PreferenceError
+from librehps.evaluate import metrics
+from librehps.evaluate.metrics import Estimate, Floats
+from librehps.evaluate.scored import ScoredPairs
+from librehps.types import AXES
+
+Record = dict[str, Any]
+# Figures whose n-weighted mean over benchmarks makes the aggregate.
+AGGREGATED = (
+    *("pair_acc", "pair_acc_with_ties", "ece", "ece_calibrated", "brier", "brier_calibrated"),
+    *("nll", "nll_calibrated", "confident_share", "confident_acc"),
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Rows of figures: `benchmarks` (on overall), their `aggregate`, `axes`, and `by` column.
+
+    A figure that cannot be had is None; `x_ci` is the 95 % interval of x. `reliability` holds
+    (mean p, mean outcome, count) of each bin, calibrated where there is a calibrator.
+    """
+
+    benchmarks: list[Record]
+    aggregate: Record
+    axes: list[Record]
+    by: dict[str, list[Record]]
+    reliability: list[tuple[float, float, int]]
+
+
+def evaluate(
+    pairs: ScoredPairs, calibrators: PlattCalibrators | None = None, by: Sequence[str] = ()
+) -> Evaluation:
+    """Every figure on the pairs; `by` names columns to break the accuracies down by.
+
+    Raises PreferenceError for a column that the pairs do not have.
+    """
+    unknown = [name for name in by if name not in pairs.columns]
+    if unknown:
+        raise PreferenceError(
+            f"the pairs have no column {', '.join(unknown)}",
+            hint=f"They have: {', '.join(pairs.columns) or 'none beside the known ones'}.",
+        )
+    names = sorted(set(pairs.benchmark))
+    parts = [pairs.where(pairs.benchmark == name) for name in names]
+    benchmarks = [_benchmark(*named, calibrators) for named in zip(names, parts, strict=True)]
+    return Evaluation(
+        benchmarks=benchmarks,
+        aggregate=_aggregate(benchmarks),
+        axes=_axes(pairs),
+        by={name: _by(pairs, name) for name in by},
+        reliability=_reliability(pairs, calibrators),
+    )
+
+
+def probabilities(pairs: ScoredPairs, calibrators: PlattCalibrators | None) -> Floats:
+    """P(a wins) on overall, symmetric over both orders; by the sigmas without a calibrator."""
+    gap = pairs.gap()
+    if calibrators is None:
+        return _sigmoid(gap / pairs.spread())
+    fits = [calibrators.per_benchmark.get(b, calibrators.default) for b in pairs.benchmark]
+    a, b = np.array([fit.a for fit in fits]), np.array([fit.b for fit in fits])
+    symmetric: Floats = (_sigmoid(a * gap + b) + _sigmoid(a * gap - b)) / 2
+    return symmetric
+
+
+def _benchmark(name: str, pairs: ScoredPairs, calibrators: PlattCalibrators | None) -> Record:
+    known = pairs.where(~np.isnan(pairs.preferred()))
+    outcome = known.preferred()
+    told = known.where(outcome != 0.5)
+    right = metrics.correctness(told.gap(), told.preferred())
+    record: Record = {
+        "benchmark": name,
+        "n": len(told),
+        "ties": len(known) - len(told),
+        **_figure("pair_acc", metrics.mean_of(right, told.prompt)),
+    }
+    for suffix, fit in (("", None), ("_calibrated", calibrators)):
+        wanted = not suffix or fit is not None
+        record |= _probability_figures(suffix, told if wanted else None, fit)
+    best = probabilities(known, calibrators)
+    record |= _decisions(best, known, told, calibrators)
+    record["sigma_auroc"] = _plain(metrics.sigma_auroc(told.spread(), right))
+    return record | _figure("spearman", _rating_correlation(pairs))
+
+
+def _probability_figures(
+    suffix: str, told: ScoredPairs | None, calibrators: PlattCalibrators | None
+) -> Record:
+    """ECE, Brier and NLL; None without pairs or sigmas."""
+    p = probabilities(told, calibrators) if told is not None else np.array([np.nan])
+    if told is None or not len(p) or np.isnan(p).any():
+        figures = (("brier", _NOTHING), ("nll", _NOTHING))
+        error = float("nan")
+    else:
+        outcome, prompt = told.preferred(), told.prompt
+        error = metrics.ece(p, outcome)
+        figures = (
+            ("brier", metrics.mean_of(metrics.brier(p, outcome), prompt)),
+            ("nll", metrics.mean_of(metrics.nll(p, outcome), prompt)),
+        )
+    record = {f"ece{suffix}": _plain(error)}
+    for name, estimate in figures:
+        record |= _figure(name + suffix, estimate)
+    return record
+
+
+def _decisions(
+    p: Floats, known: ScoredPairs, told: ScoredPairs, calibrators: PlattCalibrators | None
+) -> Record:
+    """What a user who acts on confident verdicts alone would see."""
+    if np.isnan(p).any() or not len(p):
+        names = ("pair_acc_with_ties", "confident_share", "confident_acc")
+        return {key: value for name in names for key, value in _figure(name, _NOTHING).items()}
+    ties = metrics.with_ties(p, known.preferred())
+    sure_p = probabilities(told, calibrators)
+    sure = np.maximum(sure_p, 1 - sure_p) > PROBABILITY_CUTOFF
+    right = metrics.correctness(told.gap(), told.preferred())
+    return {
+        **_figure("pair_acc_with_ties", metrics.mean_of(ties, known.prompt)),
+        **_figure("confident_share", metrics.mean_of(sure.astype(float), told.prompt)),
+        **_figure("confident_acc", metrics.mean_of(right[sure], told.prompt[sure])),
+    }
+
+
+def _rating_correlation(pairs: ScoredPairs) -> Estimate:
+    """Spearman of overall's mu with absolute ratings, each media once."""
+    rated = ~np.isnan(pairs.rating)
+    media, mu, rating = pairs.media[rated], pairs.mu[:, :, 0][rated], pairs.rating[rated]
+    _, first = np.unique(media.astype(str), return_index=True)
+    return metrics.spearman(mu[first], rating[first])
+
+
+def _aggregate(benchmarks: list[Record]) -> Record:
+    """Means weighted by n over the benchmarks that have the figure."""
+    total: Record = {"benchmark": "aggregate", "n": sum(r["n"] for r in benchmarks)}
+    total["ties"] = sum(record["ties"] for record in benchmarks)
+    for name in AGGREGATED:
+        found = [(r[name], r["n"]) for r in benchmarks if r[name] is not None and r["n"]]
+        weight = sum(n for _, n in found)
+        total[name] = sum(value * n for value, n in found) / weight if found else None
+    return total
+
+
+def _axes(pairs: ScoredPairs) -> list[Record]:
+    """Accuracy on each axis that any pair speaks of."""
+    return [record for axis in AXES if (record := _axis(pairs, axis)) is not None]
+
+
+def _axis(pairs: ScoredPairs, axis: str) -> Record | None:
+    outcome, gap = pairs.preferred(axis), pairs.gap(axis)
+    known = ~np.isnan(outcome) & ~np.isnan(gap)
+    if not known.any():
+        return None
+    told = known & (outcome != 0.5)
+    right = metrics.correctness(gap[told], outcome[told])
+    return {
+        "axis": axis,
+        "n": int(told.sum()),
+        "ties": int((known & ~told).sum()),
+        **_figure("pair_acc", metrics.mean_of(right, pairs.prompt[told])),
+    }
+
+
+def _by(pairs: ScoredPairs, column: str) -> list[Record]:
+    values = pairs.columns[column].astype(str)
+    return [
+        {column: value, **record}
+        for value in sorted(set(values))
+        for record in _axes(pairs.where(values == value))
+    ]
+
+
+def _reliability(
+    pairs: ScoredPairs, calibrators: PlattCalibrators | None
+) -> list[tuple[float, float, int]]:
+    outcome = pairs.preferred()
+    told = pairs.where(~np.isnan(outcome) & (outcome != 0.5))
+    p = probabilities(told, calibrators)
+    if np.isnan(p).any() or not len(p):
+        return []
+    return metrics.bins(metrics.both_orders(p), metrics.both_orders(told.preferred()))
+
+
+_NOTHING = Estimate(float("nan"))
+
+
+def _figure(name: str, estimate: Estimate) -> Record:
+    ends = [_plain(estimate.low), _plain(estimate.high)]
+    return {name: _plain(estimate.value), f"{name}_ci": None if None in ends else ends}
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _sigmoid(x: Floats) -> Floats:
+    halves: Floats = 0.5 * (1 + np.tanh(0.5 * x))
+    return halves

@@ -1,0 +1,37 @@
+"""The reliability diagram: what was said against what happened."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from librehps.errors import OutputError, UsageError
+
+SUFFIXES = (".png", ".svg")
+
+
+def check_plot(file: Path) -> None:
+    """Raise UsageError unless the suffix names a format."""
+    if file.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{file}: a plot ends in .png or .svg")
+
+
+def plot_reliability(
+    points: Sequence[tuple[float, float, int]], file: Path, title: str, calibrated: bool
+) -> None:
+    """Write the diagram of (mean p, mean outcome, count) of each bin; below it, the counts."""
+    from matplotlib.figure import Figure
+
+    said, happened, counts = zip(*points, strict=True) if points else ((), (), ())
+    figure = Figure(figsize=(5, 5.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
+    upper.plot((0, 1), (0, 1), color="0.6", linewidth=1, linestyle="--", label="perfect")
+    upper.plot(said, happened, marker="o", color="tab:blue", label="model")
+    upper.set(ylabel="share of wins", ylim=(0, 1), xlim=(0, 1), aspect="auto")
+    upper.set_title(title, fontsize=10)
+    upper.legend(frameon=False, loc="upper left")
+    lower.bar(said, counts, width=0.05, color="tab:blue")
+    kind = "calibrated" if calibrated else "uncalibrated"
+    lower.set(xlabel=f"P(a wins), {kind}, both orders", ylabel="pairs")
+    try:
+        figure.savefig(file, dpi=150)
+    except OSError as error:
+        raise OutputError(f"{file} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,184 @@
+"""Pairs with their scores, as arrays."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from librehps.errors import PreferenceError
+from librehps.preferences.pairs import Pair
+from librehps.types import AXES, Item, ScoredRow
+
+Floats = NDArray[np.float64]
+Key = tuple[str, str]
+SIDES = ("a", "b")
+
+
+@dataclass(frozen=True)
+class MediaScore:
+    """mu and sigma over AXES (NaN where unknown) and the scalar of one media under one prompt."""
+
+    mu: tuple[float, ...]
+    sigma: tuple[float, ...]
+    scalar: float
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """n pairs. mu, sigma (n, 2, 5) over a, b and AXES; preference (n, 5); NaN where unknown.
+
+    scalar, rating (n, 2); prompt, benchmark (n,) text; index (n,); media (n, 2) keys; `columns`
+    holds the file's other columns, each (n,).
+    """
+
+    mu: Floats
+    sigma: Floats
+    scalar: Floats
+    preference: Floats
+    rating: Floats
+    prompt: NDArray[np.object_]
+    benchmark: NDArray[np.object_]
+    index: NDArray[np.int64]
+    media: NDArray[np.object_]
+    columns: Mapping[str, NDArray[np.object_]]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def where(self, chosen: NDArray[np.bool_]) -> "ScoredPairs":
+        """The chosen pairs."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        columns = {name: values[chosen] for name, values in parts.pop("columns").items()}
+        return replace(self, columns=columns, **{n: part[chosen] for n, part in parts.items()})
+
+    def gap(self, axis: str = "overall") -> Floats:
+        """mu_a - mu_b, (n,)."""
+        mu = self.mu[:, :, AXES.index(axis)]
+        gap: Floats = mu[:, 0] - mu[:, 1]
+        return gap
+
+    def spread(self, axis: str = "overall") -> Floats:
+        """sqrt(sigma_a^2 + sigma_b^2), (n,)."""
+        sigma = self.sigma[:, :, AXES.index(axis)]
+        spread: Floats = np.hypot(sigma[:, 0], sigma[:, 1])
+        return spread
+
+    def preferred(self, axis: str = "overall") -> Floats:
+        """Probability that people prefer a, (n,); 0.5 for a tie, NaN where unknown."""
+        chosen: Floats = self.preference[:, AXES.index(axis)]
+        return chosen
+
+
+def items_of(pairs: Sequence[Pair]) -> list[Item]:
+    """Each (media, prompt) of the pairs once."""
+    items: dict[Key, Item] = {}
+    for pair in pairs:
+        for media in (pair.media_a, pair.media_b):
+            key = _key(media, pair.prompt)
+            if key not in items:
+                # One picture under two prompts is two items.
+                items[key] = Item(f"{key[0]}#{len(items)}", media, pair.prompt)
+    return list(items.values())
+
+
+def scores_of(rows: Iterable[ScoredRow], failed: list[ScoredRow]) -> dict[Key, MediaScore]:
+    """Score by media and prompt; rows with errors go to `failed`."""
+    scores = {}
+    for row in rows:
+        if row.score is None:
+            failed.append(row)
+            continue
+        axes = [getattr(row.score, axis, None) for axis in AXES]
+        scores[_key(row.item.media, row.item.prompt or "")] = MediaScore(
+            tuple(np.nan if a is None else a.raw_mean for a in axes),
+            tuple(np.nan if a is None else a.sigma for a in axes),
+            row.score.scalar,
+        )
+    return scores
+
+
+def scores_in(table: Any, origin: str) -> dict[Key, MediaScore]:
+    """Scores by media and prompt from a scored file's Arrow table."""
+    names = set(table.column_names)
+    needed = {"id", "media", "prompt", "status", *_mus()}
+    if not needed <= names:
+        raise PreferenceError(
+            f"{origin} lacks the columns {', '.join(sorted(needed - names))}",
+            hint="Give a file that `librehps score -o` wrote.",
+        )
+    kept = [*sorted(needed), *(n for n in [*_sigmas(), "scalar"] if n in names)]
+    scores = {}
+    for row in table.select(kept).to_pylist():
+        if row["status"] == "ok":
+            values = [_real(row.get(name)) for name in (*_mus(), *_sigmas(), "scalar")]
+            score = MediaScore(tuple(values[:5]), tuple(values[5:10]), values[10])
+            # Of media that came as bytes, the id is the digest that `items_of` gave it.
+            name = row["media"] or row["id"].rpartition("#")[0]
+            key = _key(Path(name), row["prompt"]) if row["media"] else (name, row["prompt"])
+            scores[key] = score
+    return scores
+
+
+def join(
+    pairs: Sequence[Pair], scores: Mapping[Key, MediaScore], left_out: Counter[str]
+) -> ScoredPairs:
+    """The pairs both of whose media have a score; raises PreferenceError where none has."""
+    found = []
+    for pair in pairs:
+        keys = [_key(media, pair.prompt) for media in (pair.media_a, pair.media_b)]
+        if all(key in scores for key in keys):
+            found.append((pair, keys))
+        else:
+            left_out["media without a score"] += 1
+    if not found:
+        raise PreferenceError(
+            f"none of the {len(pairs)} pairs has scores for both of its media",
+            hint="Scores are matched by media path and prompt: are they of these files?",
+        )
+    both = [[scores[key] for key in keys] for _, keys in found]
+    names = sorted({name for pair, _ in found for name in pair.extra})
+    return ScoredPairs(
+        mu=np.array([[s.mu for s in two] for two in both]),
+        sigma=np.array([[s.sigma for s in two] for two in both]),
+        scalar=np.array([[s.scalar for s in two] for two in both]),
+        preference=np.array([[p.preference.get(a, np.nan) for a in AXES] for p, _ in found]),
+        rating=np.array([[_real(p.rating_a), _real(p.rating_b)] for p, _ in found]),
+        prompt=_texts([p.prompt for p, _ in found]),
+        benchmark=_texts([p.benchmark for p, _ in found]),
+        index=np.array([p.index for p, _ in found]),
+        media=np.array([[_joined(key) for key in keys] for _, keys in found], dtype=object),
+        columns={name: _texts([p.extra.get(name) for p, _ in found]) for name in names},
+    )
+
+
+def _texts(values: list[Any]) -> NDArray[np.object_]:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _mus() -> list[str]:
+    return [f"{axis}_mu" for axis in AXES]
+
+
+def _sigmas() -> list[str]:
+    return [f"{axis}_sigma" for axis in AXES]
+
+
+def _real(value: float | None) -> float:
+    return np.nan if value is None else float(value)
+
+
+def _joined(key: Key) -> str:
+    return "\0".join(key)
+
+
+def _key(media: Any, prompt: str) -> Key:
+    if isinstance(media, bytes):
+        return hashlib.sha256(media).hexdigest(), prompt
+    return str(Path(media).absolute()), prompt

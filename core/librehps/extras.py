@@ -1,0 +1,17 @@
+"""Packages of an extra, asked for where they are needed."""
+
+import importlib.util
+
+from librehps.errors import ExtraNeededError
+
+EXTRAS = {"evaluate": ("scipy", "matplotlib"), "train": ("accelerate", "peft")}
+
+
+def require(extra: str, purpose: str) -> None:
+    """Raise ExtraNeededError where a package of the extra is not installed."""
+    missing = [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExtraNeededError(
+            f"{purpose} needs {', '.join(missing)}",
+            hint=f"Install the extra: pip install 'librehps[{extra}]' (from our repository).",
+        )

@@ -1,0 +1,258 @@
+"""What a row means in our own layout, and in the files of public benchmarks.
+
+Fields as their publishers give them: HPDv3, HPDv2, ImageReward, VisionReward (`vrr` in the
+published card), Pick-a-Pic and VideoGen-RewardBench.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from librehps.errors import PreferenceError
+from librehps.preferences.pairs import Pair
+from librehps.preferences.tables import Row
+from librehps.types import AXES
+
+SIDES = {"a": 1.0, "b": 0.0, "tie": 0.5}
+VOTES = ("votes_a", "votes_b")
+RATINGS = ("rating_a", "rating_b")
+
+
+@dataclass
+class Context:
+    """Where media paths begin, what was left out and why, and how many pairs each benchmark has."""
+
+    root: Path
+    left_out: Counter[str]
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def pair(
+        self, row: Row, media: tuple[Any, Any], preference: dict[str, float], benchmark: str
+    ) -> Pair:
+        """A pair of a benchmark's row, numbered in the order of the file."""
+        index = self.counts[benchmark]
+        self.counts[benchmark] += 1
+        known = {"prompt", *_MEDIA_FIELDS}
+        return Pair(
+            pair_id=f"{benchmark}/{index}",
+            prompt=_prompt(row),
+            media_a=self.media(media[0]),
+            media_b=self.media(media[1]),
+            preference=preference,
+            benchmark=benchmark,
+            index=index,
+            extra={k: v for k, v in row.items() if k not in known and _is_plain(v)},
+        )
+
+    def media(self, value: Any) -> Path | bytes:
+        """Encoded bytes, also as `{bytes, path}`; else a path below the root."""
+        if isinstance(value, dict):
+            value = value.get("bytes") or value.get("path")
+        if isinstance(value, bytes):
+            return value
+        if not isinstance(value, str) or not value:
+            raise PreferenceError(f"media is {value!r}, not a path")
+        return self.root / value
+
+
+Reader = Callable[[str, Row, Context], Iterator[Pair]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """Columns that a layout is known by, and how a row becomes pairs."""
+
+    columns: frozenset[str]
+    read: Reader
+
+
+def _own(place: str, row: Row, context: Context) -> Iterator[Pair]:
+    """Our own: a preference for each axis, votes, ratings; all but prompt and media optional."""
+    benchmark = str(row.get("benchmark") or "pairs")
+    count = context.counts[benchmark]
+    context.counts[benchmark] += 1
+    preference = {axis: p for axis in AXES if (p := _preference(place, axis, row)) is not None}
+    ratings = [_number(place, row, name) for name in RATINGS]
+    if not preference and None in ratings:
+        context.left_out["no preference on any axis"] += 1
+        return
+    try:
+        media = [context.media(row[name]) for name in ("media_a", "media_b")]
+    except PreferenceError as error:
+        raise PreferenceError(f"{place}: {error}") from None
+    index = _number(place, row, "index")
+    yield Pair(
+        pair_id=str(_given(row, "pair_id", f"{benchmark}/{count}")),
+        prompt=_prompt(row),
+        media_a=media[0],
+        media_b=media[1],
+        preference=preference,
+        benchmark=benchmark,
+        index=count if index is None else int(index),
+        rating_a=ratings[0],
+        rating_b=ratings[1],
+        extra={k: v for k, v in row.items() if k not in _OWN_FIELDS and _is_plain(v)},
+    )
+
+
+def _hpdv3(place: str, row: Row, context: Context) -> Iterator[Pair]:
+    """path1 is preferred; choice_dist holds the votes for each."""
+    preference, votes = 1.0, row.get("choice_dist")
+    if votes:
+        if len(votes) != 2 or min(votes) < 0 or sum(votes) <= 0:
+            raise PreferenceError(f"{place}: choice_dist is {votes}, not two counts of votes")
+        preference = votes[0] / sum(votes)
+        if preference < 0.5:
+            raise PreferenceError(f"{place}: path1 is the preferred one, but the votes are {votes}")
+    yield context.pair(row, (row["path1"], row["path2"]), {"overall": preference}, "hpdv3")
+
+
+def _hpdv2(place: str, row: Row, context: Context) -> Iterator[Pair]:
+    """rank holds the place of each picture, lower is better."""
+    yield from _ranked(place, row, context, ("image_path", "rank"), "hpdv2")
+
+
+def _hpdv2_train(place: str, row: Row, context: Context) -> Iterator[Pair]:
+    """human_preference is 1 for the preferred of two pictures."""
+    chosen = row["human_preference"]
+    if len(chosen) != 2 or set(chosen) > {0, 1} or len(row["file_path"]) != 2:
+        raise PreferenceError(f"{place}: expected two pictures and two marks of 0 or 1")
+    preference = (1 + chosen[0] - chosen[1]) / 2
+    yield context.pair(row, tuple(row["file_path"]), {"overall": preference}, "hpdv2")
+
+
+def _imagereward(place: str, row: Row, context: Context) -> Iterator[Pair]:
+    """ranking holds the place of each picture, lower is better."""
+    yield from _ranked(place, row, context, ("generations", "ranking"), "imgrew")
+
+
+def _visionreward(place: str, row: Row, context: Context) -> Iterator[Pair]:
+    media = (row["win_image_path"], row["lose_image_path"])
+    yield context.pair(row, media, {"overall": 1.0}, "vrr")
+
+
+def _pickapic(place: str, row: Row, context: Context) -> Iterator[Pair]:
+    """label_0 is the share of the first picture; equal labels are ties."""
+    labels = [_number(place, row, name) for name in ("label_0", "label_1")]
+    if None in labels or abs(sum(labels) - 1) > 1e-6:  # type: ignore[arg-type]
+        raise PreferenceError(f"{place}: label_0 and label_1 are {labels}, which do not sum to 1")
+    caption = {**row, "prompt": row["caption"]}
+    media = (row["jpg_0"], row["jpg_1"])
+    yield context.pair(caption, media, {"overall": labels[0] or 0.0}, "pickscore")
+
+
+# Which column of VideoGen-RewardBench speaks of which axis; visual quality (VQ) is of none alone.
+VIDEOGEN_AXES = {"Overall": "overall", "TA": "alignment", "MQ": "temporal"}
+_VIDEOGEN_SIDES = {"A": 1.0, "B": 0.0, "same": 0.5}
+
+
+def _videogen(place: str, row: Row, context: Context) -> Iterator[Pair]:
+    preference = {}
+    for column, axis in VIDEOGEN_AXES.items():
+        value = row.get(column)
+        if _is_missing(value):
+            continue
+        if value not in _VIDEOGEN_SIDES:
+            raise PreferenceError(f"{place}: {column} is {value!r}, expected A, B or same")
+        preference[axis] = _VIDEOGEN_SIDES[value]
+    yield context.pair(row, (row["path_A"], row["path_B"]), preference, "videogen")
+
+
+def _ranked(
+    place: str, row: Row, context: Context, columns: tuple[str, str], benchmark: str
+) -> Iterator[Pair]:
+    """Every pair of a ranked list; the earlier in the file is a."""
+    media, ranks = (row[column] for column in columns)
+    if not isinstance(media, list) or not isinstance(ranks, list) or len(media) != len(ranks):
+        raise PreferenceError(f"{place}: {columns[0]} and {columns[1]} differ in length")
+    for (a, rank_a), (b, rank_b) in combinations(zip(media, ranks, strict=True), 2):
+        preference = 0.5 if rank_a == rank_b else float(rank_a < rank_b)
+        yield context.pair(row, (a, b), {"overall": preference}, benchmark)
+
+
+FORMATS: dict[str, Format] = {
+    "pairs": Format(frozenset(("prompt", "media_a", "media_b")), _own),
+    "hpdv3": Format(frozenset(("prompt", "path1", "path2")), _hpdv3),
+    "hpdv2": Format(frozenset(("prompt", "image_path", "rank")), _hpdv2),
+    "hpdv2-train": Format(frozenset(("prompt", "file_path", "human_preference")), _hpdv2_train),
+    "imagereward": Format(frozenset(("prompt", "generations", "ranking")), _imagereward),
+    "visionreward": Format(
+        frozenset(("prompt", "win_image_path", "lose_image_path")), _visionreward
+    ),
+    "pickapic": Format(frozenset(("caption", "jpg_0", "jpg_1", "label_0", "label_1")), _pickapic),
+    "videogen": Format(frozenset(("prompt", "path_A", "path_B", "Overall")), _videogen),
+}
+_OWN_FIELDS = frozenset(
+    ("prompt", "media_a", "media_b", "pair_id", "benchmark", "index", *RATINGS, *AXES, *VOTES)
+) | {f"{axis}_{side}" for axis in AXES for side in VOTES}
+_MEDIA_FIELDS = frozenset().union(*(f.columns for f in FORMATS.values())) - {"Overall"}
+
+
+def _preference(place: str, axis: str, row: Row) -> float | None:
+    """From the axis' own column or its votes; None where neither says anything."""
+    votes = _votes(place, axis, row)
+    value = row.get(axis)
+    if _is_missing(value):
+        return votes
+    if votes is not None:
+        raise PreferenceError(f"{place} has both a preference and votes on {axis}")
+    if value in SIDES:
+        return SIDES[value]
+    number = _as_number(value)
+    if number is None or not 0 <= number <= 1:
+        raise PreferenceError(
+            f"{place}: {axis} is {value!r}, expected a number from 0 to 1, a, b or tie",
+            hint="1 means that a is better. Absolute ratings go into rating_a and rating_b.",
+        )
+    return number
+
+
+def _votes(place: str, axis: str, row: Row) -> float | None:
+    prefix = "" if axis == "overall" else f"{axis}_"
+    counts = [_number(place, row, prefix + name) for name in VOTES]
+    if counts[0] is None or counts[1] is None:
+        return None
+    if min(counts[0], counts[1]) < 0 or counts[0] + counts[1] <= 0:
+        raise PreferenceError(f"{place}: votes on {axis} are {counts}")
+    return counts[0] / (counts[0] + counts[1])
+
+
+def _number(place: str, row: Row, name: str) -> float | None:
+    value = row.get(name)
+    if _is_missing(value):
+        return None
+    number = _as_number(value)
+    if number is None:
+        raise PreferenceError(f"{place}: {name} is {value!r}, not a number")
+    return number
+
+
+def _as_number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_missing(value: Any) -> bool:
+    """Null, an empty cell, or the NaN that data frames write for it."""
+    return value is None or value == "" or value != value
+
+
+def _given(row: Row, name: str, otherwise: str) -> Any:
+    return otherwise if _is_missing(row.get(name)) else row[name]
+
+
+def _prompt(row: Row) -> str:
+    return "" if row["prompt"] is None else str(row["prompt"])
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float)

@@ -1,0 +1,53 @@
+"""From a preference file to pairs: our own columns, or those of a known benchmark."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from librehps.errors import PreferenceError
+from librehps.preferences.formats import FORMATS, Context, Format
+from librehps.preferences.pairs import Pair, Preferences, checked
+from librehps.preferences.tables import Row, read_rows
+
+AUTO = "auto"
+
+
+def read_preferences(
+    path: str | Path,
+    format: str = AUTO,
+    root: str | Path | None = None,
+    skip_missing: bool = False,
+) -> Preferences:
+    """The pairs of a file; `format` one of FORMATS, else told from the columns.
+
+    Media paths are relative to `root`, by default the file's folder. Raises PreferenceError, which
+    names file, row and cause.
+    """
+    path = Path(path)
+    rows = read_rows(path)
+    if not rows:
+        raise PreferenceError(f"{path} holds no rows; at least 2 pairs are needed")
+    chosen = _detect(path, rows[0][1]) if format == AUTO else FORMATS[format]
+    context = Context(Path(root) if root is not None else path.parent, Counter())
+    return checked(path, _pairs(chosen, rows, context), context.left_out, skip_missing)
+
+
+def _detect(path: Path, row: Row) -> Format:
+    """The first format all of whose columns are there."""
+    for known in FORMATS.values():
+        if known.columns <= row.keys():
+            return known
+    own = next(iter(FORMATS.values()))
+    missing = sorted(own.columns - row.keys())
+    raise PreferenceError(
+        f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}",
+        hint=f"It has: {', '.join(map(str, row))}. Known layouts: {', '.join(FORMATS)}.",
+    )
+
+
+def _pairs(chosen: Format, rows: list[tuple[str, Row]], context: Context) -> Iterator[Pair]:
+    for place, row in rows:
+        missing = chosen.columns - row.keys()
+        if missing:
+            raise PreferenceError(f"{place} lacks {', '.join(sorted(missing))}")
+        yield from chosen.read(place, row, context)

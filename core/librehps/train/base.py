@@ -1,0 +1,123 @@
+"""What training starts from: a LibreHPS checkpoint, or a plain Qwen3.5 that gets heads."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from librehps.errors import CheckpointError, TrainingError
+from librehps.media.prompt import REWARD, PromptEncoder
+from librehps.media.resize import PIXEL_BUDGET
+from librehps.media.video import VideoReader
+from librehps.model.backbone import RewardModel
+from librehps.model.checkpoint import Checkpoint, build_model, read_json
+from librehps.pipeline.decode import Decoder
+from librehps.train.options import Part, TrainOptions
+
+TOKENIZER = "tokenizer.json"
+# What a published checkpoint has beside its weights and config.
+BESIDE = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
+TRAINED_FRAMES = 8
+# Every linear layer of the text model; the vision tower keeps what it sees.
+LORA_TARGETS = (
+    r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|in_proj_qkv|in_proj_z|out_proj"
+    r"|gate_proj|up_proj|down_proj)"
+)
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model with its trainable part set free, and how its inputs are made."""
+
+    checkpoint: Checkpoint
+    model: RewardModel
+    decoder: Decoder
+    device: torch.device
+
+
+def open_base(folder: Path, output: Path, options: TrainOptions, device: torch.device) -> Base:
+    """Load the base; writes its tokenizer and small files to `output`, as the result has them.
+
+    Raises CheckpointError, TrainingError.
+    """
+    checkpoint = Checkpoint.open(folder)
+    fresh = not checkpoint.has_heads
+    for name in (TOKENIZER, *BESIDE):
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, output / name)
+    # The adapters alone are trained in float32; a frozen backbone may be half as large.
+    whole = options.part == "full" or device.type != "cuda"
+    dtype = torch.float32 if whole else torch.bfloat16
+    torch.manual_seed(options.seed)
+    model = build_model(checkpoint, "sdpa", dtype, device, fresh_heads=fresh)
+    if fresh:
+        _bind_reward_token(output / TOKENIZER, model)
+    set_free(model, options.part, options.lora_rank)
+    if options.gradient_checkpointing:
+        model.model.gradient_checkpointing_enable({"use_reentrant": False})
+    own = checkpoint.own_settings
+    decoder = Decoder(
+        PromptEncoder(output / TOKENIZER),
+        VideoReader("auto"),
+        own.get("pixel_budget", PIXEL_BUDGET),
+        options.num_frames or own.get("num_frames", TRAINED_FRAMES),
+    )
+    return Base(checkpoint, model, decoder, device)
+
+
+def set_free(model: RewardModel, part: Part, lora_rank: int) -> None:
+    """Let gradients reach the heads, and adapters or the whole backbone where asked for."""
+    if part == "full":
+        model.requires_grad_(True)
+    if part == "lora":
+        from peft import LoraConfig, inject_adapter_in_model
+
+        config = LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=LORA_TARGETS)
+        inject_adapter_in_model(config, model.model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+            if "lora_" in name:
+                parameter.data = parameter.data.float()
+    for head in (model.multi_axis_head, model.scalar_head):
+        head.requires_grad_(True)
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters that training changes, by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _bind_reward_token(tokenizer: Path, model: RewardModel) -> None:
+    """Give `<|Reward|>` the next free id, and its embedding the mean of all."""
+    spec: dict[str, Any] = read_json(tokenizer)
+    if any(token["content"] == REWARD for token in spec.get("added_tokens", [])):
+        return
+    try:
+        used = [*spec["model"]["vocab"].values(), *(t["id"] for t in spec["added_tokens"])]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{tokenizer} is no tokenizer that can be added to") from error
+    weight = model.model.language_model.embed_tokens.weight
+    free = max(used) + 1
+    if free >= len(weight):
+        raise TrainingError(
+            f"the {len(weight)} embeddings are all taken: no row is left for {REWARD}",
+            hint="Use a Qwen3.5 as published, whose vocabulary has spare rows.",
+        )
+    token = {"id": free, "content": REWARD, "special": True}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    spec["added_tokens"].append({**token, **flags})
+    tokenizer.write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
+    with torch.no_grad():
+        # Rounded as the result may be stored, so that it scores the same when it is read back.
+        weight[free] = weight[:free].float().mean(0).to(torch.bfloat16)

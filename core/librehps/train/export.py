@@ -1,0 +1,64 @@
+"""Writing a trained model in the published checkpoint's layout."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from librehps.errors import TrainingError
+from librehps.model.backbone import RewardModel
+from librehps.model.checkpoint import Checkpoint, stored_dtype
+
+SHARD_SIZE = "5GB"
+
+
+def merged_state(model: RewardModel) -> dict[str, tuple[Tensor, bool]]:
+    """(value, trained) of each parameter under its published name, adapters added in."""
+    layers = {n: m for n, m in model.named_modules() if hasattr(m, "get_delta_weight")}
+    state = {}
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            continue
+        value, trained = parameter.detach(), parameter.requires_grad
+        layer = layers.get(name.removesuffix(".base_layer.weight"))
+        if layer is not None and name.endswith(".base_layer.weight"):
+            value = value.float() + layer.get_delta_weight("default").detach()  # type: ignore[operator]
+            trained = True
+        state[name.replace(".base_layer.", ".")] = (value, trained)
+    return state
+
+
+def export(model: RewardModel, base: Checkpoint, folder: Path, frames: int) -> None:
+    """Write config.json and weights; what was trained in float32, the rest as it was stored.
+
+    The result has no calibration.json: that of the base speaks of other weights.
+    """
+    from huggingface_hub import save_torch_state_dict
+
+    tensors = {}
+    for name, (value, trained) in merged_state(model).items():
+        stored = torch.float32 if trained or name not in base.tensors else stored_dtype(base, name)
+        tensors[name] = value.to("cpu", stored).contiguous()
+    fresh = folder / ".weights"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        save_torch_state_dict(tensors, fresh, max_shard_size=SHARD_SIZE)
+        for old in [*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json")]:
+            old.unlink()
+        for file in fresh.iterdir():
+            file.rename(folder / file.name)
+        fresh.rmdir()
+        text = json.dumps(_config(base, frames), indent=1) + "\n"
+        (folder / "config.json").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise TrainingError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def _config(base: Checkpoint, frames: int) -> dict[str, Any]:
+    """The base's, with its own settings but not its name: this is another model."""
+    own = {key: value for key, value in base.own_settings.items() if key != "name"}
+    return {**base.config, "librehps": {**own, "num_frames": frames}}

@@ -1,0 +1,84 @@
+"""What a training run is asked for, and what it counts on."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from librehps.preferences.pairs import Pair
+
+Part = Literal["heads", "lora", "full"]
+Sigma = Literal["plain", "aware"]
+# Passes over the pairs, and peak rate of the backbone, where none is given.
+EPOCHS: dict[Part, int] = {"heads": 20, "lora": 2, "full": 2}
+RATES: dict[Part, float] = {"heads": 0.0, "lora": 1e-4, "full": 1e-5}
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Rates are peaks; sizes count pairs, `batch_size` for one process and one backward pass.
+
+    `sigma`: plain trains mu by Bradley-Terry, and sigma to say where that errs; aware puts sigma
+    inside the gap. `save_every` and `eval_every` count optimiser steps; 0 evaluates once an epoch.
+    """
+
+    part: Part = "lora"
+    sigma: Sigma = "plain"
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int = 8
+    accumulate: int = 1
+    rate: float | None = None
+    head_rate: float = 5e-4
+    weight_decay: float = 0.01
+    warm_up: float = 0.05
+    clip: float = 1.0
+    rating_weight: float = 0.1
+    lora_rank: int = 16
+    gradient_checkpointing: bool = False
+    num_frames: int | None = None
+    held_out_share: float = 0.1
+    eval_every: int = 0
+    save_every: int = 200
+    seed: int = 0
+
+    @property
+    def backbone_rate(self) -> float:
+        return RATES[self.part] if self.rate is None else self.rate
+
+    def schedule(self, pairs: int, processes: int) -> tuple[int, int]:
+        """(steps in all, steps of one pass over the pairs); a pass drops what fills no batch."""
+        of_a_pass = max(1, pairs // self.global_batch(processes))
+        return self.steps or of_a_pass * (self.epochs or EPOCHS[self.part]), of_a_pass
+
+    def global_batch(self, processes: int) -> int:
+        """Pairs of one optimiser step."""
+        return self.batch_size * self.accumulate * processes
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def digest_of(pairs: Sequence[Pair]) -> str:
+    """12 hex digits that name the training data: a resumed run must see the same."""
+    text = json.dumps([(p.pair_id, p.prompt, sorted(p.preference.items())) for p in pairs])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
+    """(to train on, held out): by a hash of the prompt, so that no prompt is on both sides."""
+    kept, held_out = [], []
+    for pair in pairs:
+        bucket = int.from_bytes(hashlib.sha256(pair.prompt.encode()).digest()[:8], "big")
+        (held_out if bucket % 10_000 < share * 10_000 else kept).append(pair)
+    return kept, held_out
+
+
+def rate_factor(step: int, steps: int, warm_up: float) -> float:
+    """Share of the peak rate at a step from 1: a linear warm-up, then half a cosine down to 0."""
+    warm = max(1.0, warm_up * steps)
+    if step < warm:
+        return step / warm
+    return (1 + math.cos(math.pi * (step - warm) / max(1.0, steps - warm))) / 2

@@ -1,0 +1,95 @@
+"""What a run needs to go on after it was killed: safetensors for tensors, JSON for the rest."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from librehps.errors import CheckpointError
+
+STATE, TENSORS = "state.json", "state.safetensors"
+
+
+def seed_step(seed: int, step: int, process: int = 0) -> None:
+    """Seed torch for one step alone, so that a resumed run draws what the first one drew."""
+    torch.manual_seed((seed * 1_000_003 + step) * 1_009 + process)
+
+
+def save_state(
+    folder: Path,
+    parameters: Mapping[str, nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+    progress: Mapping[str, Any],
+) -> None:
+    """Write parameters, the optimiser's moments and `progress`; whole, or the one before stays."""
+    tensors = {f"parameter/{name}": p.detach().cpu().contiguous() for name, p in parameters.items()}
+    for name, parameter in parameters.items():
+        for key, value in optimiser.state.get(parameter, {}).items():
+            tensors[f"optimiser/{key}/{name}"] = torch.as_tensor(value).cpu().contiguous()
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    save_file(tensors, fresh / TENSORS)
+    (fresh / STATE).write_text(json.dumps(progress, indent=1) + "\n")
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_state(
+    folder: Path, parameters: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """Set parameters and moments to what was saved; gives the saved progress.
+
+    Raises CheckpointError where the state is of another model or optimiser.
+    """
+    saved = load_file(folder / TENSORS)
+    wanted = {f"parameter/{name}" for name in parameters}
+    held = {name for name in saved if name.startswith("parameter/")}
+    if wanted != held:
+        odd = ", ".join(sorted(wanted ^ held)[:4])
+        raise CheckpointError(
+            f"{folder} is the state of another run: they differ in {odd}",
+            hint="Resume with the options the run was started with, or start anew.",
+        )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(saved[f"parameter/{name}"])
+    for key, tensor in saved.items():
+        kind, _, rest = key.partition("/")
+        if kind == "optimiser":
+            moment, _, name = rest.partition("/")
+            parameter = parameters[name]
+            # The step counts stay on the CPU, as the optimiser keeps them.
+            place = parameter.device if tensor.ndim else tensor.device
+            optimiser.state[parameter][moment] = tensor.to(place)
+    progress: dict[str, Any] = json.loads((folder / STATE).read_text())
+    return progress
+
+
+def log_line(file: Path, line: Mapping[str, Any]) -> None:
+    """Append one JSON line."""
+    with file.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(line) + "\n")
+
+
+def keep_lines(file: Path, last_step: int) -> None:
+    """Drop the lines of steps after `last_step`: a resumed run writes them again."""
+    if not file.exists():
+        return
+    kept = [line for line in _whole(file) if json.loads(line)["step"] <= last_step]
+    file.write_text("".join(f"{line}\n" for line in kept))
+
+
+def _whole(file: Path) -> Iterator[str]:
+    """Lines that were written to their end."""
+    text = file.read_text(encoding="utf-8")
+    yield from text[: text.rfind("\n") + 1].splitlines()

@@ -1,0 +1,124 @@
+"""What evaluate and calibrate do first: read the preferences, and have each media's scores."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from librehps_cli.options import ModelOptions, PreferenceOptions, PromptOptions
+from librehps_cli.output import Output
+from librehps_cli.scoring import load_scorer
+
+if TYPE_CHECKING:
+    from librehps import Item, LibreHPS, ScoredRow
+    from librehps.decide.calibrators import PlattCalibrators
+    from librehps.evaluate.scored import Key, MediaScore, ScoredPairs
+    from librehps.preferences.pairs import Preferences
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Scored pairs, whose model, its calibrators, and how many media could not be scored."""
+
+    pairs: "ScoredPairs"
+    model: str | None
+    fingerprint: str | None
+    settings: str | None
+    calibrators: "PlattCalibrators | None"
+    failed: int
+    left_out: dict[str, int]
+
+
+def judge_pairs(
+    file: Path,
+    preferences: PreferenceOptions,
+    models: ModelOptions,
+    scores: list[Path] | None,
+    save_scores: Path | None,
+    out: Output,
+) -> Judged:
+    """The file's pairs with scores, by the model or from scored files."""
+    from librehps.evaluate.scored import join
+
+    read = load_preferences(file, preferences)
+    out.note(f"{len(read.pairs)} pairs, {read.ties()} of them ties on overall")
+    left_out = Counter(read.left_out)
+    if scores:
+        found, facts = _from_files(scores, models)
+        failed = 0
+    else:
+        scorer = load_scorer(models, PromptOptions(), out)
+        found, failed = _from_model(scorer, read, save_scores, out)
+        record = scorer.settings
+        facts = {
+            "model": record.model,
+            "fingerprint": record.fingerprint,
+            "settings": record.digest,
+            "calibrators": scorer.calibrators(models.calibration),
+        }
+    pairs = join(read.pairs, found, left_out)
+    for reason, count in left_out.items():
+        out.note(f"left out: {count} pairs ({reason})")
+    return Judged(pairs=pairs, failed=failed, left_out=dict(left_out), **facts)
+
+
+def load_preferences(file: Path, options: PreferenceOptions) -> "Preferences":
+    from librehps.preferences.read import read_preferences
+
+    return read_preferences(file, options.format, options.root, options.skip_missing)
+
+
+def _from_files(
+    files: list[Path], models: ModelOptions
+) -> tuple[dict["Key", "MediaScore"], dict[str, Any]]:
+    from librehps.decide.calibrators import check_origin, load_platt_calibrator
+    from librehps.errors import UsageError
+    from librehps.evaluate.scored import scores_in
+    from librehps.source.scored import read_table
+
+    table, record = read_table(files)
+    model, fingerprint = record.get("model"), record.get("fingerprint")
+    calibrators = None
+    if models.calibration is not None:
+        if not models.calibration.is_file():
+            raise UsageError(f"no such calibration file: {models.calibration}")
+        calibrators = load_platt_calibrator(models.calibration)
+        if model is not None and fingerprint is not None:
+            check_origin(calibrators.default, model, fingerprint)
+    facts = {"model": model, "fingerprint": fingerprint, "calibrators": calibrators}
+    digests = set(table.column("settings").to_pylist()) if "settings" in table.column_names else {}
+    if len(digests) > 1:
+        raise UsageError(f"the scored files mix {len(digests)} settings: score again with one")
+    return scores_in(table, str(files[0])), {**facts, "settings": next(iter(digests), None)}
+
+
+def _from_model(
+    scorer: "LibreHPS", read: "Preferences", save_scores: Path | None, out: Output
+) -> tuple[dict["Key", "MediaScore"], int]:
+    """Every media of the pairs scored once; those that cannot be are named on stderr."""
+    from librehps.evaluate.scored import items_of, scores_of
+
+    items = items_of(read.pairs)
+    failed: list[ScoredRow] = []
+    rows = out.progress(_kept(scorer, items, save_scores), len(items))
+    found = scores_of(rows, failed)
+    for row in failed:
+        out.error(f"{row.item.media if isinstance(row.item.media, Path) else row.item.id}: "
+                  f"{row.error} ({type(row.error).__name__})")  # fmt: skip
+    return found, len(failed)
+
+
+def _kept(scorer: "LibreHPS", items: list["Item"], file: Path | None) -> Iterator["ScoredRow"]:
+    """The rows of the items, written to the file on their way."""
+    if file is None:
+        yield from scorer.score_items(items)
+        return
+    from librehps.pipeline.row import to_full_record
+    from librehps.sink.open import open_sink
+    from librehps.sink.schema import FULL
+
+    with open_sink(file, scorer.settings, FULL) as sink:
+        for row in scorer.score_items(items):
+            sink.write(to_full_record(row, scorer.settings.digest))
+            yield row
