@@ -13,7 +13,8 @@ from librehps_cli.scoring import load_scorer
 if TYPE_CHECKING:
     from librehps import Item, LibreHPS, ScoredRow
     from librehps.decide.calibrators import PlattCalibrators
-    from librehps.evaluate.scored import Key, MediaScore, ScoredPairs
+    from librehps.evaluate.scored import MediaScore, ScoredPairs
+    from librehps.preferences.media import Key
     from librehps.preferences.pairs import Preferences
 
 
@@ -97,9 +98,10 @@ def _from_model(
     scorer: "LibreHPS", read: "Preferences", save_scores: Path | None, out: Output
 ) -> tuple[dict["Key", "MediaScore"], int]:
     """Every media of the pairs scored once; those that cannot be are named on stderr."""
-    from librehps.evaluate.scored import items_of, scores_of
+    from librehps.evaluate.scored import scores_of
+    from librehps.preferences.media import items_of
 
-    items = items_of(read.pairs)
+    items = list(items_of(read.pairs).values())
     failed: list[ScoredRow] = []
     rows = out.progress(_kept(scorer, items, save_scores), len(items))
     found = scores_of(rows, failed)

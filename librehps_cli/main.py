@@ -13,6 +13,7 @@ from librehps_cli.errors import report
 from librehps_cli.evaluate import evaluate
 from librehps_cli.info import info
 from librehps_cli.score import score
+from librehps_cli.train import train
 
 app = typer.Typer(
     name="librehps",
@@ -26,6 +27,7 @@ app.command("compare")(compare)
 app.command("best-of-n")(best_of_n)
 app.command("evaluate")(evaluate)
 app.command("calibrate")(calibrate)
+app.command("train")(train)
 app.command("info")(info)
 
 

@@ -38,8 +38,8 @@ class PromptOptions:
 
 
 @dataclass(frozen=True)
-class ModelOptions:
-    """Which model, and how it runs."""
+class CheckpointOptions:
+    """Which model, and where it runs."""
 
     model: Annotated[
         str,
@@ -61,6 +61,12 @@ class ModelOptions:
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)
     ] = "auto"
+
+
+@dataclass(frozen=True)
+class ModelOptions(CheckpointOptions):
+    """And how it runs."""
+
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
         typer.Option(help="Of the backbone; the heads are float32.", rich_help_panel=MODEL),

@@ -1,16 +1,18 @@
 """What every command that scores does first: list the items, load the model."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from librehps_cli.options import ModelOptions, PromptOptions
+from librehps_cli.options import CheckpointOptions, ModelOptions, PromptOptions
 from librehps_cli.output import Output
 
 if TYPE_CHECKING:
     from librehps import Item, LibreHPS
+
+T = TypeVar("T")
 
 
 def list_items(paths: list[Path], prompts: PromptOptions, out: Output) -> list["Item"]:
@@ -28,7 +30,7 @@ def list_items(paths: list[Path], prompts: PromptOptions, out: Output) -> list["
 def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "LibreHPS":
     """The model; a person at a terminal is asked before a download."""
     from librehps import LibreHPS
-    from librehps.errors import DownloadNeededError, UsageError
+    from librehps.errors import UsageError
 
     if options.calibration is not None and not options.calibration.is_file():
         raise UsageError(f"no such calibration file: {options.calibration}")
@@ -47,12 +49,29 @@ def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "
             download=download,
         )
 
+    return _agreed(options, load, out)
+
+
+def find_checkpoint(options: CheckpointOptions, out: Output) -> Path:
+    """The model's folder; a person at a terminal is asked before a download."""
+    from librehps.model.locate import locate
+
+    def find(download: bool) -> Path:
+        return locate(options.model, options.revision, download).folder
+
+    return _agreed(options, find, out)
+
+
+def _agreed(options: CheckpointOptions, load: Callable[[bool], T], out: Output) -> T:
+    """What `load` gives, with a download where that is agreed to."""
+    from librehps.errors import DownloadNeededError
+
     try:
         return load(options.download)
     except DownloadNeededError as error:
         if not out.can_ask() or not typer.confirm(f"{error}. Download?", err=True):
             raise
-    return load(download=True)
+    return load(True)
 
 
 def to_records(scorer: "LibreHPS", items: Iterable["Item"]) -> Iterator[dict[str, Any]]:

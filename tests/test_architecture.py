@@ -27,7 +27,10 @@ ALLOWED = {
     "sink": BASE | {"sink"},
     "engine": BASE | {"media", "model", "pipeline", "engine"},
     "decide": BASE | {"decide"},
-    "evaluate": BASE | {"decide", "evaluate"},
+    "preferences": BASE | {"preferences"},
+    "evaluate": BASE | {"decide", "preferences", "evaluate"},
+    "train": BASE | {"media", "model", "pipeline", "preferences", "train"},
+    "extras": {"errors"},
     "scorer": BASE | {"decide", "media", "model", "pipeline", "engine", ""},
 }
 

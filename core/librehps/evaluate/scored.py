@@ -1,6 +1,5 @@
 """Pairs with their scores, as arrays."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -11,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from librehps.errors import PreferenceError
+from librehps.preferences.media import Key, key_of, keys_of
 from librehps.preferences.pairs import Pair
-from librehps.types import AXES, Item, ScoredRow
+from librehps.types import AXES, ScoredRow
 
 Floats = NDArray[np.float64]
-Key = tuple[str, str]
-SIDES = ("a", "b")
 
 
 @dataclass(frozen=True)
@@ -74,18 +72,6 @@ class ScoredPairs:
         return chosen
 
 
-def items_of(pairs: Sequence[Pair]) -> list[Item]:
-    """Each (media, prompt) of the pairs once."""
-    items: dict[Key, Item] = {}
-    for pair in pairs:
-        for media in (pair.media_a, pair.media_b):
-            key = _key(media, pair.prompt)
-            if key not in items:
-                # One picture under two prompts is two items.
-                items[key] = Item(f"{key[0]}#{len(items)}", media, pair.prompt)
-    return list(items.values())
-
-
 def scores_of(rows: Iterable[ScoredRow], failed: list[ScoredRow]) -> dict[Key, MediaScore]:
     """Score by media and prompt; rows with errors go to `failed`."""
     scores = {}
@@ -94,7 +80,7 @@ def scores_of(rows: Iterable[ScoredRow], failed: list[ScoredRow]) -> dict[Key, M
             failed.append(row)
             continue
         axes = [getattr(row.score, axis, None) for axis in AXES]
-        scores[_key(row.item.media, row.item.prompt or "")] = MediaScore(
+        scores[key_of(row.item.media, row.item.prompt or "")] = MediaScore(
             tuple(np.nan if a is None else a.raw_mean for a in axes),
             tuple(np.nan if a is None else a.sigma for a in axes),
             row.score.scalar,
@@ -119,7 +105,7 @@ def scores_in(table: Any, origin: str) -> dict[Key, MediaScore]:
             score = MediaScore(tuple(values[:5]), tuple(values[5:10]), values[10])
             # Of media that came as bytes, the id is the digest that `items_of` gave it.
             name = row["media"] or row["id"].rpartition("#")[0]
-            key = _key(Path(name), row["prompt"]) if row["media"] else (name, row["prompt"])
+            key = key_of(Path(name), row["prompt"]) if row["media"] else (name, row["prompt"])
             scores[key] = score
     return scores
 
@@ -130,7 +116,7 @@ def join(
     """The pairs both of whose media have a score; raises PreferenceError where none has."""
     found = []
     for pair in pairs:
-        keys = [_key(media, pair.prompt) for media in (pair.media_a, pair.media_b)]
+        keys = keys_of(pair)
         if all(key in scores for key in keys):
             found.append((pair, keys))
         else:
@@ -176,9 +162,3 @@ def _real(value: float | None) -> float:
 
 def _joined(key: Key) -> str:
     return "\0".join(key)
-
-
-def _key(media: Any, prompt: str) -> Key:
-    if isinstance(media, bytes):
-        return hashlib.sha256(media).hexdigest(), prompt
-    return str(Path(media).absolute()), prompt

@@ -109,7 +109,7 @@ def build_model(
     model = empty_model(checkpoint.config, attention)
     if fresh_heads:
         hidden = model.scalar_head.proj.in_features
-        heads = (MultiAxisHead(hidden), ScalarHead(hidden))
+        heads = {"multi_axis_head": MultiAxisHead(hidden), "scalar_head": ScalarHead(hidden)}
         del model.multi_axis_head, model.scalar_head
     expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
     _check_names(checkpoint, set(expected))
@@ -119,7 +119,8 @@ def build_model(
         _assign(model, name, read_tensor(shard, stored, kind, device))
     _restore_buffers(model, device)
     if fresh_heads:
-        model.multi_axis_head, model.scalar_head = (head.to(device) for head in heads)
+        for name, head in heads.items():
+            setattr(model, name, head.to(device))
     return model.eval().requires_grad_(False)
 
 

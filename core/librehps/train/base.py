@@ -14,7 +14,7 @@ from librehps.media.prompt import REWARD, PromptEncoder
 from librehps.media.resize import PIXEL_BUDGET
 from librehps.media.video import VideoReader
 from librehps.model.backbone import RewardModel
-from librehps.model.checkpoint import Checkpoint, build_model, read_json
+from librehps.model.checkpoint import Checkpoint, build_model, fingerprint, read_json
 from librehps.pipeline.decode import Decoder
 from librehps.train.options import Part, TrainOptions
 
@@ -44,6 +44,7 @@ class Base:
     model: RewardModel
     decoder: Decoder
     device: torch.device
+    fingerprint: str
 
 
 def open_base(folder: Path, output: Path, options: TrainOptions, device: torch.device) -> Base:
@@ -73,7 +74,7 @@ def open_base(folder: Path, output: Path, options: TrainOptions, device: torch.d
         own.get("pixel_budget", PIXEL_BUDGET),
         options.num_frames or own.get("num_frames", TRAINED_FRAMES),
     )
-    return Base(checkpoint, model, decoder, device)
+    return Base(checkpoint, model, decoder, device, fingerprint(checkpoint))
 
 
 def set_free(model: RewardModel, part: Part, lora_rank: int) -> None:

@@ -25,7 +25,7 @@ def merged_state(model: RewardModel) -> dict[str, tuple[Tensor, bool]]:
         value, trained = parameter.detach(), parameter.requires_grad
         layer = layers.get(name.removesuffix(".base_layer.weight"))
         if layer is not None and name.endswith(".base_layer.weight"):
-            value = value.float() + layer.get_delta_weight("default").detach()  # type: ignore[operator]
+            value = value.float() + layer.get_delta_weight("default").detach()
             trained = True
         state[name.replace(".base_layer.", ".")] = (value, trained)
     return state

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from librehps.errors import TrainingError
 from librehps.preferences.pairs import Pair
 
 Part = Literal["heads", "lora", "full"]
@@ -67,9 +68,28 @@ def digest_of(pairs: Sequence[Pair]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def halves(
+    pairs: Sequence[Pair], held_out: Sequence[Pair] | None, options: TrainOptions
+) -> tuple[list[Pair], list[Pair]]:
+    """(to train on, held out); without held-out pairs of its own, a share by prompt.
+
+    Raises TrainingError where either would be empty.
+    """
+    learned, reported = (
+        split(pairs, options.held_out_share) if held_out is None else (list(pairs), list(held_out))
+    )
+    if not learned or not reported:
+        raise TrainingError(
+            f"{len(learned)} pairs to train on and {len(reported)} held out: neither may be none",
+            hint="The split is by prompt: with few prompts, give held-out pairs by --held-out.",
+        )
+    return learned, reported
+
+
 def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
     """(to train on, held out): by a hash of the prompt, so that no prompt is on both sides."""
-    kept, held_out = [], []
+    kept: list[Pair] = []
+    held_out: list[Pair] = []
     for pair in pairs:
         bucket = int.from_bytes(hashlib.sha256(pair.prompt.encode()).digest()[:8], "big")
         (held_out if bucket % 10_000 < share * 10_000 else kept).append(pair)

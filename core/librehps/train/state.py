@@ -44,6 +44,12 @@ def save_state(
     shutil.rmtree(old, ignore_errors=True)
 
 
+def find_state(folder: Path) -> Path | None:
+    """The state in `folder`, or the one before where a kill fell between the two; else None."""
+    old = folder.with_name(folder.name + ".old")
+    return next((place for place in (folder, old) if (place / STATE).exists()), None)
+
+
 def load_state(
     folder: Path, parameters: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer
 ) -> dict[str, Any]:
@@ -71,7 +77,12 @@ def load_state(
             # The step counts stay on the CPU, as the optimiser keeps them.
             place = parameter.device if tensor.ndim else tensor.device
             optimiser.state[parameter][moment] = tensor.to(place)
-    progress: dict[str, Any] = json.loads((folder / STATE).read_text())
+    return read_progress(folder)
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """What was saved beside the tensors."""
+    progress: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
     return progress
 
 

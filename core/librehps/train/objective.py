@@ -1,0 +1,61 @@
+"""From head outputs of both sides to one loss, and to held-out figures."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from librehps.model.heads import HeadOutput
+from librehps.train import losses
+from librehps.train.feed import Targets
+from librehps.train.options import TrainOptions
+
+# Of sigma's own term beside the pair loss.
+HONESTY_WEIGHT, PRIOR_WEIGHT = 0.1, 0.01
+
+
+@dataclass(frozen=True)
+class Sides:
+    """gap = mu_a - mu_b and spread of both sigmas, (pairs, 5); sigma (2 x pairs, 5)."""
+
+    gap: Tensor
+    spread: Tensor
+    sigma: Tensor
+
+
+def sides_of(output: HeadOutput) -> Sides:
+    """Of outputs whose first half is all a's and second half all b's."""
+    (mu_a, mu_b), (sigma_a, sigma_b) = output.mu.chunk(2), output.sigma.chunk(2)
+    return Sides(mu_a - mu_b, torch.hypot(sigma_a, sigma_b), output.sigma)
+
+
+def loss_terms(output: HeadOutput, targets: Targets, options: TrainOptions) -> dict[str, Tensor]:
+    """Weighted terms; their sum is what a step lowers."""
+    sides, preference = sides_of(output), targets.preference
+    if options.sigma == "aware":
+        known = (~preference.isnan()).repeat(2, 1)
+        terms = {
+            "pairs": losses.pair_loss(sides.gap, preference, sides.spread),
+            "sigma": PRIOR_WEIGHT * losses.sigma_prior(sides.sigma, known),
+        }
+    else:
+        honest = losses.honesty_loss(sides.gap, preference, sides.spread)
+        terms = {
+            "pairs": losses.pair_loss(sides.gap, preference),
+            "sigma": HONESTY_WEIGHT * honest,
+        }
+    rating = losses.rating_loss(output.scalar, targets.rating)
+    return {**terms, "rating": options.rating_weight * rating}
+
+
+def held_out_sums(output: HeadOutput, targets: Targets, options: TrainOptions) -> Tensor:
+    """(loss, known, right, decided) summed: pair loss over known axes, accuracy on overall."""
+    sides, preference = sides_of(output), targets.preference
+    known = (~preference.isnan()).sum()
+    spread = sides.spread if options.sigma == "aware" else None
+    loss = losses.pair_loss(sides.gap, preference, spread) * known
+    overall, gap = preference[:, 0], sides.gap[:, 0]
+    decided = ~overall.isnan() & (overall != 0.5)
+    right = (torch.sign(gap) * torch.sign(overall - 0.5) + 1) / 2
+    sums = [loss, known, torch.where(decided, right, 0).sum(), decided.sum()]
+    return torch.stack([value.double() for value in sums])

@@ -1,0 +1,105 @@
+"""One training run from a preference file to a checkpoint."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from librehps.errors import ItemError, TrainingError, UsageError
+from librehps.preferences.media import items_of
+from librehps.preferences.pairs import Pair
+from librehps.train.base import Base, open_base
+from librehps.train.feed import Feed, MediaFeed, StateFeed, readable, reward_states
+from librehps.train.loop import METRICS, STATE, Trainer
+from librehps.train.options import TrainOptions
+from librehps.train.state import find_state, read_progress
+
+_OURS = (".json", ".jsonl", ".safetensors", ".jinja", ".old", ".new", ".weights")
+Report = Callable[[str], None]
+
+
+def check_output(output: Path, resume: bool, overwrite: bool) -> None:
+    """Raise UsageError where the folder holds something that neither flag speaks of."""
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is not a folder")
+    used = output.is_dir() and any(output.iterdir())
+    if not used or overwrite:
+        return
+    ours = (output / METRICS).exists() or find_state(output / STATE) is not None
+    if not resume:
+        raise UsageError(f"{output} is not empty", hint="--resume goes on, --overwrite replaces.")
+    if not ours:
+        raise UsageError(f"{output} holds no training run to resume")
+
+
+def prepare_output(output: Path, overwrite: bool) -> None:
+    """Make the folder; `overwrite` empties it, if it holds a run or a checkpoint and no more."""
+    if overwrite and output.is_dir():
+        foreign = [p.name for p in output.iterdir() if p.suffix not in _OURS and p.name != STATE]
+        if foreign:
+            raise UsageError(
+                f"{output} holds files of other kinds: {', '.join(sorted(foreign)[:3])}",
+                hint="Only a folder of a run or a checkpoint is replaced.",
+            )
+        shutil.rmtree(output)
+    output.mkdir(parents=True, exist_ok=True)
+
+
+def summary(output: Path) -> dict[str, Any]:
+    """Step and held-out loss of the checkpoint that a finished run kept."""
+    state = find_state(output / STATE)
+    if state is None:
+        return {}
+    saved = read_progress(state)
+    return {name: saved[name] for name in ("step", "best", "best_loss")}
+
+
+def train(
+    folder: Path,
+    output: Path,
+    pairs: list[Pair],
+    held_out: list[Pair],
+    options: TrainOptions,
+    resume: bool,
+    report: Report,
+    device: str = "auto",
+) -> Iterator[dict[str, Any]]:
+    """Train the checkpoint in `folder` on the pairs; yields the records of `Trainer.run`.
+
+    `output` becomes a checkpoint in the published layout. Under `accelerate launch` every process
+    calls this. Raises TrainingError, CheckpointError.
+    """
+    from accelerate import Accelerator
+
+    cpu = device == "cpu"
+    accelerator = Accelerator(cpu=cpu)
+    if accelerator.device.type == "cuda":
+        accelerator = Accelerator(mixed_precision="bf16")
+    with accelerator.main_process_first():
+        output.mkdir(parents=True, exist_ok=True)
+        base = open_base(folder, output, options, accelerator.device)
+    broken: dict[str, ItemError] = {}
+    pairs, held_out = (readable(part, base, broken) for part in (pairs, held_out))
+    for error in broken.values():
+        report(f"left out with its pairs: {error}")
+    if options.global_batch(accelerator.num_processes) > len(pairs):
+        raise TrainingError(
+            f"{len(pairs)} pairs to train on do not fill one step of "
+            f"{options.global_batch(accelerator.num_processes)}",
+            hint="Lower --batch-size or --accumulate.",
+        )
+    feed = _feed(base, [*pairs, *held_out], options, accelerator)
+    trainer = Trainer(base, feed, pairs, held_out, options, output, accelerator)
+    yield from trainer.run(resume)
+    accelerator.end_training()
+
+
+def _feed(base: Base, pairs: list[Pair], options: TrainOptions, accelerator: Any) -> Feed:
+    """Media for each step, or, for the heads alone, the backbone's states, computed once."""
+    if options.part != "heads":
+        return MediaFeed(base)
+    from accelerate.utils import gather_object
+
+    mine = list(items_of(pairs).items())[accelerator.process_index :: accelerator.num_processes]
+    states = reward_states(mine, base, 2 * options.batch_size)
+    return StateFeed(base, dict(gather_object(list(states.items()))))
