@@ -66,7 +66,7 @@ def open_base(folder: Path, output: Path, options: TrainOptions, device: torch.d
         _bind_reward_token(output / TOKENIZER, model)
     set_free(model, options.part, options.lora_rank)
     if options.gradient_checkpointing:
-        model.model.gradient_checkpointing_enable({"use_reentrant": False})
+        _recompute_activations(model.model)
     own = checkpoint.own_settings
     decoder = Decoder(
         PromptEncoder(output / TOKENIZER),
@@ -97,6 +97,13 @@ def set_free(model: RewardModel, part: Part, lora_rank: int) -> None:
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Parameters that training changes, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _recompute_activations(backbone: Any) -> None:
+    # The older name warns where the newer one is there.
+    name = "activation_checkpointing_enable"
+    enable = getattr(backbone, name, None) or backbone.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def _bind_reward_token(tokenizer: Path, model: RewardModel) -> None:
