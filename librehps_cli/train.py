@@ -112,7 +112,7 @@ def train(
 ) -> None:
     """Train on preferences; OUTPUT keeps the checkpoint that is best on held-out pairs.
 
-    On several devices: accelerate launch --num_processes N -m librehps_cli train ...
+    On several devices: torchrun --nproc-per-node N -m librehps_cli train ... (accelerate inside).
     """
     from librehps.extras import require
     from librehps.train.options import TrainOptions, halves

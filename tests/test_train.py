@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import shutil
 import signal
@@ -197,13 +198,14 @@ def test_two_processes_share_a_batch(pairs: Path, tmp_path: Path) -> None:
     """Each takes its half, and both step along the mean of their gradients."""
     output = tmp_path / "two"
     extra = ("--part", "full", "--steps", 1, "--batch-size", 3, "--clip", 1e6)
-    launch = ("accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "librehps_cli")
+    launch = ("torch.distributed.run", "--nproc-per-node", "2", "-m", "librehps_cli")
     done = subprocess.run(
         [sys.executable, "-m", *launch, *command(pairs, output, *extra)],
         capture_output=True,
         text=True,
         timeout=200,
         check=False,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(done.stdout.splitlines()) == 1, "only the first process speaks"

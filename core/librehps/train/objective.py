@@ -42,7 +42,9 @@ def loss_terms(output: HeadOutput, targets: Targets, options: TrainOptions) -> d
         honest = losses.honesty_loss(sides.gap, preference, sides.spread)
         terms = {
             "pairs": losses.pair_loss(sides.gap, preference),
-            "sigma": HONESTY_WEIGHT * honest,
+            # Where a base's sigmas are far too small this is huge; its logarithm has the same
+            # minimum and leaves the step to mu.
+            "sigma": HONESTY_WEIGHT * torch.log1p(honest),
         }
     rating = losses.rating_loss(output.scalar, targets.rating)
     return {**terms, "rating": options.rating_weight * rating}

@@ -66,8 +66,8 @@ def train(
 ) -> Iterator[dict[str, Any]]:
     """Train the checkpoint in `folder` on the pairs; yields the records of `Trainer.run`.
 
-    `output` becomes a checkpoint in the published layout. Under `accelerate launch` every process
-    calls this. Raises TrainingError, CheckpointError.
+    `output` becomes a checkpoint in the published layout. Under `torchrun` or `accelerate launch`
+    every process calls this. Raises TrainingError, CheckpointError.
     """
     from accelerate import Accelerator
 
