@@ -274,6 +274,7 @@ def test_sigma_learns(pairs: Path, tmp_path: Path, cli: Cli, sigma: str) -> None
     output = tmp_path / "o"
     done = cli(*command(pairs, output, "--part", "heads", "--steps", 20, "--sigma", sigma))
     assert done.returncode == 0, done.stderr
-    terms = [line["sigma"] for line in metrics(output) if "sigma" in line]
-    assert terms[-1] < terms[0] or sigma == "aware"
-    assert all(math.isfinite(term) for term in terms)
+    # Plain trains sigma by its own term; aware, by the pair loss that holds it.
+    term = "sigma" if sigma == "plain" else "pairs"
+    terms = [line[term] for line in metrics(output) if term in line]
+    assert terms[-1] < terms[0]
