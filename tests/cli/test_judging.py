@@ -1,0 +1,150 @@
+"""librehps evaluate and calibrate, as processes on real pictures."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import CHECKPOINT, Cli
+from librehps import LibreHPS
+from librehps.evaluate.calibration import load_platt_calibrator
+from preference_data import brightness_pairs, write_rows
+
+MODEL = ("--model", CHECKPOINT)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return brightness_pairs(tmp_path_factory.mktemp("pairs"), 30)
+
+
+@pytest.fixture
+def scores(cli: Cli, pairs: Path, tmp_path: Path) -> Path:
+    file = tmp_path / "scores.parquet"
+    assert cli("evaluate", pairs, *MODEL, "--save-scores", file).returncode == 0
+    return file
+
+
+def test_a_scored_file_gives_the_same_figures(cli: Cli, pairs: Path, scores: Path) -> None:
+    by_model = json.loads(cli("evaluate", pairs, *MODEL, "--by", "severity").stdout)
+    by_file = json.loads(
+        cli("evaluate", pairs, "--scores", scores, "--by", "severity", COLUMNS="80").stdout
+    )
+    for name in ("model", "fingerprint", "settings", "axes"):
+        assert by_model[name] == by_file[name]
+    ours, theirs = by_model["benchmarks"][0], by_file["benchmarks"][0]
+    assert ours["pair_acc"] == theirs["pair_acc"]
+    assert ours["brier"] == pytest.approx(theirs["brier"], abs=1e-4)
+    assert {row["severity"] for row in by_file["by"]["severity"]} == {"mild", "strong"}
+
+
+def test_accuracy_is_that_of_the_api(cli: Cli, pairs: Path, golden: LibreHPS) -> None:
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    right = 0
+    for row in rows:
+        a, b = (
+            golden.score_image(pairs.parent / row[side], row["prompt"]).overall.raw_mean
+            for side in ("media_a", "media_b")
+        )
+        right += (a > b) == (row["overall"] == 1)
+    record = json.loads(cli("evaluate", pairs, *MODEL).stdout)
+    assert record["benchmarks"][0]["pair_acc"] == pytest.approx(right / len(rows))
+
+
+def test_markdown_table_and_plots(cli: Cli, pairs: Path, scores: Path, tmp_path: Path) -> None:
+    plots = [tmp_path / f"r.{kind}" for kind in ("png", "svg")]
+    options = [word for plot in plots for word in ("--plot", plot)]
+    done = cli("evaluate", pairs, "--scores", scores, "--markdown", *options)
+    assert "| light | 30 |" in done.stdout
+    assert plots[0].read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in plots[1].read_text()
+    assert "light" in cli("evaluate", pairs, "--scores", scores, "--table").stdout
+    wrong = cli("evaluate", pairs, "--scores", scores, "--plot", tmp_path / "r.gif")
+    assert wrong.returncode == 2
+
+
+def test_broken_media_cost_their_pairs(cli: Cli, tmp_path: Path) -> None:
+    pairs = brightness_pairs(tmp_path, 6)
+    (tmp_path / "2a.png").write_bytes(b"")
+    done = cli("evaluate", pairs, *MODEL)
+    assert done.returncode == 3
+    assert "2a.png is empty" in done.stderr
+    record = json.loads(done.stdout)
+    assert record["media_errors"] == 1
+    assert record["left_out"] == {"media without a score": 1}
+    assert record["benchmarks"][0]["n"] == 5
+
+
+@pytest.mark.parametrize("command", ["evaluate", "calibrate", "train"])
+def test_wrong_preference_files(cli: Cli, tmp_path: Path, command: str) -> None:
+    file = write_rows(tmp_path / "p.jsonl", [{"prompt": "x", "media_a": "a.png"}])
+    output = () if command == "evaluate" else ("-o", tmp_path / "out")
+    done = cli(command, file, *MODEL, *output)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "lacks the column media_b" in done.stderr
+    assert "Traceback" not in done.stderr
+    gone = cli(command, tmp_path / "gone.jsonl", *MODEL, *output)
+    assert gone.returncode == 2
+
+
+def test_an_unknown_column_is_named(cli: Cli, pairs: Path, scores: Path) -> None:
+    done = cli("evaluate", pairs, "--scores", scores, "--by", "colour")
+    assert done.returncode == 1
+    assert "no column colour" in done.stderr
+    assert "severity" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """800 pairs of 16 pictures, and a scored file of plausible mus: no model is needed to fit."""
+    folder = tmp_path_factory.mktemp("many")
+    few = brightness_pairs(folder, 8, prompts=1)
+    row = json.loads(few.read_text().splitlines()[0])
+    media = [f"{i}{side}.png" for i in range(8) for side in "ab"]
+    mus = {name: index / 4 for index, name in enumerate(media)}
+    pairs = [
+        {**row, "media_a": a, "media_b": b, "overall": float((mus[a] > mus[b]) ^ (n % 5 == 0))}
+        for n, (a, b) in enumerate([(a, b) for a in media for b in media if a != b] * 4)
+    ]
+    scored = [
+        {
+            "id": name,
+            "media": str(folder / name),
+            "prompt": row["prompt"],
+            "status": "ok",
+            **{f"{axis}_mu": mu for axis in ("overall", "alignment", "coherence", "style")},
+            "temporal_mu": None,
+        }
+        for name, mu in mus.items()
+    ]
+    return write_rows(folder / "many.jsonl", pairs), write_rows(folder / "scored.jsonl", scored)
+
+
+@pytest.mark.parametrize("method", ["platt", "temperature"])
+def test_calibrate(cli: Cli, many: tuple[Path, Path], tmp_path: Path, method: str) -> None:
+    pairs, scored = many
+    output = tmp_path / "c.json"
+    arguments = ("calibrate", pairs, "--scores", scored, "-o", output, "--method", method)
+    done = cli(*arguments)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[0])
+    assert figures["benchmark"] == "light"
+    assert figures["ece_calibrated"] < 0.15
+    fit = load_platt_calibrator(output).get("light")
+    assert fit.a > 0
+    assert (fit.b == 0) == (method == "temperature")
+    again = cli(*arguments)
+    assert again.returncode == 2
+    calibrated = cli("evaluate", pairs, "--scores", scored, "--calibration", output)
+    record = json.loads(calibrated.stdout)
+    assert record["split"] == "held-out"
+    assert record["benchmarks"][0]["brier"] is None, "a file without sigmas"
+    assert record["benchmarks"][0]["ece_calibrated"] == figures["ece_calibrated"]
+
+
+def test_too_few_pairs_to_fit_on(cli: Cli, pairs: Path, scores: Path, tmp_path: Path) -> None:
+    done = cli("calibrate", pairs, "--scores", scores, "-o", tmp_path / "c.json")
+    assert done.returncode == 1
+    assert "at least 50 are needed" in done.stderr
+    assert not (tmp_path / "c.json").exists()
