@@ -26,7 +26,7 @@ from librehps.train.export import export
 from librehps.train.feed import MediaFeed, targets_of
 from librehps.train.objective import loss_terms
 from librehps.train.options import TrainOptions, rate_factor, split
-from librehps.train.state import seed_step
+from librehps.train.state import find_state, read_progress, seed_step
 from librehps.types import Item
 from preference_data import brightness_pairs
 
@@ -147,6 +147,15 @@ def test_scores_are_the_same_before_and_after_saving(pairs: Path, tmp_path: Path
         assert abs(score - original.score_image(pair.media_a, pair.prompt).overall.raw_mean) > 1e-3
 
 
+def saved_step(output: Path) -> int:
+    """Of the state a resumed run would take up; 0 where there is none, or it is being replaced."""
+    try:
+        place = find_state(output / "state")
+        return 0 if place is None else int(read_progress(place)["step"])
+    except FileNotFoundError:
+        return 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["lora", "full"])
 def test_killed_and_resumed_is_bit_equal(pairs: Path, tmp_path: Path, part: str, cli: Cli) -> None:
@@ -157,15 +166,12 @@ def test_killed_and_resumed_is_bit_equal(pairs: Path, tmp_path: Path, part: str,
         [sys.executable, "-m", "librehps_cli", *command(pairs, output, *extra)],
         stderr=subprocess.PIPE,
     )
-    state = output / "state" / "state.json"
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and child.poll() is None:
-        if state.exists() and json.loads(state.read_text() or '{"step": 0}')["step"] >= at:
-            break
+    while time.monotonic() < deadline and child.poll() is None and saved_step(output) < at:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    assert json.loads(state.read_text())["step"] < 14, "the run was over before it was killed"
+    assert saved_step(output) < 14, "the run was over before it was killed"
     resumed = cli(*command(pairs, output, *extra, "--resume"))
     assert resumed.returncode == 0, resumed.stderr
     for name in ("model.safetensors", "state/state.safetensors"):
