@@ -28,6 +28,7 @@ LibreHPSError
     │   ├── NoVideoStreamError
     │   ├── VideoTimeoutError
     │   └── DecoderCrashError
+    ├── DeviceMemoryError        not even one item alone fits on the device
     └── NonFiniteScoreError      the model gave NaN or infinity
 """
 
@@ -148,6 +149,10 @@ class VideoTimeoutError(MediaError):
 
 
 class DecoderCrashError(MediaError):
+    pass
+
+
+class DeviceMemoryError(ItemError):
     pass
 
 

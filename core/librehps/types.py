@@ -24,9 +24,10 @@ Kind = Literal["image", "video"]
 class Item:
     """One thing to score: a still or a clip, and the prompt it answers.
 
-    `media` is a path, or what `score_image` / `score_video` take; where `kind` is None it is told
-    from the path. `group` names the set that the item competes in (best of N); `extra` is carried
-    to the row untouched; `problem` is why it cannot be scored, where its source found that out.
+    `media` is a path, stored media, or what `score_image` / `score_video` take; where `kind` is
+    None it is told from the name or the first bytes. `group` names the set that the item competes
+    in (best of N); `extra` is carried to the row untouched; `problem` is why it cannot be scored,
+    where its source found that out.
     """
 
     id: str
@@ -95,6 +96,7 @@ class ScoredRow:
     width: int | None = None
     height: int | None = None
     prompt_tokens: int | None = None
+    sha256: str | None = None
     error: ItemError | None = None
 
     @property

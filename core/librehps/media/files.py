@@ -24,6 +24,7 @@ _MP4_BODY = (b"moov", b"mdat", b"moof")
 # AVIF and HEIC: stills in the box format of MP4.
 _STILL_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 _EBML = b"\x1a\x45\xdf\xa3"
+_SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _FOREIGN = (
     (b"%!PS", "an EPS or PostScript file"),
     (b"\xc5\xd0\xd3\xc6", "an EPS file"),
@@ -106,6 +107,8 @@ def check_video_file(path: Path) -> str:
     size = path.stat().st_size
     with path.open("rb") as file:
         needed = _declared_size(file, container, size)
+        if container == "matroska" and not _chains(file, min(needed or size, size)):
+            raise BrokenMediaError(f"{path} is damaged: zeros stand where its blocks should")
     if needed > size:
         raise BrokenMediaError(f"{path} is cut short: {size} of {needed} bytes are there")
     return container
@@ -138,7 +141,7 @@ def _matroska_size(head: bytes) -> int:
     at = 4
     length, width = _ebml_number(head[at:])
     at += width + length
-    if head[at : at + 4] != b"\x18\x53\x80\x67":
+    if head[at : at + 4] != _SEGMENT:
         return 0
     at += 4
     length, width = _ebml_number(head[at:])
@@ -153,3 +156,23 @@ def _ebml_number(data: bytes) -> tuple[int, int]:
     width = 9 - data[0].bit_length()
     marked = int.from_bytes(data[:width], "big")
     return marked & ((1 << (7 * width)) - 1), width
+
+
+def _chains(file: BinaryIO, size: int) -> bool:
+    """Whether the elements of a Matroska file follow each other to its end.
+
+    FFmpeg takes a tail of zeros, as broken downloads have, for the end of the file.
+    """
+    at = 0
+    while at < size:
+        file.seek(at)
+        head = file.read(12)
+        if not head[0]:
+            return False
+        # The length of an EBML id is told as that of a number is, the marker being part of it.
+        width = 9 - head[0].bit_length()
+        length, taken = _ebml_number(head[width:])
+        at += width + taken
+        if head[:width] not in (_SEGMENT, _CLUSTER):
+            at += length
+    return True

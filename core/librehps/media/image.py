@@ -1,5 +1,6 @@
 """From whatever holds a picture to uint8 RGB pixels."""
 
+import re
 import struct
 import zlib
 from io import BytesIO
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from librehps.types import ImageSource
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+# How files of these formats begin.
+_BEGIN = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....WEBP|BM|II\*\0|MM\0\*|GIF8[79]a", re.DOTALL
+)
 # Where Pillow itself refuses: twice the size it warns of.
 MAX_PIXELS = 2 * 89_478_485
 # What Pillow's readers of these formats raise on damaged files.
@@ -34,29 +39,33 @@ STRAY = 1 / 255
 FULL_SCALES = (255, 65535, 2**31 - 1, 2**32 - 1)
 
 
-def load_pixels(source: "ImageSource") -> Tensor:
+def load_pixels(source: "ImageSource", name: str = "the image") -> Tensor:
     """Pixels (3, H, W) uint8 of a path, encoded bytes, PIL image, or (3, H, W) tensor.
 
-    EXIF orientation is applied, transparency dropped, the first frame of an animation taken.
+    `name` is how errors call what is no path. EXIF orientation is applied, transparency dropped,
+    the first frame of an animation taken.
     Raises MediaError.
     """
     if isinstance(source, Tensor):
         return _from_tensor(source)
     if isinstance(source, Image.Image):
-        return _from_pil(source, "the image")
+        return _from_pil(source, name)
     if isinstance(source, bytes):
-        return _from_bytes(source, "the image")
+        return _from_pil(open_image(source, name), name)
     if isinstance(source, str | Path):
-        return _from_bytes(read_bytes(Path(source)), str(source))
+        return _from_pil(open_image(read_bytes(Path(source)), str(source)), str(source))
     raise UnsupportedMediaError(
         f"an image is a path, bytes, a PIL image or a tensor, not {type(source).__name__}"
     )
 
 
-def _from_bytes(content: bytes, name: str) -> Tensor:
+def open_image(content: bytes, name: str) -> Image.Image:
+    """The picture with its header read, no pixel yet; raises MediaError."""
     try:
-        image = Image.open(BytesIO(content), formats=FORMATS)
+        return Image.open(BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
+        if _BEGIN.match(content) and not resembles(content):
+            raise BrokenMediaError(f"{name} is damaged: its header cannot be read") from None
         raise UnsupportedMediaError(
             f"{name} is {resembles(content) or 'none of the picture formats we open'}: "
             f"expected {', '.join(FORMATS)}"
@@ -65,7 +74,6 @@ def _from_bytes(content: bytes, name: str) -> Tensor:
         raise DecompressionBombError(f"{name}: {error}") from error
     except DAMAGE as error:
         raise BrokenMediaError(f"{name} is damaged: {error}") from error
-    return _from_pil(image, name)
 
 
 def _from_pil(image: Image.Image, name: str) -> Tensor:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from queue import LifoQueue
 from typing import IO, Any, Literal
 
 import torch
@@ -165,6 +166,29 @@ class VideoReader:
 
     def __del__(self) -> None:
         self._end()
+
+
+class VideoReaders:
+    """Up to `count` readers, each with its child, for as many threads; started when needed."""
+
+    def __init__(self, backend: Backend = "auto", count: int = 1) -> None:
+        self._free: LifoQueue[VideoReader] = LifoQueue()
+        self._all = [VideoReader(backend) for _ in range(count)]
+        for reader in self._all:
+            self._free.put(reader)
+
+    def read(self, path: Path, num_frames: int) -> Clip:
+        """As `VideoReader.read`, on a reader that is free."""
+        reader = self._free.get()
+        try:
+            return reader.read(path, num_frames)
+        finally:
+            self._free.put(reader)
+
+    def close(self) -> None:
+        """End every child."""
+        for reader in self._all:
+            reader.close()
 
 
 def _read_frames(stream: IO[bytes], shape: list[int] | None) -> bytearray | None:
