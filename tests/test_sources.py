@@ -1,14 +1,31 @@
 """Paths become items, and items get their prompts."""
 
+import io
+import json
 import os
+import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from librehps import Item
-from librehps.errors import EmptyPromptError, PromptError, UsageError
-from librehps.source.files import file_item, list_media
-from librehps.source.prompts import with_prompts
+from librehps.errors import EmptyPromptError, MediaError, PromptError, UsageError
+from librehps.media.content import Content
+from librehps.media.stored import ParquetCell, Remote, TarMember
+from librehps.source.files import file_item
+from librehps.source.open import Source, SourceOptions, in_shard, parse_shard
+from librehps.source.prompts import PromptFinder, find_prompts
+from librehps.source.rows import ColumnOptions
+from librehps.source.shards import expand_braces
+from librehps.source.stdin import Stdin
+
+
+def items_of(*paths: Path | str, **options: object) -> list[Item]:
+    return list(Source([str(p) for p in paths], SourceOptions(**options)).items())  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -22,51 +39,67 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_folders_are_searched_in_order(tree: Path) -> None:
-    listing = list_media([tree])
-    assert [item.id for item in listing.items] == ["top.webp", "a/x.mp4", "b/1.JPG", "b/2.png"]
-    assert [item.kind for item in listing.items] == ["image", "video", "image", "image"]
+    source = Source([str(tree)], SourceOptions())
+    items = list(source.items())
+    assert [item.id for item in items] == ["top.webp", "a/x.mp4", "b/1.JPG", "b/2.png"]
+    assert [item.kind for item in items] == ["image", "video", "image", "image"]
     # The notes and the hidden picture.
-    assert listing.skipped == 2
+    assert source.skipped == 2
 
 
 def test_ids_are_below_what_the_paths_share(tree: Path) -> None:
-    ids = [item.id for item in list_media([tree / "b", tree / "a"]).items]
+    ids = [item.id for item in items_of(tree / "b", tree / "a")]
     assert ids == ["b/1.JPG", "b/2.png", "a/x.mp4"]
-    assert [i.id for i in list_media([tree / "b" / "2.png"]).items] == ["2.png"]
-    two = list_media([tree / "b" / "2.png", tree / "b" / "1.JPG"]).items
+    assert [i.id for i in items_of(tree / "b" / "2.png")] == ["2.png"]
+    two = items_of(tree / "b" / "2.png", tree / "b" / "1.JPG")
     assert [item.id for item in two] == ["2.png", "1.JPG"]
 
 
 def test_relative_paths(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree / "b")
-    listing = list_media([Path(), Path("../a")])
-    assert [item.id for item in listing.items] == ["b/1.JPG", "b/2.png", "a/x.mp4"]
-    assert listing.items[0].media == Path("1.JPG")
+    items = items_of(".", "../a")
+    assert [item.id for item in items] == ["b/1.JPG", "b/2.png", "a/x.mp4"]
+    assert items[0].media == Path("1.JPG")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "ids"),
+    [
+        ("b/*.png", ["2.png"]),
+        ("*/*.[Jm]*", ["a/x.mp4", "b/1.JPG"]),
+        ("**/*.png", ["b/2.png"]),
+        ("**/x.mp4", ["a/x.mp4"]),
+        ("**", ["top.webp", "a/x.mp4", "b/1.JPG", "b/2.png"]),
+    ],
+)
+def test_globs(tree: Path, pattern: str, ids: list[str]) -> None:
+    assert [item.id for item in items_of(tree / pattern)] == ids
 
 
 def test_a_loop_of_links_ends(tree: Path) -> None:
     (tree / "a" / "loop").symlink_to(tree)
-    assert len(list_media([tree]).items) == 4
+    assert len(items_of(tree)) == 4
 
 
 def test_a_named_file_is_taken_whatever_its_suffix(tree: Path) -> None:
     (tree / "odd").write_bytes(b"\x00\x00\x00\x18ftypmp42")
-    assert list_media([tree / "odd"]).items[0].kind == "video"
-    assert list_media([tree / "a" / "notes.txt"]).items[0].kind == "image"
+    assert items_of(tree / "odd")[0].kind == "video"
+    assert items_of(tree / "a" / "notes.txt")[0].kind == "image"
 
 
 def test_names_that_are_no_text(tree: Path) -> None:
     name = os.fsdecode(b"\xff\n.png")
     (tree / "b" / name).write_bytes(b"x")
-    ids = [item.id for item in list_media([tree / "b"]).items]
-    assert "%FF\n.png" in ids
+    assert "%FF\n.png" in [item.id for item in items_of(tree / "b")]
 
 
 def test_what_is_missing_or_named_twice(tree: Path) -> None:
     with pytest.raises(UsageError, match=r"no such file or folder: .*gone, .*none"):
-        list_media([tree / "gone", tree, tree / "none"])
+        items_of(tree / "gone", tree, tree / "none")
     with pytest.raises(UsageError, match="named twice"):
-        list_media([tree, tree / "b" / "2.png"])
+        items_of(tree, tree / "b" / "2.png")
+    with pytest.raises(UsageError, match="no such file"):
+        items_of(tree / "gone.csv")
     with pytest.raises(UsageError, match="is a folder"):
         file_item(tree)
 
@@ -74,33 +107,259 @@ def test_what_is_missing_or_named_twice(tree: Path) -> None:
 def test_nothing_to_score(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(UsageError, match="1 files of other kinds") as raised:
-        list_media([tmp_path])
+        items_of(tmp_path)
     assert ".webp" in (raised.value.hint or "")
 
 
-def items(*names: Path) -> list[Item]:
-    return [Item(str(name), name, None) for name in names]
+ROWS = [
+    {"image": "a.png", "caption": "a cat", "seed": 7, "note": "x, y"},
+    {"image": "sub/b.mp4", "caption": None, "seed": 8, "note": None},
+]
+
+
+def write_manifest(file: Path) -> None:
+    if file.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(ROWS), file)
+    elif file.suffix == ".jsonl":
+        file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    else:
+        comma = "\t" if file.suffix == ".tsv" else ","
+        quoted = '"x, y"'
+        lines = [["image", "caption", "seed", "note"], ["a.png", "a cat", "7", quoted],
+                 ["sub/b.mp4", "", "8", ""]]  # fmt: skip
+        file.write_text("\n".join(comma.join(line) for line in lines))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_manifests(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"m{suffix}"
+    write_manifest(file)
+    source = Source([str(file)], SourceOptions())
+    assert source.has_prompts
+    one, two = source.items()
+    assert (one.id, one.media, one.prompt, one.kind) == (
+        "a.png", tmp_path / "a.png", "a cat", "image",
+    )  # fmt: skip
+    assert (two.id, two.prompt, two.kind) == ("sub/b.mp4", None, "video")
+    seed = "7" if suffix in (".csv", ".tsv") else 7
+    assert one.extra == {"seed": seed, "note": "x, y"}
+    kind = "text" if suffix in (".csv", ".tsv") else "long"
+    assert source.facts()["own_columns"] == {"seed": kind, "note": "text"}
+
+
+def test_columns_by_flag(tmp_path: Path) -> None:
+    file = tmp_path / "m.jsonl"
+    rows = [{"f": "a.png", "p": "x", "k": 3, "g": "G", "overall": 1.5, "list": [1, {"a": 2}]}]
+    file.write_text(json.dumps(rows[0]))
+    columns = ColumnOptions("f", "p", "k", "g", {"overall": "theirs"})
+    [item] = items_of(file, columns=columns, root="/data")
+    assert (item.id, item.media, item.prompt, item.group) == ("3", Path("/data/a.png"), "x", "G")
+    assert item.extra == {"theirs": 1.5, "list": '[1, {"a": 2}]'}
+    with pytest.raises(UsageError, match="'overall' has the name") as raised:
+        items_of(file, columns=ColumnOptions("f", "p", "k", "g"))
+    assert "--rename overall=" in (raised.value.hint or "")
+    with pytest.raises(UsageError, match="no column of media: it has f, p"):
+        items_of(file)
+    with pytest.raises(UsageError, match=r"no column 'z' \(--prompt-column\)"):
+        items_of(file, columns=ColumnOptions("f", "z"))
+
+
+def test_fields_that_only_later_rows_have(tmp_path: Path) -> None:
+    rows = [{"image": "a.png", "prompt": "x"}, {"image": "b.png", "prompt": "y", "seed": 7}]
+    file = tmp_path / "m.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    source = Source([str(file)], SourceOptions())
+    assert [item.extra for item in source.items()] == [{}, {"seed": 7}]
+    assert source.facts()["own_columns"] == {"seed": "long"}
+    rows[1]["status"] = "mine"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UsageError, match="line 2: the column 'status'"):
+        items_of(file)
+
+
+def test_ids_must_differ(tmp_path: Path) -> None:
+    file = tmp_path / "m.csv"
+    file.write_text("image,prompt\na.png,x\n./a.png,y\n")
+    with pytest.raises(UsageError, match=r"the id 'a\.png'") as raised:
+        items_of(file)
+    assert "--id-column" in (raised.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "holds no row"), ("{", "no JSON"), ("[1]", "not a JSON object")],
+)
+def test_manifests_that_cannot_be_read(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "m.jsonl").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        items_of(tmp_path / "m.jsonl")
+    (tmp_path / "m.parquet").write_text(text)
+    with pytest.raises(UsageError, match="cannot be read"):
+        items_of(tmp_path / "m.parquet")
+    (tmp_path / "m.csv").write_text("image,prompt\na.png\n")
+    with pytest.raises(UsageError, match="line 2 has another number"):
+        items_of(tmp_path / "m.csv")
+
+
+def test_rows_without_media_or_with_odd_prompts_are_problems(tmp_path: Path) -> None:
+    rows = [{"image": None, "prompt": "x", "id": "1"}, {"image": "a.png", "prompt": 3, "id": "2"},
+            {"image": "s3://b/a.png", "prompt": "x", "id": "3"}]  # fmt: skip
+    file = tmp_path / "m.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    one, two, three = items_of(file)
+    assert isinstance(one.problem, MediaError)
+    assert "line 1 names no media" in str(one.problem)
+    assert isinstance(two.problem, PromptError)
+    assert "--allow-remote" in str(three.problem)
+    assert items_of(file, allow_remote=True)[2].media == Remote("s3://b/a.png")
+
+
+def test_parquet_with_bytes(tmp_path: Path) -> None:
+    """Two hundred cells, in row groups of 30, read out of order as threads would."""
+    rows = [{"image": {"bytes": bytes([i]) * (i + 1), "path": f"{i}.png"}, "text": str(i)}
+            for i in range(200)]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "m.parquet", row_group_size=30)
+    items = items_of(tmp_path / "m.parquet")
+    assert [item.id for item in items[:2]] == ["0.png", "1.png"]
+    assert [item.prompt for item in items[:2]] == ["0", "1"]
+    assert isinstance(items[0].media, ParquetCell)
+    for at in (0, 3, 1, 2, 199, 5, 120, 119, 150, 31):
+        assert Content(items[at].media).data == bytes([at]) * (at + 1)
+    with pytest.raises(MediaError, match="no row"):
+        ParquetCell(str(tmp_path / "m.parquet"), "image", 200).read()
+
+
+def write_tar(file: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(file, "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+
+def test_shards(tmp_path: Path) -> None:
+    caption = json.dumps({"caption": "from json", "mine": "other"}).encode()
+    write_tar(tmp_path / "00.tar", {"a.jpg": b"AA", "a.txt": b"a cat\n", "b.png": b"BBB",
+                                    "b.json": caption, "b.cls": b"1"})  # fmt: skip
+    write_tar(tmp_path / "01.tar", {"x/c.mp4": b"C", "x/d.webp": b"D", "x/d.txt": b"\xff"})
+    source = Source([str(tmp_path / "{00..01}.tar")], SourceOptions())
+    items = list(source.items())
+    assert [i.id for i in items] == ["00.tar/a.jpg", "00.tar/b.png", "01.tar/x/c.mp4",
+                                     "01.tar/x/d.webp"]  # fmt: skip
+    assert [i.prompt for i in items] == ["a cat", "from json", None, None]
+    assert isinstance(items[3].problem, PromptError)
+    assert [Content(i.media).data for i in items] == [b"AA", b"BBB", b"C", b"D"]
+    assert source.skipped == 1
+    named = items_of(tmp_path / "00.tar", columns=ColumnOptions(prompt="mine"))
+    assert [i.prompt for i in named] == [None, "other"]
+    assert isinstance(items[0].media, TarMember)
+    (tmp_path / "bad.tar").write_bytes(b"\x1f\x8b" + b"x" * 2000)
+    with pytest.raises(UsageError, match="cannot be read as a tar"):
+        items_of(tmp_path / "bad.tar")
+
+
+def test_braces() -> None:
+    assert expand_braces("a-{08..10}.tar") == ["a-08.tar", "a-09.tar", "a-10.tar"]
+    assert expand_braces("{a,b}{0..1}") == ["a0", "a1", "b0", "b1"]
+
+
+def stdin(content: bytes, null: bool = False) -> Stdin:
+    return Stdin(io.BytesIO(content), null, ColumnOptions(), None, False, frozenset())
+
+
+def test_standard_input() -> None:
+    lines = stdin(b"./a.png\nb c.jpg\r\n\n")
+    assert [(i.id, i.media) for i in lines] == [
+        ("a.png", Path("a.png")),
+        ("b c.jpg", Path("b c.jpg")),
+    ]
+    assert not lines.has_prompts
+    pieces = list(stdin(b"a\nb.png\0\xff.png\0" + b"x" * 70_000 + b"\0", null=True))
+    assert [i.id for i in pieces] == ["a\nb.png", "%FF.png", "x" * 70_000]
+    rows = stdin(b'{"image": "a.png", "prompt": "x", "seed": 3}\n{"image": "b.png"}\n')
+    assert rows.has_prompts
+    assert [(i.id, i.prompt, i.extra) for i in rows] == [
+        ("a.png", "x", {"seed": 3}), ("b.png", None, {"seed": None}),
+    ]  # fmt: skip
+    assert list(stdin(b"")) == []
+
+
+def test_urls(tmp_path: Path) -> None:
+    """Through fsspec's driver of local files, the one that needs no network."""
+    (tmp_path / "sub").mkdir()
+    for name in ("b.png", "a.jpg", "sub/c.mp4", "notes.md"):
+        (tmp_path / name).write_bytes(name.encode())
+    url = tmp_path.as_uri()
+    items = items_of(url)
+    assert [i.id for i in items] == ["a.jpg", "b.png", "sub/c.mp4"]
+    assert [Content(i.media).data for i in items] == [b"a.jpg", b"b.png", b"sub/c.mp4"]
+    assert [i.id for i in items_of(f"{url}/b.png")] == ["b.png"]
+    with pytest.raises(UsageError, match="does not exist"):
+        items_of(f"{url}/gone")
+    with pytest.raises(UsageError, match="nosuch"):
+        items_of("nosuch://bucket/a.png")
+    with pytest.raises(MediaError, match="does not exist"):
+        Remote(f"{url}/gone.png").read()
+
+
+def test_shards_of_a_source_part_it(tree: Path) -> None:
+    parts = [[i.id for i in items_of(tree, shard=(which, 2))] for which in (1, 2)]
+    assert sorted([*parts[0], *parts[1]]) == sorted(i.id for i in items_of(tree))
+    assert all(in_shard(name, 1, 2) for name in parts[0])
+    assert parse_shard("3/8") == (3, 8)
+    for text in ("0/2", "3/2", "x", "1/0"):
+        with pytest.raises(UsageError, match="--shard"):
+            parse_shard(text)
+
+
+def found(finder: PromptFinder, path: Path, prompt: str | None = None) -> Item:
+    return finder(Item(str(path), path, prompt), Content(path))
 
 
 def test_one_prompt_for_all(tmp_path: Path) -> None:
-    done = with_prompts(items(tmp_path / "a", tmp_path / "b"), "a cat", None)
-    assert [item.prompt for item in done] == ["a cat", "a cat"]
+    finder = find_prompts("a cat", None, has_prompts=True)
+    assert found(finder, tmp_path / "a", "its own").prompt == "a cat"
 
 
 def test_sidecars(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("\ufeffa 猫\n".encode())
     (tmp_path / "c.txt").write_text(" \n")
     (tmp_path / "d.txt").write_bytes(b"\xff\xfe\xff")
-    names = [tmp_path / f"{name}.png" for name in "abcd"]
-    done = list(with_prompts(items(*names), None, "sidecar"))
-    assert done[0].prompt == "a 猫"
-    problems = [type(item.problem) for item in done]
-    assert problems == [type(None), PromptError, EmptyPromptError, PromptError]
-    assert "b.txt does not exist" in str(done[1].problem)
+    (tmp_path / "e.json").write_text('{"seed": 1, "prompt": "from json"}')
+    (tmp_path / "f.json").write_text("{")
+    finder = find_prompts(None, "sidecar", has_prompts=False)
+    assert found(finder, tmp_path / "a.png").prompt == "a 猫"
+    assert found(finder, tmp_path / "e.png").prompt == "from json"
+    for name, kind, words in [("b", PromptError, "b.txt nor"), ("c", EmptyPromptError, "empty"),
+                              ("d", PromptError, "cannot be read"),
+                              ("f", PromptError, "no JSON")]:  # fmt: skip
+        with pytest.raises(kind, match=words):
+            found(finder, tmp_path / f"{name}.png")
+
+
+def test_auto_takes_column_then_sidecar_then_metadata(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    text = PngInfo()
+    text.add_text("parameters", "in the picture\nNegative prompt: x\nSteps: 3")
+    Image.new("RGB", (8, 8)).save(file, pnginfo=text)
+    finder = find_prompts(None, "auto", has_prompts=False)
+    assert found(finder, file).prompt == "in the picture"
+    (tmp_path / "a.txt").write_text("beside it")
+    assert found(finder, file).prompt == "beside it"
+    assert found(finder, file, "in its row").prompt == "in its row"
+    Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
+    with pytest.raises(PromptError, match="nor the picture itself"):
+        found(finder, tmp_path / "b.png")
+    only = find_prompts(None, "metadata", has_prompts=False)
+    assert found(only, file, "in its row").prompt == "in the picture"
+    column = find_prompts(None, None, has_prompts=True)
+    with pytest.raises(PromptError, match="its row has none"):
+        found(column, file)
 
 
 def test_folder_names(tmp_path: Path) -> None:
-    [item] = with_prompts(items(tmp_path / "a_red_cat" / "1.png"), None, "folder")
+    finder = find_prompts(None, "folder", has_prompts=False)
+    item = found(finder, tmp_path / "a_red_cat" / "1.png")
     assert item.prompt == "a red cat"
     assert item.group == str(tmp_path / "a_red_cat")
 
@@ -111,4 +370,4 @@ def test_folder_names(tmp_path: Path) -> None:
 )
 def test_usage(prompt: str | None, origin: str | None, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        with_prompts([], prompt, origin)  # type: ignore[arg-type]
+        find_prompts(prompt, origin, has_prompts=False)  # type: ignore[arg-type]

@@ -1,59 +1,66 @@
-"""Paths on the command line become items."""
+"""Files and folders on the command line become items."""
 
+import fnmatch
 import os
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from librehps.errors import UsageError
+from librehps.media.content import kind_by_name
 from librehps.media.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of
 from librehps.pipeline.row import printable
 from librehps.types import Item
 
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+GLOB = frozenset("*?[")
 
 
-@dataclass(frozen=True)
-class Listing:
-    """Items in order of their paths, without prompts; `skipped` files were not media."""
+class Files:
+    """Items of files as named, and of folders and globs searched for the suffixes we know.
 
-    items: list[Item]
-    skipped: int
-
-
-def list_media(paths: list[Path]) -> Listing:
-    """Files as named; folders searched for the suffixes we know, but for hidden files and links.
-
-    An id is the path below the one folder given, else below the folder that all paths share.
-    Raises UsageError for a missing path, a file named twice, or where there is nothing to score.
+    Hidden files and folders are passed over; links to folders are items like files, and not
+    followed. An id is the path below the one folder given, else below the folder that all share.
+    Raises UsageError for a path that is missing or given twice. `skipped` counts what else was
+    there.
     """
-    missing = [str(path) for path in paths if not os.path.lexists(path)]
-    if missing:
-        raise UsageError(f"no such file or folder: {', '.join(missing)}")
-    files: list[Path] = []
-    skipped = 0
-    for path in paths:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        for found in _walk(path):
-            if found.suffix.lower() in SUFFIXES and not found.name.startswith("."):
-                files.append(found)
-            else:
-                skipped += 1
-    if not files:
-        raise UsageError(
-            f"nothing to score in {', '.join(map(str, paths))}: {skipped} files of other kinds",
+
+    has_prompts = False
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.skipped = 0
+        self._paths = paths
+        self._starts = [_start(path) for path in paths]
+        missing = [str(path) for path in self._starts if not os.path.lexists(path)]
+        if missing:
+            raise UsageError(f"no such file or folder: {', '.join(missing)}")
+        _check_distinct(paths)
+        self._root = _root(self._starts)
+
+    def __iter__(self) -> Iterator[Item]:
+        for path, start in zip(self._paths, self._starts, strict=True):
+            if not start.is_dir():
+                yield self._item(start, kind_of(start))
+                continue
+            pattern = path.parts[len(start.parts) :]
+            for found in _walk(start):
+                kind = None if found.name.startswith(".") else kind_by_name(found.name)
+                if kind is None or not _matches(found.parts[len(start.parts) :], pattern):
+                    self.skipped += 1
+                else:
+                    yield self._item(found, kind)
+
+    def nothing(self) -> UsageError:
+        """What to say where there was no item."""
+        return UsageError(
+            f"nothing to score in {', '.join(map(str, self._paths))}: "
+            f"{self.skipped} files of other kinds",
             hint=f"Known are {' '.join(sorted(SUFFIXES))}.",
         )
-    root = _root(paths)
-    items = [_item(path, root) for path in _unique(files)]
-    if len({item.id for item in items}) < len(items):
-        ids = Counter(item.id for item in items)
-        twice = next(name for name, count in ids.items() if count > 1)
-        raise UsageError(f"two files would have the id {twice!r}", hint="Rename one of them.")
-    return Listing(items, skipped)
+
+    def _item(self, path: Path, kind: str | None) -> Item:
+        name = os.path.relpath(path, self._root).replace(os.sep, "/")
+        return Item(printable(name), path, None, kind)  # type: ignore[arg-type]
 
 
 def file_item(path: Path) -> Item:
@@ -63,6 +70,32 @@ def file_item(path: Path) -> Item:
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint="`librehps best-of-n` takes folders.")
     return Item(printable(str(path)), path, None, kind_of(path))
+
+
+def _start(path: Path) -> Path:
+    """The path, or of a glob the folder above its first pattern."""
+    if os.path.lexists(path) or GLOB.isdisjoint(str(path)):
+        return path
+    plain = []
+    for part in path.parts:
+        if not GLOB.isdisjoint(part):
+            break
+        plain.append(part)
+    return Path(*plain)
+
+
+def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether a path below a folder fits a glob below it; `**` is any number of folders."""
+    if not pattern:
+        return True
+    head, *rest = pattern
+    if head == "**":
+        return any(_matches(parts[at:], tuple(rest)) for at in range(len(parts) + 1)) and bool(
+            parts
+        )
+    if not parts or not fnmatch.fnmatchcase(parts[0], head):
+        return False
+    return _matches(parts[1:], tuple(rest)) if rest else len(parts) == 1
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -80,14 +113,12 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in sorted([*names, *links]))
 
 
-def _unique(files: list[Path]) -> list[Path]:
-    seen: set[str] = set()
-    for path in files:
-        place = os.path.abspath(path)  # noqa: PTH100 - a link is not its target
-        if place in seen:
+def _check_distinct(paths: list[Path]) -> None:
+    """Raise UsageError where one path is another, or lies in another."""
+    places = sorted((os.path.abspath(path), path) for path in paths)  # noqa: PTH100 - links stay
+    for (one, _), (other, path) in pairwise(places):
+        if other == one or other.startswith(one.rstrip(os.sep) + os.sep):
             raise UsageError(f"{path} is named twice")
-        seen.add(place)
-    return files
 
 
 def _root(paths: list[Path]) -> str:
@@ -96,8 +127,3 @@ def _root(paths: list[Path]) -> str:
         return places[0] if paths[0].is_dir() else os.path.dirname(places[0])  # noqa: PTH120
     parents = [p if Path(p).is_dir() else os.path.dirname(p) for p in places]  # noqa: PTH120
     return os.path.commonpath(parents)
-
-
-def _item(path: Path, root: str) -> Item:
-    name = os.path.relpath(path, root).replace(os.sep, "/")
-    return Item(printable(name), path, None, kind_of(path))

@@ -1,54 +1,132 @@
 """Where an item's prompt comes from."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from librehps.errors import EmptyPromptError, PromptError, UsageError
+from librehps.media.content import Content
+from librehps.media.image import open_image
+from librehps.media.metadata import prompt_of
+from librehps.source.rows import PROMPT_NAMES
 from librehps.types import Item
 
-PromptFrom = Literal["sidecar", "folder"]
+PromptFrom = Literal["auto", "column", "sidecar", "metadata", "folder"]
+WAYS = get_args(PromptFrom)
 
 
-def with_prompts(
-    items: Iterable[Item], prompt: str | None, prompt_from: PromptFrom | None
-) -> Iterator[Item]:
-    """The items with the one prompt, or each with its own; raises UsageError where neither is.
+@dataclass(frozen=True)
+class PromptFinder:
+    """Gives an item its prompt; `prompt` for all, else each its own in the way named.
 
-    sidecar: the text file of the same stem. folder: the name of the item's folder, with
-    underscores read as spaces, which is also its group.
+    column: what its manifest, shard or row of JSON says. sidecar: the .txt or .json of the same
+    stem. metadata: what generators write into their pictures. auto: the first of these three that
+    has one. folder: the name of the item's folder, with underscores read as spaces, which is also
+    its group.
     """
+
+    prompt: str | None = None
+    way: PromptFrom = "auto"
+
+    def __call__(self, item: Item, content: Content) -> Item:
+        """The item with its prompt; raises PromptError where there is none."""
+        if self.prompt is not None:
+            return replace(item, prompt=self.prompt)
+        if self.way == "folder":
+            return _from_folder(item)
+        for find in FINDERS[self.way]:
+            found = find(item, content)
+            if found is not None:
+                if not found.strip():
+                    raise EmptyPromptError(f"the prompt of {content.name} is empty")
+                return replace(item, prompt=found)
+        raise PromptError(f"no prompt: {WANTED[self.way].format(stem=_stem(item))}")
+
+
+def find_prompts(
+    prompt: str | None, prompt_from: PromptFrom | None, has_prompts: bool
+) -> PromptFinder:
+    """The finder asked for; of a source that has prompts itself, those. Raises UsageError."""
     if prompt is not None and prompt_from is not None:
         raise UsageError("give --prompt or --prompt-from, not both")
     if prompt is not None:
         if not prompt.strip():
             raise UsageError("the prompt is empty")
-        return (replace(item, prompt=prompt) for item in items)
-    if prompt_from == "sidecar":
-        return (_from_sidecar(item) for item in items)
-    if prompt_from == "folder":
-        return (_from_folder(item) for item in items)
-    raise UsageError(
-        "no prompt was given",
-        hint='Use --prompt "..." for all, or --prompt-from sidecar (a.png has a.txt beside it) '
-        "or --prompt-from folder (the folder's name).",
-    )
+        return PromptFinder(prompt)
+    if prompt_from is None and not has_prompts:
+        raise UsageError(
+            "no prompt was given",
+            hint='Use --prompt "..." for all, or --prompt-from sidecar (a.png has a.txt beside '
+            "it), metadata (what the generator wrote into the picture), folder (the folder's "
+            "name), or auto.",
+        )
+    return PromptFinder(way=prompt_from or "column")
 
 
-def _from_sidecar(item: Item) -> Item:
-    file = Path(item.media).with_suffix(".txt")
+def _from_column(item: Item, content: Content) -> str | None:
+    return item.prompt
+
+
+def _from_sidecar(item: Item, content: Content) -> str | None:
+    if not isinstance(content.media, Path):
+        # In a shard the text beside it is its prompt already.
+        return item.prompt
+    text = _read(content.media.with_suffix(".txt"))
+    if text is not None:
+        return text.strip()
+    file = content.media.with_suffix(".json")
+    text = _read(file)
+    if text is None:
+        return None
     try:
-        prompt = file.read_text(encoding="utf-8-sig").strip()
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PromptError(f"prompt file {file} is no JSON: {error}") from error
+    names = PROMPT_NAMES if isinstance(fields, dict) else ()
+    return next((fields[name] for name in names if isinstance(fields.get(name), str)), None)
+
+
+def _from_metadata(item: Item, content: Content) -> str | None:
+    if (item.kind or content.kind()) != "image" or not content.is_encoded:
+        return None
+    found = prompt_of(content.data)
+    if found is None:
+        # What is no picture has a worse fault than that it carries no prompt.
+        open_image(content.data, content.name)
+    return found
+
+
+FINDERS: dict[str, tuple[Callable[[Item, Content], str | None], ...]] = {
+    "column": (_from_column,),
+    "sidecar": (_from_sidecar,),
+    "metadata": (_from_metadata,),
+    "auto": (_from_column, _from_sidecar, _from_metadata),
+}
+WANTED = {
+    "column": "its row has none",
+    "sidecar": "neither {stem}.txt nor {stem}.json has one",
+    "metadata": "the picture carries none, and of clips none is read",
+    "auto": "neither a column, nor {stem}.txt or .json, nor the picture itself has one",
+}
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        return replace(item, problem=PromptError(f"no prompt: {file} does not exist"))
+        return None
     except (OSError, UnicodeDecodeError) as error:
-        return replace(item, problem=PromptError(f"prompt file {file} cannot be read: {error}"))
-    if not prompt:
-        return replace(item, problem=EmptyPromptError(f"prompt file {file} is empty"))
-    return replace(item, prompt=prompt)
+        raise PromptError(f"prompt file {file} cannot be read: {error}") from error
+
+
+def _stem(item: Item) -> str:
+    return str(Path(item.media).with_suffix("")) if isinstance(item.media, str | Path) else "its"
 
 
 def _from_folder(item: Item) -> Item:
+    if not isinstance(item.media, str | Path):
+        raise PromptError("no prompt: it lies in no folder")
     folder = Path(item.media).absolute().parent
     return replace(item, prompt=folder.name.replace("_", " "), group=str(folder))

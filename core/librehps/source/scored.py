@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from librehps.errors import UsageError
 SUFFIXES = (".parquet", ".jsonl")
 # Where sink/parquet.py keeps the settings of a run.
 METADATA_KEY = b"librehps.settings"
+ROWS_AT_ONCE = 10_000
 
 
 def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
@@ -24,9 +26,9 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     for file in files:
         try:
             tables.append(_table(file))
-        except (pa.ArrowException, OSError) as error:
+            record = _settings(file, tables[-1])
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise UsageError(f"{file} cannot be read: {error}") from error
-        record = _settings(file, tables[-1])
         if record:
             records.append((file, record))
     for file, record in records[1:]:
@@ -36,7 +38,11 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
                 f"{file} and {records[0][0]} differ in settings: {', '.join(differ)}",
                 hint="Scores of different settings cannot be compared; score again with one.",
             )
-    table = pa.concat_tables(tables, promote_options="permissive")
+    try:
+        table = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        names = ", ".join(map(str, files))
+        raise UsageError(f"{names} have columns that differ in type: {error}") from error
     return table, records[0][1] if records else {}
 
 
@@ -58,9 +64,31 @@ def _table(file: Path) -> Any:
         import pyarrow.parquet as pq
 
         return pq.read_table(file)
-    import pyarrow.json
+    return _json_table(file)
 
-    return pyarrow.json.read_json(file)
+
+def _json_table(file: Path) -> Any:
+    """JSON Lines; our own columns have the types we write them with, the others what they hold.
+
+    Arrow's own reader would take text that looks like a date for one.
+    """
+    import pyarrow as pa
+
+    from librehps.sink.parquet import arrow_type
+    from librehps.sink.schema import COLUMNS, FULL
+
+    tables = []
+    with file.open(encoding="utf-8-sig") as lines:
+        while rows := [json.loads(line) for line in islice(lines, ROWS_AT_ONCE) if line.strip()]:
+            names = dict.fromkeys(name for row in rows for name in row)
+            arrays = {}
+            for name in names:
+                kind = arrow_type(FULL[name]) if name in FULL else None
+                arrays[name] = pa.array([row.get(name) for row in rows], kind)
+            tables.append(pa.table(arrays))
+    if not tables:
+        return pa.table({name: pa.array([], arrow_type(kind)) for name, kind in COLUMNS.items()})
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _settings(file: Path, table: Any) -> dict[str, Any]:

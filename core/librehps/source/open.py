@@ -1,0 +1,147 @@
+"""What a command was given to score: files, folders, manifests, shards, URLs, standard input."""
+
+import hashlib
+import re
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from librehps.errors import UsageError
+from librehps.media.stored import is_remote
+from librehps.sink.schema import FULL, OwnColumns
+from librehps.source.files import Files
+from librehps.source.manifest import FORMATS, Manifest
+from librehps.source.remote import RemoteFiles
+from librehps.source.rows import ColumnOptions
+from librehps.source.shards import Shard, expand_braces
+from librehps.source.stdin import Stdin
+from librehps.types import Item
+
+RESERVED = frozenset(FULL)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How sources are read; `shard` is (which, of how many), from 1."""
+
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
+    root: str | None = None
+    null: bool = False
+    allow_remote: bool = False
+    shard: tuple[int, int] | None = None
+
+
+class Part(Protocol):
+    """One kind of source; `has_prompts` where its rows may carry them."""
+
+    has_prompts: bool
+    skipped: int
+
+    def __iter__(self) -> Iterator[Item]: ...
+
+
+class Source:
+    """Every item of the paths, once; raises UsageError for what cannot be meant.
+
+    `has_prompts` is whether any part carries prompts of its own.
+    """
+
+    def __init__(self, paths: Sequence[str], options: SourceOptions) -> None:
+        self._options = options
+        self._parts = list(_parts(list(paths), options))
+        self._own = OwnColumns()
+        self.has_prompts = any(part.has_prompts for part in self._parts)
+
+    def items(self) -> Iterator[Item]:
+        """Items in order; raises UsageError where two have one id, or there is none."""
+        count = 0
+        for item in unique(item for part in self._parts for item in part):
+            if self._options.shard is None or in_shard(item.id, *self._options.shard):
+                count += 1
+                yield replace(item, extra=self._own.see(item.extra)) if item.extra else item
+        if not count:
+            raise self._nothing()
+
+    def facts(self) -> Mapping[str, Any]:
+        """What was seen on the way."""
+        return {
+            "skipped": self.skipped,
+            "own_columns": self._own.kinds(),
+            "has_prompts": self.has_prompts,
+        }
+
+    @property
+    def skipped(self) -> int:
+        """Files of kinds that we do not score."""
+        return sum(part.skipped for part in self._parts)
+
+    def _nothing(self) -> UsageError:
+        if self._options.shard is not None:
+            return UsageError("no item falls into this shard")
+        files = [part for part in self._parts if isinstance(part, Files)]
+        return files[0].nothing() if files else UsageError("there is nothing to score")
+
+
+def _parts(paths: list[str], options: SourceOptions) -> Iterator[Part]:
+    """One part for each manifest, shard, URL or stdin, and one for all files and folders."""
+    files: list[Path] = []
+    manifest = (options.columns, options.root, options.allow_remote, RESERVED)
+    for path in paths:
+        suffix = Path(path).suffix.lower()
+        if path == "-":
+            yield Stdin(sys.stdin.buffer, options.null, *manifest)
+        elif is_remote(path):
+            yield RemoteFiles(path)
+        elif suffix in FORMATS and not Path(path).is_dir():
+            _check_exists(path)
+            yield Manifest(Path(path), *manifest)
+        elif suffix == ".tar":
+            for name in [path] if Path(path).exists() else expand_braces(path):
+                _check_exists(name)
+                yield Shard(Path(name), options.columns.prompt)
+        else:
+            files.append(Path(path))
+    if files:
+        yield Files(files)
+
+
+def unique(items: Iterable[Item]) -> Iterator[Item]:
+    """The items as they are; raises UsageError for an id that was there before."""
+    base = sqlite3.connect("")
+    try:
+        base.execute("PRAGMA synchronous = OFF")
+        base.execute("CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
+        for item in items:
+            try:
+                base.execute("INSERT INTO ids VALUES (?)", (item.id,))
+            except sqlite3.IntegrityError:
+                raise UsageError(
+                    f"two items would have the id {item.id!r}",
+                    hint="Name a column of ids with --id-column, or rename one of the files.",
+                ) from None
+            yield item
+    finally:
+        base.close()
+
+
+def in_shard(identity: str, which: int, count: int) -> bool:
+    """Whether an id falls into a shard, from 1; it does so on every machine alike."""
+    digest = hashlib.sha256(identity.encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") % count == which - 1
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """(which, count) of `3/8`; raises UsageError."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    which, count = (int(number) for number in found.groups()) if found else (0, 0)
+    if not 1 <= which <= count:
+        raise UsageError(f"--shard {text}: expected I/N with 1 <= I <= N, as in 3/8")
+    return which, count
+
+
+def _check_exists(path: str) -> None:
+    if not Path(path).is_file():
+        raise UsageError(f"no such file or folder: {path}")
