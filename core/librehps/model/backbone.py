@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from librehps.model.delta import GatedDeltaNet
 from librehps.model.heads import HeadOutput, MultiAxisHead, ScalarHead, run_heads
+from librehps.model.last_layer import last_layer
+from librehps.model.places import Grid, axial_rotary, places_of
+from librehps.model.vision import PatchEmbed, VisionAttention
 
 
 @dataclass(frozen=True)
@@ -16,29 +18,16 @@ class ModelInputs:
     """One batch, right-padded; P patches and V vision tokens over all rows together.
 
     input_ids (batch, length); position_ids (3, batch, length); patches (P, 1536) normalised pixels;
-    grids (items, 3) in patches; vision_index (V,) places of vision tokens in the flattened batch;
-    last (batch,) index of each row's reward token.
+    grids of the items in patches, plain numbers; vision_index (V,) places of vision tokens in the
+    flattened batch; last (batch,) index of each row's reward token.
     """
 
     input_ids: Tensor
     position_ids: Tensor
     patches: Tensor
-    grids: Tensor
+    grids: tuple[Grid, ...]
     vision_index: Tensor
     last: Tensor
-
-
-class PatchEmbed(nn.Module):
-    """Patches (P, values) to (P, hidden); the convolution's kernel is its stride, so a product."""
-
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        size = (config.temporal_patch_size, config.patch_size, config.patch_size)
-        self.proj = nn.Conv3d(config.in_channels, config.hidden_size, size, size)
-
-    def forward(self, patches: Tensor) -> Tensor:
-        weight = self.proj.weight
-        return F.linear(patches.to(weight.dtype), weight.flatten(1), self.proj.bias)
 
 
 class RewardModel(nn.Module):
@@ -53,13 +42,29 @@ class RewardModel(nn.Module):
             if hasattr(layer, "linear_attn"):
                 layer.linear_attn = GatedDeltaNet(config.text_config)
         self.model.visual.patch_embed = PatchEmbed(config.vision_config)
+        for block in self.model.visual.blocks:
+            block.attn = VisionAttention(self.model.visual.config)
         hidden = config.text_config.hidden_size
         self.multi_axis_head = MultiAxisHead(hidden)
         self.scalar_head = ScalarHead(hidden)
 
     def vision_tokens(self, batch: ModelInputs) -> Tensor:
         """What the vision tower gives for the batch's patches, (V, hidden)."""
-        tokens: Tensor = self.model.visual(batch.patches, grid_thw=batch.grids).pooler_output
+        visual = self.model.visual
+        merge = visual.config.spatial_merge_size
+        places = places_of(batch.grids, visual.num_grid_per_side, merge, batch.patches.device)
+        hidden = visual.patch_embed(batch.patches)
+        learned = visual.pos_embed(places.corners) * places.weights[..., None]
+        hidden = hidden + learned.sum(1).to(hidden.dtype)
+        rotary = axial_rotary(places.coordinates, visual.rotary_pos_emb.inv_freq)
+        for block in visual.blocks:
+            hidden = block(
+                hidden,
+                cu_seqlens=places.cu_seqlens,
+                position_embeddings=rotary,
+                lengths=places.lengths,
+            )
+        tokens: Tensor = visual.merger(hidden)
         return tokens
 
     def hidden_states(self, batch: ModelInputs, vision: Tensor) -> Tensor:
@@ -67,19 +72,35 @@ class RewardModel(nn.Module):
 
         No attention mask: under right padding a causal model reads no padding before the end.
         """
-        text = self.model.language_model
-        embeds = text.embed_tokens(batch.input_ids)
-        flat = embeds.flatten(0, 1).index_copy(0, batch.vision_index, vision.to(embeds.dtype))
-        hidden: Tensor = text(
-            inputs_embeds=flat.view_as(embeds), position_ids=batch.position_ids, use_cache=False
+        hidden: Tensor = self.model.language_model(
+            inputs_embeds=self._embedded(batch, vision),
+            position_ids=batch.position_ids,
+            use_cache=False,
         ).last_hidden_state
         return hidden
 
     def reward_states(self, batch: ModelInputs) -> Tensor:
         """Hidden state of each row's reward token, (batch, hidden): all that the heads read."""
-        hidden = self.hidden_states(batch, self.vision_tokens(batch))
-        rows = torch.arange(len(hidden), device=hidden.device)
-        return hidden[rows, batch.last]
+        text = self.model.language_model
+        # Eager attention is causal by its mask alone, which the model's own forward makes.
+        if torch.is_grad_enabled() or text.config._attn_implementation == "eager":
+            hidden = self.hidden_states(batch, self.vision_tokens(batch))
+            rows = torch.arange(len(hidden), device=hidden.device)
+            return hidden[rows, batch.last]
+        hidden = self._embedded(batch, self.vision_tokens(batch))
+        rotary = text.rotary_emb(hidden, batch.position_ids)
+        *layers, final = text.layers
+        for layer in layers:
+            hidden = layer(hidden, position_embeddings=rotary)
+        states: Tensor = text.norm(last_layer(final, hidden, rotary, batch.last))
+        return states
+
+    def _embedded(self, batch: ModelInputs, vision: Tensor) -> Tensor:
+        """Embeddings of the streams, vision tokens in their places, (batch, length, hidden)."""
+        embeds = self.model.language_model.embed_tokens(batch.input_ids)
+        flat = embeds.flatten(0, 1).index_copy(0, batch.vision_index, vision.to(embeds.dtype))
+        placed: Tensor = flat.view_as(embeds)
+        return placed
 
     def forward(self, batch: ModelInputs) -> HeadOutput:
         return run_heads(self.multi_axis_head, self.scalar_head, self.reward_states(batch))

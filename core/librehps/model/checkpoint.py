@@ -117,7 +117,7 @@ def build_model(
     for name, (shard, stored) in checkpoint.tensors.items():
         kind = torch.float32 if name.startswith(HEAD_PREFIXES) else dtype
         _assign(model, name, read_tensor(shard, stored, kind, device))
-    _restore_buffers(model, device)
+    restore_buffers(model, device)
     if fresh_heads:
         for name, head in heads.items():
             setattr(model, name, head.to(device))
@@ -325,7 +325,7 @@ def _assign(model: nn.Module, name: str, value: Tensor) -> None:
     setattr(model.get_submodule(parent), leaf, nn.Parameter(value, requires_grad=False))
 
 
-def _restore_buffers(model: RewardModel, device: torch.device) -> None:
+def restore_buffers(model: RewardModel, device: torch.device) -> None:
     """Compute the rotary frequencies, which no checkpoint stores and meta tensors have lost."""
     for module in model.modules():
         lost = {name: b for name, b in module.named_buffers(recurse=False) if b.is_meta}

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from librehps.errors import MemoryShortError, UsageError
 
@@ -99,3 +100,10 @@ def _control_group_free() -> int | None:
     # Cached files count as used, and are given up when memory is asked for.
     cached = int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
     return None if limit == "max" else max(0, int(limit) - used + cached)
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device; to a GPU through pinned memory, so that nothing waits for the copy."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -1,0 +1,51 @@
+"""The last layer of the text model, computed where the reward token reads it alone."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def last_layer(layer: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], last: Tensor) -> Tensor:
+    """Output of `layer` at index `last` (batch,) of each row, (batch, hidden).
+
+    hidden (batch, length, hidden) goes in, rotary is (cos, sin) of every position. Only keys and
+    values are needed of the other tokens; of linear attention, all of its output.
+    """
+    rows = torch.arange(len(hidden), device=hidden.device)
+    normed = layer.input_layernorm(hidden)
+    if hasattr(layer, "self_attn"):
+        mixed = _read(layer.self_attn, normed, rotary, rows, last)
+    else:
+        mixed = layer.linear_attn(normed)[rows, last]
+    states: Tensor = hidden[rows, last] + mixed
+    output: Tensor = states + layer.mlp(layer.post_attention_layernorm(states))
+    return output
+
+
+def _read(
+    attention: Any, normed: Tensor, rotary: tuple[Tensor, Tensor], rows: Tensor, last: Tensor
+) -> Tensor:
+    """Gated attention of one query a row; keys after it are padding."""
+    from transformers.models.qwen3_5.modeling_qwen3_5 import apply_rotary_pos_emb
+
+    width = attention.head_dim
+    at = normed[rows, last]
+    query, gate = attention.q_proj(at).unflatten(-1, (-1, 2 * width)).chunk(2, -1)
+    query = attention.q_norm(query).unsqueeze(2)
+    key = attention.k_norm(attention.k_proj(normed).unflatten(-1, (-1, width))).transpose(1, 2)
+    value = attention.v_proj(normed).unflatten(-1, (-1, width)).transpose(1, 2)
+    cos, sin = rotary
+    key, _ = apply_rotary_pos_emb(key, key, cos, sin)
+    query, _ = apply_rotary_pos_emb(
+        query, query, cos[rows, last][:, None], sin[rows, last][:, None]
+    )
+    seen = torch.arange(normed.shape[1], device=last.device) <= last[:, None]
+    groups = query.shape[1] // key.shape[1]
+    key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
+    mixed = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=seen[:, None, None], scale=attention.scaling
+    )
+    output: Tensor = attention.o_proj(mixed.flatten(1) * gate.flatten(1).sigmoid())
+    return output

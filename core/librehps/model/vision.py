@@ -1,0 +1,121 @@
+"""Parts of the vision tower that run faster than the ones they stand for, under the same names."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class PatchEmbed(nn.Module):
+    """Patches (P, values) to (P, hidden); the convolution's kernel is its stride, so a product."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        size = (config.temporal_patch_size, config.patch_size, config.patch_size)
+        self.proj = nn.Conv3d(config.in_channels, config.hidden_size, size, size)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        weight = self.proj.weight
+        return F.linear(patches.to(weight.dtype), weight.flatten(1), self.proj.bias)
+
+
+class VisionAttention(nn.Module):
+    """Attention within each time step of each item; steps of one size go as one batch.
+
+    Reads the backend from `config`, where `set_attn_implementation` puts it.
+    """
+
+    is_causal = False
+    # What the backends of `transformers` ask of the module that calls them.
+    num_key_value_groups = 1
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.num_heads: int = config.num_heads
+        self.scaling = (config.hidden_size // config.num_heads) ** -0.5
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        cu_seqlens: Tensor,
+        position_embeddings: tuple[Tensor, Tensor],
+        lengths: Sequence[int],
+        **_: Any,
+    ) -> Tensor:
+        """hidden_states (P, hidden), time steps of `lengths` patches one after another.
+
+        cu_seqlens (steps + 1,) is the same on the device, for flash attention.
+        """
+        query, key, value = self.qkv(hidden_states).unflatten(-1, (3, self.num_heads, -1)).unbind(1)
+        query, key = (rotate(x, *position_embeddings) for x in (query, key))
+        if self.config._attn_implementation.startswith("flash"):
+            mixed = self._ragged(query, key, value, cu_seqlens, max(lengths))
+        else:
+            mixed = torch.cat(
+                [self._batch(*parts) for parts in _by_length((query, key, value), lengths)]
+            )
+        output: Tensor = self.proj(mixed.flatten(1))
+        return output
+
+    def _batch(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """(steps, length, heads, d) each; gives (steps * length, heads, d)."""
+        parts = (x.transpose(1, 2) for x in (query, key, value))
+        mixed: Tensor = self._attend(*parts)
+        return mixed.flatten(0, 1)
+
+    def _ragged(
+        self, query: Tensor, key: Tensor, value: Tensor, cu_seqlens: Tensor, longest: int
+    ) -> Tensor:
+        parts = (x.transpose(0, 1).unsqueeze(0) for x in (query, key, value))
+        mixed: Tensor = self._attend(
+            *parts,
+            cu_seq_lens_q=cu_seqlens,
+            cu_seq_lens_k=cu_seqlens,
+            max_length_q=longest,
+            max_length_k=longest,
+        )
+        return mixed[0]
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, **how: Any) -> Any:
+        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+        from transformers.models.qwen3_5.modeling_qwen3_5 import eager_attention_forward
+
+        name = self.config._attn_implementation
+        backend = ALL_ATTENTION_FUNCTIONS.get_interface(name, eager_attention_forward)
+        return backend(
+            self,
+            query,
+            key,
+            value,
+            attention_mask=None,
+            scaling=self.scaling,
+            dropout=0.0,
+            is_causal=False,
+            **how,
+        )[0]
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions on (P, heads, d), halves paired; cos, sin (P, d), in float32."""
+    half = x.shape[-1] // 2
+    cos, sin = cos[:, None, :half].float(), sin[:, None, :half].float()
+    one, two = x[..., :half].float(), x[..., half:].float()
+    turned = (torch.addcmul(one * cos, two, -sin), torch.addcmul(two * cos, one, sin))
+    return torch.cat(turned, -1).to(x.dtype)
+
+
+def _by_length(tensors: tuple[Tensor, ...], lengths: Sequence[int]) -> list[tuple[Tensor, ...]]:
+    """Neighbours of one length as (steps, length, heads, d), in order."""
+    parts, at = [], 0
+    for length, run in groupby(lengths):
+        steps = len(list(run))
+        rows = slice(at, at + steps * length)
+        parts.append(tuple(tensor[rows].unflatten(0, (steps, length)) for tensor in tensors))
+        at += steps * length
+    return parts
