@@ -23,15 +23,16 @@ ALLOWED = {
     "media": BASE | {"media"},
     "model": BASE | {"media", "model"},
     "pipeline": BASE | {"media", "model", "pipeline"},
-    "source": BASE | {"media", "pipeline", "source"},
+    "source": BASE | {"media", "pipeline", "sink", "source"},
     "sink": BASE | {"sink"},
-    "engine": BASE | {"media", "model", "pipeline", "engine"},
+    "engine": BASE | {"media", "model", "pipeline", "sink", "engine"},
     "decide": BASE | {"decide"},
     "preferences": BASE | {"preferences"},
     "evaluate": BASE | {"decide", "preferences", "evaluate"},
     "train": BASE | {"media", "model", "pipeline", "preferences", "train"},
     "extras": {"errors"},
     "scorer": BASE | {"decide", "media", "model", "pipeline", "engine", ""},
+    "bench": BASE | {"media", "model", "pipeline", "sink", "scorer", "bench", ""},
 }
 
 

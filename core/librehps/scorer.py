@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -10,11 +11,12 @@ import torch
 from librehps import __version__
 from librehps.decide.calibrators import PlattCalibrators, check_origin, load_platt_calibrator
 from librehps.decide.probability import Platt, Rules, judge
-from librehps.engine.local import LocalEngine
+from librehps.engine.index import ScoreIndex
+from librehps.engine.local import FindPrompt, LocalEngine, default_workers
 from librehps.errors import CalibrationError, UsageError
 from librehps.media.prompt import MAX_PROMPT_TOKENS, PromptEncoder
 from librehps.media.resize import PIXEL_BUDGET
-from librehps.media.video import Backend, VideoReader
+from librehps.media.video import Backend, VideoReaders
 from librehps.model.backbone import RewardModel
 from librehps.model.checkpoint import Checkpoint, fingerprint
 from librehps.model.load import Loaded, load
@@ -57,6 +59,7 @@ class LibreHPS:
         folder: Path,
         *,
         batch_size: int | None = None,
+        workers: int | None = None,
         video_backend: Backend = "auto",
     ) -> None:
         self.settings, self.folder = settings, folder
@@ -64,7 +67,8 @@ class LibreHPS:
         self.reasons = loaded.reasons
         self.batch_size = batch_size or BATCH_SIZES.get(loaded.device.type, 8)
         self._model, self._encoder = loaded.model, encoder
-        self._reader = VideoReader(video_backend)
+        self.workers = workers or default_workers()
+        self._readers = VideoReaders(video_backend, self.workers)
 
     @classmethod
     def from_pretrained(
@@ -77,6 +81,7 @@ class LibreHPS:
         *,
         num_frames: int | None = None,
         batch_size: int | None = None,
+        workers: int | None = None,
         max_prompt_tokens: int = MAX_PROMPT_TOKENS,
         video_backend: Backend = "auto",
         download: bool = True,
@@ -84,7 +89,7 @@ class LibreHPS:
         """Load `tiny`, a checkpoint's folder, or a hub id (downloaded unless `download` is false).
 
         attn_impl is auto, fa4, fa2, sdpa or eager. num_frames is the default for clips, else the
-        checkpoint's. Raises ModelError.
+        checkpoint's. `workers` threads decode (None: one a core). Raises ModelError.
         """
         located = locate(path_or_id, revision, download)
         checkpoint = Checkpoint.open(located.folder)
@@ -119,6 +124,7 @@ class LibreHPS:
             settings,
             located.folder,
             batch_size=batch_size,
+            workers=workers,
             video_backend=video_backend,
         )
 
@@ -153,8 +159,29 @@ class LibreHPS:
     def score_items(
         self, items: Iterable[Item], batch_size: int | None = None
     ) -> Iterator[ScoredRow]:
-        """A row for each item, in order; one that cannot be scored gives a row that says why."""
-        return self._engine(self._decoder(), batch_size).run(items)
+        """A row for each item, in order; one that cannot be scored gives a row that says why.
+
+        What is the same content under the same prompt is scored once.
+        """
+        return self.engine(batch_size=batch_size).run(items)
+
+    def engine(
+        self,
+        find_prompt: FindPrompt | None = None,
+        index: ScoreIndex | None = None,
+        batch_size: int | None = None,
+    ) -> LocalEngine:
+        """The engine behind `score_items`, for those who follow its work or stop it.
+
+        `find_prompt` gives each item its prompt, in the threads that decode; `index` is where
+        scores are remembered (None: a temporary file).
+        """
+        engine = self._engine(self._decoder(), batch_size)
+        return replace(
+            engine,
+            find_prompt=find_prompt or engine.find_prompt,
+            index=index or ScoreIndex(),
+        )
 
     def compare_images(
         self,
@@ -215,10 +242,11 @@ class LibreHPS:
             raise UsageError(f"{frames} frames of a clip cannot be scored")
         if frames > TRAINED_FRAMES:
             log.warning("%d frames a clip: trained on at most %d", frames, TRAINED_FRAMES)
-        return Decoder(self._encoder, self._reader, budget, frames)
+        return Decoder(self._encoder, self._readers, budget, frames)
 
     def _engine(self, decoder: Decoder, batch_size: int | None) -> LocalEngine:
-        return LocalEngine(self._model, decoder, self.device, batch_size or self.batch_size)
+        size = batch_size or self.batch_size
+        return LocalEngine(self._model, decoder, self.device, size, self.workers)
 
     def _score_all(
         self, items: Sequence[Item], decoder: Decoder, batch_size: int | None = None

@@ -1,12 +1,12 @@
 """Last stage: a row of head outputs becomes scores, and scores a flat record."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from librehps.errors import ItemError, NonFiniteScoreError
+from librehps.media.stored import Stored
 from librehps.model.heads import HeadOutput
 from librehps.pipeline.decode import Decoded
 from librehps.types import AXES, ImageScore, Item, ScoreAxis, ScoredRow, VideoScore
@@ -14,24 +14,28 @@ from librehps.types import AXES, ImageScore, Item, ScoreAxis, ScoredRow, VideoSc
 
 def to_score(output: HeadOutput, index: int, decoded: Decoded) -> ImageScore:
     """Scores of one row of the output; raises NonFiniteScoreError."""
-    mu, sigma = output.mu[index], output.sigma[index]
-    if not (mu.isfinite().all() and sigma.isfinite().all() and output.scalar[index].isfinite()):
+    one = HeadOutput(*(tensor[index] for tensor in output))
+    if not is_finite(one):
         raise NonFiniteScoreError(
             "the model gave NaN or infinity",
             hint="Try --dtype float32; if it stays, the weights are damaged.",
         )
-    axes = {name: _axis(mu[i], sigma[i]) for i, name in enumerate(AXES)}
-    scalar = output.scalar[index].item()
+    axes = {name: _axis(one.mu[i], one.sigma[i]) for i, name in enumerate(AXES)}
+    scalar = one.scalar.item()
     if decoded.frames is not None:
         return VideoScore(**axes, scalar=scalar, frames=decoded.frames)
     del axes["temporal"]
     return ImageScore(**axes, scalar=scalar)
 
 
+def is_finite(output: HeadOutput) -> bool:
+    """Whether neither NaN nor infinity is in it."""
+    return all(bool(tensor.isfinite().all()) for tensor in output)
+
+
 def ok_row(item: Item, score: ImageScore, decoded: Decoded) -> ScoredRow:
-    return ScoredRow(
-        item, decoded.kind, score, decoded.width, decoded.height, decoded.prompt_tokens
-    )
+    size = (decoded.width, decoded.height)
+    return ScoredRow(item, decoded.kind, score, *size, decoded.prompt_tokens, decoded.sha256)
 
 
 def error_row(item: Item, error: ItemError) -> ScoredRow:
@@ -61,19 +65,20 @@ def to_record(row: ScoredRow, settings: str) -> dict[str, Any]:
 
 
 def to_full_record(row: ScoredRow, settings: str) -> dict[str, Any]:
-    """The default columns, and those that statistics need: sigmas, scalar, prompt tokens."""
+    """The default columns, and those that statistics need: sigmas, scalar, prompt tokens, hash."""
     axes = {name: getattr(row.score, name, None) for name in AXES}
     return {
         **to_record(row, settings),
         **{f"{name}_sigma": axis and axis.sigma for name, axis in axes.items()},
         "scalar": row.score and row.score.scalar,
         "prompt_tokens": row.prompt_tokens,
+        "sha256": row.sha256,
     }
 
 
 def media_text(media: Any) -> str | None:
-    """The path of an item, as UTF-8 text; None where its media came in memory."""
-    return printable(os.fspath(media)) if isinstance(media, str | Path) else None
+    """Where an item's media lies, as UTF-8 text; None where it came in memory."""
+    return printable(str(media)) if isinstance(media, str | Path | Stored) else None
 
 
 def printable(text: str) -> str:

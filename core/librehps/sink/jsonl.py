@@ -9,12 +9,12 @@ import numpy as np
 
 from librehps.settings import Settings
 from librehps.sink.base import Record, Sink
-from librehps.sink.schema import COLUMNS
+from librehps.sink.schema import COLUMNS, FULL, REAL
 
 
 def to_line(record: Record) -> str:
-    """One line of valid JSON, without its end; floats are the shortest that round-trip float32."""
-    return json.dumps({key: _short(value) for key, value in record.items()}, ensure_ascii=False)
+    """One line of valid JSON, without its end; scores are the shortest that round-trip float32."""
+    return json.dumps({k: _short(k, value) for k, value in record.items()}, ensure_ascii=False)
 
 
 class JsonlSink(Sink):
@@ -30,7 +30,7 @@ class JsonlSink(Sink):
         self._file = self.partial.open("w", encoding="utf-8", newline="\n")
 
     def _write(self, record: Record) -> None:
-        kept = {name: record[name] for name in self._columns}
+        kept = {name: record.get(name) for name in self._columns}
         self._file.write(to_line(kept) + "\n")
 
     def _close(self) -> None:
@@ -41,5 +41,6 @@ class JsonlSink(Sink):
         beside.write_text(json.dumps(self._settings.record(), indent=1) + "\n")
 
 
-def _short(value: Any) -> Any:
-    return float(str(np.float32(value))) if isinstance(value, float) else value
+def _short(name: str, value: Any) -> Any:
+    is_score = isinstance(value, float) and FULL.get(name) == REAL
+    return float(str(np.float32(value))) if is_score else value

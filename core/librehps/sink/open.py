@@ -17,13 +17,18 @@ SINKS: dict[str, type[JsonlSink] | type[ParquetSink]] = {
 
 
 def check_output(output: Path, overwrite: bool) -> None:
-    """Raise UsageError for a file that exists, or whose suffix names no format."""
+    """Raise UsageError for a file that exists, or that cannot be an output."""
+    check_suffix(output)
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
+
+
+def check_suffix(output: Path) -> None:
+    """Raise UsageError for a suffix that names no format, a folder, or a folder that is not."""
     if output.suffix.lower() not in SINKS:
         raise UsageError(f"{output}: an output ends in .parquet or .jsonl, or is - for stdout")
     if output.is_dir():
         raise UsageError(f"{output} is a folder")
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
     if not output.absolute().parent.is_dir():
         raise UsageError(f"the folder of {output} does not exist")
 

@@ -1,7 +1,7 @@
 """Parquet: float32 scores, and the full settings in the file's metadata."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,35 @@ import pyarrow.parquet as pq
 
 from librehps.settings import Settings
 from librehps.sink.base import Record, Sink
-from librehps.sink.schema import COLUMNS, INTEGER, INTEGERS, REAL, TEXT
+from librehps.sink.schema import (
+    BOOLEAN,
+    COLUMNS,
+    DOUBLE,
+    INTEGER,
+    INTEGERS,
+    LONG,
+    REAL,
+    TEXT,
+)
 
 ROW_GROUP = 65_536
+# Rows that wait as Python objects, which take ten times the room of Arrow's.
+BATCH = 2048
 METADATA_KEY = "librehps.settings"
 _TYPES = {
     TEXT: pa.string(),
     REAL: pa.float32(),
     INTEGER: pa.int32(),
     INTEGERS: pa.list_(pa.int32()),
+    LONG: pa.int64(),
+    DOUBLE: pa.float64(),
+    BOOLEAN: pa.bool_(),
 }
+
+
+def arrow_type(kind: str) -> Any:
+    """The Arrow type of a kind of column."""
+    return _TYPES[kind]
 
 
 def schema_of(settings: Settings, columns: Mapping[str, str] = COLUMNS) -> Any:
@@ -37,18 +56,23 @@ class ParquetSink(Sink):
     ) -> None:
         super().__init__(output)
         self._schema = schema_of(settings, columns)
+        self._names = [name for name, kind in columns.items() if kind == TEXT]
         self._waiting: list[Record] = []
+        self._batches: list[Any] = []
 
     def _open(self) -> None:
         self._writer = pq.ParquetWriter(self.partial, self._schema, compression="zstd")
 
     def _write(self, record: Record) -> None:
         self._waiting.append(record)
-        if len(self._waiting) >= ROW_GROUP:
+        if len(self._waiting) >= BATCH:
+            self._pack()
+        if len(self._batches) * BATCH >= ROW_GROUP:
             self._flush()
 
     def _close(self) -> None:
         try:
+            self._pack()
             self._flush()
         finally:
             self._writer.close()
@@ -56,7 +80,19 @@ class ParquetSink(Sink):
     def _finish(self) -> None:
         """Nothing: the settings are in the file's own metadata."""
 
-    def _flush(self) -> None:
+    def _pack(self) -> None:
+        """What waits, as an Arrow batch; a value of an own column of mixed kinds becomes text."""
         if self._waiting:
-            self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
+            rows = [{**record, **_as_text(record, self._names)} for record in self._waiting]
+            self._batches.append(pa.RecordBatch.from_pylist(rows, schema=self._schema))
             self._waiting = []
+
+    def _flush(self) -> None:
+        if self._batches:
+            self._writer.write_table(pa.Table.from_batches(self._batches, self._schema))
+            self._batches = []
+
+
+def _as_text(record: Record, names: Sequence[str]) -> Record:
+    values = ((name, record.get(name)) for name in names)
+    return {n: json.dumps(v) for n, v in values if v is not None and not isinstance(v, str)}

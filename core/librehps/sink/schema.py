@@ -1,8 +1,16 @@
 """The columns of an output file."""
 
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from librehps.errors import UsageError
 from librehps.types import AXES
 
 TEXT, REAL, INTEGER, INTEGERS = "text", "real", "integer", "integers"
+# Kinds of the user's own columns, beside TEXT.
+LONG, DOUBLE, BOOLEAN = "long", "double", "boolean"
 COLUMNS: dict[str, str] = {
     "id": TEXT,
     "media": TEXT,
@@ -25,4 +33,57 @@ FULL: dict[str, str] = {
     **{f"{axis}_sigma": REAL for axis in AXES},
     "scalar": REAL,
     "prompt_tokens": INTEGER,
+    "sha256": TEXT,
 }
+SETS = {"default": COLUMNS, "full": FULL}
+
+
+def chosen_columns(columns: Sequence[str] | str, own: Mapping[str, str]) -> dict[str, str]:
+    """Kinds of `default` or `full` and the user's own columns, or of the names listed alone.
+
+    Raises UsageError for a name that there is not.
+    """
+    if isinstance(columns, str):
+        return {**SETS[columns], **own}
+    every = {**FULL, **own}
+    unknown = [name for name in columns if name not in every]
+    if unknown:
+        raise UsageError(f"no column {', '.join(unknown)}", hint=f"There are: {', '.join(every)}.")
+    return {name: every[name] for name in columns}
+
+
+class OwnColumns:
+    """Kinds of the user's own columns, told from their values as they pass."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, set[type]] = {}
+
+    def see(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values as they can be kept: numbers, text and truth values, all else as JSON."""
+        kept = {name: _plain(value) for name, value in values.items()}
+        for name, value in kept.items():
+            self._seen.setdefault(name, set()).add(type(value))
+        return kept
+
+    def kinds(self) -> dict[str, str]:
+        """Name -> kind that holds every value seen; mixed ones are text."""
+        return {name: _kind(types - {type(None)}) for name, types in self._seen.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        # JSON has no word for it.
+        return None
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _kind(types: set[type]) -> str:
+    if types == {bool}:
+        return BOOLEAN
+    if types == {int}:
+        return LONG
+    return DOUBLE if types and types <= {int, float} else TEXT

@@ -12,7 +12,7 @@ from torch import nn
 from librehps.errors import CheckpointError, TrainingError
 from librehps.media.prompt import REWARD, PromptEncoder
 from librehps.media.resize import PIXEL_BUDGET
-from librehps.media.video import VideoReader
+from librehps.media.video import VideoReaders
 from librehps.model.backbone import RewardModel
 from librehps.model.checkpoint import Checkpoint, build_model, fingerprint, read_json
 from librehps.pipeline.decode import Decoder
@@ -70,7 +70,7 @@ def open_base(folder: Path, output: Path, options: TrainOptions, device: torch.d
     own = checkpoint.own_settings
     decoder = Decoder(
         PromptEncoder(output / TOKENIZER),
-        VideoReader("auto"),
+        VideoReaders("auto"),
         own.get("pixel_budget", PIXEL_BUDGET),
         options.num_frames or own.get("num_frames", TRAINED_FRAMES),
     )

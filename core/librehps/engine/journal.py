@@ -1,0 +1,161 @@
+"""What a run has safely on disk: OUT.journal/, from the first row until the output is whole.
+
+`run.json` says what was asked, `listing.jsonl` is the frozen source, `rows.jsonl` grows by a line
+a row: [index in the listing, "ok" or "error", record, own columns]. A line cut off by a kill is
+dropped; a later line of an index replaces the one before.
+"""
+
+import errno
+import json
+import os
+import shutil
+from array import array
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from librehps.engine.listing import Listed, item_from, to_entry
+from librehps.errors import OutputError, UsageError
+from librehps.types import Item
+
+Record = dict[str, Any]
+NEW, OK, ERROR = 0, 1, 2
+STATUS = {"ok": OK, "error": ERROR}
+
+
+def journal_of(output: Path) -> Path:
+    return output.with_name(output.name + ".journal")
+
+
+class Journal:
+    """One run's journal; `run` is what run.json holds, `status` one of NEW, OK, ERROR per item.
+
+    Every write that fails raises OutputError. Only one process at a time can hold a journal.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.run: Record = {}
+        self.status = bytearray()
+        self._offsets = array("q")
+        self._end = 0
+        self._rows: Any = None
+        self._lock: Any = None
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a listing was completed; before that nothing was scored."""
+        return (self.folder / "run.json").exists()
+
+    def open(self) -> None:
+        """Take the lock; read what a run before this one left."""
+        with self._translated():
+            self.folder.mkdir(exist_ok=True)
+            self._take_lock()
+            if self.is_frozen:
+                self.run = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+                self._recover()
+
+    def freeze(self, listed: Listed, facts: Mapping[str, Any]) -> None:
+        """Write the listing, then run.json, which makes it count."""
+        with self._translated():
+            with (self.folder / "listing.jsonl").open("w", encoding="utf-8") as file:
+                total = 0
+                for item in listed.items():
+                    file.write(json.dumps(to_entry(item)) + "\n")
+                    total += 1
+                file.flush()
+                os.fsync(file.fileno())
+            self.run = {**facts, **listed.facts(), "total": total}
+            fresh = self.folder / "run.json.new"
+            fresh.write_text(json.dumps(self.run, indent=1) + "\n", encoding="utf-8")
+            fresh.replace(self.folder / "run.json")
+            (self.folder / "rows.jsonl").unlink(missing_ok=True)
+            self._recover()
+
+    def items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
+        """(index, item) of the listing's items whose status is wanted."""
+        with (self.folder / "listing.jsonl").open(encoding="utf-8") as file:
+            for index, line in enumerate(file):
+                if self.status[index] in wanted:
+                    yield index, item_from(json.loads(line))
+
+    def append(self, index: int, record: Record, own: Mapping[str, Any]) -> None:
+        """Add an item's row; it is safe from a kill of this process, and after `commit` of all."""
+        line = json.dumps([index, record["status"], record, dict(own)]).encode() + b"\n"
+        with self._translated():
+            written = self._rows.write(line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._offsets[index] = self._end
+        self._end += len(line)
+        self.status[index] = STATUS[record["status"]]
+
+    def commit(self) -> None:
+        """Have the rows on the disk itself."""
+        with self._translated():
+            os.fsync(self._rows.fileno())
+
+    def rows(self) -> Iterator[tuple[Record, Record]]:
+        """(record, own columns) of every item, in order of the listing."""
+        with (self.folder / "rows.jsonl").open("rb") as file:
+            for offset in self._offsets:
+                if file.tell() != offset:
+                    file.seek(offset)
+                _, _, record, own = json.loads(file.readline())
+                yield record, own
+
+    def counts(self) -> tuple[int, int, int]:
+        """Items (new, ok, error)."""
+        return self.status.count(NEW), self.status.count(OK), self.status.count(ERROR)
+
+    def close(self) -> None:
+        for file in (self._rows, self._lock):
+            if file is not None:
+                file.close()
+        self._rows = self._lock = None
+
+    def delete(self) -> None:
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _recover(self) -> None:
+        """Find every whole line of rows.jsonl, and cut off what follows the last."""
+        total = self.run["total"]
+        self.status = bytearray(total)
+        self._offsets = array("q", [-1]) * total
+        self._end = 0
+        # Unbuffered: a row is with the system once `append` returns.
+        self._rows = (self.folder / "rows.jsonl").open("ab", buffering=0)
+        with (self.folder / "rows.jsonl").open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                index, status, _ = line[1:].split(b", ", 2)
+                self.status[int(index)] = STATUS[status[1:-1].decode()]
+                self._offsets[int(index)] = self._end
+                self._end += len(line)
+        self._rows.truncate(self._end)
+
+    def _take_lock(self) -> None:
+        try:
+            import fcntl
+        except ImportError:
+            # Windows refuses by itself to open the rows twice for writing.
+            return
+        self._lock = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"another process is writing to {self.folder}") from None
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder} cannot be written: {error.strerror or error}",
+                hint="Rows written before it are kept; make room and go on with --resume.",
+            ) from error

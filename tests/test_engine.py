@@ -1,0 +1,206 @@
+"""The engine: what it reuses, how it gives way, what a changing disk does to it."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import MEDIA
+from librehps import Item, LibreHPS
+from librehps.engine.index import ScoreIndex
+from librehps.engine.launch import Launcher
+from librehps.errors import BrokenMediaError, DeviceMemoryError, MediaNotFoundError
+from librehps.media.content import Content
+from librehps.model.backbone import ModelInputs
+from make_media import clip, picture
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for index in range(12):
+        picture(64 + 32 * (index % 3), 64, seed=index).save(tmp_path / f"{index:02}.png")
+    return tmp_path
+
+
+def items(folder: Path, prompt: str = "x") -> list[Item]:
+    return [Item(p.name, p, prompt) for p in sorted(folder.glob("*.*"))]
+
+
+def test_one_content_under_one_prompt_is_scored_once(folder: Path, tiny: LibreHPS) -> None:
+    shutil.copy(folder / "00.png", folder / "copy.png")
+    engine = tiny.engine(batch_size=2)
+    rows = list(engine.run([*items(folder), *items(folder), *items(folder, "y")]))
+    assert engine.work.forwards == 2 * 12
+    assert engine.work.rows == len(rows) == 3 * 13
+    by_id = {row.item.id: row for row in rows[:13]}
+    assert by_id["copy.png"].score == by_id["00.png"].score
+    assert [row.score for row in rows[:13]] == [row.score for row in rows[13:26]]
+    assert by_id["01.png"].score != rows[27].score
+    digest = hashlib.sha256((folder / "00.png").read_bytes()).hexdigest()
+    assert by_id["copy.png"].sha256 == digest
+
+
+def test_the_index_outlives_the_process_that_wrote_it(folder: Path, tiny: LibreHPS) -> None:
+    file = folder / "index.sqlite"
+    first = ScoreIndex(file)
+    before = list(tiny.engine(index=first).run(items(folder)[:12]))
+    first.close()
+    engine = tiny.engine(index=ScoreIndex(file))
+    after = list(engine.run(items(folder)[:12]))
+    assert engine.work.forwards == 0
+    assert [row.score for row in after] == [row.score for row in before]
+
+
+class SmallDevice(torch.nn.Module):
+    """A stand-in for a device that is full at some batch: no real one can be filled on demand."""
+
+    def __init__(self, model: torch.nn.Module, room: int) -> None:
+        super().__init__()
+        self.model, self.room, self.batches = model, room, []  # type: ignore[var-annotated]
+
+    def forward(self, inputs: ModelInputs) -> object:
+        self.batches.append(len(inputs.last))
+        if len(inputs.last) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.model(inputs)
+
+
+@pytest.mark.parametrize("room", [0, 1, 3])
+def test_a_full_device_halves_the_batch_and_goes_on(
+    folder: Path, tiny: LibreHPS, room: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = [row.score for row in tiny.score_items(items(folder))]
+    engine = tiny.engine(batch_size=8)
+    small = SmallDevice(engine.model, room)
+    engine.model = small  # type: ignore[assignment]
+    rows = list(engine.run(items(folder)))
+    if room == 0:
+        assert all(isinstance(row.error, DeviceMemoryError) for row in rows)
+        return
+    for row, score in zip(rows, expected, strict=True):
+        assert row.score is not None
+        assert score is not None
+        assert row.score.overall.raw_mean == pytest.approx(score.overall.raw_mean, abs=2e-3)
+    # 8 is too many once, then never again.
+    assert [size for size in small.batches if size > 4] == [8]
+    assert "batches of" in caplog.text
+
+
+def test_other_failures_of_the_device_are_not_hidden(folder: Path, tiny: LibreHPS) -> None:
+    engine = tiny.engine()
+
+    def broken(inputs: ModelInputs) -> object:
+        raise RuntimeError("device-side assert triggered")
+
+    launcher = Launcher(broken, torch.device("cpu"), 2)  # type: ignore[arg-type]
+    prepared = engine.decoder.decode(items(folder)[0]).prepared
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        list(launcher.run([prepared], [[0]]))
+
+
+def test_a_folder_that_vanishes_costs_its_rows_only(folder: Path, tiny: LibreHPS) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    for index in range(40):
+        picture(seed=100 + index).save(gone / f"{index:02}.png")
+
+    def source() -> Iterator[Item]:
+        for at, item in enumerate(items(gone)):
+            if at == 20:
+                shutil.rmtree(gone)
+            yield item
+
+    rows = list(tiny.engine(batch_size=1).run(source()))
+    assert len(rows) == 40
+    assert rows[0].status == "ok"
+    errors = [row.error for row in rows if row.status == "error"]
+    assert len(errors) >= 20
+    assert all(isinstance(error, MediaNotFoundError) for error in errors)
+
+
+def test_what_is_read_is_what_is_scored(folder: Path, tiny: LibreHPS) -> None:
+    """A file that changes after it was listed: its row is of the new content."""
+    listed = items(folder)[:1]
+    picture(96, 96, seed=99).save(folder / "00.png")
+    [row] = tiny.score_items(listed)
+    assert (row.width, row.height) == (96, 96)
+    assert row.sha256 == hashlib.sha256((folder / "00.png").read_bytes()).hexdigest()
+
+
+def test_a_clip_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+    file = clip(tmp_path / "a.mp4")
+    with pytest.raises(BrokenMediaError, match="changed while"), Content(file).as_file():
+        file.write_bytes(file.read_bytes() + b"x")
+
+
+def test_clips_in_bytes(tiny: LibreHPS, tmp_path: Path) -> None:
+    file = clip(tmp_path / "a.mp4")
+    by_path, by_bytes = tiny.score_items([Item("p", file, "x"), Item("b", file.read_bytes(), "x")])
+    assert by_bytes.kind == "video"
+    assert by_bytes.score == by_path.score
+    [broken] = tiny.score_items([Item("c", file.read_bytes()[:3000], "x")])
+    assert broken.status == "error"
+    assert "librehps-" not in str(broken.error)
+
+
+def children() -> list[int]:
+    found = subprocess.run(
+        ["pgrep", "-P", str(os.getpid()), "-f", "video_child"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return [int(line) for line in found.stdout.split()]
+
+
+def test_killed_decoders_cost_at_most_their_clips(tmp_path: Path, tiny: LibreHPS) -> None:
+    for index in range(24):
+        clip(tmp_path / f"{index:02}.mp4", frames=4 + index)
+    over = threading.Event()
+
+    def killing() -> None:
+        while not over.is_set():
+            for pid in children():
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.3)
+
+    killer = threading.Thread(target=killing)
+    killer.start()
+    try:
+        rows = list(tiny.engine(batch_size=4).run(items(tmp_path)))
+    finally:
+        over.set()
+        killer.join()
+    assert [row.item.id for row in rows] == [f"{index:02}.mp4" for index in range(24)]
+    kinds = {type(row.error).__name__ for row in rows if row.error}
+    assert kinds <= {"DecoderCrashError"}
+    again = list(tiny.score_items(row.item for row in rows if row.error))
+    assert all(row.status == "ok" for row in again)
+
+
+def test_a_stopped_run_gives_a_prefix(folder: Path, tiny: LibreHPS) -> None:
+    engine = tiny.engine(batch_size=1)
+    rows = []
+    for row in engine.run(items(folder)):
+        rows.append(row)
+        engine.stop.set()
+    assert 0 < len(rows) < 12
+    assert [row.item.id for row in rows] == [f"{index:02}.png" for index in range(len(rows))]
+
+
+def test_golden_clips_and_stills_in_one_run(golden: LibreHPS) -> None:
+    """Whatever the window holds, each row is what it would be alone."""
+    names = ["clip8.mp4", "small.png"]
+    mixed = [Item(f"{n}{k}", MEDIA / n, f"prompt {k}") for k in range(3) for n in names]
+    rows = list(golden.engine(batch_size=2).run(mixed))
+    for row in rows:
+        [alone] = golden.engine(batch_size=1).run([row.item])
+        assert row.score is not None
+        assert alone.score is not None
+        assert row.score.overall.raw_mean == pytest.approx(alone.score.overall.raw_mean, abs=2e-3)
