@@ -1,0 +1,361 @@
+"""librehps filter: the rows of scored files that meet conditions."""
+
+import json as jsonlib
+import math
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from librehps.errors import OutputError, UsageError
+from librehps_cli.options import Quiet, grouped
+from librehps_cli.output import Output
+
+if TYPE_CHECKING:
+    from librehps.decide.filter import Limit, Top
+
+CONDITIONS, RESULT = "Conditions", "Result"
+BATCH = 65_536
+
+
+@dataclass(frozen=True)
+class ConditionOptions:
+    """Which rows pass."""
+
+    minimum: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--min",
+            metavar="COLUMN=VALUE",
+            help="At least this: overall=0.6, overall_mu=1, or a column of yours. Repeatable.",
+            rich_help_panel=CONDITIONS,
+        ),
+    ] = None
+    maximum: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--max",
+            metavar="COLUMN=VALUE",
+            help="At most this. Repeatable.",
+            rich_help_panel=CONDITIONS,
+        ),
+    ] = None
+    top: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|P%",
+            help="The best N, or P% rounded up, of the rows within --min and --max.",
+            rich_help_panel=CONDITIONS,
+        ),
+    ] = None
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="What --top ranks by: an axis (its mu) or a column (default: overall).",
+            show_default=False,
+            rich_help_panel=CONDITIONS,
+        ),
+    ] = None
+    per: Annotated[
+        str | None,
+        typer.Option(
+            help="--top within each prompt, group or value of a column.",
+            rich_help_panel=CONDITIONS,
+        ),
+    ] = None
+    ok_only: Annotated[
+        bool,
+        typer.Option(
+            "--ok-only",
+            help="Every row without an error (no other passes any condition).",
+            rich_help_panel=CONDITIONS,
+        ),
+    ] = False
+    invert: Annotated[
+        bool,
+        typer.Option(
+            "--invert", help="The rows that do not pass instead.", rich_help_panel=CONDITIONS
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """What becomes of them."""
+
+    null: Annotated[
+        bool,
+        typer.Option("--null", "-0", help="Paths end in NUL: xargs -0.", rich_help_panel=RESULT),
+    ] = False
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Whole rows as JSON Lines.", rich_help_panel=RESULT),
+    ] = False
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Whole rows to X.parquet, X.jsonl, or - for stdout.",
+            rich_help_panel=RESULT,
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output.", rich_help_panel=RESULT)
+    ] = False
+    copy_to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Copy the media to DIR, named by id.", rich_help_panel=RESULT
+        ),
+    ] = None
+    link_to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Symbolic links in DIR instead.", rich_help_panel=RESULT),
+    ] = None
+
+    @property
+    def file(self) -> Path | None:
+        return None if str(self.output) == "-" else self.output
+
+    @property
+    def folder(self) -> Path | None:
+        return self.copy_to or self.link_to
+
+    @property
+    def as_json(self) -> bool:
+        return self.json or str(self.output) == "-"
+
+    @property
+    def as_paths(self) -> bool:
+        """Paths are printed unless the rows go somewhere else."""
+        return self.null or not (self.as_json or self.output or self.folder)
+
+
+@grouped
+def filter_rows(
+    scores: Annotated[list[Path], typer.Argument(help="Scored files, or folders of parts.")],
+    conditions: ConditionOptions,
+    result: ResultOptions,
+    quiet: Quiet = False,
+) -> None:
+    """Print the paths of the media whose scores meet every condition, in input order."""
+    limits, top = _conditions(conditions)
+    _check(result)
+    from librehps.decide.filter import check_scored, passing
+    from librehps.source.scored import read_table
+
+    out = Output(quiet, result.as_json)
+    table, settings = read_table(scores)
+    check_scored(table, str(scores[0]) if len(scores) == 1 else f"{scores[0]} and others")
+    mask = passing(table, limits, top)
+    chosen = table.filter(~mask if conditions.invert else mask)
+    _deliver(chosen, settings, result, out)
+    verb = "do not pass" if conditions.invert else "pass"
+    out.note(f"{len(chosen)} of {len(table)} rows {verb}")
+
+
+def _conditions(options: ConditionOptions) -> tuple[list["Limit"], "Top | None"]:
+    if options.top is None and (options.by is not None or options.per is not None):
+        raise UsageError("--by and --per say how --top chooses", hint="Give --top too.")
+    asked = options.minimum or options.maximum or options.top is not None or options.ok_only
+    if not asked:
+        raise UsageError("no condition is given", hint="Give --min, --max, --top or --ok-only.")
+    limits = [_limit(text, True) for text in options.minimum or ()]
+    limits += [_limit(text, False) for text in options.maximum or ()]
+    return limits, None if options.top is None else _top(options.top, options)
+
+
+def _limit(text: str, is_least: bool) -> "Limit":
+    from librehps.decide.filter import Limit
+
+    column, _, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not column or not math.isfinite(value):
+        raise UsageError(f"{text!r} is no limit", hint="Write it like overall=0.6.")
+    return Limit(column, value, is_least)
+
+
+def _top(text: str, options: ConditionOptions) -> "Top":
+    from librehps.decide.filter import Top
+
+    share = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%", text)
+    percent = Fraction(share[1]) if share else None
+    count = int(text) if re.fullmatch(r"[0-9]+", text) else None
+    if not count and (percent is None or not 0 < percent <= 100):
+        raise UsageError(
+            f"--top {text!r} is neither a number of rows nor a percentage",
+            hint="Write --top 100 or --top 10%.",
+        )
+    return Top(count, percent, options.by or "overall", options.per)
+
+
+def _check(result: ResultOptions) -> None:
+    """What can be refused before anything is read."""
+    from librehps.sink.open import check_output
+
+    if result.copy_to and result.link_to:
+        raise UsageError("--copy-to and --link-to exclude each other")
+    if result.null and result.as_json:
+        raise UsageError("--null ends paths, and JSON Lines are not paths")
+    if result.file is not None:
+        check_output(result.file, result.overwrite)
+
+
+def _deliver(table: Any, settings: dict[str, Any], result: ResultOptions, out: Output) -> None:
+    """The rows go everywhere they were asked for; what can fail comes first."""
+    paths = _paths(table, result) if result.as_paths else None
+    if result.folder is not None:
+        _place(table, result, result.folder)
+    if result.file is not None:
+        _write(table, settings, result.file)
+    if result.as_json:
+        _print(_json_lines(table), out)
+    if paths is not None:
+        _print_paths(paths, result.null, out)
+
+
+def _place(table: Any, result: ResultOptions, folder: Path) -> None:
+    from librehps.decide.filter import text_column
+    from librehps.decide.place import place
+
+    ids = text_column(table, "id")
+    if ids.null_count:
+        raise UsageError("a row without an id cannot be placed by it")
+    place(_paths(table, result).to_pylist(), ids.to_pylist(), folder, folder == result.link_to)
+
+
+def _paths(table: Any, result: ResultOptions) -> Any:
+    """The media column; raises UsageError where a row has no path, or one that splits lines."""
+    import pyarrow.compute as pc
+
+    from librehps.decide.filter import text_column
+
+    paths = text_column(table, "media")
+    if paths.null_count:
+        raise UsageError(
+            f"{paths.null_count} of the {len(table)} rows have no path: their media came in memory"
+            " or in a shard",
+            hint="Take whole rows, with --json or -o.",
+        )
+    split = paths.filter(pc.match_substring(paths, "\n"))
+    if len(split) and result.as_paths and not result.null:
+        raise UsageError(
+            f"a path holds a line break: {split[0].as_py()!r}",
+            hint="Use --null, and xargs -0 to read it.",
+        )
+    return paths
+
+
+def _print_paths(paths: Any, null: bool, out: Output) -> None:
+    if not null:
+        _print((path for chunk in paths.chunks for path in chunk.to_pylist()), out)
+        return
+    sys.stdout.flush()
+    for chunk in paths.chunks:
+        sys.stdout.buffer.write("".join(f"{path}\0" for path in chunk.to_pylist()).encode())
+    sys.stdout.buffer.flush()
+
+
+def _print(lines: Iterable[str], out: Output) -> None:
+    """Lines of data on stdout, for a pipe many at once."""
+    if sys.stdout.isatty():
+        for line in lines:
+            out.line(line)
+        return
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()
+
+
+def _write(table: Any, settings: dict[str, Any], output: Path) -> None:
+    """Write the whole table; it grows aside, and stays only if it is whole."""
+    import pyarrow as pa
+
+    partial = output.with_name(output.name + ".partial")
+    put = _put_parquet if output.suffix.lower() == ".parquet" else _put_jsonl
+    try:
+        put(table, settings, output, partial)
+        partial.replace(output)
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
+    except pa.ArrowException as error:
+        raise OutputError(f"{output} cannot be written: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _put_parquet(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from librehps.sink.parquet import METADATA_KEY, ROW_GROUP
+
+    if settings:
+        # Of several files, the joined table keeps only the first one's metadata.
+        metadata = table.schema.metadata or {}
+        stored = {METADATA_KEY.encode(): jsonlib.dumps(settings).encode()}
+        table = table.replace_schema_metadata({**metadata, **stored})
+    pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def _put_jsonl(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in _json_lines(table))
+    beside = output.with_name(output.name + ".settings.json")
+    # The settings of a file that is being replaced must not pass for those of the new one.
+    beside.unlink(missing_ok=True)
+    if settings:
+        beside.write_text(jsonlib.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def _json_lines(table: Any) -> Iterator[str]:
+    """Rows as valid JSON; NaN and infinity are null, dates text, bytes base64."""
+    names = table.column_names
+    for batch in table.to_batches(max_chunksize=BATCH):
+        columns = [_plain(column) for column in batch.columns]
+        for values in zip(*columns, strict=True):
+            row = dict(zip(names, values, strict=True))
+            yield jsonlib.dumps(row, ensure_ascii=False, default=_text)
+
+
+def _plain(column: Any) -> list[Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain(column.cast(kind.value_type))
+    if pa.types.is_decimal(kind):
+        column = column.cast(pa.float64())
+    elif pa.types.is_floating(kind) and kind.bit_width < 64:
+        # By way of text: the shortest figures that still give this number.
+        column = column.cast(pa.string()).cast(pa.float64())
+    elif pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+        column = column.cast(pa.string())
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_finite(column), column, None)
+    values: list[Any] = column.to_pylist()
+    return [_finite(value) for value in values] if pa.types.is_nested(kind) else values
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        from base64 import b64encode
+
+        return b64encode(value).decode()
+    return str(value)
