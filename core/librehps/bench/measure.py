@@ -1,0 +1,210 @@
+"""All stages of one model, and what the figures say together."""
+
+import math
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from librehps import __version__
+from librehps.bench.clock import Clock, matmul_gflops
+from librehps.bench.flops import Flops, count
+from librehps.bench.stages import (
+    DecodeRate,
+    ForwardRate,
+    RunRate,
+    cores,
+    decode_rate,
+    forward_rates,
+    run_rate,
+    transfer_rate,
+    write_rate,
+)
+from librehps.bench.workload import Workload, make_items
+from librehps.pipeline.decode import Decoded
+from librehps.pipeline.forward import grid_of
+from librehps.scorer import LibreHPS
+from librehps.types import Item
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of a run; rates in images/s (`write` rows/s), arithmetic in GFLOP and GFLOP/s.
+
+    `transfer` is None on a CPU, `run` where no batch size fits in memory.
+    """
+
+    machine: dict[str, Any]
+    model: dict[str, Any]
+    pictures: dict[str, Any]
+    flops: Flops
+    matmul: float
+    decode: DecodeRate
+    transfer: float | None
+    forward: list[ForwardRate]
+    write: float
+    run: RunRate | None
+    notes: list[str]
+
+    @property
+    def best(self) -> ForwardRate | None:
+        """The fastest batch size."""
+        return max(self.forward, key=lambda rate: rate.forward, default=None)
+
+    @property
+    def decode_cores(self) -> int | None:
+        """Cores that decode as fast as the fastest forward scores."""
+        return None if self.best is None else math.ceil(self.best.forward / self.decode.one_thread)
+
+    def record(self) -> dict[str, Any]:
+        """One JSON object of it all."""
+        run, best = self.run, self.best
+        return {
+            "machine": self.machine,
+            "model": self.model,
+            "pictures": self.pictures,
+            "gflop_per_image": self.flops.total / 1e9,
+            "gflop_by_part": {name: n / 1e9 for name, n in asdict(self.flops).items()},
+            "matmul_gflops": self.matmul,
+            "decode": asdict(self.decode),
+            "transfer": self.transfer,
+            "forward": [
+                {
+                    "batch_size": rate.batch_size,
+                    "images_per_s": rate.forward,
+                    **self.arithmetic(rate.forward),
+                    "collate": rate.collate,
+                }
+                for rate in self.forward
+            ],
+            "best_batch_size": best and best.batch_size,
+            "write_rows_per_s": self.write,
+            "end_to_end": run and {**asdict(run), **self.arithmetic(run.images_per_s)},
+            "decode_cores": self.decode_cores,
+            "notes": self.notes,
+        }
+
+    def arithmetic(self, images_per_s: float) -> dict[str, float]:
+        """What a rate comes to in GFLOP/s, and as a share of the matrix product's."""
+        gflops = images_per_s * self.flops.total / 1e9
+        return {"gflops": gflops, "share_of_matmul": gflops / self.matmul}
+
+
+def measure(
+    scorer: LibreHPS, workload: Workload, say: Callable[[str], None] = lambda _: None
+) -> Measured:
+    """Times every stage in a temporary folder; `say` hears what runs. Raises ItemError."""
+    with tempfile.TemporaryDirectory(prefix="librehps-bench-") as name:
+        return _measure(scorer, workload, Path(name), say)
+
+
+def _measure(
+    scorer: LibreHPS, workload: Workload, folder: Path, say: Callable[[str], None]
+) -> Measured:
+    model, decoder, clock = scorer._model, scorer._decoder(), Clock(scorer.device)
+    notes: list[str] = []
+    say(f"making {workload.images} pictures")
+    items = make_items(folder, workload, decoder.encoder)
+    matmul = matmul_gflops(clock, scorer.dtype, workload.quick)
+    say("decoding")
+    decode, decoded = decode_rate(decoder, items)
+    prepared = [one.prepared for one in decoded]
+    transfer = transfer_rate(clock, prepared, workload.repeats)
+    sizes = workload.sweep(scorer.device.type)
+    say(f"forward, batches of {', '.join(map(str, sizes))}")
+    forward = list(forward_rates(model, clock, prepared, sizes, workload.repeats))
+    if len(forward) < len(sizes):
+        notes.append(f"out of memory at a batch of {sizes[len(forward)]}")
+    write = write_rate(folder / "rows.parquet", scorer.settings, items[0], workload.rows)
+    say("end to end")
+    run = _run(scorer, items, forward, len(forward) < len(sizes), folder / "run.parquet", notes)
+    # A machine that others share, or that grows hot, changes its pace while it is measured.
+    matmul = max(matmul, matmul_gflops(clock, scorer.dtype, workload.quick))
+    stream = prepared[0].stream.ids
+    return Measured(
+        machine=_machine(scorer.device),
+        model=_model(scorer),
+        pictures=_pictures(workload, decoded[0]),
+        flops=count(model.model.config, grid_of(prepared[0].pixels), len(stream)),
+        matmul=matmul,
+        decode=decode,
+        transfer=transfer,
+        forward=forward,
+        write=write,
+        run=run,
+        notes=notes,
+    )
+
+
+def _run(
+    scorer: LibreHPS,
+    items: list[Item],
+    forward: list[ForwardRate],
+    ran_out: bool,
+    output: Path,
+    notes: list[str],
+) -> RunRate | None:
+    """At the scorer's batch size, or the largest that fits; None where none does."""
+    batch_size = min(scorer.batch_size, len(items))
+    if ran_out:
+        batch_size = min(batch_size, forward[-1].batch_size if forward else 0)
+    run = run_rate(scorer, items, batch_size, output) if batch_size else None
+    if run is None:
+        notes.append("end to end: out of memory")
+    elif run.errors:
+        notes.append(f"end to end: {run.errors} of {len(items)} pictures got no score")
+    return run
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    cuda = device.type == "cuda"
+    return {
+        "device": str(device),
+        "name": torch.cuda.get_device_name(device) if cuda else _processor(),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if cuda else None,
+        "librehps": __version__,
+    }
+
+
+def _processor() -> str:
+    """What the processor calls itself; only Linux needs to be asked by file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _model(scorer: LibreHPS) -> dict[str, Any]:
+    settings = scorer.settings
+    return {
+        "name": settings.model,
+        "fingerprint": settings.fingerprint,
+        "parameters": sum(p.numel() for p in scorer._model.parameters()),
+        "dtype": settings.dtype,
+        "attention": settings.attention,
+        "delta_rule": settings.delta_rule,
+    }
+
+
+def _pictures(workload: Workload, one: Decoded) -> dict[str, Any]:
+    height, width = one.prepared.pixels.shape[-2:]
+    return {
+        "count": workload.images,
+        "width": workload.width,
+        "height": workload.height,
+        "format": workload.format,
+        "model_width": width,
+        "model_height": height,
+        "tokens": len(one.prepared.stream.ids),
+        "vision_tokens": len(one.prepared.stream.vision),
+        "prompt_tokens": one.prompt_tokens,
+    }

@@ -1,0 +1,86 @@
+"""What is measured: pictures of a size and format, a prompt, and how often."""
+
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from librehps.errors import AspectRatioError, UsageError
+from librehps.media.image import MAX_PIXELS
+from librehps.media.prompt import PromptEncoder
+from librehps.media.resize import check_aspect_ratio
+from librehps.types import Item
+
+PROMPT_TOKENS = 30
+SENTENCE = "a lighthouse on a cliff at dusk with waves below painted in oil on canvas"
+QUALITY = 90
+# Of a JPEG, as Pillow writes it.
+MAX_SIDE = 65_500
+
+SWEEPS = {"cuda": (1, 4, 8, 16, 32, 64, 128)}
+CPU_SWEEP = (1, 2, 4, 8, 16)
+QUICK_SWEEP = (1, 2)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`width` and `height` of the pictures in pixels; `rows` that the write stage writes.
+
+    `batch_sizes` None: by device.
+    """
+
+    images: int = 64
+    width: int = 1024
+    height: int = 1024
+    format: Literal["jpeg", "png"] = "jpeg"
+    batch_sizes: tuple[int, ...] | None = None
+    repeats: int = 5
+    rows: int = 20_000
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        counts = (self.images, self.width, self.height, self.repeats, self.rows)
+        if min(*counts, *(self.batch_sizes or (1,))) < 1:
+            raise UsageError("sizes and counts to measure are 1 or more")
+        if max(self.width, self.height) > MAX_SIDE or self.width * self.height > MAX_PIXELS:
+            raise UsageError(f"pictures of {self.width} x {self.height} are too large to score")
+        try:
+            check_aspect_ratio(self.height, self.width)
+        except AspectRatioError as error:
+            raise UsageError(str(error)) from error
+
+    def sweep(self, device: str) -> tuple[int, ...]:
+        """The batch sizes to try on a type of device, rising."""
+        if self.batch_sizes is not None:
+            return tuple(sorted(set(self.batch_sizes)))
+        return QUICK_SWEEP if self.quick else SWEEPS.get(device, CPU_SWEEP)
+
+
+def make_items(folder: Path, workload: Workload, encoder: PromptEncoder) -> list[Item]:
+    """Pictures in `folder`, smooth waves and some noise, each with the same prompt."""
+    prompt, items = _prompt(encoder), []
+    shape = (workload.height, workload.width, 3)
+    noise = np.random.default_rng(0).normal(128, 4, shape).astype(np.float32)
+    y, x = (np.arange(side, dtype=np.float32) / 1024 for side in shape[:2])
+    channels = np.arange(1, 4)
+    down = np.cos(5 * np.outer(y, channels))[:, None]
+    for index in range(workload.images):
+        across = np.sin(6 * np.outer(x, channels) + index)
+        pixels = np.roll(noise, index, axis=1) + 50 * (across + down)
+        path = folder / f"{index:05}.{workload.format}"
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=QUALITY)
+        items.append(Item(path.name, path, prompt, "image"))
+    return items
+
+
+def _prompt(encoder: PromptEncoder) -> str:
+    """Words of about PROMPT_TOKENS tokens, whatever the tokenizer."""
+    text = ""
+    for word in cycle(SENTENCE.split()):
+        text = f"{text} {word}".strip()
+        if len(encoder.encode_prompt(text)) >= PROMPT_TOKENS:
+            break
+    return text
