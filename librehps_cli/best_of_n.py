@@ -1,15 +1,14 @@
 """librehps best-of-n: the best item of each prompt."""
 
 import json as jsonlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from librehps_cli.errors import exit_code
-from librehps_cli.options import ModelOptions, PromptOptions, Quiet, grouped
+from librehps_cli.options import ModelOptions, Paths, PromptOptions, Quiet, SourceFlags, grouped
 from librehps_cli.output import Output, percent
-from librehps_cli.scoring import list_items, load_scorer, to_records
+from librehps_cli.scoring import score_all
 
 if TYPE_CHECKING:
     from librehps.decide.best_of_n import Pick
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
 
 @grouped
 def best_of_n(
-    paths: Annotated[list[Path], typer.Argument(help="Images, videos, and folders of them.")],
+    paths: Paths,
+    sources: SourceFlags,
     prompts: PromptOptions,
     models: ModelOptions,
     json: Annotated[bool, typer.Option("--json", help="JSON Lines with the margin.")] = False,
@@ -27,10 +27,8 @@ def best_of_n(
     from librehps.decide.best_of_n import pick_best
 
     out = Output(quiet, json)
-    items = list_items(paths, prompts, out)
-    scorer = load_scorer(models, prompts, out)
+    scorer, records = score_all(paths, sources, prompts, models, out)
     calibrator = scorer.calibrator(models.calibration)
-    records = list(out.progress(to_records(scorer, items), len(items)))
     failed = [record for record in records if record["status"] == "error"]
     for record in failed:
         out.error(f"{record['id']}: {record['error']} ({record['error_type']})")

@@ -9,7 +9,7 @@ import typer
 from librehps.types import AXES
 from librehps_cli.options import Json, ModelOptions, PromptOptions, Quiet, grouped
 from librehps_cli.output import Output, figures, percent
-from librehps_cli.scoring import load_scorer
+from librehps_cli.scoring import load_scorer, prompt_finder
 
 if TYPE_CHECKING:
     from librehps import ImageScore, Item, PairComparison
@@ -59,16 +59,15 @@ def compare(
 def _pair(a: Path, b: Path, prompts: PromptOptions) -> "tuple[Item, Item]":
     """Both items; raises UsageError unless they are of one kind and one prompt."""
     from librehps.errors import UsageError
+    from librehps.media.content import Content
     from librehps.source.files import file_item
-    from librehps.source.prompts import with_prompts
 
     items = [file_item(path) for path in (a, b)]
-    first, second = with_prompts(items, prompts.prompt, prompts.prompt_from)
-    if first.kind != second.kind:
-        raise UsageError(f"{a} is {first.kind} and {b} is {second.kind}: give two of one kind")
-    for item in (first, second):
-        if item.problem is not None:
-            raise item.problem
+    finder = prompt_finder(prompts, has_prompts=False)
+    if items[0].kind != items[1].kind:
+        kinds = f"{a} is {items[0].kind} and {b} is {items[1].kind}"
+        raise UsageError(f"{kinds}: give two of one kind")
+    first, second = (finder(item, Content(item.media)) for item in items)
     if first.prompt != second.prompt:
         raise UsageError(
             f"the prompts differ: {first.prompt!r} and {second.prompt!r}",

@@ -16,7 +16,7 @@ from librehps.errors import (
 )
 from librehps_cli.output import safe
 
-OK, FATAL, USAGE, SOME_ERRORS = 0, 1, 2, 3
+OK, FATAL, USAGE, SOME_ERRORS, INTERRUPTED = 0, 1, 2, 3, 130
 
 EXIT_CODES: dict[type[LibreHPSError], int] = {
     UsageError: USAGE,

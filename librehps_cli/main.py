@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from librehps.errors import LibreHPSError
+from librehps_cli.bench import bench
 from librehps_cli.best_of_n import best_of_n
 from librehps_cli.calibrate import calibrate
 from librehps_cli.compare import compare
 from librehps_cli.errors import report
 from librehps_cli.evaluate import evaluate
+from librehps_cli.filter import filter_rows
 from librehps_cli.info import info
 from librehps_cli.score import score
 from librehps_cli.train import train
@@ -25,9 +27,11 @@ app = typer.Typer(
 app.command("score")(score)
 app.command("compare")(compare)
 app.command("best-of-n")(best_of_n)
+app.command("filter")(filter_rows)
 app.command("evaluate")(evaluate)
 app.command("calibrate")(calibrate)
 app.command("train")(train)
+app.command("bench")(bench)
 app.command("info")(info)
 
 

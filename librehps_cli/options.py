@@ -14,6 +14,7 @@ from librehps.settings import DEFAULT_MODEL, TINY
 PROMPT = "Prompt"
 MODEL = "Model"
 PAIRS = "Preferences"
+SOURCE = "Source"
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,11 @@ class PromptOptions:
         typer.Option("--prompt", "-p", help="The prompt of every item.", rich_help_panel=PROMPT),
     ] = None
     prompt_from: Annotated[
-        Literal["sidecar", "folder"] | None,
+        Literal["auto", "column", "sidecar", "metadata", "folder"] | None,
         typer.Option(
-            help="Each item's own: the .txt of the same stem, or its folder's name.",
+            help="Each item's own: of its row, the .txt or .json of the same stem, what the "
+            "generator wrote into the picture, its folder's name; auto: the first of the first "
+            "three that has one.",
             rich_help_panel=PROMPT,
         ),
     ] = None
@@ -85,6 +88,12 @@ class ModelOptions(CheckpointOptions):
         int | None,
         typer.Option(min=1, help="Frames of a clip (default: the model's).", rich_help_panel=MODEL),
     ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Threads that decode (default: one a core).", rich_help_panel=MODEL
+        ),
+    ] = None
     video_backend: Annotated[
         Literal["auto", "decord", "pyav"],
         typer.Option(help="Reader of videos.", rich_help_panel=MODEL),
@@ -97,6 +106,58 @@ class ModelOptions(CheckpointOptions):
             rich_help_panel=MODEL,
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class SourceFlags:
+    """How manifests, shards and lists are read."""
+
+    media_column: Annotated[
+        str | None,
+        typer.Option(help="Of a manifest (default: media, image, ...).", rich_help_panel=SOURCE),
+    ] = None
+    prompt_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a manifest, or a field of a shard's .json (default: prompt, caption, text).",
+            rich_help_panel=SOURCE,
+        ),
+    ] = None
+    id_column: Annotated[
+        str | None,
+        typer.Option(help="Of a manifest (default: id, else the path).", rich_help_panel=SOURCE),
+    ] = None
+    group_column: Annotated[
+        str | None, typer.Option(help="Of a manifest (default: group).", rich_help_panel=SOURCE)
+    ] = None
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="OLD=NEW: another name for a column of your own.",
+            show_default=False,
+            rich_help_panel=SOURCE,
+        ),
+    ] = None
+    root: Annotated[
+        str | None,
+        typer.Option(
+            help="Where relative media of a manifest begin (default: its folder).",
+            show_default=False,
+            rich_help_panel=SOURCE,
+        ),
+    ] = None
+    null: Annotated[
+        bool,
+        typer.Option("--null", "-0", help="Paths on stdin end with NUL.", rich_help_panel=SOURCE),
+    ] = False
+    allow_remote: Annotated[
+        bool,
+        typer.Option(
+            "--allow-remote",
+            help="Fetch URLs that a manifest or list names.",
+            rich_help_panel=SOURCE,
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -135,6 +196,14 @@ class PreferenceOptions:
     ] = False
 
 
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        help="Images, videos, folders, manifests (.csv .tsv .jsonl .parquet), shards (.tar), "
+        "URLs, or - for a list on stdin.",
+        show_default=False,
+    ),
+]
 Scores = Annotated[
     list[Path] | None,
     typer.Option(

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from librehps.types import AXES
 
-TEXT_COLUMNS = ("item", "value", "why", "benchmark", "axis")
+TEXT_COLUMNS = ("item", "value", "why", "benchmark", "axis", "error")
 
 
 class Output:
@@ -58,19 +58,27 @@ class Output:
         """A line for a reader on stdout."""
         self._out.print(Text(safe(message), style=style))
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether a person reads what is said on stderr."""
+        return not self.quiet and sys.stderr.isatty()
+
+    @property
+    def talk_console(self) -> Console:
+        """The console of stderr, for a live display."""
+        return self._talk
+
+    def talk_table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A table for a reader on stderr."""
+        self._talk.print(_table(columns, rows))
+
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A table for a reader on stdout; figures stand to the right."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            left = column in TEXT_COLUMNS
-            table.add_column(column, justify="left" if left else "right", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(safe(cell)) for cell in row))
-        self._out.print(table)
+        self._out.print(_table(columns, rows))
 
     def progress(self, rows: Iterable[Any], total: int) -> Iterator[Any]:
         """The rows, with a bar on stderr where that is a terminal."""
-        if self.quiet or not sys.stderr.isatty():
+        if not self.is_watched:
             yield from rows
             return
         from rich.progress import track
@@ -80,6 +88,16 @@ class Output:
     def can_ask(self) -> bool:
         """Whether a person sits at both ends."""
         return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        left = column in TEXT_COLUMNS
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(safe(cell)) for cell in row))
+    return table
 
 
 class _Notes(logging.Handler):

@@ -1,73 +1,206 @@
 """librehps score: every item's scores, as a table, JSON Lines or Parquet."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from librehps.types import AXES
-from librehps_cli.errors import exit_code
-from librehps_cli.options import Json, ModelOptions, PromptOptions, Quiet, grouped
+from librehps_cli.errors import INTERRUPTED, exit_code
+from librehps_cli.options import (
+    Json,
+    ModelOptions,
+    Paths,
+    PromptOptions,
+    Quiet,
+    SourceFlags,
+    grouped,
+)
 from librehps_cli.output import Output, figures, percent
-from librehps_cli.scoring import list_items, load_scorer, to_records
+from librehps_cli.scoring import load_scorer, open_source, prompt_finder
+from librehps_cli.screen import Tally, interruptible, shown
 
 if TYPE_CHECKING:
     from librehps.decide.probability import Platt
+    from librehps.engine.job import Job
+    from librehps.engine.local import LocalEngine
 
 Record = dict[str, Any]
 
 
 @grouped
 def score(
-    paths: Annotated[list[Path], typer.Argument(help="Images, videos, and folders of them.")],
+    paths: Paths,
+    sources: SourceFlags,
     prompts: PromptOptions,
     models: ModelOptions,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="X.parquet, X.jsonl, or - for stdout."),
     ] = None,
+    columns: Annotated[
+        str,
+        typer.Option(help="default, full (sigmas, scalar, prompt_tokens, sha256), or A,B,C."),
+    ] = "default",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that did not finish.")
+    ] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Resume, and do rows with errors again.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(help="I/N: the I-th of N parts, the same on every machine.")
+    ] = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Score images and videos against their prompts."""
-    from librehps.sink.open import check_output, open_sink
+    from librehps.errors import UsageError
 
     file = None if output is None or str(output) == "-" else output
     out = Output(quiet, True if output is not None and file is None else json)
-    if file is not None:
-        check_output(file, overwrite)
-    items = list_items(paths, prompts, out)
-    scorer = load_scorer(models, prompts, out)
-    is_table = file is None and not out.json
-    asked = models.calibration is not None
-    calibrator = scorer.calibrator(models.calibration) if is_table or asked else None
-    tally = Tally()
-    records = tally.count(out.progress(to_records(scorer, items), len(items)))
-    if file is not None:
-        with open_sink(file, scorer.settings) as sink:
-            for record in records:
-                sink.write(record)
-    elif out.json:
-        out.records(records)
-    else:
-        _print_ranking(list(records), calibrator, out)
-    out.note(f"{tally.ok} scored, {tally.failed} errors")
-    raise typer.Exit(exit_code(tally.ok, tally.failed))
+    if file is None and (resume or retry_errors):
+        raise UsageError("--resume and --retry-errors need an output file (-o)")
+    request = Request(paths, sources, prompts, models, shard, _columns(columns))
+    if file is None:
+        raise typer.Exit(_to_stdout(request, out))
+    from librehps.engine.job import Job
+
+    job = Job(file, resume=resume, retry_errors=retry_errors, overwrite=overwrite)
+    raise typer.Exit(_to_file(request, job, out))
 
 
-class Tally:
-    """Counts records as they pass."""
+@dataclass(frozen=True)
+class Request:
+    """What one call asks for."""
 
-    def __init__(self) -> None:
-        self.ok = self.failed = 0
+    paths: list[str]
+    sources: SourceFlags
+    prompts: PromptOptions
+    models: ModelOptions
+    shard: str | None
+    columns: str | list[str]
 
-    def count(self, records: Iterable[Record]) -> Iterator[Record]:
-        for record in records:
-            self.ok += record["status"] == "ok"
-            self.failed += record["status"] == "error"
-            yield record
+    def facts(self) -> Record:
+        """What a resumed run must be asked for again."""
+        return {
+            "folder": str(Path.cwd()),
+            "paths": self.paths,
+            "shard": self.shard,
+            **vars(self.prompts),
+            **vars(self.sources),
+        }
+
+
+def _to_stdout(request: Request, out: Output) -> int:
+    """Rows as they come, or a ranking once all are there; gives the exit code."""
+    from librehps.pipeline.row import to_full_record
+
+    source = open_source(request.paths, request.sources, request.shard)
+    finder = prompt_finder(request.prompts, source.has_prompts)
+    items = iter(source.items())
+    scorer = load_scorer(request.models, request.prompts, out)
+    engine = scorer.engine(finder)
+    asked = not out.json or request.models.calibration is not None
+    calibrator = scorer.calibrator(request.models.calibration) if asked else None
+    tally, kept = Tally(), []
+    with interruptible(engine, out):
+        for row in shown(engine.run(items), None, tally, engine, out):
+            record = {**to_full_record(row, scorer.settings.digest), **row.item.extra}
+            if out.json:
+                out.records([_only(record, request, row.item.extra)])
+            else:
+                kept.append(record)
+    if not out.json:
+        _print_ranking(kept, calibrator, out)
+    if source.skipped:
+        out.note(f"{source.skipped} files of other kinds were skipped")
+    return _closing(tally, engine, out)
+
+
+def _columns(text: str) -> str | list[str]:
+    """The name of a set of columns, or the columns themselves."""
+    from librehps.sink.schema import SETS
+
+    return text if text in SETS else [name.strip() for name in text.split(",")]
+
+
+def _only(record: Record, request: Request, own: Mapping[str, Any]) -> Record:
+    """The chosen columns; raises UsageError for one that there is not."""
+    from librehps.sink.schema import chosen_columns
+
+    return {name: record[name] for name in chosen_columns(request.columns, dict.fromkeys(own, ""))}
+
+
+def _to_file(request: Request, job: "Job", out: Output) -> int:
+    """Score into the job's output, journalled; gives the exit code."""
+    from librehps.engine.index import ScoreIndex
+    from librehps.sink.schema import chosen_columns
+
+    if job.is_complete:
+        ok, failed = _counts(job.output)
+        out.note(f"{job.output} is complete: {ok} scored, {failed} errors")
+        return exit_code(ok, failed)
+    source = None
+    if not job.is_begun:
+        source = open_source(request.paths, request.sources, request.shard)
+        prompt_finder(request.prompts, source.has_prompts)
+    scorer = load_scorer(request.models, request.prompts, out)
+    with job:
+        if source is not None:
+            out.note("listing what is to be scored")
+        job.begin(scorer.settings, request.facts(), source)
+        facts = job.journal.run
+        chosen_columns(request.columns, facts["own_columns"])
+        if facts["skipped"]:
+            out.note(f"{facts['skipped']} files of other kinds were skipped")
+        if job.redoes:
+            job.seed(_rows_of(job.output, scorer.settings))
+        finder = prompt_finder(request.prompts, facts["has_prompts"])
+        index = ScoreIndex(job.journal.folder / "index.sqlite")
+        engine = scorer.engine(finder, index)
+        _, done, failed = job.journal.counts()
+        if done + failed:
+            out.note(f"{done + failed} of {facts['total']} were done before")
+        tally = Tally(ok=done, failed=facts["total"] - done - job.left)
+        with interruptible(engine, out):
+            for _ in shown(job.run(engine.run), facts["total"], tally, engine, out):
+                pass
+        index.close()
+        if engine.stop.is_set() and job.journal.counts()[0]:
+            return _closing(tally, engine, out)
+        job.finish(scorer.settings, request.columns)
+    return _closing(tally, engine, out)
+
+
+def _closing(tally: Tally, engine: "LocalEngine", out: Output) -> int:
+    tally.print_summary(out)
+    if engine.stop.is_set():
+        out.note("interrupted; what was scored is kept, --resume goes on")
+        return INTERRUPTED
+    return exit_code(tally.ok, tally.failed)
+
+
+def _counts(output: Path) -> tuple[int, int]:
+    from librehps.source.scored import read_table
+
+    status = read_table([output])[0].column("status").to_pylist()
+    return status.count("ok"), status.count("error")
+
+
+def _rows_of(output: Path, settings: Any) -> Iterable[Record]:
+    """Rows of a finished output; raises UsageError where its settings are others."""
+    from librehps.errors import UsageError
+    from librehps.source.scored import read_table
+
+    table, before = read_table([output])
+    differ = sorted(k for k, now in settings.record().items() if before.get(k) != now)
+    if differ:
+        raise UsageError(f"{output} was scored with other settings: {', '.join(differ)}")
+    return (row for batch in table.to_batches(max_chunksize=1024) for row in batch.to_pylist())
 
 
 def _print_ranking(records: list[Record], calibrator: "Platt | None", out: Output) -> None:

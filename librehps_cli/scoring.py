@@ -1,30 +1,82 @@
 """What every command that scores does first: list the items, load the model."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from librehps_cli.options import CheckpointOptions, ModelOptions, PromptOptions
+from librehps_cli.options import CheckpointOptions, ModelOptions, PromptOptions, SourceFlags
 from librehps_cli.output import Output
 
 if TYPE_CHECKING:
-    from librehps import Item, LibreHPS
+    from librehps import LibreHPS
+    from librehps.source.open import Source
+    from librehps.source.prompts import PromptFinder
 
+Record = dict[str, Any]
 T = TypeVar("T")
 
 
-def list_items(paths: list[Path], prompts: PromptOptions, out: Output) -> list["Item"]:
-    """The media of the paths, each with its prompt."""
-    from librehps.source.files import list_media
-    from librehps.source.prompts import with_prompts
+def open_source(paths: list[str], flags: SourceFlags, shard: str | None = None) -> "Source":
+    """What the paths name, not read yet."""
+    from librehps.source.open import Source, SourceOptions, parse_shard
+    from librehps.source.rows import ColumnOptions
 
-    listing = list_media(paths)
-    items = list(with_prompts(listing.items, prompts.prompt, prompts.prompt_from))
-    if listing.skipped:
-        out.note(f"{listing.skipped} files of other kinds were skipped")
-    return items
+    columns = ColumnOptions(
+        media=flags.media_column,
+        prompt=flags.prompt_column,
+        id=flags.id_column,
+        group=flags.group_column,
+        rename=_renames(flags.rename or []),
+    )
+    options = SourceOptions(
+        columns=columns,
+        root=flags.root,
+        null=flags.null,
+        allow_remote=flags.allow_remote,
+        shard=None if shard is None else parse_shard(shard),
+    )
+    return Source(paths, options)
+
+
+def prompt_finder(prompts: PromptOptions, has_prompts: bool) -> "PromptFinder":
+    """Where each item's prompt comes from."""
+    from librehps.source.prompts import find_prompts
+
+    return find_prompts(prompts.prompt, prompts.prompt_from, has_prompts)
+
+
+def score_all(
+    paths: list[str],
+    flags: SourceFlags,
+    prompts: PromptOptions,
+    models: ModelOptions,
+    out: Output,
+) -> "tuple[LibreHPS, list[Record]]":
+    """The model and the records of every item, for commands that look at all of them together."""
+    from librehps.pipeline.row import to_record
+
+    source = open_source(paths, flags)
+    finder = prompt_finder(prompts, source.has_prompts)
+    items = list(source.items())
+    if source.skipped:
+        out.note(f"{source.skipped} files of other kinds were skipped")
+    scorer = load_scorer(models, prompts, out)
+    rows = out.progress(scorer.engine(finder).run(items), len(items))
+    return scorer, [to_record(row, scorer.settings.digest) for row in rows]
+
+
+def _renames(pairs: list[str]) -> dict[str, str]:
+    from librehps.errors import UsageError
+
+    renames = {}
+    for pair in pairs:
+        old, equals, new = pair.partition("=")
+        if not (old and equals and new):
+            raise UsageError(f"--rename {pair}: expected OLD=NEW")
+        renames[old] = new
+    return renames
 
 
 def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "LibreHPS":
@@ -44,6 +96,7 @@ def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "
             revision=options.revision,
             num_frames=options.num_frames,
             batch_size=options.batch_size,
+            workers=options.workers,
             max_prompt_tokens=prompts.max_prompt_tokens,
             video_backend=options.video_backend,
             download=download,
@@ -72,11 +125,3 @@ def _agreed(options: CheckpointOptions, load: Callable[[bool], T], out: Output) 
         if not out.can_ask() or not typer.confirm(f"{error}. Download?", err=True):
             raise
     return load(True)
-
-
-def to_records(scorer: "LibreHPS", items: Iterable["Item"]) -> Iterator[dict[str, Any]]:
-    """The flat record of each item, in order."""
-    from librehps.pipeline.row import to_record
-
-    for row in scorer.score_items(items):
-        yield to_record(row, scorer.settings.digest)

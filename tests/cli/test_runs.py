@@ -1,0 +1,276 @@
+"""Runs with an output file: killed, interrupted, out of disk, taken up again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from conftest import Cli
+from make_media import clip, picture
+
+KILLER = Path(__file__).parents[1] / "killer.py"
+MODEL = ("--model", "tiny", "--batch-size", "3", "--quiet")
+NUMBERS = ("overall", "overall_mu", "style_mu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """29 pictures, a clip, and two files that are none."""
+    media = tmp_path_factory.mktemp("media")
+    for index in range(29):
+        picture(64 + 16 * (index % 5), 96, seed=index).save(media / f"{index:02}.png")
+    clip(media / "clip.mp4")
+    (media / "empty.png").write_bytes(b"")
+    (media / "text.jpg").write_text("no picture")
+    return media
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """Rows of a run that nothing disturbed."""
+    output = tmp_path_factory.mktemp("whole") / "x.parquet"
+    command = [sys.executable, "-m", "librehps_cli", "score", folder, "--prompt", "x", *MODEL]
+    subprocess.run([*command, "-o", output], check=False)
+    return rows_of(output)
+
+
+def rows_of(output: Path) -> list[dict]:
+    if output.suffix == ".parquet":
+        return pq.read_table(output).to_pylist()
+    return [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def assert_same(rows: list[dict], expected: list[dict]) -> None:
+    """Order and every column, numbers within what a batch may change."""
+    assert [row["id"] for row in rows] == [row["id"] for row in expected]
+    for row, other in zip(rows, expected, strict=True):
+        for name in NUMBERS:
+            assert (row[name] is None) == (other[name] is None)
+            assert row[name] == pytest.approx(other[name], abs=2e-3)
+        fixed = [name for name in row if not name.endswith("_mu") and name not in (
+            "overall", "alignment", "coherence", "style", "temporal")]  # fmt: skip
+        assert [row[name] for name in fixed] == [other[name] for name in fixed]
+
+
+def journal_lines(output: Path) -> int:
+    file = output.with_name(output.name + ".journal") / "rows.jsonl"
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+# Of one run each time: rows of the run so far where it dies.
+MOMENTS = [
+    ("freeze", 1), ("row", 1), ("row", 1), ("torn", 1), ("row", 2), ("torn", 2), ("row", 3),
+    ("row", 1), ("torn", 3), ("row", 4), ("row", 2), ("row", 1), ("torn", 1), ("row", 3),
+    ("torn", 2), ("output", 1), ("output", 17), ("output", 32), ("finished", 1), ("finished", 1),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_killed_twenty_times(
+    folder: Path, whole: list[dict], tmp_path: Path, suffix: str, cli: Cli
+) -> None:
+    output = tmp_path / f"x{suffix}"
+    arguments = ("score", folder, "--prompt", "x", *MODEL, "-o", output)
+    moments = MOMENTS if suffix == ".parquet" else MOMENTS[::4]
+    done = 0
+    for moment, count in moments:
+        resume = ("--resume",) if moment != "freeze" else ()
+        command = [sys.executable, KILLER, moment, str(count), *map(str, arguments), *resume]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL, moment
+        assert journal_lines(output) >= done
+        done = journal_lines(output)
+    last = cli(*arguments, "--resume")
+    assert last.returncode == 3, last.stderr
+    assert_same(rows_of(output), whole)
+    assert not output.with_name(output.name + ".journal").exists()
+    again = cli(*arguments, "--resume")
+    assert again.returncode == 3
+    assert_same(rows_of(output), whole)
+
+
+def started(output: Path, *arguments: object) -> subprocess.Popen[str]:
+    """A run in the background, once its first rows are journalled."""
+    command = [sys.executable, "-m", "librehps_cli", *map(str, arguments), "-o", str(output)]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and child.poll() is None and not journal_lines(output):
+        time.sleep(0.005)
+    return child
+
+
+def test_interrupted_and_resumed(folder: Path, whole: list[dict], tmp_path: Path, cli: Cli) -> None:
+    output = tmp_path / "x.parquet"
+    arguments = ("score", folder, "--prompt", "x", *MODEL[:-1], "--batch-size", "1")
+    child = started(output, *arguments)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "--resume goes on" in said
+    assert "Traceback" not in said
+    kept = journal_lines(output)
+    assert 0 < kept < len(whole)
+    assert not output.exists()
+    refused = cli(*arguments, "-o", output)
+    assert refused.returncode == 2
+    assert "has not finished" in refused.stderr
+    other = cli("score", folder, "--prompt", "y", *MODEL, "-o", output, "--resume")
+    assert other.returncode == 2
+    assert "prompt 'x', now 'y'" in other.stderr
+    frames = cli(*arguments, "--num-frames", 2, "-o", output, "--resume")
+    assert frames.returncode == 2
+    assert "num_frames 4, now 2" in frames.stderr
+    done = cli(*arguments, "-o", output, "--resume")
+    assert done.returncode == 3
+    assert f"{kept} of {len(whole)} were done before" in done.stderr
+    assert f"{len(whole) - 2} scored, 2 errors" in done.stderr
+    assert_same(rows_of(output), whole)
+
+
+def test_one_process_at_a_time(folder: Path, tmp_path: Path, cli: Cli) -> None:
+    output = tmp_path / "x.parquet"
+    child = started(output, "score", folder, "--prompt", "x", *MODEL)
+    child.send_signal(signal.SIGSTOP)
+    held = cli("score", folder, "--prompt", "x", *MODEL, "-o", output, "--resume")
+    child.send_signal(signal.SIGCONT)
+    child.communicate(timeout=120)
+    assert child.returncode == 3
+    assert held.returncode == 2
+    assert "another process is writing" in held.stderr
+
+
+def test_a_full_disk_keeps_what_was_written(
+    folder: Path, whole: list[dict], tmp_path: Path, cli: Cli
+) -> None:
+    """The limit on the size of a file stands for the disk."""
+    output = tmp_path / "x.jsonl"
+    arguments = ["score", str(folder), "--prompt", "x", *MODEL, "-o", str(output)]
+    limited = f'ulimit -f 16; exec "{sys.executable}" -m librehps_cli "$@"'
+    full = subprocess.run(
+        ["bash", "-c", limited, "x", *arguments], capture_output=True, text=True, check=False
+    )
+    assert full.returncode == 1, full.stderr
+    assert "cannot be written" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert not output.exists()
+    done = cli(*arguments, "--resume")
+    assert done.returncode == 3, done.stderr
+    assert_same(rows_of(output), whole)
+
+
+def test_errors_are_done_again(tmp_path: Path, cli: Cli) -> None:
+    media, output = tmp_path / "m", tmp_path / "x.parquet"
+    media.mkdir()
+    for index in range(5):
+        picture(seed=index).save(media / f"{index}.png")
+    good = (media / "3.png").read_bytes()
+    (media / "3.png").write_bytes(good[:100])
+    arguments = ("score", media, "--prompt", "x", *MODEL, "-o", output)
+    assert cli(*arguments).returncode == 3
+    before = rows_of(output)
+    assert [row["status"] for row in before] == ["ok"] * 3 + ["error", "ok"]
+    (media / "3.png").write_bytes(good)
+    # What was scored is not looked at again.
+    (media / "0.png").write_bytes(b"")
+    assert cli(*arguments, "--retry-errors").returncode == 0
+    after = rows_of(output)
+    assert [row["status"] for row in after] == ["ok"] * 5
+    assert [r for r in after if r["id"] != "3.png"] == [r for r in before if r["id"] != "3.png"]
+    (media / "new.png").write_bytes(good)
+    other = cli(*arguments, "--retry-errors")
+    assert other.returncode == 2
+    assert "Traceback" not in other.stderr
+    assert rows_of(output) == after
+
+
+def test_resuming_nothing_begins(folder: Path, whole: list[dict], tmp_path: Path, cli: Cli) -> None:
+    output = tmp_path / "x.jsonl"
+    done = cli("score", folder, "--prompt", "x", *MODEL, "-o", output, "--resume")
+    assert done.returncode == 3
+    assert_same(rows_of(output), whole)
+    wrong = cli("score", folder, "--prompt", "x", *MODEL, "-o", output, "--resume", "--overwrite")
+    assert wrong.returncode == 2
+    nowhere = cli("score", folder, "--prompt", "x", *MODEL, "--resume")
+    assert nowhere.returncode == 2
+    assert "-o" in nowhere.stderr
+
+
+def test_columns_and_own_columns(tmp_path: Path, cli: Cli) -> None:
+    picture().save(tmp_path / "a.png")
+    row = {
+        "image": "a.png",
+        "prompt": "x",
+        "seed": 7,
+        "cfg": 7.123456789,
+        "tags": ["a"],
+        "ok": True,
+    }
+    (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n")
+    output = tmp_path / "x.parquet"
+    command = ("score", tmp_path / "m.jsonl", *MODEL)
+    assert cli(*command, "--columns", "full", "-o", output).returncode == 0
+    [found] = rows_of(output)
+    assert list(found)[-4:] == ["seed", "cfg", "tags", "ok"]
+    assert (found["seed"], found["cfg"], found["tags"], found["ok"]) == (
+        7,
+        7.123456789,
+        '["a"]',
+        True,
+    )
+    assert found["overall_sigma"] > 0
+    assert len(found["sha256"]) == 64
+    lines = cli(*command, "--columns", "id,overall_mu,seed,cfg")
+    assert list(json.loads(lines.stdout)) == ["id", "overall_mu", "seed", "cfg"]
+    assert json.loads(lines.stdout)["cfg"] == 7.123456789
+    wrong = cli(*command, "--columns", "id,overal")
+    assert wrong.returncode == 2
+    assert "no column overal" in wrong.stderr
+
+
+def test_shards_make_a_whole(folder: Path, whole: list[dict], tmp_path: Path, cli: Cli) -> None:
+    rows = []
+    for which in (1, 2):
+        output = tmp_path / f"{which}.parquet"
+        done = cli("score", folder, "--prompt", "x", *MODEL, "--shard", f"{which}/2", "-o", output)
+        assert done.returncode in (0, 3), done.stderr
+        rows += rows_of(output)
+    assert_same(sorted(rows, key=lambda row: row["id"]), sorted(whole, key=lambda row: row["id"]))
+
+
+PIPES = {
+    "null": (
+        "find . -name '*.png' -size +0 -print0 | sort -z | librehps score --null - --prompt x "
+        "--model tiny -q | jq -r 'select(.status == \"ok\") | .id' | head -3",
+        ["00.png", "01.png", "02.png"],
+    ),
+    "jsonl": (
+        'echo \'{"image": "00.png", "prompt": "x", "n": 1}\' | librehps score - --model tiny -q '
+        "| jq .n",
+        ["1"],
+    ),
+    "filter": (
+        "librehps score . --prompt x --model tiny -q -o $T/x.jsonl; "
+        "librehps filter $T/x.jsonl --top 2 --null | xargs -0 -n1 basename | wc -l",
+        ["2"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PIPES)
+def test_pipelines(folder: Path, tmp_path: Path, name: str) -> None:
+    script, expected = PIPES[name]
+    alias = f'librehps() {{ "{sys.executable}" -m librehps_cli "$@"; }}\n'
+    done = subprocess.run(
+        ["bash", "-c", alias + script],
+        capture_output=True, text=True, cwd=folder, env={**os.environ, "T": str(tmp_path)},
+        check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == expected, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Broken pipe" not in done.stderr
