@@ -23,9 +23,10 @@ from librehps_cli.scoring import load_scorer, open_source, prompt_finder
 from librehps_cli.screen import Tally, interruptible, shown
 
 if TYPE_CHECKING:
+    from librehps import LibreHPS
     from librehps.decide.probability import Platt
     from librehps.engine.job import Job
-    from librehps.engine.local import LocalEngine
+    from librehps.settings import Settings
 
 Record = dict[str, Any]
 
@@ -85,9 +86,13 @@ class Request:
     columns: str | list[str]
 
     def facts(self) -> Record:
-        """What a resumed run must be asked for again."""
+        """What a resumed run must be asked for again; relative paths belong to their folder."""
+        from librehps.media.stored import is_remote
+
+        local = [p for p in self.paths if p != "-" and not is_remote(p)]
+        is_fixed = all(Path(path).is_absolute() for path in local) and "-" not in self.paths
         return {
-            "folder": str(Path.cwd()),
+            "folder": None if is_fixed else str(Path.cwd()),
             "paths": self.paths,
             "shard": self.shard,
             **vars(self.prompts),
@@ -118,7 +123,8 @@ def _to_stdout(request: Request, out: Output) -> int:
         _print_ranking(kept, calibrator, out)
     if source.skipped:
         out.note(f"{source.skipped} files of other kinds were skipped")
-    return _closing(tally, engine, out)
+    tally.print_summary(out)
+    return INTERRUPTED if engine.stop.is_set() else exit_code(tally.ok, tally.failed)
 
 
 def _columns(text: str) -> str | list[str]:
@@ -138,27 +144,27 @@ def _only(record: Record, request: Request, own: Mapping[str, Any]) -> Record:
 def _to_file(request: Request, job: "Job", out: Output) -> int:
     """Score into the job's output, journalled; gives the exit code."""
     from librehps.engine.index import ScoreIndex
-    from librehps.sink.schema import chosen_columns
 
-    if job.is_complete:
-        ok, failed = _counts(job.output)
-        out.note(f"{job.output} is complete: {ok} scored, {failed} errors")
-        return exit_code(ok, failed)
+    _check_not_a_source(request, job.output)
     source = None
-    if not job.is_begun:
+    if not job.is_begun and not job.is_complete:
         source = open_source(request.paths, request.sources, request.shard)
         prompt_finder(request.prompts, source.has_prompts)
     scorer = load_scorer(request.models, request.prompts, out)
+    if job.is_complete:
+        return _complete(request, job, scorer, out)
     with job:
         if source is not None:
             out.note("listing what is to be scored")
-        job.begin(scorer.settings, request.facts(), source)
+        rows = _rows_of(request, job, scorer.settings) if job.redoes else None
+        job.begin(scorer.settings, request.facts(), source, request.columns)
         facts = job.journal.run
-        chosen_columns(request.columns, facts["own_columns"])
         if facts["skipped"]:
             out.note(f"{facts['skipped']} files of other kinds were skipped")
-        if job.redoes:
-            job.seed(_rows_of(job.output, scorer.settings))
+        if facts["dropped"]:
+            out.note(f"columns of bytes are left out: {', '.join(facts['dropped'])}")
+        if rows is not None:
+            job.seed(rows)
         finder = prompt_finder(request.prompts, facts["has_prompts"])
         index = ScoreIndex(job.journal.folder / "index.sqlite")
         engine = scorer.engine(finder, index)
@@ -170,36 +176,61 @@ def _to_file(request: Request, job: "Job", out: Output) -> int:
             for _ in shown(job.run(engine.run), facts["total"], tally, engine, out):
                 pass
         index.close()
-        if engine.stop.is_set() and job.journal.counts()[0]:
-            return _closing(tally, engine, out)
+        if engine.stop.is_set() and (job.journal.counts()[0] or job.retries):
+            tally.print_summary(out)
+            out.note("interrupted; what was scored is kept, --resume goes on")
+            return INTERRUPTED
         job.finish(scorer.settings, request.columns)
-    return _closing(tally, engine, out)
-
-
-def _closing(tally: Tally, engine: "LocalEngine", out: Output) -> int:
     tally.print_summary(out)
-    if engine.stop.is_set():
-        out.note("interrupted; what was scored is kept, --resume goes on")
-        return INTERRUPTED
     return exit_code(tally.ok, tally.failed)
 
 
-def _counts(output: Path) -> tuple[int, int]:
-    from librehps.source.scored import read_table
+def _check_not_a_source(request: Request, output: Path) -> None:
+    from librehps.errors import UsageError
 
-    status = read_table([output])[0].column("status").to_pylist()
-    return status.count("ok"), status.count("error")
+    if output.absolute() in {Path(path).absolute() for path in request.paths}:
+        raise UsageError(f"{output} is what is to be scored: give the output another name")
 
 
-def _rows_of(output: Path, settings: Any) -> Iterable[Record]:
-    """Rows of a finished output; raises UsageError where its settings are others."""
+def _complete(request: Request, job: "Job", scorer: "LibreHPS", out: Output) -> int:
+    """The exit code of an output that is there, once it is sure that it is this run's."""
+    _check_origin(request, job, scorer.settings)
+    table = _table_of(job.output, ("status",))
+    status = table.column("status").to_pylist()
+    ok, failed = status.count("ok"), status.count("error")
+    out.note(f"{job.output} is complete: {ok} scored, {failed} errors")
+    return exit_code(ok, failed)
+
+
+def _check_origin(request: Request, job: "Job", settings: "Settings") -> None:
+    """Raise UsageError where the output came of other settings or of another request."""
+    from librehps.engine.job import check_same
+    from librehps.source.scored import read_origin
+
+    before, asked = read_origin(job.output)
+    check_same(before, settings.record(), "settings", job.output)
+    if asked:
+        check_same(asked, request.facts(), "request", job.output)
+
+
+def _table_of(output: Path, needed: tuple[str, ...]) -> Any:
     from librehps.errors import UsageError
     from librehps.source.scored import read_table
 
-    table, before = read_table([output])
-    differ = sorted(k for k, now in settings.record().items() if before.get(k) != now)
-    if differ:
-        raise UsageError(f"{output} was scored with other settings: {', '.join(differ)}")
+    table, _ = read_table([output])
+    lacking = [name for name in needed if name not in table.column_names]
+    if lacking:
+        raise UsageError(f"{output} lacks the columns {', '.join(lacking)}")
+    return table
+
+
+def _rows_of(request: Request, job: "Job", settings: "Settings") -> Iterable[Record]:
+    """Rows of a finished output; raises UsageError where they cannot stand for this run's."""
+    from librehps.sink.schema import SETS
+
+    _check_origin(request, job, settings)
+    wanted = SETS[request.columns] if isinstance(request.columns, str) else request.columns
+    table = _table_of(job.output, ("id", "status", *wanted))
     return (row for batch in table.to_batches(max_chunksize=1024) for row in batch.to_pylist())
 
 

@@ -17,7 +17,12 @@ from conftest import MEDIA
 from librehps import Item, LibreHPS
 from librehps.engine.index import ScoreIndex
 from librehps.engine.launch import Launcher
-from librehps.errors import BrokenMediaError, DeviceMemoryError, MediaNotFoundError
+from librehps.errors import (
+    BrokenMediaError,
+    DeviceMemoryError,
+    MediaError,
+    MediaNotFoundError,
+)
 from librehps.media.content import Content
 from librehps.model.backbone import ModelInputs
 from make_media import clip, picture
@@ -139,6 +144,16 @@ def test_a_clip_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> Non
     file = clip(tmp_path / "a.mp4")
     with pytest.raises(BrokenMediaError, match="changed while"), Content(file).as_file():
         file.write_bytes(file.read_bytes() + b"x")
+
+
+def test_what_must_not_be_fetched_is_not(tmp_path: Path, tiny: LibreHPS) -> None:
+    picture().save(tmp_path / "a.png")
+    problem = MediaError("refused")
+    asked = []
+    engine = tiny.engine(lambda item, content: asked.append(item) or item)
+    [row] = engine.run([Item("a", tmp_path / "a.png", None, problem=problem)])
+    assert row.error is problem
+    assert asked == []
 
 
 def test_clips_in_bytes(tiny: LibreHPS, tmp_path: Path) -> None:

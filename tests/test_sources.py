@@ -76,6 +76,13 @@ def test_globs(tree: Path, pattern: str, ids: list[str]) -> None:
     assert [item.id for item in items_of(tree / pattern)] == ids
 
 
+def test_globs_below_a_folder_with_brackets(tree: Path) -> None:
+    for name in ("r[1]", "r1"):
+        (tree / name).mkdir()
+        (tree / name / f"{name[1]}.png").write_bytes(b"x")
+    assert [item.id for item in items_of(tree / "r[1]" / "*.png")] == ["[.png"]
+
+
 def test_a_loop_of_links_ends(tree: Path) -> None:
     (tree / "a" / "loop").symlink_to(tree)
     assert len(items_of(tree)) == 4
@@ -160,8 +167,9 @@ def test_columns_by_flag(tmp_path: Path) -> None:
     assert "--rename overall=" in (raised.value.hint or "")
     with pytest.raises(UsageError, match="no column of media: it has f, p"):
         items_of(file)
+    (tmp_path / "m.csv").write_text("f,p\na.png,x\n")
     with pytest.raises(UsageError, match=r"no column 'z' \(--prompt-column\)"):
-        items_of(file, columns=ColumnOptions("f", "z"))
+        items_of(tmp_path / "m.csv", columns=ColumnOptions("f", "z"))
 
 
 def test_fields_that_only_later_rows_have(tmp_path: Path) -> None:
@@ -253,6 +261,16 @@ def test_shards(tmp_path: Path) -> None:
     named = items_of(tmp_path / "00.tar", columns=ColumnOptions(prompt="mine"))
     assert [i.prompt for i in named] == [None, "other"]
     assert isinstance(items[0].media, TarMember)
+    write_tar(tmp_path / "02.tar", {"cfg7.5.png": b"P", "cfg7.5.txt": b"five", "cfg7.9.png": b"Q",
+                                    "cfg7.9.txt": b"nine", "cfg7.x.png": b"R"})  # fmt: skip
+    five, nine, none = items_of(tmp_path / "02.tar")
+    assert (five.prompt, nine.prompt, none.prompt) == ("five", "nine", None)
+    assert "several .txt" in str(none.problem)
+    whole = (tmp_path / "00.tar").read_bytes()
+    for damaged in (whole[:1024], whole[:1030] + b"x" + whole[1031:]):
+        (tmp_path / "cut.tar").write_bytes(damaged)
+        with pytest.raises(UsageError, match="damaged or cut short"):
+            items_of(tmp_path / "cut.tar")
     (tmp_path / "bad.tar").write_bytes(b"\x1f\x8b" + b"x" * 2000)
     with pytest.raises(UsageError, match="cannot be read as a tar"):
         items_of(tmp_path / "bad.tar")

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -274,3 +275,121 @@ def test_pipelines(folder: Path, tmp_path: Path, name: str) -> None:
     assert done.stdout.split() == expected, done.stderr
     assert "Traceback" not in done.stderr
     assert "Broken pipe" not in done.stderr
+
+
+def test_an_output_is_resumed_as_what_it_was(folder: Path, tmp_path: Path, cli: Cli) -> None:
+    output = tmp_path / "x.jsonl"
+    picture().save(tmp_path / "a.png")
+    arguments = ("score", tmp_path / "a.png", *MODEL, "-o", output)
+    assert cli(*arguments, "--prompt", "x").returncode == 0
+    before = output.read_bytes()
+    for other, words in [
+        (("--prompt", "y"), "prompt 'x', now 'y'"),
+        (("--prompt", "x", "--num-frames", 2), "num_frames 4, now 2"),
+    ]:
+        for way in ("--resume", "--retry-errors"):
+            done = cli(*arguments, *other, way)
+            assert done.returncode == 2
+            assert words in done.stderr
+    done = cli(*arguments, "--prompt", "x", "--retry-errors", "--columns", "full")
+    assert done.returncode == 2
+    assert "lacks the columns" in done.stderr
+    assert cli(*arguments, "--prompt", "x", "--resume").returncode == 0
+    assert output.read_bytes() == before
+    itself = cli("score", output, *MODEL, "-o", output, "--overwrite")
+    assert itself.returncode == 2
+    assert "is what is to be scored" in itself.stderr
+    assert output.read_bytes() == before
+
+
+def test_overwriting_waits_for_no_run_that_lives(folder: Path, tmp_path: Path, cli: Cli) -> None:
+    output = tmp_path / "x.parquet"
+    arguments = ("score", folder, "--prompt", "x", *MODEL)
+    child = started(output, *arguments)
+    child.send_signal(signal.SIGSTOP)
+    other = cli(*arguments, "-o", output, "--overwrite")
+    child.send_signal(signal.SIGCONT)
+    child.communicate(timeout=120)
+    assert other.returncode == 2
+    assert "another process" in other.stderr
+    assert child.returncode == 3
+
+
+@pytest.mark.slow
+def test_taking_over_rows_may_be_killed(tmp_path: Path, cli: Cli) -> None:
+    media, output = tmp_path / "m", tmp_path / "x.parquet"
+    media.mkdir()
+    for index in range(6):
+        picture(seed=index).save(media / f"{index}.png")
+    (media / "5.png").write_bytes(b"")
+    arguments = ("score", media, "--prompt", "x", *MODEL, "-o", output)
+    assert cli(*arguments).returncode == 3
+    before = rows_of(output)
+    command = [sys.executable, KILLER, "row", "4", *map(str, arguments), "--retry-errors"]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    # What was scored must not be looked at again.
+    (media / "1.png").write_bytes(b"")
+    picture(seed=5).save(media / "5.png")
+    assert cli(*arguments, "--retry-errors").returncode == 0
+    after = rows_of(output)
+    assert after[:5] == before[:5]
+    assert after[5]["status"] == "ok"
+
+
+def test_a_container_that_changed_is_not_resumed(tmp_path: Path, cli: Cli) -> None:
+    rows = []
+    for index in range(12):
+        picture(seed=index).save(tmp_path / "p.png")
+        rows.append({"image": {"bytes": (tmp_path / "p.png").read_bytes(), "path": f"{index}.png"},
+                     "prompt": "x", "other": {"bytes": b"y", "path": "y"}})  # fmt: skip
+    source, output = tmp_path / "m.parquet", tmp_path / "x.jsonl"
+    pq.write_table(pa.Table.from_pylist(rows), source)
+    command = ("score", source, *MODEL[:-1], "-o", output)
+    killed = [sys.executable, KILLER, "row", "3", *map(str, command)]
+    assert subprocess.run(killed, check=False).returncode == -signal.SIGKILL
+    pq.write_table(pa.Table.from_pylist(rows[::-1]), source)
+    done = cli(*command, "--resume")
+    assert done.returncode == 2
+    assert "m.parquet changed since" in done.stderr
+    anew = cli(*command, "--overwrite")
+    assert anew.returncode == 0, anew.stderr
+    assert "left out: other" in anew.stderr
+    assert [row["id"] for row in rows_of(output)] == [f"{index}.png" for index in range(11, -1, -1)]
+
+
+def test_journals_that_are_torn(folder: Path, tmp_path: Path, cli: Cli) -> None:
+    output = tmp_path / "x.jsonl"
+    arguments = ("score", folder, "--prompt", "x", *MODEL, "-o", output)
+    killed = [sys.executable, KILLER, "row", "9", *map(str, arguments)]
+    assert subprocess.run(killed, check=False).returncode == -signal.SIGKILL
+    journal = tmp_path / "x.jsonl.journal"
+    with (journal / "rows.jsonl").open("ab") as file:
+        file.write(b"\0" * 50 + b"\n")
+    (journal / "index.sqlite").write_bytes(b"no database at all" * 100)
+    run = (journal / "run.json").read_text()
+    (journal / "run.json").write_text("")
+    torn = cli(*arguments, "--resume")
+    assert torn.returncode == 2
+    assert "torn, or of another version" in torn.stderr
+    (journal / "run.json").write_text(run)
+    done = cli(*arguments, "--resume")
+    assert done.returncode == 3, done.stderr
+    assert len(rows_of(output)) == 32
+
+
+def test_odd_values_of_own_columns_reach_every_output(tmp_path: Path, cli: Cli) -> None:
+    picture().save(tmp_path / "a.png")
+    values = [{"n": 2**60 + 1, "t": "a\ud83d", "m": 2}, {"n": 1.5, "t": "b", "m": "a"},
+              {"n": 2**80, "t": None, "m": None}]  # fmt: skip
+    names = ["a.png", "x\0.mp4", "\ud83d.mp4"]
+    rows = [{"id": str(at), "image": n, "prompt": "x", **v}
+            for at, (n, v) in enumerate(zip(names, values, strict=True))]  # fmt: skip
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("x.parquet", "x.jsonl"):
+        done = cli("score", tmp_path / "m.jsonl", *MODEL, "-o", tmp_path / name)
+        assert done.returncode == 3, done.stderr
+        found = rows_of(tmp_path / name)
+        assert [row["status"] for row in found] == ["ok", "error", "error"]
+        assert [row["n"] for row in found] == [str(2**60 + 1), "1.5", str(2**80)]
+        assert [row["m"] for row in found] == ["2", "a", None]
+        assert cli("filter", tmp_path / name, "--ok-only").returncode == 0

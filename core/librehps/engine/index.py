@@ -32,16 +32,17 @@ class ScoreIndex:
     """
 
     def __init__(self, file: Path | None = None) -> None:
+        self._file = file
         with _translated(file):
-            self._file = file
-            self._base = sqlite3.connect(file or "", check_same_thread=False)
-            # A lost entry costs a forward, never a wrong row.
-            self._base.execute("PRAGMA synchronous = OFF")
-            if file is not None:
-                self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute(
-                "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID"
-            )
+            try:
+                self._base = _opened(file)
+            except sqlite3.DatabaseError:
+                if file is None or not file.exists():
+                    raise
+                # Torn by a loss of power: begin again, since a lost entry costs a forward only.
+                for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
+                    file.with_name(name).unlink(missing_ok=True)
+                self._base = _opened(file)
 
     def find(self, keys: list[bytes]) -> dict[bytes, HeadOutput]:
         """The outputs that are known, one row each, by key."""
@@ -63,6 +64,18 @@ class ScoreIndex:
 
     def close(self) -> None:
         self._base.close()
+
+
+def _opened(file: Path | None) -> sqlite3.Connection:
+    base = sqlite3.connect(file or "", check_same_thread=False)
+    # A lost entry costs a forward, never a wrong row.
+    base.execute("PRAGMA synchronous = OFF")
+    if file is not None:
+        base.execute("PRAGMA journal_mode = WAL")
+    base.execute(
+        "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID"
+    )
+    return base
 
 
 @contextmanager

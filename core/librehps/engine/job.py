@@ -6,7 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
-from librehps.engine.journal import ERROR, NEW, Journal, journal_of
+from librehps.engine.journal import ERROR, NEW, SEEDING, Journal, journal_of, stamp
 from librehps.engine.listing import Listed
 from librehps.errors import UsageError
 from librehps.pipeline.row import to_full_record
@@ -40,23 +40,40 @@ class Job:
         if overwrite and (resume or retry_errors):
             raise UsageError("--overwrite begins anew: it cannot go with --resume, --retry-errors")
         self.output, self._overwrite = output, overwrite
-        self._resume, self._retry = resume or retry_errors, retry_errors
+        self.resumes, self.retries = resume or retry_errors, retry_errors
         self.journal = Journal(journal_of(output))
-        begun = self.journal.is_frozen
-        if not (self._resume or overwrite):
+        if not (self.resumes or overwrite):
             hint = "--resume goes on with it, --overwrite begins anew."
-            if begun:
+            if self.journal.is_frozen:
                 raise UsageError(f"a run that writes {output} has not finished", hint=hint)
             if output.exists():
                 raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
-        self.is_begun = begun and not overwrite
-        self.is_complete = output.exists() and not begun and self._resume and not retry_errors
-        self.redoes = retry_errors and output.exists() and not begun
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a journal to go on with."""
+        return self.journal.is_frozen and not self._overwrite
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the output is there already, and nothing of it is to be done again."""
+        return self.resumes and not self.retries and self._is_finished
+
+    @property
+    def redoes(self) -> bool:
+        """Whether the rows of a finished output are taken over, but for the errors."""
+        return self.retries and self._is_finished
+
+    @property
+    def _is_finished(self) -> bool:
+        return self.output.exists() and not self.journal.is_frozen
 
     def __enter__(self) -> "Job":
-        if self._overwrite and self.journal.folder.exists():
-            self.journal.delete()
-        self.journal.open()
+        was_begun = self.is_begun
+        self.journal.open(anew=self._overwrite)
+        if was_begun != self.is_begun:
+            self.journal.close()
+            raise UsageError(f"another process has just finished {self.output}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,20 +83,31 @@ class Job:
             # Nothing was scored: what is there is of no use to anyone.
             self.journal.delete()
 
-    def begin(self, settings: Settings, request: Mapping[str, Any], listed: Listed | None) -> None:
+    def begin(
+        self,
+        settings: Settings,
+        request: Mapping[str, Any],
+        listed: Listed | None,
+        columns: Sequence[str] | str,
+    ) -> None:
         """Freeze the source, or check that the run before was asked for the same.
 
-        `listed` is needed where no run was begun.
-
-        Raises UsageError, naming what differs.
+        `listed` is needed where no run was begun. Raises UsageError, naming what differs, or a
+        column that there is not.
         """
-        facts = {"settings": settings.record(), "request": dict(request)}
+        facts: Record = {"settings": settings.record(), "request": dict(request)}
         if self.is_begun:
             for name, now in facts.items():
-                _check_same(self.journal.run[name], now, name, self.journal.folder)
+                check_same(self.journal.run[name], now, name, self.journal.folder)
+            self._check_containers()
+            chosen_columns(columns, self.journal.run["own_columns"])
             return
         assert listed is not None  # noqa: S101 - only a begun run has its listing already
-        self.journal.freeze(listed, facts)
+        if self.redoes:
+            facts[SEEDING] = True
+        self.journal.freeze(
+            listed, facts, lambda found: _check_columns(columns, found["own_columns"])
+        )
 
     def seed(self, rows: Iterable[Record]) -> None:
         """Take over the rows of a complete output; raises UsageError where the source changed."""
@@ -94,17 +122,27 @@ class Job:
                     hint="--retry-errors needs the source as it was; --overwrite begins anew.",
                 )
             self.journal.append(index, row, item.extra)
+        del self.journal.run[SEEDING]
+        self.journal.write_run()
+
+    def _check_containers(self) -> None:
+        for name, before in self.journal.run["stamps"].items():
+            if not Path(name).exists() or stamp(name) != before:
+                raise UsageError(
+                    f"{name} changed since this run was begun",
+                    hint="Its items are read from places in it: --overwrite begins anew.",
+                )
 
     @property
     def left(self) -> int:
         """Items still to score."""
         new, _, failed = self.journal.counts()
-        return new + failed * self._retry
+        return new + failed * self.retries
 
     def run(self, score: Scores) -> Iterator[ScoredRow]:
         """Score what is left; each row is journalled before it is given."""
         indices: list[int] = []
-        wanted = {NEW, ERROR} if self._retry else {NEW}
+        wanted = {NEW, ERROR} if self.retries else {NEW}
 
         def items() -> Iterator[Item]:
             for index, item in self.journal.items(wanted):
@@ -124,7 +162,8 @@ class Job:
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
         """Write the output from the journal, which is then gone."""
         kinds = chosen_columns(columns, self.journal.run.get("own_columns", {}))
-        with open_sink(self.output, settings, kinds) as sink:
+        request = self.journal.run["request"]
+        with open_sink(self.output, settings, kinds, request) as sink:
             for record, own in self.journal.rows():
                 sink.write({**record, **own})
         self.journal.delete()
@@ -133,7 +172,12 @@ class Job:
         return Settings(**self.journal.run["settings"]).digest
 
 
-def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], what: str, place: Path) -> None:
+def _check_columns(columns: Sequence[str] | str, own: Mapping[str, str]) -> None:
+    chosen_columns(columns, own)
+
+
+def check_same(before: Mapping[str, Any], now: Mapping[str, Any], what: str, place: Path) -> None:
+    """Raise UsageError, naming what differs from what was asked before."""
     differ = sorted(k for k in {**before, **now} if before.get(k) != now.get(k))
     if differ:
         raise UsageError(

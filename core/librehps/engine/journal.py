@@ -8,9 +8,10 @@ dropped; a later line of an index replaces the one before.
 import errno
 import json
 import os
+import re
 import shutil
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,19 @@ from librehps.types import Item
 Record = dict[str, Any]
 NEW, OK, ERROR = 0, 1, 2
 STATUS = {"ok": OK, "error": ERROR}
+# Of what lies in the folder; another number is another version's.
+LAYOUT = 1
+LOCK = "lock"
+# In run.json while the rows of an output are taken over: until then the output is what counts.
+SEEDING = "seeding"
+# How a line of rows.jsonl begins.
+ROW = re.compile(rb'\[(\d+), "(ok|error)", \{')
+
+
+def stamp(file: str) -> list[int]:
+    """Size and time of the last change, as JSON."""
+    found = Path(file).stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def journal_of(output: Path) -> Path:
@@ -45,20 +59,31 @@ class Journal:
 
     @property
     def is_frozen(self) -> bool:
-        """Whether a listing was completed; before that nothing was scored."""
-        return (self.folder / "run.json").exists()
+        """Whether a listing was completed, and what was scored before taken over."""
+        file = self.folder / "run.json"
+        return file.exists() and SEEDING.encode() not in file.read_bytes()
 
-    def open(self) -> None:
-        """Take the lock; read what a run before this one left."""
+    def open(self, anew: bool = False) -> None:
+        """Take the lock; read what a run before this one left, or with `anew` clear it away.
+
+        Raises UsageError where another process holds it, or it cannot be read.
+        """
         with self._translated():
             self.folder.mkdir(exist_ok=True)
             self._take_lock()
+            if anew or not self.is_frozen:
+                self._clear()
             if self.is_frozen:
-                self.run = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+                self.run = self._read_run()
                 self._recover()
 
-    def freeze(self, listed: Listed, facts: Mapping[str, Any]) -> None:
-        """Write the listing, then run.json, which makes it count."""
+    def freeze(
+        self,
+        listed: Listed,
+        facts: Mapping[str, Any],
+        check: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        """Write the listing, then run.json, which makes it count; `check` may refuse its facts."""
         with self._translated():
             with (self.folder / "listing.jsonl").open("w", encoding="utf-8") as file:
                 total = 0
@@ -67,16 +92,26 @@ class Journal:
                     total += 1
                 file.flush()
                 os.fsync(file.fileno())
-            self.run = {**facts, **listed.facts(), "total": total}
-            fresh = self.folder / "run.json.new"
-            fresh.write_text(json.dumps(self.run, indent=1) + "\n", encoding="utf-8")
-            fresh.replace(self.folder / "run.json")
+            found = listed.facts()
+            check(found)
+            self.run = {**facts, **found, "total": total, "layout": LAYOUT}
+            self.run["stamps"] = {name: stamp(name) for name in found["containers"]}
             (self.folder / "rows.jsonl").unlink(missing_ok=True)
+            self.write_run()
             self._recover()
+
+    def write_run(self) -> None:
+        """Have `run` on disk."""
+        fresh = self.folder / "run.json.new"
+        with fresh.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(self.run, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.folder / "run.json")
 
     def items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
         """(index, item) of the listing's items whose status is wanted."""
-        with (self.folder / "listing.jsonl").open(encoding="utf-8") as file:
+        with self._translated(), (self.folder / "listing.jsonl").open(encoding="utf-8") as file:
             for index, line in enumerate(file):
                 if self.status[index] in wanted:
                     yield index, item_from(json.loads(line))
@@ -99,7 +134,7 @@ class Journal:
 
     def rows(self) -> Iterator[tuple[Record, Record]]:
         """(record, own columns) of every item, in order of the listing."""
-        with (self.folder / "rows.jsonl").open("rb") as file:
+        with self._translated(), (self.folder / "rows.jsonl").open("rb") as file:
             for offset in self._offsets:
                 if file.tell() != offset:
                     file.seek(offset)
@@ -117,8 +152,30 @@ class Journal:
         self._rows = self._lock = None
 
     def delete(self) -> None:
-        self.close()
+        """Remove the folder; the lock goes last."""
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.close()
+
+    def _clear(self) -> None:
+        """Everything but the lock; run.json first, without which the rest counts for nothing."""
+        for file in [self.folder / "run.json", *self.folder.iterdir()]:
+            if file.name != LOCK:
+                file.unlink(missing_ok=True)
+
+    def _read_run(self) -> Record:
+        try:
+            run: Record = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        except ValueError:
+            run = {}
+        if run.get("layout") != LAYOUT:
+            raise UsageError(
+                f"{self.folder} is torn, or of another version of librehps",
+                hint="--overwrite begins anew.",
+            )
+        return run
 
     def _recover(self) -> None:
         """Find every whole line of rows.jsonl, and cut off what follows the last."""
@@ -130,11 +187,13 @@ class Journal:
         self._rows = (self.folder / "rows.jsonl").open("ab", buffering=0)
         with (self.folder / "rows.jsonl").open("rb") as file:
             for line in file:
-                if not line.endswith(b"\n"):
+                found = ROW.match(line)
+                # What a kill or a loss of power left at the end.
+                if found is None or not line.endswith(b"\n"):
                     break
-                index, status, _ = line[1:].split(b", ", 2)
-                self.status[int(index)] = STATUS[status[1:-1].decode()]
-                self._offsets[int(index)] = self._end
+                index = int(found[1])
+                self.status[index] = STATUS[found[2].decode()]
+                self._offsets[index] = self._end
                 self._end += len(line)
         self._rows.truncate(self._end)
 
@@ -144,7 +203,7 @@ class Journal:
         except ImportError:
             # Windows refuses by itself to open the rows twice for writing.
             return
-        self._lock = (self.folder / "lock").open("w")
+        self._lock = (self.folder / LOCK).open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -13,7 +13,7 @@ import torch
 
 from librehps.engine.index import ScoreIndex, key_of
 from librehps.engine.launch import Launcher
-from librehps.errors import ItemError
+from librehps.errors import ItemError, MediaError
 from librehps.media.content import Content
 from librehps.model.backbone import RewardModel
 from librehps.model.heads import HeadOutput
@@ -111,10 +111,16 @@ class LocalEngine:
         """In a worker: prompt, bytes, pixels."""
         content = Content(item.media)
         try:
+            if item.problem is not None:
+                raise item.problem
             item = self.find_prompt(item, content)
             return Ready(item, self.decoder.decode(item, content))
         except ItemError as error:
             return Ready(item, None, error)
+        except (ValueError, OSError, MemoryError, RecursionError) as error:
+            # Of a name that is no path, or a picture that no reader foresaw.
+            reason = f"{type(error).__name__}: {error}"
+            return Ready(item, None, MediaError(f"{content.name} cannot be read: {reason}"))
 
     def _score(self, window: list[Ready], launcher: Launcher) -> list[ScoredRow]:
         sources = self._sources(window)

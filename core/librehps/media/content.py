@@ -76,7 +76,11 @@ class Content:
             return
         with tempfile.TemporaryDirectory(prefix="librehps-") as folder:
             path = Path(folder, "clip")
-            path.write_bytes(self.data)
+            content = self.data
+            try:
+                path.write_bytes(content)
+            except OSError as error:
+                raise MediaError(f"{self.name}: no room for it in {folder}: {error}") from error
             try:
                 yield path
             except MediaError as error:
@@ -114,7 +118,7 @@ def _digest_of_file(path: Path) -> str:
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         # Whoever opens it will say so.
         return None
     return found.st_size, found.st_mtime_ns

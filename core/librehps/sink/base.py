@@ -1,5 +1,6 @@
 """What every output file has in common: it grows aside, and takes its name when it is whole."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,7 +43,10 @@ class Sink(ABC):
             self._close()
             if error is None:
                 self._finish()
+                # Whole on the disk itself before whatever it was made from is deleted.
+                _sync(self.partial)
                 self.partial.replace(self.output)
+                _sync(self.output.absolute().parent)
 
     @abstractmethod
     def _open(self) -> None: ...
@@ -61,8 +65,20 @@ class Sink(ABC):
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise OutputError(
-                f"{self.output} cannot be written: {error.strerror or error}",
+                f"{self.output} cannot be written: {reason}",
                 hint=f"Rows written before it are in {self.partial}.",
             ) from error
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        # Windows opens no folders.
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -9,7 +9,7 @@ import numpy as np
 
 from librehps.settings import Settings
 from librehps.sink.base import Record, Sink
-from librehps.sink.schema import COLUMNS, FULL, REAL
+from librehps.sink.schema import COLUMNS, FULL, REAL, TEXT, as_text
 
 
 def to_line(record: Record) -> str:
@@ -21,16 +21,23 @@ class JsonlSink(Sink):
     """Writes `X.jsonl`, and the full settings to `X.jsonl.settings.json`."""
 
     def __init__(
-        self, output: Path, settings: Settings, columns: Mapping[str, str] = COLUMNS
+        self,
+        output: Path,
+        settings: Settings,
+        columns: Mapping[str, str] = COLUMNS,
+        request: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(output)
-        self._settings, self._columns = settings, columns
+        self._settings, self._columns, self._request = settings, columns, request
 
     def _open(self) -> None:
         self._file = self.partial.open("w", encoding="utf-8", newline="\n")
 
     def _write(self, record: Record) -> None:
-        kept = {name: record.get(name) for name in self._columns}
+        kept = {
+            name: as_text(record.get(name)) if kind == TEXT else record.get(name)
+            for name, kind in self._columns.items()
+        }
         self._file.write(to_line(kept) + "\n")
 
     def _close(self) -> None:
@@ -38,7 +45,10 @@ class JsonlSink(Sink):
 
     def _finish(self) -> None:
         beside = self.output.with_name(self.output.name + ".settings.json")
-        beside.write_text(json.dumps(self._settings.record(), indent=1) + "\n")
+        record = self._settings.record()
+        if self._request is not None:
+            record["request"] = dict(self._request)
+        beside.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _short(name: str, value: Any) -> Any:

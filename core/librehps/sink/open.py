@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from librehps.errors import UsageError
 from librehps.settings import Settings
@@ -33,6 +34,11 @@ def check_suffix(output: Path) -> None:
         raise UsageError(f"the folder of {output} does not exist")
 
 
-def open_sink(output: Path, settings: Settings, columns: Mapping[str, str] = COLUMNS) -> Sink:
-    """The sink for the file's suffix, to be used in a `with` block."""
-    return SINKS[output.suffix.lower()](output, settings, columns)
+def open_sink(
+    output: Path,
+    settings: Settings,
+    columns: Mapping[str, str] = COLUMNS,
+    request: Mapping[str, Any] | None = None,
+) -> Sink:
+    """The sink for the file's suffix, to be used in a `with` block; `request` is kept in it."""
+    return SINKS[output.suffix.lower()](output, settings, columns, request)

@@ -1,7 +1,7 @@
 """Parquet: float32 scores, and the full settings in the file's metadata."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from librehps.sink.schema import (
     LONG,
     REAL,
     TEXT,
+    as_text,
 )
 
 ROW_GROUP = 65_536
 # Rows that wait as Python objects, which take ten times the room of Arrow's.
 BATCH = 2048
-METADATA_KEY = "librehps.settings"
+METADATA_KEY, REQUEST_KEY = "librehps.settings", "librehps.request"
 _TYPES = {
     TEXT: pa.string(),
     REAL: pa.float32(),
@@ -41,9 +42,13 @@ def arrow_type(kind: str) -> Any:
     return _TYPES[kind]
 
 
-def schema_of(settings: Settings, columns: Mapping[str, str] = COLUMNS) -> Any:
+def schema_of(
+    settings: Settings, columns: Mapping[str, str], request: Mapping[str, Any] | None
+) -> Any:
     """The Arrow schema of an output file."""
     metadata = {METADATA_KEY: json.dumps(settings.record())}
+    if request is not None:
+        metadata[REQUEST_KEY] = json.dumps(request)
     fields = [pa.field(name, _TYPES[kind]) for name, kind in columns.items()]
     return pa.schema(fields, metadata=metadata)
 
@@ -52,10 +57,14 @@ class ParquetSink(Sink):
     """Writes `X.parquet` in row groups."""
 
     def __init__(
-        self, output: Path, settings: Settings, columns: Mapping[str, str] = COLUMNS
+        self,
+        output: Path,
+        settings: Settings,
+        columns: Mapping[str, str] = COLUMNS,
+        request: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(output)
-        self._schema = schema_of(settings, columns)
+        self._schema = schema_of(settings, columns, request)
         self._names = [name for name, kind in columns.items() if kind == TEXT]
         self._waiting: list[Record] = []
         self._batches: list[Any] = []
@@ -83,7 +92,10 @@ class ParquetSink(Sink):
     def _pack(self) -> None:
         """What waits, as an Arrow batch; a value of an own column of mixed kinds becomes text."""
         if self._waiting:
-            rows = [{**record, **_as_text(record, self._names)} for record in self._waiting]
+            rows = [
+                {**record, **{name: as_text(record.get(name)) for name in self._names}}
+                for record in self._waiting
+            ]
             self._batches.append(pa.RecordBatch.from_pylist(rows, schema=self._schema))
             self._waiting = []
 
@@ -91,8 +103,3 @@ class ParquetSink(Sink):
         if self._batches:
             self._writer.write_table(pa.Table.from_batches(self._batches, self._schema))
             self._batches = []
-
-
-def _as_text(record: Record, names: Sequence[str]) -> Record:
-    values = ((name, record.get(name)) for name in names)
-    return {n: json.dumps(v) for n, v in values if v is not None and not isinstance(v, str)}

@@ -52,6 +52,14 @@ def chosen_columns(columns: Sequence[str] | str, own: Mapping[str, str]) -> dict
     return {name: every[name] for name in columns}
 
 
+# Above it, not every whole number is a double.
+EXACT = 2**53
+
+
+class _Large:
+    """Stands for whole numbers that a double would change."""
+
+
 class OwnColumns:
     """Kinds of the user's own columns, told from their values as they pass."""
 
@@ -60,9 +68,10 @@ class OwnColumns:
 
     def see(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values as they can be kept: numbers, text and truth values, all else as JSON."""
-        kept = {name: _plain(value) for name, value in values.items()}
+        kept = {_plain(name): _plain(value) for name, value in values.items()}
         for name, value in kept.items():
-            self._seen.setdefault(name, set()).add(type(value))
+            is_large = isinstance(value, int) and abs(value) > EXACT
+            self._seen.setdefault(name, set()).add(_Large if is_large else type(value))
         return kept
 
     def kinds(self) -> dict[str, str]:
@@ -76,14 +85,21 @@ def _plain(value: Any) -> Any:
         return None
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return str(value)
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float):
         return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    is_nested = isinstance(value, list | dict | tuple)
+    text = json.dumps(value, ensure_ascii=False, default=str) if is_nested else str(value)
+    return text.encode(errors="replace").decode()
+
+
+def as_text(value: Any) -> str | None:
+    """A value of a column of text, whatever it was in its row."""
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def _kind(types: set[type]) -> str:
     if types == {bool}:
         return BOOLEAN
-    if types == {int}:
+    if types and types <= {int, _Large}:
         return LONG
     return DOUBLE if types and types <= {int, float} else TEXT

@@ -26,6 +26,7 @@ class Files:
     """
 
     has_prompts = False
+    container = None
 
     def __init__(self, paths: list[Path]) -> None:
         self.skipped = 0
@@ -76,12 +77,13 @@ def _start(path: Path) -> Path:
     """The path, or of a glob the folder above its first pattern."""
     if os.path.lexists(path) or GLOB.isdisjoint(str(path)):
         return path
-    plain = []
+    start = Path()
     for part in path.parts:
-        if not GLOB.isdisjoint(part):
+        # A folder may have brackets in its name.
+        if not GLOB.isdisjoint(part) and not os.path.lexists(start / part):
             break
-        plain.append(part)
-    return Path(*plain)
+        start /= part
+    return start
 
 
 def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

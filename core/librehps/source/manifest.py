@@ -9,7 +9,7 @@ from typing import Any
 
 from librehps.errors import UsageError
 from librehps.media.stored import ParquetCell
-from librehps.source.rows import ColumnOptions, Columns, RowReader, find_columns
+from librehps.source.rows import MEDIA_NAMES, ColumnOptions, Columns, RowReader, find_columns
 from librehps.types import Item
 
 Row = Mapping[str, Any]
@@ -33,9 +33,14 @@ class Manifest:
         reserved: frozenset[str],
     ) -> None:
         self._file, self.skipped = file, 0
+        self.container = file
+        self.dropped: list[str] = []
         self._format = FORMATS[file.suffix.lower()]
+        self._media = options.media
         names = self._names()
-        self.columns = find_columns(names, options, str(file), reserved)
+        self.columns = find_columns(
+            names, options, str(file), reserved, is_open=self._format is _jsonl
+        )
         self.has_prompts = self.columns.prompt is not None
         self._reader = RowReader(self.columns, root or str(file.parent), allow_remote)
 
@@ -48,7 +53,11 @@ class Manifest:
             if self._format is _parquet:
                 import pyarrow.parquet as pq
 
-                return list(pq.read_schema(self._file).names)
+                schema = pq.read_schema(self._file)
+                media = self._media or next((n for n in MEDIA_NAMES if n in schema.names), None)
+                # Other pictures of a row would be copied into every file we write.
+                self.dropped = [f.name for f in schema if f.name != media and _is_binary(f.type)]
+                return [name for name in schema.names if name not in self.dropped]
             first = next(iter(_RAW[self._format](self._file)), None)
         if first is None:
             raise UsageError(f"{self._file} holds no row")
@@ -117,18 +126,26 @@ def _parquet(file: Path, reader: RowReader) -> Iterator[Item]:
     source = pq.ParquetFile(file)
     columns = reader.columns
     kind = source.schema_arrow.field(columns.media).type
-    is_struct = pa.types.is_struct(kind)
-    holds_bytes = is_struct or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    is_struct, holds_bytes = pa.types.is_struct(kind), _is_binary(kind)
     wanted = _wanted(columns, is_struct, holds_bytes)
     row = 0
     for batch in source.iter_batches(ROWS_AT_ONCE, columns=wanted):
         for values in batch.to_pylist():
             cell = None
             if holds_bytes:
-                path = (values.get(columns.media) or {}).get("path") or ""
+                path = ((values.get(columns.media) or {}).get("path") or "") if is_struct else ""
                 cell = ParquetCell(str(file), columns.media, row, path)
             yield reader.item(values, f"{file}, row {row}", cell)
             row += 1
+
+
+def _is_binary(kind: Any) -> bool:
+    """Whether it holds bytes, by itself or as `{bytes, path}`."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _wanted(columns: Columns, is_struct: bool, holds_bytes: bool) -> list[str]:

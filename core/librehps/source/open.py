@@ -35,10 +35,16 @@ class SourceOptions:
 
 
 class Part(Protocol):
-    """One kind of source; `has_prompts` where its rows may carry them."""
+    """One kind of source; `has_prompts` where its rows may carry them.
+
+    `container` is the file that its items are read from, where they have none of their own.
+    """
 
     has_prompts: bool
     skipped: int
+
+    @property
+    def container(self) -> Path | None: ...
 
     def __iter__(self) -> Iterator[Item]: ...
 
@@ -71,6 +77,8 @@ class Source:
             "skipped": self.skipped,
             "own_columns": self._own.kinds(),
             "has_prompts": self.has_prompts,
+            "containers": [str(p.container.absolute()) for p in self._parts if p.container],
+            "dropped": [n for p in self._parts if isinstance(p, Manifest) for n in p.dropped],
         }
 
     @property

@@ -73,6 +73,8 @@ def _from_sidecar(item: Item, content: Content) -> str | None:
     if not isinstance(content.media, Path):
         # In a shard the text beside it is its prompt already.
         return item.prompt
+    if not content.media.name:
+        return None
     text = _read(content.media.with_suffix(".txt"))
     if text is not None:
         return text.strip()
@@ -117,12 +119,13 @@ def _read(file: Path) -> str | None:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise PromptError(f"prompt file {file} cannot be read: {error}") from error
 
 
 def _stem(item: Item) -> str:
-    return str(Path(item.media).with_suffix("")) if isinstance(item.media, str | Path) else "its"
+    is_named = isinstance(item.media, str | Path) and Path(item.media).name
+    return str(Path(item.media).with_suffix("")) if is_named else "its"
 
 
 def _from_folder(item: Item) -> Item:

@@ -16,7 +16,7 @@ class RemoteFiles:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.skipped = 0
+        self.skipped, self.container = 0, None
 
     def __iter__(self) -> Iterator[Item]:
         system, root, places = self._found()

@@ -44,17 +44,26 @@ class Columns:
     own: Mapping[str, str]
     dropped: frozenset[str]
     reserved: frozenset[str]
+    rename: Mapping[str, str]
 
 
 def find_columns(
-    names: Iterable[str], options: ColumnOptions, place: str, reserved: frozenset[str]
+    names: Iterable[str],
+    options: ColumnOptions,
+    place: str,
+    reserved: frozenset[str],
+    is_open: bool = False,
 ) -> Columns:
     """The columns of a manifest; raises UsageError for one that is missing or reserved.
+
+    `is_open`: later rows may have others, so that what a flag names need not be there yet.
 
     A file of scores gives its media, prompts, ids and groups; its own results are left out.
     """
     names = list(names)
-    taken = {what: _find(names, what, getattr(options, what), place) for what in FLAGS}
+    asked = {what: getattr(options, what) for what in FLAGS}
+    seen = [*names, *filter(None, asked.values())] if is_open else names
+    taken = {what: _find(seen, what, asked[what], place) for what in FLAGS}
     media = taken.pop("media")
     if media is None:
         raise UsageError(
@@ -69,7 +78,14 @@ def find_columns(
         _check_free(name, new, reserved, place)
     if len(set(own.values())) < len(own):
         raise UsageError(f"{place}: --rename gives two columns one name")
-    return Columns(media, **taken, own=own, dropped=frozenset(dropped), reserved=reserved)
+    return Columns(
+        media,
+        **taken,
+        own=own,
+        dropped=frozenset(dropped),
+        reserved=reserved,
+        rename=options.rename,
+    )
 
 
 def _check_free(name: str, new: str, reserved: frozenset[str], place: str) -> None:
@@ -105,8 +121,9 @@ class RowReader:
         extra = {new: row.get(old) for old, new in columns.own.items()}
         # Rows of JSON may have fields that the first one had not.
         for name in row.keys() - columns.own.keys() - columns.dropped:
-            _check_free(name, name, columns.reserved, place)
-            extra[name] = row[name]
+            new = columns.rename.get(name, name)
+            _check_free(name, new, columns.reserved, place)
+            extra[new] = row[name]
         prompt = row.get(columns.prompt) if columns.prompt else None
         identity = _text(row.get(columns.id)) if columns.id else None
         group = _text(row.get(columns.group)) if columns.group else None

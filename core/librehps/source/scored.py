@@ -10,7 +10,7 @@ from librehps.errors import UsageError
 
 SUFFIXES = (".parquet", ".jsonl")
 # Where sink/parquet.py keeps the settings of a run.
-METADATA_KEY = b"librehps.settings"
+METADATA_KEY, REQUEST_KEY = b"librehps.settings", b"librehps.request"
 ROWS_AT_ONCE = 10_000
 
 
@@ -26,7 +26,7 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     for file in files:
         try:
             tables.append(_table(file))
-            record = _settings(file, tables[-1])
+            record, _ = _settings(file, tables[-1])
         except (pa.ArrowException, OSError, ValueError) as error:
             raise UsageError(f"{file} cannot be read: {error}") from error
         if record:
@@ -91,10 +91,22 @@ def _json_table(file: Path) -> Any:
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def _settings(file: Path, table: Any) -> dict[str, Any]:
-    stored = (table.schema.metadata or {}).get(METADATA_KEY)
+def read_origin(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(settings, request) of one scored file, each empty where it does not say."""
+    try:
+        return _settings(file, _table(file))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from error
+
+
+def _settings(file: Path, table: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(settings, request) in the table's metadata, or in the file beside it."""
+    metadata = table.schema.metadata or {}
+    stored = metadata.get(METADATA_KEY)
     beside = file.with_name(file.name + ".settings.json")
-    if stored is None and beside.exists():
-        stored = beside.read_bytes()
-    record: dict[str, Any] = json.loads(stored) if stored else {}
-    return record
+    if stored is not None:
+        return json.loads(stored), json.loads(metadata.get(REQUEST_KEY, b"{}"))
+    if not beside.exists():
+        return {}, {}
+    record: dict[str, Any] = json.loads(beside.read_bytes())
+    return record, record.pop("request", {})

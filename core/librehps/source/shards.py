@@ -45,6 +45,7 @@ class Shard:
     def __init__(self, file: Path, prompt_field: str | None) -> None:
         self._file, self._field = file, prompt_field
         self.skipped = 0
+        self.container = file
 
     def __iter__(self) -> Iterator[Item]:
         key = ""
@@ -66,44 +67,68 @@ class Shard:
                     tar.members = []  # type: ignore[attr-defined]
                     if member.isfile():
                         yield member
+                    elif not member.isdir():
+                        self.skipped += 1
+                self._check_end(tar.offset)
         except (tarfile.TarError, OSError) as error:
             raise UsageError(
                 f"{self._file} cannot be read as a tar: {error}",
                 hint="Compressed tars cannot be read from the middle: unpack them first.",
             ) from error
 
+    def _check_end(self, offset: int) -> None:
+        """The library takes a damaged header, or a cut, for the end: only zeros mark it."""
+        with self._file.open("rb") as file:
+            file.seek(offset)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise UsageError(
+                    f"{self._file} is damaged or cut short at byte {offset}",
+                    hint="Fetch or pack it again: what lies behind cannot be read.",
+                )
+
     def _sample(self, members: list[tarfile.TarInfo]) -> Iterator[Item]:
-        texts = {PurePosixPath(m.name).suffix.lower(): m for m in members}
         media = [m for m in members if kind_by_name(m.name)]
         self.skipped += sum(
             not kind_by_name(m.name) and not m.name.endswith((".txt", ".json")) for m in members
         )
         if not media:
             return
-        prompt: str | None = None
-        problem: ItemError | None = None
-        try:
-            prompt = self._prompt(texts)
-        except PromptError as error:
-            problem = error
         for member in media:
+            prompt: str | None = None
+            problem: ItemError | None = None
+            try:
+                prompt = self._prompt(member.name, members)
+            except PromptError as error:
+                problem = error
             stored = TarMember(str(self._file), member.name, member.offset_data, member.size)
             name = printable(f"{self._file.name}/{member.name}")
             yield Item(name, stored, prompt, kind_by_name(member.name), problem=problem)
 
-    def _prompt(self, texts: dict[str, tarfile.TarInfo]) -> str | None:
-        if ".txt" in texts and self._field is None:
-            return self._text(texts[".txt"]).strip()
-        if ".json" not in texts:
+    def _prompt(self, name: str, members: list[tarfile.TarInfo]) -> str | None:
+        text = self._beside(name, ".txt", members) if self._field is None else None
+        if text is not None:
+            return self._text(text).strip()
+        text = self._beside(name, ".json", members)
+        if text is None:
             return None
-        name = texts[".json"].name
         try:
-            content: Any = json.loads(self._text(texts[".json"]))
+            content: Any = json.loads(self._text(text))
         except (ValueError, RecursionError) as error:
-            raise PromptError(f"{self._file}::{name} is no JSON: {error}") from error
+            raise PromptError(f"{self._file}::{text.name} is no JSON: {error}") from error
         fields = content if isinstance(content, dict) else {}
         names = (self._field,) if self._field else PROMPT_NAMES
         return next((fields[n] for n in names if isinstance(fields.get(n), str)), None)
+
+    def _beside(
+        self, name: str, suffix: str, members: list[tarfile.TarInfo]
+    ) -> tarfile.TarInfo | None:
+        """The text of the same stem, else the only one of the sample."""
+        found = [m for m in members if m.name.lower().endswith(suffix)]
+        stem = str(PurePosixPath(name).with_suffix(""))
+        same = [m for m in found if m.name[: -len(suffix)] == stem]
+        if not same and len(found) > 1:
+            raise PromptError(f"{self._file}::{name} has several {suffix} beside it, none its own")
+        return next(iter(same or found), None)
 
     def _text(self, member: tarfile.TarInfo) -> str:
         if member.size > LONGEST_TEXT:

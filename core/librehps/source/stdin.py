@@ -30,14 +30,14 @@ class Stdin:
         reserved: frozenset[str],
     ) -> None:
         self._root, self._allow_remote = root or ".", allow_remote
-        self.skipped, self.has_prompts = 0, False
+        self.skipped, self.has_prompts, self.container = 0, False, None
         pieces = _until_null(stream) if null else iter(stream)
         first = next(pieces, b"")
         self._pieces = chain([first], pieces)
         self._reader: RowReader | None = None
         if not null and first.lstrip().startswith(b"{"):
             _, row = next(json_rows([first], "standard input"))
-            columns = find_columns(row, options, "standard input", reserved)
+            columns = find_columns(row, options, "standard input", reserved, is_open=True)
             self._reader = RowReader(columns, self._root, allow_remote)
             self.has_prompts = columns.prompt is not None
 
