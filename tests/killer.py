@@ -1,18 +1,25 @@
-"""Runs the command line in this process, which kills itself at a named moment.
+"""Runs the command line again and again, each time in a process that kills itself at a moment.
 
-    python tests/killer.py MOMENT COUNT ARGS...
+    python tests/killer.py '[["row", 3], ["torn", 1], ...]' ARGS...
 
 SIGKILL at the COUNT-th call, from 1, of what the moment names; `torn` writes half of a row first.
+Runs after the first have `--resume`. Exits with the number of runs that were not killed. Forked
+from a process that has everything imported, since importing takes longer than a run.
 """
 
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from transformers.models.qwen3_5 import modeling_qwen3_5  # noqa: F401
+
 from librehps.engine import journal
+from librehps.scorer import LibreHPS  # noqa: F401 - as the next one, so that no fork imports it
 from librehps.sink.base import Sink
+from librehps_cli.main import main
 
 MOMENTS: dict[str, tuple[Any, str, str]] = {
     "freeze": (journal.Journal, "_recover", "before"),
@@ -48,10 +55,22 @@ def arm(moment: str, count: int) -> None:
     setattr(place, name, armed)
 
 
-if __name__ == "__main__":
-    moment, count, *arguments = sys.argv[1:]
-    arm(moment, int(count))
-    sys.argv = ["librehps", *arguments]
-    from librehps_cli.main import main
+def killed(moment: str, count: int, arguments: list[str]) -> bool:
+    """Whether a run with these arguments died of SIGKILL."""
+    child = os.fork()
+    if child == 0:
+        arm(moment, count)
+        sys.argv = ["librehps", *arguments]
+        main()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
-    main()
+
+if __name__ == "__main__":
+    moments, *arguments = sys.argv[1:]
+    survived = 0
+    for at, (moment, count) in enumerate(json.loads(moments)):
+        resume = ["--resume"] if at and "--retry-errors" not in arguments else []
+        survived += not killed(moment, count, [*arguments, *resume])
+    sys.exit(survived)

@@ -32,7 +32,7 @@ ALLOWED = {
     "train": BASE | {"media", "model", "pipeline", "preferences", "train"},
     "extras": {"errors"},
     "scorer": BASE | {"decide", "media", "model", "pipeline", "engine", ""},
-    "bench": BASE | {"media", "model", "pipeline", "sink", "scorer", "bench", ""},
+    "bench": BASE | {"engine", "media", "model", "pipeline", "sink", "scorer", "bench", ""},
 }
 
 

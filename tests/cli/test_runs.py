@@ -72,6 +72,11 @@ MOMENTS = [
 ]  # fmt: skip
 
 
+def kill(moments: list[tuple[str, int]], *arguments: object) -> None:
+    command = [sys.executable, KILLER, json.dumps(moments), *map(str, arguments)]
+    assert subprocess.run(command, check=False).returncode == 0, "a run was not killed"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
 def test_killed_twenty_times(
@@ -80,13 +85,7 @@ def test_killed_twenty_times(
     output = tmp_path / f"x{suffix}"
     arguments = ("score", folder, "--prompt", "x", *MODEL, "-o", output)
     moments = MOMENTS if suffix == ".parquet" else MOMENTS[::4]
-    done = 0
-    for moment, count in moments:
-        resume = ("--resume",) if moment != "freeze" else ()
-        command = [sys.executable, KILLER, moment, str(count), *map(str, arguments), *resume]
-        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL, moment
-        assert journal_lines(output) >= done
-        done = journal_lines(output)
+    kill(moments, *arguments)
     last = cli(*arguments, "--resume")
     assert last.returncode == 3, last.stderr
     assert_same(rows_of(output), whole)
@@ -106,6 +105,7 @@ def started(output: Path, *arguments: object) -> subprocess.Popen[str]:
     return child
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed(folder: Path, whole: list[dict], tmp_path: Path, cli: Cli) -> None:
     output = tmp_path / "x.parquet"
     arguments = ("score", folder, "--prompt", "x", *MODEL[:-1], "--batch-size", "1")
@@ -136,7 +136,7 @@ def test_interrupted_and_resumed(folder: Path, whole: list[dict], tmp_path: Path
 
 def test_one_process_at_a_time(folder: Path, tmp_path: Path, cli: Cli) -> None:
     output = tmp_path / "x.parquet"
-    child = started(output, "score", folder, "--prompt", "x", *MODEL)
+    child = started(output, "score", folder, "--prompt", "x", *MODEL, "--batch-size", "1")
     child.send_signal(signal.SIGSTOP)
     held = cli("score", folder, "--prompt", "x", *MODEL, "-o", output, "--resume")
     child.send_signal(signal.SIGCONT)
@@ -165,6 +165,7 @@ def test_a_full_disk_keeps_what_was_written(
     assert_same(rows_of(output), whole)
 
 
+@pytest.mark.slow
 def test_errors_are_done_again(tmp_path: Path, cli: Cli) -> None:
     media, output = tmp_path / "m", tmp_path / "x.parquet"
     media.mkdir()
@@ -277,6 +278,7 @@ def test_pipelines(folder: Path, tmp_path: Path, name: str) -> None:
     assert "Broken pipe" not in done.stderr
 
 
+@pytest.mark.slow
 def test_an_output_is_resumed_as_what_it_was(folder: Path, tmp_path: Path, cli: Cli) -> None:
     output = tmp_path / "x.jsonl"
     picture().save(tmp_path / "a.png")
@@ -304,7 +306,7 @@ def test_an_output_is_resumed_as_what_it_was(folder: Path, tmp_path: Path, cli: 
 
 def test_overwriting_waits_for_no_run_that_lives(folder: Path, tmp_path: Path, cli: Cli) -> None:
     output = tmp_path / "x.parquet"
-    arguments = ("score", folder, "--prompt", "x", *MODEL)
+    arguments = ("score", folder, "--prompt", "x", *MODEL, "--batch-size", "1")
     child = started(output, *arguments)
     child.send_signal(signal.SIGSTOP)
     other = cli(*arguments, "-o", output, "--overwrite")
@@ -325,8 +327,7 @@ def test_taking_over_rows_may_be_killed(tmp_path: Path, cli: Cli) -> None:
     arguments = ("score", media, "--prompt", "x", *MODEL, "-o", output)
     assert cli(*arguments).returncode == 3
     before = rows_of(output)
-    command = [sys.executable, KILLER, "row", "4", *map(str, arguments), "--retry-errors"]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    kill([("row", 4)], *arguments, "--retry-errors")
     # What was scored must not be looked at again.
     (media / "1.png").write_bytes(b"")
     picture(seed=5).save(media / "5.png")
@@ -336,6 +337,7 @@ def test_taking_over_rows_may_be_killed(tmp_path: Path, cli: Cli) -> None:
     assert after[5]["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_container_that_changed_is_not_resumed(tmp_path: Path, cli: Cli) -> None:
     rows = []
     for index in range(12):
@@ -345,8 +347,7 @@ def test_a_container_that_changed_is_not_resumed(tmp_path: Path, cli: Cli) -> No
     source, output = tmp_path / "m.parquet", tmp_path / "x.jsonl"
     pq.write_table(pa.Table.from_pylist(rows), source)
     command = ("score", source, *MODEL[:-1], "-o", output)
-    killed = [sys.executable, KILLER, "row", "3", *map(str, command)]
-    assert subprocess.run(killed, check=False).returncode == -signal.SIGKILL
+    kill([("row", 3)], *command)
     pq.write_table(pa.Table.from_pylist(rows[::-1]), source)
     done = cli(*command, "--resume")
     assert done.returncode == 2
@@ -357,11 +358,11 @@ def test_a_container_that_changed_is_not_resumed(tmp_path: Path, cli: Cli) -> No
     assert [row["id"] for row in rows_of(output)] == [f"{index}.png" for index in range(11, -1, -1)]
 
 
+@pytest.mark.slow
 def test_journals_that_are_torn(folder: Path, tmp_path: Path, cli: Cli) -> None:
     output = tmp_path / "x.jsonl"
     arguments = ("score", folder, "--prompt", "x", *MODEL, "-o", output)
-    killed = [sys.executable, KILLER, "row", "9", *map(str, arguments)]
-    assert subprocess.run(killed, check=False).returncode == -signal.SIGKILL
+    kill([("row", 9)], *arguments)
     journal = tmp_path / "x.jsonl.journal"
     with (journal / "rows.jsonl").open("ab") as file:
         file.write(b"\0" * 50 + b"\n")
@@ -377,6 +378,7 @@ def test_journals_that_are_torn(folder: Path, tmp_path: Path, cli: Cli) -> None:
     assert len(rows_of(output)) == 32
 
 
+@pytest.mark.slow
 def test_odd_values_of_own_columns_reach_every_output(tmp_path: Path, cli: Cli) -> None:
     picture().save(tmp_path / "a.png")
     values = [{"n": 2**60 + 1, "t": "a\ud83d", "m": 2}, {"n": 1.5, "t": "b", "m": "a"},
