@@ -1,15 +1,14 @@
 """The engine: what it reuses, how it gives way, what a changing disk does to it."""
 
 import hashlib
-import os
 import shutil
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -166,12 +165,9 @@ def test_clips_in_bytes(tiny: LibreHPS, tmp_path: Path) -> None:
     assert "librehps-" not in str(broken.error)
 
 
-def children() -> list[int]:
-    found = subprocess.run(
-        ["pgrep", "-P", str(os.getpid()), "-f", "video_child"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return [int(line) for line in found.stdout.split()]
+def children() -> list[psutil.Process]:
+    found = psutil.Process().children()
+    return [child for child in found if any("video_child" in word for word in child.cmdline())]
 
 
 def test_killed_decoders_cost_at_most_their_clips(tmp_path: Path, tiny: LibreHPS) -> None:
@@ -181,8 +177,10 @@ def test_killed_decoders_cost_at_most_their_clips(tmp_path: Path, tiny: LibreHPS
 
     def killing() -> None:
         while not over.is_set():
-            for pid in children():
-                os.kill(pid, signal.SIGKILL)
+            # One may end between the look and the kill.
+            with suppress(psutil.NoSuchProcess):
+                for child in children():
+                    child.kill()
             time.sleep(0.3)
 
     killer = threading.Thread(target=killing)

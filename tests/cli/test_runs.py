@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -264,6 +265,7 @@ PIPES = {
 }
 
 
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the pipelines of the README use jq")
 @pytest.mark.parametrize("name", PIPES)
 def test_pipelines(folder: Path, tmp_path: Path, name: str) -> None:
     script, expected = PIPES[name]
