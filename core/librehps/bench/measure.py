@@ -17,7 +17,6 @@ from librehps.bench.stages import (
     DecodeRate,
     ForwardRate,
     RunRate,
-    cores,
     decode_rate,
     forward_rates,
     run_rate,
@@ -25,6 +24,7 @@ from librehps.bench.stages import (
     write_rate,
 )
 from librehps.bench.workload import Workload, make_items
+from librehps.engine.local import default_workers
 from librehps.pipeline.decode import Decoded
 from librehps.pipeline.forward import grid_of
 from librehps.scorer import LibreHPS
@@ -165,7 +165,7 @@ def _machine(device: torch.device) -> dict[str, Any]:
     return {
         "device": str(device),
         "name": torch.cuda.get_device_name(device) if cuda else _processor(),
-        "cores": cores(),
+        "cores": default_workers(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda if cuda else None,

@@ -1,6 +1,5 @@
 """The stages of a run, each timed by itself: decode, transfer, forward, write, and all together."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import torch
 
 from librehps.bench.clock import Clock
 from librehps.engine.launch import is_full
+from librehps.engine.local import default_workers
 from librehps.model.backbone import RewardModel
 from librehps.pipeline.decode import Decoded, Decoder
 from librehps.pipeline.forward import Prepared, collate
@@ -57,7 +57,7 @@ class RunRate:
 
 def decode_rate(decoder: Decoder, items: Sequence[Item]) -> tuple[DecodeRate, list[Decoded]]:
     """And what it decoded; raises ItemError."""
-    workers = cores()
+    workers = default_workers()
     decoder.decode(items[0])
     decoded: list[Decoded] = []
     with _torch_threads(1), ThreadPoolExecutor(workers) as pool:
@@ -110,13 +110,6 @@ def run_rate(
         return RunRate(len(items) / (time.perf_counter() - start), batch_size, errors)
 
     return _unless_out_of_memory(run)
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _save(rows: Iterable[ScoredRow], output: Path, settings: Settings) -> int:

@@ -106,7 +106,7 @@ class Job:
         if self.redoes:
             facts[SEEDING] = True
         self.journal.freeze(
-            listed, facts, lambda found: _check_columns(columns, found["own_columns"])
+            listed, facts, lambda found: chosen_columns(columns, found["own_columns"])
         )
 
     def seed(self, rows: Iterable[Record]) -> None:
@@ -170,10 +170,6 @@ class Job:
 
     def _digest(self) -> str:
         return Settings(**self.journal.run["settings"]).digest
-
-
-def _check_columns(columns: Sequence[str] | str, own: Mapping[str, str]) -> None:
-    chosen_columns(columns, own)
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], what: str, place: Path) -> None:

@@ -81,7 +81,7 @@ class Journal:
         self,
         listed: Listed,
         facts: Mapping[str, Any],
-        check: Callable[[Mapping[str, Any]], None],
+        check: Callable[[Mapping[str, Any]], object],
     ) -> None:
         """Write the listing, then run.json, which makes it count; `check` may refuse its facts."""
         with self._translated():

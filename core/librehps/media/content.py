@@ -59,8 +59,10 @@ class Content:
 
     def sha256(self) -> str | None:
         """Hex digest of the encoded bytes; None of pixels in memory."""
-        if not self.is_encoded:
-            return None
+        return self._digest if self.is_encoded else None
+
+    @cached_property
+    def _digest(self) -> str:
         if isinstance(self.media, Path) and "data" not in self.__dict__:
             return _digest_of_file(self.media)
         return hashlib.sha256(self.data).hexdigest()
@@ -71,6 +73,8 @@ class Content:
         if isinstance(self.media, Path):
             before = _stamp(self.media)
             yield self.media
+            # Within the two looks at the file, so that the hash is of what was read.
+            self.sha256()
             if _stamp(self.media) != before:
                 raise BrokenMediaError(f"{self.name} changed while it was read")
             return
