@@ -15,7 +15,6 @@ import torch
 from conftest import MEDIA
 from librehps import Item, LibreHPS
 from librehps.engine.index import ScoreIndex
-from librehps.engine.launch import Launcher
 from librehps.errors import (
     BrokenMediaError,
     DeviceMemoryError,
@@ -104,10 +103,9 @@ def test_other_failures_of_the_device_are_not_hidden(folder: Path, tiny: LibreHP
     def broken(inputs: ModelInputs) -> object:
         raise RuntimeError("device-side assert triggered")
 
-    launcher = Launcher(broken, torch.device("cpu"), 2)  # type: ignore[arg-type]
-    prepared = engine.decoder.decode(items(folder)[0]).prepared
+    engine.model = broken  # type: ignore[assignment]
     with pytest.raises(RuntimeError, match="device-side assert"):
-        list(launcher.run([prepared], [[0]]))
+        list(engine.run(items(folder)))
 
 
 def test_a_folder_that_vanishes_costs_its_rows_only(folder: Path, tiny: LibreHPS) -> None:

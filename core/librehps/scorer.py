@@ -23,6 +23,7 @@ from librehps.model.load import Loaded, load
 from librehps.model.locate import EMBEDDED, locate
 from librehps.pipeline.decode import Decoder
 from librehps.pipeline.forward import Prepared, forward, grid_of
+from librehps.pipeline.plan import ITEM_TOKENS
 from librehps.settings import DEFAULT_MODEL, Settings
 from librehps.types import (
     BatchItem,
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("librehps")
 
-BATCH_SIZES = {"cpu": 8, "mps": 8, "cuda": 32}
+BATCH_SIZES = {"cpu": 16, "mps": 8, "cuda": 32}
+# On a CPU small batches stay in its caches; small pictures are as many as fill one.
+CPU_TOKENS = 2 * ITEM_TOKENS
 CALIBRATION_FILE = "calibration.json"
 # Clips longer than this were never seen in training.
 TRAINED_FRAMES = 8
@@ -66,6 +69,8 @@ class LibreHPS:
         self.device, self.dtype = loaded.device, loaded.dtype
         self.reasons = loaded.reasons
         self.batch_size = batch_size or BATCH_SIZES.get(loaded.device.type, 8)
+        is_by_device = batch_size is None and loaded.device.type == "cpu"
+        self._tokens = CPU_TOKENS if is_by_device else None
         self._model, self._encoder = loaded.model, encoder
         self.workers = workers or default_workers()
         self._readers = VideoReaders(video_backend, self.workers)
@@ -246,7 +251,8 @@ class LibreHPS:
 
     def _engine(self, decoder: Decoder, batch_size: int | None) -> LocalEngine:
         size = batch_size or self.batch_size
-        return LocalEngine(self._model, decoder, self.device, size, self.workers)
+        tokens = None if batch_size else self._tokens
+        return LocalEngine(self._model, decoder, self.device, size, self.workers, tokens)
 
     def _score_all(
         self, items: Sequence[Item], decoder: Decoder, batch_size: int | None = None

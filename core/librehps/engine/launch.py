@@ -1,9 +1,11 @@
-"""Batches on the device: one is prepared while the one before runs, and halved where it is full."""
+"""Batches on the device, several at a time, and halved where it is full."""
 
 import logging
+import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -17,77 +19,113 @@ log = logging.getLogger("librehps")
 # What devices without an error class of their own say when they are full.
 FULL = ("out of memory", "can't allocate memory", "not enough memory")
 
-Result = tuple[int, HeadOutput | ItemError]
+# Head outputs of the items of a batch, one row each; fewer where the run was stopped.
+Landed = list[HeadOutput | ItemError]
 
 
 class Launcher:
-    """Runs batches of indices; `batch_size` shrinks for good where the device was full."""
+    """Runs batches in lanes; `batch_size` shrinks for good where the device was full.
 
-    def __init__(self, model: RewardModel, device: torch.device, batch_size: int) -> None:
+    On a CPU a lane is a core: batches that never wait for each other use it better than the
+    threads of one batch, which meet after every operation. On a GPU one lane launches while the
+    other waits for its results. Once `stop` is set, batches that have not begun give nothing.
+    """
+
+    def __init__(
+        self, model: RewardModel, device: torch.device, batch_size: int, stop: threading.Event
+    ) -> None:
         self.batch_size = batch_size
-        self._model, self._device = model, device
-        self._seconds = 0.0
+        self.lanes = lanes_of(device)
+        self.meter = Meter(self.lanes if device.type == "cpu" else 1)
+        self._model, self._device, self._stop = model, device, stop
+        self._threads = torch.get_num_threads()
+        # Of a GPU, since two threads that launch take turns at the interpreter for nothing.
+        self._turn: AbstractContextManager[object] = (
+            nullcontext() if device.type == "cpu" else threading.Lock()
+        )
+        self._pool = ThreadPoolExecutor(self.lanes, thread_name_prefix="forward")
 
-    def run(self, items: Sequence[Prepared], batches: Iterable[list[int]]) -> Iterator[Result]:
-        """(index into items, its output of one row, or why there is none)."""
-        flying: deque[tuple[list[int], HeadOutput]] = deque()
-        for part, output in self._all_launched(items, batches):
-            if isinstance(output, ItemError):
-                yield from ((index, output) for index in part)
-                continue
-            flying.append((part, output))
-            # A result is waited for only when the next batch is on its way.
-            if len(flying) > 1:
-                yield from self._landed(*flying.popleft())
-        while flying:
-            yield from self._landed(*flying.popleft())
+    def submit(self, batches: Sequence[Sequence[Prepared]]) -> list[Future[Landed]]:
+        """What each batch gives; they share the cores where they are fewer than the lanes."""
+        threads = max(1, self._threads // max(1, len(batches)))
+        return [self._pool.submit(self._run, batch, threads) for batch in batches]
 
-    def take_seconds(self) -> float:
-        """Seconds spent in forwards since it was last asked."""
-        seconds, self._seconds = self._seconds, 0.0
-        return seconds
+    def close(self) -> None:
+        """Wait for what runs, drop what does not yet, give the caller its threads back."""
+        self._pool.shutdown(cancel_futures=True)
+        if self._device.type == "cpu":
+            torch.set_num_threads(self._threads)
 
-    def _all_launched(
-        self, items: Sequence[Prepared], batches: Iterable[list[int]]
-    ) -> Iterator[tuple[list[int], HeadOutput | ItemError]]:
-        for batch in batches:
-            at = 0
-            while at < len(batch):
-                part = batch[at : at + self.batch_size]
-                yield from self._launched(items, part)
-                at += len(part)
+    def _run(self, batch: Sequence[Prepared], threads: int) -> Landed:
+        if self._device.type == "cpu":
+            torch.set_num_threads(threads)
+        found: Landed = []
+        # The batch size may have shrunk since it was planned.
+        while len(found) < len(batch) and not self._stop.is_set():
+            found += self._halving(batch[len(found) :][: self.batch_size])
+        return found
 
-    def _launched(
-        self, items: Sequence[Prepared], batch: list[int]
-    ) -> Iterator[tuple[list[int], HeadOutput | ItemError]]:
-        started = time.perf_counter()
+    def _halving(self, batch: Sequence[Prepared]) -> Landed:
         try:
-            output = launch(self._model, [items[index] for index in batch], self._device)
+            with self.meter.running():
+                return _rows(self._forward(batch))
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_full(error):
                 raise
-        else:
-            self._seconds += time.perf_counter() - started
-            yield batch, output
-            return
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         if len(batch) == 1:
-            yield batch, DeviceMemoryError(f"one item alone does not fit on {self._device}")
-            return
+            return [DeviceMemoryError(f"one item alone does not fit on {self._device}")]
         half = len(batch) // 2
         if half < self.batch_size:
             self.batch_size = half
             log.warning("out of memory on %s: batches of %d from here on", self._device, half)
-        yield from self._launched(items, batch[:half])
-        yield from self._launched(items, batch[half:])
+        return self._halving(batch[:half]) + self._halving(batch[half:])
 
-    def _landed(self, batch: list[int], output: HeadOutput) -> Iterator[Result]:
-        started = time.perf_counter()
-        here = [tensor.cpu() for tensor in output]
-        self._seconds += time.perf_counter() - started
-        for at, index in enumerate(batch):
-            yield index, HeadOutput(*(tensor[at : at + 1] for tensor in here))
+    def _forward(self, batch: Sequence[Prepared]) -> HeadOutput:
+        with self._turn:
+            wait = launch(self._model, batch, self._device)
+        return wait()
+
+
+class Meter:
+    """How long the device was busy; of `width` places, those that run count."""
+
+    def __init__(self, width: int) -> None:
+        self._width, self._running, self._seconds = width, 0, 0.0
+        self._since, self._lock = time.perf_counter(), threading.Lock()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """One place is taken within."""
+        self._change(1)
+        try:
+            yield
+        finally:
+            self._change(-1)
+
+    def take_seconds(self) -> float:
+        """Busy seconds since it was last asked."""
+        self._change(0)
+        with self._lock:
+            seconds, self._seconds = self._seconds, 0.0
+        return seconds
+
+    def _change(self, by: int) -> None:
+        with self._lock:
+            now = time.perf_counter()
+            share = min(self._running, self._width) / self._width
+            self._seconds += (now - self._since) * share
+            self._since, self._running = now, self._running + by
+
+
+def lanes_of(device: torch.device) -> int:
+    """How many batches are on the device at a time."""
+    return {"cpu": torch.get_num_threads(), "cuda": 2}.get(device.type, 1)
+
+
+def _rows(output: HeadOutput) -> Landed:
+    return [HeadOutput(*(t[at : at + 1] for t in output)) for at in range(len(output.mu))]
 
 
 def is_full(error: Exception) -> bool:

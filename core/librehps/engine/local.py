@@ -1,33 +1,30 @@
-"""The stages on one machine: decoding of one window overlaps the forward of the one before."""
+"""The stages on one machine: decoding, forward and writing overlap, window by window."""
 
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from itertools import islice
 
 import torch
 
-from librehps.engine.index import ScoreIndex, key_of
+from librehps.engine.index import ScoreIndex
 from librehps.engine.launch import Launcher
+from librehps.engine.window import Ready, Window
 from librehps.errors import ItemError, MediaError
 from librehps.media.content import Content
 from librehps.model.backbone import RewardModel
-from librehps.model.heads import HeadOutput
-from librehps.pipeline.decode import Decoded, Decoder
-from librehps.pipeline.plan import plan
-from librehps.pipeline.row import error_row, is_finite, ok_row, to_score
+from librehps.pipeline.decode import Decoder
+from librehps.pipeline.plan import ITEM_TOKENS
 from librehps.types import Item, ScoredRow
 
-# Batches a window is cut into: enough for neighbours of like length, few enough to answer soon.
-WINDOW = 4
+# Batches of common stills that a window has for each lane: neighbours of like length are among
+# them, and it is answered soon.
+DEPTH = 2
 
-# Of content and prompt; of pixels in memory their place in the window.
-Key = bytes | int
-Outputs = dict[Key, HeadOutput | ItemError]
 FindPrompt = Callable[[Item, Content], Item]
 
 
@@ -56,15 +53,6 @@ class Work:
         return min(1.0, self.forward / max(self.seconds, 1e-9))
 
 
-@dataclass(frozen=True)
-class Ready:
-    """One item after its worker: decoded, or the reason why not."""
-
-    item: Item
-    decoded: Decoded | None
-    error: ItemError | None = None
-
-
 def _as_it_is(item: Item, content: Content) -> Item:
     return item
 
@@ -73,9 +61,10 @@ def _as_it_is(item: Item, content: Content) -> Item:
 class LocalEngine:
     """Scores items in order; one that cannot be scored costs its own row only.
 
-    `find_prompt` gives an item its prompt; `index` knows what was scored before. One window is in
-    memory while the next is decoded, and no more, however many items there are. Once `stop` is
-    set, the batch on the device is the last.
+    `find_prompt` gives an item its prompt; `index` knows what was scored before; a batch holds
+    at most `batch_size` items and `tokens` (None: 256 an item). Two windows are on the device
+    while the next is decoded, and no more, however many items there are. Once `stop` is set, the
+    batches on the device are the last.
     """
 
     model: RewardModel
@@ -83,6 +72,7 @@ class LocalEngine:
     device: torch.device
     batch_size: int
     workers: int
+    tokens: int | None = None
     find_prompt: FindPrompt = _as_it_is
     index: ScoreIndex | None = None
     work: Work = field(default_factory=Work)
@@ -90,22 +80,47 @@ class LocalEngine:
 
     def run(self, items: Iterable[Item]) -> Iterator[ScoredRow]:
         """A row for each item, in the order of the items."""
-        source, size = iter(items), self.batch_size * WINDOW
+        launcher = Launcher(self.model, self.device, self.batch_size, self.stop)
+        source, size = iter(items), self._window(launcher.lanes)
         waiting: deque[list[Future[Ready]]] = deque()
-        launcher = Launcher(self.model, self.device, self.batch_size)
+        running: deque[Window] = deque()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
         try:
             while not self.stop.is_set():
-                window = list(islice(source, size))
-                if window:
-                    waiting.append([pool.submit(self._prepare, item) for item in window])
-                if not window or len(waiting) > 1:
-                    if not waiting:
-                        return
+                items_ahead = list(islice(source, size))
+                if items_ahead:
+                    waiting.append([pool.submit(self._prepare, item) for item in items_ahead])
+                if waiting and (len(waiting) > 1 or not items_ahead):
                     ready = [future.result() for future in waiting.popleft()]
-                    yield from self._score(ready, launcher)
+                    before = running[-1] if running else None
+                    running.append(Window(ready, launcher, self.index, self.tokens, before))
+                is_due = len(running) > 1 or not (items_ahead or waiting)
+                if running and is_due:
+                    whole = yield from self._finish(running.popleft(), launcher)
+                    if not whole:
+                        return
+                if not (items_ahead or waiting or running):
+                    return
+            # Rows behind the first that is missing come again with --resume.
+            for window in running:
+                whole = yield from self._finish(window, launcher)
+                if not whole:
+                    return
         finally:
+            launcher.close()
             pool.shutdown(cancel_futures=True)
+
+    def _window(self, lanes: int) -> int:
+        """Items that are decoded, planned and answered together."""
+        tokens = self.batch_size * ITEM_TOKENS if self.tokens is None else self.tokens
+        return max(self.batch_size, DEPTH * lanes * tokens // ITEM_TOKENS)
+
+    def _finish(self, window: Window, launcher: Launcher) -> Generator[ScoredRow, None, bool]:
+        """The window's rows; gives whether all are there, which a stop prevents."""
+        rows = window.rows()
+        self.work.add(len(rows), window.forwards, launcher.meter.take_seconds())
+        yield from rows
+        return len(rows) == len(window)
 
     def _prepare(self, item: Item) -> Ready:
         """In a worker: prompt, bytes, pixels."""
@@ -122,68 +137,7 @@ class LocalEngine:
             reason = f"{type(error).__name__}: {error}"
             return Ready(item, None, MediaError(f"{content.name} cannot be read: {reason}"))
 
-    def _score(self, window: list[Ready], launcher: Launcher) -> list[ScoredRow]:
-        sources = self._sources(window)
-        outputs = self._known(sources)
-        new = [key for key in sources if key not in outputs]
-        decoded = [_decoded(window[sources[key][0]]) for key in new]
-        lengths = [len(d.prepared.stream.ids) for d in decoded]
-        batches = takewhile(lambda _: not self.stop.is_set(), plan(lengths, launcher.batch_size))
-        for index, output in launcher.run([d.prepared for d in decoded], batches):
-            outputs[new[index]] = output
-        self._keep({key: outputs[key] for key in new if key in outputs})
-        rows = {at: _error(ready) for at, ready in enumerate(window) if ready.error is not None}
-        for key in sources.keys() & outputs.keys():
-            rows |= {at: _row(window[at], outputs[key]) for at in sources[key]}
-        self.work.add(rows=len(rows), forwards=len(new), seconds=launcher.take_seconds())
-        # After a stop, the rows behind the first that is missing come again with --resume.
-        return [rows[at] for at in takewhile(rows.__contains__, range(len(window)))]
-
-    def _sources(self, window: list[Ready]) -> dict[Key, list[int]]:
-        """Places in the window by key; each place of pixels in memory under its own number."""
-        sources: dict[Key, list[int]] = {}
-        for at, ready in enumerate(window):
-            if ready.decoded is not None:
-                key = key_of(ready.decoded, ready.item.prompt or "")
-                sources.setdefault(at if key is None else key, []).append(at)
-        return sources
-
-    def _known(self, sources: Iterable[Key]) -> Outputs:
-        if self.index is None:
-            return {}
-        found = self.index.find([key for key in sources if isinstance(key, bytes)])
-        return dict(found.items())
-
-    def _keep(self, outputs: Outputs) -> None:
-        if self.index is None:
-            return
-        self.index.add(
-            (key, out)
-            for key, out in outputs.items()
-            if isinstance(key, bytes) and isinstance(out, HeadOutput) and is_finite(out)
-        )
-
 
 def default_workers() -> int:
     """Decode threads: one for each core that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _decoded(ready: Ready) -> Decoded:
-    assert ready.decoded is not None  # noqa: S101 - only decoded items are launched
-    return ready.decoded
-
-
-def _row(ready: Ready, output: HeadOutput | ItemError) -> ScoredRow:
-    if isinstance(output, ItemError):
-        return error_row(ready.item, output)
-    decoded = _decoded(ready)
-    try:
-        return ok_row(ready.item, to_score(output, 0, decoded), decoded)
-    except ItemError as error:
-        return error_row(ready.item, error)
-
-
-def _error(ready: Ready) -> ScoredRow:
-    assert ready.error is not None  # noqa: S101 - what was not decoded has a reason
-    return error_row(ready.item, ready.error)

@@ -1,6 +1,6 @@
 """One batch through the model: padding, patches, backbone, heads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,12 +63,25 @@ def collate(items: Sequence[Prepared], device: torch.device) -> ModelInputs:
 
 
 @torch.inference_mode()
-def launch(model: RewardModel, items: Sequence[Prepared], device: torch.device) -> HeadOutput:
-    """Head outputs of the items, on the device, one row each; a GPU may still be at it."""
+def launch(
+    model: RewardModel, items: Sequence[Prepared], device: torch.device
+) -> Callable[[], HeadOutput]:
+    """Start a batch; the call given waits for its outputs, on the CPU, one row an item."""
     output: HeadOutput = model(collate(items, device))
-    return output
+    if device.type != "cuda":
+        return lambda: HeadOutput(*(tensor.cpu() for tensor in output))
+    # Copied as soon as they are there: a copy asked for later stands behind the next batch.
+    here = HeadOutput(*(tensor.to("cpu", non_blocking=True) for tensor in output))
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(device))
+
+    def wait() -> HeadOutput:
+        copied.synchronize()
+        return here
+
+    return wait
 
 
 def forward(model: RewardModel, items: Sequence[Prepared], device: torch.device) -> HeadOutput:
     """Head outputs of the items, on the CPU, one row each."""
-    return HeadOutput(*(tensor.cpu() for tensor in launch(model, items, device)))
+    return launch(model, items, device)()

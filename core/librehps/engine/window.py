@@ -1,0 +1,130 @@
+"""Items that were decoded together, from their pixels to their rows."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import takewhile
+
+from librehps.engine.index import ScoreIndex, key_of
+from librehps.engine.launch import Landed, Launcher
+from librehps.errors import ItemError
+from librehps.model.heads import HeadOutput
+from librehps.pipeline.decode import Decoded
+from librehps.pipeline.plan import plan
+from librehps.pipeline.row import error_row, is_finite, ok_row, to_score
+from librehps.types import Item, ScoredRow
+
+# Of content and prompt; of pixels in memory their place in the window.
+Key = bytes | int
+Outputs = dict[Key, HeadOutput | ItemError]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """One item after its worker: decoded, or the reason why not."""
+
+    item: Item
+    decoded: Decoded | None
+    error: ItemError | None = None
+
+
+class Window:
+    """Launches, at once, what is new in `ready`; `before` is the window that runs already.
+
+    `forwards` counts the items that are launched.
+    """
+
+    def __init__(
+        self,
+        ready: Sequence[Ready],
+        launcher: Launcher,
+        index: ScoreIndex | None,
+        tokens: int | None,
+        before: "Window | None",
+    ) -> None:
+        self._ready, self._index = ready, index
+        self._sources = _sources(ready)
+        self._outputs = self._known()
+        self._before = before
+        running: set[Key] = set() if before is None else before._new
+        # A number is a place in its own window alone.
+        self._shared = {k for k in self._sources if isinstance(k, bytes) and k in running}
+        new = [k for k in self._sources if k not in self._outputs and k not in self._shared]
+        self._new: set[Key] = set(new)
+        self.forwards = len(new)
+        prepared = [_decoded(ready[self._sources[key][0]]).prepared for key in new]
+        cut = list(plan([len(p.stream.ids) for p in prepared], launcher.batch_size, tokens))
+        futures = launcher.submit([[prepared[index] for index in batch] for batch in cut])
+        self._flying: list[tuple[list[Key], Future[Landed]]] = [
+            ([new[index] for index in batch], future)
+            for batch, future in zip(cut, futures, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def rows(self) -> list[ScoredRow]:
+        """The rows, once all have landed, in order; after a stop, those before the first gap.
+
+        To be asked after the window before.
+        """
+        for keys, future in self._flying:
+            # A stopped batch gives fewer.
+            self._outputs |= dict(zip(keys, future.result(), strict=False))
+        if self._before is not None:
+            landed = self._before._outputs
+            self._outputs |= {key: landed[key] for key in self._shared & landed.keys()}
+            self._before = None
+        self._keep()
+        rows = {at: _error(r) for at, r in enumerate(self._ready) if r.error is not None}
+        for key in self._sources.keys() & self._outputs.keys():
+            output = self._outputs[key]
+            rows |= {at: _row(self._ready[at], output) for at in self._sources[key]}
+        return [rows[at] for at in takewhile(rows.__contains__, range(len(self._ready)))]
+
+    def _known(self) -> Outputs:
+        if self._index is None:
+            return {}
+        found = self._index.find([key for key in self._sources if isinstance(key, bytes)])
+        return dict(found.items())
+
+    def _keep(self) -> None:
+        if self._index is None:
+            return
+        self._index.add(
+            (key, out)
+            for key in self._new & self._outputs.keys()
+            if isinstance(key, bytes)
+            and isinstance(out := self._outputs[key], HeadOutput)
+            and is_finite(out)
+        )
+
+
+def _sources(ready: Sequence[Ready]) -> dict[Key, list[int]]:
+    """Places in the window by key; each place of pixels in memory under its own number."""
+    sources: dict[Key, list[int]] = {}
+    for at, one in enumerate(ready):
+        if one.decoded is not None:
+            key = key_of(one.decoded, one.item.prompt or "")
+            sources.setdefault(at if key is None else key, []).append(at)
+    return sources
+
+
+def _decoded(ready: Ready) -> Decoded:
+    assert ready.decoded is not None  # noqa: S101 - only decoded items are launched
+    return ready.decoded
+
+
+def _row(ready: Ready, output: HeadOutput | ItemError) -> ScoredRow:
+    if isinstance(output, ItemError):
+        return error_row(ready.item, output)
+    decoded = _decoded(ready)
+    try:
+        return ok_row(ready.item, to_score(output, 0, decoded), decoded)
+    except ItemError as error:
+        return error_row(ready.item, error)
+
+
+def _error(ready: Ready) -> ScoredRow:
+    assert ready.error is not None  # noqa: S101 - what was not decoded has a reason
+    return error_row(ready.item, ready.error)
