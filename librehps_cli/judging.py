@@ -88,9 +88,7 @@ def _from_files(
         if model is not None and fingerprint is not None:
             check_origin(calibrators.default, model, fingerprint)
     facts = {"model": model, "fingerprint": fingerprint, "calibrators": calibrators}
-    digests = set(table.column("settings").to_pylist()) if "settings" in table.column_names else {}
-    if len(digests) > 1:
-        raise UsageError(f"the scored files mix {len(digests)} settings: score again with one")
+    digests = table.column("settings").to_pylist() if "settings" in table.column_names else []
     return scores_in(table, str(files[0])), {**facts, "settings": next(iter(digests), None)}
 
 

@@ -276,9 +276,19 @@ def test_shards(tmp_path: Path) -> None:
         items_of(tmp_path / "bad.tar")
 
 
+def test_tars_of_one_name_keep_apart(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        (tmp_path / part).mkdir()
+        write_tar(tmp_path / part / "00.tar", {"a.png": b"x", "a.txt": b"a cat"})
+    ids = [i.id for i in items_of(tmp_path / "{train,val}" / "00.tar")]
+    assert ids == ["train/00.tar/a.png", "val/00.tar/a.png"]
+    assert [i.id for i in items_of(tmp_path / "val" / "00.tar")] == ["00.tar/a.png"]
+
+
 def test_braces() -> None:
     assert expand_braces("a-{08..10}.tar") == ["a-08.tar", "a-09.tar", "a-10.tar"]
     assert expand_braces("{a,b}{0..1}") == ["a0", "a1", "b0", "b1"]
+    assert expand_braces("{11..09}") == ["11", "10", "09"]
 
 
 def stdin(content: bytes, null: bool = False) -> Stdin:
@@ -300,6 +310,9 @@ def test_standard_input() -> None:
         ("a.png", "x", {"seed": 3}), ("b.png", None, {"seed": None}),
     ]  # fmt: skip
     assert list(stdin(b"")) == []
+    # As PowerShell pipes it.
+    [marked] = stdin(b'\xef\xbb\xbf{"image": "a.png"}\n')
+    assert marked.id == "a.png"
 
 
 def test_urls(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_mixed_settings(cli: Cli, scores: Path) -> None:
     pq.write_table(bare.set_column(9, "settings", pa.array(["ba9876543210"] * 6)), "bare.parquet")
     done = cli("filter", scores, "bare.parquet", "--ok-only")
     assert done.returncode == 2
-    assert "s.parquet and others mixes 2 settings" in done.stderr
+    assert "mix 2 settings: 0123456789ab, ba9876543210" in done.stderr
 
 
 def test_whole_rows(cli: Cli, scores: Path) -> None:

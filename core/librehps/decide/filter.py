@@ -47,7 +47,7 @@ class Top:
 
 
 def check_scored(table: Any, origin: str) -> None:
-    """Raise UsageError where the table is not of scored files, or mixes settings."""
+    """Raise UsageError where the table is not of scored files."""
     lacking = [name for name in NEEDED if name not in table.column_names]
     if lacking:
         raise UsageError(
@@ -57,13 +57,6 @@ def check_scored(table: Any, origin: str) -> None:
     bare = text_column(table, "status").null_count
     if bare:
         raise UsageError(f"{bare} of {len(table)} rows in {origin} have no status")
-    if "settings" in table.column_names:
-        digests = text_column(table, "settings").unique().drop_null()
-        if len(digests) > 1:
-            raise UsageError(
-                f"{origin} mixes {len(digests)} settings: {', '.join(digests.to_pylist())}",
-                hint="Scores of different settings cannot be compared; score again with one.",
-            )
 
 
 def passing(table: Any, limits: Sequence[Limit] = (), top: Top | None = None) -> Mask:

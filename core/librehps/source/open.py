@@ -1,6 +1,7 @@
 """What a command was given to score: files, folders, manifests, shards, URLs, standard input."""
 
 import hashlib
+import os
 import re
 import sqlite3
 import sys
@@ -96,6 +97,9 @@ class Source:
 def _parts(paths: list[str], options: SourceOptions) -> Iterator[Part]:
     """One part for each manifest, shard, URL or stdin, and one for all files and folders."""
     files: list[Path] = []
+    shards = [file.parent for path in paths if _is_shard(path) for file in _shards(path)]
+    # Tars of one name in two folders are told apart by what they do not share.
+    root = os.path.commonpath([file.absolute() for file in shards]) if shards else ""
     manifest = (options.columns, options.root, options.allow_remote, RESERVED)
     for path in paths:
         suffix = Path(path).suffix.lower()
@@ -106,14 +110,25 @@ def _parts(paths: list[str], options: SourceOptions) -> Iterator[Part]:
         elif suffix in FORMATS and not Path(path).is_dir():
             _check_exists(path)
             yield Manifest(Path(path), *manifest)
-        elif suffix == ".tar":
-            for name in [path] if Path(path).exists() else expand_braces(path):
-                _check_exists(name)
-                yield Shard(Path(name), options.columns.prompt)
+        elif _is_shard(path):
+            for file in _shards(path):
+                yield Shard(file, os.path.relpath(file, root), options.columns.prompt)
         else:
             files.append(Path(path))
     if files:
         yield Files(files)
+
+
+def _is_shard(path: str) -> bool:
+    return path.lower().endswith(".tar") and not is_remote(path)
+
+
+def _shards(path: str) -> list[Path]:
+    """The tars of a path with or without braces; raises UsageError where one is missing."""
+    names = [path] if Path(path).exists() else expand_braces(path)
+    for name in names:
+        _check_exists(name)
+    return [Path(name) for name in names]
 
 
 def unique(items: Iterable[Item]) -> Iterator[Item]:

@@ -43,7 +43,20 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     except pa.ArrowException as error:
         names = ", ".join(map(str, files))
         raise UsageError(f"{names} have columns that differ in type: {error}") from error
+    _check_one_settings(table, files)
     return table, records[0][1] if records else {}
+
+
+def _check_one_settings(table: Any, files: Sequence[Path]) -> None:
+    """Raise UsageError where rows carry digests of different settings."""
+    if "settings" not in table.column_names:
+        return
+    digests = sorted(str(d) for d in table.column("settings").unique().to_pylist() if d)
+    if len(digests) > 1:
+        raise UsageError(
+            f"{', '.join(map(str, files))} mix {len(digests)} settings: {', '.join(digests)}",
+            hint="Scores of different settings cannot be compared; score again with one.",
+        )
 
 
 def _files(path: Path) -> list[Path]:

@@ -30,7 +30,8 @@ def expand_braces(pattern: str) -> list[str]:
             choices.append(names.split(","))
         else:
             width = len(first)
-            choices.append([f"{n:0{width}}" for n in range(int(first), int(last) + 1)])
+            step = 1 if int(first) <= int(last) else -1
+            choices.append([f"{n:0{width}}" for n in range(int(first), int(last) + step, step)])
         at = found.end()
     parts.append(pattern[at:])
     filled = product(*choices)
@@ -38,12 +39,15 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 class Shard:
-    """The items of one tar: each picture or clip, its prompt from the .txt or .json beside it."""
+    """The items of one tar: each picture or clip, its prompt from the .txt or .json beside it.
+
+    Ids begin with `name`.
+    """
 
     has_prompts = True
 
-    def __init__(self, file: Path, prompt_field: str | None) -> None:
-        self._file, self._field = file, prompt_field
+    def __init__(self, file: Path, name: str, prompt_field: str | None) -> None:
+        self._file, self._name, self._field = file, name, prompt_field
         self.skipped = 0
         self.container = file
 
@@ -101,7 +105,7 @@ class Shard:
             except PromptError as error:
                 problem = error
             stored = TarMember(str(self._file), member.name, member.offset_data, member.size)
-            name = printable(f"{self._file.name}/{member.name}")
+            name = printable(f"{self._name}/{member.name}")
             yield Item(name, stored, prompt, kind_by_name(member.name), problem=problem)
 
     def _prompt(self, name: str, members: list[tarfile.TarInfo]) -> str | None:

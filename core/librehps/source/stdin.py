@@ -1,6 +1,7 @@
 """Items from standard input: a path a line, paths ended by NUL, or JSON Lines."""
 
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -32,7 +33,7 @@ class Stdin:
         self._root, self._allow_remote = root or ".", allow_remote
         self.skipped, self.has_prompts, self.container = 0, False, None
         pieces = _until_null(stream) if null else iter(stream)
-        first = next(pieces, b"")
+        first = next(pieces, b"").removeprefix(BOM_UTF8)
         self._pieces = chain([first], pieces)
         self._reader: RowReader | None = None
         if not null and first.lstrip().startswith(b"{"):
