@@ -108,6 +108,31 @@ def test_other_failures_of_the_device_are_not_hidden(folder: Path, tiny: LibreHP
         list(engine.run(items(folder)))
 
 
+class Watched(torch.nn.Module):
+    """The model, and how many threads of torch each of its batches had."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model, self.threads = model, []  # type: ignore[var-annotated]
+
+    def forward(self, inputs: ModelInputs) -> object:
+        self.threads.append(torch.get_num_threads())
+        return self.model(inputs)
+
+
+def test_batches_share_the_cores(folder: Path, tiny: LibreHPS) -> None:
+    """Many batches have a core each; one alone has them all, and so has the caller again."""
+    before = torch.get_num_threads()
+    engine = tiny.engine(batch_size=1)
+    engine.model = watched = Watched(engine.model)  # type: ignore[assignment]
+    list(engine.run(items(folder)))
+    assert set(watched.threads) == {1}
+    assert torch.get_num_threads() == before
+    watched.threads.clear()
+    list(engine.run(items(folder, "y")[:1]))
+    assert watched.threads == [before]
+
+
 def test_a_folder_that_vanishes_costs_its_rows_only(folder: Path, tiny: LibreHPS) -> None:
     gone = folder / "gone"
     gone.mkdir()

@@ -149,10 +149,11 @@ def _run(
     notes: list[str],
 ) -> RunRate | None:
     """At the scorer's batch size, or the largest that fits; None where none does."""
-    batch_size = min(scorer.batch_size, len(items))
-    if ran_out:
-        batch_size = min(batch_size, forward[-1].batch_size if forward else 0)
-    run = run_rate(scorer, items, batch_size, output) if batch_size else None
+    run = None
+    if not ran_out:
+        run = run_rate(scorer, items, None, output)
+    elif forward:
+        run = run_rate(scorer, items, min(scorer.batch_size, forward[-1].batch_size), output)
     if run is None:
         notes.append("end to end: out of memory")
     elif run.errors:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from librehps.bench.clock import Clock
-from librehps.engine.launch import is_full
+from librehps.engine.launch import is_full, lanes_of
 from librehps.engine.local import default_workers
 from librehps.model.backbone import RewardModel
 from librehps.pipeline.decode import Decoded, Decoder
@@ -99,15 +99,19 @@ def write_rate(output: Path, settings: Settings, item: Item, rows: int) -> float
 
 
 def run_rate(
-    scorer: LibreHPS, items: Sequence[Item], batch_size: int, output: Path
+    scorer: LibreHPS, items: Sequence[Item], batch_size: int | None, output: Path
 ) -> RunRate | None:
-    """From files to a Parquet file, after one batch as a warm-up; None where memory runs out."""
+    """From files to a Parquet file, after a few as a warm-up; None where memory runs out.
+
+    `batch_size` None: the scorer's own.
+    """
+    size = min(batch_size or scorer.batch_size, len(items))
 
     def run() -> RunRate:
-        list(scorer.score_items(items[:batch_size], batch_size))
+        list(scorer.score_items(items[:size], batch_size))
         start = time.perf_counter()
         errors = _save(scorer.score_items(items, batch_size), output, scorer.settings)
-        return RunRate(len(items) / (time.perf_counter() - start), batch_size, errors)
+        return RunRate(len(items) / (time.perf_counter() - start), size, errors)
 
     return _unless_out_of_memory(run)
 
@@ -122,14 +126,30 @@ def _save(rows: Iterable[ScoredRow], output: Path, settings: Settings) -> int:
     return errors
 
 
-@torch.inference_mode()
 def _forward_rate(
     model: RewardModel, clock: Clock, batch: list[Prepared], repeats: int
 ) -> ForwardRate:
     inputs = collate(batch, clock.device)
-    forward = clock.median(lambda: model(inputs), repeats)
     laid_out = clock.median(lambda: collate(batch, clock.device), repeats)
-    return ForwardRate(len(batch), len(batch) / forward, len(batch) / laid_out)
+    # On a CPU the engine runs a batch on each core.
+    lanes = lanes_of(clock.device) if clock.device.type == "cpu" else 1
+
+    @torch.inference_mode()
+    def call(_: int) -> None:
+        model(inputs)
+
+    def forward() -> None:
+        if lanes == 1:
+            call(0)
+        else:
+            list(pool.map(call, range(lanes)))
+
+    with (
+        _torch_threads(1 if lanes > 1 else torch.get_num_threads()),
+        ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        took = clock.median(forward, repeats)
+    return ForwardRate(len(batch), lanes * len(batch) / took, len(batch) / laid_out)
 
 
 def _unless_out_of_memory(call: Callable[[], T]) -> T | None:
