@@ -90,7 +90,7 @@ def tear(picture: Image.Image, scene: Scene, severity: float, rng: random.Random
     torn, side = picture.copy(), picture.width
     empty = draw(replace(scene, things=()), side)
     for thing in scene.things[: 1 if severity < 0.5 else 2]:
-        height = int((0.5 + 0.3 * severity) * thing.radius * side)
+        height = int((0.6 + 0.3 * severity) * thing.radius * side)
         top = int((thing.y - rng.uniform(0.2, 0.6) * thing.radius) * side)
         left, right = (int((thing.x + s * 1.25 * thing.radius) * side) for s in (-1, 1))
         shift = int((0.35 + 0.65 * severity) * thing.radius * side) * rng.choice((-1, 1))
@@ -107,20 +107,20 @@ def spoil(picture: Image.Image, severity: float, kind: str, rng: random.Random) 
     """
     side = picture.width
     if kind == "blur":
-        return picture.filter(ImageFilter.GaussianBlur(side * (0.012 + 0.022 * severity)))
+        return picture.filter(ImageFilter.GaussianBlur(side * (0.014 + 0.022 * severity)))
     if kind == "noise":
-        return _grainy(picture, 7 + 8 * severity, rng)
+        return _grainy(picture, 8 + 8 * severity, rng)
     if kind == "ghost":
         shift = int(side * (0.035 + 0.05 * severity))
         moved = ImageChops.offset(picture, rng.choice((-shift, shift)), rng.choice((-shift, shift)))
         over = rng.choice((ImageChops.lighter, ImageChops.darker))(picture, moved)
-        return Image.blend(picture, over, 0.5 + 0.3 * severity)
+        return Image.blend(picture, over, 0.6 + 0.3 * severity)
     if kind == "comb":
         return _combed(picture, int(side * (0.02 + 0.03 * severity)))
     if kind == "halo":
         blur = side * (0.02 + 0.02 * severity)
-        return picture.filter(ImageFilter.UnsharpMask(blur, int(90 + 100 * severity), 0))
-    block = max(4, int(side * (0.045 + 0.06 * severity)))
+        return picture.filter(ImageFilter.UnsharpMask(blur, int(110 + 100 * severity), 0))
+    block = max(4, int(side * (0.05 + 0.06 * severity)))
     small = picture.resize((side // block, side // block), Image.Resampling.BOX)
     return small.resize((side, side), Image.Resampling.NEAREST)
 

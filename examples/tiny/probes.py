@@ -50,23 +50,22 @@ class PlaceProbe(nn.Module):
 
 
 class DefectProbe(nn.Module):
-    """Tells from all vision tokens of a picture or clip what is wrong with it, and how badly."""
+    """Tells from each vision token what is wrong with its picture or clip, and how badly."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.kinds = nn.ModuleList(
-            nn.Linear(2 * hidden, 1 + len(kinds)) for kinds in DEFECTS.values()
-        )
-        self.severity = nn.Linear(2 * hidden, len(DEFECTS))
+        self.kinds = nn.ModuleList(nn.Linear(hidden, 1 + len(kinds)) for kinds in DEFECTS.values())
+        self.severity = nn.Linear(hidden, len(DEFECTS))
 
     def loss(self, tokens: Tensor, defects: list[Defects]) -> Tensor:
         """Cross-entropy of the kinds and absolute error of severities; tokens (N, T, hidden)."""
-        pooled = torch.cat((tokens.mean(1), tokens.amax(1)), 1)
+        count = tokens.shape[1]
         severity = torch.tensor([[d.severity.get(axis, 0.0) for axis in DEFECTS] for d in defects])
-        total = F.l1_loss(self.severity(pooled), severity)
+        total = F.l1_loss(self.severity(tokens), severity[:, None].expand(-1, count, -1))
         for at, (axis, kinds) in enumerate(DEFECTS.items()):
             truth = [1 + kinds.index(_kind(d, axis)) if axis in d.severity else 0 for d in defects]
-            total = total + F.cross_entropy(self.kinds[at](pooled), torch.tensor(truth))
+            every = torch.tensor(truth).repeat_interleave(count)
+            total = total + F.cross_entropy(self.kinds[at](tokens).flatten(0, 1), every)
         return total
 
 

@@ -9,9 +9,11 @@ CLASSES = ("mild", "medium", "strong")
 LEAST = 0.05
 
 
-def random_defects(rng: random.Random, clips: bool) -> Defects:
-    """Severities on one or two axes, or on none."""
+def random_defects(rng: random.Random, clips: bool, favoured: str | None = None) -> Defects:
+    """Severities on one or two axes, or on none; half of those with any have the favoured one."""
     axes = rng.sample(axes_of(clips), rng.choices((0, 1, 2), (0.25, 0.5, 0.25))[0])
+    if axes and favoured is not None and favoured not in axes and rng.random() < 0.5:
+        axes[0] = favoured
     severity = {axis: _severity(axis, rng) for axis in axes}
     return Defects(severity, rng.choice(STYLES), rng.choice(MOTIONS))
 

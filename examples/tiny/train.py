@@ -11,7 +11,11 @@ import argparse
 import json
 import random
 import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +50,15 @@ WEIGHTS = {
     "rating": 0.1,
     "cells": 1.0,
     "places": 0.5,
-    "defects": 0.3,
+    "defects": 1.0,
 }
 PEAK_RATE, WARM_UP, DECAY = 1.5e-3, 0.05, 0.02
+# Steps of each rise and fall of the rate. Style is learnt last: in the second it is shown more,
+# and clips too.
+CYCLES = (6500, 1500)
+LATE = "style"
+# Batches that are rendered ahead, in a process of their own.
+AHEAD = 3
 SEED = 1
 SAVE_EVERY = 250
 LOG_EVERY = 50
@@ -82,16 +92,53 @@ class Student(nn.Module):
         self.defects = DefectProbe(hidden)
 
 
-def make_group(rng: random.Random, encoder: PromptEncoder, clips: bool) -> list[Example]:
-    """GROUP pictures of one caption, with defects on one to two axes each, or none."""
-    caption = scenes.random_caption(rng)
-    return [_example(caption, rng, encoder, clips) for _ in range(GROUP)]
+def is_late(step: int) -> bool:
+    return step > CYCLES[0]
+
+
+def is_of_clips(step: int) -> bool:
+    """Every third step is of clips; later every second."""
+    return step % (2 if is_late(step) else 3) == 0
+
+
+def start_rendering(tokenizer: Path) -> None:
+    """Make a process ready for `make_batch`."""
+    global _encoder
+    torch.set_num_threads(1)
+    _encoder = PromptEncoder(tokenizer)
+
+
+def make_batch(step: int, groups: int) -> list[Example]:
+    """The step's examples, by nothing but its number: groups of GROUP that answer one caption."""
+    rng, clips = random.Random(f"{SEED} {step}"), is_of_clips(step)
+    favoured = LATE if is_late(step) else None
+    examples = []
+    for _ in range(groups // 2 if clips else groups):
+        caption = scenes.random_caption(rng)
+        examples += [_example(caption, rng, _encoder, clips, favoured) for _ in range(GROUP)]
+    return examples
+
+
+def batches(first: int, groups: int, tokenizer: Path) -> Iterator[tuple[int, list[Example]]]:
+    """(step, examples) of every step from `first` on, rendered ahead."""
+    last = sum(CYCLES)
+    start = {"initializer": start_rendering, "initargs": (tokenizer,)}
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), **start) as pool:
+        waiting: deque[Future[list[Example]]] = deque()
+        for step in range(first, last + 1):
+            while len(waiting) < AHEAD and step + len(waiting) <= last:
+                waiting.append(pool.submit(make_batch, step + len(waiting), groups))
+            yield step, waiting.popleft().result()
 
 
 def _example(
-    caption: scenes.Caption, rng: random.Random, encoder: PromptEncoder, clips: bool
+    caption: scenes.Caption,
+    rng: random.Random,
+    encoder: PromptEncoder,
+    clips: bool,
+    favoured: str | None,
 ) -> Example:
-    defects = sampling.random_defects(rng, clips)
+    defects = sampling.random_defects(rng, clips, favoured)
     shown, changes = drawing.show(caption, defects, rng)
     side = rng.choice(RENDERED_SIDES)
     if clips:
@@ -192,8 +239,17 @@ def optimiser_for(student: Student) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98))
 
 
-def train(student: Student, encoder: PromptEncoder, steps: int, groups: int, folder: Path) -> None:
-    """Every third step is of clips. State is kept in `folder`, and taken up where it is there."""
+def rate_at(step: int) -> float:
+    """Share of the peak rate; each cycle rises and falls anew."""
+    for length in CYCLES:
+        if step <= length:
+            return rate_factor(step, length, WARM_UP)
+        step -= length
+    return 0.0
+
+
+def train(student: Student, tokenizer: Path, groups: int, folder: Path) -> None:
+    """State is kept in `folder`, and taken up where it is there."""
     optimiser, parameters = optimiser_for(student), dict(student.named_parameters())
     state, metrics = folder / "state", folder / "metrics.jsonl"
     found = find_state(state)
@@ -201,14 +257,11 @@ def train(student: Student, encoder: PromptEncoder, steps: int, groups: int, fol
     keep_lines(metrics, done)
     started = time.monotonic()
     student.train()
-    for step in range(done + 1, steps + 1):
+    for step, examples in batches(done + 1, groups, tokenizer):
         seed_step(SEED, step)
-        rng, clips = random.Random(f"{SEED} {step}"), step % 3 == 0
-        count = groups // 2 if clips else groups
-        examples = [e for _ in range(count) for e in make_group(rng, encoder, clips)]
         for group in optimiser.param_groups:
-            group["lr"] = PEAK_RATE * rate_factor(step, steps, WARM_UP)
-        terms = loss_terms(student, examples, clips)
+            group["lr"] = PEAK_RATE * rate_at(step)
+        terms = loss_terms(student, examples, is_of_clips(step))
         optimiser.zero_grad()
         torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum().backward()
         torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
@@ -218,7 +271,7 @@ def train(student: Student, encoder: PromptEncoder, steps: int, groups: int, fol
             line = {"step": step, "seconds": round(time.monotonic() - started), **figures}
             log_line(metrics, line)
             print(line, flush=True)
-        if step % SAVE_EVERY == 0 or step == steps:
+        if step % SAVE_EVERY == 0 or step == sum(CYCLES):
             save_state(state, parameters, optimiser, {"step": step})
 
 
@@ -232,15 +285,14 @@ def save(model: RewardModel, config: dict[str, object], folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=7500)
     parser.add_argument("--groups", type=int, default=12, help="groups of 4 pictures in a batch")
     arguments = parser.parse_args()
     folder: Path = arguments.out
     folder.mkdir(parents=True, exist_ok=True)
     config = model_config(folder, build_tokenizer(folder))
-    student, encoder = Student(fresh_model(config, 0)), PromptEncoder(folder / "tokenizer.json")
+    student = Student(fresh_model(config, 0))
     print(f"{sum(p.numel() for p in student.model.parameters()):,} parameters", flush=True)
-    train(student, encoder, arguments.steps, arguments.groups, folder)
+    train(student, folder / "tokenizer.json", arguments.groups, folder)
     save(student.model, config, folder)
 
 
