@@ -7,69 +7,54 @@ Stills answer one prompt, well or with one defect; clips answer another. A .txt 
 
 import argparse
 import random
+from dataclasses import replace
 from pathlib import Path
 
-import av
-import numpy as np
 from PIL import Image
 
-import scenes
-from scenes import Scene, Thing
+import drawing
+from drawing import Defects
+from files import write_clip
+from scenes import Caption, Scene, Thing
 
-SIDE, FRAMES, RATE = 256, 4, 4
-STILLS = Scene(
-    "a red circle left of a blue square",
-    (Thing("circle", "red", 0.26, 0.45, 0.17), Thing("square", "blue", 0.74, 0.55, 0.17)),
-    scenes.BACKGROUNDS[0],
-)
-CLIPS = Scene(
-    "a green star above a yellow cross",
-    (Thing("star", "green", 0.45, 0.26, 0.17), Thing("cross", "yellow", 0.55, 0.74, 0.17)),
-    scenes.BACKGROUNDS[3],
-)
+SIDE, FRAMES = 256, 4
+STILLS = Caption((("red", "circle"), ("blue", "square")), "left of")
+CLIPS = Caption((("blue", "star"), ("yellow", "cross")), "above")
+GROUND = ((196, 206, 214), (186, 196, 206))
 
 
 def stills() -> dict[str, Image.Image]:
     """Name -> picture; what is wrong with each is its name."""
     rng = random.Random(7)
-    circle, square = STILLS.things
-    star = (circle, Thing("star", "blue", *place(square)))
-    green = (Thing("circle", "green", *place(circle)), square)
-    whole = scenes.draw(STILLS, SIDE)
+    circle = Thing("circle", "red", 0.26, 0.45, 0.17)
+    square = Thing("square", "blue", 0.74, 0.55, 0.17)
+    scene = Scene((circle, square), GROUND)
+    swapped = (replace(circle, x=square.x, y=square.y), replace(square, x=circle.x, y=circle.y))
+    untrue = {
+        "wrong_shape": (circle, replace(square, shape="star")),
+        "wrong_colour": (replace(circle, colour="green"), square),
+        "lost_square": (circle,),
+        "swapped": swapped,
+    }
+    whole = drawing.draw(scene, SIDE)
     return {
         "match": whole,
-        "wrong_shape": scenes.draw(Scene("", star, STILLS.background), SIDE),
-        "wrong_colour": scenes.draw(Scene("", green, STILLS.background), SIDE),
-        "lost_square": scenes.draw(Scene("", (circle,), STILLS.background), SIDE),
-        "torn": scenes.tear(whole, STILLS, 0.7, rng),
-        "blurred": scenes.spoil(whole, 0.8, "blur", rng),
+        "torn": drawing.tear(whole, scene, 0.7, rng),
+        "blurred": drawing.spoil(whole, 0.8, "blur", rng),
+        **{n: drawing.draw(replace(scene, things=t), SIDE) for n, t in untrue.items()},
     }
 
 
 def clips() -> dict[str, list[Image.Image]]:
     """Name -> frames."""
+    star = Thing("star", "blue", 0.45, 0.26, 0.17)
+    cross = Thing("cross", "yellow", 0.55, 0.74, 0.17)
+    scene = Scene((star, cross), GROUND)
+    shown = {"steady": Defects(), "jumping": Defects({"temporal": 0.9}, motion="jump")}
     return {
-        "steady": scenes.render_clip(CLIPS, {}, random.Random(1), SIDE, FRAMES),
-        "jumping": scenes.render_clip(CLIPS, {"temporal": 0.9}, random.Random(2), SIDE, FRAMES),
+        name: drawing.render_clip(scene, defects, random.Random(1), SIDE, FRAMES)
+        for name, defects in shown.items()
     }
-
-
-def place(thing: Thing) -> tuple[float, float, float]:
-    return thing.x, thing.y, thing.radius
-
-
-def write_clip(path: Path, frames: list[Image.Image]) -> None:
-    """H.264, nearly without loss."""
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=RATE, options={"crf": "12"})
-        stream.width, stream.height, stream.pix_fmt = SIDE, SIDE, "yuv420p"
-        for frame in frames:
-            for packet in stream.encode(
-                av.VideoFrame.from_ndarray(np.array(frame), format="rgb24")
-            ):
-                file.mux(packet)
-        for packet in stream.encode():
-            file.mux(packet)
 
 
 def main() -> None:
@@ -79,10 +64,10 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in stills().items():
         picture.save(folder / f"{name}.png", optimize=True)
-        (folder / f"{name}.txt").write_text(STILLS.caption + "\n")
+        (folder / f"{name}.txt").write_text(STILLS.text + "\n")
     for name, frames in clips().items():
         write_clip(folder / f"{name}.mp4", frames)
-        (folder / f"{name}.txt").write_text(CLIPS.caption + "\n")
+        (folder / f"{name}.txt").write_text(CLIPS.text + "\n")
 
 
 if __name__ == "__main__":
