@@ -86,7 +86,7 @@ def shifted_conv(hidden: Tensor, weight: Tensor) -> Tensor:
     length = hidden.shape[1]
     out = padded[:, taps - 1 :] * weight[:, taps - 1]
     for tap in range(taps - 1):
-        out = out + padded[:, tap : tap + length] * weight[:, tap]
+        out = torch.addcmul(out, padded[:, tap : tap + length], weight[:, tap])
     return out
 
 
@@ -98,34 +98,35 @@ def chunked_delta_rule(
     query, key (batch, length, key heads, d_k); value (batch, length, value heads, d_v); decay (log,
     at most 0) and beta (batch, length, value heads). Gives (batch, length, value heads, d_v).
     """
-    dtype, length = value.dtype, value.shape[1]
-    repeat = value.shape[2] // key.shape[2]
-    query = _unit(query).repeat_interleave(repeat, 2) * query.shape[-1] ** -0.5
-    key = _unit(key).repeat_interleave(repeat, 2)
-    query, key, value = (_chunks(x.float()) for x in (query, key, value))
-    decay, beta = (_chunks(x.float().unsqueeze(-1)) for x in (decay, beta))
+    dtype, length, heads = value.dtype, value.shape[1], key.shape[2]
+    # What depends on keys and queries alone is computed once for all value heads they serve.
+    query = _chunks(_unit(query, query.shape[-1] ** -0.5)).unsqueeze(2)
+    key = _chunks(_unit(key)).unsqueeze(2)
+    value, decay, beta = (
+        _chunks(x.float()).unflatten(1, (heads, -1))
+        for x in (value, decay.unsqueeze(-1), beta.unsqueeze(-1))
+    )
 
     log_decay = decay.cumsum(-2)
     gap = log_decay - log_decay.transpose(-1, -2)
     future = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=gap.device).triu(1)
-    pairwise = gap.masked_fill(future, float("-inf")).exp()
-    weighted_key = key * beta
-    erase = (weighted_key @ key.transpose(-1, -2) * pairwise).tril(-1)
-    solve = unit_lower_inverse(erase)
+    pairwise = gap.masked_fill_(future, float("-inf")).exp_()
+    since_start = log_decay.exp()
+    solve = unit_lower_inverse((key @ key.transpose(-1, -2) * pairwise * beta).tril(-1))
     new_value = solve @ (value * beta)
-    old_read = solve @ (weighted_key * log_decay.exp())
+    old_read = solve @ (key * (beta * since_start))
     local = query @ key.transpose(-1, -2) * pairwise
-    query = query * log_decay.exp()
+    query = query * since_start
     key_to_end = (key * (log_decay[..., -1:, :] - log_decay).exp()).transpose(-1, -2)
-    chunk_decay = log_decay[..., -1:, :].exp()
+    chunk_decay = since_start[..., -1:, :]
 
-    state = value.new_zeros(*value.shape[:2], key.shape[-1], value.shape[-1])
+    state = value.new_zeros(*value.shape[:3], key.shape[-1], value.shape[-1])
     reads = []
-    for i in range(value.shape[2]):
-        delta = new_value[:, :, i] - old_read[:, :, i] @ state
-        reads.append(query[:, :, i] @ state + local[:, :, i] @ delta)
-        state = state * chunk_decay[:, :, i] + key_to_end[:, :, i] @ delta
-    return torch.cat(reads, 2)[:, :, :length].transpose(1, 2).to(dtype)
+    for i in range(value.shape[3]):
+        delta = new_value[:, :, :, i] - old_read[:, :, :, i] @ state
+        reads.append(query[:, :, :, i] @ state + local[:, :, :, i] @ delta)
+        state = state * chunk_decay[:, :, :, i] + key_to_end[:, :, :, i] @ delta
+    return torch.cat(reads, 3)[:, :, :, :length].flatten(1, 2).transpose(1, 2).to(dtype)
 
 
 def unit_lower_inverse(strict: Tensor) -> Tensor:
@@ -149,9 +150,10 @@ def unit_lower_inverse(strict: Tensor) -> Tensor:
     return torch.cat([top, torch.cat([joint, second], -1)], -2)
 
 
-def _unit(x: Tensor) -> Tensor:
+def _unit(x: Tensor, length: float = 1.0) -> Tensor:
+    """Vectors of that length along the last axis, in float32."""
     x = x.float()
-    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
+    return x * (torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6) * length)
 
 
 def _chunks(x: Tensor) -> Tensor:
