@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -131,6 +132,20 @@ def test_batches_share_the_cores(folder: Path, tiny: LibreHPS) -> None:
     watched.threads.clear()
     list(engine.run(items(folder, "y")[:1]))
     assert watched.threads == [before]
+
+
+def test_runs_side_by_side_leave_the_threads_alone(folder: Path, tiny: LibreHPS) -> None:
+    before = torch.get_num_threads()
+
+    def run() -> int:
+        rows = list(tiny.engine(batch_size=1).run(items(folder)))
+        assert all(row.status == "ok" for row in rows)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lambda _: run(), range(6))) == [before] * 6
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == before
 
 
 def test_a_folder_that_vanishes_costs_its_rows_only(folder: Path, tiny: LibreHPS) -> None:

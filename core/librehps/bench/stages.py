@@ -132,7 +132,7 @@ def _forward_rate(
     inputs = collate(batch, clock.device)
     laid_out = clock.median(lambda: collate(batch, clock.device), repeats)
     # On a CPU the engine runs a batch on each core.
-    lanes = lanes_of(clock.device) if clock.device.type == "cpu" else 1
+    lanes = lanes_of(clock.device, torch.get_num_threads()) if clock.device.type == "cpu" else 1
 
     @torch.inference_mode()
     def call(_: int) -> None:

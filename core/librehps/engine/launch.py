@@ -28,17 +28,23 @@ class Launcher:
 
     On a CPU a lane is a core: batches that never wait for each other use it better than the
     threads of one batch, which meet after every operation. On a GPU one lane launches while the
-    other waits for its results. Once `stop` is set, batches that have not begun give nothing.
+    other waits for its results. `threads` of torch are shared among the lanes of a CPU, and set
+    again at the end. Once `stop` is set, batches that have not begun give nothing.
     """
 
     def __init__(
-        self, model: RewardModel, device: torch.device, batch_size: int, stop: threading.Event
+        self,
+        model: RewardModel,
+        device: torch.device,
+        batch_size: int,
+        threads: int,
+        stop: threading.Event,
     ) -> None:
         self.batch_size = batch_size
-        self.lanes = lanes_of(device)
+        self.lanes = lanes_of(device, threads)
         self.meter = Meter(self.lanes if device.type == "cpu" else 1)
         self._model, self._device, self._stop = model, device, stop
-        self._threads = torch.get_num_threads()
+        self._threads = threads
         # Of a GPU, since two threads that launch take turns at the interpreter for nothing.
         self._turn: AbstractContextManager[object] = (
             nullcontext() if device.type == "cpu" else threading.Lock()
@@ -119,9 +125,9 @@ class Meter:
             self._since, self._running = now, self._running + by
 
 
-def lanes_of(device: torch.device) -> int:
-    """How many batches are on the device at a time."""
-    return {"cpu": torch.get_num_threads(), "cuda": 2}.get(device.type, 1)
+def lanes_of(device: torch.device, threads: int) -> int:
+    """How many batches are on the device at a time; `threads` are torch's."""
+    return {"cpu": threads, "cuda": 2}.get(device.type, 1)
 
 
 def _rows(output: HeadOutput) -> Landed:

@@ -62,7 +62,8 @@ class LocalEngine:
     """Scores items in order; one that cannot be scored costs its own row only.
 
     `find_prompt` gives an item its prompt; `index` knows what was scored before; a batch holds
-    at most `batch_size` items and `tokens` (None: 256 an item). Two windows are on the device
+    at most `batch_size` items and `tokens` (None: 256 an item); a CPU's batches share `threads` of
+    torch. Two windows are on the device
     while the next is decoded, and no more, however many items there are. Once `stop` is set, the
     batches on the device are the last.
     """
@@ -72,6 +73,7 @@ class LocalEngine:
     device: torch.device
     batch_size: int
     workers: int
+    threads: int
     tokens: int | None = None
     find_prompt: FindPrompt = _as_it_is
     index: ScoreIndex | None = None
@@ -80,7 +82,7 @@ class LocalEngine:
 
     def run(self, items: Iterable[Item]) -> Iterator[ScoredRow]:
         """A row for each item, in the order of the items."""
-        launcher = Launcher(self.model, self.device, self.batch_size, self.stop)
+        launcher = Launcher(self.model, self.device, self.batch_size, self.threads, self.stop)
         source, size = iter(items), self._window(launcher.lanes)
         waiting: deque[list[Future[Ready]]] = deque()
         running: deque[Window] = deque()
