@@ -1,5 +1,6 @@
 """What a person sees of a run: a line that moves, a summary at its end, and how to stop it."""
 
+import os
 import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from librehps.types import AXES
+from librehps_cli.errors import INTERRUPTED
 from librehps_cli.output import Output
 
 if TYPE_CHECKING:
@@ -105,9 +107,14 @@ def interruptible(engine: "LocalEngine", out: Output) -> Iterator[None]:
 
     def stop(number: int, frame: object) -> None:
         engine.stop.set()
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+        for kind in before:
+            signal.signal(kind, leave)
         out.note("finishing the batch; once more to stop at once")
+
+    def leave(number: int, frame: object) -> None:
+        # Batches in other threads cannot be broken off; what is journalled stays all the same.
+        out.talk_console.show_cursor(True)
+        os._exit(INTERRUPTED)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, stop)

@@ -109,6 +109,29 @@ def test_other_failures_of_the_device_are_not_hidden(folder: Path, tiny: LibreHP
         list(engine.run(items(folder)))
 
 
+class SharedDevice(torch.nn.Module):
+    """A stand-in for one whose memory lasts for one batch at a time, of any size."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model, self.taken = model, threading.Lock()
+
+    def forward(self, inputs: ModelInputs) -> object:
+        if not self.taken.acquire(blocking=False):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        try:
+            time.sleep(0.02)
+            return self.model(inputs)
+        finally:
+            self.taken.release()
+
+
+def test_an_item_that_fits_alone_is_scored(folder: Path, tiny: LibreHPS) -> None:
+    engine = tiny.engine(batch_size=1)
+    engine.model = SharedDevice(engine.model)  # type: ignore[assignment]
+    assert [row.status for row in engine.run(items(folder))] == ["ok"] * 12
+
+
 class Watched(torch.nn.Module):
     """The model, and how many threads of torch each of its batches had."""
 
@@ -129,6 +152,13 @@ def test_batches_share_the_cores(folder: Path, tiny: LibreHPS) -> None:
     list(engine.run(items(folder)))
     assert set(watched.threads) == {1}
     assert torch.get_num_threads() == before
+    watched.threads.clear()
+    torch.set_num_threads(1)
+    try:
+        list(engine.run(items(folder, "z")))
+        assert torch.get_num_threads() == 1, "what the caller chose after loading holds"
+    finally:
+        torch.set_num_threads(before)
     watched.threads.clear()
     list(engine.run(items(folder, "y")[:1]))
     assert watched.threads == [before]

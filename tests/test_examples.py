@@ -125,4 +125,4 @@ def test_the_media_are_what_the_recipe_renders(tmp_path: Path) -> None:
 def test_examples_run(script: Path) -> None:
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "best of 6: match.png" in done.stdout
+    assert "best of 7: match.png" in done.stdout

@@ -47,5 +47,5 @@ def test_a_wheel_scores_outside_the_tree(tmp_path: Path) -> None:
     command = (place / "bin" / "librehps", "score", EXAMPLES / "media", "--model", "tiny")
     out = run(*command, "--prompt-from", "sidecar", cwd=tmp_path, **libraries)
     rows = [json.loads(line) for line in out.splitlines()]
-    assert len(rows) == 8
+    assert len(rows) == 9
     assert all(row["status"] == "ok" for row in rows)

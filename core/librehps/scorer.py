@@ -71,8 +71,6 @@ class LibreHPS:
         self.batch_size = batch_size or BATCH_SIZES.get(loaded.device.type, 8)
         is_by_device = batch_size is None and loaded.device.type == "cpu"
         self._tokens = CPU_TOKENS if is_by_device else None
-        # Asked once, since a run that is on in another thread may have set it to one.
-        self._threads = torch.get_num_threads()
         self._model, self._encoder = loaded.model, encoder
         self.workers = workers or default_workers()
         self._readers = VideoReaders(video_backend, self.workers)
@@ -254,9 +252,7 @@ class LibreHPS:
     def _engine(self, decoder: Decoder, batch_size: int | None) -> LocalEngine:
         size = batch_size or self.batch_size
         tokens = None if batch_size else self._tokens
-        return LocalEngine(
-            self._model, decoder, self.device, size, self.workers, self._threads, tokens
-        )
+        return LocalEngine(self._model, decoder, self.device, size, self.workers, tokens)
 
     def _score_all(
         self, items: Sequence[Item], decoder: Decoder, batch_size: int | None = None

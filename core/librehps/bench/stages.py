@@ -130,7 +130,6 @@ def _forward_rate(
     model: RewardModel, clock: Clock, batch: list[Prepared], repeats: int
 ) -> ForwardRate:
     inputs = collate(batch, clock.device)
-    laid_out = clock.median(lambda: collate(batch, clock.device), repeats)
     # On a CPU the engine runs a batch on each core.
     lanes = lanes_of(clock.device, torch.get_num_threads()) if clock.device.type == "cpu" else 1
 
@@ -148,6 +147,7 @@ def _forward_rate(
         _torch_threads(1 if lanes > 1 else torch.get_num_threads()),
         ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
+        laid_out = clock.median(lambda: collate(batch, clock.device), repeats)
         took = clock.median(forward, repeats)
     return ForwardRate(len(batch), lanes * len(batch) / took, len(batch) / laid_out)
 

@@ -24,6 +24,8 @@ from librehps.types import Item, ScoredRow
 # Batches of common stills that a window has for each lane: neighbours of like length are among
 # them, and it is answered soon.
 DEPTH = 2
+# Items of a window: on many cores each of its batches has several.
+MOST = 256
 
 FindPrompt = Callable[[Item, Content], Item]
 
@@ -62,8 +64,7 @@ class LocalEngine:
     """Scores items in order; one that cannot be scored costs its own row only.
 
     `find_prompt` gives an item its prompt; `index` knows what was scored before; a batch holds
-    at most `batch_size` items and `tokens` (None: 256 an item); a CPU's batches share `threads` of
-    torch. Two windows are on the device
+    at most `batch_size` items and `tokens` (None: 256 an item). Two windows are on the device
     while the next is decoded, and no more, however many items there are. Once `stop` is set, the
     batches on the device are the last.
     """
@@ -73,7 +74,6 @@ class LocalEngine:
     device: torch.device
     batch_size: int
     workers: int
-    threads: int
     tokens: int | None = None
     find_prompt: FindPrompt = _as_it_is
     index: ScoreIndex | None = None
@@ -82,7 +82,7 @@ class LocalEngine:
 
     def run(self, items: Iterable[Item]) -> Iterator[ScoredRow]:
         """A row for each item, in the order of the items."""
-        launcher = Launcher(self.model, self.device, self.batch_size, self.threads, self.stop)
+        launcher = Launcher(self.model, self.device, self.batch_size, self.stop)
         source, size = iter(items), self._window(launcher.lanes)
         waiting: deque[list[Future[Ready]]] = deque()
         running: deque[Window] = deque()
@@ -109,13 +109,15 @@ class LocalEngine:
                 if not whole:
                     return
         finally:
-            launcher.close()
-            pool.shutdown(cancel_futures=True)
+            try:
+                launcher.close()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _window(self, lanes: int) -> int:
         """Items that are decoded, planned and answered together."""
         tokens = self.batch_size * ITEM_TOKENS if self.tokens is None else self.tokens
-        return max(self.batch_size, DEPTH * lanes * tokens // ITEM_TOKENS)
+        return max(self.batch_size, min(MOST, DEPTH * lanes * tokens // ITEM_TOKENS))
 
     def _finish(self, window: Window, launcher: Launcher) -> Generator[ScoredRow, None, bool]:
         """The window's rows; gives whether all are there, which a stop prevents."""

@@ -42,7 +42,7 @@ class Window:
         tokens: int | None,
         before: "Window | None",
     ) -> None:
-        self._ready, self._index = ready, index
+        self._ready, self._index, self._size = ready, index, len(ready)
         self._sources = _sources(ready)
         self._outputs = self._known()
         self._before = before
@@ -61,7 +61,7 @@ class Window:
         ]
 
     def __len__(self) -> int:
-        return len(self._ready)
+        return self._size
 
     def rows(self) -> list[ScoredRow]:
         """The rows, once all have landed, in order; after a stop, those before the first gap.
@@ -80,7 +80,9 @@ class Window:
         for key in self._sources.keys() & self._outputs.keys():
             output = self._outputs[key]
             rows |= {at: _row(self._ready[at], output) for at in self._sources[key]}
-        return [rows[at] for at in takewhile(rows.__contains__, range(len(self._ready)))]
+        # The window behind holds on to this one for its outputs alone.
+        self._ready, self._sources, self._flying = (), {}, []
+        return [rows[at] for at in takewhile(rows.__contains__, range(self._size))]
 
     def _known(self) -> Outputs:
         if self._index is None:

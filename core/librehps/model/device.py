@@ -25,13 +25,14 @@ def choose_device(request: str | torch.device | None) -> tuple[torch.device, str
     """(device, why); raises UsageError for one that is not here."""
     if request is None or request == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda"), "auto: CUDA is available"
+            return torch.device("cuda", torch.cuda.current_device()), "auto: CUDA is available"
         if torch.backends.mps.is_available():
             return torch.device("mps"), "auto: Apple GPU"
         return torch.device("cpu"), "auto: no GPU found"
     try:
         device = torch.device(request)
-        torch.empty(0, device=device)
+        # With its index: which device is the current one differs from thread to thread.
+        device = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"device {str(request)!r} cannot be used: {reason}") from error

@@ -72,7 +72,7 @@ def launch(
         return lambda: HeadOutput(*(tensor.cpu() for tensor in output))
     # Copied as soon as they are there: a copy asked for later stands behind the next batch.
     here = HeadOutput(*(tensor.to("cpu", non_blocking=True) for tensor in output))
-    copied = torch.cuda.Event()
+    copied = torch.cuda.Event(blocking=True)
     copied.record(torch.cuda.current_stream(device))
 
     def wait() -> HeadOutput:
