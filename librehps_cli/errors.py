@@ -9,6 +9,7 @@ from librehps.errors import (
     ItemError,
     LibreHPSError,
     ModelError,
+    NothingScoredError,
     OutputError,
     PreferenceError,
     TrainingError,
@@ -26,6 +27,7 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
     PreferenceError: FATAL,
     TrainingError: FATAL,
     ExtraNeededError: FATAL,
+    NothingScoredError: FATAL,
     OutputError: FATAL,
     ItemError: FATAL,
 }

@@ -1,10 +1,9 @@
 """librehps filter: the rows of scored files that meet conditions."""
 
-import json as jsonlib
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from librehps.errors import OutputError, UsageError
+from librehps.errors import UsageError
 from librehps_cli.options import Quiet, grouped
 from librehps_cli.output import Output
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from librehps.decide.filter import Limit, Top
 
 CONDITIONS, RESULT = "Conditions", "Result"
-BATCH = 65_536
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,10 @@ class ResultOptions:
 
 @grouped
 def filter_rows(
-    scores: Annotated[list[Path], typer.Argument(help="Scored files, or folders of parts.")],
+    scores: Annotated[
+        list[Path],
+        typer.Argument(help="Scored files, folders of parts, or - for JSON Lines on stdin."),
+    ],
     conditions: ConditionOptions,
     result: ResultOptions,
     quiet: Quiet = False,
@@ -147,12 +148,13 @@ def filter_rows(
     """Print the paths of the media whose scores meet every condition, in input order."""
     limits, top = _conditions(conditions)
     _check(result)
-    from librehps.decide.filter import check_scored, passing
-    from librehps.source.scored import read_table
+    from librehps.decide.columns import check_scored
+    from librehps.decide.filter import passing
+    from librehps.source.scored import origin_of, read_table
 
     out = Output(quiet, result.as_json)
     table, settings = read_table(scores)
-    check_scored(table, str(scores[0]) if len(scores) == 1 else f"{scores[0]} and others")
+    check_scored(table, origin_of(scores))
     mask = passing(table, limits, top)
     chosen = table.filter(~mask if conditions.invert else mask)
     _deliver(chosen, settings, result, out)
@@ -212,19 +214,21 @@ def _check(result: ResultOptions) -> None:
 
 def _deliver(table: Any, settings: dict[str, Any], result: ResultOptions, out: Output) -> None:
     """The rows go everywhere they were asked for; what can fail comes first."""
+    from librehps.sink.table import json_lines, write_table
+
     paths = _paths(table, result) if result.as_paths else None
     if result.folder is not None:
         _place(table, result, result.folder)
     if result.file is not None:
-        _write(table, settings, result.file)
+        write_table(table, settings, result.file)
     if result.as_json:
-        _print(_json_lines(table), out)
+        _print(json_lines(table), out)
     if paths is not None:
         _print_paths(paths, result.null, out)
 
 
 def _place(table: Any, result: ResultOptions, folder: Path) -> None:
-    from librehps.decide.filter import text_column
+    from librehps.decide.columns import text_column
     from librehps.decide.place import place
 
     ids = text_column(table, "id")
@@ -237,7 +241,7 @@ def _paths(table: Any, result: ResultOptions) -> Any:
     """The media column; raises UsageError where a row has no path, or one that splits lines."""
     import pyarrow.compute as pc
 
-    from librehps.decide.filter import text_column
+    from librehps.decide.columns import text_column
 
     paths = text_column(table, "media")
     if paths.null_count:
@@ -273,89 +277,3 @@ def _print(lines: Iterable[str], out: Output) -> None:
         return
     sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()
-
-
-def _write(table: Any, settings: dict[str, Any], output: Path) -> None:
-    """Write the whole table; it grows aside, and stays only if it is whole."""
-    import pyarrow as pa
-
-    partial = output.with_name(output.name + ".partial")
-    put = _put_parquet if output.suffix.lower() == ".parquet" else _put_jsonl
-    try:
-        put(table, settings, output, partial)
-        partial.replace(output)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
-    except pa.ArrowException as error:
-        raise OutputError(f"{output} cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _put_parquet(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
-    import pyarrow.parquet as pq
-
-    from librehps.sink.parquet import METADATA_KEY, ROW_GROUP
-
-    if settings:
-        # Of several files, the joined table keeps only the first one's metadata.
-        metadata = table.schema.metadata or {}
-        stored = {METADATA_KEY.encode(): jsonlib.dumps(settings).encode()}
-        table = table.replace_schema_metadata({**metadata, **stored})
-    pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP)
-
-
-def _put_jsonl(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{line}\n" for line in _json_lines(table))
-    beside = output.with_name(output.name + ".settings.json")
-    # The settings of a file that is being replaced must not pass for those of the new one.
-    beside.unlink(missing_ok=True)
-    if settings:
-        beside.write_text(jsonlib.dumps(settings, indent=1) + "\n", encoding="utf-8")
-
-
-def _json_lines(table: Any) -> Iterator[str]:
-    """Rows as valid JSON; NaN and infinity are null, dates text, bytes base64."""
-    names = table.column_names
-    for batch in table.to_batches(max_chunksize=BATCH):
-        columns = [_plain(column) for column in batch.columns]
-        for values in zip(*columns, strict=True):
-            row = dict(zip(names, values, strict=True))
-            yield jsonlib.dumps(row, ensure_ascii=False, default=_text)
-
-
-def _plain(column: Any) -> list[Any]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _plain(column.cast(kind.value_type))
-    if pa.types.is_decimal(kind):
-        column = column.cast(pa.float64())
-    elif pa.types.is_floating(kind) and kind.bit_width < 64:
-        # By way of text: the shortest figures that still give this number.
-        column = column.cast(pa.string()).cast(pa.float64())
-    elif pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
-        column = column.cast(pa.string())
-    if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_finite(column), column, None)
-    values: list[Any] = column.to_pylist()
-    return [_finite(value) for value in values] if pa.types.is_nested(kind) else values
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        from base64 import b64encode
-
-        return b64encode(value).decode()
-    return str(value)

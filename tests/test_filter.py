@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from librehps.decide.filter import Limit, Top, check_scored, passing
+from librehps.decide.columns import check_scored
+from librehps.decide.filter import Limit, Top, passing
 from librehps.decide.place import place
 from librehps.errors import MediaNotFoundError, OutputError, UsageError
 

@@ -4,7 +4,11 @@ import importlib.util
 
 from librehps.errors import ExtraNeededError
 
-EXTRAS = {"evaluate": ("scipy", "matplotlib"), "train": ("accelerate", "peft")}
+EXTRAS = {
+    "evaluate": ("scipy", "matplotlib", "choix"),
+    "report": ("jinja2", "plotly", "scipy", "matplotlib", "choix"),
+    "train": ("accelerate", "peft"),
+}
 
 
 def require(extra: str, purpose: str) -> None:

@@ -1,7 +1,8 @@
-"""Scored files read back: one, several, or a directory of parts."""
+"""Scored files read back: one, several, a directory of parts, or JSON Lines on stdin."""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from librehps.errors import UsageError
 
 SUFFIXES = (".parquet", ".jsonl")
+STDIN = Path("-")
+# What tells a scored file from a manifest.
+MARKS = {"status", "overall_mu"}
 # Where sink/parquet.py keeps the settings of a run.
 METADATA_KEY, REQUEST_KEY = b"librehps.settings", b"librehps.request"
 ROWS_AT_ONCE = 10_000
@@ -17,7 +21,8 @@ ROWS_AT_ONCE = 10_000
 def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     """(Arrow table, settings record, empty where there is none) of all files together.
 
-    Raises UsageError for a missing or unreadable file, and where settings differ.
+    `-` is JSON Lines on stdin. Raises UsageError for a missing or unreadable file, and where
+    settings differ.
     """
     import pyarrow as pa
 
@@ -47,6 +52,59 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     return table, records[0][1] if records else {}
 
 
+def are_scored(paths: Sequence[str]) -> bool:
+    """Whether the paths name scored files, rather than what is to be scored.
+
+    Raises UsageError where some do and some do not.
+    """
+    scored = [path for path in paths if _is_scored(Path(path))]
+    if scored and len(scored) < len(paths):
+        other = next(path for path in paths if path not in scored)
+        raise UsageError(f"{scored[0]} is a scored file and {other} is not: give one kind")
+    return bool(scored)
+
+
+def origin_of(paths: Sequence[Path]) -> str:
+    """How messages call them all together."""
+    first = "stdin" if paths[0] == STDIN else str(paths[0])
+    return first if len(paths) == 1 else f"{first} and others"
+
+
+def _is_scored(path: Path) -> bool:
+    if path.is_dir():
+        parts = [p for p in path.iterdir() if not p.name.startswith(".")]
+        kept = [p for p in parts if not p.name.endswith(".settings.json")]
+        are_tables = all(p.suffix.lower() in SUFFIXES and p.is_file() for p in kept)
+        return bool(kept) and are_tables and all(_is_scored(p) for p in kept)
+    try:
+        return _names(path) >= MARKS
+    except (OSError, ValueError):
+        # Whoever reads it will say what is wrong.
+        return False
+
+
+def _names(path: Path) -> set[str]:
+    """Column names of a table, those of the first row for JSON Lines; empty for other files."""
+    if path == STDIN:
+        # typeshed gives stdin's buffer no peek; what a process has there is a BufferedReader.
+        first = sys.stdin.buffer.peek()  # type: ignore[union-attr]
+        # A row longer than what is there yet has its name all the same.
+        return (
+            {mark for mark in MARKS if f'"{mark}"'.encode() in first}
+            if first[:1] == b"{"
+            else set()
+        )
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet as pq
+
+        return set(pq.read_schema(path).names)
+    if path.suffix.lower() == ".jsonl":
+        with path.open(encoding="utf-8-sig") as lines:
+            row = json.loads(next((line for line in lines if line.strip()), "{}"))
+        return set(row) if isinstance(row, dict) else set()
+    return set()
+
+
 def _check_one_settings(table: Any, files: Sequence[Path]) -> None:
     """Raise UsageError where rows carry digests of different settings."""
     if "settings" not in table.column_names:
@@ -60,6 +118,8 @@ def _check_one_settings(table: Any, files: Sequence[Path]) -> None:
 
 
 def _files(path: Path) -> list[Path]:
+    if path == STDIN:
+        return [path]
     if path.is_dir():
         parts = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         if not parts:
@@ -73,14 +133,17 @@ def _files(path: Path) -> list[Path]:
 
 
 def _table(file: Path) -> Any:
+    if file == STDIN:
+        return _json_table(sys.stdin)
     if file.suffix.lower() == ".parquet":
         import pyarrow.parquet as pq
 
         return pq.read_table(file)
-    return _json_table(file)
+    with file.open(encoding="utf-8-sig") as lines:
+        return _json_table(lines)
 
 
-def _json_table(file: Path) -> Any:
+def _json_table(lines: Iterable[str]) -> Any:
     """JSON Lines; our own columns have the types we write them with, the others what they hold.
 
     Arrow's own reader would take text that looks like a date for one.
@@ -90,15 +153,16 @@ def _json_table(file: Path) -> Any:
     from librehps.sink.parquet import arrow_type
     from librehps.sink.schema import COLUMNS, FULL
 
-    tables = []
-    with file.open(encoding="utf-8-sig") as lines:
-        while rows := [json.loads(line) for line in islice(lines, ROWS_AT_ONCE) if line.strip()]:
-            names = dict.fromkeys(name for row in rows for name in row)
-            arrays = {}
-            for name in names:
-                kind = arrow_type(FULL[name]) if name in FULL else None
-                arrays[name] = pa.array([row.get(name) for row in rows], kind)
-            tables.append(pa.table(arrays))
+    tables, lines = [], iter(lines)
+    while rows := [json.loads(line) for line in islice(lines, ROWS_AT_ONCE) if line.strip()]:
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a line holds no JSON object")
+        names = dict.fromkeys(name for row in rows for name in row)
+        arrays = {}
+        for name in names:
+            kind = arrow_type(FULL[name]) if name in FULL else None
+            arrays[name] = pa.array([row.get(name) for row in rows], kind)
+        tables.append(pa.table(arrays))
     if not tables:
         return pa.table({name: pa.array([], arrow_type(kind)) for name, kind in COLUMNS.items()})
     return pa.concat_tables(tables, promote_options="permissive")
