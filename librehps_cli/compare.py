@@ -1,90 +1,251 @@
-"""librehps compare: which of two a person would prefer."""
+"""librehps compare: which of two, of several, or of each row's two a person would prefer."""
 
 import json as jsonlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from librehps.types import AXES
-from librehps_cli.options import Json, ModelOptions, PromptOptions, Quiet, grouped
-from librehps_cli.output import Output, figures, percent
+from librehps_cli.compare_pairs import compare_pairs
+from librehps_cli.errors import exit_code
+from librehps_cli.options import (
+    Json,
+    ModelOptions,
+    PairsOptions,
+    PromptOptions,
+    Quiet,
+    grouped,
+)
+from librehps_cli.output import Output, axes_in, figures, percent, signed
+from librehps_cli.results import OutputOptions
 from librehps_cli.scoring import load_scorer, prompt_finder
 
 if TYPE_CHECKING:
-    from librehps import ImageScore, Item, PairComparison
+    from librehps import ImageScore, Item, LibreHPS, ScoredRow
+    from librehps.decide.probability import Platt, Verdict
+
+Record = dict[str, Any]
+UNCALIBRATED = "no calibration beside the model: probabilities are rough ones, by the sigmas"
+
+
+@dataclass(frozen=True)
+class VerdictOptions:
+    """How two scores become a verdict, and what is said of it."""
+
+    symmetric: Annotated[
+        bool,
+        typer.Option(
+            "--symmetric/--plain",
+            help="Average over both orders, or the calibrator's plain formula, whose offset "
+            "favours one side.",
+        ),
+    ] = True
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each axis says of it.")] = (
+        False
+    )
 
 
 @grouped
 def compare(
-    a: Annotated[Path, typer.Argument(help="An image or a video.")],
-    b: Annotated[Path, typer.Argument(help="Another of the same kind.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two or more images, or videos; or a file of pairs (.csv .tsv .jsonl .json "
+            ".parquet: prompt, media_a, media_b).",
+            show_default=False,
+        ),
+    ],
+    verdict: VerdictOptions,
     prompts: PromptOptions,
+    pairs: PairsOptions,
     models: ModelOptions,
+    result: OutputOptions,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compare two images or two videos of one prompt."""
+    """Compare images or videos of one prompt: two, several, or a file of pairs."""
+    from librehps.errors import UsageError
+
     out = Output(quiet, json)
-    first, second = _pair(a, b, prompts)
+    if len(paths) == 1:
+        raise typer.Exit(compare_pairs(paths[0], verdict, prompts, pairs, models, result, out))
+    if result.output is not None:
+        raise UsageError("-o is for a file of pairs", hint="Redirect stdout, with --json.")
+    items = _items(paths, prompts)
     scorer = load_scorer(models, prompts, out)
     calibrator = scorer.calibrator(models.calibration)
-    decide = scorer.compare_videos if first.kind == "video" else scorer.compare_images
-    verdict = decide(first.media, second.media, first.prompt or "", calibrator)
-    likelier = max(verdict.probability, 1 - verdict.probability)
-    scores = (verdict.score_a, verdict.score_b)
-    if out.json:
-        record = {
-            "a": first.id,
-            "b": second.id,
-            "prompt": first.prompt,
-            "winner": verdict.winner,
-            "win_probability": likelier,
-            "p_a_wins": verdict.probability,
-            "confident": verdict.confident,
-            "calibrated": calibrator is not None,
-            **{f"scores_{name}": _axes(score) for name, score in zip("ab", scores, strict=True)},
-            "settings": scorer.settings.digest,
-        }
-        out.line(jsonlib.dumps(record, ensure_ascii=False))
-        return
-    out.text(_sentence(first, second, verdict, likelier), style="bold")
-    pairs = zip("ab", (first, second), scores, strict=True)
-    rows = [[name, item.id, *figures(_axes(score))] for name, item, score in pairs]
-    out.table(["", "item", *AXES], rows)
-    if calibrator is None:
-        out.note("no calibration beside the model: the probability is a rough one, by the sigmas")
+    rows = list(scorer.score_items(items))
+    tell = _tell_two if len(rows) == 2 else _tell_many
+    raise typer.Exit(tell(rows, scorer, calibrator, verdict, out))
 
 
-def _pair(a: Path, b: Path, prompts: PromptOptions) -> "tuple[Item, Item]":
-    """Both items; raises UsageError unless they are of one kind and one prompt."""
+def _items(paths: list[Path], prompts: PromptOptions) -> "list[Item]":
+    """One item a path; raises UsageError unless they are of one kind and one prompt."""
+    from dataclasses import replace
+
     from librehps.errors import UsageError
     from librehps.media.content import Content
     from librehps.source.files import file_item
 
-    items = [file_item(path) for path in (a, b)]
+    found = [file_item(path) for path in paths]
     finder = prompt_finder(prompts, has_prompts=False)
-    if items[0].kind != items[1].kind:
-        kinds = f"{a} is {items[0].kind} and {b} is {items[1].kind}"
-        raise UsageError(f"{kinds}: give two of one kind")
-    first, second = (finder(item, Content(item.media)) for item in items)
-    if first.prompt != second.prompt:
-        raise UsageError(
-            f"the prompts differ: {first.prompt!r} and {second.prompt!r}",
-            hint="A verdict is on one prompt: give it by --prompt.",
+    for path, item in zip(paths, found, strict=True):
+        if item.kind != found[0].kind:
+            kinds = f"{paths[0]} is {found[0].kind} and {path} is {item.kind}"
+            raise UsageError(f"{kinds}: give those of one kind")
+    items = [finder(item, Content(item.media)) for item in found]
+    for item in items:
+        if item.prompt != items[0].prompt:
+            raise UsageError(
+                f"the prompts differ: {items[0].prompt!r} and {item.prompt!r}",
+                hint="A verdict is on one prompt: give it by --prompt.",
+            )
+    # The same file twice is two items.
+    return [replace(item, id=f"{at}") for at, item in enumerate(items)]
+
+
+def _tell_two(
+    rows: "list[ScoredRow]",
+    scorer: "LibreHPS",
+    calibrator: "Platt | None",
+    options: VerdictOptions,
+    out: Output,
+) -> int:
+    from librehps.decide.probability import judge
+
+    for row in rows:
+        if row.error is not None:
+            raise row.error
+    one, two = (row.score for row in rows if row.score is not None)
+    names = [str(row.item.media) for row in rows]
+    verdict = judge(one.overall, two.overall, calibrator, symmetric=options.symmetric)
+    if out.json:
+        record = {
+            "a": names[0],
+            "b": names[1],
+            "prompt": rows[0].item.prompt,
+            "winner": verdict.winner,
+            "win_probability": max(verdict.probability, 1 - verdict.probability),
+            "p_a_wins": verdict.probability,
+            "confident": verdict.confident,
+            "calibrated": calibrator is not None,
+            "scores_a": _axes(one),
+            "scores_b": _axes(two),
+            **({"gaps": _gaps(one, two)} if options.explain else {}),
+            "settings": scorer.settings.digest,
+        }
+        out.line(jsonlib.dumps(record, ensure_ascii=False))
+        return 0
+    out.text(_sentence(names, verdict), style="bold")
+    records = [_axes(score) for score in (one, two)]
+    axes = axes_in(records)
+    cells = zip("ab", names, records, strict=True)
+    out.table(["", "item", *axes], [[side, n, *figures(r, axes)] for side, n, r in cells])
+    if options.explain:
+        _explain(records, axes, out)
+    if calibrator is None:
+        out.note(UNCALIBRATED)
+    return 0
+
+
+def _explain(records: Sequence[Record], axes: Sequence[str], out: Output) -> None:
+    """The gap of each axis in mu, and whom it favours; `overall` is what decides."""
+    one, two = records
+    rows = []
+    for axis in axes:
+        gap = one[f"{axis}_mu"] - two[f"{axis}_mu"]
+        side = "a" if gap > 0 else "b" if gap < 0 else "neither"
+        mus = [signed(record[f"{axis}_mu"]) for record in records]
+        rows.append([axis, *mus, signed(gap), side])
+    out.table(["axis", "mu of a", "mu of b", "gap", "favours"], rows)
+    out.note("overall decides, by its gap; the other axes have heads of their own and no vote")
+
+
+def _tell_many(
+    rows: "list[ScoredRow]",
+    scorer: "LibreHPS",
+    calibrator: "Platt | None",
+    options: VerdictOptions,
+    out: Output,
+) -> int:
+    """A ranking, in which each has its chance against the next and against any other."""
+    from librehps.decide.field import against_others
+    from librehps.decide.probability import judge
+
+    for row in rows:
+        if row.error is not None:
+            out.error(f"{row.item.media}: {row.error} ({type(row.error).__name__})")
+    scored = [(str(row.item.media), row.score) for row in rows if row.score is not None]
+    scored.sort(key=lambda pair: -pair[1].overall.raw_mean)
+    field = against_others([score.overall for _, score in scored], calibrator)
+    records = []
+    for at, (name, score) in enumerate(scored):
+        after = scored[at + 1][1] if at + 1 < len(scored) else None
+        verdict = after and judge(
+            score.overall, after.overall, calibrator, symmetric=options.symmetric
         )
-    return first, second
+        records.append({
+            "rank": at + 1,
+            "item": name,
+            "prompt": rows[0].item.prompt,
+            **_axes(score),
+            "win_probability": verdict and verdict.probability,
+            "win_probability_field": field[at] if len(scored) > 1 else None,
+            "confident": verdict and verdict.confident,
+            "calibrated": calibrator is not None,
+            **({"gaps": after and _gaps(score, after)} if options.explain else {}),
+            "settings": scorer.settings.digest,
+        })  # fmt: skip
+    _print_ranking(records, options.explain, out)
+    if calibrator is None and not out.json:
+        out.note(UNCALIBRATED)
+    return exit_code(len(scored), len(rows) - len(scored))
 
 
-def _axes(score: "ImageScore") -> dict[str, Any]:
+def _print_ranking(records: list[Record], explain: bool, out: Output) -> None:
+    if out.json:
+        out.records(records)
+        return
+    axes = axes_in(records)
+    chances = ("win_probability", "win_probability_field")
+    out.table(
+        ["", "item", *axes, "next", "field"],
+        [
+            [
+                str(record["rank"]),
+                record["item"],
+                *figures(record, axes),
+                *("-" if record[name] is None else percent(record[name]) for name in chances),
+            ]
+            for record in records
+        ],
+    )
+    if explain:
+        gaps = [[r["item"], *(signed(r["gaps"][axis]) for axis in axes)] for r in records[:-1]]
+        out.table(["item", *axes], gaps)
+        out.note("gaps in mu over the next; overall decides")
+    out.note("next, field: how often it beats the next, and another one drawn at random")
+
+
+def _gaps(a: "ImageScore", b: "ImageScore") -> dict[str, float]:
+    """mu of a less mu of b, on each axis that both have."""
+    pairs = {axis: (getattr(a, axis, None), getattr(b, axis, None)) for axis in AXES}
+    return {axis: x.raw_mean - y.raw_mean for axis, (x, y) in pairs.items() if x and y}
+
+
+def _axes(score: "ImageScore") -> Record:
     axes = {name: getattr(score, name, None) for name in AXES}
     means = {name: axis and axis.mean for name, axis in axes.items()}
     return means | {f"{name}_mu": axis and axis.raw_mean for name, axis in axes.items()}
 
 
-def _sentence(first: "Item", second: "Item", verdict: "PairComparison", likelier: float) -> str:
+def _sentence(names: Sequence[str], verdict: "Verdict") -> str:
     if verdict.winner == "tie":
         return "a tie"
-    names = (first.id, second.id) if verdict.winner == "a" else (second.id, first.id)
+    winner, loser = names if verdict.winner == "a" else reversed(names)
     sure = "" if verdict.confident else ", not confident"
-    return f"{verdict.winner} wins: {names[0]} over {names[1]}, {percent(likelier)}{sure}"
+    likelier = max(verdict.probability, 1 - verdict.probability)
+    return f"{verdict.winner} wins: {winner} over {loser}, {percent(likelier)}{sure}"

@@ -14,11 +14,12 @@ import typer
 from librehps.errors import UsageError
 from librehps_cli.options import Quiet, grouped
 from librehps_cli.output import Output
+from librehps_cli.results import RESULT, ResultOptions, media_paths
 
 if TYPE_CHECKING:
     from librehps.decide.filter import Limit, Top
 
-CONDITIONS, RESULT = "Conditions", "Result"
+CONDITIONS = "Conditions"
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ class ConditionOptions:
 
 
 @dataclass(frozen=True)
-class ResultOptions:
-    """What becomes of them."""
+class PrintOptions:
+    """How the chosen rows are printed."""
 
     null: Annotated[
         bool,
@@ -94,45 +95,29 @@ class ResultOptions:
         bool,
         typer.Option("--json", help="Whole rows as JSON Lines.", rich_help_panel=RESULT),
     ] = False
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Whole rows to X.parquet, X.jsonl, or - for stdout.",
-            rich_help_panel=RESULT,
-        ),
-    ] = None
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output.", rich_help_panel=RESULT)
-    ] = False
-    copy_to: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Copy the media to DIR, named by id.", rich_help_panel=RESULT
-        ),
-    ] = None
-    link_to: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Symbolic links in DIR instead.", rich_help_panel=RESULT),
-    ] = None
 
-    @property
-    def file(self) -> Path | None:
-        return None if str(self.output) == "-" else self.output
 
-    @property
-    def folder(self) -> Path | None:
-        return self.copy_to or self.link_to
+@dataclass(frozen=True)
+class Delivery:
+    """Everywhere the chosen rows go."""
+
+    printed: PrintOptions
+    result: ResultOptions
 
     @property
     def as_json(self) -> bool:
-        return self.json or str(self.output) == "-"
+        return self.printed.json or self.result.to_stdout
 
     @property
     def as_paths(self) -> bool:
         """Paths are printed unless the rows go somewhere else."""
-        return self.null or not (self.as_json or self.output or self.folder)
+        elsewhere = self.as_json or self.result.output or self.result.folder
+        return self.printed.null or not elsewhere
+
+    def check(self) -> None:
+        self.result.check()
+        if self.printed.null and self.as_json:
+            raise UsageError("--null ends paths, and JSON Lines are not paths")
 
 
 @grouped
@@ -142,22 +127,24 @@ def filter_rows(
         typer.Argument(help="Scored files, folders of parts, or - for JSON Lines on stdin."),
     ],
     conditions: ConditionOptions,
+    printed: PrintOptions,
     result: ResultOptions,
     quiet: Quiet = False,
 ) -> None:
     """Print the paths of the media whose scores meet every condition, in input order."""
     limits, top = _conditions(conditions)
-    _check(result)
+    delivery = Delivery(printed, result)
+    delivery.check()
     from librehps.decide.columns import check_scored
     from librehps.decide.filter import passing
     from librehps.source.scored import origin_of, read_table
 
-    out = Output(quiet, result.as_json)
+    out = Output(quiet, delivery.as_json)
     table, settings = read_table(scores)
     check_scored(table, origin_of(scores))
     mask = passing(table, limits, top)
     chosen = table.filter(~mask if conditions.invert else mask)
-    _deliver(chosen, settings, result, out)
+    _deliver(chosen, settings, delivery, out)
     verb = "do not pass" if conditions.invert else "pass"
     out.note(f"{len(chosen)} of {len(table)} rows {verb}")
 
@@ -200,31 +187,20 @@ def _top(text: str, options: ConditionOptions) -> "Top":
     return Top(count, percent, options.by or "overall", options.per)
 
 
-def _check(result: ResultOptions) -> None:
-    """What can be refused before anything is read."""
-    from librehps.sink.open import check_output
-
-    if result.copy_to and result.link_to:
-        raise UsageError("--copy-to and --link-to exclude each other")
-    if result.null and result.as_json:
-        raise UsageError("--null ends paths, and JSON Lines are not paths")
-    if result.file is not None:
-        check_output(result.file, result.overwrite)
-
-
-def _deliver(table: Any, settings: dict[str, Any], result: ResultOptions, out: Output) -> None:
+def _deliver(table: Any, settings: dict[str, Any], delivery: Delivery, out: Output) -> None:
     """The rows go everywhere they were asked for; what can fail comes first."""
     from librehps.sink.table import json_lines, write_table
 
-    paths = _paths(table, result) if result.as_paths else None
+    result, null = delivery.result, delivery.printed.null
+    paths = media_paths(table, in_lines=not null) if delivery.as_paths else None
     if result.folder is not None:
         _place(table, result, result.folder)
     if result.file is not None:
         write_table(table, settings, result.file)
-    if result.as_json:
+    if delivery.as_json:
         _print(json_lines(table), out)
     if paths is not None:
-        _print_paths(paths, result.null, out)
+        _print_paths(paths, null, out)
 
 
 def _place(table: Any, result: ResultOptions, folder: Path) -> None:
@@ -234,29 +210,7 @@ def _place(table: Any, result: ResultOptions, folder: Path) -> None:
     ids = text_column(table, "id")
     if ids.null_count:
         raise UsageError("a row without an id cannot be placed by it")
-    place(_paths(table, result).to_pylist(), ids.to_pylist(), folder, folder == result.link_to)
-
-
-def _paths(table: Any, result: ResultOptions) -> Any:
-    """The media column; raises UsageError where a row has no path, or one that splits lines."""
-    import pyarrow.compute as pc
-
-    from librehps.decide.columns import text_column
-
-    paths = text_column(table, "media")
-    if paths.null_count:
-        raise UsageError(
-            f"{paths.null_count} of the {len(table)} rows have no path: their media came in memory"
-            " or in a shard",
-            hint="Take whole rows, with --json or -o.",
-        )
-    split = paths.filter(pc.match_substring(paths, "\n"))
-    if len(split) and result.as_paths and not result.null:
-        raise UsageError(
-            f"a path holds a line break: {split[0].as_py()!r}",
-            hint="Use --null, and xargs -0 to read it.",
-        )
-    return paths
+    place(media_paths(table).to_pylist(), ids.to_pylist(), folder, folder == result.link_to)
 
 
 def _print_paths(paths: Any, null: bool, out: Output) -> None:

@@ -161,8 +161,8 @@ class SourceFlags:
 
 
 @dataclass(frozen=True)
-class PreferenceOptions:
-    """How a preference file is read, and whether scores are at hand."""
+class PairsOptions:
+    """How a file of pairs is read."""
 
     format: Annotated[
         Literal[
@@ -186,6 +186,12 @@ class PreferenceOptions:
             rich_help_panel=PAIRS,
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class PreferenceOptions(PairsOptions):
+    """And what becomes of pairs that cannot be judged."""
+
     skip_missing: Annotated[
         bool,
         typer.Option(

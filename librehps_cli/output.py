@@ -8,13 +8,30 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import TextIOWrapper
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from librehps.types import AXES
 
-TEXT_COLUMNS = ("item", "value", "why", "benchmark", "axis", "error")
+TEXT_COLUMNS = (
+    "item",
+    "group",
+    "generator",
+    "value",
+    "why",
+    "benchmark",
+    "axis",
+    "error",
+    "best",
+    "prompt",
+)
+# Names, which may lose their middle where a table would not fit.
+NAMES, LEAST_NAME = ("item", "group", "generator", "best", "prompt"), 8
+ELLIPSIS = "…"
+NOTHING, BAR = "-", 3
+EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 class Output:
@@ -70,11 +87,11 @@ class Output:
 
     def talk_table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A table for a reader on stderr."""
-        self._talk.print(_table(columns, rows))
+        self._talk.print(_table(columns, rows, self._talk.width))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A table for a reader on stdout; figures stand to the right."""
-        self._out.print(_table(columns, rows))
+        self._out.print(_table(columns, rows, self._out.width))
 
     def progress(self, rows: Iterable[Any], total: int) -> Iterator[Any]:
         """The rows, with a bar on stderr where that is a terminal."""
@@ -90,14 +107,57 @@ class Output:
         return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         left = column in TEXT_COLUMNS
         table.add_column(column, justify="left" if left else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(safe(cell)) for cell in row))
+    for row in _fitted(columns, [[safe(cell) for cell in row] for row in rows], width):
+        table.add_row(*map(Text, row))
     return table
+
+
+def _fitted(columns: Sequence[str], rows: list[list[str]], width: int) -> list[list[str]]:
+    """The rows with names shortened until the table is no wider than `width`, where that can be."""
+    widths = [
+        max([*map(cell_len, name.split("\n")), *(cell_len(row[i]) for row in rows if i < len(row))])
+        for i, name in enumerate(columns)
+    ]
+    names = [i for i, name in enumerate(columns) if name in NAMES]
+    # Rich puts a space between two columns and one more after each but the last.
+    over = sum(widths) + 2 * len(columns) - 2 - width
+    for _ in range(over if names else 0):
+        longest = max(names, key=lambda i: widths[i])
+        widths[longest] = max(widths[longest] - 1, LEAST_NAME)
+    return [
+        [shorten(cell, widths[i]) if i in names else cell for i, cell in enumerate(row)]
+        for row in rows
+    ]
+
+
+def shorten(text: str, width: int) -> str:
+    """The text in at most `width` cells; what is too long loses its middle, as paths can."""
+    if cell_len(text) <= width:
+        return text
+    kept = max(width - 1, 0)
+    # The end tells more: that is where the file's name is.
+    head, tail = "", ""
+    for character in text:
+        if cell_len(head + character) > kept // 3:
+            break
+        head += character
+    for character in reversed(text[len(head) :]):
+        if cell_len(head + character + tail) > kept:
+            break
+        tail = character + tail
+    return head + ELLIPSIS + tail
+
+
+def bar(share: float, width: int) -> str:
+    """A share in [0, 1] as a bar of so many cells, to an eighth of a cell."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    whole, part = divmod(eighths, 8)
+    return ("█" * whole + EIGHTHS[part] * (part > 0)).ljust(width)
 
 
 class _Notes(logging.Handler):
@@ -118,9 +178,25 @@ def safe(text: str) -> str:
     )
 
 
-def figures(record: Mapping[str, Any]) -> list[str]:
-    """The means of the axes, for a table."""
-    return ["-" if record[axis] is None else f"{record[axis]:.3f}" for axis in AXES]
+def axes_in(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The axes that any of the records has a value on."""
+    found = {axis for record in records for axis in AXES if record[axis] is not None}
+    return [axis for axis in AXES if axis in found]
+
+
+def figures(record: Mapping[str, Any], axes: Sequence[str] = AXES) -> list[str]:
+    """The means of the axes, each with a bar, for a table."""
+    return [NOTHING if record[axis] is None else figure(record[axis]) for axis in axes]
+
+
+def figure(mean: float) -> str:
+    """A mean in [0, 1] with its bar."""
+    return f"{bar(mean, BAR)} {mean:.3f}"
+
+
+def signed(mu: float) -> str:
+    """A mu, or a gap between two, with its sign."""
+    return f"{mu:+.2f}"
 
 
 def percent(probability: float) -> str:

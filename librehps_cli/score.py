@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from librehps.types import AXES
 from librehps_cli.errors import INTERRUPTED, exit_code
 from librehps_cli.options import (
     Json,
@@ -18,7 +17,7 @@ from librehps_cli.options import (
     SourceFlags,
     grouped,
 )
-from librehps_cli.output import Output, figures, percent
+from librehps_cli.output import Output, axes_in, figures, percent
 from librehps_cli.scoring import load_scorer, open_source, prompt_finder
 from librehps_cli.screen import Tally, interruptible, shown
 
@@ -239,10 +238,11 @@ def _print_ranking(records: list[Record], calibrator: "Platt | None", out: Outpu
     scored = [record for record in records if record["status"] == "ok"]
     ranked = sorted(scored, key=lambda record: -record["overall_mu"])
     one_prompt = len({record["prompt"] for record in ranked}) == 1
-    columns = ["", "item", *AXES]
-    rows = [[str(at), r["id"], *figures(r)] for at, r in enumerate(ranked, 1)]
+    axes = axes_in(ranked)
+    columns = ["", "item", *axes]
+    rows = [[str(at), r["id"], *figures(r, axes)] for at, r in enumerate(ranked, 1)]
     if calibrator is not None and one_prompt:
-        columns.append("beats next")
+        columns.append("beats\nnext")
         for row, better, worse in zip(rows, ranked, ranked[1:], strict=False):
             gap = better["overall_mu"] - worse["overall_mu"]
             row.append(percent(calibrator.probability(gap)))

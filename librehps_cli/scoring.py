@@ -54,7 +54,7 @@ def score_all(
     models: ModelOptions,
     out: Output,
 ) -> "tuple[LibreHPS, list[Record]]":
-    """The model and the records of every item, for commands that look at all of them together."""
+    """The model, and every item's record with its own columns, to look at them all together."""
     from librehps.pipeline.row import to_record
 
     source = open_source(paths, flags)
@@ -64,7 +64,8 @@ def score_all(
         out.note(f"{source.skipped} files of other kinds were skipped")
     scorer = load_scorer(models, prompts, out)
     rows = out.progress(scorer.engine(finder).run(items), len(items))
-    return scorer, [to_record(row, scorer.settings.digest) for row in rows]
+    digest = scorer.settings.digest
+    return scorer, [{**to_record(row, digest), **row.item.extra} for row in rows]
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Pair formulas, calibration files, and the best of a group."""
+"""Pair formulas and calibration files."""
 
 import json
 import math
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from librehps.decide.best_of_n import pick_best
 from librehps.decide.calibrators import check_origin
 from librehps.decide.probability import Platt, judge, uncalibrated_probability
 from librehps.errors import CalibrationError, CalibratorMismatchError
@@ -100,27 +99,3 @@ def test_origins() -> None:
     for foreign in (Platt(1, 0, "m", "g"), Platt(1, 0, "n")):
         with pytest.raises(CalibratorMismatchError):
             check_origin(foreign, "m", "f")
-
-
-def record(name: str, mu: float | None, prompt: str = "p", group: str | None = None) -> dict:
-    status = "ok" if mu is not None else "error"
-    return {"id": name, "prompt": prompt, "group": group, "overall_mu": mu, "status": status}
-
-
-def test_best_of_each_group() -> None:
-    records = [
-        record("a", 1.0),
-        record("b", 3.0),
-        record("bad", None),
-        record("c", 2.0, group="g"),
-        record("d", 2.5),
-        record("e", 2.0, group="g"),
-    ]
-    first, second = pick_best(records, Platt(2, 0.5))
-    assert (first.group, first.winner["id"], first.scored) == ("p", "b", 3)
-    assert first.margin == 0.5
-    assert first.win_probability == Platt(2, 0.5).probability(0.5)
-    assert (second.winner["id"], [t["id"] for t in second.ties]) == ("c", ["e"])
-    [alone] = pick_best([record("a", 1.0)])
-    assert (alone.margin, alone.win_probability) == (None, None)
-    assert pick_best([record("bad", None)]) == []

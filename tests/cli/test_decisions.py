@@ -99,7 +99,7 @@ def test_best_of_n(cli: Cli, tmp_path: Path, golden: LibreHPS) -> None:
     assert "best of 3" in done.stderr
     extra = ("--json", "--calibration", calibration(tmp_path))
     record = json.loads(cli("best-of-n", *paths, "--prompt", CAT, *MODEL, *extra).stdout)
-    assert record["winner"] == str(best)
+    assert record["media"] == str(best)
     assert record["scored"] == 3
     assert record["margin"] > 0
     assert 0.5 < record["win_probability"] < 1

@@ -1,46 +1,93 @@
-"""The best of each group of scored records."""
+"""The best of each group of scored rows."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from librehps.decide.probability import Platt
 
-Record = Mapping[str, Any]
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The rows of a table that have a score, group by group, best first, of equals the first.
+
+    `rows` and `scores` are (n,); of group g, from `starts[g]`, `sizes[g]` of them. Groups stand in
+    the order of their first rows.
+    """
+
+    rows: Indices
+    scores: Floats
+    starts: Indices
+    sizes: Indices
 
 
 @dataclass(frozen=True)
 class Pick:
-    """A group's best; `margin` in mu over the runner-up, None where nothing else was scored."""
+    """A group's best `rows` (of the table, best first) out of `scored`.
 
-    group: str
-    winner: Record
-    scored: int
-    margin: float | None
-    win_probability: float | None
-    ties: tuple[Record, ...] = ()
-
-
-def pick_best(records: Iterable[Record], calibrator: Platt | None = None) -> list[Pick]:
-    """One pick a group (`group`, else the prompt) by the highest `overall_mu`, first seen first.
-
-    Records with errors do not compete. `win_probability` is P(winner beats runner-up) by the
-    calibrator, None without one.
+    For each, `margins` in score over the next, None where nothing else was scored, and
+    `win_probabilities` of beating it, None without a calibrator of the score; `ties` are the other
+    rows with its score. `abstained`: the last chosen is not sure enough to beat the next.
     """
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        if record["status"] == "ok":
-            name = record["group"] if record["group"] is not None else record["prompt"]
-            groups.setdefault(name, []).append(record)
-    return [_pick(name, members, calibrator) for name, members in groups.items()]
+
+    rows: tuple[int, ...]
+    scored: int
+    margins: tuple[float | None, ...]
+    win_probabilities: tuple[float | None, ...]
+    ties: tuple[tuple[int, ...], ...]
+    abstained: bool = False
 
 
-def _pick(name: str, members: list[Record], calibrator: Platt | None) -> Pick:
-    ranked = sorted(members, key=lambda record: -record["overall_mu"])
-    winner, rest = ranked[0], ranked[1:]
-    if not rest:
-        return Pick(name, winner, 1, None, None)
-    margin = winner["overall_mu"] - rest[0]["overall_mu"]
-    probability = None if calibrator is None else calibrator.probability(margin)
-    ties = tuple(r for r in rest if r["overall_mu"] == winner["overall_mu"])
-    return Pick(name, winner, len(ranked), margin, probability, ties)
+def rank(scores: Floats, codes: Indices) -> Ranked:
+    """Rank (rows,) scores within groups of equal codes; NaN takes no part."""
+    rows = np.flatnonzero(~np.isnan(scores))
+    # Both sorts are stable, so of equals the first row comes first.
+    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    rows = rows[np.argsort(codes[rows], kind="stable")]
+    _, starts, sizes = np.unique(codes[rows], return_index=True, return_counts=True)
+    first_rows = np.minimum.reduceat(rows, starts) if len(rows) else starts
+    order = np.argsort(first_rows)
+    return Ranked(rows, scores[rows], starts[order], sizes[order])
+
+
+def pick_best(
+    ranked: Ranked,
+    calibrator: Platt | None = None,
+    top: int = 1,
+    abstain_below: float | None = None,
+) -> list[Pick]:
+    """The `top` of each group; `calibrator` only where the scores are mus of `overall`.
+
+    With `abstain_below` P, a group whose last chosen beats the first not chosen with less than
+    P is abstained from.
+    """
+    return [
+        _pick(ranked, slice(start, start + size), calibrator, top, abstain_below)
+        for start, size in zip(ranked.starts, ranked.sizes, strict=True)
+    ]
+
+
+def _pick(
+    ranked: Ranked, part: slice, calibrator: Platt | None, top: int, abstain_below: float | None
+) -> Pick:
+    rows, scores = ranked.rows[part], ranked.scores[part]
+    taken = range(min(top, len(rows)))
+    margins = [float(scores[i] - scores[i + 1]) if i + 1 < len(rows) else None for i in taken]
+    sure = [None if m is None or calibrator is None else calibrator.probability(m) for m in margins]
+    unsure = abstain_below is not None and sure[-1] is not None and sure[-1] < abstain_below
+    return Pick(
+        rows=tuple(int(row) for row in rows[: len(taken)]),
+        scored=len(rows),
+        margins=tuple(margins),
+        win_probabilities=tuple(sure),
+        ties=tuple(_ties(rows, scores, i) for i in taken),
+        abstained=unsure,
+    )
+
+
+def _ties(rows: Indices, scores: Floats, at: int) -> tuple[int, ...]:
+    return tuple(int(row) for row in rows[scores == scores[at]] if row != rows[at])

@@ -24,11 +24,15 @@ RATINGS = ("rating_a", "rating_b")
 
 @dataclass
 class Context:
-    """Where media paths begin, what was left out and why, and how many pairs each benchmark has."""
+    """Where media paths begin, what was left out and why, and how many pairs each benchmark has.
+
+    `judged`: whether pairs without a preference are of no use.
+    """
 
     root: Path
     left_out: Counter[str]
     counts: Counter[str] = field(default_factory=Counter)
+    judged: bool = True
 
     def pair(
         self, row: Row, media: tuple[Any, Any], preference: dict[str, float], benchmark: str
@@ -77,7 +81,7 @@ def _own(place: str, row: Row, context: Context) -> Iterator[Pair]:
     context.counts[benchmark] += 1
     preference = {axis: p for axis in AXES if (p := _preference(place, axis, row)) is not None}
     ratings = [_number(place, row, name) for name in RATINGS]
-    if not preference and None in ratings:
+    if context.judged and not preference and None in ratings:
         context.left_out["no preference on any axis"] += 1
         return
     try:

@@ -54,12 +54,7 @@ def checked(
     that do not exist.
     """
     found = list(pairs)
-    twice = [name for name, count in Counter(p.pair_id for p in found).items() if count > 1]
-    if twice:
-        raise PreferenceError(
-            f"{path}: {len(twice)} values of pair_id stand in several rows: {_some(twice)}",
-            hint="Each pair needs an id of its own; without the column, rows are numbered.",
-        )
+    check_ids(path, found)
     absent = {m for p in found for m in (p.media_a, p.media_b) if _is_absent(m)}
     if absent and not skip_missing:
         raise PreferenceError(
@@ -73,6 +68,16 @@ def checked(
     if len(whole) < LEAST:
         raise PreferenceError(f"{path} holds {len(whole)} pairs; at least {LEAST} are needed")
     return Preferences(whole, left_out)
+
+
+def check_ids(path: Path, pairs: Iterable[Pair]) -> None:
+    """Raise PreferenceError for a pair_id that stands in several rows."""
+    twice = [name for name, count in Counter(p.pair_id for p in pairs).items() if count > 1]
+    if twice:
+        raise PreferenceError(
+            f"{path}: {len(twice)} values of pair_id stand in several rows: {_some(twice)}",
+            hint="Each pair needs an id of its own; without the column, rows are numbered.",
+        )
 
 
 def _is_absent(media: Path | bytes) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from librehps.errors import PreferenceError
 from librehps.preferences.formats import FORMATS, Context, Format
-from librehps.preferences.pairs import Pair, Preferences, checked
+from librehps.preferences.pairs import Pair, Preferences, check_ids, checked
 from librehps.preferences.tables import Row, read_rows
 
 AUTO = "auto"
@@ -30,6 +30,24 @@ def read_preferences(
     chosen = _detect(path, rows[0][1]) if format == AUTO else FORMATS[format]
     context = Context(Path(root) if root is not None else path.parent, Counter())
     return checked(path, _pairs(chosen, rows, context), context.left_out, skip_missing)
+
+
+def read_unjudged(
+    path: str | Path, format: str = AUTO, root: str | Path | None = None
+) -> list[Pair]:
+    """The pairs of a file that need not say who is preferred, nor have media that exist.
+
+    As `read_preferences` in all else.
+    """
+    path = Path(path)
+    rows = read_rows(path)
+    if not rows:
+        raise PreferenceError(f"{path} holds no rows")
+    chosen = _detect(path, rows[0][1]) if format == AUTO else FORMATS[format]
+    context = Context(Path(root) if root is not None else path.parent, Counter(), judged=False)
+    pairs = list(_pairs(chosen, rows, context))
+    check_ids(path, pairs)
+    return pairs
 
 
 def _detect(path: Path, row: Row) -> Format:

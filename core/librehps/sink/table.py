@@ -3,7 +3,7 @@
 import json
 import math
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from librehps.errors import OutputError
-from librehps.sink.parquet import METADATA_KEY, ROW_GROUP
+from librehps.sink.parquet import METADATA_KEY, ROW_GROUP, arrow_type
+from librehps.sink.schema import COLUMNS, FULL, TEXT, OwnColumns, as_text
 
 BATCH = 65_536
+
+
+def table_of(records: Sequence[Mapping[str, Any]]) -> Any:
+    """Records of score rows, with columns of the user's own, as an Arrow table."""
+    own = OwnColumns()
+    kept = []
+    for record in records:
+        theirs = {name: value for name, value in record.items() if name not in FULL}
+        kept.append({**record, **own.see(theirs)})
+    names = dict.fromkeys(name for record in records for name in record if name in FULL)
+    kinds = {**{name: FULL[name] for name in names or COLUMNS}, **own.kinds()}
+    schema = pa.schema([(name, arrow_type(kind)) for name, kind in kinds.items()])
+    texts = [name for name, kind in own.kinds().items() if kind == TEXT]
+    rows = [{**row, **{name: as_text(row.get(name)) for name in texts}} for row in kept]
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def write_table(table: Any, settings: dict[str, Any], output: Path) -> None:

@@ -1,0 +1,271 @@
+"""librehps best-of-n on scored files and on media, as a process."""
+
+import csv
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from conftest import EXAMPLES, Cli
+from make_media import picture
+
+TINY = ("--model", "tiny")
+MEDIA = EXAMPLES / "media"
+PROMPT = "a red circle left of a blue square"
+
+
+def scored_row(name: str, mu: float | None, prompt: str = "a cat", **more: object) -> dict:
+    axes = ("overall", "alignment", "coherence", "style", "temporal")
+    row = dict.fromkeys((*axes, *(f"{axis}_mu" for axis in axes)))
+    if mu is None:
+        row |= {"status": "error", "error_type": "BrokenMediaError", "error": f"{name} is broken"}
+    else:
+        row |= {"status": "ok", "error_type": None, "error": None}
+        row |= {f"{axis}_mu": mu for axis in axes[:4]}
+        row |= dict.fromkeys(axes[:4], 1 / (1 + 2.718281828 ** (-mu)))
+    found = {"id": name, "media": name, "kind": "image", "prompt": prompt, "group": None}
+    return {**found, **row, "settings": "0123456789ab", **more}
+
+
+def write(file: Path, rows: list[dict]) -> Path:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+@pytest.fixture
+def scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two prompts of three and two; 1.png to 5.png lie in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    for name in "12345":
+        picture(seed=int(name)).save(f"{name}.png")
+    values = [("1.png", 1.0, "a cat"), ("2.png", 3.0, "a cat"), ("3.png", 2.0, "a dog"),
+              ("4.png", 2.5, "a cat"), ("5.png", 2.0, "a dog")]  # fmt: skip
+    rows = [scored_row(name, mu, prompt, seed=int(name[0]) % 2) for name, mu, prompt in values]
+    return write(tmp_path / "s.jsonl", rows)
+
+
+@pytest.fixture
+def fit(tmp_path: Path) -> Path:
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps({"a": 2.0, "b": 0.3}))
+    return file
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_scored_file_needs_no_model(cli: Cli, scores: Path, fit: Path) -> None:
+    done = cli("best-of-n", scores, "--model", "no/such")
+    assert (done.returncode, done.stdout) == (0, "2.png\n3.png\n")
+    assert "tied with 5.png" in done.stderr
+    cat, dog = lines(cli("best-of-n", scores, "--json", "--calibration", fit).stdout)
+    assert (cat["group"], cat["id"], cat["scored"], cat["margin"]) == ("a cat", "2.png", 3, 0.5)
+    both = [1 / (1 + 2.718281828 ** -(2 * 0.5 + b)) for b in (0.3, -0.3)]
+    assert cat["win_probability"] == pytest.approx(sum(both) / 2, abs=1e-6)
+    assert (dog["ties"], dog["win_probability"]) == (["5.png"], 0.5)
+
+
+def test_rows_on_stdin(cli: Cli, scores: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "librehps_cli", "best-of-n", "-"],
+        input=scores.read_text(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "2.png\n3.png\n")
+
+
+def test_media_and_their_scored_file_agree(cli: Cli, tmp_path: Path) -> None:
+    asked = (MEDIA, "--prompt", PROMPT, *TINY)
+    cli("score", *asked, "-o", tmp_path / "s.parquet")
+    direct = cli("best-of-n", *asked, "--json", "--top", "3")
+    stored = cli("best-of-n", tmp_path / "s.parquet", "--json", "--top", "3")
+    first, second = lines(direct.stdout), lines(stored.stdout)
+    assert [r["id"] for r in first] == [r["id"] for r in second]
+    assert [r["rank"] for r in first] == [1, 2, 3]
+    assert first[0]["id"] == "match.png"
+    # The calibration of the model that the file names is found beside that model.
+    assert second[0]["win_probability"] == pytest.approx(first[0]["win_probability"], abs=1e-3)
+    assert second[0]["win_probability"] > 0.9
+
+
+def test_groups(cli: Cli, scores: Path) -> None:
+    assert cli("best-of-n", scores, "--per", "folder").stdout == "2.png\n"
+    mixed = cli("best-of-n", scores, "--per", "seed")
+    assert mixed.stdout == "3.png\n2.png\n"
+    assert "1 of 2 groups hold several prompts" in mixed.stderr
+    matched = cli("best-of-n", scores, "--per-match", "^[123]|.")
+    assert matched.stdout == "1.png\n2.png\n3.png\n4.png\n5.png\n"
+
+
+def test_another_axis_and_a_mix(cli: Cli, tmp_path: Path, fit: Path) -> None:
+    rows = [scored_row("a", 2.0, alignment_mu=-1.0), scored_row("b", 1.0, alignment_mu=1.5)]
+    file = write(tmp_path / "s.jsonl", rows)
+    assert cli("best-of-n", file).stdout == "a\n"
+    by_axis = cli("best-of-n", file, "--axis", "alignment", "--json", "--calibration", fit)
+    [record] = lines(by_axis.stdout)
+    # The calibrator speaks of overall alone.
+    assert (record["id"], record["win_probability"]) == ("b", None)
+    [record] = lines(cli("best-of-n", file, "--weights", "overall=1,alignment=.5", "--json").stdout)
+    assert (record["id"], record["score"], record["margin"]) == ("b", 1.75, 0.25)
+
+
+def test_abstaining(cli: Cli, scores: Path, fit: Path) -> None:
+    asked = ("best-of-n", scores, "--abstain-below", "0.6", "--calibration", fit)
+    assert cli(*asked).stdout == "2.png\n"
+    assert [r["abstained"] for r in lines(cli(*asked, "--json").stdout)] == [False, True]
+    assert cli(*asked, "--copy-to", "best").returncode == 0
+    assert [path.name for path in Path("best").iterdir()] == ["a-cat.png"]
+    assert "(abstained)" in cli(*asked, "--table").stdout
+
+
+def test_copies_keep_the_prompt(cli: Cli, scores: Path) -> None:
+    done = cli("best-of-n", scores, "--top", "2", "--copy-to", "best")
+    assert (done.returncode, done.stdout) == (0, "")
+    names = sorted(path.name for path in Path("best").iterdir())
+    assert names == ["a-cat-1.png", "a-cat-2.png", "a-dog-1.png", "a-dog-2.png"]
+    assert Path("best/a-cat-2.png").read_bytes() == Path("4.png").read_bytes()
+    assert cli("best-of-n", scores, "--link-to", "linked").returncode == 0
+    assert Path("linked/a-dog.png").resolve().name == "3.png"
+    again = cli("best-of-n", scores, "--link-to", "linked")
+    assert again.returncode == 2
+    assert "Nothing is overwritten" in again.stderr
+
+
+def test_outputs(cli: Cli, scores: Path) -> None:
+    assert cli("best-of-n", scores, "-o", "best.parquet", "--top", "2").stdout == ""
+    table = pq.read_table("best.parquet")
+    assert table.column("id").to_pylist() == ["2.png", "4.png", "3.png", "5.png"]
+    assert table.schema.field("margin").type == pa.float64()
+    assert cli("best-of-n", scores, "-o", "best.parquet").returncode == 2
+    assert cli("best-of-n", scores, "-o", "best.jsonl").returncode == 0
+    assert [r["id"] for r in lines(Path("best.jsonl").read_text())] == ["2.png", "3.png"]
+    assert len(lines(cli("best-of-n", scores, "-o", "-").stdout)) == 2
+    # What was picked is a scored file of its own.
+    assert cli("filter", "best.parquet", "--min", "overall_mu=2.6").returncode == 2
+
+
+def test_curve(cli: Cli, scores: Path) -> None:
+    one, two = lines(cli("best-of-n", scores, "--curve").stdout)
+    cat = [1.0, 3.0, 2.5]
+
+    def mean(mu: float) -> float:
+        return 1 / (1 + 2.718281828**-mu)
+
+    pairs = [mean(max(a, b)) for a, b in ((cat[0], cat[1]), (cat[0], cat[2]), (cat[1], cat[2]))]
+    assert two["expected_best"] == pytest.approx((sum(pairs) / 3 + mean(2)) / 2, abs=1e-6)
+    singles = (sum(map(mean, cat)) / 3 + mean(2)) / 2
+    assert one["expected_best"] == pytest.approx(singles, abs=1e-6)
+    assert two["gain"] == pytest.approx(two["expected_best"] - one["expected_best"])
+    assert one["low"] <= one["expected_best"] <= one["high"]
+    assert "+0." in cli("best-of-n", scores, "--curve", "--table").stdout
+
+
+def test_a_table_fits_80_columns(cli: Cli, tmp_path: Path) -> None:
+    name = "renders/2026-11-25/" + "long" * 20 + "/the_file.png"
+    rows = [scored_row(name, 1.0, "a prompt " * 30), scored_row("b", 2.0, "[red]other")]
+    done = cli("best-of-n", write(tmp_path / "s.jsonl", rows), "--table", COLUMNS="80")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "ile.png" in done.stdout
+    assert "[red]other" in done.stdout
+
+
+OTHER = {"settings": "ffffffffffff"}
+BAD = [
+    ([scored_row("a", 1), scored_row("b", 2, **OTHER)], 2, "mix 2 settings"),
+    ([{"id": "a", "status": "ok", "overall_mu": 1.0}], 2, "lacks the columns media, prompt"),
+    ([scored_row("a", None), scored_row("b", None)], 1, "all 2 rows of"),
+]
+
+
+@pytest.mark.parametrize(("rows", "code", "words"), BAD)
+def test_scored_files_that_cannot_be_used(
+    cli: Cli, tmp_path: Path, rows: list, code: int, words: str
+) -> None:
+    done = cli("best-of-n", write(tmp_path / "s.jsonl", rows))
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_rows_and_one_row(cli: Cli, tmp_path: Path) -> None:
+    empty = pa.Table.from_pylist([scored_row("a", 1.0)]).slice(0, 0)
+    pq.write_table(empty, tmp_path / "empty.parquet")
+    done = cli("best-of-n", tmp_path / "empty.parquet")
+    assert (done.returncode, done.stderr) == (1, f"error: {tmp_path}/empty.parquet holds no rows\n")
+    one = cli("best-of-n", write(tmp_path / "s.jsonl", [scored_row("a", 1.0)]), "--json")
+    [record] = lines(one.stdout)
+    assert (one.returncode, record["margin"], record["scored"]) == (0, None, 1)
+
+
+def test_rows_with_errors_take_no_part_and_are_named(cli: Cli, tmp_path: Path) -> None:
+    rows = [scored_row("a.png", 1.0), scored_row("b.png", None)]
+    done = cli("best-of-n", write(tmp_path / "s.jsonl", rows))
+    assert (done.returncode, done.stdout) == (3, "a.png\n")
+    assert "b.png is broken (BrokenMediaError)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--axis", "beauty"), "no axis beauty"),
+        (("--axis", "style", "--weights", "style=1"), "exclude each other"),
+        (("--per", "seed", "--per-match", "x"), "exclude each other"),
+        (("--per", "nothing"), "no column nothing"),
+        (("--per-match", "["), "no regular expression"),
+        (("--abstain-below", "0.9"), "there is no calibrator"),
+        (("--abstain-below", "0.9", "--axis", "style"), "only overall has"),
+        (("--prompt", "a cat"), "is scored already"),
+        (("--axis", "temporal"), "no row has a value on temporal"),
+    ],
+)
+def test_usage(cli: Cli, scores: Path, options: tuple, words: str) -> None:
+    done = cli("best-of-n", scores, *options)
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+
+
+def test_scored_files_and_media_do_not_mix(cli: Cli, scores: Path) -> None:
+    done = cli("best-of-n", scores, "1.png", "--prompt", "x", *TINY)
+    assert done.returncode == 2
+    assert "is a scored file and 1.png is not" in done.stderr
+
+
+@pytest.mark.slow
+def test_two_clean_of_eight_are_found(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chance is 25 %; 85 % is what the built-in model is asked for."""
+    monkeypatch.syspath_prepend(str(EXAMPLES / "tiny"))
+    import drawing
+    import sampling
+    import scenes
+
+    prompts, rows, clean = 300, [], set()
+    for index in range(prompts):
+        rng = random.Random(f"best of eight {index}")
+        caption = scenes.random_caption(rng)
+        kept = rng.sample(range(8), 2)
+        for at in range(8):
+            defects = drawing.Defects()
+            while at not in kept and not defects.severity:
+                defects = sampling.random_defects(rng, clips=False)
+            name = f"{index:03d}_{at}.png"
+            scene, _ = drawing.show(caption, defects, rng)
+            drawing.render(scene, defects, rng, rng.choice((128, 192, 256))).save(tmp_path / name)
+            rows.append((name, caption.text, index))
+            if at in kept:
+                clean.add(name)
+    with (tmp_path / "items.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("media", "prompt", "group"), *rows])
+    done = cli("best-of-n", tmp_path / "items.csv", *TINY, "-q")
+    assert done.returncode == 0
+    winners = [Path(line).name for line in done.stdout.splitlines()]
+    assert len(winners) == prompts
+    found = sum(name in clean for name in winners) / prompts
+    print(f"a clean one in {found:.1%}")
+    assert found >= 0.85
