@@ -192,7 +192,8 @@ def _deliver(table: Any, settings: dict[str, Any], delivery: Delivery, out: Outp
     from librehps.sink.table import json_lines, write_table
 
     result, null = delivery.result, delivery.printed.null
-    paths = media_paths(table, in_lines=not null) if delivery.as_paths else None
+    otherwise = None if null else "Use --null, and xargs -0 to read it."
+    paths = media_paths(table, otherwise) if delivery.as_paths else None
     if result.folder is not None:
         _place(table, result, result.folder)
     if result.file is not None:

@@ -103,7 +103,7 @@ def print_picks(picked: PickedGroups, json: bool | None, out: Output) -> None:
     if json:
         out.records(picked.records)
     elif json is None and out.json:
-        for path in media_paths(picked.taken, in_lines=True).to_pylist():
+        for path in media_paths(picked.taken, "Use --json.").to_pylist():
             out.line(path)
     else:
         _print_table(picked, out)

@@ -68,8 +68,11 @@ class ResultOptions(OutputOptions):
             raise UsageError("--copy-to and --link-to exclude each other")
 
 
-def media_paths(table: Any, in_lines: bool = False) -> Any:
-    """The media column; raises UsageError for a row without a path, or one that splits lines."""
+def media_paths(table: Any, otherwise: str | None = None) -> Any:
+    """The media column; raises UsageError for a row without a path.
+
+    Where paths are to be lines, `otherwise` is the hint for one that holds a line break.
+    """
     import pyarrow.compute as pc
 
     from librehps.decide.columns import text_column
@@ -83,9 +86,9 @@ def media_paths(table: Any, in_lines: bool = False) -> Any:
             hint="Take whole rows, with --json or -o.",
         )
     split = paths.filter(pc.match_substring(paths, "\n"))
-    if in_lines and len(split):
+    if otherwise is not None and len(split):
         raise UsageError(
             f"a path holds a line break: {split[0].as_py()!r}",
-            hint="Use --json, or `librehps filter --null` and xargs -0 to read it.",
+            hint=otherwise,
         )
     return paths

@@ -44,7 +44,7 @@ def test_compare_videos(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ((MEDIA / "small.png", MEDIA / "clip8.mp4", "--prompt", "x"), 2, "two of one kind"),
+        ((MEDIA / "small.png", MEDIA / "clip8.mp4", "--prompt", "x"), 2, "give those of one kind"),
         ((MEDIA / "small.png", MEDIA, "--prompt", "x"), 2, "is a folder"),
         ((MEDIA / "small.png", "gone.png", "--prompt", "x"), 2, "no such file: gone.png"),
         ((MEDIA / "small.png", MEDIA / "gray.png"), 2, "no prompt was given"),
