@@ -89,9 +89,14 @@ class Output:
         """A table for a reader on stderr."""
         self._talk.print(_table(columns, rows, self._talk.width))
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A table for a reader on stdout; figures stand to the right."""
-        self._out.print(_table(columns, rows, self._out.width))
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        names: Sequence[str] = (),
+    ) -> None:
+        """A table for a reader on stdout; figures stand to the right, NAMES and `names` left."""
+        self._out.print(_table(columns, rows, self._out.width, names))
 
     def progress(self, rows: Iterable[Any], total: int) -> Iterator[Any]:
         """The rows, with a bar on stderr where that is a terminal."""
@@ -107,23 +112,27 @@ class Output:
         return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Table:
+def _table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], width: int, names: Sequence[str] = ()
+) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        left = column in TEXT_COLUMNS
+        left = column in TEXT_COLUMNS or column in names
         table.add_column(column, justify="left" if left else "right", overflow="fold")
-    for row in _fitted(columns, [[safe(cell) for cell in row] for row in rows], width):
+    for row in _fitted(columns, [[safe(c) for c in row] for row in rows], width, names):
         table.add_row(*map(Text, row))
     return table
 
 
-def _fitted(columns: Sequence[str], rows: list[list[str]], width: int) -> list[list[str]]:
+def _fitted(
+    columns: Sequence[str], rows: list[list[str]], width: int, more: Sequence[str]
+) -> list[list[str]]:
     """The rows with names shortened until the table is no wider than `width`, where that can be."""
     widths = [
         max([*map(cell_len, name.split("\n")), *(cell_len(row[i]) for row in rows if i < len(row))])
         for i, name in enumerate(columns)
     ]
-    names = [i for i, name in enumerate(columns) if name in NAMES]
+    names = [i for i, name in enumerate(columns) if name in NAMES or name in more]
     # Rich puts a space between two columns and one more after each but the last.
     over = sum(widths) + 2 * len(columns) - 2 - width
     for _ in range(over if names else 0):

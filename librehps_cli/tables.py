@@ -18,13 +18,13 @@ DECISIONS = ("benchmark", "ties", "pair_acc_with_ties", "nll", "nll_calibrated",
 AXIS = ("axis", "n", "ties", "pair_acc", "pair_acc_ci")
 HEADINGS = {
     "pair_acc_ci": "95 %",
-    "ece_calibrated": "ece cal.",
-    "brier_calibrated": "brier cal.",
-    "nll_calibrated": "nll cal.",
-    "pair_acc_with_ties": "acc with ties",
+    "ece_calibrated": "ece\ncal.",
+    "brier_calibrated": "brier\ncal.",
+    "nll_calibrated": "nll\ncal.",
+    "pair_acc_with_ties": "acc with\nties",
     "confident_share": "confident",
-    "confident_acc": "acc of these",
-    "sigma_auroc": "sigma auroc",
+    "confident_acc": "acc of\nthese",
+    "sigma_auroc": "sigma\nauroc",
 }
 
 
@@ -55,14 +55,14 @@ def tables_of(evaluation: "Evaluation") -> list[Figures]:
 def print_tables(tables: Iterable[Figures], out: Output) -> None:
     for figures in tables:
         out.text(figures.title, style="bold")
-        out.table(_headings(figures), _cells(figures))
+        out.table(_headings(figures), _cells(figures), names=figures.columns[:1])
 
 
 def to_markdown(tables: Iterable[Figures]) -> str:
     """The tables, each under its title."""
     parts = []
     for figures in tables:
-        head = _line(_headings(figures))
+        head = _line([name.replace("\n", " ") for name in _headings(figures)])
         rule = _line(["---"] * len(figures.columns))
         body = [_line([_escaped(cell) for cell in row]) for row in _cells(figures)]
         parts.append("\n".join([f"**{figures.title}**", "", head, rule, *body]))
