@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format test-matrix clean
+.PHONY: demo test lint format docs test-matrix clean
 
 demo: $(READY)
 	$(BIN)/librehps score examples/media --model tiny --table \
@@ -20,6 +20,11 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The outputs of the README's commands, the reference of the commands, and the pictures.
+docs: $(READY)
+	$(BIN)/python tests/readme.py
+	$(BIN)/python tests/pictures.py
 
 # The golden tests on every Python and transformers that we support; needs those interpreters.
 test-matrix:
