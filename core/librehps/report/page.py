@@ -4,13 +4,15 @@ import hashlib
 from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from librehps.decide.standings import Leaderboard
 from librehps.errors import OutputError, UsageError
-from librehps.report.data import Rows
 from librehps.report.figures import Agreement, agreement_record, leaderboard_record
-from librehps.report.pictures import Pictures
+
+if TYPE_CHECKING:
+    from librehps.report.data import Rows
+    from librehps.report.pictures import Pictures
 
 TEMPLATES = Path(__file__).parent / "templates"
 SUFFIXES = (".html", ".htm")
@@ -26,8 +28,8 @@ class Contents:
     title: str
     record: dict[str, Any]
     digest: str | None
-    rows: Rows
-    pictures: Pictures
+    rows: "Rows"
+    pictures: "Pictures"
     leaderboard: Leaderboard | None = None
     agreement: Agreement | None = None
 
@@ -65,6 +67,8 @@ def render(contents: Contents) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+    # The axes have an order of their own.
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     scripts = [_joined(FIRST), _script(get_plotlyjs()), _joined(SECOND)]
     return environment.get_template("page.html").render(
         title=contents.title,

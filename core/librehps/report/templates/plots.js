@@ -71,9 +71,9 @@ function reliabilityTraces(points) {
 
 function drawReliability() {
   const kind = D.agreement.calibrated ? "calibrated" : "uncalibrated";
-  return Plotly.react($("#agreement .plot"), reliabilityTraces(D.agreement.points), layout({
-    xaxis: axisStyle({ range: [0, 1], title: { text: `P(a wins), ${kind}`, font: { size: 12, color: colour("ink-soft") } }, anchor: "y2" }),
-    yaxis: axisStyle({ range: [0, 1], domain: [0.24, 1], title: { text: "share of wins", font: { size: 12, color: colour("ink-soft") } } }),
+  return Plotly.react($("#agreement .frame"), reliabilityTraces(D.agreement.points), layout({
+    xaxis: axisStyle({ range: [-0.025, 1.025], title: { text: `P(a wins), ${kind}`, font: { size: 12, color: colour("ink-soft") } }, anchor: "y2" }),
+    yaxis: axisStyle({ range: [-0.025, 1.025], domain: [0.24, 1], title: { text: "share of wins", font: { size: 12, color: colour("ink-soft") } } }),
     yaxis2: axisStyle({ domain: [0, 0.16], nticks: 3, rangemode: "tozero" }),
     margin: { l: 56, r: 12, t: 8, b: 44 },
   }), CONFIG);
