@@ -6,7 +6,6 @@ from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
-from torch import Tensor
 
 from librehps.errors import (
     DecompressionBombError,
@@ -18,7 +17,7 @@ from librehps.errors import (
     VideoTimeoutError,
 )
 from librehps.media.files import kind_of
-from librehps.media.image import load_pixels
+from librehps.media.image import load_rgb
 from librehps.media.stored import is_remote
 from librehps.media.video import VideoReaders
 
@@ -55,8 +54,7 @@ def _thumbnail(media: str | None, kind: str | None, readers: VideoReaders) -> Th
         return IN_MEMORY
     path = Path(media)
     try:
-        pixels = _frame(path, readers) if _is_video(path, kind) else load_pixels(path)
-        return _shrunk(pixels)
+        return _shrunk(_frame(path, readers) if _is_video(path, kind) else load_rgb(path))
     except MediaNotFoundError:
         is_elsewhere = is_remote(media) or "::" in media
         return ELSEWHERE if is_elsewhere else REASONS[MediaNotFoundError]
@@ -74,15 +72,14 @@ def _is_video(path: Path, kind: str | None) -> bool:
     return (kind or kind_of(path)) == "video"
 
 
-def _frame(path: Path, readers: VideoReaders) -> Tensor:
-    """The middle of a clip, (3, H, W) uint8."""
+def _frame(path: Path, readers: VideoReaders) -> Image.Image:
+    """The middle of a clip."""
     frames = readers.read(path, FRAMES).frames
-    return frames[len(frames) // 2]
+    return Image.fromarray(frames[len(frames) // 2].permute(1, 2, 0).numpy())
 
 
-def _shrunk(pixels: Tensor) -> bytes:
-    image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+def _shrunk(image: Image.Image) -> bytes:
     image.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
     encoded = BytesIO()
-    image.save(encoded, "WEBP", quality=QUALITY, method=3)
+    image.save(encoded, "WEBP", quality=QUALITY, method=2)
     return encoded.getvalue()
