@@ -42,7 +42,10 @@ class Rows:
     def groups(self) -> list[int]:
         """The group that each row competes in."""
         group = self.columns["group"]
-        return group["codes"] if group else [0] * len(self.paths)
+        if group is None:
+            return [0] * len(self.paths)
+        codes: list[int] = (self.columns["prompt"] if group["codes"] is None else group)["codes"]
+        return codes
 
     @property
     def scores(self) -> list[float | None]:
@@ -156,9 +159,14 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _groups(table: Any, per: str | None) -> Record | None:
-    """Codes from 0 in order of first use, and each group's label, None for rows that lack one."""
+    """Codes from 0 in order of first use, and each group's label, None for rows that lack one.
+
+    Of prompts neither: the page has them already.
+    """
     if per is None:
         return None
+    if per == "prompt":
+        return {"name": per, "codes": None, "labels": None}
     _, first, codes = np.unique(group_codes(table, per), return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     rank = np.empty_like(order)

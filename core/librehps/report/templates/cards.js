@@ -48,7 +48,7 @@ function card(row, { tag = null, prompt = false } = {}) {
 }
 
 function details(row) {
-  const facts = [["id", idOf(row)], ["media", mediaOf(row)], ["kind", kindOf(row)]];
+  const facts = [["id", idOf(row)], ["media", D.media[row]], ["kind", kindOf(row)]];
   if (D.by) facts.push([D.by.name, makerOf(row)]);
   if (D.group && D.group.labels && D.group.name !== D.by?.name) facts.push([D.group.name, groupLabel(groupOf(row))]);
   for (const [name, values] of Object.entries(D.own)) facts.push([name, values[row]]);

@@ -11,13 +11,13 @@ const idOf = (row) => D.id[row] ?? `row ${row + 1}`;
 const promptOf = (row) => coded(D.prompt, row);
 const kindOf = (row) => coded(D.kind, row);
 const makerOf = (row) => (D.by ? coded(D.by, row) : null);
-const mediaOf = (row) => D.media[row] ?? D.id[row];
 const failureOf = (row) => coded(D.error_type, row);
 const meanOf = (row, axis) => D.axes[axis].mean[row];
 const muOf = (row, axis) => D.axes[axis].mu[row];
 
-const GROUP_LABELS = D.group?.labels ?? [];
-const groupOf = (row) => (D.group ? D.group.codes[row] : 0);
+// Where prompts compete, their own codes and values tell the groups.
+const GROUP_LABELS = D.group ? (D.group.labels ?? D.prompt.values) : [];
+const groupOf = (row) => (D.group ? (D.group.codes ?? D.prompt.codes)[row] : 0);
 const groupLabel = (group) => GROUP_LABELS[group] ?? (D.group ? `no ${D.group.name}` : "all rows");
 
 const scored = [];
