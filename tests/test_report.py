@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -29,6 +30,7 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 # What the page sets at the end of drawing, in milliseconds since it began to load.
 
 READY = "html[data-ready]"
+LIMIT = 3000
 Visit = Callable[..., Page]
 ATTACK = "window.__pwned = 1; alert(1)"
 HOSTILE = [
@@ -306,10 +308,15 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_users_wrote_is_text(hostile: Path, visit: Visit) -> None:
     page = visit(hostile)
-    for place in page.locator("#gallery .open, #rows .open").all():
-        place.hover(force=True)
-        place.click(force=True)
-        page.locator("dialog .close").click()
+    targets = []
+    for place in page.locator("#rows .open").all():
+        place.click()
+        targets.append(page.locator("dialog a").evaluate("a => a.href"))
+        page.keyboard.press("Escape")
+    assert len(targets) == 2 * len(HOSTILE)
+    for target in targets:
+        assert target.startswith(f"{hostile.parent.as_uri()}/")
+        assert Path(unquote(target.removeprefix("file://"))).is_file()
     prompts = page.locator("#rows .prompt").evaluate_all("all => all.map(e => e.textContent)")
     assert sorted(prompts) == sorted(HOSTILE * 2)
     makers = page.locator("#rows .maker bdi").evaluate_all("all => all.map(e => e.textContent)")
@@ -324,19 +331,6 @@ def test_what_users_wrote_is_text(hostile: Path, visit: Visit) -> None:
     assert page.locator("img:not([src^='data:image/webp;base64,'])").count() == 0
     assert page.evaluate("[...document.querySelectorAll('*')].filter(e => [...e.attributes]"
                          ".some(a => a.name.startsWith('on'))).length") == 0  # fmt: skip
-
-
-def test_links_lead_to_the_media_whatever_its_name(hostile: Path, visit: Visit) -> None:
-    page = visit(hostile)
-    targets = []
-    for place in page.locator("#rows .open").all():
-        place.click()
-        targets.append(page.locator("dialog a").evaluate("a => a.href"))
-        page.locator("dialog .close").click()
-    assert len(targets) == 2 * len(HOSTILE)
-    for target in targets:
-        assert target.startswith(f"{hostile.parent.as_uri()}/")
-        assert Path(unquote(target.removeprefix("file://"))).is_file()
 
 
 def test_a_script_that_is_not_ours_does_not_run(report: Path, browser: Browser) -> None:
@@ -363,8 +357,10 @@ def test_a_phone_needs_no_sideways_scrolling(which: str, request, visit: Visit) 
 
 def test_one_row(tmp_path: Path, visit: Visit) -> None:
     table = scored([picture(tmp_path, "a.png", 1)], ["alone"])
-    page = visit(page_of(table, tmp_path / "r.html"))
+    unsure = replace(AGREEMENT, points=[], ece=None)
+    page = visit(page_of(table, tmp_path / "r.html", agreement=unsure))
     assert shown(page) == [0]
+    expect(page.locator("#agreement")).to_contain_text("No diagram")
     expect(page.locator("#gallery .card")).to_have_count(1)
     expect(page.locator("#facts")).to_contain_text("Rows1")
 
@@ -415,10 +411,13 @@ def test_ten_thousand_rows_are_ready_within_three_seconds(tmp_path: Path, visit:
     file = page_of(
         table, tmp_path / "big.html", by="generator", pictures=Pictures(images, of, [LEFT_OUT])
     )
-    # Whatever else the machine does, it is idle for one of them.
-    pages = [visit(file) for _ in range(3)]
-    assert min(int(page.locator(READY).get_attribute("data-ready")) for page in pages) < 3000
-    page = pages[-1]
+    # Whatever else the machine does, it has time for one of them.
+    for _ in range(3):
+        page = visit(file)
+        taken = int(page.locator(READY).get_attribute("data-ready") or "")
+        if taken < LIMIT:
+            break
+    assert taken < LIMIT
     assert page.locator("*").count() < 6000
     page.locator("#rows").get_by_role("button", name="Style").click()
     assert shown(page)[0] == count - 1

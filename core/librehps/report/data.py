@@ -12,8 +12,7 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
-from librehps.decide.columns import column_of, group_codes, text_column
-from librehps.errors import UsageError
+from librehps.decide.columns import column_of, group_codes, number_column, text_column
 from librehps.sink.schema import FULL
 from librehps.types import AXES
 
@@ -135,8 +134,8 @@ def _error_types(table: Any) -> Record:
 
 def _has_axis(table: Any, axis: str) -> bool:
     names = (axis, f"{axis}_mu")
-    has = all(n in table.column_names for n in names)
-    return has and table.column(axis).null_count < len(table)
+    has = all(name in table.column_names for name in names)
+    return has and number_column(table, axis).null_count < len(table)
 
 
 def _axis(table: Any, axis: str) -> Record:
@@ -145,11 +144,7 @@ def _axis(table: Any, axis: str) -> Record:
 
 
 def _numbers(table: Any, name: str) -> list[float | None]:
-    kind = table.schema.field(name).type
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-        raise UsageError(f"the column {name} holds {kind}, not numbers")
-    values = table.column(name).to_pylist()
-    return [_rounded(value) for value in values]
+    return [_rounded(value) for value in number_column(table, name).to_pylist()]
 
 
 def _rounded(value: float | None) -> float | None:
@@ -188,9 +183,17 @@ def _labels(table: Any, per: str) -> Callable[[int], str | None]:
 
 
 def _own(table: Any, shown: set[str | None]) -> dict[str, list[str | None]]:
-    """The user's own columns beside those shown elsewhere."""
-    names = [n for n in dict.fromkeys(table.column_names) if n not in FULL and n not in shown]
+    """The user's own columns that a person can read, beside those shown elsewhere."""
+    plain = dict.fromkeys(f.name for f in table.schema if _is_plain(f.type))
+    names = [name for name in plain if name not in FULL and name not in shown]
     return {name: _short(_texts(table, name)) for name in names[:OWN_COLUMNS]}
+
+
+def _is_plain(kind: Any) -> bool:
+    """Neither nested nor bytes, such as whole pictures."""
+    of = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary,
+          pa.types.is_fixed_size_binary)  # fmt: skip
+    return not any(fits(kind) for fits in of)
 
 
 def _short(texts: Sequence[str | None]) -> list[str | None]:
