@@ -1,5 +1,6 @@
 """librehps report: scored files as one page to look at."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +12,11 @@ from librehps_cli.output import Output
 
 if TYPE_CHECKING:
     from librehps.decide.standings import Leaderboard
+    from librehps.evaluate.evaluation import Evaluation
+    from librehps.report.data import Rows
     from librehps.report.figures import Agreement
     from librehps.report.pictures import Pictures
+    from librehps.report.thumbnails import Thumbnail
 
 PAGE, PICTURES = "Page", 2000
 
@@ -135,33 +139,38 @@ def _agreement(
         return None
     from librehps.evaluate.calibration import fits
     from librehps.evaluate.evaluation import evaluate
-    from librehps.report.figures import Agreement
     from librehps_cli.judging import judge_table
 
     judged = judge_table(page.pairs, preferences, table, record, origin, page.calibration, out)
-    held_out = judged.calibrators is not None
-    pairs = judged.pairs.where(~fits(judged.pairs)) if held_out else judged.pairs
-    evaluation = evaluate(pairs, judged.calibrators)
+    calibrated = judged.calibrators is not None
+    pairs = judged.pairs.where(~fits(judged.pairs)) if calibrated else judged.pairs
+    return _agreed(evaluate(pairs, judged.calibrators), page.pairs, calibrated)
+
+
+def _agreed(evaluation: "Evaluation", file: Path, calibrated: bool) -> "Agreement":
+    from librehps.report.figures import Agreement
+
     figures = evaluation.aggregate
+    # Of several benchmarks together there is no interval.
     only = evaluation.benchmarks[0] if len(evaluation.benchmarks) == 1 else {}
     return Agreement(
-        source=page.pairs.name,
+        source=file.name,
         pairs=figures["n"],
         points=evaluation.reliability,
         accuracy=figures["pair_acc"],
         interval=only.get("pair_acc_ci"),
         ece=figures["ece"],
         ece_calibrated=figures["ece_calibrated"],
-        calibrated=held_out,
-        held_out=held_out,
+        calibrated=calibrated,
+        held_out=calibrated,
     )
 
 
-def _pictures(rows: Any, limit: int, out: Output) -> "Pictures":
+def _pictures(rows: "Rows", limit: int, out: Output) -> "Pictures":
     from librehps.engine.local import default_workers
     from librehps.report.pictures import pictures_of
 
-    def watch(made: Any, total: int) -> "Any":
+    def watch(made: "Iterator[Thumbnail]", total: int) -> "Iterator[Thumbnail]":
         return out.progress(made, total, "pictures")
 
     return pictures_of(rows, limit, default_workers(), watch)

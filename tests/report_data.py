@@ -19,6 +19,17 @@ from librehps.report.page import Contents, write_page
 from librehps.report.pictures import Pictures, pictures_of
 
 SETTINGS = {"model": "LibreHPS-Test", "dtype": "float32"}
+ATTACK = "window.__pwned = 1; alert(1)"
+HOSTILE = [
+    f"<script>{ATTACK}</script>",
+    f"</script><img src=x onerror='{ATTACK}'>",
+    f'"onmouseover="{ATTACK}" x="',
+    f"<b>bold</b> <a href='javascript:{ATTACK}'>link</a>",
+    "line\u2028separator\u2029and \u0001 bell \u0007 escape \u001b[31m",
+    "\u202etxet desrever\u2066 <!-- {{ 7 * 7 }} {% raw %}",
+    f"${{{ATTACK}}} `{ATTACK}` &lt;script&gt; &quot;",
+    "a" * 300,
+]
 STILL_AXES = ("overall", "alignment", "coherence", "style")
 AGREEMENT = Agreement(
     source="people.jsonl", pairs=90, points=[(0.1, 0.15, 20), (0.5, 0.45, 50), (0.9, 0.88, 20)],
@@ -127,3 +138,37 @@ def webp(level: int) -> str:
     held = BytesIO()
     Image.fromarray(noise).resize((160, 160)).save(held, "WEBP", quality=60)
     return b64encode(held.getvalue()).decode()
+
+
+def rich_page(folder: Path) -> Path:
+    """24 rows of 6 prompts by three generators; three errors, and media that cannot be shown."""
+    media = [picture(folder, f"in/{i} a:b.png", 10 * i) for i in range(24)]
+    media[5], media[9], media[11] = str(folder / "gone.png"), None, "shard.tar::5.png"
+    (folder / "in" / "torn.png").write_bytes(Path(media[0]).read_bytes()[:60])
+    media[13] = str(folder / "in" / "torn.png")
+    prompts = [f"prompt {i % 6}" for i in range(24)]
+    makers = [("ant", "bee", "cow")[i % 3] for i in range(24)]
+    table = scored(media, prompts, generator=makers, seed=list(range(24)))
+    errors = {13: ("BrokenMediaError", "torn.png is damaged"), 5: ("MediaNotFoundError", "gone"),
+              20: ("BrokenMediaError", "also damaged")}  # fmt: skip
+    board = leaderboard_of(["ant", "bee", "cow"])
+    return page_of(
+        with_errors(table, errors), folder / "report.html", by="generator", leaderboard=board,
+        agreement=AGREEMENT,
+    )  # fmt: skip
+
+
+def hostile_page(folder: Path) -> Path:
+    """Everything that a user can name is an attack, or would garble the page."""
+    count = len(HOSTILE)
+    names = [f"{text[:80]}.png" for text in HOSTILE]
+    names += [f"javascript:alert({i}).png" for i in range(count)]
+    media = [picture(folder, name, 9 * i) for i, name in enumerate(names)]
+    columns = {"generator": HOSTILE * 2, '<img src=x onerror="alert(1)">': HOSTILE * 2}
+    table = scored(media, HOSTILE * 2, **columns)
+    table = table.set_column(0, "id", pa.array([f"{text} {i}" for i, text in enumerate(names)]))
+    errors = {3: (HOSTILE[0], HOSTILE[1])}
+    return page_of(
+        with_errors(table, errors), folder / "r.html", title=HOSTILE[1], by="generator",
+        leaderboard=leaderboard_of(HOSTILE[:3]),
+    )  # fmt: skip

@@ -22,27 +22,15 @@ from playwright.sync_api import (
 )
 
 from librehps.report.pictures import LEFT_OUT, Pictures
-from report_data import AGREEMENT, leaderboard_of, page_of, picture, scored, webp, with_errors
+from report_data import AGREEMENT, HOSTILE, hostile_page, page_of, picture, rich_page, scored, webp
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update",
          "--disable-sync")  # fmt: skip
+Visit = Callable[..., Page]
 # What the page sets at the end of drawing, in milliseconds since it began to load.
-
 READY = "html[data-ready]"
 LIMIT = 3000
-Visit = Callable[..., Page]
-ATTACK = "window.__pwned = 1; alert(1)"
-HOSTILE = [
-    f"<script>{ATTACK}</script>",
-    f"</script><img src=x onerror='{ATTACK}'>",
-    f'"onmouseover="{ATTACK}" x="',
-    f"<b>bold</b> <a href='javascript:{ATTACK}'>link</a>",
-    "line\u2028separator\u2029and \u0001 bell \u0007 escape \u001b[31m",
-    "\u202etxet desrever\u2066 <!-- {{ 7 * 7 }} {% raw %}",
-    f"${{{ATTACK}}} `{ATTACK}` &lt;script&gt; &quot;",
-    "a" * 300,
-]
 
 
 @pytest.fixture(scope="module")
@@ -106,22 +94,12 @@ def numbers(page: Page, where: str) -> list[int]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 rows of 6 prompts by three generators; three errors, and media that cannot be shown."""
-    folder = tmp_path_factory.mktemp("report")
-    media = [picture(folder, f"in/{i} a:b.png", 10 * i) for i in range(24)]
-    media[5], media[9], media[11] = str(folder / "gone.png"), None, "shard.tar::5.png"
-    (folder / "in" / "torn.png").write_bytes(Path(media[0]).read_bytes()[:60])
-    media[13] = str(folder / "in" / "torn.png")
-    prompts = [f"prompt {i % 6}" for i in range(24)]
-    makers = [("ant", "bee", "cow")[i % 3] for i in range(24)]
-    table = scored(media, prompts, generator=makers, seed=list(range(24)))
-    errors = {13: ("BrokenMediaError", "torn.png is damaged"), 5: ("MediaNotFoundError", "gone"),
-              20: ("BrokenMediaError", "also damaged")}  # fmt: skip
-    board = leaderboard_of(["ant", "bee", "cow"])
-    return page_of(
-        with_errors(table, errors), folder / "report.html", by="generator", leaderboard=board,
-        agreement=AGREEMENT,
-    )  # fmt: skip
+    return rich_page(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hostile_page(tmp_path_factory.mktemp("hostile"))
 
 
 def loaded(page: Page, where: str) -> list[bool]:
@@ -287,23 +265,6 @@ def test_light_and_dark(report: Path, visit: Visit, scheme: str) -> None:
     page.get_by_role("button", name=f"Switch to {other} colours").click()
     assert page.evaluate(ground) == brightness[other]
     expect(page.locator("#spread .xtick text").first).not_to_have_css("fill", before)
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hostile")
-    count = len(HOSTILE)
-    names = [f"{text[:80]}.png" for text in HOSTILE]
-    names += [f"javascript:alert({i}).png" for i in range(count)]
-    media = [picture(folder, name, 9 * i) for i, name in enumerate(names)]
-    columns = {"generator": HOSTILE * 2, '<img src=x onerror="alert(1)">': HOSTILE * 2}
-    table = scored(media, HOSTILE * 2, **columns)
-    table = table.set_column(0, "id", pa.array([f"{text} {i}" for i, text in enumerate(names)]))
-    errors = {3: (HOSTILE[0], HOSTILE[1])}
-    return page_of(
-        with_errors(table, errors), folder / "r.html", title=HOSTILE[1], by="generator",
-        leaderboard=leaderboard_of(HOSTILE[:3]),
-    )  # fmt: skip
 
 
 def test_what_users_wrote_is_text(hostile: Path, visit: Visit) -> None:
