@@ -40,28 +40,63 @@ def judge_pairs(
     out: Output,
 ) -> Judged:
     """The file's pairs with scores, by the model or from scored files."""
-    from librehps.evaluate.scored import join
+    from librehps.source.scored import read_table
 
+    if scores:
+        table, settings = read_table(scores)
+        origin = str(scores[0])
+        return judge_table(file, preferences, table, settings, origin, models.calibration, out)
+    read, left_out = _read(file, preferences, out)
+    scorer = load_scorer(models, PromptOptions(), out)
+    found, failed = _from_model(scorer, read, save_scores, out)
+    pairs = _joined(read, found, left_out, out)
+    record = scorer.settings
+    return Judged(
+        pairs=pairs,
+        model=record.model,
+        fingerprint=record.fingerprint,
+        settings=record.digest,
+        calibrators=scorer.calibrators(models.calibration),
+        failed=failed,
+        left_out=dict(left_out),
+    )
+
+
+def judge_table(
+    file: Path,
+    preferences: PreferenceOptions,
+    table: Any,
+    record: dict[str, Any],
+    origin: str,
+    calibration: Path | None,
+    out: Output,
+) -> Judged:
+    """The file's pairs with the scores of a table that is already read."""
+    from librehps.evaluate.scored import scores_in
+
+    read, left_out = _read(file, preferences, out)
+    pairs = _joined(read, scores_in(table, origin), left_out, out)
+    facts = _facts(table, record, calibration)
+    return Judged(pairs=pairs, failed=0, left_out=dict(left_out), **facts)
+
+
+def _read(
+    file: Path, preferences: PreferenceOptions, out: Output
+) -> tuple["Preferences", Counter[str]]:
     read = load_preferences(file, preferences)
     out.note(f"{len(read.pairs)} pairs, {read.ties()} of them ties on overall")
-    left_out = Counter(read.left_out)
-    if scores:
-        found, facts = _from_files(scores, models)
-        failed = 0
-    else:
-        scorer = load_scorer(models, PromptOptions(), out)
-        found, failed = _from_model(scorer, read, save_scores, out)
-        record = scorer.settings
-        facts = {
-            "model": record.model,
-            "fingerprint": record.fingerprint,
-            "settings": record.digest,
-            "calibrators": scorer.calibrators(models.calibration),
-        }
+    return read, Counter(read.left_out)
+
+
+def _joined(
+    read: "Preferences", found: dict["Key", "MediaScore"], left_out: Counter[str], out: Output
+) -> "ScoredPairs":
+    from librehps.evaluate.scored import join
+
     pairs = join(read.pairs, found, left_out)
     for reason, count in left_out.items():
         out.note(f"left out: {count} pairs ({reason})")
-    return Judged(pairs=pairs, failed=failed, left_out=dict(left_out), **facts)
+    return pairs
 
 
 def load_preferences(file: Path, options: PreferenceOptions) -> "Preferences":
@@ -70,26 +105,22 @@ def load_preferences(file: Path, options: PreferenceOptions) -> "Preferences":
     return read_preferences(file, options.format, options.root, options.skip_missing)
 
 
-def _from_files(
-    files: list[Path], models: ModelOptions
-) -> tuple[dict["Key", "MediaScore"], dict[str, Any]]:
+def _facts(table: Any, record: dict[str, Any], calibration: Path | None) -> dict[str, Any]:
+    """What scored files say of their model, and the calibrators for it."""
     from librehps.decide.calibrators import check_origin, load_platt_calibrator
     from librehps.errors import UsageError
-    from librehps.evaluate.scored import scores_in
-    from librehps.source.scored import read_table
 
-    table, record = read_table(files)
     model, fingerprint = record.get("model"), record.get("fingerprint")
     calibrators = None
-    if models.calibration is not None:
-        if not models.calibration.is_file():
-            raise UsageError(f"no such calibration file: {models.calibration}")
-        calibrators = load_platt_calibrator(models.calibration)
+    if calibration is not None:
+        if not calibration.is_file():
+            raise UsageError(f"no such calibration file: {calibration}")
+        calibrators = load_platt_calibrator(calibration)
         if model is not None and fingerprint is not None:
             check_origin(calibrators.default, model, fingerprint)
-    facts = {"model": model, "fingerprint": fingerprint, "calibrators": calibrators}
     digests = table.column("settings").to_pylist() if "settings" in table.column_names else []
-    return scores_in(table, str(files[0])), {**facts, "settings": next(iter(digests), None)}
+    facts = {"model": model, "fingerprint": fingerprint, "calibrators": calibrators}
+    return {**facts, "settings": next(iter(digests), None)}
 
 
 def _from_model(

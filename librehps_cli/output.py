@@ -98,14 +98,14 @@ class Output:
         """A table for a reader on stdout; figures stand to the right, NAMES and `names` left."""
         self._out.print(_table(columns, rows, self._out.width, names))
 
-    def progress(self, rows: Iterable[Any], total: int) -> Iterator[Any]:
+    def progress(self, rows: Iterable[Any], total: int, what: str = "scoring") -> Iterator[Any]:
         """The rows, with a bar on stderr where that is a terminal."""
         if not self.is_watched:
             yield from rows
             return
         from rich.progress import track
 
-        yield from track(rows, "scoring", total=total, console=self._talk, transient=True)
+        yield from track(rows, what, total=total, console=self._talk, transient=True)
 
     def can_ask(self) -> bool:
         """Whether a person sits at both ends."""

@@ -30,6 +30,7 @@ ALLOWED = {
     "preferences": BASE | {"preferences"},
     "evaluate": BASE | {"decide", "preferences", "evaluate"},
     "train": BASE | {"media", "model", "pipeline", "preferences", "train"},
+    "report": BASE | {"decide", "media", "report", "sink"},
     "extras": {"errors"},
     "scorer": BASE | {"decide", "media", "model", "pipeline", "engine", ""},
     "bench": BASE | {"engine", "media", "model", "pipeline", "sink", "scorer", "bench", ""},

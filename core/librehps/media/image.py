@@ -3,9 +3,10 @@
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from librehps.media.resize import check_aspect_ratio
 if TYPE_CHECKING:
     from librehps.types import ImageSource
 
+Read = TypeVar("Read")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 # How files of these formats begin.
 _BEGIN = re.compile(
@@ -76,7 +78,21 @@ def open_image(content: bytes, name: str) -> Image.Image:
         raise BrokenMediaError(f"{name} is damaged: {error}") from error
 
 
+def load_rgb(path: Path) -> Image.Image:
+    """The picture of a file, upright and as 8-bit RGB; raises MediaError."""
+    return _read(open_image(read_bytes(path), str(path)), str(path), lambda rgb: rgb)
+
+
 def _from_pil(image: Image.Image, name: str) -> Tensor:
+    return _read(image, name, _to_tensor)
+
+
+def _to_tensor(rgb: Image.Image) -> Tensor:
+    return torch.from_numpy(np.asarray(rgb).transpose(2, 0, 1).copy())
+
+
+def _read(image: Image.Image, name: str, use: Callable[[Image.Image], Read]) -> Read:
+    """What `use` makes of the decoded picture, upright and in RGB."""
     width, height = image.size
     if not width or not height:
         raise BrokenMediaError(f"{name} has no pixels")
@@ -87,7 +103,7 @@ def _from_pil(image: Image.Image, name: str) -> Tensor:
     try:
         check_aspect_ratio(height, width)
         image.load()
-        rgb = np.asarray(to_rgb(_upright(image), _is_unsigned(image)))
+        return use(to_rgb(_upright(image), _is_unsigned(image)))
     except MediaError as error:
         raise type(error)(f"{name}: {error}") from error
     except MemoryError as error:
@@ -96,7 +112,6 @@ def _from_pil(image: Image.Image, name: str) -> Tensor:
         ) from error
     except DAMAGE as error:
         raise BrokenMediaError(f"{name} is damaged: {error}") from error
-    return torch.from_numpy(rgb.transpose(2, 0, 1).copy())
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -1,0 +1,1 @@
+"""One HTML page of scored rows: pictures, figures and plots."""

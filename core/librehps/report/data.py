@@ -1,0 +1,200 @@
+"""A scored table as the columns that the page shows: plain values, ready for JSON."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import fsencode
+from os.path import relpath
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+
+from librehps.decide.columns import column_of, group_codes, number_column, text_column
+from librehps.sink.schema import FULL
+from librehps.types import AXES
+
+Record = dict[str, Any]
+NEEDED = ("overall", "overall_mu")
+# Of a user's own columns, how many are kept, and how much of a value.
+OWN_COLUMNS, OWN_LENGTH = 8, 200
+# Finer than any device repeats a score.
+DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Values by column, as the page reads them, and where each row's media lies."""
+
+    columns: Record
+    paths: list[str | None]
+
+    @property
+    def kinds(self) -> list[str | None]:
+        """The kind of each row, None where it is not told."""
+        values, codes = self.columns["kind"]["values"], self.columns["kind"]["codes"]
+        return [values[code] if code >= 0 else None for code in codes]
+
+    @property
+    def groups(self) -> list[int]:
+        """The group that each row competes in."""
+        group = self.columns["group"]
+        if group is None:
+            return [0] * len(self.paths)
+        codes: list[int] = (self.columns["prompt"] if group["codes"] is None else group)["codes"]
+        return codes
+
+    @property
+    def scores(self) -> list[float | None]:
+        """The mu of overall."""
+        mu: list[float | None] = self.columns["axes"]["overall"]["mu"]
+        return mu
+
+
+def rows_of(table: Any, by: str | None, per: str | None, folder: Path) -> Rows:
+    """Every row of a scored table, for a page in `folder`.
+
+    `by` names the column of generators, `per` the groups that compete; without it those of one
+    prompt do. Raises UsageError for a column that there is not.
+    """
+    if per is None and "prompt" in table.column_names:
+        per = "prompt"
+    paths = _texts(table, "media")
+    columns = _columns(table, by, per, paths)
+    return Rows({**columns, "link": _links(paths, folder)}, paths)
+
+
+def _columns(table: Any, by: str | None, per: str | None, media: list[str | None]) -> Record:
+    ids = _texts(table, "id")
+    return {
+        "rows": len(table),
+        "id": [i if i is not None else m for i, m in zip(ids, media, strict=True)],
+        "media": [None if m == i else m for i, m in zip(ids, media, strict=True)],
+        "prompt": _coded(_texts(table, "prompt")),
+        "kind": _coded(_texts(table, "kind")),
+        "error_type": _error_types(table),
+        "error": _sparse(_texts(table, "error")),
+        "axes": {axis: _axis(table, axis) for axis in AXES if _has_axis(table, axis)},
+        "by": None if by is None else {"name": by, **_coded(_texts(table, by))},
+        "group": _groups(table, per),
+        "own": _own(table, {by, per}),
+    }
+
+
+def _links(media: Sequence[str | None], folder: Path) -> list[str | None]:
+    """For each path that exists, its address relative to the page's folder, percent-encoded.
+
+    The leading dot and the encoded colons leave no name that a browser takes for a scheme.
+    """
+    return [None if path is None else _link(path, folder) for path in media]
+
+
+def _link(path: str, folder: Path) -> str | None:
+    try:
+        if not Path(path).is_file():
+            return None
+        relative = relpath(path, folder)
+    except (OSError, ValueError):
+        # A name that no file can have, or one on another drive.
+        return None
+    return "./" + quote(fsencode(Path(relative).as_posix()))
+
+
+def _texts(table: Any, name: str) -> list[str | None]:
+    if name not in table.column_names:
+        return [None] * len(table)
+    if name in FULL:
+        found: list[str | None] = text_column(table, name).to_pylist()
+        return found
+    values = column_of(table, name, table.column_names).to_pylist()
+    return [None if value is None else str(value) for value in values]
+
+
+def _coded(texts: Sequence[str | None]) -> Record:
+    """`codes` into the distinct `values`, in order of first use; -1 where there is none."""
+    places: dict[str, int] = {}
+    codes = [-1 if text is None else places.setdefault(text, len(places)) for text in texts]
+    return {"values": list(places), "codes": codes}
+
+
+def _sparse(texts: Sequence[str | None]) -> dict[int, str]:
+    """Row -> text, of those that have one: few rows are errors."""
+    return {row: text for row, text in enumerate(texts) if text is not None}
+
+
+def _error_types(table: Any) -> Record:
+    """The named errors; of a row that is one without a name, unknown."""
+    status = text_column(table, "status").to_pylist()
+    named = _texts(table, "error_type")
+    pairs = zip(status, named, strict=True)
+    return _coded([None if state == "ok" else name or "unknown" for state, name in pairs])
+
+
+def _has_axis(table: Any, axis: str) -> bool:
+    names = (axis, f"{axis}_mu")
+    has = all(name in table.column_names for name in names)
+    return has and number_column(table, axis).null_count < len(table)
+
+
+def _axis(table: Any, axis: str) -> Record:
+    """Means in [0, 1] to show, and the mu to sort by; None where there is none."""
+    return {"mean": _numbers(table, axis), "mu": _numbers(table, f"{axis}_mu")}
+
+
+def _numbers(table: Any, name: str) -> list[float | None]:
+    return [_rounded(value) for value in number_column(table, name).to_pylist()]
+
+
+def _rounded(value: float | None) -> float | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return round(value, DECIMALS)
+
+
+def _groups(table: Any, per: str | None) -> Record | None:
+    """Codes from 0 in order of first use, and each group's label, None for rows that lack one.
+
+    Of prompts neither: the page has them already.
+    """
+    if per is None:
+        return None
+    if per == "prompt":
+        return {"name": per, "codes": None, "labels": None}
+    _, first, codes = np.unique(group_codes(table, per), return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    label = _labels(table, per)
+    return {
+        "name": per,
+        "codes": rank[codes].tolist(),
+        "labels": [label(int(row)) for row in np.sort(first)],
+    }
+
+
+def _labels(table: Any, per: str) -> Callable[[int], str | None]:
+    own, prompt = _texts(table, per), _texts(table, "prompt")
+    if per != "group":
+        return lambda row: own[row]
+    # Rows without a group compete within their prompt.
+    return lambda row: own[row] if own[row] is not None else prompt[row]
+
+
+def _own(table: Any, shown: set[str | None]) -> dict[str, list[str | None]]:
+    """The user's own columns that a person can read, beside those shown elsewhere."""
+    plain = dict.fromkeys(f.name for f in table.schema if _is_plain(f.type))
+    names = [name for name in plain if name not in FULL and name not in shown]
+    return {name: _short(_texts(table, name)) for name in names[:OWN_COLUMNS]}
+
+
+def _is_plain(kind: Any) -> bool:
+    """Neither nested nor bytes, such as whole pictures."""
+    of = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary,
+          pa.types.is_fixed_size_binary)  # fmt: skip
+    return not any(fits(kind) for fits in of)
+
+
+def _short(texts: Sequence[str | None]) -> list[str | None]:
+    return [t if t is None or len(t) <= OWN_LENGTH else t[: OWN_LENGTH - 1] + "…" for t in texts]

@@ -1,0 +1,74 @@
+"""What the page shows beside the rows: a leaderboard, and how far the scores agree with people."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from librehps.decide.standings import Board, Interval, Leaderboard, Standing
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the scores agree with people's preferences in `source`.
+
+    `points` are (mean p, mean outcome, count) of each bin, both orders of a pair counted; accuracy
+    and errors are in [0, 1], None where they cannot be had.
+    """
+
+    source: str
+    pairs: int
+    points: Sequence[tuple[float, float, int]]
+    accuracy: float | None
+    interval: Sequence[float] | None
+    ece: float | None
+    ece_calibrated: float | None
+    calibrated: bool
+    held_out: bool
+
+
+def leaderboard_record(leaderboard: Leaderboard) -> Record:
+    """The boards as plain values; what is not finite is None."""
+    return {
+        "by": leaderboard.by,
+        "boards": [_board(board) for board in leaderboard.boards],
+        "unshared": sorted((n, count) for n, count in leaderboard.unshared.items() if count),
+    }
+
+
+def agreement_record(agreement: Agreement) -> Record:
+    """The agreement as plain values."""
+    return asdict(agreement)
+
+
+def _board(board: Board) -> Record:
+    return {
+        "axis": board.axis,
+        "category": board.category,
+        "prompts": board.prompts,
+        "standings": [_standing(standing) for standing in board.standings],
+        "wins": [[_finite(value) for value in row] for row in board.wins],
+        "p_values": [[_finite(value) for value in row] for row in board.p_values],
+    }
+
+
+def _standing(standing: Standing) -> Record:
+    return {
+        "generator": standing.generator,
+        "rank": standing.rank,
+        "mean": _interval(standing.mean),
+        "strength": _interval(standing.strength),
+        "win_rate": _finite(standing.win_rate),
+        "scored": standing.scored,
+        "errors": standing.errors,
+    }
+
+
+def _interval(interval: Interval) -> list[float | None]:
+    return [_finite(part) for part in (interval.value, interval.low, interval.high)]
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

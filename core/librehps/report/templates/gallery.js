@@ -1,0 +1,73 @@
+"use strict";
+// Best and worst of each group; of all rows where no group has two.
+
+const PANELS = 6, ENDS = 12;
+const gallery = { axis: AXES[0], order: "gap", page: 0 };
+
+function contests() {
+  const of = new Map();
+  for (const row of ranked(scored, gallery.axis)) {
+    if (muOf(row, gallery.axis) === null) continue;
+    const group = groupOf(row);
+    if (!of.has(group)) of.set(group, []);
+    of.get(group).push(row);
+  }
+  const mu = (row) => muOf(row, gallery.axis);
+  const found = [...of].filter(([, rows]) => rows.length > 1)
+    .map(([group, rows]) => ({ group, rows, best: rows[0], worst: rows[rows.length - 1] }));
+  const by = {
+    gap: (a, b) => mu(b.best) - mu(b.worst) - mu(a.best) + mu(a.worst),
+    best: (a, b) => mu(b.best) - mu(a.best),
+    worst: (a, b) => mu(a.worst) - mu(b.worst),
+    file: () => 0,
+  };
+  return found.sort((a, b) => by[gallery.order](a, b) || a.group - b.group);
+}
+
+function panel({ group, rows, best, worst }) {
+  const name = groupLabel(group);
+  return el("section", { class: "panel" },
+    el("header", {},
+      el("h3", { dir: "auto", title: name }, name),
+      button(`All ${whole.format(rows.length)}`, () => showGroup(group), { class: "quiet", "aria-label": `Show all ${rows.length} rows of ${name}` })),
+    el("div", { class: "duel" }, card(best, { tag: "Best" }), card(worst, { tag: "Worst" })));
+}
+
+function strips() {
+  const rows = ranked(scored, gallery.axis).filter((row) => muOf(row, gallery.axis) !== null);
+  const half = rows.length < 2 * ENDS ? Math.ceil(rows.length / 2) : ENDS;
+  const strip = (name, chosen) => el("div", { class: "strip" }, el("h3", {}, name),
+    el("div", { class: "cards" }, ...chosen.map((row) => card(row, { prompt: true }))));
+  const low = rows.slice(half).slice(-ENDS).reverse();
+  return low.length ? [strip("Highest", rows.slice(0, half)), strip("Lowest", low)] : [strip("Highest", rows)];
+}
+
+function drawGallery() {
+  const section = $("#gallery");
+  const found = contests();
+  const what = D.group?.name === "prompt" ? "prompts" : D.group ? `values of ${D.group.name}` : "groups";
+  if (!found.length) {
+    $(".note", section).textContent = `The ends of all ${count(scored.length, "scored row")}, by ${gallery.axis}.`;
+    $(".body", section).replaceChildren(...strips());
+    $(".pager", section).replaceChildren();
+  } else {
+    const start = gallery.page * PANELS;
+    $(".note", section).textContent = D.group
+      ? `Of ${whole.format(found.length)} ${what} with more than one scored row, by ${gallery.axis}.`
+      : `Of all ${count(scored.length, "scored row")}, by ${gallery.axis}.`;
+    $(".body", section).replaceChildren(el("div", { class: "panels" }, ...found.slice(start, start + PANELS).map(panel)));
+    const go = (page) => { gallery.page = page; keepFocus($(".pager", section), drawGallery); };
+    pager($(".pager", section), found.length, PANELS, gallery.page, go, what);
+  }
+  return found.length;
+}
+
+function startGallery() {
+  const tools = $("#gallery .tools");
+  const change = (key) => (value) => { gallery[key] = value; gallery.page = 0; drawGallery(); };
+  tools.append(choice("Judged by", AXES.map((axis) => [axis, named(axis)]), gallery.axis, change("axis")));
+  if (drawGallery() > 1) {
+    const orders = [["gap", "Widest gap"], ["best", "Best first"], ["worst", "Worst first"], ["file", "As in the file"]];
+    tools.append(choice("Order", orders, gallery.order, change("order")));
+  }
+}

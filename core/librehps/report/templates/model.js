@@ -1,0 +1,57 @@
+"use strict";
+// The data: columns as arrays, and what a row is called.
+
+const D = JSON.parse($("#data").textContent);
+const IMAGES = JSON.parse($("#images").textContent);
+const AXES = Object.keys(D.axes);
+const N = D.rows;
+
+const coded = (column, row) => (column.codes[row] < 0 ? null : column.values[column.codes[row]]);
+const idOf = (row) => D.id[row] ?? `row ${row + 1}`;
+const promptOf = (row) => coded(D.prompt, row);
+const kindOf = (row) => coded(D.kind, row);
+const makerOf = (row) => (D.by ? coded(D.by, row) : null);
+const failureOf = (row) => coded(D.error_type, row);
+const meanOf = (row, axis) => D.axes[axis].mean[row];
+const muOf = (row, axis) => D.axes[axis].mu[row];
+
+// Where prompts compete, their own codes and values tell the groups.
+const GROUP_LABELS = D.group ? (D.group.labels ?? D.prompt.values) : [];
+const groupOf = (row) => (D.group ? (D.group.codes ?? D.prompt.codes)[row] : 0);
+const groupLabel = (group) => GROUP_LABELS[group] ?? (D.group ? `no ${D.group.name}` : "all rows");
+
+const scored = [];
+for (let row = 0; row < N; row++) if (failureOf(row) === null) scored.push(row);
+
+// Rows by an axis, best first, by mu: where means saturate, it still tells. Rows without it are last.
+function ranked(rows, axis, down = true) {
+  const mu = D.axes[axis].mu;
+  const sign = down ? 1 : -1;
+  return rows.slice().sort((a, b) => {
+    if (mu[a] === null || mu[b] === null) return (mu[a] === null) - (mu[b] === null) || a - b;
+    return sign * (mu[b] - mu[a]) || a - b;
+  });
+}
+
+let haystacks = null;
+function textOf(row) {
+  haystacks ??= new Array(N);
+  haystacks[row] ??= [D.id[row], D.media[row], promptOf(row), makerOf(row), D.error[row]]
+    .filter((text) => text)
+    .join("\n")
+    .toLowerCase();
+  return haystacks[row];
+}
+
+const median = (values) => {
+  const sorted = Float64Array.from(values).sort();
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+};
+
+function meansOf(axis) {
+  return scored.map((row) => meanOf(row, axis)).filter((value) => value !== null);
+}
+
+const MAKER_COLOURS = 8;
+const makerColour = (code) => (code < 0 || code >= MAKER_COLOURS ? colour("other") : colour(`maker-${code + 1}`));

@@ -1,0 +1,167 @@
+"use strict";
+// Every row: search, filters, sorting; only a page of them is ever in the document.
+
+const SIZES = { table: 50, cards: 48 };
+const MOST_OPTIONS = 500;
+const START = { text: "", prompt: "", kind: "", status: "", maker: "", axis: AXES[0], least: "", group: null };
+const rows = { ...START, sort: AXES[0], down: true, page: 0, view: matchMedia("(max-width: 720px)").matches ? "cards" : "table", found: [] };
+
+function passes() {
+  const text = rows.text.trim().toLowerCase();
+  const prompt = rows.prompt.trim().toLowerCase();
+  const hasPrompt = prompt ? D.prompt.values.map((value) => value.toLowerCase().includes(prompt)) : null;
+  const least = parseFloat(rows.least);
+  const maker = rows.maker === "" ? null : Number(rows.maker);
+  const kind = rows.kind === "" ? null : Number(rows.kind);
+  const failure = rows.status.startsWith("type:") ? Number(rows.status.slice(5)) : null;
+  return (row) => {
+    const failed = D.error_type.codes[row];
+    if (failure !== null && failed !== failure) return false;
+    if (rows.status === "ok" && failed >= 0) return false;
+    if (rows.status === "error" && failed < 0) return false;
+    if (rows.group !== null && groupOf(row) !== rows.group) return false;
+    if (maker !== null && D.by.codes[row] !== maker) return false;
+    if (kind !== null && D.kind.codes[row] !== kind) return false;
+    if (hasPrompt && !hasPrompt[D.prompt.codes[row]]) return false;
+    if (!Number.isNaN(least)) {
+      const mean = meanOf(row, rows.axis);
+      if (mean === null || mean < least) return false;
+    }
+    return !text || textOf(row).includes(text);
+  };
+}
+
+function find() {
+  const pass = passes();
+  const found = [];
+  for (let row = 0; row < N; row++) if (pass(row)) found.push(row);
+  if (rows.sort !== "file") rows.found = ranked(found, rows.sort, rows.down);
+  else rows.found = rows.down ? found.reverse() : found;
+  rows.page = 0;
+  drawRows();
+}
+
+function sortBy(key) {
+  rows.down = rows.sort === key ? !rows.down : key !== "file";
+  rows.sort = key;
+  fields.sort.value = key;
+  const header = document.activeElement?.dataset?.sort;
+  find();
+  if (header) $(`#rows button[data-sort="${CSS.escape(header)}"]`)?.focus();
+}
+
+function sortHeader(key, text, name = "number") {
+  const active = rows.sort === key;
+  const arrow = el("span", { class: "arrow", "aria-hidden": "true" }, active ? (rows.down ? "↓" : "↑") : "");
+  const press = button(text, () => sortBy(key), { class: "sort", "data-sort": key });
+  press.append(arrow);
+  const order = active ? (rows.down ? "descending" : "ascending") : "none";
+  return el("th", { scope: "col", class: name, "aria-sort": order }, press);
+}
+
+function tableOf(chosen) {
+  const head = el("tr", {}, el("th", { scope: "col", class: "pic" }, el("span", { class: "hidden" }, "Picture")));
+  const headers = [["file", "Item", ""], ...AXES.map((axis) => [axis, named(axis), "number"])];
+  head.append(...headers.map((header) => sortHeader(...header)));
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Rows" },
+    el("table", { class: "rows" }, el("caption", { class: "hidden" }, "Rows; headers sort"),
+      el("thead", {}, head), el("tbody", {}, ...chosen.map(tableRow))));
+}
+
+function tableRow(row) {
+  const open = button("", () => showDetail(row), { class: "open", "aria-label": `Details of ${idOf(row)}` });
+  open.append(picture(row, "mini"));
+  const failure = failureOf(row);
+  const item = el("td", { class: "item" },
+    el("div", { class: "prompt", dir: "auto", title: promptOf(row) }, promptOf(row) ?? "no prompt"),
+    el("div", { class: "caption" }, makerChip(row), el("bdi", { class: "id", title: idOf(row) }, idOf(row))));
+  const cells = failure === null ? AXES.map((axis) => axisCell(row, axis))
+    : [el("td", { colspan: AXES.length, class: "failure", title: D.error[row] ?? "" }, failure)];
+  return el("tr", { "data-row": row }, el("td", { class: "pic" }, open), item, ...cells);
+}
+
+function axisCell(row, axis) {
+  const mean = meanOf(row, axis);
+  if (mean === null) return el("td", { class: "number faint" }, "–");
+  return el("td", { class: "number" }, figure(mean),
+    el("span", { class: "track" }, el("span", { class: "fill", css: { width: `${100 * mean}%`, background: `var(--${axis})` } })));
+}
+
+function drawRows() {
+  const section = $("#rows");
+  const size = SIZES[rows.view];
+  const chosen = rows.found.slice(rows.page * size, (rows.page + 1) * size);
+  const within = rows.group === null ? "" : ` · only “${groupLabel(rows.group)}”`;
+  $(".note", section).textContent = (rows.found.length === N ? count(N, "row") : `${whole.format(rows.found.length)} of ${count(N, "row")}`) + within;
+  const body = !chosen.length ? el("p", { class: "nothing" }, "No row passes these filters.")
+    : rows.view === "table" ? tableOf(chosen)
+    : el("div", { class: "cards" }, ...chosen.map((row) => card(row, { prompt: true })));
+  $(".body", section).replaceChildren(body);
+  const go = (page) => {
+    rows.page = page;
+    keepFocus($(".pager", section), drawRows);
+    $(".filters", section).scrollIntoView({ block: "start" });
+  };
+  pager($(".pager", section), rows.found.length, size, rows.page, go, "rows");
+}
+
+function showRows(change) {
+  Object.assign(rows, START, change);
+  syncFilters();
+  find();
+  $("#rows").scrollIntoView();
+  $("#rows").focus({ preventScroll: true });
+}
+
+const showGroup = (group) => showRows({ group });
+const showErrors = (code) => showRows({ status: `type:${code}` });
+
+const fields = {};
+function syncFilters() {
+  for (const [name, input] of Object.entries(fields)) input.value = rows[name];
+}
+
+function field(name, label) {
+  const input = $("select, input", label);
+  input.addEventListener("input", () => {
+    rows[name] = input.value;
+    find();
+  });
+  fields[name] = input;
+  return label;
+}
+
+const input = (label, properties) => el("label", { class: "field" }, el("span", {}, label), el("input", properties));
+const options = (values) => [["", "all"], ...values.map((value, code) => [String(code), value])];
+const pick = (label, of, value = "") => choice(label, of, value, () => {});
+
+function promptField() {
+  const listed = el("datalist", { id: "prompts" });
+  for (const value of D.prompt.values.slice(0, MOST_OPTIONS)) listed.append(el("option", { value }));
+  const label = input("Prompt", { type: "search", list: "prompts", placeholder: "any", autocomplete: "off" });
+  label.append(listed);
+  return field("prompt", label);
+}
+
+function startRows() {
+  const form = $("#rows .filters");
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.append(field("text", input("Search", { type: "search", placeholder: "prompt, name or error", autocomplete: "off" })));
+  if (D.prompt.values.length > 1) form.append(promptField());
+  if (D.by) form.append(field("maker", pick(D.by.name, options(D.by.values))));
+  if (D.kind.values.length > 1) form.append(field("kind", pick("Kind", options(D.kind.values))));
+  if (D.error_type.values.length) {
+    const types = D.error_type.values.map((name, code) => [`type:${code}`, name]);
+    form.append(field("status", pick("Status", [["", "all"], ["ok", "ok"], ["error", "any error"], ...types])));
+  }
+  const axes = field("axis", pick("Axis", AXES.map((axis) => [axis, named(axis)]), AXES[0]));
+  const least = field("least", input("At least", { type: "number", min: "0", max: "1", step: "0.05", placeholder: "0–1", inputmode: "decimal" }));
+  form.append(el("div", { class: "joined" }, axes, least), button("Clear", () => showRows({}), { class: "quiet" }));
+  const sorts = [["file", "As in the file"], ...AXES.map((axis) => [axis, named(axis)])];
+  const tools = $("#rows .tools");
+  const sort = choice("Sort", sorts, rows.sort, (key) => { rows.sort = key; rows.down = key !== "file"; find(); });
+  fields.sort = $("select", sort);
+  tools.append(sort);
+  tools.append(choice("View", [["table", "Table"], ["cards", "Cards"]], rows.view, (view) => { rows.view = view; rows.page = 0; drawRows(); }));
+  find();
+}

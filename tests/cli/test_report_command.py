@@ -1,0 +1,199 @@
+"""librehps report, as a process on scored files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import librehps
+from conftest import EXAMPLES, Cli
+from report_data import picture, scored, with_errors, write_scores
+
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> pa.Table:
+    """Twelve rows of three prompts by two generators, every picture there."""
+    media = [picture(tmp_path, f"in/{i}.png", 9 * i) for i in range(12)]
+    makers = [("ant", "bee")[i // 3 % 2] for i in range(12)]
+    return scored(media, [f"prompt {i % 3}" for i in range(12)], generator=makers)
+
+
+def part(page: Path, name: str) -> dict | list:
+    """What the page's script reads, as JSON."""
+    text = page.read_text(encoding="utf-8").split(f'id="{name}">', 1)[1]
+    return json.loads(text.split("</script>", 1)[0])
+
+
+def refused(done: Done, code: int, *words: str) -> None:
+    """Ended with that code, and a message with these words; no traceback."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    for word in words:
+        assert word in done.stderr
+
+
+def test_scored_media_become_a_page(cli: Cli, tmp_path: Path) -> None:
+    scores, page = tmp_path / "s.jsonl", tmp_path / "r.html"
+    scoring = ("score", EXAMPLES / "media", "--model", "tiny", "--prompt-from", "sidecar")
+    assert cli(*scoring, "-o", scores).returncode == 0
+    done = cli("report", scores, "-o", page)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "9 rows" in done.stderr
+    assert "no picture" not in done.stderr
+    assert len(part(page, "images")) == 9
+    data = part(page, "data")
+    assert list(data["axes"]) == ["overall", "alignment", "coherence", "style", "temporal"]
+    assert data["record"][0][0] == "model"
+    assert not list(tmp_path.glob("*.partial"))
+    refused(cli("report", scores, "-o", page), 2, "exists", "--overwrite")
+    done = cli("report", scores, "-o", page, "--overwrite", "--quiet", "--title", "Mine")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "<title>Mine</title>" in page.read_text(encoding="utf-8")
+
+
+def test_several_files_and_stdin(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    one = write_scores(table.slice(0, 5), tmp_path / "one.parquet")
+    two = write_scores(table.slice(5), tmp_path / "two.parquet")
+    assert "12 rows" in cli("report", one, two, "-o", tmp_path / "r.html").stderr
+    lines = cli("filter", one, "--ok-only", "--json").stdout
+    command = (sys.executable, "-m", "librehps_cli", "report", "-", "-o", tmp_path / "s.html")
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+    assert "5 rows" in done.stderr
+    assert "<title>Scores of stdin</title>" in (tmp_path / "s.html").read_text(encoding="utf-8")
+
+
+def test_missing_pictures_are_counted_not_fatal(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    media = table.column("media").to_pylist()
+    Path(media[1]).unlink()
+    Path(media[2]).write_bytes(b"")
+    Path(media[3]).write_bytes(Path(media[0]).read_bytes()[:50])
+    media[4] = None
+    table = table.set_column(1, "media", pa.array(media))
+    page = tmp_path / "r.html"
+    done = cli("report", write_scores(table, tmp_path / "s.parquet"), "-o", page)
+    assert done.returncode == 0
+    assert "no picture for 4 of 12 rows" in done.stderr
+    for reason in ("file not found 1", "empty file 1", "damaged 1", "media without a file 1"):
+        assert reason in done.stderr
+    assert len(part(page, "images")) == 8
+
+
+def test_pictures_are_limited_and_the_ends_come_first(
+    cli: Cli, table: pa.Table, tmp_path: Path
+) -> None:
+    page = tmp_path / "r.html"
+    scores = write_scores(table, tmp_path / "s.parquet")
+    done = cli("report", scores, "-o", page, "--pictures", "3")
+    assert "no picture for 9 of 12 rows" in done.stderr
+    assert len(part(page, "images")) == 3
+    assert part(page, "data")["pictures"]["of"][0] >= 0
+
+
+def test_groups_to_compete_within(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    page = tmp_path / "r.html"
+    scores = write_scores(table, tmp_path / "s.parquet")
+    assert cli("report", scores, "-o", page, "--per", "generator").returncode == 0
+    group = part(page, "data")["group"]
+    assert (group["name"], group["labels"]) == ("generator", ["ant", "bee"])
+    assert group["codes"] == [0, 0, 0, 1, 1, 1] * 2
+    # No row has a group, so the prompts compete.
+    assert cli("report", scores, "-o", page, "--overwrite", "--per", "group").returncode == 0
+    assert part(page, "data")["group"]["labels"] == ["prompt 0", "prompt 1", "prompt 2"]
+    refused(cli("report", scores, "-o", page, "--overwrite", "--per", "no"), 2, "no column no")
+
+
+def test_a_leaderboard_of_generators(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    pytest.importorskip("librehps.decide.leaderboard")
+    page = tmp_path / "r.html"
+    scores = write_scores(table, tmp_path / "s.parquet")
+    done = cli("report", scores, "-o", page, "--by", "generator")
+    assert done.returncode == 0, done.stderr
+    board = part(page, "data")["leaderboard"]
+    assert board["by"] == "generator"
+    names = {standing["generator"] for standing in board["boards"][0]["standings"]}
+    assert names == {"ant", "bee"}
+
+
+def test_agreement_with_people(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    page, pairs = tmp_path / "r.html", tmp_path / "pairs.jsonl"
+    lines = [{"media_a": f"in/{i}.png", "media_b": f"in/{i + 3}.png", "prompt": f"prompt {i % 3}",
+              "overall": 1.0} for i in range(9)]  # fmt: skip
+    pairs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    sigma = pa.array(np.full(12, 0.5), pa.float32())
+    for axis in ("overall", "alignment", "coherence", "style", "temporal"):
+        table = table.append_column(f"{axis}_sigma", sigma)
+    scores = write_scores(table, tmp_path / "s.parquet")
+    done = cli("report", scores, "-o", page, "--pairs", pairs)
+    assert done.returncode == 0, done.stderr
+    found = part(page, "data")["agreement"]
+    assert (found["pairs"], found["accuracy"], found["calibrated"]) == (9, 1.0, False)
+    assert sum(point[2] for point in found["points"]) == 18
+    same = cli("evaluate", pairs, "--scores", scores, "--json")
+    assert json.loads(same.stdout)["aggregate"]["ece"] == found["ece"]
+    embedded = Path(librehps.__file__).parent / "embedded" / "calibration.json"
+    calibrated = ("--overwrite", "--calibration", embedded)
+    refused(cli("report", scores, "-o", page, *calibrated), 2, "--pairs")
+    assert cli("report", scores, "-o", page, *calibrated, "--pairs", pairs).returncode == 0
+    found = part(page, "data")["agreement"]
+    assert found["calibrated"]
+    assert found["held_out"]
+    assert found["ece_calibrated"] is not None
+    lacking = cli("report", scores, "-o", page, "--overwrite", "--pairs", tmp_path / "no.jsonl")
+    refused(lacking, 2, "no.jsonl")
+
+
+def test_mixed_settings(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    one = write_scores(table, tmp_path / "one.parquet")
+    two = write_scores(table, tmp_path / "two.parquet", {"model": "other", "dtype": "float32"})
+    refused(cli("report", one, two, "-o", tmp_path / "r.html"), 2, "differ in settings: model")
+
+
+@pytest.mark.parametrize("name", ["status", "overall_mu"])
+def test_a_missing_column(cli: Cli, table: pa.Table, tmp_path: Path, name: str) -> None:
+    scores = write_scores(table.drop_columns([name]), tmp_path / "s.parquet")
+    refused(cli("report", scores, "-o", tmp_path / "r.html"), 2, f"lacks the columns {name}")
+
+
+def test_one_row_and_few_columns_suffice(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    table = table.slice(0, 1).select(["media", "status", "overall", "overall_mu"])
+    pixels = pa.array([b"a picture"])
+    scores = write_scores(table.append_column("pixels", pixels), tmp_path / "s.parquet")
+    assert cli("report", scores, "-o", tmp_path / "r.html").returncode == 0
+    data = part(tmp_path / "r.html", "data")
+    assert (data["rows"], list(data["axes"]), data["own"]) == (1, ["overall"], {})
+
+
+def test_nothing_scored(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    errors = dict.fromkeys(range(12), ("EmptyFileError", "it is empty"))
+    scores = write_scores(with_errors(table, errors), tmp_path / "s.parquet")
+    words = ("all 12 rows", "EmptyFileError 12")
+    refused(cli("report", scores, "-o", tmp_path / "r.html"), 1, *words)
+    scores = write_scores(table.slice(0, 0), tmp_path / "none.parquet")
+    refused(cli("report", scores, "-o", tmp_path / "r.html"), 1, "holds no rows")
+    assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [("r.pdf", "ends in .html"), ("no/r.html", "folder of"), ("dir.html", "is a folder")],
+)
+def test_outputs_that_cannot_be(
+    cli: Cli, table: pa.Table, tmp_path: Path, output: str, words: str
+) -> None:
+    (tmp_path / "dir.html").mkdir()
+    scores = write_scores(table, tmp_path / "s.parquet")
+    refused(cli("report", scores, "-o", tmp_path / output), 2, words)
+
+
+def test_files_that_are_not_scores(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text("not json\n")
+    refused(cli("report", tmp_path / "s.jsonl", "-o", tmp_path / "r.html"), 2, "cannot be read")
+    refused(cli("report", tmp_path / "no.jsonl", "-o", tmp_path / "r.html"), 2, "no such file")
