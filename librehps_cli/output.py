@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import TextIOWrapper
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from librehps.types import AXES
 
-TEXT_COLUMNS = ("item", "value", "why", "benchmark", "axis", "error")
+TEXT_COLUMNS = ("item", "value", "why", "benchmark", "axis", "error", "generator", "category")
 
 
 class Output:
@@ -57,6 +58,11 @@ class Output:
     def text(self, message: str, style: str = "") -> None:
         """A line for a reader on stdout."""
         self._out.print(Text(safe(message), style=style))
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal that stdout is, or would be."""
+        return self._out.width
 
     @property
     def is_watched(self) -> bool:
@@ -116,6 +122,22 @@ def safe(text: str) -> str:
     return "".join(
         ascii(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text
     )
+
+
+def shorten(text: str, width: int) -> str:
+    """The text in at most `width` cells of a terminal: both its ends, and … between."""
+    text = safe(text)
+    if cell_len(text) <= width:
+        return text
+    head = _fitting(text, width // 2)
+    # Backwards, the longest beginning is the longest end.
+    tail = _fitting(text[::-1], width - 1 - cell_len(head))[::-1]
+    return f"{head}…{tail}"
+
+
+def _fitting(text: str, width: int) -> str:
+    longest = max(0, min(len(text), width))
+    return next(text[:n] for n in range(longest, -1, -1) if cell_len(text[:n]) <= width or not n)
 
 
 def figures(record: Mapping[str, Any]) -> list[str]:
