@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STANDING = ("#", "rank", "generator", "mean", "strength", "95 %", "win rate")
 # Cells between two columns of a table.
 GAP = 2
-# No name is shortened below it; where it does not fit, there is no table.
+# No name is shortened below it; where it does not fit, a column for each generator cannot be.
 LEAST_NAME = 12
 
 
@@ -97,11 +97,10 @@ def _fitted(table: Figures, width: int) -> Figures:
     }
     name = "category" if "category" in table.columns else "generator"
     left = width - sum(w + GAP for column, w in widths.items() if column != name)
-    if left < LEAST_NAME:
+    if left < LEAST_NAME and "1" in widths:
         return Figures(f"{table.title}: too wide, see --markdown or --json", (), [])
-    return Figures(
-        table.title, table.columns, [{**row, name: shorten(row[name], left)} for row in table.rows]
-    )
+    rows = [{**row, name: shorten(row[name], max(left, LEAST_NAME))} for row in table.rows]
+    return Figures(table.title, table.columns, rows)
 
 
 def _cell(value: Any) -> str:
@@ -147,14 +146,22 @@ def board_records(found: "Leaderboard") -> Iterator[str]:
         yield json.dumps(record, ensure_ascii=False, allow_nan=False)
 
 
-def flat_rows(found: "Leaderboard") -> list[Record]:
-    """A row for each standing of each board."""
-    return [
+def flat_table(found: "Leaderboard") -> Any:
+    """An Arrow table with a row for each standing of each board."""
+    import pyarrow as pa
+
+    rows = [
         {"axis": board.axis, "category": board.category, "prompts": board.prompts}
         | _figures(standing)
         for board in found.boards
         for standing in board.standings
     ]
+    # A column may hold nulls alone, which would tell Arrow nothing.
+    kinds = dict.fromkeys(rows[0], pa.float64()) | {
+        **dict.fromkeys(("axis", "category", "generator"), pa.string()),
+        **dict.fromkeys(("prompts", "rank", "scored", "errors"), pa.int64()),
+    }
+    return pa.Table.from_pylist(rows, pa.schema(kinds))
 
 
 def _figures(standing: "Standing") -> Record:

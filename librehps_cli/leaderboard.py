@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from librehps_cli.boards import board_records, board_tables, flat_rows, undecided
+from librehps_cli.boards import board_records, board_tables, flat_table, undecided
 from librehps_cli.options import Json, Quiet
 from librehps_cli.output import Output, shorten
 from librehps_cli.tables import print_tables, to_markdown
@@ -33,7 +33,7 @@ def leaderboard(
     ],
     axis: Annotated[
         list[str] | None,
-        typer.Option(help="overall, alignment, ... (default: all). Repeatable."),
+        typer.Option(metavar="AXIS", help="overall, alignment, ... (default: all). Repeatable."),
     ] = None,
     category: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Also within each value of this column.")
@@ -79,11 +79,9 @@ def leaderboard(
 
 
 def _write(found: "Leaderboard", settings: Mapping[str, Any], output: Path, out: Output) -> None:
-    import pyarrow as pa
-
     from librehps.sink.table import json_lines, write_table
 
-    table = pa.Table.from_pylist(flat_rows(found))
+    table = flat_table(found)
     if str(output) == "-":
         for line in json_lines(table):
             out.line(line)

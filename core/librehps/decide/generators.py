@@ -15,6 +15,8 @@ from librehps.decide.shared import Codes, Scored
 from librehps.errors import UsageError
 from librehps.types import AXES
 
+# Every two are compared in every resample: this many take 2 GB.
+MOST = 500
 # Where no column is called so, it is the first folder of the id.
 FOLDER = "folder"
 
@@ -58,6 +60,11 @@ class Rows:
         bare = int((self.is_ok & (self.prompt < 0)).sum())
         if bare:
             raise UsageError(f"{bare} of {len(self._table)} rows have a score but no prompt")
+        if len(self.generators) > MOST:
+            raise UsageError(
+                f"{self._by} names {len(self.generators)} generators; at most {MOST} are compared",
+                hint="Choose some with --only, or another column with --by.",
+            )
         if len(self.generators) < 2:
             raise UsageError(
                 f"there is only one generator, {self.generators[0]}",

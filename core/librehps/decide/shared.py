@@ -11,7 +11,7 @@ from librehps.decide.bradley_terry import Floats, Sums, draws
 
 Codes = NDArray[np.int64]
 # Comparisons of samples held at a time, and prompts whose draws are.
-AT_ONCE, PROMPTS_AT_ONCE = 2_000_000, 1024
+AT_ONCE, PROMPTS_AT_ONCE = 4_000_000, 1024
 
 
 @dataclass(frozen=True)
