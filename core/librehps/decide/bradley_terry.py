@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 HALF_WIN = 0.5
 # Many generators far apart need more than the hundred iterations that choix allows by default.
 ITERATIONS = 10_000
+# How little the strengths, all together, still move when a fit ends; of one among thousands of
+# resamples, far less than the width of an interval.
+EXACT, ROUGH = 1e-8, 1e-4
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,10 @@ def _fit(
 
     matrix = square(wins, sums.prompts - wins, sums.means.shape[-1]) + half_wins
     np.fill_diagonal(matrix, 0)
-    fitted: Floats = choix.ilsr_pairwise_dense(matrix, initial_params=start, max_iter=ITERATIONS)
+    tol = EXACT if start is None else ROUGH
+    fitted: Floats = choix.ilsr_pairwise_dense(
+        matrix, initial_params=start, max_iter=ITERATIONS, tol=tol
+    )
     return fitted
 
 
