@@ -14,6 +14,7 @@ from librehps_cli.errors import report
 from librehps_cli.evaluate import evaluate
 from librehps_cli.filter import filter_rows
 from librehps_cli.info import info
+from librehps_cli.leaderboard import leaderboard
 from librehps_cli.report import report_page
 from librehps_cli.score import score
 from librehps_cli.train import train
@@ -29,6 +30,7 @@ app.command("score")(score)
 app.command("compare")(compare)
 app.command("best-of-n")(best_of_n)
 app.command("filter")(filter_rows)
+app.command("leaderboard")(leaderboard)
 app.command("report")(report_page)
 app.command("evaluate")(evaluate)
 app.command("calibrate")(calibrate)

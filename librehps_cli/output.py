@@ -22,13 +22,14 @@ TEXT_COLUMNS = (
     "value",
     "why",
     "benchmark",
+    "category",
     "axis",
     "error",
     "best",
     "prompt",
 )
 # Names, which may lose their middle where a table would not fit.
-NAMES, LEAST_NAME = ("item", "group", "generator", "best", "prompt"), 8
+NAMES, LEAST_NAME = ("item", "group", "generator", "category", "best", "prompt"), 8
 ELLIPSIS = "…"
 NOTHING, BAR = "-", 3
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -74,6 +75,11 @@ class Output:
     def text(self, message: str, style: str = "") -> None:
         """A line for a reader on stdout."""
         self._out.print(Text(safe(message), style=style))
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal that stdout is, or would be."""
+        return self._out.width
 
     @property
     def is_watched(self) -> bool:
@@ -146,6 +152,7 @@ def _fitted(
 
 def shorten(text: str, width: int) -> str:
     """The text in at most `width` cells; what is too long loses its middle, as paths can."""
+    text = safe(text)
     if cell_len(text) <= width:
         return text
     kept = max(width - 1, 0)

@@ -1,10 +1,11 @@
 """Figures of an evaluation as tables, for a terminal or as Markdown."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from librehps_cli.output import Output
+from librehps_cli.output import Output, safe
 
 if TYPE_CHECKING:
     from librehps.evaluate.evaluation import Evaluation
@@ -55,7 +56,8 @@ def tables_of(evaluation: "Evaluation") -> list[Figures]:
 def print_tables(tables: Iterable[Figures], out: Output) -> None:
     for figures in tables:
         out.text(figures.title, style="bold")
-        out.table(_headings(figures), _cells(figures), names=figures.columns[:1])
+        if figures.columns:
+            out.table(_headings(figures), _cells(figures), names=figures.columns[:1])
 
 
 def to_markdown(tables: Iterable[Figures]) -> str:
@@ -91,4 +93,5 @@ def _line(cells: Sequence[str]) -> str:
 
 def _escaped(text: str) -> str:
     """A value of the user's as text within a Markdown table."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    text = re.sub(r"[\\|`*\[\]]", r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
+    return safe(text.replace("\n", " "))

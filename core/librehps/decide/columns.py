@@ -68,6 +68,29 @@ def text_column(table: Any, name: str) -> Any:
     return column
 
 
+def label_column(table: Any, name: str) -> Any:
+    """A column as text, whatever single values it holds; raises UsageError for lists and such."""
+    column = column_of(table, name, table.column_names)
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise UsageError(f"the column {name} holds {column.type}, which names nothing") from error
+
+
+def sorted_codes(column: Any) -> tuple[NDArray[np.int64], list[str]]:
+    """(number of each row's text, -1 for null; the texts by number, sorted)."""
+    encoded = column.dictionary_encode().unify_dictionaries()
+    if not encoded.num_chunks:
+        return np.empty(0, dtype=np.int64), []
+    texts = encoded.chunk(0).dictionary
+    order = pc.array_sort_indices(texts).to_numpy()
+    # One place more, of the nulls: their code, -1, is also the last place.
+    places = np.full(len(texts) + 1, -1, dtype=np.int64)
+    places[order] = np.arange(len(texts))
+    codes = [places[chunk.indices.fill_null(-1).to_numpy()] for chunk in encoded.chunks]
+    return np.concatenate(codes), texts.take(pa.array(order)).to_pylist()
+
+
 def group_codes(table: Any, per: str | None) -> NDArray[np.int64]:
     """A number for each row, equal within a group; a row without `group` is in its prompt's."""
     if per is None:

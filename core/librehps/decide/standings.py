@@ -51,7 +51,7 @@ class Board:
 @dataclass(frozen=True)
 class Leaderboard:
     """Every board; `unshared` counts, for each generator, prompts of its own left out since not
-    all have them."""
+    all have them, on the first axis."""
 
     by: str
     boards: tuple[Board, ...]

@@ -1,0 +1,137 @@
+"""Generators against each other over the prompts that all of them have."""
+
+import logging
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from librehps.decide.bradley_terry import Floats, p_values, resampled_strengths, square, strengths
+from librehps.decide.columns import scored_rows
+from librehps.decide.generators import Rows
+from librehps.decide.shared import Codes, Shared, share
+from librehps.decide.standings import Board, Interval, Leaderboard, Standing
+from librehps.errors import UsageError
+
+RESAMPLES = 2000
+SIGNIFICANT = 0.05
+
+log = logging.getLogger(__name__)
+
+
+def leaderboard(
+    table: Any,
+    by: str,
+    axes: Sequence[str] | None = None,
+    category: str | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    *,
+    origin: str = "the table",
+) -> Leaderboard:
+    """Boards of a table of scored files: of each axis over all prompts, then within each category.
+
+    Generators are the values of the column `by`; `axes` are those with values unless given. A
+    prompt counts once, however many samples a generator has of it. Memory is 8 bytes for each
+    resample of each pair of generators. Raises UsageError, and NothingScoredError without a score.
+    """
+    scored_rows(table, origin, ("prompt",))
+    rows = Rows(table, by)
+    bootstrap = _Bootstrap(resamples, seed)
+    shared = _shared(rows, rows.axes(axes), is_asked=axes is not None)
+    boards = [_board(rows, part, axis, bootstrap) for axis, part in shared.items()]
+    for name, prompts in rows.categories(category).items() if category else ():
+        parts = {axis: part.among(prompts) for axis, part in shared.items()}
+        found = {axis: part for axis, part in parts.items() if len(part.prompts)}
+        if not found:
+            log.warning("%s %s is left out: no prompt of it is shared by all", category, name)
+        errors = rows.errors(prompts)
+        boards += [
+            _board(rows, part, axis, bootstrap, name, errors) for axis, part in found.items()
+        ]
+    unshared = next(iter(shared.values())).unshared.tolist()
+    return Leaderboard(by, tuple(boards), dict(zip(rows.generators, unshared, strict=True)))
+
+
+def _shared(rows: Rows, axes: Sequence[str], is_asked: bool) -> dict[str, Shared]:
+    """Scores of each axis; raises UsageError where the first, or one asked for, has none."""
+    found: dict[str, Shared] = {}
+    for axis in axes:
+        shared = share(rows.scored(axis), len(rows.generators))
+        if len(shared.prompts):
+            found[axis] = shared
+        elif is_asked or not found:
+            raise _nothing_shared(rows, shared, axis)
+        else:
+            log.warning("%s is left out: no prompt has it from every generator", axis)
+    most = max(len(shared.prompts) for shared in found.values())
+    for axis, shared in found.items():
+        if len(shared.prompts) < most:
+            log.warning("%s: only %d of %d shared prompts", axis, len(shared.prompts), most)
+    return found
+
+
+def _nothing_shared(rows: Rows, shared: Shared, axis: str) -> UsageError:
+    fewest = int(np.argmin(shared.unshared))
+    hint = "Generators are compared under prompts that each of them has."
+    if shared.count > 2:
+        most = sorted(np.argsort(-shared.unshared, kind="stable")[:2])
+        options = " ".join(f"--only {shlex.quote(rows.generators[i])}" for i in most)
+        hint = f"Choose generators that share prompts, as in {options}"
+    return UsageError(
+        f"no prompt has a score ({axis}) of every generator; {rows.generators[fewest]} has the"
+        f" fewest prompts: {shared.unshared[fewest]}",
+        hint=hint,
+    )
+
+
+@dataclass(frozen=True)
+class _Bootstrap:
+    resamples: int
+    seed: int
+
+
+def _board(
+    rows: Rows,
+    shared: Shared,
+    axis: str,
+    bootstrap: _Bootstrap,
+    category: str | None = None,
+    errors: Codes | None = None,
+) -> Board:
+    sums, again = shared.sums(), shared.resampled(bootstrap.resamples, bootstrap.seed)
+    prompts, count = sums.prompts, shared.count
+    fitted, refitted = strengths(sums), resampled_strengths(again, bootstrap.seed)
+    # Equals stand in the order of their names, whatever rounding made of them.
+    order = np.argsort(-fitted.round(6), kind="stable")
+    table = np.ix_(order, order)
+    wins = (square(sums.wins, prompts - sums.wins, count, prompts / 2) / prompts)[table]
+    p = p_values(refitted, prompts)[table]
+    ranks = 1 + ((fitted[order] > fitted[order][:, None]) & (p <= SIGNIFICANT)).sum(axis=1)
+    columns = (
+        [rows.generators[i] for i in order],
+        ranks.tolist(),
+        _intervals(sums.means / prompts, again.means / prompts, prompts, order),
+        _intervals(fitted, refitted, prompts, order),
+        ((wins.sum(axis=1) - 0.5) / (count - 1)).tolist(),
+        shared.sizes.sum(axis=0)[order].tolist(),
+        (rows.errors() if errors is None else errors)[order].tolist(),
+    )
+    standings = tuple(Standing(*figures) for figures in zip(*columns, strict=True))
+    return Board(axis, category, prompts, standings, _tuples(wins), _tuples(p))
+
+
+def _intervals(values: Floats, resampled: Floats, prompts: int, order: Codes) -> list[Interval]:
+    """Percentile bootstrap, 95 %; one prompt alone says nothing of others."""
+    if prompts < 2:
+        return [Interval(value) for value in values[order].tolist()]
+    # Of few resamples, numpy's own rule would cut each end a little short.
+    lows, highs = np.percentile(resampled, [2.5, 97.5], axis=0, method="weibull")
+    figures = np.stack([values, lows, highs], axis=1)[order].tolist()
+    return [Interval(*three) for three in figures]
+
+
+def _tuples(matrix: Floats) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in matrix.tolist())
