@@ -7,6 +7,8 @@ from librehps.errors import ExtraNeededError
 EXTRAS = {
     "evaluate": ("scipy", "matplotlib", "choix"),
     "report": ("jinja2", "plotly", "scipy", "matplotlib", "choix"),
+    "ray": ("ray",),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "train": ("accelerate", "peft"),
 }
 
