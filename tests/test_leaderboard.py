@@ -163,6 +163,8 @@ STRENGTHS = [-0.8, -0.3, 0.0, 0.3, 0.8]
 
 @pytest.mark.slow
 def test_each_strength_is_within_its_interval() -> None:
+    # The margin: these seeds give at least 94; of the seven hundreds that follow the least is 91,
+    # and all together give 94.8 %.
     within = np.zeros(len(STRENGTHS), dtype=int)
     for seed in range(100):
         table = simulated(np.random.default_rng(seed), STRENGTHS, prompts=200)
@@ -290,7 +292,7 @@ def test_categories(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.Monkey
     of = by_name(found.boards[2])
     assert [of[name].errors for name in "abc"] == [0, 0, 1]
     assert "1 prompts have no value of cat" in caplog.messages
-    assert "cat 3 is left out: no prompt of it is shared by all" in caplog.messages
+    assert "category 3 is left out: no prompt of it is shared by all" in caplog.messages
     assert not any("several" in message for message in caplog.messages)
     rows.append(row("a", "x", 1.0, cat=2))
     found = leaderboard(pa.Table.from_pylist(rows), "gen", category="cat", resamples=100)

@@ -43,14 +43,7 @@ def leaderboard(
     shared = _shared(rows, rows.axes(axes), is_asked=axes is not None)
     boards = [_board(rows, part, axis, bootstrap) for axis, part in shared.items()]
     for name, prompts in rows.categories(category).items() if category else ():
-        parts = {axis: part.among(prompts) for axis, part in shared.items()}
-        found = {axis: part for axis, part in parts.items() if len(part.prompts)}
-        if not found:
-            log.warning("%s %s is left out: no prompt of it is shared by all", category, name)
-        errors = rows.errors(prompts)
-        boards += [
-            _board(rows, part, axis, bootstrap, name, errors) for axis, part in found.items()
-        ]
+        boards += _within(rows, shared, prompts, bootstrap, name)
     unshared = next(iter(shared.values())).unshared.tolist()
     return Leaderboard(by, tuple(boards), dict(zip(rows.generators, unshared, strict=True)))
 
@@ -91,6 +84,22 @@ def _nothing_shared(rows: Rows, shared: Shared, axis: str) -> UsageError:
 class _Bootstrap:
     resamples: int
     seed: int
+
+
+def _within(
+    rows: Rows, shared: dict[str, Shared], prompts: Codes, bootstrap: _Bootstrap, category: str
+) -> list[Board]:
+    """The boards of a category; none where no prompt of it is shared."""
+    parts = {axis: part.among(prompts) for axis, part in shared.items()}
+    errors = rows.errors(prompts)
+    boards = [
+        _board(rows, part, axis, bootstrap, category, errors)
+        for axis, part in parts.items()
+        if len(part.prompts)
+    ]
+    if not boards:
+        log.warning("category %s is left out: no prompt of it is shared by all", category)
+    return boards
 
 
 def _board(

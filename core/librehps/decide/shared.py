@@ -23,7 +23,8 @@ class Scored:
     mu: Floats
     mean: Floats
 
-    def where(self, chosen: NDArray[np.bool_]) -> "Scored":
+    def where(self, chosen: NDArray[np.bool_] | Codes) -> "Scored":
+        """The rows of a mask, or of places, in their order."""
         return Scored(
             self.prompt[chosen], self.generator[chosen], self.mu[chosen], self.mean[chosen]
         )
@@ -129,5 +130,5 @@ def share(scored: Scored, count: int) -> Shared:
     kept = scored.where(np.isin(scored.prompt, shared))
     # Sorted to the last figure, so that sums do not depend on the order of rows.
     order = np.lexsort((kept.mean, kept.mu, kept.generator, kept.prompt))
-    unshared = np.bincount(cells % count, minlength=count) - len(shared)
-    return Shared(kept.where(order), shared, unshared, count)  # type: ignore[arg-type]
+    unshared: Codes = np.bincount(cells % count, minlength=count) - np.int64(len(shared))
+    return Shared(kept.where(order), shared, unshared, count)
