@@ -71,7 +71,8 @@ def evaluate(
         title = f"{judged.model or pairs.name} on {pairs.name}"
         plot_reliability(evaluation.reliability, file, title, judged.calibrators is not None)
     if markdown:
-        out.line(to_markdown(tables_of(evaluation)))
+        for line in to_markdown(tables_of(evaluation)).split("\n"):
+            out.line(line)
     elif out.json:
         out.line(jsonlib.dumps(_record(evaluation, judged, held_out), ensure_ascii=False))
     else:

@@ -97,10 +97,13 @@ def main() -> None:
             if done.returncode:
                 raise SystemExit(f"{command}\n{done.stderr}")
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
-        page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
+        size = {"width": 1280, "height": 1560}
+        page = browser.new_page(viewport=size, color_scheme="light", device_scale_factor=0.8)
         page.goto(f"file://{shell.folder}/report.html")
         page.wait_for_timeout(2000)
         page.screenshot(path=DOCS / "report.png")
+        page.close()
+        page = browser.new_page()
         command = "librehps score outputs/manifest.csv -o all.parquet"
         text = on_a_terminal(shell, command, 768)
         photograph(page, as_html(command, text), DOCS / "progress.png")

@@ -111,7 +111,6 @@ def test_groups_to_compete_within(cli: Cli, table: pa.Table, tmp_path: Path) -> 
 
 
 def test_a_leaderboard_of_generators(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
-    pytest.importorskip("librehps.decide.leaderboard")
     page = tmp_path / "r.html"
     scores = write_scores(table, tmp_path / "s.parquet")
     done = cli("report", scores, "-o", page, "--by", "generator")
