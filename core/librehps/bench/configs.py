@@ -3,7 +3,7 @@
 from typing import Any
 
 from librehps.errors import UsageError
-from librehps.model.checkpoint import read_json
+from librehps.model.files import read_json
 from librehps.model.locate import EMBEDDED
 from librehps.settings import TINY
 

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from librehps.errors import CheckpointError
 from librehps.model.backbone import RewardModel
+from librehps.model.files import read_json, shard_paths, some_of
 from librehps.model.heads import MultiAxisHead, ScalarHead
 
 HEAD_PREFIXES = ("multi_axis_head.", "scalar_head.")
 # Mapped pages of a shard count as resident until the map is closed: copy this much a map.
 PIECE_BYTES = 32 << 20
-LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -70,21 +70,6 @@ class Checkpoint:
         digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
         digest.update((self.folder / "tokenizer.json").read_bytes())
         return digest.hexdigest()[:12]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a checkpoint file; raises CheckpointError."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} is missing", hint="Is this the checkpoint's folder, and its download complete?"
-        ) from None
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} does not hold a JSON object")
-    return content
 
 
 def canonical_name(name: str) -> str | None:
@@ -198,36 +183,6 @@ def _check_family(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def shard_paths(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        shards = sorted(folder.glob("*.safetensors"))
-        if shards:
-            return shards
-        if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-            raise CheckpointError(
-                f"{folder} holds pickled weights only (.bin, .pt), which are never opened",
-                hint="Convert them to safetensors, or use the published checkpoint.",
-            )
-        raise CheckpointError(
-            f"{folder} holds no .safetensors file", hint="Is the download complete?"
-        )
-    names = read_json(index).get("weight_map")
-    if not isinstance(names, dict):
-        raise CheckpointError(f"{index} has no weight_map")
-    outside = [str(name) for name in names.values() if str(name) != Path(str(name)).name]
-    if outside:
-        raise CheckpointError(f"{index} points out of its folder: {_list(outside)}")
-    shards = [folder / name for name in sorted(set(names.values()))]
-    absent = [shard.name for shard in shards if not shard.exists()]
-    if absent:
-        raise CheckpointError(
-            f"{index} names shards that are not there: {_list(absent)}",
-            hint="The download was torn: fetch the checkpoint again.",
-        )
-    return shards
-
-
 def _check_names(checkpoint: Checkpoint, expected: set[str]) -> None:
     stored = set(checkpoint.tensors)
     missing, unexpected = sorted(expected - stored), sorted(stored - expected)
@@ -235,9 +190,9 @@ def _check_names(checkpoint: Checkpoint, expected: set[str]) -> None:
         return
     lines = [f"{checkpoint.folder} does not hold the tensors of its config.json"]
     if missing:
-        lines.append(f"missing {len(missing)}: {_list(missing)}")
+        lines.append(f"missing {len(missing)}: {some_of(missing)}")
     if unexpected:
-        lines.append(f"unexpected {len(unexpected)}: {_list(unexpected)}")
+        lines.append(f"unexpected {len(unexpected)}: {some_of(unexpected)}")
     raise CheckpointError("\n".join(lines), hint=_likely_cause(missing, unexpected))
 
 
@@ -262,7 +217,7 @@ def _check_shapes(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]
             wrong.append(f"{name} is {shape}, expected {expected[name]}")
     if wrong:
         raise CheckpointError(
-            f"{checkpoint.folder}: {_list(wrong)}",
+            f"{checkpoint.folder}: {some_of(wrong)}",
             hint="The weights and config.json seem to come from different models.",
         )
 
@@ -335,9 +290,4 @@ def restore_buffers(model: RewardModel, device: torch.device) -> None:
             model.model._init_weights(module)
     left = [name for name, buffer in model.named_buffers() if buffer.is_meta]
     if left:
-        raise CheckpointError(f"buffers without a value: {_list(left)}")
-
-
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+        raise CheckpointError(f"buffers without a value: {some_of(left)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from librehps.errors import CheckpointError, DownloadNeededError, ModelNotFoundError
-from librehps.model.checkpoint import read_json, shard_paths
+from librehps.model.files import read_json, shard_paths
 from librehps.settings import DEFAULT_MODEL, DEFAULT_MODEL_SIZE, TINY
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"

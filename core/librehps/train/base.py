@@ -14,7 +14,8 @@ from librehps.media.prompt import REWARD, PromptEncoder
 from librehps.media.resize import PIXEL_BUDGET
 from librehps.media.video import VideoReaders
 from librehps.model.backbone import RewardModel
-from librehps.model.checkpoint import Checkpoint, build_model, fingerprint, read_json
+from librehps.model.checkpoint import Checkpoint, build_model, fingerprint
+from librehps.model.files import read_json
 from librehps.pipeline.decode import Decoder
 from librehps.train.options import Part, TrainOptions
 
