@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from librehps_cli.boards import board_records, board_tables, flat_table, undecided
-from librehps_cli.options import Json, Quiet
+from librehps_cli.options import Json, Quiet, grouped
 from librehps_cli.output import Output, shorten
+from librehps_cli.results import OutputOptions
 from librehps_cli.tables import print_tables, to_markdown
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 NAMED = 8
 
 
+@grouped
 def leaderboard(
     scores: Annotated[
         list[Path],
         typer.Argument(help="Scored files, folders of parts, or - for JSON Lines on stdin."),
     ],
+    result: OutputOptions,
     by: Annotated[
         str,
         typer.Option(
@@ -44,11 +47,6 @@ def leaderboard(
     ] = None,
     resamples: Annotated[int, typer.Option(min=100, help="Of the prompts, for intervals.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Of these resamples.")] = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Standings to X.parquet, X.jsonl, or - for stdout."),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     json: Json = None,
     quiet: Quiet = False,
@@ -58,35 +56,32 @@ def leaderboard(
     from librehps.decide.generators import only as only_of
     from librehps.decide.leaderboard import leaderboard as run
     from librehps.extras import require
-    from librehps.sink.open import check_output
     from librehps.source.scored import origin_of, read_table
 
     require("evaluate", "librehps leaderboard")
-    is_stdout = str(output) == "-"
-    if output is not None and not is_stdout:
-        check_output(output, overwrite)
-    out = Output(quiet, True if is_stdout else json)
+    result.check()
+    out = Output(quiet, True if result.to_stdout else json)
     table, settings = read_table(scores)
     check_scored(table, origin_of(scores), ("prompt",))
     if only:
         table = only_of(table, by, only)
     found = run(table, by, axis, category, resamples, seed, origin=origin_of(scores))
-    if output is not None:
-        _write(found, settings, output, out)
-    if not is_stdout:
+    _write(found, settings, result, out)
+    if not result.to_stdout:
         _print(found, markdown, out)
     _warn(found, out)
 
 
-def _write(found: "Leaderboard", settings: Mapping[str, Any], output: Path, out: Output) -> None:
+def _write(
+    found: "Leaderboard", settings: Mapping[str, Any], result: OutputOptions, out: Output
+) -> None:
     from librehps.sink.table import json_lines, write_table
 
-    table = flat_table(found)
-    if str(output) == "-":
-        for line in json_lines(table):
+    if result.to_stdout:
+        for line in json_lines(flat_table(found)):
             out.line(line)
-    else:
-        write_table(table, dict(settings), output)
+    elif result.file is not None:
+        write_table(flat_table(found), dict(settings), result.file)
 
 
 def _print(found: "Leaderboard", markdown: bool, out: Output) -> None:
