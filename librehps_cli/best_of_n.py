@@ -15,7 +15,7 @@ from librehps_cli.options import (
     grouped,
 )
 from librehps_cli.output import Output, figure
-from librehps_cli.picks import FEW, PickedGroups, deliver, print_picks
+from librehps_cli.picks import FEW, PickedGroups, deliver, print_picks, summarise
 from librehps_cli.results import ResultOptions
 from librehps_cli.scored import Scored, scores_of
 
@@ -118,7 +118,7 @@ def best_of_n(
 ) -> None:
     """Print the best item of each prompt, folder or column; --top K prints more."""
     from librehps.decide.best_of_n import pick_best, rank
-    from librehps.decide.columns import error_counts, scored_rows
+    from librehps.decide.columns import error_counts, scored_rows, text_column
 
     mix = _mix(choice)
     result.check()
@@ -127,11 +127,15 @@ def best_of_n(
     failed = sum(error_counts(scored.table).values())
     _tell_errors(scored, out)
     rows = scored_rows(scored.table, scored.origin, _needed(mix))
+    for name in ("id", "media", "prompt"):
+        text_column(rows, name)
     groups = _groups(rows, choice)
     ranked = rank(_scores(rows, mix, out), groups.codes)
     _warn_of_mixtures(rows, groups, out)
-    calibrator = scored.calibrator if mix.axis == "overall" else None
     _check_abstention(choice, mix, scored)
+    calibrator = scored.calibrator if mix.axis == "overall" else None
+    if mix.axis == "overall" and calibrator is None and not choice.curve:
+        out.note(f"no win probabilities: {scored.why_uncalibrated}")
     picks = pick_best(ranked, calibrator, choice.top, choice.abstain_below)
     picked = PickedGroups(rows, groups, picks, mix)
     deliver(picked, scored.settings, result)
@@ -139,6 +143,8 @@ def best_of_n(
         _print_curve(rows, ranked, mix, out)
     elif result.to_stdout or not (result.file or result.folder) or json is not None:
         print_picks(picked, True if result.to_stdout else json, out)
+    if not choice.curve:
+        summarise(picked, out)
     raise typer.Exit(exit_code(len(rows), failed))
 
 
@@ -188,9 +194,10 @@ def _tell_errors(scored: Scored, out: Output) -> None:
     import pyarrow.compute as pc
 
     names = [n for n in ("id", "error", "error_type") if n in scored.table.column_names]
-    failed = scored.table.filter(pc.equal(scored.table.column("status"), "error")).select(names)
+    failed = scored.table.filter(pc.not_equal(scored.table.column("status"), "ok")).select(names)
     for row in failed.slice(0, FEW).to_pylist():
-        out.error(f"{row.get('id')}: {row.get('error')} ({row.get('error_type')})")
+        why = row.get("error") or "it does not say why"
+        out.error(f"{row.get('id')}: {why} ({row.get('error_type') or 'unknown'})")
     if len(failed) > FEW:
         out.error(f"and {len(failed) - FEW} rows more")
 
@@ -222,19 +229,21 @@ def _check_abstention(choice: ChoiceOptions, mix: "Mix", scored: Scored) -> None
         raise UsageError("--abstain-below needs win probabilities, which only overall has")
     if scored.calibrator is None:
         raise UsageError(
-            "--abstain-below needs win probabilities, and there is no calibrator",
-            hint="Give one by --calibration.",
+            f"--abstain-below needs win probabilities: {scored.why_uncalibrated}",
+            hint="Copy calibration.json from the model's folder, and give it by --calibration.",
         )
 
 
 def _print_curve(rows: Any, ranked: "Ranked", mix: "Mix", out: Output) -> None:
     """Of an axis its mean in [0, 1], of a mix the mixed mu."""
-    from librehps.decide.columns import number_column
+    import numpy as np
+
     from librehps.decide.curve import curve
 
     values = mix.scores(rows)
     if mix.axis is not None:
-        values = number_column(rows, mix.axis).to_numpy(zero_copy_only=False).astype(float)
+        # A mean is the sigmoid of its mu.
+        values = 1 / (1 + np.exp(-values))
     found = curve(ranked, values)
     points = [
         {"n": n, "expected_best": point.value, "low": point.low, "high": point.high,
@@ -246,6 +255,8 @@ def _print_curve(rows: Any, ranked: "Ranked", mix: "Mix", out: Output) -> None:
     else:
         out.table(["n", "expected best", "95 %", "gain"], [_cells(p, mix) for p in points])
     out.note(f"over {found.groups} groups; {found.left_out} with fewer samples are left out")
+    if found.most > len(points):
+        out.note(f"ends at {len(points)}, which most groups have; the largest has {found.most}")
 
 
 def _cells(point: dict[str, Any], mix: "Mix") -> list[str]:

@@ -1,6 +1,7 @@
 """stdout is data, stderr is talk; what comes from files or users is text, never markup."""
 
 import logging
+import math
 import sys
 import unicodedata
 import warnings
@@ -202,11 +203,13 @@ def axes_in(records: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def figures(record: Mapping[str, Any], axes: Sequence[str] = AXES) -> list[str]:
     """The means of the axes, each with a bar, for a table."""
-    return [NOTHING if record[axis] is None else figure(record[axis]) for axis in axes]
+    return [figure(record[axis]) for axis in axes]
 
 
-def figure(mean: float) -> str:
+def figure(mean: float | None) -> str:
     """A mean in [0, 1] with its bar."""
+    if mean is None or not math.isfinite(mean):
+        return NOTHING
     return f"{bar(mean, BAR)} {mean:.3f}"
 
 

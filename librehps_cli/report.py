@@ -101,7 +101,7 @@ def report_page(
     origin = origin_of(scores)
     digest = _digest(scored_rows(table, origin, NEEDED))
     rows = rows_of(table, page.by, page.per, page.output.absolute().parent)
-    leaderboard = _leaderboard(table, page.by)
+    leaderboard = _leaderboard(table, page.by, origin, out)
     agreement = _agreement(page, preferences, table, record, origin, out)
     title = page.title or f"Scores of {Path(origin).name}"
     pictures = _pictures(rows, page.pictures, out)
@@ -118,12 +118,18 @@ def _digest(table: Any) -> str | None:
     return next((d for d in table.column("settings").unique().to_pylist() if d), None)
 
 
-def _leaderboard(table: Any, by: str | None) -> "Leaderboard | None":
+def _leaderboard(table: Any, by: str | None, origin: str, out: Output) -> "Leaderboard | None":
+    """The leaderboard by a column, which `rows_of` has found; None where there can be none."""
     if by is None:
         return None
     from librehps.decide.leaderboard import leaderboard
+    from librehps.errors import UsageError
 
-    return leaderboard(table, by)
+    try:
+        return leaderboard(table, by, origin=origin)
+    except UsageError as error:
+        out.note(f"the page has no leaderboard: {error}")
+        return None
 
 
 def _agreement(

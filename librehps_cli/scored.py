@@ -25,6 +25,14 @@ class Scored:
     calibrator: "Platt | None"
     origin: str
 
+    @property
+    def why_uncalibrated(self) -> str:
+        """Why there is no calibrator, where there is none."""
+        model = self.settings.get("model")
+        if model is None:
+            return "the rows do not say which model they are of"
+        return f"the calibration.json of {model} is not on this machine"
+
 
 def scores_of(
     paths: list[str],

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from librehps.decide.best_of_n import pick_best, rank
-from librehps.decide.curve import curve, expected_best
+from librehps.decide.best_of_n import MOST_TIES, pick_best, rank
+from librehps.decide.curve import MOST_POINTS, curve, expected_best
 from librehps.decide.groups import group_by, group_by_pattern
 from librehps.decide.mix import Mix, parse_mix
 from librehps.decide.names import LONGEST, readable_names
@@ -40,8 +40,18 @@ def test_picks() -> None:
     assert (first.rows, first.scored, first.margins) == ((1,), 3, (0.5,))
     assert first.win_probabilities == (FIT.probability(0.5),)
     assert (second.rows, second.ties, second.win_probabilities) == ((2,), ((4,),), (0.5,))
+    assert (first.tied, second.tied) == ((0,), (1,))
     [alone] = picks([1], "a", FIT)
     assert (alone.margins, alone.win_probabilities, alone.abstained) == ((None,), (None,), False)
+
+
+def test_many_ties_are_counted_and_the_first_named() -> None:
+    [pick] = picks([1.0] * 50_000 + [0.5], "a" * 50_001, FIT, top=1000)
+    assert set(pick.tied) == {49_999}
+    assert pick.ties[0] == tuple(range(1, MOST_TIES + 1))
+    assert pick.ties[3] == (0, 1, 2, *range(4, MOST_TIES + 1))
+    [pick] = picks([3.0, 2.0, 2.0, 1.0], "aaaa", FIT, top=4)
+    assert (pick.tied, pick.ties) == ((0, 1, 1, 0), ((), (2,), (1,), ()))
 
 
 def test_the_best_so_many() -> None:
@@ -98,6 +108,10 @@ def test_groups_by_pattern() -> None:
     part = TABLE.slice(0, 3)
     assert group_by_pattern(part, r"(\d)_(\w)").labels.to_pylist() == ["1 x", "2 x", "1 y"]
     assert group_by_pattern(part, r"^\w").codes.tolist() == [0, 0, 1]
+    paths = pa.table({"id": ["a b/c_1", "a/b c_2", "a b/c_3"]})
+    assert group_by_pattern(paths, r"^([^/]*)/(.*)_").codes.tolist() == [0, 1, 0]
+    with pytest.raises(UsageError, match="empty text"):
+        group_by_pattern(paths, "x*")
     with pytest.raises(UsageError, match=r"1 of 4 ids: 'c.png'"):
         group_by_pattern(TABLE, "_")
     with pytest.raises(UsageError, match="no regular expression"):
@@ -124,12 +138,21 @@ def test_the_expected_best_is_the_mean_over_all_subsets() -> None:
         assert found[n - 1] == pytest.approx(np.mean(every), abs=1e-12)
 
 
+def test_a_curve_of_one_large_group() -> None:
+    """Quantiles of a uniform: the best of n of them is expected at n / (n + 1)."""
+    values = np.linspace(0, 1, 50_000)
+    found = curve(rank(values, np.zeros(len(values), dtype=int)), values)
+    assert (len(found.points), found.most) == (MOST_POINTS, 50_000)
+    for n, point in enumerate(found.points, 1):
+        assert point.value == pytest.approx(n / (n + 1), abs=1e-3)
+
+
 def test_a_curve_over_groups() -> None:
     scores = np.array([0.1, 0.3, 0.2, 0.6, 0.4, 0.8])
     found = curve(rank(scores, np.array([0, 0, 1, 1, 2, 2])), scores)
     assert [point.value for point in found.points] == pytest.approx([0.4, (0.3 + 0.6 + 0.8) / 3])
     assert all(p.low <= p.value <= p.high for p in found.points)
-    assert (found.groups, found.left_out) == (3, 0)
+    assert (found.groups, found.left_out, found.most) == (3, 0, 2)
 
 
 def test_a_short_group_does_not_cut_the_curve() -> None:

@@ -79,6 +79,55 @@ def test_rows_on_stdin(cli: Cli, scores: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "2.png\n3.png\n")
 
 
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        (json.dumps(scored_row("a", 1.0, "x " * 30_000)), 0, "a\n"),
+        ("\n\n" + json.dumps(scored_row("a", 1.0)), 0, "a\n"),
+        ("\ufeff" + json.dumps(scored_row("a", 1.0)), 0, "a\n"),
+        ("", 1, "stdin holds no rows"),
+        ("\n \n", 1, "stdin holds no rows"),
+    ],
+)
+def test_odd_rows_on_stdin(content: str, code: int, words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "librehps_cli", "best-of-n", "-"],
+        input=content, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert words in done.stdout + done.stderr
+
+
+def test_why_there_are_no_win_probabilities(cli: Cli, scores: Path) -> None:
+    assert "no win probabilities: the rows do not say" in cli("best-of-n", scores).stderr
+    record = {"model": "LibreHPS/LibreHPS-4B-v1.1", "fingerprint": "f"}
+    Path(f"{scores}.settings.json").write_text(json.dumps(record))
+    done = cli("best-of-n", scores, "--abstain-below", "0.6")
+    assert done.returncode == 2
+    assert "calibration.json of LibreHPS/LibreHPS-4B-v1.1 is not on this machine" in done.stderr
+
+
+def test_odd_values(cli: Cli, tmp_path: Path) -> None:
+    rows = [scored_row("a", 1.0), scored_row("b", 2.0, overall=None), scored_row("c", 3.0)]
+    rows[2]["overall_mu"] = float("inf")
+    file = write(tmp_path / "s.jsonl", rows)
+    for way in ("--json", "--table", "--curve"):
+        done = cli("best-of-n", file, way)
+        assert done.returncode == 0, done.stderr
+        assert "Warning" not in done.stderr
+    [record] = lines(cli("best-of-n", file, "--json").stdout)
+    assert (record["id"], record["overall"], record["scored"]) == ("b", None, 2)
+    nameless = write(tmp_path / "n.jsonl", [scored_row("a", 1.0, id=None)])
+    assert cli("best-of-n", nameless, "--table").returncode == 0
+    pq.write_table(pa.Table.from_pylist([scored_row("a", 1.0, id=3)]), tmp_path / "i.parquet")
+    numbered = cli("best-of-n", tmp_path / "i.parquet")
+    assert (numbered.returncode, "holds int64, not text" in numbered.stderr) == (2, True)
+
+
+def test_a_file_given_twice_is_noticed(cli: Cli, scores: Path) -> None:
+    assert "5 rows are of media" in cli("best-of-n", scores, scores).stderr
+
+
 def test_media_and_their_scored_file_agree(cli: Cli, tmp_path: Path) -> None:
     asked = (MEDIA, "--prompt", PROMPT, *TINY)
     cli("score", *asked, "-o", tmp_path / "s.parquet")
@@ -145,8 +194,22 @@ def test_outputs(cli: Cli, scores: Path) -> None:
     assert cli("best-of-n", scores, "-o", "best.jsonl").returncode == 0
     assert [r["id"] for r in lines(Path("best.jsonl").read_text())] == ["2.png", "3.png"]
     assert len(lines(cli("best-of-n", scores, "-o", "-").stdout)) == 2
-    # What was picked is a scored file of its own.
-    assert cli("filter", "best.parquet", "--min", "overall_mu=2.6").returncode == 2
+    # What was picked are whole rows, with columns of one's own: a scored file like any other.
+    assert table.column("seed").to_pylist() == [0, 0, 1, 1]
+    assert cli("filter", "best.parquet", "--min", "overall_mu=2.6").stdout == "2.png\n"
+    assert cli("best-of-n", "best.parquet").stdout == "2.png\n3.png\n"
+    clash = write(Path("clash.jsonl"), [scored_row("a", 1.0, margin=3)])
+    done = cli("best-of-n", clash, "-o", "x.parquet")
+    assert done.returncode == 2
+    assert "names of the output: margin" in done.stderr
+
+
+def test_copies_and_outputs_are_told_of(cli: Cli, scores: Path, fit: Path) -> None:
+    done = cli("best-of-n", scores, "--copy-to", "best")
+    assert "best of 3: 2.png" in done.stderr
+    every = cli("best-of-n", scores, "--abstain-below", "1", "--calibration", fit, "--copy-to", "c")
+    assert (every.returncode, every.stdout) == (0, "")
+    assert every.stderr.count("abstained") == 2
 
 
 def test_curve(cli: Cli, scores: Path) -> None:
@@ -217,7 +280,7 @@ def test_rows_with_errors_take_no_part_and_are_named(cli: Cli, tmp_path: Path) -
         (("--per", "seed", "--per-match", "x"), "exclude each other"),
         (("--per", "nothing"), "no column nothing"),
         (("--per-match", "["), "no regular expression"),
-        (("--abstain-below", "0.9"), "there is no calibrator"),
+        (("--abstain-below", "0.9"), "do not say which model"),
         (("--abstain-below", "0.9", "--axis", "style"), "only overall has"),
         (("--prompt", "a cat"), "is scored already"),
         (("--axis", "temporal"), "no row has a value on temporal"),

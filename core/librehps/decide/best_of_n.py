@@ -1,6 +1,7 @@
 """The best of each group of scored rows."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from librehps.decide.probability import Platt
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+MOST_TIES = 20
+SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,16 @@ class Pick:
     """A group's best `rows` (of the table, best first) out of `scored`.
 
     For each, `margins` in score over the next, None where nothing else was scored, and
-    `win_probabilities` of beating it, None without a calibrator of the score; `ties` are the other
-    rows with its score. `abstained`: the last chosen is not sure enough to beat the next.
+    `win_probabilities` of beating it, None without a calibrator of the score; `tied` counts the
+    other rows with its score, of which `ties` are the first MOST_TIES. `abstained`: the last
+    chosen is not sure enough to beat the next.
     """
 
     rows: tuple[int, ...]
     scored: int
     margins: tuple[float | None, ...]
     win_probabilities: tuple[float | None, ...]
+    tied: tuple[int, ...]
     ties: tuple[tuple[int, ...], ...]
     abstained: bool = False
 
@@ -79,15 +84,22 @@ def _pick(
     margins = [float(scores[i] - scores[i + 1]) if i + 1 < len(rows) else None for i in taken]
     sure = [None if m is None or calibrator is None else calibrator.probability(m) for m in margins]
     unsure = abstain_below is not None and sure[-1] is not None and sure[-1] < abstain_below
+    # Descending, so that the run of equals is found between the two ends of its negative.
+    first, last = (np.searchsorted(-scores, -scores[: len(taken)], side) for side in SIDES)
     return Pick(
-        rows=tuple(int(row) for row in rows[: len(taken)]),
+        rows=tuple(rows[: len(taken)].tolist()),
         scored=len(rows),
         margins=tuple(margins),
         win_probabilities=tuple(sure),
-        ties=tuple(_ties(rows, scores, i) for i in taken),
+        tied=tuple((last - first - 1).tolist()),
+        ties=tuple(
+            _others(rows, i, slice(*ends)) for i, *ends in zip(taken, first, last, strict=True)
+        ),
         abstained=unsure,
     )
 
 
-def _ties(rows: Indices, scores: Floats, at: int) -> tuple[int, ...]:
-    return tuple(int(row) for row in rows[scores == scores[at]] if row != rows[at])
+def _others(rows: Indices, at: int, run: slice) -> tuple[int, ...]:
+    """The first of the rows that share a score, but for the one itself."""
+    near = rows[run][: MOST_TIES + 1].tolist()
+    return tuple(row for row in near if row != rows[at])[:MOST_TIES]

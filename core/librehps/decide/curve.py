@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +13,27 @@ from librehps.decide.standings import Interval
 Floats = NDArray[np.float64]
 # A few groups that are short, by errors say, must not cut the curve of all others.
 LEAST_SHARE = 0.9
+# More points than anyone draws samples.
+MOST_POINTS = 256
 
 
 @dataclass(frozen=True)
 class Curve:
     """`points[n - 1]` is the expected best of n; over `groups` of at least that many samples.
 
-    `left_out` are groups that had fewer.
+    `left_out` are groups that had fewer; `most` is the size of the largest.
     """
 
     points: tuple[Interval, ...]
     groups: int
     left_out: int
+    most: int
 
 
 def curve(ranked: Ranked, values: Floats) -> Curve:
     """The curve of (rows,) values that rise with the scores they were ranked by."""
-    longest = int(np.quantile(ranked.sizes, 1 - LEAST_SHARE, method="lower"))
+    common = int(np.quantile(ranked.sizes, 1 - LEAST_SHARE, method="lower"))
+    longest = min(common, MOST_POINTS)
     kept = ranked.sizes >= longest
     best = np.array(
         [
@@ -38,7 +41,9 @@ def curve(ranked: Ranked, values: Floats) -> Curve:
             for start, size in zip(ranked.starts[kept], ranked.sizes[kept], strict=True)
         ]
     )
-    return Curve(tuple(mean_intervals(best)), len(best), int((~kept).sum()))
+    return Curve(
+        tuple(mean_intervals(best)), len(best), int((~kept).sum()), int(ranked.sizes.max())
+    )
 
 
 def expected_best(ascending: Floats, longest: int) -> Floats:
@@ -50,9 +55,13 @@ def expected_best(ascending: Floats, longest: int) -> Floats:
     return best
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _shares(count: int, longest: int) -> Floats:
     """(count, longest): share of the subsets of n in which the k-th smallest is the best."""
-    return np.array(
-        [[comb(k, n - 1) / comb(count, n) for n in range(1, longest + 1)] for k in range(count)]
-    )
+    shares = np.empty((count, longest))
+    below = np.arange(count - 1, 0, -1, dtype=float)
+    for n in range(1, longest + 1):
+        # Downwards from the largest, which is in n of count subsets: C(k-2, n-1) / C(k-1, n-1).
+        steps = np.maximum(below + 1 - n, 0) / below
+        shares[::-1, n - 1] = n / count * np.cumprod(np.concatenate([[1.0], steps]))
+    return shares

@@ -37,7 +37,10 @@ def group_by(table: Any, per: str) -> Groups:
     if per == "group" and "prompt" in table.column_names:
         column = pc.coalesce(column.cast(pa.string()), text_column(table, "prompt"))
     if column.null_count:
-        raise UsageError(f"{column.null_count} rows have no {per}, and cannot be grouped by it")
+        raise UsageError(
+            f"{column.null_count} rows have no {per}, and cannot be grouped by it",
+            hint="Group by another column, or leave them out with `librehps filter`.",
+        )
     return Groups(codes, column.cast(pa.string()))
 
 
@@ -58,8 +61,14 @@ def group_by_pattern(table: Any, pattern: str) -> Groups:
             f"{pattern!r} matches nothing in {len(missed)} of {len(ids)} ids: {missed[0]!r}",
             hint="Every row must belong to a group; leave others out with `librehps filter`.",
         )
-    labels = [" ".join(part or "" for part in m.groups()) or m[0] for m in found if m]
-    return _by_labels(pa.chunked_array([pa.array(labels, pa.string())]))
+    keys = [match.groups() or (match[0],) for match in found if match]
+    if not any(part for key in keys for part in key):
+        raise UsageError(f"{pattern!r} matches nothing but empty text: no group has a name")
+    # Of two groups of a pattern, `a b` + `c` and `a` + `b c` are not the same.
+    places: dict[tuple[str | None, ...], int] = {}
+    codes = [places.setdefault(key, len(places)) for key in keys]
+    labels = pa.array([" ".join(part or "" for part in key) for key in keys], pa.string())
+    return Groups(np.array(codes, dtype=np.int64), pa.chunked_array([labels]))
 
 
 def _folders(table: Any) -> Any:

@@ -29,11 +29,12 @@ class Mix:
         return names[0] if len(names) == 1 and self.weights[names[0]] > 0 else None
 
     def scores(self, table: Any) -> Floats:
-        """(rows,); NaN where a row has no value on an axis that counts (a still's `temporal`)."""
+        """(rows,); NaN where a row lacks a finite value on an axis that counts."""
         total = np.zeros(len(table))
         for name, weight in self.weights.items():
             column = number_column(table, score_column(name)).cast(pa.float64())
-            total += weight * column.to_numpy(zero_copy_only=False)
+            values = column.to_numpy(zero_copy_only=False)
+            total += weight * np.where(np.isfinite(values), values, np.nan)
         return total
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from librehps.decide.columns import column_of, group_codes, number_column, text_column
+from librehps.errors import NothingScoredError
 from librehps.sink.schema import FULL
 from librehps.types import AXES
 
@@ -57,10 +58,13 @@ def rows_of(table: Any, by: str | None, per: str | None, folder: Path) -> Rows:
     """Every row of a scored table, for a page in `folder`.
 
     `by` names the column of generators, `per` the groups that compete; without it those of one
-    prompt do. Raises UsageError for a column that there is not.
+    prompt do. Raises UsageError for a column that there is not,
+    and NothingScoredError where overall has no value.
     """
     if per is None and "prompt" in table.column_names:
         per = "prompt"
+    if not _has_axis(table, "overall"):
+        raise NothingScoredError("no row has both a mean and a mu of overall")
     paths = _texts(table, "media")
     columns = _columns(table, by, per, paths)
     return Rows({**columns, "link": _links(paths, folder)}, paths)
@@ -134,8 +138,9 @@ def _error_types(table: Any) -> Record:
 
 def _has_axis(table: Any, axis: str) -> bool:
     names = (axis, f"{axis}_mu")
-    has = all(name in table.column_names for name in names)
-    return has and number_column(table, axis).null_count < len(table)
+    if not all(name in table.column_names for name in names):
+        return False
+    return all(any(value is not None for value in _numbers(table, name)) for name in names)
 
 
 def _axis(table: Any, axis: str) -> Record:

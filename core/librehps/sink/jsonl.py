@@ -1,6 +1,7 @@
 """JSON Lines: one record a line, numbers as short as float32 allows."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,5 +53,9 @@ class JsonlSink(Sink):
 
 
 def _short(name: str, value: Any) -> Any:
-    is_score = isinstance(value, float) and FULL.get(name) == REAL
-    return float(str(np.float32(value))) if is_score else value
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        # JSON has no word for it.
+        return None
+    return float(str(np.float32(value))) if FULL.get(name) == REAL else value

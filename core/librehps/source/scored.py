@@ -1,13 +1,18 @@
 """Scored files read back: one, several, a directory of parts, or JSON Lines on stdin."""
 
 import json
+import logging
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from librehps.errors import UsageError
+from librehps.source.standard import first_json_line
+
+log = logging.getLogger("librehps")
 
 SUFFIXES = (".parquet", ".jsonl")
 STDIN = Path("-")
@@ -49,6 +54,8 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
         names = ", ".join(map(str, files))
         raise UsageError(f"{names} have columns that differ in type: {error}") from error
     _check_one_settings(table, files)
+    if len(files) > 1:
+        _warn_of_repeats(table)
     return table, records[0][1] if records else {}
 
 
@@ -86,23 +93,24 @@ def _is_scored(path: Path) -> bool:
 def _names(path: Path) -> set[str]:
     """Column names of a table, those of the first row for JSON Lines; empty for other files."""
     if path == STDIN:
-        # typeshed gives stdin's buffer no peek; what a process has there is a BufferedReader.
-        first = sys.stdin.buffer.peek()  # type: ignore[union-attr]
-        # A row longer than what is there yet has its name all the same.
-        return (
-            {mark for mark in MARKS if f'"{mark}"'.encode() in first}
-            if first[:1] == b"{"
-            else set()
-        )
+        return _keys(first_json_line())
     if path.suffix.lower() == ".parquet":
         import pyarrow.parquet as pq
 
         return set(pq.read_schema(path).names)
     if path.suffix.lower() == ".jsonl":
-        with path.open(encoding="utf-8-sig") as lines:
-            row = json.loads(next((line for line in lines if line.strip()), "{}"))
-        return set(row) if isinstance(row, dict) else set()
+        with path.open("rb") as lines:
+            found = (line.removeprefix(BOM_UTF8) for line in lines)
+            return _keys(next((line for line in found if line.strip()), None))
     return set()
+
+
+def _keys(line: bytes | None) -> set[str]:
+    """Of a row as a line of JSON; where there is no row, those of one with scores."""
+    if line is None:
+        return MARKS
+    row = json.loads(line or b"0")
+    return set(row) if isinstance(row, dict) else set()
 
 
 def _check_one_settings(table: Any, files: Sequence[Path]) -> None:
@@ -114,6 +122,22 @@ def _check_one_settings(table: Any, files: Sequence[Path]) -> None:
         raise UsageError(
             f"{', '.join(map(str, files))} mix {len(digests)} settings: {', '.join(digests)}",
             hint="Scores of different settings cannot be compared; score again with one.",
+        )
+
+
+def _warn_of_repeats(table: Any) -> None:
+    """Parts beside the file they were joined to would count twice."""
+    if not {"media", "prompt"} <= set(table.column_names):
+        return
+    import pyarrow.compute as pc
+
+    named = table.filter(pc.is_valid(table.column("media"))).select(["media", "prompt"])
+    distinct = len(named.group_by(["media", "prompt"]).aggregate([]))
+    if distinct < len(named):
+        log.warning(
+            "warning: %d rows are of media and prompts that other rows have too: is a file given "
+            "twice, or beside its own parts?",
+            len(named) - distinct,
         )
 
 

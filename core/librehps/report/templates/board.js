@@ -78,7 +78,9 @@ function winCell(one, i, j) {
 function drawBoard() {
   const section = $("#leaderboard");
   const one = boardsOf(board.axis).find((b) => (b.category ?? "") === board.category) ?? boardsOf(board.axis)[0];
-  const left = D.leaderboard.unshared.map(([name, n]) => `${name} ${n}`).join(", ");
+  const few = D.leaderboard.unshared.slice(0, 8).map(([name, n]) => `${cut(name)} ${n}`);
+  const more = D.leaderboard.unshared.length - few.length;
+  const left = few.join(", ") + (more > 0 ? ` and ${more} generators more` : "");
   $(".note", section).textContent =
     `${named(one.axis)} over ${count(one.prompts, "prompt")}${one.category === null ? "" : ` of ${one.category}`}. `
     + "Rank is one more than the number of generators that are significantly stronger, so those of one rank cannot be told apart."

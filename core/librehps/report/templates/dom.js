@@ -26,6 +26,7 @@ function choice(label, options, value, act) {
 
 const whole = new Intl.NumberFormat("en");
 const count = (number, one, many = one + "s") => `${whole.format(number)} ${number === 1 ? one : many}`;
+const cut = (text, most = 40) => (text.length <= most ? text : text.slice(0, most - 1) + "…");
 const figure = (value, digits = 3) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 const share = (value, digits = 1) => (value === null || value === undefined ? "–" : (100 * value).toFixed(digits) + " %");
 const named = (axis) => axis[0].toUpperCase() + axis.slice(1);
