@@ -12,6 +12,7 @@ from librehps.errors import (
     NothingScoredError,
     OutputError,
     PreferenceError,
+    ServerError,
     TrainingError,
     UsageError,
 )
@@ -27,6 +28,7 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
     PreferenceError: FATAL,
     TrainingError: FATAL,
     ExtraNeededError: FATAL,
+    ServerError: FATAL,
     NothingScoredError: FATAL,
     OutputError: FATAL,
     ItemError: FATAL,
