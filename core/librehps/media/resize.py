@@ -58,7 +58,7 @@ def resize(pixels: Tensor, pixel_budget: int) -> Tensor:
 def resize_as_floats(pixels: Tensor, pixel_budget: int) -> Tensor:
     """As `resize`, on any device: on floats, rounded to levels after each of the two directions.
 
-    The integer kernel rounds there too: so few pixels differ, by one level.
+    The integer kernel rounds there too: so few values differ, by one or two levels.
     """
     height, width = target_size(pixels.shape[-2], pixels.shape[-1], pixel_budget)
     for size in ((pixels.shape[-2], width), (height, width)):

@@ -25,7 +25,7 @@ def media_of(value: Any) -> Any:
     import torch
 
     if value is None:
-        raise UnsupportedMediaError("there is no picture")
+        raise UnsupportedMediaError("there is no picture, or none could be rendered")
     if isinstance(value, np.ndarray):
         return _from_array(value)
     if isinstance(value, torch.Tensor) and value.ndim == 4:

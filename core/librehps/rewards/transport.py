@@ -54,7 +54,7 @@ class Patience:
         At least what the server asked for: clients that were refused together shall not come back
         together.
         """
-        seconds = max(FIRST_WAIT * 2 ** min(attempt, 16), asked or 0.0)
+        seconds: float = max(FIRST_WAIT * 2.0 ** min(attempt, 16), asked or 0.0)
         return min(seconds, LONGEST_WAIT) * random.uniform(1, 1.25)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from librehps.errors import ItemError, UnsupportedMediaError, UsageError
+from librehps.errors import ItemError, MediaError, UnsupportedMediaError, UsageError
 from librehps.rewards.aim import SUFFIX, Aim, goal_of
 from librehps.rewards.client import RewardClient
 from librehps.rewards.pictures import completion_text, is_words, item_of
@@ -21,11 +21,12 @@ UNRENDERED = (ItemError, ValueError, OSError, SyntaxError)
 
 @dataclass(frozen=True)
 class Places:
-    """Where a sample's picture and prompt are: `to_image`, a column, else what the trainer names."""
+    """Where a sample's picture and prompt are: `to_image`, a column, or what the trainer has."""
 
     to_image: Callable[..., Any] | None = None
     image_column: str | None = None
     prompt_column: str | None = None
+    unrendered: float | None = None
 
     def items(
         self, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
@@ -45,6 +46,11 @@ class Places:
             self._rendered(self.to_image, i, *sample)
             for i, sample in enumerate(zip(completions, texts, rows, strict=True))
         ]
+
+    def instead(self, item: Item) -> float | None:
+        """The reward of an item that has no score: `unrendered` where it could not be shown."""
+        is_shown = self.to_image is None or not isinstance(item.problem, MediaError)
+        return None if is_shown else self.unrendered
 
     def _rendered(
         self, to_image: Callable[..., Any], at: int, completion: Any, prompt: Any, row: Row
@@ -93,7 +99,10 @@ class TRLReward:
         rewards, rows = self._rewarder.rewards(items)
         if log_metric is not None and rows:
             self._log(rewards, rows, log_metric)
-        return rewards
+        return [
+            self._places.instead(item) if reward is None else reward
+            for item, reward in zip(items, rewards, strict=True)
+        ]
 
     def _log(
         self, rewards: list[float | None], rows: list[Row], log_metric: Callable[[str, float], None]
@@ -112,6 +121,7 @@ def trl_reward(
     to_image: Callable[..., Any] | None = None,
     image_column: str | None = None,
     prompt_column: str | None = None,
+    unrendered: float | None = None,
     **aim: Unpack[Aim],
 ) -> TRLReward:
     """A reward function for TRL, by a loaded model, a model's name, or a `RewardClient`.
@@ -121,19 +131,22 @@ def trl_reward(
     `score_image` takes, an (H, W, 3) array, or a clip. `to_image` gives None, or raises ValueError,
     OSError, SyntaxError or ItemError, for what it cannot render. The prompt is the trainer's or
     that of prompt_column; of chat messages, what the user said last. What cannot be scored gets
-    None, and its reason is logged, once for each kind. Of `aim` see `Aim`.
+    None, and its reason is logged, once for each kind; but what could not be rendered gets
+    `unrendered`: from None a policy does not learn to avoid it. Of `aim` see `Aim`.
     """
     if to_image is not None and image_column is not None:
         raise UsageError("the picture comes from to_image or from image_column, not from both")
     goal = goal_of(aim)
     rewarder = Rewarder(rows_by(model, aim.get("resize", "cpu")), goal)
     return TRLReward(
-        rewarder, Places(to_image, image_column, prompt_column), f"librehps_{goal.name}"
+        rewarder, Places(to_image, image_column, prompt_column, unrendered), f"librehps_{goal.name}"
     )
 
 
 def _rows(columns: Mapping[str, Any], prompts: Sequence[Any]) -> list[dict[str, Any]]:
     """The columns of each sample, and its prompt."""
-    cells = {k: v for k, v in columns.items() if isinstance(v, list) and len(v) == len(prompts)}
-    cells = {**cells, "prompt": prompts}
-    return [{name: values[at] for name, values in cells.items()} for at in range(len(prompts))]
+    count = len(prompts)
+    cells: dict[str, Sequence[Any]]
+    cells = {k: v for k, v in columns.items() if isinstance(v, list | tuple) and len(v) == count}
+    cells["prompt"] = prompts
+    return [{name: values[at] for name, values in cells.items()} for at in range(count)]
