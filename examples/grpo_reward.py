@@ -1,4 +1,4 @@
-"""GRPO with TRL, rewarded by LibreHPS: a language model learns to name what a caption asks to see drawn.
+"""GRPO with TRL, rewarded by LibreHPS: a language model learns to name what should be drawn.
 
     python examples/grpo_reward.py [--steps 40] [--reward MODEL | --server URL] [--policy HUB_ID]
 
