@@ -43,6 +43,7 @@ class StandIn(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.model, self.acts, self.lock = model, acts, threading.Lock()
         self.asked: list[dict] = []
+        self.sizes: list[int] = []
         self.headers: list[dict] = []
         self.largest, self.settings = 1 << 30, model.settings.digest
 
@@ -70,6 +71,7 @@ class Handler(BaseHTTPRequestHandler):
             act = self.server.acts.pop(0) if self.server.acts else None
         if len(body) > self.server.largest:
             return self.say(413, b"too large")
+        self.server.sizes.append(len(body))
         self.server.asked.append(json.loads(body))
         self.server.headers.append({"path": self.path, **dict(self.headers)})
         if act is not None:
@@ -262,16 +264,29 @@ def test_batches_are_cut_by_items_and_by_bytes(serve: Callable[..., StandIn]) ->
     server.asked.clear()
     rows = RewardClient(server.url, batch_size=5, parallel=1).score(items(media))
     assert [len(request["items"]) for request in server.asked] == [5, 5, 2]
-    two = 2.5 * max(map(len, media)) * 4 / 3
+    limit = int(1.5 * max(map(len, media)) * 4 / 3)
     server.asked.clear()
-    small = RewardClient(server.url, batch_size=12, body_limit=int(two)).score(items(media))
-    assert max(len(request["items"]) for request in server.asked) <= 4
-    assert len(server.asked) > 3
+    server.sizes.clear()
+    small = RewardClient(server.url, batch_size=12, body_limit=limit).score(items(media))
+    assert max(server.sizes) <= limit
+    assert 12 > len(server.asked) > 2
     for found in (rows, small):
         assert [row["id"] for row in found] == [row["id"] for row in expected]
         assert [r["overall_mu"] for r in found] == pytest.approx(
             [r["overall_mu"] for r in expected], abs=BOUND
         )
+
+
+def test_what_would_spoil_a_request_is_not_sent(serve: Callable[..., StandIn]) -> None:
+    server = serve()
+    prompts: list = [PROMPT, None, " ", 5, "lone \ud800", PROMPT]
+    listed = [Item(str(at), STILLS[0], prompt) for at, prompt in enumerate(prompts)]
+    listed.append(Item("large", torch.rand(3, 512, 512), PROMPT))
+    rows = RewardClient(server.url, body_limit=600_000).rows(listed)
+    assert [row["status"] for row in rows] == ["ok", *["error"] * 4, "ok", "error"]
+    assert rows[4]["error_type"] == "PromptError"
+    assert "body_limit" in rows[6]["error"]
+    assert [len(request["items"]) for request in server.asked] == [2]
 
 
 def test_a_body_that_is_too_large_is_halved(serve: Callable[..., StandIn]) -> None:
@@ -311,8 +326,10 @@ def test_it_stands_where_a_model_stands(serve: Callable[..., StandIn], tiny: Lib
     with pytest.raises(UsageError, match="a server resizes"):
         trl_reward(client, resize="device")
     # Trainers that spawn workers send them the reward function.
-    again = pickle.loads(pickle.dumps(there))
-    assert again(prompts=[PROMPT], completions=STILLS[:1]) == [pytest.approx(two[0], abs=99)]
+    again = pickle.loads(pickle.dumps(there))  # noqa: S301 - our own
+    assert again(prompts=[PROMPT], completions=STILLS[:1]) == pytest.approx(
+        there(prompts=[PROMPT], completions=STILLS[:1])
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Rewards: TRL's and DDPO's conventions, the exact scores behind them, the examples."""
 
 import inspect
+import json
 import logging
 import math
 import random
@@ -21,7 +22,8 @@ from librehps.media.image import load_pixels
 from librehps.media.resize import resize, resize_as_floats
 from librehps.rewards import ddpo_reward, trl_reward
 
-sys.path[:0] = [str(EXAMPLES), str(EXAMPLES / "tiny")]
+sys.path.insert(0, str(EXAMPLES))
+sys.path.insert(0, str(EXAMPLES / "tiny"))
 import best_of_n_loop
 import drawing
 import scenes
@@ -148,7 +150,8 @@ def test_none_where_there_is_no_score_and_why_once(
         assert [value is None for value in found] == [False, True, True, True, True]
     told = [record.getMessage() for record in caplog.records if "no reward" in record.getMessage()]
     assert len(told) == 3
-    assert [kind in line for kind, line in zip(("NotFound", "Unsupp", "Empty"), told, strict=True)]
+    for kind, line in zip(("NotFound", "Unsupported", "EmptyPrompt"), told, strict=True):
+        assert kind in line
     assert logged["librehps/scored"] == 0.2
     assert logged["librehps/overall_mu"] == found[0]
     assert "librehps/temporal_mu" not in logged
@@ -345,8 +348,6 @@ def test_the_dockerfile_copies_what_exists() -> None:
 
 
 def test_the_dockerfile_runs_a_command_that_exists() -> None:
-    import json
-
     command = json.loads(" ".join(next(line for line in dockerfile() if line[0] == "CMD")[1:]))
     assert command[:2] == ["librehps", "serve"]
     shown = subprocess.run(

@@ -8,13 +8,23 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from librehps.errors import ItemError, MediaError, ServerError, UnsupportedMediaError, UsageError
+from librehps.errors import (
+    EmptyPromptError,
+    ItemError,
+    MediaError,
+    PromptError,
+    ServerError,
+    UnsupportedMediaError,
+    UsageError,
+)
 from librehps.rewards.transport import Patience, TooLargeError, post
 from librehps.types import BatchItem, Item
 
 Row = Mapping[str, Any]
 # An item's place in its part, and its JSON text.
 Entry = tuple[int, bytes]
+BEGIN, SEPARATOR, END = b'{"items": [', b", ", b"]}"
+ENVELOPE = len(BEGIN) + len(END)
 
 
 @dataclass
@@ -23,9 +33,9 @@ class RewardClient:
 
     A busy or absent server is asked again `retries` times, after waits that double from half a
     second to a minute; `timeout` is in seconds an answer. A request holds at most `batch_size`
-    items and about `body_limit` bytes; `parallel` of them are under way. `settings` is the digest
-    of what the scores depend on, once known; where it changes, ServerError is raised, since scores
-    of two models would be mixed.
+    items and `body_limit` bytes; `parallel` of them are under way. `settings` is the digest of what
+    the scores depend on, once known; where it changes, ServerError is raised, since scores of two
+    models would be mixed.
     """
 
     url: str
@@ -74,29 +84,38 @@ class RewardClient:
         entries: list[Entry] = []
         for at, item in enumerate(items):
             try:
-                entries.append((at, json.dumps({"id": str(at), **_fields(item)}).encode()))
+                entries.append((at, self._text(at, item)))
             except ItemError as error:
                 rows[at] = _error_row(error)
         for group in self._groups(entries):
             rows |= self._ask(group)
         return [{**rows[at], "id": item.id} for at, item in enumerate(items)]
 
+    def _text(self, at: int, item: Item) -> bytes:
+        text = json.dumps({"id": str(at), **_fields(item)}).encode()
+        if ENVELOPE + len(text) > self.body_limit:
+            raise MediaError(
+                f"{len(text)} bytes as JSON are over the body_limit of {self.body_limit}"
+            )
+        return text
+
     def _groups(self, entries: list[Entry]) -> Iterator[list[Entry]]:
-        """Neighbours that fit in one body together; what is too large by itself goes alone."""
+        """Neighbours that fit in one body together."""
         group: list[Entry] = []
-        size = 0
+        size = ENVELOPE
         for entry in entries:
-            if group and size + len(entry[1]) > self.body_limit:
+            taken = len(entry[1]) + len(SEPARATOR)
+            if group and size + taken > self.body_limit:
                 yield group
-                group, size = [], 0
+                group, size = [], ENVELOPE
             group.append(entry)
-            size += len(entry[1])
+            size += taken
         if group:
             yield group
 
     def _ask(self, group: list[Entry]) -> dict[int, Row]:
         """Rows by place; a body that the server finds too large is halved."""
-        body = b'{"items": [' + b", ".join(text for _, text in group) + b"]}"
+        body = BEGIN + SEPARATOR.join(text for _, text in group) + END
         address = f"{self.url.rstrip('/')}/score"
         try:
             answer = post(address, body, self.token, Patience(self.retries, self.timeout))
@@ -138,6 +157,7 @@ def _fields(item: Item) -> dict[str, Any]:
 
     if item.problem is not None:
         raise item.problem
+    _check_prompt(item.prompt)
     content = Content(item.media)
     kind = item.kind or content.kind()
     if content.is_encoded:
@@ -148,6 +168,16 @@ def _fields(item: Item) -> dict[str, Any]:
         media = _png(item.media)
     name = "video_b64" if kind == "video" else "image_b64"
     return {"prompt": item.prompt, name: base64.b64encode(media).decode()}
+
+
+def _check_prompt(prompt: Any) -> None:
+    """Raise PromptError for what would spoil the whole request, since it is no text."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise EmptyPromptError("the prompt is empty, or no text")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(f"the prompt is not valid Unicode text: {error.reason}") from error
 
 
 def _png(source: Any) -> bytes:
