@@ -27,4 +27,7 @@ EXPOSE 8000
 # /health asks for no token; python, since the slim image has no curl.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=180s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
-CMD ["librehps", "serve", "--host", "0.0.0.0", "--port", "8000", "--token-file", "/run/secrets/librehps-token"]
+ENTRYPOINT ["librehps", "serve", "--host", "0.0.0.0", "--port", "8000", \
+    "--token-file", "/run/secrets/librehps-token"]
+# The names that clients know the server by; to give others, put flags behind the image's name.
+CMD ["--allowed-host", "localhost"]

@@ -12,7 +12,7 @@ from librehps.errors import (
     NothingScoredError,
     OutputError,
     PreferenceError,
-    ServerError,
+    RewardServerError,
     TrainingError,
     UsageError,
 )
@@ -28,7 +28,7 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
     PreferenceError: FATAL,
     TrainingError: FATAL,
     ExtraNeededError: FATAL,
-    ServerError: FATAL,
+    RewardServerError: FATAL,
     NothingScoredError: FATAL,
     OutputError: FATAL,
     ItemError: FATAL,

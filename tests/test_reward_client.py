@@ -21,7 +21,7 @@ from PIL import Image
 
 from conftest import EXAMPLES
 from librehps import BatchItem, Item, LibreHPS
-from librehps.errors import ServerError, UsageError
+from librehps.errors import RewardServerError, UsageError
 from librehps.media.image import load_pixels
 from librehps.pipeline.row import to_record
 from librehps.rewards import RewardClient, ddpo_reward, transport, trl_reward
@@ -205,18 +205,18 @@ def test_it_asks_again_and_waits_as_told(
 
 def test_it_gives_up_after_the_last_try(serve: Callable[..., StandIn], waits: list[float]) -> None:
     server = serve(*[refuse(503)] * 3)
-    with pytest.raises(ServerError, match=r"503.*not now") as found:
+    with pytest.raises(RewardServerError, match="503: not now") as found:
         RewardClient(server.url, retries=2).score(items(STILLS[:1]))
     assert "3 times" in found.value.hint
     assert len(waits) == 2
-    with nothing_listens() as url, pytest.raises(ServerError, match="cannot be asked"):
+    with nothing_listens() as url, pytest.raises(RewardServerError, match="cannot be asked"):
         RewardClient(url, retries=1).score(items(STILLS[:1]))
 
 
 def test_it_does_not_wait_longer_than_the_timeout(serve: Callable[..., StandIn]) -> None:
     asleep = threading.Event()
     server = serve(lambda handler: asleep.wait(5))
-    with pytest.raises(ServerError, match="timed out"):
+    with pytest.raises(RewardServerError, match="timed out"):
         RewardClient(server.url, retries=0, timeout=0.2).score(items(STILLS[:1]))
     asleep.set()
 
@@ -237,7 +237,7 @@ def test_it_does_not_wait_longer_than_the_timeout(serve: Callable[..., StandIn])
 def test_what_would_be_the_same_again_is_raised_at_once(
     serve: Callable[..., StandIn], act: Act, message: str, waits: list[float]
 ) -> None:
-    with pytest.raises(ServerError, match=message):
+    with pytest.raises(RewardServerError, match=message):
         RewardClient(serve(act).url).score(items(STILLS[:1]))
     assert not waits
 
@@ -251,7 +251,7 @@ def test_the_token_goes_to_the_server_alone(serve: Callable[..., StandIn]) -> No
     assert "s3cret" not in repr(client)
     elsewhere = serve()
     redirecting = serve(refuse(307, Location=f"{elsewhere.url}/score"))
-    with pytest.raises(ServerError, match="307"):
+    with pytest.raises(RewardServerError, match="307"):
         RewardClient(redirecting.url, "s3cret-token").score(items(STILLS[:1]))
     assert not elsewhere.headers
 
@@ -305,7 +305,7 @@ def test_a_server_whose_settings_change_is_an_error(serve: Callable[..., StandIn
     client.score(items(STILLS[:1]))
     assert client.settings == server.model.settings.digest
     server.settings = "0123456789ab"
-    with pytest.raises(ServerError, match="settings changed"):
+    with pytest.raises(RewardServerError, match="settings changed"):
         client.score(items(STILLS[:1]))
 
 

@@ -348,7 +348,8 @@ def test_the_dockerfile_copies_what_exists() -> None:
 
 
 def test_the_dockerfile_runs_a_command_that_exists() -> None:
-    command = json.loads(" ".join(next(line for line in dockerfile() if line[0] == "CMD")[1:]))
+    said = {line[0]: " ".join(line[1:]) for line in dockerfile()}
+    command = [*json.loads(said["ENTRYPOINT"]), *json.loads(said["CMD"])]
     assert command[:2] == ["librehps", "serve"]
     shown = subprocess.run(
         [sys.executable, "-m", "librehps_cli", "serve", "--help"], capture_output=True, text=True

@@ -13,7 +13,7 @@ from librehps.errors import (
     ItemError,
     MediaError,
     PromptError,
-    ServerError,
+    RewardServerError,
     UnsupportedMediaError,
     UsageError,
 )
@@ -34,8 +34,8 @@ class RewardClient:
     A busy or absent server is asked again `retries` times, after waits that double from half a
     second to a minute; `timeout` is in seconds an answer. A request holds at most `batch_size`
     items and `body_limit` bytes; `parallel` of them are under way. `settings` is the digest of what
-    the scores depend on, once known; where it changes, ServerError is raised, since scores of two
-    models would be mixed.
+    the scores depend on, once known; where it changes, RewardServerError is raised, since scores
+    of two models would be mixed.
     """
 
     url: str
@@ -61,7 +61,7 @@ class RewardClient:
         """The row of each item, in order: default columns; None for one that has no score.
 
         A path is sent as the file is, pixels in memory as PNG, so that the scores are those of
-        `score_image`. Raises ServerError.
+        `score_image`. Raises RewardServerError.
         """
         return [row if row["status"] == "ok" else None for row in self.rows(items)]
 
@@ -131,7 +131,7 @@ class RewardClient:
         if self.settings is None:
             self.settings = digest
         elif digest != self.settings:
-            raise ServerError(
+            raise RewardServerError(
                 f"the server's settings changed from {self.settings} to {digest}: its scores "
                 "cannot be compared with those before",
                 hint="Make a new RewardClient to go on with the new ones.",
@@ -139,11 +139,11 @@ class RewardClient:
 
 
 def _rows_of(answer: Row, group: list[Entry], address: str) -> list[Row]:
-    """The rows of an answer, one for each entry and of its id; raises ServerError."""
+    """The rows of an answer, one for each entry and of its id; raises RewardServerError."""
     rows = answer.get("items")
     whole = isinstance(rows, list) and all(isinstance(r, dict) and "status" in r for r in rows)
     if not whole or [r.get("id") for r in rows or ()] != [str(at) for at, _ in group]:
-        raise ServerError(f"{address} answers other items than it was asked for")
+        raise RewardServerError(f"{address} answers other items than it was asked for")
     return list(rows or ())
 
 

@@ -20,8 +20,6 @@ log = logging.getLogger("librehps")
 
 Row = Mapping[str, Any]
 ToRows = Callable[[list[Item]], list[Row]]
-# A loaded model, a server, or the name of a model to load.
-RewardModel = "LibreHPS | RewardClient | str | Path"
 
 
 def rows_by(

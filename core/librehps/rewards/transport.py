@@ -13,18 +13,19 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from librehps.errors import ServerError
+from librehps.errors import RewardServerError
 
 log = logging.getLogger("librehps")
 
 # Answers that a later try may turn into a good one.
-PASSING = frozenset((429, 500, 502, 503, 504))
+PASSING = frozenset((408, 429, 500, 502, 503, 504))
 TOO_LARGE = 413
 # Seconds: the first wait, which doubles, and the longest, also of those the server asks for.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 HINTS = {
     401: "Give the server's token: RewardClient(url, token=...).",
     403: "Give the server's token: RewardClient(url, token=...).",
+    421: "Start the server with --allowed-host and the name that this url has.",
     404: "The url is that of the server itself, without a path behind it.",
 }
 SHOWN = 300
@@ -37,7 +38,7 @@ class _NoRedirects(HTTPRedirectHandler):
         return None
 
 
-class TooLargeError(ServerError):
+class TooLargeError(RewardServerError):
     """The server takes no body of this size."""
 
 
@@ -59,7 +60,10 @@ class Patience:
 
 
 def post(url: str, body: bytes, token: str | None, patience: Patience) -> dict[str, Any]:
-    """The JSON object that the server answers; raises ServerError, TooLargeError for a 413."""
+    """The JSON object that the server answers.
+
+    Raises RewardServerError, of a 413 the TooLargeError among them.
+    """
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
@@ -72,7 +76,7 @@ def post(url: str, body: bytes, token: str | None, patience: Patience) -> dict[s
             problem, asked = _refusal(error, url), _retry_after(error.headers)
         except (OSError, HTTPException) as error:
             # Refused, dropped, timed out, cut short: all that a server does while it restarts.
-            problem, asked = ServerError(f"{url} cannot be asked: {_words(error)}"), None
+            problem, asked = RewardServerError(f"{url} cannot be asked: {_words(error)}"), None
         if attempt < patience.retries:
             seconds = patience.wait(attempt, asked)
             log.warning("%s; asked again in %.1f s", problem, seconds)
@@ -81,19 +85,29 @@ def post(url: str, body: bytes, token: str | None, patience: Patience) -> dict[s
     raise problem
 
 
-def _refusal(error: HTTPError, url: str) -> ServerError:
+def _refusal(error: HTTPError, url: str) -> RewardServerError:
     """What a passing refusal says; raises those that would be the same again."""
     try:
-        text = error.read(4 * SHOWN).decode(errors="replace")[:SHOWN].strip()
+        text = error.read(4 * SHOWN).decode(errors="replace").strip()
     except (OSError, HTTPException):
         # The status alone says enough.
         text = ""
-    message = f"{url} answers {error.code}: {text or error.reason}"
+    message = f"{url} answers {error.code}: {_told(text) or error.reason}"
     if error.code == TOO_LARGE:
         raise TooLargeError(message) from None
     if error.code not in PASSING:
-        raise ServerError(message, hint=HINTS.get(error.code)) from None
-    return ServerError(message)
+        raise RewardServerError(message, hint=HINTS.get(error.code)) from None
+    return RewardServerError(message)
+
+
+def _told(text: str) -> str:
+    """The reason in the body of a refusal, which proxies write in words of their own."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text[:SHOWN]
+    reason = found.get("error") or found.get("detail") if isinstance(found, dict) else None
+    return str(reason or text)[:SHOWN]
 
 
 def _retry_after(headers: Message) -> float | None:
@@ -116,9 +130,9 @@ def _parsed(answer: bytes, url: str) -> dict[str, Any]:
     try:
         found = json.loads(answer)
     except ValueError as error:
-        raise ServerError(f"{url} answers no JSON: {error}", hint=HINTS[404]) from None
+        raise RewardServerError(f"{url} answers no JSON: {error}", hint=HINTS[404]) from None
     if not isinstance(found, dict):
-        raise ServerError(f"{url} answers a JSON {type(found).__name__}, not an object")
+        raise RewardServerError(f"{url} answers a JSON {type(found).__name__}, not an object")
     return found
 
 
