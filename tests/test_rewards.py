@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import random
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import EXAMPLES
+from conftest import EXAMPLES, Cli
 from librehps import LibreHPS
 from librehps.errors import LibreHPSError, NothingScoredError, UsageError
 from librehps.media.image import load_pixels
@@ -347,13 +346,11 @@ def test_the_dockerfile_copies_what_exists() -> None:
     assert words.index("USER") > words.index("RUN")
 
 
-def test_the_dockerfile_runs_a_command_that_exists() -> None:
+def test_the_dockerfile_runs_a_command_that_exists(cli: Cli) -> None:
     said = {line[0]: " ".join(line[1:]) for line in dockerfile()}
     command = [*json.loads(said["ENTRYPOINT"]), *json.loads(said["CMD"])]
     assert command[:2] == ["librehps", "serve"]
-    shown = subprocess.run(
-        [sys.executable, "-m", "librehps_cli", "serve", "--help"], capture_output=True, text=True
-    )
+    shown = cli("serve", "--help", COLUMNS="200")
     if shown.returncode != 0:
         pytest.skip("there is no `serve` command")
     assert all(flag in shown.stdout for flag in command if flag.startswith("--"))
