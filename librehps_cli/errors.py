@@ -12,6 +12,7 @@ from librehps.errors import (
     NothingScoredError,
     OutputError,
     PreferenceError,
+    RewardServerError,
     TrainingError,
     UsageError,
 )
@@ -27,6 +28,7 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
     PreferenceError: FATAL,
     TrainingError: FATAL,
     ExtraNeededError: FATAL,
+    RewardServerError: FATAL,
     NothingScoredError: FATAL,
     OutputError: FATAL,
     ItemError: FATAL,

@@ -33,6 +33,7 @@ ALLOWED = {
     "report": BASE | {"decide", "media", "report", "sink"},
     "extras": {"errors"},
     "scorer": BASE | {"decide", "media", "model", "pipeline", "engine", ""},
+    "rewards": BASE | {"decide", "media", "model", "pipeline", "engine", "scorer", "rewards"},
     "bench": BASE | {"engine", "media", "model", "pipeline", "sink", "scorer", "bench", ""},
 }
 
@@ -73,7 +74,12 @@ def run(code: str) -> str:
 
 @pytest.mark.parametrize(
     "code",
-    ["import librehps", "import librehps_cli.main", "import librehps.types, librehps.errors"],
+    [
+        "import librehps",
+        "import librehps_cli.main",
+        "import librehps.types, librehps.errors",
+        "import librehps.rewards",
+    ],
 )
 def test_importing_loads_nothing_heavy(code: str) -> None:
     heavy = "{'torch', 'transformers', 'numpy', 'pyarrow', 'PIL', 'av', 'decord'}"

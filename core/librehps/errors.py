@@ -13,6 +13,7 @@ LibreHPSError
 ├── PreferenceError          a preference file, or its scores, that cannot be used
 ├── TrainingError            a run that cannot be started, taken up or gone on with
 ├── ExtraNeededError         what was asked for needs packages that are not installed
+├── RewardServerError        the reward server cannot be asked, or gives no good answer
 ├── NothingScoredError       no row with a score to decide by
 ├── OutputError              the output file cannot be written as asked
 └── ItemError                one item cannot be scored: its row says so, the run goes on
@@ -90,6 +91,10 @@ class TrainingError(LibreHPSError):
 
 
 class ExtraNeededError(LibreHPSError):
+    pass
+
+
+class RewardServerError(LibreHPSError):
     pass
 
 

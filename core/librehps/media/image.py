@@ -49,7 +49,7 @@ def load_pixels(source: "ImageSource", name: str = "the image") -> Tensor:
     Raises MediaError.
     """
     if isinstance(source, Tensor):
-        return _from_tensor(source)
+        return quantised(source.cpu())
     if isinstance(source, Image.Image):
         return _from_pil(source, name)
     if isinstance(source, bytes):
@@ -160,12 +160,16 @@ def _scaled(values: np.ndarray, is_float: bool) -> np.ndarray:
     return np.rint(values.clip(0) * (255 / scale)).astype(np.uint8)
 
 
-def _from_tensor(tensor: Tensor) -> Tensor:
+def quantised(tensor: Tensor) -> Tensor:
+    """Pixels (3, H, W) uint8, on its device, of a uint8 or a float tensor in [0, 1].
+
+    Raises MediaError.
+    """
     if tensor.ndim != 3 or tensor.shape[0] != 3 or not tensor.numel():
         shape = tuple(tensor.shape)
         raise UnsupportedMediaError(f"a tensor of shape (3, H, W) is expected, not {shape}")
     check_aspect_ratio(tensor.shape[1], tensor.shape[2])
-    tensor = tensor.detach().cpu()
+    tensor = tensor.detach()
     if tensor.dtype == torch.uint8:
         return tensor.contiguous()
     if not tensor.is_floating_point():

@@ -53,3 +53,16 @@ def resize(pixels: Tensor, pixel_budget: int) -> Tensor:
     if tuple(pixels.shape[-2:]) == size:
         return pixels
     return F.interpolate(pixels, size=size, mode="bicubic", antialias=True)
+
+
+def resize_as_floats(pixels: Tensor, pixel_budget: int) -> Tensor:
+    """As `resize`, on any device: on floats, rounded to levels after each of the two directions.
+
+    The integer kernel rounds there too: so few values differ, by one or two levels.
+    """
+    height, width = target_size(pixels.shape[-2], pixels.shape[-1], pixel_budget)
+    for size in ((pixels.shape[-2], width), (height, width)):
+        if tuple(pixels.shape[-2:]) != size:
+            scaled = F.interpolate(pixels.float(), size=size, mode="bicubic", antialias=True)
+            pixels = scaled.round().clamp(0, 255).to(pixels.dtype)
+    return pixels

@@ -105,6 +105,8 @@ def _control_group_free() -> int | None:
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
     """On the device; to a GPU through pinned memory, so that nothing waits for the copy."""
+    if tensor.device == device:
+        return tensor
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -1,5 +1,6 @@
 """First stage: an item's media and prompt become what the model reads, or a named error."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,9 @@ from torch import Tensor
 
 from librehps.errors import UnsupportedMediaError
 from librehps.media.content import Content
-from librehps.media.image import load_pixels
+from librehps.media.image import load_pixels, quantised
 from librehps.media.prompt import PromptEncoder
-from librehps.media.resize import resize
+from librehps.media.resize import resize, resize_as_floats
 from librehps.media.video import Clip, VideoReaders
 from librehps.media.video_child import sample_indices
 from librehps.pipeline.forward import Prepared, grid_of
@@ -35,12 +36,16 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Opens, samples, resizes and tokenises; `pixel_budget` in pixels a frame, 0 for none."""
+    """Opens, samples, resizes and tokenises; `pixel_budget` in pixels a frame, 0 for none.
+
+    `resize_on`: the device on which tensors are resized, as floats (None: exactly, on the CPU).
+    """
 
     encoder: PromptEncoder
     readers: VideoReaders
     pixel_budget: int
     num_frames: int
+    resize_on: torch.device | None = None
 
     def decode(self, item: Item, content: Content | None = None) -> Decoded:
         """Raises ItemError; `content` is the item's media, where it was looked at before."""
@@ -50,9 +55,9 @@ class Decoder:
         content = content or Content(item.media)
         kind = item.kind or content.kind()
         clip = self._clip(content) if kind == "video" else None
-        pixels = _still(content)[None] if clip is None else clip.frames
+        pixels = self._still(content)[None] if clip is None else clip.frames
         height, width = pixels.shape[-2:]
-        pixels = resize(pixels.contiguous(), self.pixel_budget)
+        pixels = self._resized(pixels.contiguous(), content)
         return Decoded(
             prepared=Prepared(pixels, self.encoder.stream(kind, grid_of(pixels), prompt_ids)),
             kind=kind,
@@ -67,21 +72,31 @@ class Decoder:
         if content.is_encoded:
             with content.as_file() as path:
                 return self.readers.read(path, self.num_frames)
-        return _from_frames(content.media, self.num_frames)
+        return _from_frames(content.media, self.num_frames, self._load)
+
+    def _still(self, content: Content) -> Tensor:
+        return self._load(content.data if content.is_encoded else content.media, content.name)
+
+    def _load(self, source: Any, name: str = "the image") -> Tensor:
+        if self.resize_on is not None and isinstance(source, Tensor):
+            return quantised(source.to(self.resize_on))
+        return load_pixels(source, name)
+
+    def _resized(self, pixels: Tensor, content: Content) -> Tensor:
+        if self.resize_on is not None and isinstance(content.media, Tensor | list | tuple):
+            return resize_as_floats(pixels.to(self.resize_on), self.pixel_budget)
+        return resize(pixels, self.pixel_budget)
 
 
-def _still(content: Content) -> Tensor:
-    return load_pixels(content.data if content.is_encoded else content.media, content.name)
-
-
-def _from_frames(frames: Any, num_frames: int) -> Clip:
+def _from_frames(frames: Any, num_frames: int, load: Callable[[Any], Tensor]) -> Clip:
     """A clip of given frames, sampled as a file would be."""
     if not isinstance(frames, list | tuple) or not frames:
         raise UnsupportedMediaError("a clip is a path or a list of at least one frame")
     indices = sample_indices(len(frames), num_frames)
-    pixels: list[Tensor] = [load_pixels(frames[index]) for index in indices]
+    pixels = [load(frames[index]) for index in indices]
     shapes = {(frame.shape[2], frame.shape[1]) for frame in pixels}
     if len(shapes) > 1:
         sizes = ", ".join(f"{width} x {height}" for width, height in sorted(shapes))
         raise UnsupportedMediaError(f"the frames of a clip differ in size: {sizes}")
-    return Clip(torch.stack(pixels), tuple(indices))
+    # Frames of several kinds may lie on several devices.
+    return Clip(torch.stack([frame.to(pixels[0].device) for frame in pixels]), tuple(indices))

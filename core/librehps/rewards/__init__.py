@@ -1,0 +1,11 @@
+"""Rewards for training: adapters for RL trainers, and a client of the reward server.
+
+Nothing heavy is imported before a model is loaded or a picture looked at.
+"""
+
+from librehps.rewards.aim import Aim
+from librehps.rewards.client import RewardClient
+from librehps.rewards.ddpo import ddpo_reward
+from librehps.rewards.trl import trl_reward
+
+__all__ = ["Aim", "RewardClient", "ddpo_reward", "trl_reward"]

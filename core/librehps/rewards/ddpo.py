@@ -1,0 +1,106 @@
+"""Reward functions as DDPO and Flow-GRPO call them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+from librehps.errors import NothingScoredError, UsageError
+from librehps.rewards.aim import SUFFIX, Aim, goal_of
+from librehps.rewards.client import RewardClient
+from librehps.rewards.pictures import item_of
+from librehps.rewards.rows import Rewarder, Row, rows_by
+from librehps.types import AXES
+
+if TYPE_CHECKING:
+    import torch
+
+    from librehps.scorer import LibreHPS
+
+Missing = Literal["mean", "nan"]
+Info = dict[str, Any]
+
+
+def ddpo_reward(
+    model: "LibreHPS | RewardClient | str | Path",
+    *,
+    missing: Missing = "mean",
+    **aim: Unpack[Aim],
+) -> "Callable[[str | torch.device | None], DDPOReward]":
+    """`factory(device)`, which gives `f(images, prompts, metadata) -> (scores, info)`.
+
+    A model that is named is loaded on `device`; one that is loaded stays where it is. These
+    trainers know no missing reward, and one NaN in a batch spoils the weights: what cannot be
+    scored gets, with missing="mean", the mean of its prompt's others in the batch, else of the
+    batch, so that it pushes nowhere; with "nan" it is NaN. info["scored"] says which are real.
+    Of `aim` see `Aim`.
+    """
+    if missing not in ("mean", "nan"):
+        raise UsageError(f"unknown missing {missing!r}: mean or nan")
+    goal = goal_of(aim)
+
+    def factory(device: "str | torch.device | None" = None) -> DDPOReward:
+        return DDPOReward(Rewarder(rows_by(model, aim.get("resize", "cpu"), device), goal), missing)
+
+    return factory
+
+
+@dataclass(frozen=True)
+class DDPOReward:
+    """Callable as DDPO and Flow-GRPO do it; see `ddpo_reward`."""
+
+    rewarder: Rewarder
+    missing: Missing = "mean"
+
+    def __call__(
+        self, images: Any, prompts: Sequence[str], metadata: Any = None
+    ) -> tuple[Any, Info]:
+        """(scores, info) of images (N, 3, H, W), float in [0, 1] or uint8, or arrays (N, H, W, 3).
+
+        One dimension more holds clips: (N, frames, ...). Scores are float32 (N,): a tensor on the
+        device of the images where these are a tensor, else an array. info has, as arrays (N,),
+        `scored` and each axis, NaN where there is none. Raises NothingScoredError where none could
+        be scored, unless NaN was asked for.
+        """
+        import numpy as np
+        import torch
+
+        if len(images) != len(prompts):
+            raise UsageError(f"{len(images)} images for {len(prompts)} prompts")
+        items = [item_of(i, *pair) for i, pair in enumerate(zip(images, prompts, strict=True))]
+        rewards, rows = self.rewarder.rewards(items)
+        scored = np.array([reward is not None for reward in rewards], dtype=bool)
+        values = np.array([np.nan if r is None else r for r in rewards], dtype=np.float32)
+        if self.missing == "mean" and not scored.all():
+            values = _filled(values, scored, prompts)
+        info = {"scored": scored, **_axes(rows, SUFFIX[self.rewarder.goal.scale])}
+        if isinstance(images, torch.Tensor):
+            return torch.from_numpy(values).to(images.device), info
+        return values, info
+
+
+def _filled(values: Any, scored: Any, prompts: Sequence[str]) -> Any:
+    """The values with those that are not scored replaced by a mean of those that are."""
+    import numpy as np
+
+    if not scored.any():
+        raise NothingScoredError(
+            f"none of {len(values)} images could be scored", hint="The log says why."
+        )
+    filled, named = values.copy(), np.array([str(prompt) for prompt in prompts])
+    for at in np.flatnonzero(~scored):
+        others = scored & (named == named[at])
+        filled[at] = values[others if others.any() else scored].mean()
+    return filled
+
+
+def _axes(rows: list[Row], suffix: str) -> Info:
+    """Each axis that some row has, (N,) float32."""
+    import numpy as np
+
+    columns = {axis: [row.get(f"{axis}{suffix}") for row in rows] for axis in AXES}
+    return {
+        f"{axis}{suffix}": np.array([np.nan if v is None else v for v in found], dtype=np.float32)
+        for axis, found in columns.items()
+        if any(value is not None for value in found)
+    }

@@ -1,0 +1,81 @@
+"""Items become scored rows, by a model in this process or by a server."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from librehps.errors import UsageError
+from librehps.rewards.aim import Goal, Resize
+from librehps.rewards.client import RewardClient
+from librehps.types import Item
+
+if TYPE_CHECKING:
+    import torch
+
+    from librehps.scorer import LibreHPS
+
+log = logging.getLogger("librehps")
+
+Row = Mapping[str, Any]
+ToRows = Callable[[list[Item]], list[Row]]
+
+
+def rows_by(
+    model: "LibreHPS | RewardClient | str | Path",
+    resize: Resize = "cpu",
+    device: "str | torch.device | None" = None,
+) -> ToRows:
+    """What makes a row of each item, in order; a model that is named is loaded, on `device`."""
+    if resize not in ("cpu", "device"):
+        raise UsageError(f"unknown resize {resize!r}: cpu or device")
+    if isinstance(model, RewardClient):
+        if resize == "device":
+            raise UsageError("a server resizes on its own CPU: resize='device' needs a model here")
+        return model.rows
+    if isinstance(model, str | Path):
+        from librehps.scorer import LibreHPS
+
+        model = LibreHPS.from_pretrained(model, device=device)
+    return LocalRows(model, resize)
+
+
+@dataclass(frozen=True)
+class LocalRows:
+    """Rows by a model in this process."""
+
+    model: "LibreHPS"
+    resize: Resize
+
+    def __call__(self, items: Iterable[Item]) -> list[Row]:
+        from librehps.pipeline.row import to_record
+
+        engine = self.model.engine()
+        if self.resize == "device":
+            engine.decoder = replace(engine.decoder, resize_on=self.model.device)
+        digest = self.model.settings.digest
+        return [to_record(row, digest) for row in engine.run(items)]
+
+
+@dataclass(frozen=True)
+class Rewarder:
+    """Rewards of items by one goal; why one has none is logged once for each kind of reason."""
+
+    to_rows: ToRows
+    goal: Goal
+    told: set[str] = field(default_factory=set)
+
+    def rewards(self, items: list[Item]) -> tuple[list[float | None], list[Row]]:
+        """(reward or None, row) of each item, in order."""
+        rows = self.to_rows(items)
+        rewards = [self.goal.reward(row) for row in rows]
+        for reward, row in zip(rewards, rows, strict=True):
+            if reward is None:
+                self._tell(*self.goal.why_not(row))
+        return rewards, rows
+
+    def _tell(self, kind: str, reason: str) -> None:
+        if kind not in self.told:
+            self.told.add(kind)
+            log.warning("no reward: %s: %s (told once for each kind)", kind, reason)

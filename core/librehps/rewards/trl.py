@@ -1,0 +1,152 @@
+"""Reward functions as TRL's trainers call them (GRPO, RLOO and others)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from librehps.errors import ItemError, MediaError, UnsupportedMediaError, UsageError
+from librehps.rewards.aim import SUFFIX, Aim, goal_of
+from librehps.rewards.client import RewardClient
+from librehps.rewards.pictures import completion_text, is_words, item_of
+from librehps.rewards.rows import Rewarder, Row, rows_by
+from librehps.types import AXES, Item
+
+if TYPE_CHECKING:
+    from librehps.scorer import LibreHPS
+
+# What a renderer raises for a completion that cannot be shown; anything else is a fault of its own.
+UNRENDERED = (ItemError, ValueError, OSError, SyntaxError)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a sample's picture and prompt are: `to_image`, a column, or what the trainer has."""
+
+    to_image: Callable[..., Any] | None = None
+    image_column: str | None = None
+    prompt_column: str | None = None
+    unrendered: float | None = None
+
+    def items(
+        self, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
+    ) -> list[Item]:
+        """The item of each sample, in order; raises UsageError where a column is missing."""
+        pictures = self._column(self.image_column, columns, completions)
+        texts = self._column(self.prompt_column, columns, prompts)
+        if self.to_image is None:
+            if self.image_column is None and pictures and all(map(is_words, pictures)):
+                raise UsageError(
+                    "the completions are text, not pictures",
+                    hint="Give to_image, which renders a completion, or image_column.",
+                )
+            return [item_of(i, *pair) for i, pair in enumerate(zip(pictures, texts, strict=True))]
+        rows = _rows(columns, prompts)
+        return [
+            self._rendered(self.to_image, i, *sample)
+            for i, sample in enumerate(zip(completions, texts, rows, strict=True))
+        ]
+
+    def instead(self, item: Item) -> float | None:
+        """The reward of an item that has no score: `unrendered` where it could not be shown."""
+        is_shown = self.to_image is None or not isinstance(item.problem, MediaError)
+        return None if is_shown else self.unrendered
+
+    def _rendered(
+        self, to_image: Callable[..., Any], at: int, completion: Any, prompt: Any, row: Row
+    ) -> Item:
+        try:
+            picture = to_image(completion_text(completion), **row)
+        except UNRENDERED as error:
+            reason = f"to_image: {type(error).__name__}: {error}"
+            return Item(str(at), None, None, problem=UnsupportedMediaError(reason))
+        return item_of(at, picture, prompt)
+
+    def _column(
+        self, name: str | None, columns: Mapping[str, Any], default: Sequence[Any]
+    ) -> Sequence[Any]:
+        if name is None:
+            return default
+        if name not in columns:
+            raise UsageError(
+                f"the dataset has no column {name!r}: {', '.join(columns) or 'no further column'}",
+                hint="Trainers pass on only what remove_unused_columns=False keeps.",
+            )
+        column: Sequence[Any] = columns[name]
+        return column
+
+
+class TRLReward:
+    """Callable by keyword as TRL's trainers do it; see `trl_reward`."""
+
+    def __init__(self, rewarder: Rewarder, places: Places, name: str) -> None:
+        self._rewarder, self._places = rewarder, places
+        # By this TRL names the reward in its logs.
+        self.__name__ = name
+
+    def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        completion_ids: Any = None,
+        trainer_state: Any = None,
+        log_extra: Callable[[str, list[Any]], None] | None = None,
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        """A reward for each completion, None where there is none."""
+        items = self._places.items(prompts, completions, columns)
+        rewards, rows = self._rewarder.rewards(items)
+        if log_metric is not None and rows:
+            self._log(rewards, rows, log_metric)
+        return [
+            self._places.instead(item) if reward is None else reward
+            for item, reward in zip(items, rewards, strict=True)
+        ]
+
+    def _log(
+        self, rewards: list[float | None], rows: list[Row], log_metric: Callable[[str, float], None]
+    ) -> None:
+        log_metric("librehps/scored", sum(r is not None for r in rewards) / len(rewards))
+        for axis in AXES:
+            column = f"{axis}{SUFFIX[self._rewarder.goal.scale]}"
+            found = [row[column] for row in rows if row.get(column) is not None]
+            if found:
+                log_metric(f"librehps/{column}", sum(found) / len(found))
+
+
+def trl_reward(
+    model: "LibreHPS | RewardClient | str | Path",
+    *,
+    to_image: Callable[..., Any] | None = None,
+    image_column: str | None = None,
+    prompt_column: str | None = None,
+    unrendered: float | None = None,
+    **aim: Unpack[Aim],
+) -> TRLReward:
+    """A reward function for TRL, by a loaded model, a model's name, or a `RewardClient`.
+
+    The picture is what `to_image(completion, prompt=.., **columns of the dataset)` gives, or the
+    cell of image_column, or the completion itself (also in chat messages). It may be all that
+    `score_image` takes, an (H, W, 3) array, or a clip. `to_image` gives None, or raises ValueError,
+    OSError, SyntaxError or ItemError, for what it cannot render. The prompt is the trainer's or
+    that of prompt_column; of chat messages, what the user said last. What cannot be scored gets
+    None, and its reason is logged, once for each kind; but what could not be rendered gets
+    `unrendered`: from None a policy does not learn to avoid it. Of `aim` see `Aim`.
+    """
+    if to_image is not None and image_column is not None:
+        raise UsageError("the picture comes from to_image or from image_column, not from both")
+    goal = goal_of(aim)
+    rewarder = Rewarder(rows_by(model, aim.get("resize", "cpu")), goal)
+    return TRLReward(
+        rewarder, Places(to_image, image_column, prompt_column, unrendered), f"librehps_{goal.name}"
+    )
+
+
+def _rows(columns: Mapping[str, Any], prompts: Sequence[Any]) -> list[dict[str, Any]]:
+    """The columns of each sample, and its prompt."""
+    count = len(prompts)
+    cells: dict[str, Sequence[Any]]
+    cells = {k: v for k, v in columns.items() if isinstance(v, list | tuple) and len(v) == count}
+    cells["prompt"] = prompts
+    return [{name: values[at] for name, values in cells.items()} for at in range(count)]

@@ -1,0 +1,349 @@
+"""The client of the reward server, against a small stand-in on loopback.
+
+A stand-in, since it must fail on command: refuse, drop connections, answer late or nonsense.
+"""
+
+import base64
+import json
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import EXAMPLES
+from librehps import BatchItem, Item, LibreHPS
+from librehps.errors import RewardServerError, UsageError
+from librehps.media.image import load_pixels
+from librehps.pipeline.row import to_record
+from librehps.rewards import RewardClient, ddpo_reward, transport, trl_reward
+
+MEDIA = EXAMPLES / "media"
+PROMPT = "a red circle left of a blue square"
+STILLS = [MEDIA / f"{name}.png" for name in ("match", "torn", "swapped", "blurred")]
+BOUND = 2e-3
+
+Act = Callable[["Handler"], None]
+
+
+class StandIn(ThreadingHTTPServer):
+    """Does `acts` in turn, then scores; keeps what it was asked and when it was told to wait."""
+
+    daemon_threads = True
+
+    def __init__(self, model: LibreHPS, acts: list[Act]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.model, self.acts, self.lock = model, acts, threading.Lock()
+        self.asked: list[dict] = []
+        self.sizes: list[int] = []
+        self.headers: list[dict] = []
+        self.largest, self.settings = 1 << 30, model.settings.digest
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def answer(self, request: dict) -> dict:
+        items = []
+        for one in request["items"]:
+            kind = "video" if "video_b64" in one else "image"
+            media = base64.b64decode(one[f"{kind}_b64"])
+            items.append(Item(one["id"], media, one["prompt"], kind))
+        with self.lock:
+            rows = [to_record(row, self.settings) for row in self.model.score_items(items)]
+        return {"items": rows, "settings": self.settings}
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: StandIn
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with self.server.lock:
+            act = self.server.acts.pop(0) if self.server.acts else None
+        if len(body) > self.server.largest:
+            return self.say(413, b"too large")
+        self.server.sizes.append(len(body))
+        self.server.asked.append(json.loads(body))
+        self.server.headers.append({"path": self.path, **dict(self.headers)})
+        if act is not None:
+            return act(self)
+        return self.say(200, json.dumps(self.server.answer(json.loads(body))).encode())
+
+    def say(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def refuse(status: int, **headers: str) -> Act:
+    return lambda handler: handler.say(status, b'{"detail": "not now"}', **headers)
+
+
+def drop(handler: Handler) -> None:
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def cut_short(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"items": [')
+    handler.close_connection = True
+
+
+def say(answer: Any) -> Act:
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    return lambda handler: handler.say(200, body)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that the client would have waited."""
+    found: list[float] = []
+    monkeypatch.setattr(transport.time, "sleep", found.append)
+    return found
+
+
+@pytest.fixture
+def serve(tiny: LibreHPS) -> Iterator[Callable[..., StandIn]]:
+    running = []
+
+    def start(*acts: Act) -> StandIn:
+        server = StandIn(tiny, list(acts))
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        running.append(server)
+        return server
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def nothing_listens() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+    yield url
+
+
+def items(media: list) -> list[Item]:
+    return [Item(f"n{at}", one, PROMPT) for at, one in enumerate(media)]
+
+
+def test_every_way_to_give_an_image_has_its_exact_score(
+    serve: Callable[..., StandIn], tiny: LibreHPS, tmp_path: Path
+) -> None:
+    path = MEDIA / "torn.png"
+    pixels = load_pixels(path)
+    grey = tmp_path / "grey.png"
+    Image.fromarray((np.arange(64 * 64).reshape(64, 64) * 15).astype(np.uint16)).save(grey)
+    ways = [path, str(path), path.read_bytes(), Image.open(path), pixels, pixels.float() / 255]
+    rows = RewardClient(serve().url).score(items([*ways, grey, Image.open(grey)]))
+    assert [row["id"] for row in rows] == [f"n{at}" for at in range(8)]
+    alone = tiny.score_image(path, PROMPT)
+    for row in rows[:6]:
+        assert row["overall_mu"] == pytest.approx(alone.overall.raw_mean, abs=BOUND)
+    assert rows[6]["style_mu"] == pytest.approx(rows[7]["style_mu"], abs=BOUND)
+
+
+def test_clips_go_as_files_and_errors_cost_their_item(
+    serve: Callable[..., StandIn], tiny: LibreHPS
+) -> None:
+    client = RewardClient(serve().url)
+    media = [MEDIA / "steady.mp4", MEDIA / "gone.png", [load_pixels(STILLS[0])] * 4, b"no picture"]
+    assert [row is None for row in client.score(items(media))] == [False, True, True, True]
+    rows = client.rows(items(media))
+    assert rows[0]["temporal_mu"] == pytest.approx(
+        tiny.score_video(media[0], PROMPT).temporal.raw_mean, abs=BOUND
+    )
+    errors = [row.get("error_type") for row in rows]
+    assert errors[1:] == ["MediaNotFoundError", "UnsupportedMediaError", "UnsupportedMediaError"]
+    assert client.score([BatchItem(STILLS[0], PROMPT)])[0]["status"] == "ok"
+    assert client.score([]) == []
+
+
+def test_it_asks_again_and_waits_as_told(
+    serve: Callable[..., StandIn], waits: list[float], tiny: LibreHPS
+) -> None:
+    later = formatdate(transport.time.time() + 30, usegmt=True)
+    server = serve(
+        refuse(429, Retry_After="7"),
+        drop,
+        refuse(500),
+        refuse(503, Retry_After=later),
+        refuse(503, Retry_After="soon"),
+        refuse(429, Retry_After="86400"),
+        cut_short,
+    )
+    client = RewardClient(server.url, retries=7)
+    (row,) = client.score(items(STILLS[:1]))
+    expected = tiny.score_image(STILLS[0], PROMPT).overall.raw_mean
+    assert row["overall_mu"] == pytest.approx(expected, abs=BOUND)
+    least = [7, 1, 2, 28, 8, transport.LONGEST_WAIT, 32]
+    assert len(waits) == 7
+    for waited, bound in zip(waits, least, strict=True):
+        assert bound <= waited <= 1.25 * bound + 3
+    assert all(request == server.asked[0] for request in server.asked)
+
+
+def test_it_gives_up_after_the_last_try(serve: Callable[..., StandIn], waits: list[float]) -> None:
+    server = serve(*[refuse(503)] * 3)
+    with pytest.raises(RewardServerError, match="503: not now") as found:
+        RewardClient(server.url, retries=2).score(items(STILLS[:1]))
+    assert "3 times" in found.value.hint
+    assert len(waits) == 2
+    with nothing_listens() as url, pytest.raises(RewardServerError, match="cannot be asked"):
+        RewardClient(url, retries=1).score(items(STILLS[:1]))
+
+
+def test_it_does_not_wait_longer_than_the_timeout(serve: Callable[..., StandIn]) -> None:
+    asleep = threading.Event()
+    server = serve(lambda handler: asleep.wait(5))
+    with pytest.raises(RewardServerError, match="timed out"):
+        RewardClient(server.url, retries=0, timeout=0.2).score(items(STILLS[:1]))
+    asleep.set()
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (refuse(401), "401"),
+        (refuse(422), "422"),
+        (refuse(302, Location="http://127.0.0.1:9/elsewhere"), "302"),
+        (say(b"<html>"), "no JSON"),
+        (say([]), "not an object"),
+        (say({"items": []}), "other items"),
+        (say({"items": [{"id": "5", "status": "ok"}]}), "other items"),
+        (say({"items": ["ok"]}), "other items"),
+    ],
+)
+def test_what_would_be_the_same_again_is_raised_at_once(
+    serve: Callable[..., StandIn], act: Act, message: str, waits: list[float]
+) -> None:
+    with pytest.raises(RewardServerError, match=message):
+        RewardClient(serve(act).url).score(items(STILLS[:1]))
+    assert not waits
+
+
+def test_the_token_goes_to_the_server_alone(serve: Callable[..., StandIn]) -> None:
+    server = serve()
+    client = RewardClient(f"{server.url}/", "s3cret-token")
+    client.score(items(STILLS[:1]))
+    assert server.headers[0]["Authorization"] == "Bearer s3cret-token"
+    assert server.headers[0]["path"] == "/score"
+    assert "s3cret" not in repr(client)
+    elsewhere = serve()
+    redirecting = serve(refuse(307, Location=f"{elsewhere.url}/score"))
+    with pytest.raises(RewardServerError, match="307"):
+        RewardClient(redirecting.url, "s3cret-token").score(items(STILLS[:1]))
+    assert not elsewhere.headers
+
+
+def test_batches_are_cut_by_items_and_by_bytes(serve: Callable[..., StandIn]) -> None:
+    server = serve()
+    media = [path.read_bytes() for path in STILLS * 3]
+    expected = RewardClient(server.url, batch_size=12).score(items(media))
+    assert [len(request["items"]) for request in server.asked] == [12]
+    server.asked.clear()
+    rows = RewardClient(server.url, batch_size=5, parallel=1).score(items(media))
+    assert [len(request["items"]) for request in server.asked] == [5, 5, 2]
+    limit = int(1.5 * max(map(len, media)) * 4 / 3)
+    server.asked.clear()
+    server.sizes.clear()
+    small = RewardClient(server.url, batch_size=12, body_limit=limit).score(items(media))
+    assert max(server.sizes) <= limit
+    assert 12 > len(server.asked) > 2
+    for found in (rows, small):
+        assert [row["id"] for row in found] == [row["id"] for row in expected]
+        assert [r["overall_mu"] for r in found] == pytest.approx(
+            [r["overall_mu"] for r in expected], abs=BOUND
+        )
+
+
+def test_what_would_spoil_a_request_is_not_sent(serve: Callable[..., StandIn]) -> None:
+    server = serve()
+    prompts: list = [PROMPT, None, " ", 5, "lone \ud800", PROMPT]
+    listed = [Item(str(at), STILLS[0], prompt) for at, prompt in enumerate(prompts)]
+    listed.append(Item("large", torch.rand(3, 512, 512), PROMPT))
+    rows = RewardClient(server.url, body_limit=600_000).rows(listed)
+    assert [row["status"] for row in rows] == ["ok", *["error"] * 4, "ok", "error"]
+    assert rows[4]["error_type"] == "PromptError"
+    assert "body_limit" in rows[6]["error"]
+    assert [len(request["items"]) for request in server.asked] == [2]
+
+
+def test_a_body_that_is_too_large_is_halved(serve: Callable[..., StandIn]) -> None:
+    server = serve()
+    media = [path.read_bytes() for path in STILLS]
+    server.largest = int(2.2 * max(map(len, media)) * 4 / 3)
+    large = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    rows = RewardClient(server.url).rows(items([*media, Image.fromarray(large)]))
+    assert [row["status"] for row in rows] == ["ok"] * 4 + ["error"]
+    assert "413" in rows[4]["error"]
+
+
+def test_a_server_whose_settings_change_is_an_error(serve: Callable[..., StandIn]) -> None:
+    server = serve()
+    client = RewardClient(server.url)
+    client.score(items(STILLS[:1]))
+    assert client.settings == server.model.settings.digest
+    server.settings = "0123456789ab"
+    with pytest.raises(RewardServerError, match="settings changed"):
+        client.score(items(STILLS[:1]))
+
+
+def test_it_stands_where_a_model_stands(serve: Callable[..., StandIn], tiny: LibreHPS) -> None:
+    client = RewardClient(serve().url)
+    mix = {"overall": 1.0, "style": 0.5}
+    here, there = trl_reward(tiny, weights=mix), trl_reward(client, weights=mix)
+    media = [*STILLS, MEDIA / "gone.png"]
+    one, two = (f(prompts=[PROMPT] * 5, completions=media) for f in (here, there))
+    assert one[:4] == pytest.approx(two[:4], abs=BOUND)
+    assert one[4] is two[4] is None
+    images = torch.stack([load_pixels(path) for path in STILLS]).float() / 255
+    (one, _), (two, info) = (
+        ddpo_reward(model)("cpu")(images, [PROMPT] * 4, None) for model in (tiny, client)
+    )
+    assert one.tolist() == pytest.approx(two.tolist(), abs=BOUND)
+    assert info["scored"].all()
+    with pytest.raises(UsageError, match="a server resizes"):
+        trl_reward(client, resize="device")
+    # Trainers that spawn workers send them the reward function.
+    again = pickle.loads(pickle.dumps(there))  # noqa: S301 - our own
+    assert again(prompts=[PROMPT], completions=STILLS[:1]) == pytest.approx(
+        there(prompts=[PROMPT], completions=STILLS[:1])
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "file:///etc/passwd"},
+        {"url": "localhost:8000"},
+        {"url": "http://"},
+        {"retries": -1},
+        {"batch_size": 0},
+        {"timeout": 0},
+        {"parallel": 0},
+    ],
+)
+def test_what_cannot_be_asked_is_refused(wrong: dict) -> None:
+    with pytest.raises(UsageError):
+        RewardClient(**{"url": "http://127.0.0.1:8000", **wrong})
