@@ -12,6 +12,7 @@ from librehps.errors import (
     NothingScoredError,
     OutputError,
     PreferenceError,
+    ServeError,
     TrainingError,
     UsageError,
 )
@@ -29,6 +30,7 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
     ExtraNeededError: FATAL,
     NothingScoredError: FATAL,
     OutputError: FATAL,
+    ServeError: FATAL,
     ItemError: FATAL,
 }
 

@@ -33,6 +33,7 @@ ALLOWED = {
     "report": BASE | {"decide", "media", "report", "sink"},
     "extras": {"errors"},
     "scorer": BASE | {"decide", "media", "model", "pipeline", "engine", ""},
+    "serve": BASE | {"decide", "engine", "media", "pipeline", "scorer", "serve", ""},
     "bench": BASE | {"engine", "media", "model", "pipeline", "sink", "scorer", "bench", ""},
 }
 

@@ -15,6 +15,9 @@ LibreHPSError
 ├── ExtraNeededError         what was asked for needs packages that are not installed
 ├── NothingScoredError       no row with a score to decide by
 ├── OutputError              the output file cannot be written as asked
+├── ServeError               a server that cannot take or finish what it is asked
+│   ├── QueueFullError           too many items wait already
+│   └── AbandonedError           it ended before the item was scored
 └── ItemError                one item cannot be scored: its row says so, the run goes on
     ├── PromptError
     │   ├── EmptyPromptError
@@ -27,6 +30,7 @@ LibreHPSError
     │   ├── DecompressionBombError
     │   ├── AspectRatioError
     │   ├── NoVideoStreamError
+    │   ├── MediaRefusedError        nothing that a server may read on a client's word
     │   ├── VideoTimeoutError
     │   └── DecoderCrashError
     ├── DeviceMemoryError        not even one item alone fits on the device
@@ -101,6 +105,22 @@ class OutputError(LibreHPSError):
     pass
 
 
+class ServeError(LibreHPSError):
+    pass
+
+
+class QueueFullError(ServeError):
+    """`retry_after` in seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class AbandonedError(ServeError):
+    pass
+
+
 class ItemError(LibreHPSError):
     pass
 
@@ -146,6 +166,10 @@ class AspectRatioError(MediaError):
 
 
 class NoVideoStreamError(MediaError):
+    pass
+
+
+class MediaRefusedError(MediaError):
     pass
 
 
