@@ -32,6 +32,10 @@ MAX_BODY_MB = 2
 PROMPTS = ["a lighthouse on a cliff at dusk, waves below, oil on canvas", "a red circle",
            "two people at a long table in a bright kitchen", "a street in the rain"]  # fmt: skip
 MEAN_BOUND, MU_BOUND = 1e-4, 2e-3
+BODIES = {
+    "broken": b'{"items": [{"prompt": "x", "image_b64": "iVBORw0KGgoAAAA="}]}',
+    "oversized": b'{"items": "' + b"x" * (MAX_BODY_MB << 20) + b'"}',
+}
 AXES = ("overall", "alignment", "coherence", "style")
 
 
@@ -103,12 +107,7 @@ async def client(at: int, port: int, cases: list[Case], until: float, tally: Tal
 
 
 async def one(kind: str, case: Case, link: Link, tally: Tally) -> None:
-    body = {
-        "ok": case.body,
-        "broken": b'{"items": [{"prompt": "x", "image_b64": "iVBORw0KGgoAAAA="}]}',
-        "oversized": b'{"items": "' + b"x" * (MAX_BODY_MB << 20) + b'"}',
-        "torn": case.body[:-9],
-    }[kind]
+    body = BODIES.get(kind) or case.body[: -9 if kind == "torn" else None]
     start = time.perf_counter()
     try:
         status, answer = await link.post("/score", body)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from librehps.engine.launch import Launcher
 from librehps.engine.local import LocalEngine
 from librehps.engine.window import Ready, Window
-from librehps.errors import AbandonedError, ItemError, QueueFullError
+from librehps.errors import AbandonedError, ItemError, MediaError, QueueFullError
 from librehps.pipeline.row import error_row
 from librehps.types import Item, ScoredRow
 
@@ -135,13 +135,14 @@ class Batcher:
             item = job.pending.load()
         except ItemError as error:
             return Ready(Item(job.pending.id, None, None), None, error)
+        except (ValueError, OSError, MemoryError) as error:
+            problem = MediaError(f"{name} cannot be read: {type(error).__name__}")
+            return Ready(Item(job.pending.id, None, None), None, problem)
         ready = self._engine.prepare(item)
-        problem = ready.error
-        if problem is not None and isinstance(item.media, Path):
-            # Where the folder of media lies is no client's business.
-            problem = type(problem)(str(problem).replace(str(item.media), name))
         # Without the encoded bytes, of which many may wait.
-        return Ready(replace(ready.item, media=None), ready.decoded, problem)
+        return Ready(
+            replace(ready.item, media=None), ready.decoded, _renamed(ready.error, item, name)
+        )
 
     def _prepared(self, job: _Job, done: "Future[Ready | None]") -> None:
         failure = done.exception()
@@ -231,3 +232,10 @@ class Batcher:
         """Seconds until about half of what waits is done."""
         seconds = self.depth / 2 / self._rate if self._rate else 1
         return max(1, min(LONGEST_RETRY, math.ceil(seconds)))
+
+
+def _renamed(error: ItemError | None, item: Item, name: str) -> ItemError | None:
+    """The error in the client's words: where the folder of media lies is not its business."""
+    if error is None or not isinstance(item.media, Path):
+        return error
+    return type(error)(str(error).replace(str(item.media), name))

@@ -82,16 +82,21 @@ class Fetcher:
     def _hop(self, url: str) -> tuple[bytes | None, str]:
         """The content; or None and the URL to go on to."""
         parts = self._checked(url)
-        host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+        host, port = _host_of(parts), parts.port or PORTS[parts.scheme]
         with closing(self._open(url, parts.scheme, host, port)) as link:
             # Each read has its timeout; this one is for the whole, which could come byte by byte.
-            late = threading.Timer(self.timeout, _cut, [link])
-            late.daemon = True
-            late.start()
+            late = threading.Event()
+            timer = threading.Timer(self.timeout, _cut, [link, late])
+            timer.daemon = True
+            timer.start()
             try:
-                return self._exchange(url, parts, link)
+                answer = self._exchange(url, parts, link)
             finally:
-                late.cancel()
+                timer.cancel()
+        # To the reader, a link that was cut may look like the end of the content.
+        if late.is_set():
+            raise TimeoutError
+        return answer
 
     def _exchange(
         self, url: str, parts: SplitResult, link: socket.socket
@@ -121,7 +126,7 @@ class Fetcher:
     def _checked(self, url: str) -> SplitResult:
         """The parts of a URL whose host is allowed; raises MediaRefusedError, ValueError."""
         parts = urlsplit(url)
-        host = (parts.hostname or "").rstrip(".")
+        host = _host_of(parts)
         if parts.scheme not in PORTS or not host or parts.username or parts.password:
             raise MediaRefusedError("a URL is http:// or https://, a host and a path")
         port = parts.port or PORTS[parts.scheme]
@@ -145,7 +150,12 @@ class Fetcher:
             raise
 
 
-def _cut(link: socket.socket) -> None:
+def _host_of(parts: SplitResult) -> str:
+    return (parts.hostname or "").rstrip(".")
+
+
+def _cut(link: socket.socket, late: threading.Event) -> None:
+    late.set()
     try:
         # The plain one, also of TLS: its own would touch what another thread is reading with.
         socket.socket.shutdown(link, socket.SHUT_RDWR)

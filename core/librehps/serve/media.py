@@ -50,7 +50,7 @@ class Places:
         found = [place for root in self.roots if (place := _resolved(root, path))]
         if not found:
             raise MediaRefusedError(f"{path} is in no folder that this server reads from")
-        return next((place for place in found if place.exists()), found[0])
+        return next(filter(_exists, found), found[0])
 
 
 def _resolved(root: Path, path: str) -> Path | None:
@@ -60,6 +60,14 @@ def _resolved(root: Path, path: str) -> Path | None:
         # A name with NUL, or links that go round.
         return None
     return place if place.is_relative_to(root) else None
+
+
+def _exists(place: Path) -> bool:
+    try:
+        return place.exists()
+    except OSError:
+        # A name that is too long.
+        return False
 
 
 def _decoded(id: str, name: str, text: str, prompt: str, kind: Kind) -> Item:
