@@ -116,20 +116,23 @@ def serve(
     from librehps_cli.errors import FATAL, report
 
     require("serve", "librehps serve")
-    from librehps.serve.options import ServeOptions
-    from librehps.serve.server import leave_at_once
-    from librehps.serve.server import serve as run
+    from librehps.serve.options import ServeOptions, listen
 
     out = Output(quiet, json=False)
     options = ServeOptions(access.host, access.port, _limits(limits), _access(access))
+    # Before the model is loaded, which may take minutes.
+    listener = listen(options)
     scorer = load_scorer(models, PromptOptions(), out)
     calibrator = scorer.calibrator(models.calibration)
+
+    from librehps.serve.server import leave_at_once
+    from librehps.serve.server import serve as run
 
     def tell(url: str) -> None:
         out.note(f"{scorer.settings.model} on {scorer.device} at {url}")
 
     try:
-        run(scorer, options, calibrator, tell)
+        run(scorer, options, calibrator, tell, listener)
     except ServeError as error:
         report(error)
         leave_at_once(FATAL)

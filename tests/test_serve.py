@@ -84,7 +84,7 @@ def test_one_broken_picture_is_one_error(server: Server) -> None:
     ]
     found = scored(server, *items)
     assert [item["error_type"] for item in found] == [
-        None, "BrokenMediaError", "BrokenMediaError", "BrokenMediaError", "EmptyPromptError",
+        None, "BrokenMediaError", "BrokenMediaError", "EmptyFileError", "EmptyPromptError",
         "PromptTooLongError", "UnsupportedMediaError", "MediaNotFoundError", None,
     ]  # fmt: skip
     assert [found[at]["id"] for at in (0, 1, 7)] == ["0", "broken", "absent"]
@@ -176,9 +176,11 @@ def test_compare_says_what_is_wrong(server: Server, side: dict, error_type: str)
     "body",
     [
         b"{", b"[]", b"1", b"null", b"{}", b'"\xff"', b'{"items": 1}', b'{"items": [{}]}', b"",
-        b'{"items": [{"prompt": "x"}]}', b'{"items": [{"prompt": "x", "image_b64": "", "url": ""}]}',
+        b'{"items": [{"prompt": "x"}]}',
+        b'{"items": [{"prompt": "x", "image_b64": "", "url": ""}]}',
         b'{"items": [{"promt": "x", "image_b64": ""}]}', b'{"requests": [{"history": {}}]}',
         b'{"items": [{"prompt": "\\ud800", "image_b64": ""}]}', b"[" * 100_000,
+        b'{"items": [{"prompt": "x", "image_b64": "", "id": "\\udfff"}]}', b'{"\\ud800": 1}',
         b'{"items": [{"prompt": NaN, "image_b64": ""}]}', b'{"requests": NaN, "items": []}',
     ],
 )  # fmt: skip

@@ -21,7 +21,7 @@ class Site(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        name, _, value = unquote(self.path).strip("/").partition("/")
+        name, _, value = unquote(self.path.partition("?")[0]).strip("/").partition("/")
         if name == "to":
             self.send_response(302)
             self.send_header("Location", value.replace("|", "/"))

@@ -10,10 +10,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from librehps.pipeline.row import printable
 from librehps.serve.metrics import Metrics
 from librehps.serve.options import Access
 
 HEALTH = "/health"
+# Of a fault in a request, which may name fields that the client made up.
+LONGEST_REASON = 500
 # Also answered at the end, so that whoever watches can see it.
 WATCHED = (HEALTH, "/metrics")
 PATHS = ("/score", "/compare", *WATCHED, "/rewards", "/openapi.json")
@@ -131,4 +134,4 @@ def host_name(header: str) -> str:
 def explained(error: Any) -> str:
     """The first few of a request's faults, without the values, which may be pictures."""
     faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3]]
-    return "; ".join(faults) or "not as documented"
+    return printable("; ".join(faults))[:LONGEST_REASON] or "not as documented"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from librehps.errors import BrokenMediaError, MediaRefusedError
+from librehps.errors import BrokenMediaError, EmptyFileError, MediaRefusedError
 from librehps.serve.batcher import Pending
 from librehps.serve.fetch import Fetcher
 from librehps.serve.schemas import Media
@@ -81,4 +81,6 @@ def _decoded(id: str, name: str, text: str, prompt: str, kind: Kind) -> Item:
             content = base64.b64decode("".join(text.split()), validate=True)
         except (binascii.Error, ValueError) as error:
             raise BrokenMediaError(f"{name} is not base64: {error}") from error
+    if not content:
+        raise EmptyFileError(f"{name} is empty (zero bytes)")
     return Item(id, content, prompt, kind)

@@ -1,6 +1,7 @@
 """What a server allows: how much, how long, to whom, and from where."""
 
 import ipaddress
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +77,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def listen(options: ServeOptions) -> socket.socket:
+    """A socket that listens there; raises UsageError."""
+    host, port = options.host, options.port
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
 
 def read_token(file: Path) -> str:

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from librehps.types import AXES
 
@@ -12,6 +20,17 @@ PARTS = (*AXES, *(f"{axis}_mu" for axis in AXES), "scalar")
 PICTURE = "<base64 of a PNG, JPEG, WEBP, BMP, TIFF or GIF>"
 ONE_OF = ("image_b64", "video_b64", "path", "video_path", "url")
 
+
+def _whole(text: str) -> str:
+    """JSON can hold halves of characters, which no output can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("half of a surrogate pair is no character") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole)]
 Encoded = Annotated[str | None, Field(description="base64, also as a data: URL")]
 
 
@@ -25,8 +44,8 @@ class Media(BaseModel):
     path: Annotated[str | None, Field(description="below a folder that the server reads from")] = (
         None
     )
-    video_path: Annotated[str | None, Field(description="as path, of a clip")] = None
-    url: Annotated[str | None, Field(description="of a host that the server fetches from")] = None
+    video_path: Annotated[Text | None, Field(description="as path, of a clip")] = None
+    url: Annotated[Text | None, Field(description="of a host that the server fetches from")] = None
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
@@ -41,8 +60,8 @@ class Media(BaseModel):
 
 
 class PlainItem(Media):
-    prompt: str
-    id: str | None = None
+    prompt: Text
+    id: Text | None = None
 
 
 class Plain(BaseModel):
@@ -61,10 +80,10 @@ class Plain(BaseModel):
 class Turn(BaseModel):
     """One turn of a history: text, media, or both; other fields are left alone."""
 
-    text: str | None = None
+    text: Text | None = None
     image_b64: Encoded = None
     video_b64: Encoded = None
-    video_path: str | None = None
+    video_path: Text | None = None
 
 
 class RewardRequest(BaseModel):
@@ -72,7 +91,7 @@ class RewardRequest(BaseModel):
 
     history: list[Turn]
     required_rewards: Annotated[
-        list[str] | None, Field(description="none: all that GET /rewards names")
+        list[Text] | None, Field(description="none: all that GET /rewards names")
     ] = None
     metadata: Any = None
 
@@ -125,7 +144,7 @@ class CompareBody(BaseModel):
         },
     )
 
-    prompt: str
+    prompt: Text
     a: Media
     b: Media
     symmetric: bool = True

@@ -13,10 +13,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from librehps.decide.probability import Platt
-from librehps.errors import ServeError, UsageError
+from librehps.errors import ServeError
 from librehps.scorer import LibreHPS
 from librehps.serve.app import Service, make_app
-from librehps.serve.options import ServeOptions
+from librehps.serve.options import ServeOptions, listen
 
 # Connections at a time, below the usual limit of open files of a process.
 MOST_CONNECTIONS = 800
@@ -106,13 +106,14 @@ def serve(
     options: ServeOptions,
     calibrator: Platt | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    listener: socket.socket | None = None,
 ) -> None:
-    """Serve until a signal; `tell` is given the URL.
+    """Serve until a signal; `tell` is given the URL, `listener` is what `listen` gave before.
 
     Raises UsageError for an address that cannot be had, ServeError where the end was not waited
     for.
     """
-    listener = _listen(options.host, options.port)
+    listener = listener or listen(options)
     host, port = listener.getsockname()[:2]
     access = options.access
     if options.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
@@ -145,12 +146,3 @@ def _config(app: Any, options: ServeOptions) -> uvicorn.Config:
         timeout_keep_alive=max(1, round(limits.read_timeout)),
         timeout_graceful_shutdown=round(LAST_SECONDS),
     )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; raises UsageError."""
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=1024)
-    except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from error
