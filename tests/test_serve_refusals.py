@@ -55,7 +55,9 @@ def server(folder: Path) -> Iterator[Server]:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     file = tmp_path_factory.mktemp("token") / "token"
     file.write_text(f"{TOKEN}\n")
-    running = Server.start("--token-file", file, "--allowed-host", "Scores.example")
+    # An address that others can reach, as it is with a token alone.
+    running = Server.start("--host", "0.0.0.0", "--token-file", file,  # noqa: S104
+                           "--allowed-host", "Scores.example")  # fmt: skip
     yield running
     assert running.stop() == 0
 

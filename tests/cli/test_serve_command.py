@@ -49,23 +49,10 @@ def test_a_port_that_is_taken(cli: Cli) -> None:
     assert done.returncode == 2 and "cannot listen" in done.stderr
 
 
-def test_an_open_address_with_a_token(tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    token.write_text("0123456789abcdef")
-    server = Server.start("--host", ANY, "--token-file", token)
-    try:
-        assert server.get("/rewards").status == 401
-        assert server.get("/rewards", Authorization="Bearer 0123456789abcdef").status == 200
-        assert server.get("/health", Host="evil.example").status == 421
-    finally:
-        assert server.stop() == 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_end_it(number: signal.Signals) -> None:
+def test_ctrl_c_ends_it() -> None:
     server = Server.start("--drain-s", "5")
     with server.socket():
-        server.process.send_signal(number)
+        server.process.send_signal(signal.SIGINT)
         assert server.process.wait(20) == 0
     assert "Traceback" not in "".join(server.said)
 

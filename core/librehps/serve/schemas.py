@@ -41,7 +41,7 @@ class Media(BaseModel):
 
     image_b64: Encoded = None
     video_b64: Encoded = None
-    path: Annotated[str | None, Field(description="below a folder that the server reads from")] = (
+    path: Annotated[Text | None, Field(description="below a folder that the server reads from")] = (
         None
     )
     video_path: Annotated[Text | None, Field(description="as path, of a clip")] = None
