@@ -72,11 +72,15 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     queue: Batcher | None = None
 
-    def start(self) -> None:
+    @asynccontextmanager
+    async def running(self, app: FastAPI) -> AsyncIterator[None]:
+        """The queue lives within."""
         engine, limits = self.scorer.engine(), self.limits
         queue = Batcher(engine, limits.max_queue, limits.max_wait, self.metrics)
         self.metrics.watch_depth(lambda: queue.depth)
         self.queue = queue
+        yield
+        await asyncio.to_thread(queue.close)
 
     async def rows(self, request: Request, items: Sequence[Pending]) -> list[ScoredRow]:
         """A row for each item; raises Refused, and drops the items where nobody waits any more."""
@@ -120,18 +124,11 @@ def make_app(
         fetcher = Fetcher(access.url_hosts, limits.max_body)
     service = Service(scorer, limits, Places(access.roots, fetcher), calibrator)
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.start()
-        yield
-        if service.queue is not None:
-            await asyncio.to_thread(service.queue.close)
-
     app = FastAPI(
         title="librehps",
         version=__version__,
         description="Scores pictures and clips against their prompts.",
-        lifespan=lifespan,
+        lifespan=service.running,
         # Their pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
