@@ -13,6 +13,7 @@ from librehps.errors import (
     OutputError,
     PreferenceError,
     RewardServerError,
+    ServeError,
     TrainingError,
     UsageError,
 )
@@ -31,6 +32,7 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
     RewardServerError: FATAL,
     NothingScoredError: FATAL,
     OutputError: FATAL,
+    ServeError: FATAL,
     ItemError: FATAL,
 }
 

@@ -17,6 +17,7 @@ from librehps_cli.info import info
 from librehps_cli.leaderboard import leaderboard
 from librehps_cli.report import report_page
 from librehps_cli.score import score
+from librehps_cli.serve import serve
 from librehps_cli.train import train
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.command("report")(report_page)
 app.command("evaluate")(evaluate)
 app.command("calibrate")(calibrate)
 app.command("train")(train)
+app.command("serve")(serve)
 app.command("bench")(bench)
 app.command("info")(info)
 

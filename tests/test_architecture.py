@@ -34,6 +34,7 @@ ALLOWED = {
     "extras": {"errors"},
     "scorer": BASE | {"decide", "media", "model", "pipeline", "engine", ""},
     "rewards": BASE | {"decide", "media", "model", "pipeline", "engine", "scorer", "rewards"},
+    "serve": BASE | {"decide", "engine", "media", "pipeline", "scorer", "serve", ""},
     "bench": BASE | {"engine", "media", "model", "pipeline", "sink", "scorer", "bench", ""},
 }
 

@@ -16,6 +16,9 @@ LibreHPSError
 ├── RewardServerError        the reward server cannot be asked, or gives no good answer
 ├── NothingScoredError       no row with a score to decide by
 ├── OutputError              the output file cannot be written as asked
+├── ServeError               a server that cannot take or finish what it is asked
+│   ├── QueueFullError           too many items wait already
+│   └── AbandonedError           it ended before the item was scored
 └── ItemError                one item cannot be scored: its row says so, the run goes on
     ├── PromptError
     │   ├── EmptyPromptError
@@ -28,6 +31,7 @@ LibreHPSError
     │   ├── DecompressionBombError
     │   ├── AspectRatioError
     │   ├── NoVideoStreamError
+    │   ├── MediaRefusedError        nothing that a server may read on a client's word
     │   ├── VideoTimeoutError
     │   └── DecoderCrashError
     ├── DeviceMemoryError        not even one item alone fits on the device
@@ -106,6 +110,22 @@ class OutputError(LibreHPSError):
     pass
 
 
+class ServeError(LibreHPSError):
+    pass
+
+
+class QueueFullError(ServeError):
+    """`retry_after` in seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class AbandonedError(ServeError):
+    pass
+
+
 class ItemError(LibreHPSError):
     pass
 
@@ -151,6 +171,10 @@ class AspectRatioError(MediaError):
 
 
 class NoVideoStreamError(MediaError):
+    pass
+
+
+class MediaRefusedError(MediaError):
     pass
 
 

@@ -83,7 +83,7 @@ class LocalEngine:
     def run(self, items: Iterable[Item]) -> Iterator[ScoredRow]:
         """A row for each item, in the order of the items."""
         launcher = Launcher(self.model, self.device, self.batch_size, self.stop)
-        source, size = iter(items), self._window(launcher.lanes)
+        source, size = iter(items), self.window_size(launcher.lanes)
         waiting: deque[list[Future[Ready]]] = deque()
         running: deque[Window] = deque()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
@@ -91,7 +91,7 @@ class LocalEngine:
             while not self.stop.is_set():
                 items_ahead = list(islice(source, size))
                 if items_ahead:
-                    waiting.append([pool.submit(self._prepare, item) for item in items_ahead])
+                    waiting.append([pool.submit(self.prepare, item) for item in items_ahead])
                 if waiting and (len(waiting) > 1 or not items_ahead):
                     ready = [future.result() for future in waiting.popleft()]
                     before = running[-1] if running else None
@@ -114,19 +114,12 @@ class LocalEngine:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _window(self, lanes: int) -> int:
+    def window_size(self, lanes: int) -> int:
         """Items that are decoded, planned and answered together."""
         tokens = self.batch_size * ITEM_TOKENS if self.tokens is None else self.tokens
         return max(self.batch_size, min(MOST, DEPTH * lanes * tokens // ITEM_TOKENS))
 
-    def _finish(self, window: Window, launcher: Launcher) -> Generator[ScoredRow, None, bool]:
-        """The window's rows; gives whether all are there, which a stop prevents."""
-        rows = window.rows()
-        self.work.add(len(rows), window.forwards, launcher.meter.take_seconds())
-        yield from rows
-        return len(rows) == len(window)
-
-    def _prepare(self, item: Item) -> Ready:
+    def prepare(self, item: Item) -> Ready:
         """In a worker: prompt, bytes, pixels."""
         content = Content(item.media)
         try:
@@ -140,6 +133,13 @@ class LocalEngine:
             # Of a name that is no path, or a picture that no reader foresaw.
             reason = f"{type(error).__name__}: {error}"
             return Ready(item, None, MediaError(f"{content.name} cannot be read: {reason}"))
+
+    def _finish(self, window: Window, launcher: Launcher) -> Generator[ScoredRow, None, bool]:
+        """The window's rows; gives whether all are there, which a stop prevents."""
+        rows = window.rows()
+        self.work.add(len(rows), window.forwards, launcher.meter.take_seconds())
+        yield from rows
+        return len(rows) == len(window)
 
 
 def default_workers() -> int:

@@ -1,0 +1,241 @@
+"""Items of many requests, decoded in threads and run through the model together."""
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from librehps.engine.launch import Launcher
+from librehps.engine.local import LocalEngine
+from librehps.engine.window import Ready, Window
+from librehps.errors import AbandonedError, ItemError, MediaError, QueueFullError
+from librehps.pipeline.row import error_row
+from librehps.types import Item, ScoredRow
+
+# So many batches are with the device: the next is ready the moment one has landed.
+IN_FLIGHT = 2
+# URLs that are fetched at a time, apart from decoding, since hosts may be slow.
+FETCHERS = 8
+LONGEST_RETRY = 60
+
+
+@dataclass(frozen=True)
+class Pending:
+    """One item of a request: `load` gives it, in a thread; `name` is what its client calls it by.
+
+    `load` raises ItemError. `is_remote`: it may wait for another host.
+    """
+
+    id: str
+    name: str
+    load: Callable[[], Item]
+    is_remote: bool = False
+
+
+class Watcher(Protocol):
+    """Who is told what happens."""
+
+    def batch(self, items: int, seconds: float) -> None: ...
+
+    def item(self, row: ScoredRow) -> None: ...
+
+
+@dataclass(eq=False)
+class _Job:
+    pending: Pending
+    answer: asyncio.Future[ScoredRow]
+    ready: Ready | None = None
+    since: float = field(default_factory=time.monotonic)
+
+
+class Batcher:
+    """Scores items of any request; lives on one event loop, where its methods are called.
+
+    A batch is launched when it fills a window of the engine, or when its oldest item has waited
+    `max_wait` seconds and nothing is on the device. At most `max_queue` items are inside; one whose
+    answer was cancelled leaves at the next step.
+    """
+
+    def __init__(
+        self, engine: LocalEngine, max_queue: int, max_wait: float, watcher: Watcher
+    ) -> None:
+        self._engine, self._watcher = engine, watcher
+        self.max_queue, self._max_wait = max_queue, max_wait
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._launcher = Launcher(engine.model, engine.device, engine.batch_size, self._stop)
+        self.size = engine.window_size(self._launcher.lanes)
+        self._decoders = ThreadPoolExecutor(engine.workers, "decode")
+        self._fetchers = ThreadPoolExecutor(FETCHERS, "fetch")
+        self._runners = ThreadPoolExecutor(IN_FLIGHT, "window")
+        self._ready: deque[_Job] = deque()
+        self._jobs: set[_Job] = set()
+        self._flying = 0
+        self._rate = 0.0
+        self._landed_at = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def depth(self) -> int:
+        """Items that are inside, whether anyone still waits for them or not."""
+        return len(self._jobs)
+
+    def submit(self, items: Sequence[Pending]) -> list[asyncio.Future[ScoredRow]]:
+        """An answer for each, to be cancelled by who no longer wants it; raises QueueFullError."""
+        if self.depth + len(items) > self.max_queue:
+            raise QueueFullError(
+                f"no room for {len(items)} items: {self.depth} of {self.max_queue} are taken",
+                self._retry_after(),
+            )
+        return [self._admit(pending) for pending in items]
+
+    def abandon(self) -> None:
+        """Answer all that is inside with AbandonedError."""
+        for job in self._jobs:
+            if not job.answer.done():
+                job.answer.set_exception(AbandonedError("the server is ending"))
+
+    def close(self) -> None:
+        """Wait for what runs; what has not begun is dropped."""
+        self._stop.set()
+        for pool in (self._fetchers, self._decoders):
+            pool.shutdown(cancel_futures=True)
+        self._launcher.close()
+        self._runners.shutdown(cancel_futures=True)
+
+    def _admit(self, pending: Pending) -> asyncio.Future[ScoredRow]:
+        job = _Job(pending, self._loop.create_future())
+        self._jobs.add(job)
+        pool = self._fetchers if pending.is_remote else self._decoders
+        self._follow(pool.submit(self._prepare, job), lambda done: self._prepared(job, done))
+        return job.answer
+
+    def _follow(self, future: "Future[Any]", then: Callable[["Future[Any]"], None]) -> None:
+        """Call `then` on the loop, once the future of a thread is done."""
+
+        def hand_over(done: "Future[Any]") -> None:
+            # What was dropped at the end has nobody to tell, nor perhaps a loop to tell it on.
+            if not done.cancelled() and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(then, done)
+
+        future.add_done_callback(hand_over)
+
+    def _prepare(self, job: _Job) -> Ready | None:
+        """In a thread: its media and pixels; None where nobody waits for it any more."""
+        if job.answer.cancelled():
+            return None
+        name = job.pending.name
+        try:
+            item = job.pending.load()
+        except ItemError as error:
+            return Ready(Item(job.pending.id, None, None), None, error)
+        except (ValueError, OSError, MemoryError) as error:
+            problem = MediaError(f"{name} cannot be read: {type(error).__name__}")
+            return Ready(Item(job.pending.id, None, None), None, problem)
+        ready = self._engine.prepare(item)
+        # Without the encoded bytes, of which many may wait.
+        return Ready(
+            replace(ready.item, media=None), ready.decoded, _renamed(ready.error, item, name)
+        )
+
+    def _prepared(self, job: _Job, done: "Future[Ready | None]") -> None:
+        failure = done.exception()
+        ready = None if failure is not None else done.result()
+        if failure is not None:
+            self._fail(job, failure)
+        elif ready is None or job.answer.done():
+            self._jobs.discard(job)
+        elif ready.error is not None:
+            self._answer(job, error_row(ready.item, ready.error))
+        else:
+            job.ready, job.since = ready, time.monotonic()
+            self._ready.append(job)
+            self._pump()
+
+    def _pump(self) -> None:
+        """Launch what is due; else come again when it will be."""
+        while self._flying < IN_FLIGHT:
+            self._drop_unwanted()
+            if not self._ready:
+                return
+            if len(self._ready) < self.size:
+                if self._flying:
+                    # It could not start any sooner, and may yet fill up.
+                    return
+                left = self._ready[0].since + self._max_wait - time.monotonic()
+                if left > 0:
+                    self._wake_in(left)
+                    return
+            count = min(self.size, len(self._ready))
+            self._launch([self._ready.popleft() for _ in range(count)])
+
+    def _drop_unwanted(self) -> None:
+        wanted = [job for job in self._ready if not job.answer.done()]
+        if len(wanted) < len(self._ready):
+            self._jobs.difference_update(set(self._ready).difference(wanted))
+            self._ready = deque(wanted)
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._pump)
+
+    def _launch(self, jobs: list[_Job]) -> None:
+        self._flying += 1
+        ready = [job.ready for job in jobs if job.ready is not None]
+        started = time.monotonic()
+        run = self._runners.submit(self._run, ready)
+        self._follow(run, lambda done: self._landed(jobs, started, done))
+
+    def _run(self, ready: list[Ready]) -> list[ScoredRow]:
+        """In a thread: a window through the model."""
+        return Window(ready, self._launcher, None, self._engine.tokens, None).rows()
+
+    def _landed(self, jobs: list[_Job], started: float, done: "Future[list[ScoredRow]]") -> None:
+        self._flying -= 1
+        failure = done.exception()
+        # A stopped window gives fewer rows.
+        rows = [] if failure is not None else done.result()
+        for job, row in zip(jobs, rows, strict=False):
+            self._answer(job, row)
+        for job in jobs[len(rows) :]:
+            self._fail(job, failure or AbandonedError("the server is ending"))
+        self._watcher.batch(len(jobs), time.monotonic() - started)
+        self._measure(len(rows))
+        self._pump()
+
+    def _answer(self, job: _Job, row: ScoredRow) -> None:
+        self._jobs.discard(job)
+        self._watcher.item(row)
+        if not job.answer.done():
+            job.answer.set_result(row)
+
+    def _fail(self, job: _Job, failure: BaseException) -> None:
+        self._jobs.discard(job)
+        if not job.answer.done():
+            job.answer.set_exception(failure)
+
+    def _measure(self, rows: int) -> None:
+        """A running mean of items/s over the last few batches."""
+        now = time.monotonic()
+        rate = rows / max(now - self._landed_at, 1e-3)
+        self._rate = rate if not self._rate else 0.7 * self._rate + 0.3 * rate
+        self._landed_at = now
+
+    def _retry_after(self) -> int:
+        """Seconds until about half of what waits is done."""
+        seconds = self.depth / 2 / self._rate if self._rate else 1
+        return max(1, min(LONGEST_RETRY, math.ceil(seconds)))
+
+
+def _renamed(error: ItemError | None, item: Item, name: str) -> ItemError | None:
+    """The error in the client's words: where the folder of media lies is not its business."""
+    if error is None or not isinstance(item.media, Path):
+        return error
+    return type(error)(str(error).replace(str(item.media), name))

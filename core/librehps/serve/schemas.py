@@ -1,0 +1,219 @@
+"""What requests and answers look like."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+
+from librehps.types import AXES
+
+# The reward that this server gives, and its parts: means in [0, 1], mu and scalar unbounded.
+REWARD = "librehps"
+PARTS = (*AXES, *(f"{axis}_mu" for axis in AXES), "scalar")
+PICTURE = "<base64 of a PNG, JPEG, WEBP, BMP, TIFF or GIF>"
+ONE_OF = ("image_b64", "video_b64", "path", "video_path", "url")
+
+
+def _whole(text: str) -> str:
+    """JSON can hold halves of characters, which no output can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("half of a surrogate pair is no character") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole)]
+Encoded = Annotated[str | None, Field(description="base64, also as a data: URL")]
+
+
+class Media(BaseModel):
+    """One picture or clip: exactly one of the fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image_b64: Encoded = None
+    video_b64: Encoded = None
+    path: Annotated[Text | None, Field(description="below a folder that the server reads from")] = (
+        None
+    )
+    video_path: Annotated[Text | None, Field(description="as path, of a clip")] = None
+    url: Annotated[Text | None, Field(description="of a host that the server fetches from")] = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        given = self.given()
+        if len(given) != 1:
+            raise ValueError(f"one of {', '.join(ONE_OF)} is expected, not {len(given)}")
+        return self
+
+    def given(self) -> list[str]:
+        """Names of the fields that say where the media is."""
+        return [name for name in ONE_OF if getattr(self, name) is not None]
+
+
+class PlainItem(Media):
+    prompt: Text
+    id: Text | None = None
+
+
+class Plain(BaseModel):
+    """Items, each with its prompt."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"items": [{"prompt": "a red circle", "image_b64": PICTURE, "id": "a"}]}]
+        },
+    )
+
+    items: list[PlainItem]
+
+
+class Turn(BaseModel):
+    """One turn of a history: text, media, or both; other fields are left alone."""
+
+    text: Text | None = None
+    image_b64: Encoded = None
+    video_b64: Encoded = None
+    video_path: Text | None = None
+
+
+class RewardRequest(BaseModel):
+    """One sample of an RL trainer; its prompt is the text of the history."""
+
+    history: list[Turn]
+    required_rewards: Annotated[
+        list[Text] | None, Field(description="none: all that GET /rewards names")
+    ] = None
+    metadata: Any = None
+
+
+class Rewards(BaseModel):
+    """Samples, as RL trainers send them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "requests": [
+                        {
+                            "history": [{"text": "a red circle", "image_b64": PICTURE}],
+                            "required_rewards": [REWARD],
+                            "metadata": None,
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+
+    requests: list[RewardRequest]
+
+
+def _shape(body: Any) -> str:
+    is_rewards = "requests" in body if isinstance(body, dict) else isinstance(body, Rewards)
+    return "requests" if is_rewards else "items"
+
+
+ScoreBody = Annotated[
+    Annotated[Rewards, Tag("requests")] | Annotated[Plain, Tag("items")], Discriminator(_shape)
+]
+
+
+class CompareBody(BaseModel):
+    """Two of one kind, of one prompt; symmetric averages over both orders."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "prompt": "a red circle",
+                    "a": {"image_b64": PICTURE},
+                    "b": {"image_b64": PICTURE},
+                }
+            ]
+        },
+    )
+
+    prompt: Text
+    a: Media
+    b: Media
+    symmetric: bool = True
+
+
+class Scores(BaseModel):
+    """Means in [0, 1] and unbounded mu of each axis; temporal is null for stills."""
+
+    overall: float | None
+    alignment: float | None
+    coherence: float | None
+    style: float | None
+    temporal: float | None
+    overall_mu: float | None
+    alignment_mu: float | None
+    coherence_mu: float | None
+    style_mu: float | None
+    temporal_mu: float | None
+
+
+class ItemScores(Scores):
+    """Scores, or the error that says why there are none; `id` is its place where none was given."""
+
+    id: str
+    status: Literal["ok", "error"]
+    error_type: str | None
+    error: str | None
+
+
+class PlainAnswer(BaseModel):
+    """In the order of the items; only scores of equal settings can be compared."""
+
+    items: list[ItemScores]
+    settings: str
+
+
+class RewardsAnswer(BaseModel):
+    """Of each request, its rewards by name and part, and what went wrong by reward."""
+
+    results: list[dict[str, dict[str, float]]]
+    errors: list[dict[str, str]]
+
+
+class Verdict(BaseModel):
+    """`win_probability` is the winner's, `p_a_wins` that of a."""
+
+    winner: Literal["a", "b", "tie"]
+    win_probability: float
+    p_a_wins: float
+    confident: bool
+    calibrated: bool
+    scores: dict[Literal["a", "b"], Scores]
+    settings: str
+
+
+class Health(BaseModel):
+    status: Literal["ready", "draining"]
+    model: str
+    settings: str
+
+
+class RewardNames(BaseModel):
+    """Each reward and its parts."""
+
+    rewards: dict[str, list[str]]
+
+
+class Problem(BaseModel):
+    """Why a request has no answer."""
+
+    error_type: str
+    error: str

@@ -1,0 +1,148 @@
+"""The process: a socket, headers that may not trickle, and an end that loses nothing."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from librehps.decide.probability import Platt
+from librehps.errors import ServeError
+from librehps.scorer import LibreHPS
+from librehps.serve.app import Service, make_app
+from librehps.serve.options import ServeOptions, listen
+
+# Connections at a time, below the usual limit of open files of a process.
+MOST_CONNECTIONS = 800
+# What the answers of a server that gives up have, to be sent.
+LAST_SECONDS = 1.0
+
+
+class WatchedProtocol(H11Protocol):
+    """HTTP whose headers must come within `header_timeout` seconds of their first byte.
+
+    On a connection that is new, they must come within that time of its beginning.
+    """
+
+    header_timeout = 20.0
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+            return
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        # Of a next request, the beginning of which may have come with the last.
+        if self.conn.trailing_data[0]:
+            self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._calm()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """Begin, or end, to wait for the rest of a header."""
+        if self.conn.their_state is not h11.IDLE:
+            self._calm()
+        elif self._late is None:
+            self._late = self.loop.call_later(self.header_timeout, self.transport.abort)
+
+    def _calm(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+class DrainingServer(uvicorn.Server):
+    """Ends at a signal once every request that was taken is answered; at a second one, at once."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self.is_whole = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        gate = self._service.gate
+        if gate.draining:
+            self.is_whole = gate.active == 0
+            self.should_exit = self.force_exit = True
+        else:
+            gate.drain()
+
+    async def on_tick(self, counter: int) -> bool:
+        ending = await super().on_tick(counter)
+        gate = self._service.gate
+        if ending or not gate.draining:
+            return ending
+        if gate.active == 0:
+            return True
+        if gate.drained_for < self._service.limits.drain:
+            return False
+        self.is_whole = False
+        if self._service.queue is not None:
+            self._service.queue.abandon()
+        await asyncio.sleep(LAST_SECONDS)
+        # Nor wait for threads that decode what nobody waits for.
+        self.force_exit = True
+        return True
+
+
+def serve(
+    scorer: LibreHPS,
+    options: ServeOptions,
+    calibrator: Platt | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    listener: socket.socket | None = None,
+) -> None:
+    """Serve until a signal; `tell` is given the URL, `listener` is what `listen` gave before.
+
+    Raises UsageError for an address that cannot be had, ServeError where the end was not waited
+    for.
+    """
+    listener = listener or listen(options)
+    host, port = listener.getsockname()[:2]
+    access = options.access
+    if options.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
+        access = replace(access, hosts=access.hosts | {options.host.lower()})
+    app = make_app(scorer, options.limits, access, calibrator=calibrator)
+    server = DrainingServer(_config(app, options), app.state.service)
+    tell(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    server.run([listener])
+    if not server.is_whole:
+        raise ServeError("ended before every request was answered", hint="Raise --drain-s.")
+
+
+def leave_at_once(code: int) -> None:
+    """End the process without waiting for threads that may hang, in a decoder or on a host."""
+    os._exit(code)
+
+
+def _config(app: Any, options: ServeOptions) -> uvicorn.Config:
+    limits = options.limits
+    protocol = type("Protocol", (WatchedProtocol,), {"header_timeout": limits.read_timeout})
+    return uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=max(1, round(limits.read_timeout)),
+        timeout_graceful_shutdown=round(LAST_SECONDS),
+    )

@@ -1,0 +1,73 @@
+"""librehps serve, the command: its flags, what it refuses to begin with, and how it ends."""
+
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import Cli
+from serve_client import Server, png_b64
+
+ANY = "0.0.0.0"  # noqa: S104 - refused without a token
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--host", ANY), "a token is needed"),
+        (("--host", "::"), "a token is needed"),
+        (("--token-file", "absent"), "cannot be read"),
+        (("--media-root", "absent"), "no such folder"),
+        (("--max-items", "9", "--max-queue", "8"), "do not fit a queue of 8"),
+        (("--port", "70000"), "--port"),
+        (("--max-items", "0"), "--max-items"),
+        (("--host", "192.0.2.1", "--token-file", "{token}"), "cannot listen on 192.0.2.1"),
+    ],
+)
+def test_bad_arguments(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef")
+    done = cli("serve", "--model", "tiny", *(a.format(token=token) for a in arguments))
+    assert done.returncode == 2, done.stderr
+    assert message in re.sub(r"\s+", " ", done.stderr)
+
+
+@pytest.mark.parametrize("content", ["", "short", "two words of some length", "é" * 20])
+def test_files_that_hold_no_token(cli: Cli, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(content)
+    done = cli("serve", "--model", "tiny", "--token-file", file)
+    assert done.returncode == 2 and str(file) in done.stderr
+
+
+def test_a_port_that_is_taken(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = cli("serve", "--model", "tiny", "--port", taken.getsockname()[1])
+    assert done.returncode == 2 and "cannot listen" in done.stderr
+
+
+def test_ctrl_c_ends_it() -> None:
+    server = Server.start("--drain-s", "5")
+    with server.socket():
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(20) == 0
+    assert "Traceback" not in "".join(server.said)
+
+
+def test_a_drain_that_takes_too_long(tmp_path: Path) -> None:
+    server = Server.start("--drain-s", "0.5", "--read-timeout-s", "30")
+    with server.socket() as link:
+        body = f'{{"items": [{{"prompt": "x", "image_b64": "{png_b64()}"}}]}}'.encode()
+        link.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
+                     b"\r\nContent-Length: %d\r\n\r\n" % len(body))  # fmt: skip
+        link.sendall(body[:50])
+        time.sleep(0.5)
+        start = time.monotonic()
+        server.terminate()
+        assert server.process.wait(20) == 1
+        assert time.monotonic() - start < 10
+    time.sleep(0.2)
+    assert "ended before every request was answered" in "".join(server.said)

@@ -1,0 +1,238 @@
+"""A server under load beside offline scoring of the same checkpoint, every answer checked.
+
+    python tests/serve_load.py [--model tiny|47m] [--clients 64] [--seconds 60] [--rounds 3]
+
+Rounds of offline and of served scoring take turns, since other tenants of a machine change its
+pace. Each client has pictures of its own, one a request, and sends broken pictures, oversized
+bodies and torn JSON among them. `47m` has random weights, from `librehps bench --config 47m`.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import random
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import cycle
+from typing import Any
+
+import psutil
+
+from librehps import Item, LibreHPS
+from make_media import picture
+from serve_client import Link, Server
+
+MAX_BODY_MB = 2
+PROMPTS = ["a lighthouse on a cliff at dusk, waves below, oil on canvas", "a red circle",
+           "two people at a long table in a bright kitchen", "a street in the rain"]  # fmt: skip
+MEAN_BOUND, MU_BOUND = 1e-4, 2e-3
+BODIES = {
+    "broken": b'{"items": [{"prompt": "x", "image_b64": "iVBORw0KGgoAAAA="}]}',
+    "oversized": b'{"items": "' + b"x" * (MAX_BODY_MB << 20) + b'"}',
+}
+AXES = ("overall", "alignment", "coherence", "style")
+
+
+@dataclass
+class Case:
+    """One request, and what it must bring."""
+
+    item: Item
+    body: bytes
+    want: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Tally:
+    """What came back; latencies in seconds, of scored items."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    worst: list[float] = field(default_factory=lambda: [0.0, 0.0])
+
+
+def make_cases(clients: int, size: int, format: str) -> list[Case]:
+    """Two or more a client, no two alike."""
+    cases = []
+    for at in range(max(2 * clients, 64)):
+        file = BytesIO()
+        picture(size, size, at).save(file, format)
+        prompt = PROMPTS[at % len(PROMPTS)]
+        image = base64.b64encode(file.getvalue()).decode()
+        body = json.dumps({"items": [{"prompt": prompt, "image_b64": image}]}).encode()
+        cases.append(Case(Item(str(at), file.getvalue(), prompt, "image"), body))
+    return cases
+
+
+def offline(scorer: LibreHPS, cases: list[Case], seconds: float) -> float:
+    """Items/s of the engine without its memory of what was scored; fills in what is wanted."""
+    engine = scorer.engine()
+    engine.index = None
+    start, count = time.perf_counter(), 0
+    # A whole round first, so that every case has its score.
+    least = 0 if cases[0].want else len(cases)
+
+    def items() -> Iterator[Item]:
+        for at, case in enumerate(cycle(cases)):
+            if at >= least and time.perf_counter() - start >= seconds:
+                return
+            yield case.item
+
+    for row in engine.run(items()):
+        assert row.score is not None, row.error
+        values = {a: getattr(row.score, a) for a in AXES}
+        cases[int(row.item.id)].want = {
+            **{a: axis.mean for a, axis in values.items()},
+            **{f"{a}_mu": axis.raw_mean for a, axis in values.items()},
+        }
+        count += 1
+    return count / (time.perf_counter() - start)
+
+
+async def client(at: int, port: int, cases: list[Case], until: float, tally: Tally) -> None:
+    rng, link = random.Random(at), Link(port)
+    for case in cycle(cases):
+        if time.perf_counter() >= until:
+            break
+        kind = rng.choices(("ok", "broken", "oversized", "torn"), (90, 6, 2, 2))[0]
+        await asyncio.wait_for(one(kind, case, link, tally), 180)
+    await link.close()
+
+
+async def one(kind: str, case: Case, link: Link, tally: Tally) -> None:
+    body = BODIES.get(kind) or case.body[: -9 if kind == "torn" else None]
+    start = time.perf_counter()
+    try:
+        status, answer = await link.post("/score", body)
+    except (OSError, asyncio.IncompleteReadError) as error:
+        tally.wrong.append(f"{kind}: lost, {error!r}")
+        await link.close()
+        return
+    tally.kinds[kind] += 1
+    if kind == "ok":
+        tally.latencies.append(time.perf_counter() - start)
+    if (status, kind) not in ((200, "ok"), (200, "broken"), (413, "oversized"), (422, "torn")):
+        tally.wrong.append(f"{kind}: {status} {answer[:200]!r}")
+    elif status == 200:
+        check(kind, case, json.loads(answer)["items"][0], tally)
+
+
+def check(kind: str, case: Case, found: dict[str, Any], tally: Tally) -> None:
+    if kind == "broken":
+        if found["error_type"] != "BrokenMediaError":
+            tally.wrong.append(f"broken: {found}")
+        return
+    means = max(abs(found[a] - case.want[a]) for a in AXES)
+    mus = max(abs(found[f"{a}_mu"] - case.want[f"{a}_mu"]) for a in AXES)
+    tally.worst = [max(tally.worst[0], means), max(tally.worst[1], mus)]
+    if means > MEAN_BOUND or mus > MU_BOUND:
+        tally.wrong.append(f"score off by {means:.2g} / {mus:.2g}")
+
+
+async def load(port: int, cases: list[Case], clients: int, seconds: float, tally: Tally) -> float:
+    """Scored items/s, to the last answer."""
+    start, before = time.perf_counter(), len(tally.latencies)
+    async with asyncio.TaskGroup() as group:
+        for at in range(clients):
+            own = cases[at::clients]
+            group.create_task(client(at, port, own, start + seconds, tally))
+    return (len(tally.latencies) - before) / (time.perf_counter() - start)
+
+
+def rss(server: Server) -> float:
+    """Megabytes of the process and its children."""
+    process = psutil.Process(server.process.pid)
+    return sum(p.memory_info().rss for p in (process, *process.children(recursive=True))) / 1e6
+
+
+def scorer_of(model: str) -> LibreHPS:
+    if model == "tiny":
+        return LibreHPS.from_pretrained("tiny", device="cpu")
+    from librehps.bench.random_model import random_scorer
+
+    return random_scorer(model, device="cpu")
+
+
+def be_server(model: str) -> None:
+    from librehps.serve.options import Limits, ServeOptions
+    from librehps.serve.server import serve
+
+    limits = Limits(max_body=MAX_BODY_MB << 20, timeout=170.0)
+    serve(scorer_of(model), ServeOptions(port=0, limits=limits), tell=lambda url: print(
+        f"at {url}", file=sys.stderr, flush=True))  # fmt: skip
+
+
+@dataclass
+class Report:
+    """Rates in items/s, one a round; resident memory in MB before and after."""
+
+    offline: list[float]
+    served: list[float]
+    tally: Tally
+    rss: list[float]
+
+    @property
+    def share(self) -> float:
+        """Of what is served, over what offline scoring did just before and after."""
+        around = [(a + b) / 2 for a, b in zip(self.offline, self.offline[1:], strict=False)]
+        return statistics.median(s / o for s, o in zip(self.served, around, strict=True))
+
+    def text(self) -> str:
+        late = sorted(self.tally.latencies)
+        p50, p99 = (late[int(len(late) * q)] for q in (0.5, 0.99))
+        return (
+            f"offline {', '.join(f'{r:.1f}' for r in self.offline)} items/s; "
+            f"served {', '.join(f'{r:.1f}' for r in self.served)}: {self.share:.0%}\n"
+            f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; "
+            f"RSS {', '.join(f'{m:.0f}' for m in self.rss)} MB\n"
+            f"answers {dict(self.tally.kinds)}; wrong or lost {len(self.tally.wrong)} "
+            f"{self.tally.wrong[:5]}; "
+            f"off by {self.tally.worst[0]:.1g} in mean, {self.tally.worst[1]:.1g} in mu"
+        )
+
+
+def run(model: str, clients: int, seconds: float, rounds: int) -> Report:
+    size, format = (192, "PNG") if model == "tiny" else (1024, "JPEG")
+    cases = make_cases(clients, size, format)
+    server = Server.start(command=(sys.executable, __file__, "--be-server", model))
+    try:
+        scorer, tally = scorer_of(model), Tally()
+        share = seconds / rounds
+        report = Report([offline(scorer, cases, share / 2)], [], tally, [])
+        asyncio.run(load(server.port, cases, clients, min(3, share), Tally()))
+        report.rss.append(rss(server))
+        for _ in range(rounds):
+            report.served.append(asyncio.run(load(server.port, cases, clients, share, tally)))
+            report.rss.append(rss(server))
+            report.offline.append(offline(scorer, cases, share / 2))
+        assert server.stop() == 0
+        return report
+    finally:
+        server.process.kill()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=("tiny", "47m"), default="tiny")
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=60, help="of serving, all rounds")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--be-server", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.be_server:
+        be_server(arguments.be_server)
+        return
+    report = run(arguments.model, arguments.clients, arguments.seconds, arguments.rounds)
+    print(report.text())
+    sys.exit(bool(report.tally.wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,372 @@
+"""What a server turns away, and that it stays well: sizes, times, names, paths, floods."""
+
+import asyncio
+import contextlib
+import select
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from fastapi import FastAPI
+
+from librehps import LibreHPS
+from librehps.errors import UsageError
+from librehps.serve.app import make_app
+from librehps.serve.options import Access, Limits, ServeOptions, is_loopback
+from make_media import picture, png
+from serve_client import Server, file_b64, png_b64
+
+TOKEN = "a-token-of-some-length"  # noqa: S105 - of this test alone
+GOOD = {"items": [{"prompt": "x", "image_b64": png_b64()}]}
+HEADER = "POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("places")
+    (base / "root").mkdir()
+    (base / "root-too").mkdir()
+    for place in ("root/in.png", "out.png", "root-too/out.png"):
+        picture().save(base / place)
+    (base / "root" / "link.png").symlink_to(base / "out.png")
+    (base / "root" / "away").symlink_to(base)
+    (base / "root" / "round").symlink_to("round")
+    (base / "root" / "fine.png").symlink_to("in.png")
+    return base
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    running = Server.start("--media-root", folder / "root", "--read-timeout-s", "1.5",
+                           "--max-body-mb", "4", "--max-items", "3")  # fmt: skip
+    yield running
+    assert running.get("/health").json["status"] == "ready"
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    file = tmp_path_factory.mktemp("token") / "token"
+    file.write_text(f"{TOKEN}\n")
+    # An address that others can reach, as it is with a token alone.
+    running = Server.start("--host", "0.0.0.0", "--token-file", file,  # noqa: S104
+                           "--allowed-host", "Scores.example")  # fmt: skip
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN,
+                                   f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}"])  # fmt: skip
+def test_without_the_token(guarded: Server, given: str | None) -> None:
+    headers = {} if given is None else {"Authorization": given}
+    for path in ("/rewards", "/metrics", "/openapi.json", "/nothing"):
+        answer = guarded.get(path, **headers)
+        assert answer.status == 401 and answer.json["error_type"] == "Unauthorized"
+        assert answer.header("WWW-Authenticate") == "Bearer"
+    assert guarded.post("/score", GOOD, **headers).status == 401
+    assert guarded.get("/health", **headers).status == 200
+
+
+def test_with_the_token(guarded: Server) -> None:
+    for scheme in ("Bearer", "bearer"):
+        answer = guarded.post("/score", GOOD, Authorization=f"{scheme} {TOKEN}")
+        assert answer.status == 200
+    assert guarded.get("/metrics", Authorization=f"Bearer {TOKEN}").status == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "10.0.0.1:8000", "",
+                                  "127.0.0.1.evil.example", "[::2]:80",
+                                  "evil.example:80"])  # fmt: skip
+def test_a_foreign_host(server: Server, host: str) -> None:
+    for path in ("/health", "/metrics"):
+        answer = server.get(path, Host=host)
+        assert answer.status == 421 and answer.json["error_type"] == "ForeignHost"
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:8000", "[::1]:9"])
+def test_hosts_of_this_machine(server: Server, host: str) -> None:
+    assert server.get("/health", Host=host).status == 200
+
+
+def test_a_host_that_was_named(guarded: Server) -> None:
+    assert guarded.get("/health", Host="scores.example:443").status == 200
+    assert guarded.get("/health", Host="scores.example.").status == 200
+
+
+@pytest.mark.parametrize("path", [
+    "../out.png", "link.png", "away/out.png", "away/absent.png", "/etc/passwd", "/etc/absent",
+    "../root-too/out.png", "round", "a\0b", "x" * 5000, "", "away/root/../out.png", "~/x",
+    "{base}/out.png", "{base}/root-too/out.png", "file:///etc/passwd",
+])  # fmt: skip
+def test_paths_outside_the_root(server: Server, folder: Path, path: str) -> None:
+    path = path.replace("{base}", str(folder))
+    item = server.post("/score", {"items": [{"prompt": "x", "path": path}]}).json["items"][0]
+    assert item["status"] == "error" and f"{folder / 'root'}/" not in item["error"]
+    if path not in ("x" * 5000, "", "~/x", "file:///etc/passwd"):
+        assert item["error_type"] == "MediaRefusedError"
+        assert item["error"] == f"{path} is in no folder that this server reads from"
+
+
+def test_links_within_the_root(server: Server) -> None:
+    items = [{"prompt": "x", "path": path} for path in ("fine.png", "away/root/in.png")]
+    found = server.post("/score", {"items": items}).json["items"]
+    assert [item["status"] for item in found] == ["ok", "ok"]
+
+
+def test_without_roots_or_hosts_nothing_is_read(guarded: Server, folder: Path) -> None:
+    places = [{"path": str(folder / "out.png")}, {"url": "http://example.com/a.png"}]
+    body = {"items": [{"prompt": "x", **place} for place in places]}
+    answer = guarded.post("/score", body, Authorization=f"Bearer {TOKEN}").json
+    assert [item["error_type"] for item in answer["items"]] == ["MediaRefusedError"] * 2
+
+
+def test_a_picture_that_is_a_bomb(server: Server, tmp_path: Path) -> None:
+    bomb = file_b64(png(tmp_path / "bomb.png", 20_000, 20_000))
+    before = rss(server)
+    body = {"items": [{"prompt": "x", "image_b64": bomb}, *GOOD["items"]]}
+    found = server.post("/score", body).json["items"]
+    assert [item["error_type"] for item in found] == ["DecompressionBombError", None]
+    assert rss(server) - before < 100
+
+
+def test_too_many_items(server: Server) -> None:
+    answer = server.post("/score", {"items": GOOD["items"] * 4})
+    assert (answer.status, answer.json["error_type"]) == (422, "TooManyItems")
+
+
+def test_bodies_of_other_types(server: Server) -> None:
+    for headers in ({"Content_Type": "text/plain"}, {"Content_Encoding": "gzip"},
+                    {"Content_Type": "application/x-www-form-urlencoded"}):  # fmt: skip
+        assert server.post("/score", b"{}", **headers).status == 415
+
+
+def test_a_body_that_says_it_is_too_large(server: Server) -> None:
+    with server.socket() as link:
+        link.sendall(f"{HEADER}Content-Length: {1 << 30}\r\n\r\n".encode())
+        assert status_of(link) == 413
+
+
+def test_a_gigabyte_in_chunks(server: Server) -> None:
+    before = most = rss(server)
+    sent, block = 0, b"x" * (1 << 20)
+    with server.socket() as link:
+        link.sendall(f"{HEADER}Transfer-Encoding: chunked\r\n\r\n".encode())
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while sent < 1 << 30:
+                link.sendall(b"%x\r\n%s\r\n" % (len(block), block))
+                sent += len(block)
+                if sent % (16 << 20) == 0:
+                    most = max(most, rss(server))
+                if select.select([link], [], [], 0)[0]:
+                    answer += link.recv(1 << 16)
+                    if b"}" in answer and sent > 64 << 20:
+                        break
+    assert answer.startswith(b"HTTP/1.1 413") and b"BodyTooLarge" in answer
+    assert b"connection: close" in answer.lower()
+    assert sent > 4 << 20 and most - before < 60
+    assert server.get("/health").status == 200
+
+
+def test_a_body_longer_than_it_says(server: Server) -> None:
+    with server.socket() as link:
+        link.sendall(f"{HEADER}Content-Length: 2\r\n\r\n{{}}{'x' * 100_000}".encode())
+        assert status_of(link) in (400, 422)
+    assert server.get("/health").status == 200
+
+
+def trickle(link: socket.socket, seconds: float) -> float:
+    """Send a byte now and then; gives the seconds until the server cuts it."""
+    start = time.monotonic()
+    while time.monotonic() - start < seconds:
+        time.sleep(0.2)
+        try:
+            link.sendall(b"a")
+        except ConnectionError:
+            break
+        if select.select([link], [], [], 0)[0]:
+            break
+    return time.monotonic() - start
+
+
+def test_a_header_that_trickles(server: Server) -> None:
+    with server.socket() as link:
+        link.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        assert trickle(link, 10) < 6
+
+
+def test_a_connection_that_says_nothing(server: Server) -> None:
+    with server.socket() as link:
+        start = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            assert link.recv(1) == b""
+        assert time.monotonic() - start < 6
+
+
+def test_a_second_header_that_trickles(server: Server) -> None:
+    with server.socket() as link:
+        link.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea")
+        assert status_of(link) == 200
+        assert trickle(link, 10) < 6
+
+
+def test_a_body_that_trickles(server: Server) -> None:
+    with server.socket() as link:
+        link.sendall(f"{HEADER}Content-Length: 1000\r\n\r\n{{".encode())
+        assert trickle(link, 10) < 6
+        assert status_of(link) == 408
+
+
+def test_slow_clients_keep_nobody_waiting(server: Server) -> None:
+    slow = [server.socket() for _ in range(50)]
+    for link in slow:
+        link.sendall(f"{HEADER}Content-Length: 1000\r\n\r\n{{".encode())
+    start = time.monotonic()
+    assert server.post("/score", GOOD).status == 200
+    assert time.monotonic() - start < 10
+    for link in slow:
+        link.close()
+
+
+@asynccontextmanager
+async def inside(
+    scorer: LibreHPS, limits: Limits
+) -> AsyncIterator[tuple[httpx.AsyncClient, FastAPI]]:
+    """The app in this process."""
+    app = make_app(scorer, limits, Access())
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            yield client, app
+
+
+def stall(app: FastAPI) -> threading.Event:
+    """Holds every batch until the event is set."""
+    queue, go = app.state.service.queue, threading.Event()
+    run = queue._run
+
+    def held(ready: list[Any]) -> list[Any]:
+        go.wait(60)
+        return run(ready)
+
+    queue._run = held
+    return go
+
+
+async def empty(app: FastAPI) -> None:
+    async with asyncio.timeout(20):
+        while app.state.service.queue.depth:
+            await asyncio.sleep(0.02)
+
+
+def test_a_full_queue(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with inside(tiny, Limits(max_items=2, max_queue=5)) as (client, app):
+            go = stall(app)
+            body = {"items": GOOD["items"] * 2}
+            waiting = [asyncio.create_task(client.post("/score", json=body)) for _ in range(2)]
+            await asyncio.sleep(0.5)
+            answer = await client.post("/score", json=body)
+            assert (answer.status_code, answer.json()["error_type"]) == (429, "QueueFull")
+            assert int(answer.headers["Retry-After"]) >= 1
+            one = asyncio.create_task(client.post("/score", json=GOOD))
+            await asyncio.sleep(0.2)
+            assert "librehps_queue_items 5.0" in (await client.get("/metrics")).text
+            go.set()
+            assert {(await task).status_code for task in (*waiting, one)} == {200}
+            assert (await client.post("/score", json=body)).status_code == 200
+
+    asyncio.run(main())
+
+
+def test_a_request_that_takes_too_long(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with inside(tiny, Limits(timeout=0.5)) as (client, app):
+            go = stall(app)
+            many = [client.post("/score", json={"items": GOOD["items"] * 40}) for _ in range(2)]
+            answers = await asyncio.gather(*many)
+            assert {a.status_code for a in answers} == {504}
+            assert answers[0].json()["error_type"] == "Timeout"
+            batches = []
+            queue = app.state.service.queue
+            run, queue._run = queue._run, lambda ready: batches.append(ready) or run(ready)
+            go.set()
+            await empty(app)
+            assert not batches
+            assert (await client.post("/score", json=GOOD)).status_code == 200
+
+    asyncio.run(main())
+
+
+def test_a_batch_that_fails_is_one_answer(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with inside(tiny, Limits()) as (client, app):
+            queue = app.state.service.queue
+            run = queue._run
+
+            def fail(ready: list[Any]) -> list[Any]:
+                queue._run = run
+                raise RuntimeError("secret")
+
+            queue._run = fail
+            answer = await client.post("/score", json=GOOD)
+            assert answer.status_code == 500
+            assert answer.json()["error_type"] == "InternalError" and "secret" not in answer.text
+            assert (await client.post("/score", json=GOOD)).status_code == 200
+            assert queue.depth == 0
+
+    asyncio.run(main())
+
+
+def test_a_client_that_leaves_frees_its_place(server: Server) -> None:
+    body = str(GOOD).replace("'", '"').encode()
+    for _ in range(20):
+        with server.socket() as link:
+            link.sendall(f"{HEADER}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    deadline = time.monotonic() + 20
+    while "librehps_queue_items 0.0" not in server.get("/metrics")[1].decode():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_what_is_not_finished_in_time_is_told_so(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with inside(tiny, Limits()) as (client, app):
+            go = stall(app)
+            task = asyncio.create_task(client.post("/score", json=GOOD))
+            await asyncio.sleep(0.5)
+            app.state.service.gate.drain()
+            refused = await client.post("/score", json=GOOD)
+            assert refused.status_code == 503 and refused.headers["Connection"] == "close"
+            assert (await client.get("/health")).json()["status"] == "draining"
+            app.state.service.queue.abandon()
+            answer = await task
+            assert (answer.status_code, answer.json()["error_type"]) == (503, "Draining")
+            go.set()
+
+    asyncio.run(main())
+
+
+def test_addresses_that_others_reach_need_a_token() -> None:
+    for host in ("0.0.0.0", "::", "192.168.1.2", "example.com", ""):  # noqa: S104
+        assert not is_loopback(host)
+        with pytest.raises(UsageError, match="token"):
+            ServeOptions(host=host)
+        assert ServeOptions(host=host, access=Access(token=TOKEN)).host == host
+    for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost"):
+        assert ServeOptions(host=host).host == host
+
+
+def rss(server: Server) -> float:
+    return psutil.Process(server.process.pid).memory_info().rss / 1e6
+
+
+def status_of(link: socket.socket) -> int:
+    return int(link.recv(1 << 16).split()[1])
