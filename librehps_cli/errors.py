@@ -5,6 +5,7 @@ import sys
 from librehps.errors import (
     CalibrationError,
     DownloadNeededError,
+    EngineError,
     ExtraNeededError,
     ItemError,
     LibreHPSError,
@@ -29,6 +30,7 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
     ExtraNeededError: FATAL,
     NothingScoredError: FATAL,
     OutputError: FATAL,
+    EngineError: FATAL,
     ItemError: FATAL,
 }
 

@@ -15,6 +15,7 @@ LibreHPSError
 ├── ExtraNeededError         what was asked for needs packages that are not installed
 ├── NothingScoredError       no row with a score to decide by
 ├── OutputError              the output file cannot be written as asked
+├── EngineError              what runs the stages on many machines failed
 └── ItemError                one item cannot be scored: its row says so, the run goes on
     ├── PromptError
     │   ├── EmptyPromptError
@@ -98,6 +99,10 @@ class NothingScoredError(LibreHPSError):
 
 
 class OutputError(LibreHPSError):
+    pass
+
+
+class EngineError(LibreHPSError):
     pass
 
 

@@ -45,11 +45,12 @@ def journal_of(output: Path) -> Path:
 class Journal:
     """One run's journal; `run` is what run.json holds, `status` one of NEW, OK, ERROR per item.
 
-    Every write that fails raises OutputError. Only one process at a time can hold a journal.
+    Without `keeps_rows` they lie elsewhere, and whoever holds it sets `status`. Every write that
+    fails raises OutputError. Only one process at a time can hold a journal.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, keeps_rows: bool = True) -> None:
+        self.folder, self._keeps_rows = folder, keeps_rows
         self.run: Record = {}
         self.status = bytearray()
         self._offsets = array("q")
@@ -181,6 +182,8 @@ class Journal:
         """Find every whole line of rows.jsonl, and cut off what follows the last."""
         total = self.run["total"]
         self.status = bytearray(total)
+        if not self._keeps_rows:
+            return
         self._offsets = array("q", [-1]) * total
         self._end = 0
         # Unbuffered: a row is with the system once `append` returns.

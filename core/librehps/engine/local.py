@@ -91,7 +91,7 @@ class LocalEngine:
             while not self.stop.is_set():
                 items_ahead = list(islice(source, size))
                 if items_ahead:
-                    waiting.append([pool.submit(self._prepare, item) for item in items_ahead])
+                    waiting.append([pool.submit(self._ready, item) for item in items_ahead])
                 if waiting and (len(waiting) > 1 or not items_ahead):
                     ready = [future.result() for future in waiting.popleft()]
                     before = running[-1] if running else None
@@ -126,20 +126,24 @@ class LocalEngine:
         yield from rows
         return len(rows) == len(window)
 
-    def _prepare(self, item: Item) -> Ready:
-        """In a worker: prompt, bytes, pixels."""
-        content = Content(item.media)
-        try:
-            if item.problem is not None:
-                raise item.problem
-            item = self.find_prompt(item, content)
-            return Ready(item, self.decoder.decode(item, content))
-        except ItemError as error:
-            return Ready(item, None, error)
-        except (ValueError, OSError, MemoryError, RecursionError) as error:
-            # Of a name that is no path, or a picture that no reader foresaw.
-            reason = f"{type(error).__name__}: {error}"
-            return Ready(item, None, MediaError(f"{content.name} cannot be read: {reason}"))
+    def _ready(self, item: Item) -> Ready:
+        return make_ready(item, self.find_prompt, self.decoder)
+
+
+def make_ready(item: Item, find_prompt: FindPrompt, decoder: Decoder) -> Ready:
+    """In a worker: prompt, bytes, pixels, or the reason why not."""
+    content = Content(item.media)
+    try:
+        if item.problem is not None:
+            raise item.problem
+        item = find_prompt(item, content)
+        return Ready(item, decoder.decode(item, content))
+    except ItemError as error:
+        return Ready(item, None, error)
+    except (ValueError, OSError, MemoryError, RecursionError) as error:
+        # Of a name that is no path, or a picture that no reader foresaw.
+        reason = f"{type(error).__name__}: {error}"
+        return Ready(item, None, MediaError(f"{content.name} cannot be read: {reason}"))
 
 
 def default_workers() -> int:
