@@ -6,6 +6,7 @@ whoever gathers them (`engine.parts_job`) takes each once, in whatever order the
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -119,12 +120,13 @@ def connected(cluster: Cluster) -> Iterator[None]:
     is_local = cluster.address is None
     options: dict[str, Any] = {"include_dashboard": False} if is_local else {}
     try:
-        ray.init(
-            address=cluster.address or "local",
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            **options,
-        )
+        with _unheard():
+            ray.init(
+                address=cluster.address or "local",
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                **options,
+            )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = "started here" if is_local else f"joined at {cluster.address}"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -137,6 +139,20 @@ def connected(cluster: Cluster) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Nothing reaches stderr within: Ray's C++ parts say there how much they will say."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def places_of(cluster: Cluster, device: str) -> Places:
@@ -326,10 +342,10 @@ def _decoder(decoding: Decoding, pixel_budget: int, num_frames: int) -> Decoder:
 
 def _check_same(foreseen: Settings, found: Settings) -> None:
     before, now = foreseen.record(), found.record()
-    differ = [f"{k} {now[k]!r}, not {before[k]!r}" for k in now if now[k] != before[k]]
+    differ = "; ".join(f"{k} {now[k]!r}, not {before[k]!r}" for k in now if now[k] != before[k])
     if differ:
         raise EngineError(
-            f"the actor on {os.uname().nodename} has other settings: {"; ".join(differ)}",
+            f"the actor on {os.uname().nodename} has other settings: {differ}",
             hint="Name them: --device, --dtype, --attn; the model must be the same everywhere.",
         )
 
