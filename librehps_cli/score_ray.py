@@ -104,7 +104,8 @@ def _engine(
         prompt_finder(request.prompts, facts["has_prompts"]),
     )
     load = partial(LibreHPS.from_pretrained, **arguments)
-    scoring = Scoring(load, settings, facts["own_columns"], places.threads)
+    size = request.models.batch_size or 0
+    scoring = Scoring(load, settings, facts["own_columns"], places.threads, size)
     return RayEngine(cluster, places, decoding, scoring)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from librehps import Item, LibreHPS
 from librehps.engine.journal import journal_of
+from librehps.engine.listing import item_from, to_entry
 from librehps.engine.local import make_ready
 from librehps.engine.parts import DONE, UNFINISHED, rows_of_part
 from librehps.engine.parts_job import PartsJob
@@ -56,7 +57,7 @@ class Fake:
         self.bad, self.twice, self.asked = set(bad), twice, 0
 
     def __call__(self, items):
-        listed = [(at, item) for at, item in items if at not in self.bad]
+        listed = [(at, item_from(json.loads(line))) for at, line in items if at not in self.bad]
         self.asked = len(listed)
         for start in reversed(range(0, len(listed), 16)):
             rows = [(at, ScoredRow(item, "image", None, error=BrokenMediaError("no")))
@@ -171,7 +172,7 @@ def test_errors_alone_are_done_again(tiny: LibreHPS, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [("x.parquet", "writes a folder of parts"), ("x.jsonl", "writes a folder of parts"),
-     ("no/where", "does not exist"), ("full", "holds other.txt")],
+     ("no/where", "does not exist"), ("/", "needs a name"), ("full", "holds other.txt")],
 )  # fmt: skip
 def test_what_cannot_be_a_folder(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "full").mkdir()
@@ -192,7 +193,7 @@ def test_items_pass_as_they_are(tiny: LibreHPS, tmp_path: Path) -> None:
         Item("c", Path("\udcff.png"), None, problem=BrokenMediaError("why")),
     ]
     given = list(zip((7, 8, 2**40), items, strict=True))
-    listed = items_of(listed_table(given))
+    listed = items_of(listed_table([(at, json.dumps(to_entry(i))) for at, i in given]))
     assert [(at, i.id, i.media, i.extra) for at, i in listed] == [
         (at, i.id, i.media, i.extra) for at, i in given]  # fmt: skip
     engine = tiny.engine()
@@ -212,7 +213,7 @@ def test_items_pass_as_they_are(tiny: LibreHPS, tmp_path: Path) -> None:
 
 def test_an_actor_with_other_settings_scores_nothing(tiny: LibreHPS) -> None:
     foreseen = dataclasses.replace(tiny.settings, dtype="bfloat16")
-    actor = ScoreActor(Scoring(lambda: tiny, foreseen, {}, None))
+    actor = ScoreActor(Scoring(lambda: tiny, foreseen, {}))
     with pytest.raises(EngineError, match="dtype 'float32', not 'bfloat16'"):
         raise_failure(actor(decoded_table([])))
 

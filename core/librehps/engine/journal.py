@@ -112,10 +112,15 @@ class Journal:
 
     def items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
         """(index, item) of the listing's items whose status is wanted."""
+        for index, line in self.entries(wanted):
+            yield index, item_from(json.loads(line))
+
+    def entries(self, wanted: set[int]) -> Iterator[tuple[int, str]]:
+        """As `items`, each as the JSON of `listing.to_entry`."""
         with self._translated(), (self.folder / "listing.jsonl").open(encoding="utf-8") as file:
             for index, line in enumerate(file):
                 if self.status[index] in wanted:
-                    yield index, item_from(json.loads(line))
+                    yield index, line.rstrip("\n")
 
     def append(self, index: int, record: Record, own: Mapping[str, Any]) -> None:
         """Add an item's row; it is safe from a kill of this process, and after `commit` of all."""

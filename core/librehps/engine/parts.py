@@ -165,6 +165,8 @@ def check_folder(output: Path) -> None:
     """Raise UsageError for what cannot be a folder of parts."""
     if output.suffix.lower() in (".parquet", ".jsonl") or output.is_file():
         raise UsageError(f"{output}: the Ray engine writes a folder of parts", hint=HINT)
+    if not output.name:
+        raise UsageError(f"{output}: the folder needs a name", hint=HINT)
     if not output.absolute().parent.is_dir():
         raise UsageError(f"the folder of {output} does not exist")
     if output.is_dir():

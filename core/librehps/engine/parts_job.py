@@ -20,12 +20,11 @@ from librehps.errors import EngineError, UsageError
 from librehps.settings import Settings
 from librehps.sink.parquet import schema_of
 from librehps.sink.schema import chosen_columns
-from librehps.types import Item
 
 NAMED = 5
 
-# What is to be scored, by index in the listing, to tables of scored rows in any order.
-ScoreTables = Callable[[Iterable[tuple[int, Item]]], Iterator[Any]]
+# What is to be scored, as index and JSON in the listing, to tables of scored rows in any order.
+ScoreTables = Callable[[Iterable[tuple[int, str]]], Iterator[Any]]
 
 
 class PartsJob(Job):
@@ -80,7 +79,7 @@ class PartsJob(Job):
         wanted = {NEW, ERROR} if self.retries else {NEW}
         todo = self._todo
         waiting: dict[int, list[Any]] = {}
-        for came in score(self.journal.items(wanted)):
+        for came in score(self.journal.entries(wanted)):
             table = _only_new(came, todo)
             indices = table[INDEX].to_numpy()
             todo[indices] = False

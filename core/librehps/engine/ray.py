@@ -6,6 +6,7 @@ whoever gathers them (`engine.parts_job`) takes each once, in whatever order the
 
 import logging
 import os
+import platform
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,7 +40,6 @@ from librehps.media.video import Backend, VideoReaders
 from librehps.model.locate import locate
 from librehps.pipeline.decode import Decoder
 from librehps.settings import Settings
-from librehps.types import Item
 
 # Items that a decode task is given, and that it gives on together.
 MOST, FEWEST, TOGETHER = 256, 8, 32
@@ -90,12 +90,16 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Scoring:
-    """What an actor needs; `own` are kinds of the user's columns, `threads` of torch on a CPU."""
+    """What an actor needs; `own` are kinds of the user's columns, `threads` of torch on a CPU.
+
+    `batch_size` is what the user asked for, 0 where that is nothing.
+    """
 
     load: Callable[[], Scorer]
     settings: Settings
     own: Mapping[str, str]
-    threads: int | None
+    threads: int | None = None
+    batch_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,12 +139,12 @@ def connected(cluster: Cluster) -> Iterator[None]:
         ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
-    try:
-        # Ray tells stdout of each process that died; stdout is for data.
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+    # Ray tells stdout of each process that died, some of it only at the end; stdout is for data.
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 @contextmanager
@@ -214,18 +218,18 @@ class RayEngine:
     work: Work = field(default_factory=Work)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, items: Iterable[tuple[int, Item]], total: int) -> Iterator[Any]:
+    def run(self, entries: Iterable[tuple[int, str]], total: int) -> Iterator[Any]:
         """Tables of `wire.scored_schema`, in any order; raises EngineError."""
-        for table in self._streamed(self._pipeline(items, total)):
+        for table in self._streamed(self._pipeline(entries, total)):
             raise_failure(table)
             self.work.add(len(table), len(table), 0.0)
             yield table
 
-    def _pipeline(self, items: Iterable[tuple[int, Item]], total: int) -> Any:
+    def _pipeline(self, entries: Iterable[tuple[int, str]], total: int) -> Any:
         import ray
 
         size = max(FEWEST, min(MOST, total // 64))
-        source, tables = iter(items), []
+        source, tables = iter(entries), []
         while part := list(islice(source, size)):
             tables.append(listed_table(part))
         settings, places, tasks = self.scoring.settings, self.places, self.cluster.tasks
@@ -241,7 +245,7 @@ class RayEngine:
             ScoreActor,
             fn_constructor_kwargs={"scoring": self.scoring},
             compute=ray.data.ActorPoolStrategy(size=places.actors),
-            batch_size=ON_GPU if places.num_gpus else ON_CPU,
+            batch_size=max(ON_GPU if places.num_gpus else ON_CPU, 2 * self.scoring.batch_size),
             batch_format="pyarrow",
             num_gpus=places.num_gpus or None,
             num_cpus=places.num_cpus,
@@ -266,14 +270,17 @@ class RayEngine:
     def _feed(self, dataset: Any, ready: "Queue[Any]") -> None:
         import ray
 
-        last = None
+        # Whatever ends this thread, who waits for it must hear of it.
+        last: Exception | None = EngineError("no more rows come")
         try:
             for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
                 if not self._put(ready, table):
                     return
+            last = None
         except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
             last = error
-        self._put(ready, last)
+        finally:
+            self._put(ready, last)
 
     def _put(self, ready: "Queue[Any]", table: Any) -> bool:
         """Whether it found a place before the run was stopped."""
@@ -333,7 +340,7 @@ def _decoder(decoding: Decoding, pixel_budget: int, num_frames: int) -> Decoder:
         os.chdir(decoding.folder)
     except OSError as error:
         raise UsageError(
-            f"{os.uname().nodename} has no folder {decoding.folder}: {error.strerror}; the folder "
+            f"{platform.node()} has no folder {decoding.folder}: {error.strerror}; the folder "
             "that Ray is run from and the media must be on storage that every node has"
         ) from error
     torch.set_num_threads(1)
@@ -347,7 +354,7 @@ def _check_same(foreseen: Settings, found: Settings) -> None:
     differ = "; ".join(f"{k} {now[k]!r}, not {before[k]!r}" for k in now if now[k] != before[k])
     if differ:
         raise EngineError(
-            f"the actor on {os.uname().nodename} has other settings: {differ}",
+            f"the actor on {platform.node()} has other settings: {differ}",
             hint="Name them: --device, --dtype, --attn; the model must be the same everywhere.",
         )
 

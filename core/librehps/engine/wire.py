@@ -49,14 +49,13 @@ DECODED = pa.schema(
 )
 
 
-def listed_table(items: Sequence[tuple[int, Item]]) -> Any:
-    """Items and their indices in the listing."""
-    entries = [json.dumps(to_entry(item)) for _, item in items]
-    return pa.table([[index for index, _ in items], entries], schema=LISTED)
+def listed_table(entries: Sequence[tuple[int, str]]) -> Any:
+    """Indices in the listing, and items as the JSON that they have there."""
+    return pa.table([list(column) for column in zip(*entries, strict=True)], schema=LISTED)
 
 
 def items_of(table: Any) -> list[tuple[int, Item]]:
-    """What `listed_table` was given."""
+    """Indices and items of what `listed_table` was given."""
     entries = map(item_from, map(json.loads, table["entry"].to_pylist()))
     return list(zip(table["index"].to_pylist(), entries, strict=True))
 
