@@ -121,22 +121,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
-    is_local = cluster.address is None
-    options: dict[str, Any] = {"include_dashboard": False} if is_local else {}
-    try:
-        with _unheard():
-            ray.init(
-                address=cluster.address or "local",
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                **options,
-            )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = "started here" if is_local else f"joined at {cluster.address}"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise EngineError(
-            f"Ray cannot be {where}: {reason}", hint="See `ray status`, and --ray-address."
-        ) from error
+    _join(cluster.address)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     # Ray tells stdout of each process that died, some of it only at the end; stdout is for data.
@@ -145,6 +130,22 @@ def connected(cluster: Cluster) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _join(address: str | None) -> None:
+    import ray
+
+    options: dict[str, Any] = {"include_dashboard": False} if address is None else {}
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    try:
+        with _unheard():
+            ray.init(address=address or "local", **quiet, **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = "started here" if address is None else f"joined at {address}"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise EngineError(
+            f"Ray cannot be {where}: {reason}", hint="See `ray status`, and --ray-address."
+        ) from error
 
 
 @contextmanager
