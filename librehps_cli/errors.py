@@ -5,6 +5,7 @@ import sys
 from librehps.errors import (
     CalibrationError,
     DownloadNeededError,
+    EngineError,
     ExtraNeededError,
     ItemError,
     LibreHPSError,
@@ -33,6 +34,7 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
     NothingScoredError: FATAL,
     OutputError: FATAL,
     ServeError: FATAL,
+    EngineError: FATAL,
     ItemError: FATAL,
 }
 

@@ -15,6 +15,7 @@ PROMPT = "Prompt"
 MODEL = "Model"
 PAIRS = "Preferences"
 SOURCE = "Source"
+RAY = "Engine"
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,44 @@ class SourceFlags:
             rich_help_panel=SOURCE,
         ),
     ] = False
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """Who runs the stages, and on what of a cluster."""
+
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            help="local: this machine; ray: a cluster, into a folder of parts.",
+            rich_help_panel=RAY,
+        ),
+    ] = "local"
+    num_gpus: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="GPUs of a Ray actor (default: 1 where there are any).", rich_help_panel=RAY
+        ),
+    ] = None
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Ray actors (default: one a GPU, else by cores).", rich_help_panel=RAY
+        ),
+    ] = None
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="Cluster to join: auto, HOST:PORT, ray://HOST:PORT (default: start one here).",
+            show_default=False,
+            rich_help_panel=RAY,
+        ),
+    ] = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether anything is said that only Ray understands."""
+        return (self.num_gpus, self.concurrency, self.ray_address) != (None, None, None)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from librehps_cli.options import (
     Paths,
     PromptOptions,
     Quiet,
+    RayOptions,
     SourceFlags,
     grouped,
 )
@@ -36,9 +37,12 @@ def score(
     sources: SourceFlags,
     prompts: PromptOptions,
     models: ModelOptions,
+    ray: RayOptions,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="X.parquet, X.jsonl, or - for stdout."),
+        typer.Option(
+            "--output", "-o", help="X.parquet, X.jsonl, or - for stdout; with Ray a folder."
+        ),
     ] = None,
     columns: Annotated[
         str,
@@ -65,12 +69,30 @@ def score(
     if file is None and (resume or retry_errors):
         raise UsageError("--resume and --retry-errors need an output file (-o)")
     request = Request(paths, sources, prompts, models, shard, _columns(columns))
+    _check_engine(ray, file)
     if file is None:
         raise typer.Exit(_to_stdout(request, out))
+    ways = {"resume": resume, "retry_errors": retry_errors, "overwrite": overwrite}
+    if ray.engine == "ray":
+        from librehps.extras import require
+
+        require("ray", "--engine ray")
+        from librehps.engine.parts_job import PartsJob
+        from librehps_cli.score_ray import to_folder
+
+        raise typer.Exit(to_folder(request, ray, PartsJob(file, **ways), out))
     from librehps.engine.job import Job
 
-    job = Job(file, resume=resume, retry_errors=retry_errors, overwrite=overwrite)
-    raise typer.Exit(_to_file(request, job, out))
+    raise typer.Exit(_to_file(request, Job(file, **ways), out))
+
+
+def _check_engine(ray: RayOptions, file: Path | None) -> None:
+    from librehps.errors import UsageError
+
+    if ray.engine == "ray" and file is None:
+        raise UsageError("--engine ray writes a folder of parts", hint="Name one with -o.")
+    if ray.engine == "local" and ray.is_asked:
+        raise UsageError("--num-gpus, --concurrency and --ray-address go with --engine ray")
 
 
 @dataclass(frozen=True)
@@ -144,7 +166,7 @@ def _to_file(request: Request, job: "Job", out: Output) -> int:
     """Score into the job's output, journalled; gives the exit code."""
     from librehps.engine.index import ScoreIndex
 
-    _check_not_a_source(request, job.output)
+    check_not_a_source(request, job.output)
     source = None
     if not job.is_begun and not job.is_complete:
         source = open_source(request.paths, request.sources, request.shard)
@@ -184,7 +206,8 @@ def _to_file(request: Request, job: "Job", out: Output) -> int:
     return exit_code(tally.ok, tally.failed)
 
 
-def _check_not_a_source(request: Request, output: Path) -> None:
+def check_not_a_source(request: Request, output: Path) -> None:
+    """Raise UsageError where the output is one of the paths to score."""
     from librehps.errors import UsageError
 
     if output.absolute() in {Path(path).absolute() for path in request.paths}:
@@ -193,7 +216,7 @@ def _check_not_a_source(request: Request, output: Path) -> None:
 
 def _complete(request: Request, job: "Job", scorer: "LibreHPS", out: Output) -> int:
     """The exit code of an output that is there, once it is sure that it is this run's."""
-    _check_origin(request, job, scorer.settings)
+    check_origin(request, job.output, job.output, scorer.settings)
     table = _table_of(job.output, ("status",))
     status = table.column("status").to_pylist()
     ok, failed = status.count("ok"), status.count("error")
@@ -201,15 +224,15 @@ def _complete(request: Request, job: "Job", scorer: "LibreHPS", out: Output) -> 
     return exit_code(ok, failed)
 
 
-def _check_origin(request: Request, job: "Job", settings: "Settings") -> None:
-    """Raise UsageError where the output came of other settings or of another request."""
+def check_origin(request: Request, file: Path, output: Path, settings: "Settings") -> None:
+    """Raise UsageError where a file of the output came of other settings or another request."""
     from librehps.engine.job import check_same
     from librehps.source.scored import read_origin
 
-    before, asked = read_origin(job.output)
-    check_same(before, settings.record(), "settings", job.output)
+    before, asked = read_origin(file)
+    check_same(before, settings.record(), "settings", output)
     if asked:
-        check_same(asked, request.facts(), "request", job.output)
+        check_same(asked, request.facts(), "request", output)
 
 
 def _table_of(output: Path, needed: tuple[str, ...]) -> Any:
@@ -227,7 +250,7 @@ def _rows_of(request: Request, job: "Job", settings: "Settings") -> Iterable[Rec
     """Rows of a finished output; raises UsageError where they cannot stand for this run's."""
     from librehps.sink.schema import SETS
 
-    _check_origin(request, job, settings)
+    check_origin(request, job.output, job.output, settings)
     wanted = SETS[request.columns] if isinstance(request.columns, str) else request.columns
     table = _table_of(job.output, ("id", "status", *wanted))
     return (row for batch in table.to_batches(max_chunksize=1024) for row in batch.to_pylist())

@@ -85,25 +85,31 @@ def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "
     from librehps import LibreHPS
     from librehps.errors import UsageError
 
+    arguments = load_arguments(options, prompts)
     if options.calibration is not None and not options.calibration.is_file():
         raise UsageError(f"no such calibration file: {options.calibration}")
 
     def load(download: bool) -> LibreHPS:
-        return LibreHPS.from_pretrained(
-            options.model,
-            attn_impl=options.attn,
-            dtype=options.dtype,
-            device=options.device,
-            revision=options.revision,
-            num_frames=options.num_frames,
-            batch_size=options.batch_size,
-            workers=options.workers,
-            max_prompt_tokens=prompts.max_prompt_tokens,
-            video_backend=options.video_backend,
-            download=download,
-        )
+        return LibreHPS.from_pretrained(**{**arguments, "download": download})
 
     return _agreed(options, load, out)
+
+
+def load_arguments(options: ModelOptions, prompts: PromptOptions) -> Record:
+    """What `LibreHPS.from_pretrained` is called with."""
+    return {
+        "path_or_id": options.model,
+        "attn_impl": options.attn,
+        "dtype": options.dtype,
+        "device": options.device,
+        "revision": options.revision,
+        "num_frames": options.num_frames,
+        "batch_size": options.batch_size,
+        "workers": options.workers,
+        "max_prompt_tokens": prompts.max_prompt_tokens,
+        "video_backend": options.video_backend,
+        "download": options.download,
+    }
 
 
 def find_checkpoint(options: CheckpointOptions, out: Output) -> Path:

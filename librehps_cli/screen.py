@@ -3,7 +3,7 @@
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,9 @@ from librehps_cli.output import Output
 if TYPE_CHECKING:
     from librehps import ScoredRow
     from librehps.engine.local import LocalEngine
+    from librehps.engine.ray import RayEngine
+
+    Engine = LocalEngine | RayEngine
 
 # Of the histogram of each axis' means.
 BINS = 1000
@@ -41,6 +44,17 @@ class Tally:
                 bins = self.means.setdefault(axis, [0] * BINS)
                 bins[min(BINS - 1, int(found.mean * BINS))] += 1
 
+    def add_table(self, table: Any) -> None:
+        """As `add`, of an Arrow table of full rows."""
+        status = table["status"].to_pylist()
+        self.ok += status.count("ok")
+        self.failed += status.count("error")
+        self.errors.update(kind for kind in table["error_type"].to_pylist() if kind)
+        for axis in AXES:
+            for mean in table[axis].drop_null().to_pylist():
+                bins = self.means.setdefault(axis, [0] * BINS)
+                bins[min(BINS - 1, int(mean * BINS))] += 1
+
     def print_summary(self, out: Output) -> None:
         """A line always; tables where a person reads stderr."""
         if out.is_watched and self.means:
@@ -60,24 +74,45 @@ def shown(
     out: Output,
 ) -> "Iterator[ScoredRow]":
     """The rows, tallied; with a live line on stderr where that is a terminal."""
-    if not out.is_watched:
+    with _line(total, tally, engine, out) as move:
         for row in rows:
             tally.add(row)
+            move(f"  device {engine.work.busy:.0%}")
             yield row
+
+
+def shown_tables(
+    tables: "Iterable[Any]", total: int, tally: Tally, engine: "Engine", out: Output
+) -> "Iterator[Any]":
+    """As `shown`, of Arrow tables of full rows."""
+    with _line(total, tally, engine, out) as move:
+        for table in tables:
+            tally.add_table(table)
+            move("")
+            yield table
+
+
+@contextmanager
+def _line(
+    total: int | None, tally: Tally, engine: "Engine", out: Output
+) -> Iterator[Callable[[str], None]]:
+    """Moves the live line to where the tally is; what it is called with is said at its end."""
+    if not out.is_watched:
+        yield lambda _: None
         return
     with _progress(out) as bar:
         task = bar.add_task("", total=total, completed=tally.ok + tally.failed, rate="", errors="")
-        for row in rows:
-            tally.add(row)
+
+        def move(more: str) -> None:
             work = engine.work
-            seconds = max(work.seconds, 1e-9)
             bar.update(
                 task,
                 completed=tally.ok + tally.failed,
-                rate=f"{work.rows / seconds:.1f}/s",
-                errors=f"{tally.failed} errors  device {work.busy:.0%}",
+                rate=f"{work.rows / max(work.seconds, 1e-9):.1f}/s",
+                errors=f"{tally.failed} errors{more}",
             )
-            yield row
+
+        yield move
 
 
 def _progress(out: Output) -> Any:
@@ -101,7 +136,7 @@ def _progress(out: Output) -> Any:
 
 
 @contextmanager
-def interruptible(engine: "LocalEngine", out: Output) -> Iterator[None]:
+def interruptible(engine: "Engine", out: Output) -> Iterator[None]:
     """Ctrl-C, or SIGTERM, ends the run after the batch on the device; a second one at once."""
     before: dict[int, Any] = {}
 

@@ -19,6 +19,7 @@ LibreHPSError
 ├── ServeError               a server that cannot take or finish what it is asked
 │   ├── QueueFullError           too many items wait already
 │   └── AbandonedError           it ended before the item was scored
+├── EngineError              what runs the stages on many machines failed
 └── ItemError                one item cannot be scored: its row says so, the run goes on
     ├── PromptError
     │   ├── EmptyPromptError
@@ -123,6 +124,10 @@ class QueueFullError(ServeError):
 
 
 class AbandonedError(ServeError):
+    pass
+
+
+class EngineError(LibreHPSError):
     pass
 
 

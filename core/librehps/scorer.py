@@ -17,14 +17,15 @@ from librehps.errors import CalibrationError, UsageError
 from librehps.media.prompt import MAX_PROMPT_TOKENS, PromptEncoder
 from librehps.media.resize import PIXEL_BUDGET
 from librehps.media.video import Backend, VideoReaders
+from librehps.model.attention import Attention
 from librehps.model.backbone import RewardModel
 from librehps.model.checkpoint import Checkpoint, fingerprint
-from librehps.model.load import Loaded, load
-from librehps.model.locate import EMBEDDED, locate
+from librehps.model.load import Choice, Loaded, choose, load
+from librehps.model.locate import EMBEDDED, Located, locate
 from librehps.pipeline.decode import Decoder
 from librehps.pipeline.forward import Prepared, forward, grid_of
 from librehps.pipeline.plan import ITEM_TOKENS
-from librehps.settings import DEFAULT_MODEL, Settings
+from librehps.settings import DEFAULT_MODEL, TINY, Settings
 from librehps.types import (
     BatchItem,
     ImageScore,
@@ -106,23 +107,9 @@ class LibreHPS:
             forward(model, [Prepared(pixels, stream)], place)
 
         loaded = load(checkpoint, attn_impl, dtype, device, probe)
-        own = checkpoint.own_settings
-        settings = Settings(
-            model=located.name,
-            fingerprint=fingerprint(checkpoint),
-            layout=checkpoint.layout,
-            dtype=str(loaded.dtype).removeprefix("torch."),
-            attention=loaded.attention.implementation,
-            delta_rule=loaded.delta_rule,
-            pixel_budget=own.get("pixel_budget", PIXEL_BUDGET),
-            num_frames=num_frames or own.get("num_frames", TRAINED_FRAMES),
-            version=__version__,
-        )
+        settings = _settings_of(located, checkpoint, loaded, loaded.attention, num_frames)
         if located.folder == EMBEDDED:
-            log.warning(
-                "%s ranks rendered scenes of coloured shapes; on photographs it means nothing",
-                located.name,
-            )
+            warn_of_tiny(settings)
         return cls(
             loaded,
             encoder,
@@ -132,6 +119,26 @@ class LibreHPS:
             workers=workers,
             video_backend=video_backend,
         )
+
+    @staticmethod
+    def foresee(
+        path_or_id: str | Path = DEFAULT_MODEL,
+        attn_impl: str = "auto",
+        dtype: str | torch.dtype | None = None,
+        device: str | torch.device | None = None,
+        revision: str | None = None,
+        *,
+        num_frames: int | None = None,
+        download: bool = True,
+    ) -> Settings:
+        """The settings that `from_pretrained` would have here, from everything but the weights.
+
+        They differ only where an attention backend fails its first forward. Raises ModelError.
+        """
+        located = locate(path_or_id, revision, download)
+        checkpoint = Checkpoint.open(located.folder)
+        choice = choose(attn_impl, dtype, device)
+        return _settings_of(located, checkpoint, choice, choice.attentions[0], num_frames)
 
     def score_image(self, image: "ImageSource", prompt: str) -> ImageScore:
         """Scores of a path, encoded bytes, PIL image or (3, H, W) tensor; raises ItemError."""
@@ -278,3 +285,33 @@ class LibreHPS:
         a, b = self._score_all(items, decoder)
         verdict = judge(a.overall, b.overall, fit, **rules)
         return PairComparison(verdict.winner, verdict.probability, verdict.confident, a, b)
+
+
+def warn_of_tiny(settings: Settings) -> None:
+    """Say what the embedded model is for, where these are its settings."""
+    if settings.model == locate(TINY).name:
+        log.warning(
+            "%s ranks rendered scenes of coloured shapes; on photographs it means nothing",
+            settings.model,
+        )
+
+
+def _settings_of(
+    located: Located,
+    checkpoint: Checkpoint,
+    choice: Choice | Loaded,
+    attention: Attention,
+    num_frames: int | None,
+) -> Settings:
+    own = checkpoint.own_settings
+    return Settings(
+        model=located.name,
+        fingerprint=fingerprint(checkpoint),
+        layout=checkpoint.layout,
+        dtype=str(choice.dtype).removeprefix("torch."),
+        attention=attention.implementation,
+        delta_rule=choice.delta_rule,
+        pixel_budget=own.get("pixel_budget", PIXEL_BUDGET),
+        num_frames=num_frames or own.get("num_frames", TRAINED_FRAMES),
+        version=__version__,
+    )

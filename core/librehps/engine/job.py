@@ -36,18 +36,27 @@ class Job:
     def __init__(
         self, output: Path, *, resume: bool, retry_errors: bool = False, overwrite: bool = False
     ) -> None:
-        check_suffix(output)
+        self._check(output)
         if overwrite and (resume or retry_errors):
             raise UsageError("--overwrite begins anew: it cannot go with --resume, --retry-errors")
         self.output, self._overwrite = output, overwrite
         self.resumes, self.retries = resume or retry_errors, retry_errors
-        self.journal = Journal(journal_of(output))
+        self.journal = Journal(journal_of(output), self._keeps_rows)
         if not (self.resumes or overwrite):
             hint = "--resume goes on with it, --overwrite begins anew."
             if self.journal.is_frozen:
                 raise UsageError(f"a run that writes {output} has not finished", hint=hint)
-            if output.exists():
+            if self._is_there():
                 raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
+
+    # Whether the journal holds the rows until the output is written.
+    _keeps_rows = True
+
+    def _check(self, output: Path) -> None:
+        check_suffix(output)
+
+    def _is_there(self) -> bool:
+        return self.output.exists()
 
     @property
     def is_begun(self) -> bool:
@@ -66,7 +75,7 @@ class Job:
 
     @property
     def _is_finished(self) -> bool:
-        return self.output.exists() and not self.journal.is_frozen
+        return self._is_there() and not self.journal.is_frozen
 
     def __enter__(self) -> "Job":
         was_begun = self.is_begun

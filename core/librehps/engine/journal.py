@@ -45,11 +45,12 @@ def journal_of(output: Path) -> Path:
 class Journal:
     """One run's journal; `run` is what run.json holds, `status` one of NEW, OK, ERROR per item.
 
-    Every write that fails raises OutputError. Only one process at a time can hold a journal.
+    Without `keeps_rows` they lie elsewhere, and whoever holds it sets `status`. Every write that
+    fails raises OutputError. Only one process at a time can hold a journal.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, keeps_rows: bool = True) -> None:
+        self.folder, self._keeps_rows = folder, keeps_rows
         self.run: Record = {}
         self.status = bytearray()
         self._offsets = array("q")
@@ -111,10 +112,15 @@ class Journal:
 
     def items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
         """(index, item) of the listing's items whose status is wanted."""
+        for index, line in self.entries(wanted):
+            yield index, item_from(json.loads(line))
+
+    def entries(self, wanted: set[int]) -> Iterator[tuple[int, str]]:
+        """As `items`, each as the JSON of `listing.to_entry`."""
         with self._translated(), (self.folder / "listing.jsonl").open(encoding="utf-8") as file:
             for index, line in enumerate(file):
                 if self.status[index] in wanted:
-                    yield index, item_from(json.loads(line))
+                    yield index, line.rstrip("\n")
 
     def append(self, index: int, record: Record, own: Mapping[str, Any]) -> None:
         """Add an item's row; it is safe from a kill of this process, and after `commit` of all."""
@@ -181,6 +187,8 @@ class Journal:
         """Find every whole line of rows.jsonl, and cut off what follows the last."""
         total = self.run["total"]
         self.status = bytearray(total)
+        if not self._keeps_rows:
+            return
         self._offsets = array("q", [-1]) * total
         self._end = 0
         # Unbuffered: a row is with the system once `append` returns.

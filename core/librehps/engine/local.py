@@ -119,27 +119,32 @@ class LocalEngine:
         tokens = self.batch_size * ITEM_TOKENS if self.tokens is None else self.tokens
         return max(self.batch_size, min(MOST, DEPTH * lanes * tokens // ITEM_TOKENS))
 
-    def prepare(self, item: Item) -> Ready:
-        """In a worker: prompt, bytes, pixels."""
-        content = Content(item.media)
-        try:
-            if item.problem is not None:
-                raise item.problem
-            item = self.find_prompt(item, content)
-            return Ready(item, self.decoder.decode(item, content))
-        except ItemError as error:
-            return Ready(item, None, error)
-        except (ValueError, OSError, MemoryError, RecursionError) as error:
-            # Of a name that is no path, or a picture that no reader foresaw.
-            reason = f"{type(error).__name__}: {error}"
-            return Ready(item, None, MediaError(f"{content.name} cannot be read: {reason}"))
-
     def _finish(self, window: Window, launcher: Launcher) -> Generator[ScoredRow, None, bool]:
         """The window's rows; gives whether all are there, which a stop prevents."""
         rows = window.rows()
         self.work.add(len(rows), window.forwards, launcher.meter.take_seconds())
         yield from rows
         return len(rows) == len(window)
+
+    def prepare(self, item: Item) -> Ready:
+        """In a worker: prompt, bytes, pixels, or the reason why not."""
+        return make_ready(item, self.find_prompt, self.decoder)
+
+
+def make_ready(item: Item, find_prompt: FindPrompt, decoder: Decoder) -> Ready:
+    """An item decoded under its prompt, or the reason why not."""
+    content = Content(item.media)
+    try:
+        if item.problem is not None:
+            raise item.problem
+        item = find_prompt(item, content)
+        return Ready(item, decoder.decode(item, content))
+    except ItemError as error:
+        return Ready(item, None, error)
+    except (ValueError, OSError, MemoryError, RecursionError) as error:
+        # Of a name that is no path, or a picture that no reader foresaw.
+        reason = f"{type(error).__name__}: {error}"
+        return Ready(item, None, MediaError(f"{content.name} cannot be read: {reason}"))
 
 
 def default_workers() -> int:

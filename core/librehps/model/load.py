@@ -24,6 +24,29 @@ class Loaded:
     reasons: dict[str, str]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Where and how a model would run, known without its weights; attentions to try, in order."""
+
+    device: torch.device
+    dtype: torch.dtype
+    attentions: list[Attention]
+    delta_rule: str
+    reasons: dict[str, str]
+
+
+def choose(
+    attn_impl: str, dtype: str | torch.dtype | None, device: str | torch.device | None
+) -> Choice:
+    """What `load` would choose here; raises UsageError or AttentionError."""
+    place, why_device = choose_device(device)
+    number, why_dtype = choose_dtype(dtype, place)
+    attentions = candidates(attn_impl, Host.of(place, number))
+    rule, why_rule = _delta_rule(place)
+    reasons = {"device": why_device, "dtype": why_dtype, "delta_rule": why_rule}
+    return Choice(place, number, attentions, rule, reasons)
+
+
 def load(
     checkpoint: Checkpoint,
     attn_impl: str,
@@ -32,21 +55,14 @@ def load(
     probe: Callable[[RewardModel, torch.device], None],
 ) -> Loaded:
     """Choose, check memory, read the weights, and try the attention; raises ModelError."""
-    place, why_device = choose_device(device)
-    number, why_dtype = choose_dtype(dtype, place)
-    choices = candidates(attn_impl, Host.of(place, number))
+    choice = choose(attn_impl, dtype, device)
+    place, number = choice.device, choice.dtype
     empty = empty_model(checkpoint.config, "sdpa")
     check_memory(resident_bytes(empty, number), place, number)
     model = build_model(checkpoint, "sdpa", number, place)
-    attention = apply(model, choices, lambda: probe(model, place))
-    rule, why_rule = _delta_rule(place)
-    reasons = {
-        "device": why_device,
-        "dtype": why_dtype,
-        "attention": attention.reason,
-        "delta_rule": why_rule,
-    }
-    return Loaded(model, place, number, attention, rule, reasons)
+    attention = apply(model, choice.attentions, lambda: probe(model, place))
+    reasons = {**choice.reasons, "attention": attention.reason}
+    return Loaded(model, place, number, attention, choice.delta_rule, reasons)
 
 
 def _delta_rule(device: torch.device) -> tuple[str, str]:

@@ -44,9 +44,9 @@ class Sink(ABC):
             if error is None:
                 self._finish()
                 # Whole on the disk itself before whatever it was made from is deleted.
-                _sync(self.partial)
+                sync(self.partial)
                 self.partial.replace(self.output)
-                _sync(self.output.absolute().parent)
+                sync(self.output.absolute().parent)
 
     @abstractmethod
     def _open(self) -> None: ...
@@ -73,7 +73,8 @@ class Sink(ABC):
             ) from error
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk itself."""
     if path.is_dir() and os.name == "nt":
         # Windows opens no folders.
         return

@@ -1,7 +1,7 @@
 """Parquet: float32 scores, and the full settings in the file's metadata."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ ROW_GROUP = 65_536
 # Rows that wait as Python objects, which take ten times the room of Arrow's.
 BATCH = 2048
 METADATA_KEY, REQUEST_KEY = "librehps.settings", "librehps.request"
+# What a part of a folder says of itself alone.
+PART_KEY = "librehps.part"
 _TYPES = {
     TEXT: pa.string(),
     REAL: pa.float32(),
@@ -51,6 +53,12 @@ def schema_of(
         metadata[REQUEST_KEY] = json.dumps(request)
     fields = [pa.field(name, _TYPES[kind]) for name, kind in columns.items()]
     return pa.schema(fields, metadata=metadata)
+
+
+def to_batch(records: Sequence[Record], schema: Any, texts: Sequence[str]) -> Any:
+    """Records as an Arrow batch; in the columns `texts` values of mixed kinds become text."""
+    rows = [{**record, **{name: as_text(record.get(name)) for name in texts}} for record in records]
+    return pa.RecordBatch.from_pylist(rows, schema=schema)
 
 
 class ParquetSink(Sink):
@@ -90,13 +98,8 @@ class ParquetSink(Sink):
         """Nothing: the settings are in the file's own metadata."""
 
     def _pack(self) -> None:
-        """What waits, as an Arrow batch; a value of an own column of mixed kinds becomes text."""
         if self._waiting:
-            rows = [
-                {**record, **{name: as_text(record.get(name)) for name in self._names}}
-                for record in self._waiting
-            ]
-            self._batches.append(pa.RecordBatch.from_pylist(rows, schema=self._schema))
+            self._batches.append(to_batch(self._waiting, self._schema, self._names))
             self._waiting = []
 
     def _flush(self) -> None:

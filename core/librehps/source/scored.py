@@ -20,6 +20,11 @@ STDIN = Path("-")
 MARKS = {"status", "overall_mu"}
 # Where sink/parquet.py keeps the settings of a run.
 METADATA_KEY, REQUEST_KEY = b"librehps.settings", b"librehps.request"
+PART_KEY = b"librehps.part"
+# Lies in a folder of parts as long as some may be missing.
+UNFINISHED = "_UNFINISHED"
+# Files of a folder that are no parts begin so.
+ASIDE = (".", "_")
 ROWS_AT_ONCE = 10_000
 
 
@@ -79,8 +84,8 @@ def origin_of(paths: Sequence[Path]) -> str:
 
 def _is_scored(path: Path) -> bool:
     if path.is_dir():
-        parts = [p for p in path.iterdir() if not p.name.startswith(".")]
-        kept = [p for p in parts if not p.name.endswith(".settings.json")]
+        parts = [p for p in path.iterdir() if not p.name.startswith(ASIDE)]
+        kept = [p for p in parts if not p.name.endswith((".settings.json", ".partial"))]
         are_tables = all(p.suffix.lower() in SUFFIXES and p.is_file() for p in kept)
         return bool(kept) and are_tables and all(_is_scored(p) for p in kept)
     try:
@@ -145,7 +150,13 @@ def _files(path: Path) -> list[Path]:
     if path == STDIN:
         return [path]
     if path.is_dir():
-        parts = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        if (path / UNFINISHED).exists():
+            raise UsageError(
+                f"{path} is unfinished: parts of it are missing",
+                hint="Finish it with --resume; single parts can be named as files.",
+            )
+        named = [p for p in path.iterdir() if not p.name.startswith(ASIDE)]
+        parts = sorted(p for p in named if p.suffix.lower() in SUFFIXES)
         if not parts:
             raise UsageError(f"{path} holds no .parquet and no .jsonl file")
         return parts
@@ -162,7 +173,11 @@ def _table(file: Path) -> Any:
     if file.suffix.lower() == ".parquet":
         import pyarrow.parquet as pq
 
-        return pq.read_table(file)
+        table = pq.read_table(file)
+        metadata = {**(table.schema.metadata or {})}
+        # Of a table that is joined from many it would be wrong.
+        metadata.pop(PART_KEY, None)
+        return table.replace_schema_metadata(metadata)
     with file.open(encoding="utf-8-sig") as lines:
         return _json_table(lines)
 

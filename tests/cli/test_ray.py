@@ -1,0 +1,229 @@
+"""`--engine ray`: the local engine's rows, whichever process is killed."""
+
+import importlib.util
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from conftest import Cli
+from librehps.errors import ExtraNeededError
+from librehps.types import AXES
+from librehps_cli.main import app
+from make_media import bad_media, clip, picture
+
+RAY = ("--engine", "ray", "--concurrency", 2)
+MODEL = ("--model", "tiny", "--prompt-from", "sidecar")
+ACTOR, WORKER = "ScoreActor", "decode_items"
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest of 190 pictures, a clip and 14 bad files; prompts beside them, columns in it."""
+    folder = tmp_path_factory.mktemp("media")
+    bad = bad_media(folder / "bad")
+    clip(folder / "clip.mp4")
+    names = ["clip.mp4", *(f"bad/{name}" for name in bad)]
+    for index in range(190):
+        picture(64 + 16 * (index % 5), 96, seed=index).save(folder / f"{index:03}.png")
+        names.insert(index % len(names), f"{index:03}.png")
+    rows = [{"image": name, "seed": at, "tag": f"t{at % 3}"} for at, name in enumerate(names)]
+    for name in names[5:]:
+        (folder / name).with_suffix(".txt").write_text(f"a picture of {len(name)} things")
+    (folder / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / "m.jsonl"
+
+
+@pytest.fixture(scope="module")
+def whole(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> pq.ParquetFile:
+    """What the local engine makes of it."""
+    output = tmp_path_factory.mktemp("whole") / "x.parquet"
+    command = [sys.executable, "-m", "librehps_cli", "score", manifest, *MODEL, "-q", "-o", output]
+    assert subprocess.run(command, check=False).returncode == 3
+    return pq.ParquetFile(output)
+
+
+def assert_same(output: Path, whole: pq.ParquetFile) -> None:
+    """Order and every column; means within 1e-4 and mu within 2e-3."""
+    expected = whole.read()
+    parts = sorted(output.glob("part-*.parquet"))
+    for part in parts:
+        metadata = {**pq.read_schema(part).metadata}
+        assert metadata.pop(b"librehps.part")
+        assert metadata == expected.schema.metadata
+        assert pq.read_schema(part).equals(expected.schema)
+    rows = [row for part in parts for row in pq.read_table(part).to_pylist()]
+    assert [row["seed"] for row in rows] == list(range(len(expected)))
+    bounds = dict.fromkeys(AXES, 1e-4) | {f"{axis}_mu": 2e-3 for axis in AXES}
+    for row, other in zip(rows, expected.to_pylist(), strict=True):
+        for name, value in other.items():
+            if name in bounds and value is not None:
+                assert row[name] == pytest.approx(value, abs=bounds[name])
+            else:
+                assert timeless(row[name]) == timeless(value), (row["id"], name)
+
+
+def timeless(value: object) -> object:
+    """Without the time of day that decord's messages carry."""
+    return re.sub(r"\[\d\d:\d\d:\d\d\]", "", value) if isinstance(value, str) else value
+
+
+def started(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "librehps_cli", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def processes(driver: subprocess.Popen[str], what: str) -> list[psutil.Process]:
+    """Ray's worker processes below the driver that run the stage."""
+    found = []
+    for process in psutil.Process(driver.pid).children(recursive=True):
+        try:
+            title = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        if title.startswith("ray::") and what in title:
+            found.append(process)
+    return found
+
+
+def kill(driver: subprocess.Popen[str], what: str) -> None:
+    """SIGKILL one process of the stage as soon as there is one."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and driver.poll() is None:
+        for process in processes(driver, what)[:1]:
+            process.kill()
+            return
+        time.sleep(0.002)
+    raise AssertionError(f"no process of {what} was there to be killed")
+
+
+def wait_for_part(driver: subprocess.Popen[str], output: Path, rows: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and driver.poll() is None:
+        if len(list(output.glob("part-*.parquet"))) >= rows:
+            return
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+def test_an_actor_and_a_worker_are_killed(
+    manifest: Path, whole: pq.ParquetFile, tmp_path: Path, cli: Cli
+) -> None:
+    output = tmp_path / "out"
+    driver = started("score", manifest, *MODEL, *RAY, "--batch-size", 1, "-o", output)
+    kill(driver, WORKER)
+    wait_for_part(driver, output, 1)
+    kill(driver, ACTOR)
+    said = driver.communicate(timeout=200)
+    assert driver.returncode == 3, said
+    assert said[0] == ""
+    assert len(said[1].splitlines()) <= 6, said[1]
+    assert "Traceback" not in said[1]
+    assert_same(output, whole)
+    assert json.loads((output / "_DONE.json").read_text())["rows"] == whole.metadata.num_rows
+    assert not (tmp_path / "out.journal").exists()
+    kept = cli("filter", output, "--top", 3, "--json")
+    assert len(kept.stdout.splitlines()) == 3, kept.stderr
+    exists = cli("score", manifest, *MODEL, *RAY, "-o", output)
+    assert exists.returncode == 2
+    assert "exists" in exists.stderr
+
+
+@pytest.mark.slow
+def test_the_driver_is_killed_and_interrupted(
+    manifest: Path, whole: pq.ParquetFile, tmp_path: Path, cli: Cli
+) -> None:
+    output = tmp_path / "out"
+    command = ("score", manifest, *MODEL, *RAY, "--batch-size", 1, "-o", output)
+    driver = started(*command)
+    wait_for_part(driver, output, 1)
+    below = [p for what in (ACTOR, WORKER) for p in processes(driver, what)]
+    driver.kill()
+    driver.communicate()
+    _, alive = psutil.wait_procs(below, timeout=30)
+    assert not alive
+    assert "is unfinished" in cli("filter", output, "--top", 3).stderr
+    assert "has not finished" in cli(*command).stderr
+    other = cli(*command, "--num-frames", 2, "--resume")
+    assert other.returncode == 2
+    assert "num_frames 4, now 2" in other.stderr
+    kept = {file: file.stat().st_mtime_ns for file in output.glob("part-*.parquet")}
+    assert kept
+    driver = started(*command, "--resume")
+    wait_for_part(driver, output, len(kept) + 1)
+    driver.send_signal(signal.SIGINT)
+    said = driver.communicate(timeout=60)[1]
+    assert driver.returncode == 130, said
+    assert "--resume goes on" in said
+    assert "Traceback" not in said
+    done = cli(*command, "--resume")
+    assert done.returncode == 3, done.stderr
+    assert "were done before" in done.stderr
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert_same(output, whole)
+
+
+@pytest.mark.slow
+def test_complete_errors_again_and_other_folders(tmp_path: Path, cli: Cli) -> None:
+    for index in range(12):
+        picture(seed=index).save(tmp_path / f"{index}.png")
+    good = (tmp_path / "3.png").read_bytes()
+    (tmp_path / "3.png").write_bytes(b"")
+    command = ("score", tmp_path, "--prompt", "x", "--model", "tiny", "--engine", "ray",
+               "-o", tmp_path / "out")  # fmt: skip
+    assert cli(*command).returncode == 3
+    again = cli(*command, "--resume")
+    assert again.returncode == 3
+    assert "is complete: 11 scored, 1 errors" in again.stderr
+    (tmp_path / "3.png").write_bytes(good)
+    assert cli(*command, "--retry-errors").returncode == 0
+    table = pq.read_table(tmp_path / "out" / "part-000000000000.parquet")
+    assert table["status"].to_pylist() == ["ok"] * 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--engine", "ray"), "Name one with -o"),
+        (("--engine", "ray", "-o", "-"), "Name one with -o"),
+        (("--engine", "ray", "-o", "x.parquet"), "a folder: -o scores"),
+        (("--num-gpus", "1"), "go with --engine ray"),
+        (("--concurrency", "2", "-o", "x.parquet"), "go with --engine ray"),
+    ],
+)
+def test_what_cannot_be_meant(
+    tmp_path: Path, cli: Cli, arguments: tuple[str, ...], said: str
+) -> None:
+    picture().save(tmp_path / "a.png")
+    done = cli("score", tmp_path / "a.png", "--prompt", "x", "--model", "tiny", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_cluster_that_is_not_there(tmp_path: Path, cli: Cli) -> None:
+    picture().save(tmp_path / "a.png")
+    command = ("score", tmp_path / "a.png", "--prompt", "x", "--model", "tiny", "--engine", "ray")
+    done = cli(*command, "-o", tmp_path / "out", "--ray-address", "auto")
+    assert done.returncode == 1, done.stderr
+    assert "Ray cannot be joined at auto" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    picture().save(tmp_path / "a.png")
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "ray" else found(name, *a)
+    )
+    arguments = ["score", str(tmp_path / "a.png"), "--prompt", "x", "--engine", "ray"]
+    done = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "out")])
+    assert isinstance(done.exception, ExtraNeededError)
+    assert "pip install 'librehps[ray]'" in (done.exception.hint or "")

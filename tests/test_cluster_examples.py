@@ -1,0 +1,70 @@
+"""The examples for clusters: Ray's own schema, and Slurm's script with a stand-in."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import ray
+import yaml
+
+from conftest import EXAMPLES, Cli
+from make_media import picture
+
+SCRIPT = EXAMPLES / "slurm_array.sh"
+
+
+def test_the_cluster_is_one_that_ray_takes() -> None:
+    config = yaml.safe_load((EXAMPLES / "ray_cluster.yaml").read_text())
+    schema = Path(ray.__file__).parent / "autoscaler" / "ray-schema.json"
+    jsonschema.validate(config, json.loads(schema.read_text()))
+    kinds = config["available_node_types"]
+    assert config["head_node_type"] in kinds
+    assert kinds["gpu"]["min_workers"] == kinds["gpu"]["max_workers"] == config["max_workers"] == 8
+
+
+def submitted(folder: Path, which: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A task of an array of two, with `srun` and `librehps` of our own on the path."""
+    path = folder / "bin"
+    path.mkdir(exist_ok=True)
+    commands = {"srun": 'exec "$@"', "librehps": f'exec "{sys.executable}" -m librehps_cli "$@"'}
+    for name, line in commands.items():
+        (path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (path / name).chmod(0o755)
+    slurm = {"ID": which, "COUNT": 2, "MIN": 1}
+    return subprocess.run(
+        ["bash", SCRIPT, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}",
+             **{f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in slurm.items()}},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_an_array_of_two(tmp_path: Path, cli: Cli) -> None:
+    assert subprocess.run(["bash", "-n", SCRIPT], check=False).returncode == 0
+    media, scores = tmp_path / "m", tmp_path / "scores"
+    media.mkdir()
+    for index in range(8):
+        picture(seed=index).save(media / f"{index}.png")
+    (media / "7.png").write_bytes(b"")
+    for which in (1, 2):
+        done = submitted(tmp_path, which, media, scores, "--prompt", "x", "--model", "tiny")
+        assert done.returncode == 0, done.stderr
+    assert sorted(f.name for f in scores.iterdir()) == ["00001.parquet", "00002.parquet"]
+    again = submitted(tmp_path, 1, media, scores, "--prompt", "x", "--model", "tiny")
+    assert "is complete" in again.stderr
+    best = cli("best-of-n", scores, "--per", "prompt", "--top", 8, "--json")
+    ids = [json.loads(line)["id"] for line in best.stdout.splitlines()]
+    assert sorted(ids) == [f"{index}.png" for index in range(7)]
+
+
+def test_what_the_script_cannot_do(tmp_path: Path) -> None:
+    assert "usage: sbatch" in submitted(tmp_path, 1).stderr
+    missing = submitted(tmp_path, 1, tmp_path / "none", tmp_path / "s", "--prompt", "x")
+    assert missing.returncode == 2
