@@ -54,7 +54,7 @@ class AccessFlags:
             rich_help_panel=ACCESS,
         ),
     ] = None
-    allow_host: Annotated[
+    url_host: Annotated[
         list[str] | None,
         typer.Option(
             help="A public host, or HOST:PORT, that URLs in requests may name (default: no URLs).",
@@ -159,5 +159,5 @@ def _access(flags: AccessFlags) -> "Access":
         token=None if flags.token_file is None else read_token(flags.token_file),
         hosts=LOOPBACK_NAMES | {name.lower() for name in flags.allowed_host or []},
         roots=tuple(media_root(folder) for folder in flags.media_root or []),
-        url_hosts=frozenset(name.lower() for name in flags.allow_host or []),
+        url_hosts=frozenset(name.lower() for name in flags.url_host or []),
     )

@@ -15,7 +15,13 @@ ROOT = Path(__file__).parents[1]
 README, CLI = ROOT / "README.md", ROOT / "docs" / "cli.md"
 FENCE = re.compile(r"^```(sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Those that install, that are this very suite, or that other tests run in a smaller form.
-NOT_RUN = ("pip install", "make ", "ACCELERATE_USE_CPU=true torchrun")
+NOT_RUN = (
+    "pip install",
+    "make ",
+    "ACCELERATE_USE_CPU=true torchrun",
+    "librehps score outputs/manifest.csv --engine ray",
+    "librehps serve",
+)
 # Figures move a little from one processor to another: by so much of themselves, or so much.
 RELATIVE, ABSOLUTE = 0.02, 0.025
 
