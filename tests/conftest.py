@@ -1,10 +1,11 @@
 """Fixtures: the golden checkpoint, LibreHPS-Tiny, and the command line as a real process."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path_factory.getbasetemp() / "hf"))
     monkeypatch.delenv("LIBREHPS_MODEL", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_notes() -> Iterator[None]:
+    """A command that runs within a test takes the library's warnings, and must give them back."""
+    logger = logging.getLogger("librehps")
+    handlers, propagate = logger.handlers, logger.propagate
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
 
 
 @pytest.fixture(scope="session")
