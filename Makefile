@@ -10,7 +10,7 @@ demo: $(READY)
 		--prompt "a red circle left of a blue square"
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=15
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -164,7 +164,7 @@ def _mix(choice: ChoiceOptions) -> "Mix":
 
 
 def _needed(mix: "Mix") -> list[str]:
-    return ["id", "media", "prompt", *AXES, *(f"{axis}_mu" for axis in mix.weights)]
+    return ["id", "media", "prompt", *(f"{axis}_mu" for axis in mix.weights)]
 
 
 def _groups(rows: Any, choice: ChoiceOptions) -> "Groups":
@@ -236,15 +236,9 @@ def _check_abstention(choice: ChoiceOptions, mix: "Mix", scored: Scored) -> None
 
 def _print_curve(rows: Any, ranked: "Ranked", mix: "Mix", out: Output) -> None:
     """Of an axis its mean in [0, 1], of a mix the mixed mu."""
-    import numpy as np
-
     from librehps.decide.curve import curve
 
-    values = mix.scores(rows)
-    if mix.axis is not None:
-        # A mean is the sigmoid of its mu.
-        values = 1 / (1 + np.exp(-values))
-    found = curve(ranked, values)
+    found = curve(ranked, mix.shown(mix.scores(rows)))
     points = [
         {"n": n, "expected_best": point.value, "low": point.low, "high": point.high,
          "gain": point.value - found.points[n - 2].value if n > 1 else None}

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 STANDING = ("#", "rank", "generator", "mean", "strength", "95 %", "win rate")
 # Cells between two columns of a table.
 GAP = 2
-# No name is shortened below it; where it does not fit, a column for each generator cannot be.
+# Where so short a name does not fit, a column for each generator cannot be.
 LEAST_NAME = 12
 
 
 def board_tables(found: "Leaderboard", width: int | None = None) -> list[Figures]:
     """Standings and wins of the first axis, then means by axis and by category.
 
-    Within `width` cells, names are shortened, and tables too wide even so have a title alone.
+    Tables that `width` cells have no room for are a title alone.
     """
     first = found.boards[0]
     whole = [board for board in found.boards if board.category is None]
@@ -89,18 +89,13 @@ def _numbered(standings: Sequence["Standing"]) -> list[Record]:
 
 
 def _fitted(table: Figures, width: int) -> Figures:
-    """The table with names as long as there is room for."""
-    cells = [[_cell(row[name]) for row in table.rows] for name in table.columns]
-    widths = {
-        name: max(map(len, (name, *column)))
-        for name, column in zip(table.columns, cells, strict=True)
-    }
+    """The table, or its title alone where even short names would leave no room for it."""
     name = "category" if "category" in table.columns else "generator"
-    left = width - sum(w + GAP for column, w in widths.items() if column != name)
-    if left < LEAST_NAME and "1" in widths:
+    figures = [column for column in table.columns if column != name]
+    widths = [max(map(len, (c, *(_cell(row[c]) for row in table.rows)))) for c in figures]
+    if width - sum(w + GAP for w in widths) < LEAST_NAME and "1" in table.columns:
         return Figures(f"{table.title}: too wide, see --markdown or --json", (), [])
-    rows = [{**row, name: shorten(row[name], max(left, LEAST_NAME))} for row in table.rows]
-    return Figures(table.title, table.columns, rows)
+    return table
 
 
 def _cell(value: Any) -> str:

@@ -1,6 +1,5 @@
 """librehps compare: which of two, of several, or of each row's two a person would prefer."""
 
-import json as jsonlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from librehps.types import AXES
+from librehps.types import score_columns
 from librehps_cli.compare_pairs import compare_pairs
 from librehps_cli.errors import exit_code
 from librehps_cli.options import (
@@ -24,7 +23,7 @@ from librehps_cli.results import OutputOptions
 from librehps_cli.scoring import load_scorer, prompt_finder
 
 if TYPE_CHECKING:
-    from librehps import ImageScore, Item, LibreHPS, ScoredRow
+    from librehps import Item, LibreHPS, ScoredRow
     from librehps.decide.probability import Platt, Verdict
 
 Record = dict[str, Any]
@@ -114,6 +113,7 @@ def _tell_two(
     options: VerdictOptions,
     out: Output,
 ) -> int:
+    from librehps.decide.compare import gaps
     from librehps.decide.probability import judge
 
     for row in rows:
@@ -122,43 +122,30 @@ def _tell_two(
     one, two = (row.score for row in rows if row.score is not None)
     names = [str(row.item.media) for row in rows]
     verdict = judge(one.overall, two.overall, calibrator, symmetric=options.symmetric)
+    scores = [score_columns(score) for score in (one, two)]
     if out.json:
-        record = {
-            "a": names[0],
-            "b": names[1],
-            "prompt": rows[0].item.prompt,
-            "winner": verdict.winner,
-            "win_probability": max(verdict.probability, 1 - verdict.probability),
-            "p_a_wins": verdict.probability,
-            "confident": verdict.confident,
-            "calibrated": calibrator is not None,
-            "scores_a": _axes(one),
-            "scores_b": _axes(two),
-            **({"gaps": _gaps(one, two)} if options.explain else {}),
-            "settings": scorer.settings.digest,
-        }
-        out.line(jsonlib.dumps(record, ensure_ascii=False))
+        pair = {"a": names[0], "b": names[1], "prompt": rows[0].item.prompt, **verdict.record()}
+        facts = {"calibrated": calibrator is not None, "scores_a": scores[0], "scores_b": scores[1]}
+        explained = {"gaps": gaps(one, two)} if options.explain else {}
+        out.records([{**pair, **facts, **explained, "settings": scorer.settings.digest}])
         return 0
     out.text(_sentence(names, verdict), style="bold")
-    records = [_axes(score) for score in (one, two)]
-    axes = axes_in(records)
-    cells = zip("ab", names, records, strict=True)
+    axes = axes_in(scores)
+    cells = zip("ab", names, scores, strict=True)
     out.table(["", "item", *axes], [[side, n, *figures(r, axes)] for side, n, r in cells])
     if options.explain:
-        _explain(records, axes, out)
+        _explain(scores, gaps(one, two), out)
     if calibrator is None:
         out.note(UNCALIBRATED)
     return 0
 
 
-def _explain(records: Sequence[Record], axes: Sequence[str], out: Output) -> None:
+def _explain(scores: Sequence[Record], gaps: Record, out: Output) -> None:
     """The gap of each axis in mu, and whom it favours; `overall` is what decides."""
-    one, two = records
     rows = []
-    for axis in axes:
-        gap = one[f"{axis}_mu"] - two[f"{axis}_mu"]
+    for axis, gap in gaps.items():
         side = "a" if gap > 0 else "b" if gap < 0 else "neither"
-        mus = [signed(record[f"{axis}_mu"]) for record in records]
+        mus = [signed(score[f"{axis}_mu"]) for score in scores]
         rows.append([axis, *mus, signed(gap), side])
     out.table(["axis", "mu of a", "mu of b", "gap", "favours"], rows)
     out.note("overall decides, by its gap; the other axes have heads of their own and no vote")
@@ -172,37 +159,29 @@ def _tell_many(
     out: Output,
 ) -> int:
     """A ranking, in which each has its chance against the next and against any other."""
-    from librehps.decide.field import against_others
-    from librehps.decide.probability import judge
+    from librehps.decide.compare import ranking
 
     for row in rows:
         if row.error is not None:
             out.error(f"{row.item.media}: {row.error} ({type(row.error).__name__})")
-    scored = [(str(row.item.media), row.score) for row in rows if row.score is not None]
-    scored.sort(key=lambda pair: -pair[1].overall.raw_mean)
-    field = against_others([score.overall for _, score in scored], calibrator)
     records = []
-    for at, (name, score) in enumerate(scored):
-        after = scored[at + 1][1] if at + 1 < len(scored) else None
-        verdict = after and judge(
-            score.overall, after.overall, calibrator, symmetric=options.symmetric
-        )
-        records.append({
-            "rank": at + 1,
-            "item": name,
-            "prompt": rows[0].item.prompt,
-            **_axes(score),
-            "win_probability": verdict and verdict.probability,
-            "win_probability_field": field[at] if len(scored) > 1 else None,
-            "confident": verdict and verdict.confident,
+    for at, place in enumerate(ranking(rows, calibrator, options.symmetric), 1):
+        record = {
+            "rank": at,
+            "item": str(place.row.item.media),
+            "prompt": place.row.item.prompt,
+            **score_columns(place.score),
+            "win_probability": place.verdict and place.verdict.probability,
+            "win_probability_field": place.field,
+            "confident": place.verdict and place.verdict.confident,
             "calibrated": calibrator is not None,
-            **({"gaps": after and _gaps(score, after)} if options.explain else {}),
             "settings": scorer.settings.digest,
-        })  # fmt: skip
+        }
+        records.append({**record, "gaps": place.gaps} if options.explain else record)
     _print_ranking(records, options.explain, out)
     if calibrator is None and not out.json:
         out.note(UNCALIBRATED)
-    return exit_code(len(scored), len(rows) - len(scored))
+    return exit_code(len(records), len(rows) - len(records))
 
 
 def _print_ranking(records: list[Record], explain: bool, out: Output) -> None:
@@ -230,22 +209,10 @@ def _print_ranking(records: list[Record], explain: bool, out: Output) -> None:
     out.note("next, field: how often it beats the next, and another one drawn at random")
 
 
-def _gaps(a: "ImageScore", b: "ImageScore") -> dict[str, float]:
-    """mu of a less mu of b, on each axis that both have."""
-    pairs = {axis: (getattr(a, axis, None), getattr(b, axis, None)) for axis in AXES}
-    return {axis: x.raw_mean - y.raw_mean for axis, (x, y) in pairs.items() if x and y}
-
-
-def _axes(score: "ImageScore") -> Record:
-    axes = {name: getattr(score, name, None) for name in AXES}
-    means = {name: axis and axis.mean for name, axis in axes.items()}
-    return means | {f"{name}_mu": axis and axis.raw_mean for name, axis in axes.items()}
-
-
 def _sentence(names: Sequence[str], verdict: "Verdict") -> str:
     if verdict.winner == "tie":
         return "a tie"
     winner, loser = names if verdict.winner == "a" else reversed(names)
     sure = "" if verdict.confident else ", not confident"
-    likelier = max(verdict.probability, 1 - verdict.probability)
-    return f"{verdict.winner} wins: {winner} over {loser}, {percent(likelier)}{sure}"
+    likelier = percent(verdict.win_probability)
+    return f"{verdict.winner} wins: {winner} over {loser}, {likelier}{sure}"

@@ -1,10 +1,8 @@
 """A verdict on each row of a file of pairs; each media file is scored once a prompt."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from librehps.types import AXES
 from librehps_cli.errors import exit_code
 from librehps_cli.options import ModelOptions, PairsOptions, PromptOptions
 from librehps_cli.output import Output, percent
@@ -13,13 +11,11 @@ from librehps_cli.scoring import load_scorer
 
 if TYPE_CHECKING:
     from librehps import ScoredRow
-    from librehps.decide.probability import Platt
     from librehps.preferences.media import Key
     from librehps.preferences.pairs import Pair
     from librehps_cli.compare import VerdictOptions
 
 Record = dict[str, Any]
-VERDICT = ("winner", "win_probability", "p_a_wins", "confident")
 
 
 def compare_pairs(
@@ -32,9 +28,10 @@ def compare_pairs(
     out: Output,
 ) -> int:
     """Judge the pairs of a file, to a file or to stdout; gives the exit code."""
+    from librehps.decide.compare import judged
     from librehps.preferences.media import items_of, keys_of
     from librehps.preferences.read import read_unjudged
-    from librehps.sink.table import write_table
+    from librehps.sink.table import table_of, write_table
 
     _check(file, prompts)
     result.check()
@@ -46,11 +43,12 @@ def compare_pairs(
     rows: dict[Key, ScoredRow] = dict(zip(items, scored, strict=True))
     records = []
     for pair in pairs:
-        judged = _judged(tuple(rows[key] for key in keys_of(pair)), calibrator, verdict)
+        one, two = (rows[key] for key in keys_of(pair))
+        found = judged(one, two, calibrator, verdict.symmetric, verdict.explain)
         facts = {"calibrated": calibrator is not None, "settings": scorer.settings.digest}
-        records.append(_with_their_own({**_named(pair), **judged, **facts}, pair))
+        records.append(_with_their_own({**_named(pair), **found, **facts}, pair))
     if result.file is not None:
-        write_table(_table(records), scorer.settings.record(), result.file)
+        write_table(table_of(records), scorer.settings.record(), result.file)
     elif out.json or result.to_stdout:
         out.records(records)
     else:
@@ -97,64 +95,6 @@ def _named(pair: "Pair") -> Record:
         "media_a": media_text(pair.media_a),
         "media_b": media_text(pair.media_b),
     }
-
-
-def _judged(
-    rows: "tuple[ScoredRow, ...]", calibrator: "Platt | None", options: "VerdictOptions"
-) -> Record:
-    """The verdict and what it stands on, or the error that there is none for."""
-    from librehps.decide.probability import judge
-
-    one, two = rows
-    problem = _problem(one, two)
-    record: Record = dict.fromkeys(VERDICT)
-    for axis in AXES:
-        for side, row in zip("ab", rows, strict=True):
-            found = getattr(row.score, axis, None)
-            record[f"{axis}_{side}"] = found and found.mean
-            record[f"{axis}_mu_{side}"] = found and found.raw_mean
-    if problem is None and one.score is not None and two.score is not None:
-        verdict = judge(
-            one.score.overall, two.score.overall, calibrator, symmetric=options.symmetric
-        )
-        likelier = max(verdict.probability, 1 - verdict.probability)
-        values = (verdict.winner, likelier, verdict.probability, verdict.confident)
-        record.update(zip(VERDICT, values, strict=True))
-    if options.explain:
-        record.update(_gaps(record))
-    kind, text = problem or (None, None)
-    status = "ok" if problem is None else "error"
-    return {**record, "status": status, "error_type": kind, "error": text}
-
-
-def _problem(one: "ScoredRow", two: "ScoredRow") -> tuple[str, str] | None:
-    """(error type, message) of the first that cannot be scored, or of two that do not compare."""
-    for row in (one, two):
-        if row.error is not None:
-            return type(row.error).__name__, str(row.error)
-    if one.kind != two.kind:
-        return "KindMismatchError", f"a is {one.kind} and b is {two.kind}: they do not compare"
-    return None
-
-
-def _gaps(record: Mapping[str, Any]) -> Record:
-    pairs = {axis: (record[f"{axis}_mu_a"], record[f"{axis}_mu_b"]) for axis in AXES}
-    return {
-        f"{axis}_gap": None if a is None or b is None else a - b for axis, (a, b) in pairs.items()
-    }
-
-
-def _table(records: list[Record]) -> Any:
-    import pyarrow as pa
-
-    names = dict.fromkeys(name for record in records for name in record)
-    columns = {}
-    for name in names:
-        values = [record.get(name) for record in records]
-        kinds = {type(value) for value in values if value is not None}
-        is_mixed = len(kinds - {int, float}) > 0 and len(kinds) > 1
-        columns[name] = [v if v is None else str(v) for v in values] if is_mixed else values
-    return pa.table(columns)
 
 
 def _print(records: list[Record], out: Output) -> None:

@@ -107,17 +107,10 @@ def load_preferences(file: Path, options: PreferenceOptions) -> "Preferences":
 
 def _facts(table: Any, record: dict[str, Any], calibration: Path | None) -> dict[str, Any]:
     """What scored files say of their model, and the calibrators for it."""
-    from librehps.decide.calibrators import check_origin, load_platt_calibrator
-    from librehps.errors import UsageError
+    from librehps.decide.calibrators import load_for
 
     model, fingerprint = record.get("model"), record.get("fingerprint")
-    calibrators = None
-    if calibration is not None:
-        if not calibration.is_file():
-            raise UsageError(f"no such calibration file: {calibration}")
-        calibrators = load_platt_calibrator(calibration)
-        if model is not None and fingerprint is not None:
-            check_origin(calibrators.default, model, fingerprint)
+    calibrators = None if calibration is None else load_for(calibration, model, fingerprint)
     digests = table.column("settings").to_pylist() if "settings" in table.column_names else []
     facts = {"model": model, "fingerprint": fingerprint, "calibrators": calibrators}
     return {**facts, "settings": next(iter(digests), None)}

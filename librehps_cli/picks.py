@@ -154,7 +154,7 @@ def _print_table(picked: PickedGroups, out: Output) -> None:
         p = record["win_probability"]
         name = (record["id"] or "?") + (" =" if record["tied"] else "")
         cells = [record["group"], "(abstained)" if record["abstained"] else name]
-        cells += [figure(record[axis]) for axis in axes]
+        cells += [figure(record.get(axis)) for axis in axes]
         cells += ["-" if p is None else percent(p), str(record["scored"])]
         rows.append([str(record["rank"]), *cells] if is_ranked else cells)
     columns = ["group", "best", *axes, "beats\nnext", "of"]

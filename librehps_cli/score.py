@@ -180,10 +180,7 @@ def _to_file(request: Request, job: "Job", out: Output) -> int:
         rows = _rows_of(request, job, scorer.settings) if job.redoes else None
         job.begin(scorer.settings, request.facts(), source, request.columns)
         facts = job.journal.run
-        if facts["skipped"]:
-            out.note(f"{facts['skipped']} files of other kinds were skipped")
-        if facts["dropped"]:
-            out.note(f"columns of bytes are left out: {', '.join(facts['dropped'])}")
+        tell_listing(facts, out)
         if rows is not None:
             job.seed(rows)
         finder = prompt_finder(request.prompts, facts["has_prompts"])
@@ -212,6 +209,14 @@ def check_not_a_source(request: Request, output: Path) -> None:
 
     if output.absolute() in {Path(path).absolute() for path in request.paths}:
         raise UsageError(f"{output} is what is to be scored: give the output another name")
+
+
+def tell_listing(facts: Mapping[str, Any], out: Output) -> None:
+    """What of the source is not scored, or not kept."""
+    if facts["skipped"]:
+        out.note(f"{facts['skipped']} files of other kinds were skipped")
+    if facts["dropped"]:
+        out.note(f"columns of bytes are left out: {', '.join(facts['dropped'])}")
 
 
 def _complete(request: Request, job: "Job", scorer: "LibreHPS", out: Output) -> int:

@@ -22,7 +22,7 @@ from librehps.settings import Settings
 from librehps_cli.errors import INTERRUPTED, exit_code
 from librehps_cli.options import RayOptions
 from librehps_cli.output import Output
-from librehps_cli.score import Request, check_not_a_source, check_origin
+from librehps_cli.score import Request, check_not_a_source, check_origin, tell_listing
 from librehps_cli.scoring import load_arguments, open_source, prompt_finder
 from librehps_cli.screen import Tally, interruptible, shown_tables
 
@@ -62,10 +62,7 @@ def _begin(
         _check_origin(request, job, settings)
     job.begin(settings, request.facts(), source, request.columns)
     facts = job.journal.run
-    if facts["skipped"]:
-        out.note(f"{facts['skipped']} files of other kinds were skipped")
-    if facts["dropped"]:
-        out.note(f"columns of bytes are left out: {', '.join(facts['dropped'])}")
+    tell_listing(facts, out)
     if kept := facts["total"] - job.left:
         out.note(f"{kept} of {facts['total']} were done before")
 

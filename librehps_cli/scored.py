@@ -65,17 +65,11 @@ def find_calibrator(settings: dict[str, Any], models: ModelOptions) -> "Platt | 
 
     Raises CalibrationError where the file given is of another model.
     """
-    from librehps.decide.calibrators import check_origin, load_platt_calibrator
-    from librehps.errors import UsageError
+    from librehps.decide.calibrators import load_for
 
     model, fingerprint = settings.get("model"), settings.get("fingerprint")
     if models.calibration is not None:
-        if not models.calibration.is_file():
-            raise UsageError(f"no such calibration file: {models.calibration}")
-        fit = load_platt_calibrator(models.calibration).default
-        if model is not None and fingerprint is not None:
-            check_origin(fit, model, fingerprint)
-        return fit
+        return load_for(models.calibration, model, fingerprint).default
     return None if model is None else _beside_the_model(model, fingerprint, models)
 
 

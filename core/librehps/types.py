@@ -75,6 +75,13 @@ class VideoScore(ImageScore):
     frames: tuple[int, ...]
 
 
+def score_columns(score: ImageScore | None) -> dict[str, float | None]:
+    """Mean and mu of each axis by column, in the order of the output; None where there is none."""
+    axes = {name: getattr(score, name, None) for name in AXES}
+    means = {name: axis and axis.mean for name, axis in axes.items()}
+    return means | {f"{name}_mu": axis and axis.raw_mean for name, axis in axes.items()}
+
+
 @dataclass(frozen=True)
 class PairComparison:
     """Which of two is better. `probability` is P(a wins) in [0, 1]; `winner` is a, b or tie."""

@@ -36,6 +36,10 @@ def test_several(cli: Cli, tiny: LibreHPS) -> None:
         others = [fit.probability(mus[at] - mu) for i, mu in enumerate(mus) if i != at]
         assert record["win_probability_field"] == pytest.approx(sum(others) / 3, abs=1e-5)
     assert records[3]["win_probability"] is None
+    plain = lines(cli("compare", *(MEDIA / n for n in NAMES), "--prompt", PROMPT, *TINY, "--json",
+                      "--plain").stdout)  # fmt: skip
+    chances = [fit.probability(mus[0] - mu, symmetric=False) for mu in mus[1:]]
+    assert plain[0]["win_probability_field"] == pytest.approx(sum(chances) / 3, abs=1e-5)
     # Of all pairs together, half are won.
     field = [record["win_probability_field"] for record in records]
     assert sum(field) / 4 == pytest.approx(0.5)

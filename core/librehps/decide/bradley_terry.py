@@ -4,7 +4,6 @@ Bradley and Terry (1952): P(i beats j) = sigmoid(strength_i - strength_j). Gener
 "pairs" are every two of them, in the order of numpy's triu_indices.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,23 +29,6 @@ class Sums:
     wins: Floats
     means: Floats
     prompts: int
-
-
-def draws(blocks: list[int], resamples: int, seed: int) -> Iterator[NDArray[np.float32]]:
-    """How often each prompt is drawn in each resample, (resamples, block), a block at a time.
-
-    All blocks together are one multinomial draw of as many prompts as there are; the same blocks
-    and seed always give the same draw.
-    """
-    rng = np.random.default_rng(seed)
-    prompts = sum(blocks)
-    drawn = rng.multinomial(prompts, np.array(blocks) / prompts, size=resamples)
-    for size, counts in zip(blocks, drawn.T, strict=True):
-        rows = np.repeat(np.arange(resamples), counts)
-        cells = rows * size + rng.integers(0, size, len(rows))
-        times = np.bincount(cells, minlength=resamples * size)
-        # Whole numbers as small as these are exact, and single precision multiplies twice as fast.
-        yield times.reshape(resamples, size).astype(np.float32)
 
 
 def strengths(sums: Sums) -> Floats:

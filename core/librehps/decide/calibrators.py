@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from librehps.decide.probability import Platt
-from librehps.errors import CalibrationError, CalibratorMismatchError
+from librehps.errors import CalibrationError, CalibratorMismatchError, UsageError
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,19 @@ def check_origin(calibrator: Platt, model: str, fingerprint: str) -> None:
             f"({calibrator.fingerprint or 'no fingerprint'}), not for {model} ({fingerprint})",
             hint="Its probabilities would be wrong: use the calibration.json of this model.",
         )
+
+
+def load_for(path: Path, model: str | None, fingerprint: str | None) -> PlattCalibrators:
+    """The fits in a file, for scores that say of which weights they are, or do not (None).
+
+    Raises UsageError where there is no such file, CalibrationError where it is of other weights.
+    """
+    if not path.is_file():
+        raise UsageError(f"no such calibration file: {path}")
+    fits = load_platt_calibrator(path)
+    if model is not None and fingerprint is not None:
+        check_origin(fits.default, model, fingerprint)
+    return fits
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from librehps.decide.bootstrap import intervals
 from librehps.decide.bradley_terry import Floats, p_values, resampled_strengths, square, strengths
 from librehps.decide.columns import scored_rows
 from librehps.decide.generators import Rows
 from librehps.decide.shared import Codes, Shared, share
-from librehps.decide.standings import Board, Interval, Leaderboard, Standing
+from librehps.decide.standings import Board, Leaderboard, Standing
 from librehps.errors import UsageError
 
 RESAMPLES = 2000
@@ -122,24 +123,14 @@ def _board(
     columns = (
         [rows.generators[i] for i in order],
         ranks.tolist(),
-        _intervals(sums.means / prompts, again.means / prompts, prompts, order),
-        _intervals(fitted, refitted, prompts, order),
+        intervals((sums.means / prompts)[order], (again.means / prompts)[:, order], prompts),
+        intervals(fitted[order], refitted[:, order], prompts),
         ((wins.sum(axis=1) - 0.5) / (count - 1)).tolist(),
         shared.sizes.sum(axis=0)[order].tolist(),
         (rows.errors() if errors is None else errors)[order].tolist(),
     )
     standings = tuple(Standing(*figures) for figures in zip(*columns, strict=True))
     return Board(axis, category, prompts, standings, _tuples(wins), _tuples(p))
-
-
-def _intervals(values: Floats, resampled: Floats, prompts: int, order: Codes) -> list[Interval]:
-    """Percentile bootstrap, 95 %; one prompt alone says nothing of others."""
-    if prompts < 2:
-        return [Interval(value) for value in values[order].tolist()]
-    # Of few resamples, numpy's own rule would cut each end a little short.
-    lows, highs = np.percentile(resampled, [2.5, 97.5], axis=0, method="weibull")
-    figures = np.stack([values, lows, highs], axis=1)[order].tolist()
-    return [Interval(*three) for three in figures]
 
 
 def _tuples(matrix: Floats) -> tuple[tuple[float, ...], ...]:

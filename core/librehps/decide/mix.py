@@ -37,6 +37,13 @@ class Mix:
             total += weight * np.where(np.isfinite(values), values, np.nan)
         return total
 
+    def shown(self, scores: Floats) -> Floats:
+        """Scores as a person reads them: of an axis alone its mean in [0, 1], else as they are."""
+        if self.axis is None:
+            return scores
+        means: Floats = 1 / (1 + np.exp(-scores / self.weights[self.axis]))
+        return means
+
 
 OVERALL = Mix({"overall": 1.0})
 

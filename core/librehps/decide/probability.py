@@ -6,7 +6,7 @@ calibrated, Platt scaling of the gap alone.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from librehps.types import ScoreAxis
 
@@ -35,6 +35,20 @@ class Verdict:
     winner: Literal["a", "b", "tie"]
     probability: float
     confident: bool
+
+    @property
+    def win_probability(self) -> float:
+        """Of the likelier side, in [0.5, 1]."""
+        return max(self.probability, 1 - self.probability)
+
+    def record(self) -> dict[str, Any]:
+        """The verdict in the columns of an output."""
+        return {
+            "winner": self.winner,
+            "win_probability": self.win_probability,
+            "p_a_wins": self.probability,
+            "confident": self.confident,
+        }
 
 
 class Rules(TypedDict, total=False):

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from librehps.decide.bradley_terry import Floats, Sums, draws
+from librehps.decide.bootstrap import draws
+from librehps.decide.bradley_terry import Floats, Sums
 
 Codes = NDArray[np.int64]
 # Comparisons of samples held at a time, and prompts whose draws are.

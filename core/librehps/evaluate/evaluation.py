@@ -8,9 +8,10 @@ import numpy as np
 
 from librehps.decide.calibrators import PlattCalibrators
 from librehps.decide.probability import PROBABILITY_CUTOFF
+from librehps.decide.standings import Interval
 from librehps.errors import PreferenceError
 from librehps.evaluate import metrics
-from librehps.evaluate.metrics import Estimate, Floats
+from librehps.evaluate.metrics import Floats
 from librehps.evaluate.scored import ScoredPairs
 from librehps.types import AXES
 
@@ -132,7 +133,7 @@ def _decisions(
     }
 
 
-def _rating_correlation(pairs: ScoredPairs) -> Estimate:
+def _rating_correlation(pairs: ScoredPairs) -> Interval:
     """Spearman of overall's mu with absolute ratings, each media once."""
     rated = ~np.isnan(pairs.rating)
     media, mu, rating = pairs.media[rated], pairs.mu[:, :, 0][rated], pairs.rating[rated]
@@ -191,10 +192,10 @@ def _reliability(
     return metrics.bins(metrics.both_orders(p), metrics.both_orders(told.preferred()))
 
 
-_NOTHING = Estimate(float("nan"))
+_NOTHING = Interval(float("nan"))
 
 
-def _figure(name: str, estimate: Estimate) -> Record:
+def _figure(name: str, estimate: Interval) -> Record:
     ends = [_plain(estimate.low), _plain(estimate.high)]
     return {name: _plain(estimate.value), f"{name}_ci": None if None in ends else ends}
 

@@ -3,12 +3,11 @@
 p is P(a wins), outcome the share of people who prefer a; both are arrays of shape (n,).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from librehps.decide.probability import PROBABILITY_CUTOFF
+from librehps.decide.standings import Interval
 
 Floats = NDArray[np.float64]
 # Equal-width bins over [0, 1], as in the published model's report.
@@ -16,15 +15,6 @@ BINS = 15
 RESAMPLES = 1000
 # Keeps the logarithm of the NLL finite where a probability is 0 or 1.
 EPSILON = 1e-12
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % bootstrap interval; NaN where there is nothing to estimate from."""
-
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
 
 
 def correctness(gap: Floats, outcome: Floats) -> Floats:
@@ -82,28 +72,28 @@ def both_orders(p: Floats) -> Floats:
     return np.concatenate([p, 1 - p])
 
 
-def mean_of(values: Floats, clusters: NDArray[np.object_]) -> Estimate:
+def mean_of(values: Floats, clusters: NDArray[np.object_]) -> Interval:
     """Mean, its interval by resampling clusters (prompts): their pairs are not independent."""
     if not len(values):
-        return Estimate(float("nan"))
+        return Interval(float("nan"))
     _, at = np.unique(clusters.astype(str), return_inverse=True)
     sums, counts = (np.bincount(at, x).astype(np.float64) for x in (values, np.ones(len(at))))
     low, high = _interval((sums, counts), lambda s, c, axis: s.sum(axis) / c.sum(axis))
-    return Estimate(float(values.mean()), low, high)
+    return Interval(float(values.mean()), low, high)
 
 
-def spearman(scores: Floats, ratings: Floats) -> Estimate:
+def spearman(scores: Floats, ratings: Floats) -> Interval:
     """Rank correlation of scores with absolute ratings, in [-1, 1]."""
     from scipy import stats
 
     if len(scores) < 3 or np.ptp(scores) == 0 or np.ptp(ratings) == 0:
-        return Estimate(float("nan"))
+        return Interval(float("nan"))
 
     def rank(x: Floats, y: Floats) -> float:
         return float(stats.spearmanr(x, y).statistic)
 
     low, high = _interval((scores, ratings), rank, vectorized=False)
-    return Estimate(rank(scores, ratings), low, high)
+    return Interval(rank(scores, ratings), low, high)
 
 
 def sigma_auroc(spread: Floats, right: Floats) -> float:

@@ -9,7 +9,7 @@ from librehps.errors import ItemError, NonFiniteScoreError
 from librehps.media.stored import Stored
 from librehps.model.heads import HeadOutput
 from librehps.pipeline.decode import Decoded
-from librehps.types import AXES, ImageScore, Item, ScoreAxis, ScoredRow, VideoScore
+from librehps.types import AXES, ImageScore, Item, ScoreAxis, ScoredRow, VideoScore, score_columns
 
 
 def to_score(output: HeadOutput, index: int, decoded: Decoded) -> ImageScore:
@@ -45,15 +45,13 @@ def error_row(item: Item, error: ItemError) -> ScoredRow:
 def to_record(row: ScoredRow, settings: str) -> dict[str, Any]:
     """The default columns of one row, in order; `settings` is the digest of Settings."""
     score, item = row.score, row.item
-    axes = {name: getattr(score, name, None) for name in AXES}
     return {
         "id": printable(item.id),
         "media": media_text(item.media),
         "kind": row.kind,
         "prompt": None if item.prompt is None else printable(item.prompt),
         "group": None if item.group is None else printable(item.group),
-        **{name: axis and axis.mean for name, axis in axes.items()},
-        **{f"{name}_mu": axis and axis.raw_mean for name, axis in axes.items()},
+        **score_columns(score),
         "width": row.width,
         "height": row.height,
         "frames": list(score.frames) if isinstance(score, VideoScore) else None,

@@ -8,14 +8,7 @@ from librehps.pipeline.row import printable
 from librehps.serve.guard import Refused
 from librehps.serve.samples import Sample
 from librehps.serve.schemas import REWARD
-from librehps.types import AXES, ImageScore, ScoredRow
-
-
-def scores_of(score: ImageScore | None) -> dict[str, float | None]:
-    """Means and mu by column; None where there is none."""
-    axes = {name: getattr(score, name, None) for name in AXES}
-    means = {name: axis and axis.mean for name, axis in axes.items()}
-    return means | {f"{name}_mu": axis and axis.raw_mean for name, axis in axes.items()}
+from librehps.types import ScoredRow, score_columns
 
 
 def plain_answer(rows: Sequence[ScoredRow], settings: str) -> dict[str, Any]:
@@ -23,7 +16,7 @@ def plain_answer(rows: Sequence[ScoredRow], settings: str) -> dict[str, Any]:
         {
             "id": row.item.id,
             "status": row.status,
-            **scores_of(row.score),
+            **score_columns(row.score),
             "error_type": None if row.error is None else type(row.error).__name__,
             "error": None if row.error is None else printable(str(row.error)),
         }
@@ -39,7 +32,7 @@ def rewards_answer(samples: Sequence[Sample], rows: Sequence[ScoredRow]) -> dict
         parts, problems = {}, dict(sample.problems)
         row = None if sample.media is None else next(left)
         if row is not None and row.score is not None:
-            found = {**scores_of(row.score), "scalar": row.score.scalar}
+            found = {**score_columns(row.score), "scalar": row.score.scalar}
             parts[REWARD] = {name: value for name, value in found.items() if value is not None}
         elif row is not None:
             problems[REWARD] = printable(f"{type(row.error).__name__}: {row.error}")
@@ -61,10 +54,7 @@ def verdict(
         raise Refused(422, "KindsDiffer", f"a is of kind {a.kind} and b of kind {b.kind}")
     told = judge(a.score.overall, b.score.overall, calibrator, symmetric=symmetric)
     return {
-        "winner": told.winner,
-        "win_probability": max(told.probability, 1 - told.probability),
-        "p_a_wins": told.probability,
-        "confident": told.confident,
+        **told.record(),
         "calibrated": calibrator is not None,
-        "scores": {"a": scores_of(a.score), "b": scores_of(b.score)},
+        "scores": {"a": score_columns(a.score), "b": score_columns(b.score)},
     }
