@@ -208,6 +208,38 @@ def test_what_cannot_be_meant(
     assert said in done.stderr
 
 
+POISON = """
+import os, sys
+from functools import partial
+from librehps import LibreHPS
+from librehps.engine import ray as engine
+from librehps.errors import EngineError
+
+engine.TRIES = 2
+find = lambda item, content: os._exit(9)
+cluster = engine.Cluster()
+with engine.connected(cluster):
+    places = engine.places_of(cluster, "cpu")
+    settings = engine.foresee(partial(LibreHPS.foresee, "tiny"), places)
+    decoding = engine.Decoding(os.getcwd(), "tiny", None, False, 64, "auto", find)
+    scoring = engine.Scoring(partial(LibreHPS.from_pretrained, "tiny"), settings, {}, 1)
+    run = engine.RayEngine(cluster, places, decoding, scoring).run
+    try:
+        list(run([(0, '{"id": "a", "media": "a.png"}')], 1))
+    except EngineError as error:
+        sys.exit(f"ended: {error}")
+"""
+
+
+@pytest.mark.slow
+def test_what_kills_every_process_ends_the_run() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", POISON], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "ended: Ray stopped:" in done.stderr
+
+
 def test_a_cluster_that_is_not_there(tmp_path: Path, cli: Cli) -> None:
     picture().save(tmp_path / "a.png")
     command = ("score", tmp_path / "a.png", "--prompt", "x", "--model", "tiny", "--engine", "ray")

@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ CORES = 8
 LOOK = 0.2
 # Tables that wait for whoever writes.
 AHEAD = 8
+# Nodes come and go; but what ends every process that takes it up must end the run, not hold it.
+TRIES = 16
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,8 @@ class RayEngine:
         import ray
 
         size = max(FEWEST, min(MOST, total // 64))
+        # Deprecated before there is another way to bound how often a task is tried.
+        warnings.filterwarnings("ignore", "`ray_remote_args_fn` is deprecated")
         source, tables = iter(entries), []
         while part := list(islice(source, size)):
             tables.append(listed_table(part))
@@ -241,6 +246,7 @@ class RayEngine:
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=1,
+            ray_remote_args_fn=lambda: {"max_retries": TRIES},
         )
         return decoded.map_batches(
             ScoreActor,
@@ -250,6 +256,7 @@ class RayEngine:
             batch_format="pyarrow",
             num_gpus=places.num_gpus or None,
             num_cpus=places.num_cpus,
+            ray_remote_args_fn=lambda: {"max_restarts": TRIES, "max_task_retries": TRIES},
         )
 
     def _streamed(self, dataset: Any) -> Iterator[Any]:
