@@ -1,6 +1,7 @@
 """The process: a socket, headers that may not trickle, and an end that loses nothing."""
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -120,6 +121,9 @@ def serve(
         access = replace(access, hosts=access.hosts | {options.host.lower()})
     app = make_app(scorer, options.limits, access, calibrator=calibrator)
     server = DrainingServer(_config(app, options), app.state.service)
+    # Every thread waits while garbage is sought, which need not be among all that was loaded.
+    gc.collect()
+    gc.freeze()
     tell(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
     server.run([listener])
     if not server.is_whole:
