@@ -1,9 +1,9 @@
 """A server under load beside offline scoring of the same checkpoint, every answer checked.
 
-    python tests/serve_load.py [--model tiny|47m] [--clients 64] [--seconds 60] [--rounds 3]
+    python tests/serve_load.py [--model tiny|47m] [--clients 64] [--items 1] [--seconds 60]
 
 Rounds of offline and of served scoring take turns, since other tenants of a machine change its
-pace. Each client has pictures of its own, one a request, and sends broken pictures, oversized
+pace. Each client has pictures of its own, `--items` a request, and sends broken pictures, oversized
 bodies and torn JSON among them. `47m` has random weights, from `librehps bench --config 47m`.
 """
 
@@ -41,17 +41,24 @@ AXES = ("overall", "alignment", "coherence", "style")
 
 @dataclass
 class Case:
-    """One request, and what it must bring."""
+    """One item, as it is sent, and what it must bring."""
 
     item: Item
-    body: bytes
+    sent: dict[str, str]
     want: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
-class Tally:
-    """What came back; latencies in seconds, of scored items."""
+class Request:
+    cases: list[Case]
+    body: bytes
 
+
+@dataclass
+class Tally:
+    """What came back: scored items, requests by kind; latencies in seconds, of scored requests."""
+
+    items: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -66,9 +73,15 @@ def make_cases(clients: int, size: int, format: str) -> list[Case]:
         picture(size, size, at).save(file, format)
         prompt = PROMPTS[at % len(PROMPTS)]
         image = base64.b64encode(file.getvalue()).decode()
-        body = json.dumps({"items": [{"prompt": prompt, "image_b64": image}]}).encode()
-        cases.append(Case(Item(str(at), file.getvalue(), prompt, "image"), body))
+        sent = {"prompt": prompt, "image_b64": image}
+        cases.append(Case(Item(str(at), file.getvalue(), prompt, "image"), sent))
     return cases
+
+
+def make_requests(cases: list[Case], items: int) -> list[Request]:
+    """Each of so many of the cases, which may come again in others."""
+    groups = [[cases[(at + k) % len(cases)] for k in range(items)] for at in range(len(cases))]
+    return [Request(g, json.dumps({"items": [one.sent for one in g]}).encode()) for g in groups]
 
 
 def offline(scorer: LibreHPS, cases: list[Case], seconds: float) -> float:
@@ -96,18 +109,18 @@ def offline(scorer: LibreHPS, cases: list[Case], seconds: float) -> float:
     return count / (time.perf_counter() - start)
 
 
-async def client(at: int, port: int, cases: list[Case], until: float, tally: Tally) -> None:
+async def client(at: int, port: int, own: list[Request], until: float, tally: Tally) -> None:
     rng, link = random.Random(at), Link(port)
-    for case in cycle(cases):
+    for request in cycle(own):
         if time.perf_counter() >= until:
             break
         kind = rng.choices(("ok", "broken", "oversized", "torn"), (90, 6, 2, 2))[0]
-        await asyncio.wait_for(one(kind, case, link, tally), 180)
+        await asyncio.wait_for(one(kind, request, link, tally), 180)
     await link.close()
 
 
-async def one(kind: str, case: Case, link: Link, tally: Tally) -> None:
-    body = BODIES.get(kind) or case.body[: -9 if kind == "torn" else None]
+async def one(kind: str, request: Request, link: Link, tally: Tally) -> None:
+    body = BODIES.get(kind) or request.body[: -9 if kind == "torn" else None]
     start = time.perf_counter()
     try:
         status, answer = await link.post("/score", body)
@@ -121,14 +134,16 @@ async def one(kind: str, case: Case, link: Link, tally: Tally) -> None:
     if (status, kind) not in ((200, "ok"), (200, "broken"), (413, "oversized"), (422, "torn")):
         tally.wrong.append(f"{kind}: {status} {answer[:200]!r}")
     elif status == 200:
-        check(kind, case, json.loads(answer)["items"][0], tally)
-
-
-def check(kind: str, case: Case, found: dict[str, Any], tally: Tally) -> None:
-    if kind == "broken":
-        if found["error_type"] != "BrokenMediaError":
+        found = json.loads(answer)["items"]
+        if kind == "ok":
+            tally.items += len(found)
+            for case, scores in zip(request.cases, found, strict=True):
+                check(case, scores, tally)
+        elif found[0]["error_type"] != "BrokenMediaError":
             tally.wrong.append(f"broken: {found}")
-        return
+
+
+def check(case: Case, found: dict[str, Any], tally: Tally) -> None:
     means = max(abs(found[a] - case.want[a]) for a in AXES)
     mus = max(abs(found[f"{a}_mu"] - case.want[f"{a}_mu"]) for a in AXES)
     tally.worst = [max(tally.worst[0], means), max(tally.worst[1], mus)]
@@ -136,14 +151,16 @@ def check(kind: str, case: Case, found: dict[str, Any], tally: Tally) -> None:
         tally.wrong.append(f"score off by {means:.2g} / {mus:.2g}")
 
 
-async def load(port: int, cases: list[Case], clients: int, seconds: float, tally: Tally) -> float:
+async def load(
+    port: int, requests: list[Request], clients: int, seconds: float, tally: Tally
+) -> float:
     """Scored items/s, to the last answer."""
-    start, before = time.perf_counter(), len(tally.latencies)
+    start, before = time.perf_counter(), tally.items
     async with asyncio.TaskGroup() as group:
         for at in range(clients):
-            own = cases[at::clients]
+            own = requests[at::clients]
             group.create_task(client(at, port, own, start + seconds, tally))
-    return (len(tally.latencies) - before) / (time.perf_counter() - start)
+    return (tally.items - before) / (time.perf_counter() - start)
 
 
 def rss(server: Server) -> float:
@@ -198,18 +215,19 @@ class Report:
         )
 
 
-def run(model: str, clients: int, seconds: float, rounds: int) -> Report:
+def run(model: str, clients: int, items: int, seconds: float, rounds: int) -> Report:
     size, format = (192, "PNG") if model == "tiny" else (1024, "JPEG")
     cases = make_cases(clients, size, format)
+    requests = make_requests(cases, items)
     server = Server.start(command=(sys.executable, __file__, "--be-server", model))
     try:
         scorer, tally = scorer_of(model), Tally()
         share = seconds / rounds
         report = Report([offline(scorer, cases, share / 2)], [], tally, [])
-        asyncio.run(load(server.port, cases, clients, min(3, share), Tally()))
+        asyncio.run(load(server.port, requests, clients, min(3, share), Tally()))
         report.rss.append(rss(server))
         for _ in range(rounds):
-            report.served.append(asyncio.run(load(server.port, cases, clients, share, tally)))
+            report.served.append(asyncio.run(load(server.port, requests, clients, share, tally)))
             report.rss.append(rss(server))
             report.offline.append(offline(scorer, cases, share / 2))
         assert server.stop() == 0
@@ -222,14 +240,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=("tiny", "47m"), default="tiny")
     parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--items", type=int, default=1, help="a request")
     parser.add_argument("--seconds", type=float, default=60, help="of serving, all rounds")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--be-server", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.be_server:
-        be_server(arguments.be_server)
+    a = parser.parse_args()
+    if a.be_server:
+        be_server(a.be_server)
         return
-    report = run(arguments.model, arguments.clients, arguments.seconds, arguments.rounds)
+    report = run(a.model, a.clients, a.items, a.seconds, a.rounds)
     print(report.text())
     sys.exit(bool(report.tally.wrong))
 
