@@ -187,7 +187,7 @@ class RayOptions:
     ray_address: Annotated[
         str | None,
         typer.Option(
-            help="Cluster to join: auto, HOST:PORT, ray://HOST:PORT (default: start one here).",
+            help="Cluster to join: auto, or HOST:PORT of its head (default: start one here).",
             show_default=False,
             rich_help_panel=RAY,
         ),

@@ -1,21 +1,14 @@
 """librehps score --engine ray: the same stages on a Ray cluster, into a folder of parts."""
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from librehps.engine.cluster import Cluster, Places, connected, foresee, places_of
 from librehps.engine.parts import Parts, part_files
 from librehps.engine.parts_job import PartsJob
-from librehps.engine.ray import (
-    Cluster,
-    Decoding,
-    Places,
-    RayEngine,
-    Scoring,
-    connected,
-    foresee,
-    places_of,
-)
+from librehps.engine.ray import Decoding, RayEngine, Scoring
 from librehps.errors import UsageError
 from librehps.scorer import LibreHPS, warn_of_tiny
 from librehps.settings import Settings
@@ -42,8 +35,9 @@ def to_folder(request: Request, options: RayOptions, job: PartsJob, out: Output)
     )
     out.note("starting Ray" if cluster.address is None else f"joining Ray at {cluster.address}")
     with connected(cluster):
-        places = places_of(cluster, request.models.device)
-        settings = foresee(partial(LibreHPS.foresee, **_foreseen(request)), places)
+        places = places_of(cluster, request.models.device, out.note)
+        foreseen = partial(LibreHPS.foresee, **_foreseen(request))
+        settings = foresee(foreseen, places, out.note)
         warn_of_tiny(settings)
         if job.is_complete:
             return _complete(request, job, settings, out)
@@ -74,8 +68,8 @@ def _run(job: PartsJob, engine: RayEngine, out: Output) -> int:
         places = engine.places
         on = f"{places.num_gpus:g} GPUs" if places.num_gpus else f"{places.threads} threads"
         out.note(f"{left} items on {places.actors} actors with {on} each")
-        with interruptible(engine, out):
-            rows = job.run_parts(partial(engine.run, total=left))
+        parts = job.run_parts(partial(engine.run, total=left))
+        with interruptible(engine, out), closing(parts) as rows:
             for _ in shown_tables(rows, job.journal.run["total"], tally, engine, out):
                 pass
     if engine.stop.is_set() and job.is_short:

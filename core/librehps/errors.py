@@ -35,6 +35,7 @@ LibreHPSError
     │   ├── MediaRefusedError        nothing that a server may read on a client's word
     │   ├── VideoTimeoutError
     │   └── DecoderCrashError
+    ├── WorkerDiedError          whichever process of a cluster took it up has died
     ├── DeviceMemoryError        not even one item alone fits on the device
     └── NonFiniteScoreError      the model gave NaN or infinity
 """
@@ -192,6 +193,10 @@ class DecoderCrashError(MediaError):
 
 
 class DeviceMemoryError(ItemError):
+    pass
+
+
+class WorkerDiedError(ItemError):
     pass
 
 

@@ -210,34 +210,74 @@ def test_what_cannot_be_meant(
 
 POISON = """
 import os, sys
+from dataclasses import replace
 from functools import partial
 from librehps import LibreHPS
-from librehps.engine import ray as engine
-from librehps.errors import EngineError
+from librehps.engine import cluster as ray, ray as engine
 
-engine.TRIES = 2
-find = lambda item, content: os._exit(9)
-cluster = engine.Cluster()
-with engine.connected(cluster):
-    places = engine.places_of(cluster, "cpu")
-    settings = engine.foresee(partial(LibreHPS.foresee, "tiny"), places)
+def find(item, content):
+    if item.id.startswith("decoded"):
+        os._exit(9)
+    if item.id.startswith("odd"):
+        raise KeyError("nobody foresaw this")
+    return replace(item, prompt="a red circle")
+
+def load():
+    found = engine.ready_of
+    def fatal(table):
+        return [os._exit(9) if one.item.id == "scored" else (at, one) for at, one in found(table)]
+    engine.ready_of = fatal
+    return LibreHPS.from_pretrained("tiny")
+
+media, *ids = sys.argv[1:]
+left = {at: '{"id": "%s", "media": "%s"}' % (id, media) for at, id in enumerate(ids)}
+here = ray.Cluster()
+with ray.connected(here):
+    places = ray.places_of(here, "cpu")
+    settings = ray.foresee(partial(LibreHPS.foresee, "tiny"), places)
     decoding = engine.Decoding(os.getcwd(), "tiny", None, False, 64, "auto", find)
-    scoring = engine.Scoring(partial(LibreHPS.from_pretrained, "tiny"), settings, {}, 1)
-    run = engine.RayEngine(cluster, places, decoding, scoring).run
+    scoring = engine.Scoring(load, settings, {}, 1)
+    engine.SPARED = 2
     try:
-        list(run([(0, '{"id": "a", "media": "a.png"}')], 1))
-    except EngineError as error:
-        sys.exit(f"ended: {error}")
+        for table in engine.RayEngine(here, places, decoding, scoring).run(left.items, len(ids)):
+            for row in table.to_pylist():
+                print(row["id"], row["status"], row["error"], sep="|", file=sys.__stdout__)
+                del left[row["librehps.index"]]
+    except engine.EngineError as error:
+        print("ended", error, file=sys.__stdout__)
 """
 
 
-@pytest.mark.slow
-def test_what_kills_every_process_ends_the_run() -> None:
+def poisoned(media: Path, *ids: str) -> list[str]:
+    """What the engine says of items by these names, some of which end their processes."""
+    picture(64, 48).save(media)
     done = subprocess.run(
-        [sys.executable, "-c", POISON], capture_output=True, text=True, timeout=200, check=False
-    )
-    assert done.returncode == 1, done.stderr
-    assert "ended: Ray stopped:" in done.stderr
+        [sys.executable, "-c", POISON, media, *ids],
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return sorted(done.stdout.splitlines())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deadly", ["decoded", "scored"])
+def test_an_item_that_kills_every_process_is_an_error_row(tmp_path: Path, deadly: str) -> None:
+    good = [f"g{index:02}" for index in range(20)]
+    told = poisoned(tmp_path / "a.png", *good[:6], deadly, *good[6:])
+    died = f"{deadly}|error|every process that took it up died, 8 of them"
+    assert told == sorted([*(f"{name}|ok|None" for name in good), died])
+
+
+@pytest.mark.slow
+def test_where_all_processes_die_the_run_ends(tmp_path: Path) -> None:
+    ended = poisoned(tmp_path / "a.png", *(f"decoded{index}" for index in range(24)))
+    assert ended[0].startswith("ended Ray stopped:")
+
+
+@pytest.mark.slow
+def test_what_nobody_foresaw_ends_the_run_and_says_where(tmp_path: Path) -> None:
+    (ended,) = (line for line in poisoned(tmp_path / "a.png", "odd") if "ended" in line)
+    assert "KeyError: 'nobody foresaw this' (" in ended
 
 
 def test_a_cluster_that_is_not_there(tmp_path: Path, cli: Cli) -> None:

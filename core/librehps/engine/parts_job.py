@@ -1,7 +1,8 @@
 """A run whose output is a folder of parts: begun, taken up again, finished."""
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from librehps.sink.schema import chosen_columns
 
 NAMED = 5
 
-# What is to be scored, as index and JSON in the listing, to tables of scored rows in any order.
-ScoreTables = Callable[[Iterable[tuple[int, str]]], Iterator[Any]]
+# Asked what is still to come, as index and JSON in the listing: tables of scored rows in any order.
+ScoreTables = Callable[[Callable[[], Iterator[tuple[int, str]]]], Generator[Any, None, None]]
 
 
 class PartsJob(Job):
@@ -74,21 +75,26 @@ class PartsJob(Job):
         self.parts.begin()
         self._take_up()
 
-    def run_parts(self, score: ScoreTables) -> Iterator[Any]:
+    def run_parts(self, score: ScoreTables) -> Generator[Any, None, None]:
         """Tables of scored rows as they come; each part is on disk once its last row came."""
-        wanted = {NEW, ERROR} if self.retries else {NEW}
-        todo = self._todo
         waiting: dict[int, list[Any]] = {}
-        for came in score(self.journal.entries(wanted)):
-            table = _only_new(came, todo)
-            indices = table[INDEX].to_numpy()
-            todo[indices] = False
-            firsts = indices // self.parts.rows * self.parts.rows
-            for first in np.unique(firsts).tolist():
-                waiting.setdefault(first, []).append(table.filter(pa.array(firsts == first)))
-                if not todo[slice(*self.parts.bounds(first))].any():
-                    self._write(first, waiting.pop(first))
-            yield table
+        with closing(score(self._left)) as tables:
+            for came in tables:
+                table = _only_new(came, self._todo)
+                indices = table[INDEX].to_numpy()
+                self._todo[indices] = False
+                firsts = indices // self.parts.rows * self.parts.rows
+                for first in np.unique(firsts).tolist():
+                    waiting.setdefault(first, []).append(table.filter(pa.array(firsts == first)))
+                    if not self._todo[slice(*self.parts.bounds(first))].any():
+                        self._write(first, waiting.pop(first))
+                yield table
+
+    def _left(self) -> Iterator[tuple[int, str]]:
+        if not self.is_short:
+            return
+        wanted = {NEW, ERROR} if self.retries else {NEW}
+        yield from (entry for entry in self.journal.entries(wanted) if self._todo[entry[0]])
 
     @property
     def is_short(self) -> bool:

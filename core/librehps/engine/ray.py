@@ -4,14 +4,13 @@ Ray does a task again whose worker died, and starts an actor again; rows carry t
 whoever gathers them (`engine.parts_job`) takes each once, in whatever order they come.
 """
 
-import logging
 import os
 import platform
-import sys
 import threading
+import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -21,12 +20,14 @@ from typing import Any, Protocol
 
 import torch
 
+from librehps.engine.cluster import Cluster, Head, Places, failed
 from librehps.engine.index import ScoreIndex
 from librehps.engine.launch import Launcher
-from librehps.engine.local import FindPrompt, LocalEngine, Work, default_workers, make_ready
+from librehps.engine.local import FindPrompt, LocalEngine, Work, make_ready
 from librehps.engine.window import Window
 from librehps.engine.wire import (
     decoded_table,
+    failure_of,
     failure_table,
     items_of,
     listed_table,
@@ -35,39 +36,30 @@ from librehps.engine.wire import (
     scored_schema,
     scored_table,
 )
-from librehps.errors import EngineError, LibreHPSError, UsageError
+from librehps.errors import EngineError, LibreHPSError, UsageError, WorkerDiedError
 from librehps.media.prompt import PromptEncoder
 from librehps.media.video import Backend, VideoReaders
 from librehps.model.locate import locate
 from librehps.pipeline.decode import Decoder
+from librehps.pipeline.row import error_row
 from librehps.settings import Settings
 
 # Items that a decode task is given, and that it gives on together.
 MOST, FEWEST, TOGETHER = 256, 8, 32
 # Items that an actor scores in one call: several batches, so that its device is kept busy.
 ON_GPU, ON_CPU = 256, 64
-# Cores that one actor can keep busy with a model on the CPU.
-CORES = 8
 # Seconds between two looks at whether to stop.
 LOOK = 0.2
 # Tables that wait for whoever writes.
 AHEAD = 8
-# Nodes come and go; but what ends every process that takes it up must end the run, not hold it.
-TRIES = 16
+# So often is a task tried whose process dies, and so often an actor started.
+TRIES, STARTS = 4, 64
+# So many tasks may be given up; where there are more, it is not their items that end processes.
+SPARED = 16
+# Seconds that the thread which asks Ray for rows is waited for at the end.
+PARTING = 10.0
 
-
-@dataclass(frozen=True)
-class Cluster:
-    """Where the stages run: `address` None starts Ray here, else one is joined.
-
-    `num_gpus` an actor (None: 1 where there are any), `actors` (None: one for each GPU, else by
-    cores), `tasks` that decode at a time (None: as many as there is room for).
-    """
-
-    address: str | None = None
-    num_gpus: float | None = None
-    actors: int | None = None
-    tasks: int | None = None
+Entries = Iterable[tuple[int, str]]
 
 
 @dataclass(frozen=True)
@@ -105,112 +97,6 @@ class Scoring:
     batch_size: int = 0
 
 
-@dataclass(frozen=True)
-class Places:
-    """How the model is spread: actors, and what each of them is given."""
-
-    actors: int
-    num_gpus: float
-    num_cpus: float
-    threads: int | None
-
-
-@contextmanager
-def connected(cluster: Cluster) -> Iterator[None]:
-    """Ray, started or joined, and silent; left at the end. Raises EngineError."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")
-    # Of the parts in C++, which write to stderr whatever Python is told.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    import ray
-
-    _join(cluster.address)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False
-    # Ray tells stdout of each process that died, some of it only at the end; stdout is for data.
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-        try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-def _join(address: str | None) -> None:
-    import ray
-
-    options: dict[str, Any] = {"include_dashboard": False} if address is None else {}
-    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    try:
-        with _unheard():
-            ray.init(address=address or "local", **quiet, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = "started here" if address is None else f"joined at {address}"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise EngineError(
-            f"Ray cannot be {where}: {reason}", hint="See `ray status`, and --ray-address."
-        ) from error
-
-
-@contextmanager
-def _unheard() -> Iterator[None]:
-    """Nothing reaches stderr within: Ray's C++ parts say there how much they will say."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def places_of(cluster: Cluster, device: str) -> Places:
-    """What the cluster has room for; raises UsageError where it lacks what was asked."""
-    import ray
-
-    have = ray.cluster_resources()
-    gpus, cpus = have.get("GPU", 0.0), have.get("CPU", 0.0)
-    each = cluster.num_gpus
-    if each is None:
-        each = 1.0 if gpus and device != "cpu" else 0.0
-    if each:
-        actors = cluster.actors or int(gpus // each)
-        if actors * each > gpus or not actors:
-            raise UsageError(
-                f"{max(1, actors)} x {each:g} GPUs were asked, the cluster has {gpus:g}"
-            )
-        return Places(actors, each, 0.0, None)
-    nodes = sum(1 for node in ray.nodes() if node["Alive"])
-    actors = cluster.actors or max(nodes, int(cpus // CORES))
-    # Cores are shared with decoding, which needs some or nothing would ever be scored.
-    share = min(1.0, max(0.0, cpus - 1) / actors)
-    threads = max(1, int(cpus // actors))
-    return Places(actors, 0.0, int(share * 100) / 100, min(threads, default_workers()))
-
-
-def foresee(settings: Callable[[], Settings], places: Places) -> Settings:
-    """The settings, as they are where the model will run; raises what `settings` raises."""
-    import ray
-
-    ask = ray.remote(num_gpus=places.num_gpus, num_cpus=0, max_retries=3)(_answer)
-    try:
-        answer = ray.get(ask.remote(settings))
-    except ray.exceptions.RayError as error:
-        raise _failed(error) from error
-    if isinstance(answer, Settings):
-        return answer
-    raise answer
-
-
-def _answer(settings: Callable[[], Settings]) -> Settings | LibreHPSError:
-    # As a value, since Ray would wrap what is raised.
-    try:
-        return settings()
-    except LibreHPSError as error:
-        return error
-
-
 @dataclass
 class RayEngine:
     """Scores items on a cluster that is connected; `stop` ends the run at the next look."""
@@ -222,23 +108,45 @@ class RayEngine:
     work: Work = field(default_factory=Work)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, entries: Iterable[tuple[int, str]], total: int) -> Iterator[Any]:
-        """Tables of `wire.scored_schema`, in any order; raises EngineError."""
-        for table in self._streamed(self._pipeline(entries, total)):
-            raise_failure(table)
-            self.work.add(len(table), len(table), 0.0)
-            yield table
+    def run(self, left: Callable[[], Entries], total: int) -> Generator[Any, None, None]:
+        """Tables of `wire.scored_schema`, in any order; raises EngineError.
 
-    def _pipeline(self, entries: Iterable[tuple[int, str]], total: int) -> Any:
+        `left` gives what is still to come of `total` items. Those of tasks that were given up come
+        again one by one; one whose processes still die has that for an error.
+        """
+        for alone in (False, True):
+            entries = left()
+            if alone and not (entries := list(entries)):
+                return
+            with closing(self._streamed(self._pipeline(entries, total, alone))) as tables:
+                for table in tables:
+                    raise_failure(table)
+                    self.work.add(len(table), len(table), 0.0)
+                    yield table
+            if self.stop.is_set():
+                return
+        if lost := list(left()):
+            yield self._given_up(lost)
+
+    def _given_up(self, entries: Entries) -> Any:
+        settings, own = self.scoring.settings, self.scoring.own
+        died = WorkerDiedError(f"every process that took it up died, {2 * TRIES} of them")
+        rows = [(at, error_row(item, died)) for at, item in items_of(listed_table([*entries]))]
+        return scored_table(rows, scored_schema(settings, own), settings.digest)
+
+    def _pipeline(self, entries: Entries, total: int, alone: bool) -> Any:
         import ray
 
-        size = max(FEWEST, min(MOST, total // 64))
+        context = ray.data.DataContext.get_current()
+        context.max_errored_blocks = -1 if alone else SPARED
         # Deprecated before there is another way to bound how often a task is tried.
         warnings.filterwarnings("ignore", "`ray_remote_args_fn` is deprecated")
+        size = 1 if alone else max(FEWEST, min(MOST, total // 64))
         source, tables = iter(entries), []
         while part := list(islice(source, size)):
             tables.append(listed_table(part))
         settings, places, tasks = self.scoring.settings, self.places, self.cluster.tasks
+        together = max(ON_GPU if places.num_gpus else ON_CPU, 2 * self.scoring.batch_size)
         decoded = ray.data.from_arrow(tables).map_batches(
             decode_items,
             fn_kwargs={"decoding": self.decoding, "settings": settings},
@@ -246,68 +154,80 @@ class RayEngine:
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=1,
-            ray_remote_args_fn=lambda: {"max_retries": TRIES},
+            ray_remote_args_fn=lambda: {"max_retries": TRIES - 1},
         )
         return decoded.map_batches(
             ScoreActor,
             fn_constructor_kwargs={"scoring": self.scoring},
             compute=ray.data.ActorPoolStrategy(size=places.actors),
-            batch_size=max(ON_GPU if places.num_gpus else ON_CPU, 2 * self.scoring.batch_size),
+            batch_size=1 if alone else together,
             batch_format="pyarrow",
             num_gpus=places.num_gpus or None,
             num_cpus=places.num_cpus,
-            ray_remote_args_fn=lambda: {"max_restarts": TRIES, "max_task_retries": TRIES},
+            ray_remote_args_fn=lambda: {"max_restarts": STARTS, "max_task_retries": TRIES - 1},
         )
 
-    def _streamed(self, dataset: Any) -> Iterator[Any]:
+    def _streamed(self, dataset: Any) -> Generator[Any, None, None]:
         """The dataset's tables, asked for in a thread, so that a stop need not wait for them."""
         ready: Queue[Any] = Queue(AHEAD)
-        feeder = threading.Thread(target=self._feed, args=(dataset, ready), daemon=True)
+        ended, head = threading.Event(), Head.of_cluster()
+        feeder = threading.Thread(target=_feed, args=(dataset, ready, ended), daemon=True)
         feeder.start()
-        while not self.stop.is_set():
-            try:
-                table = ready.get(timeout=LOOK)
-            except Empty:
-                continue
-            if table is None:
-                return
-            if isinstance(table, Exception):
-                raise _failed(table) from table
-            yield table
-
-    def _feed(self, dataset: Any, ready: "Queue[Any]") -> None:
-        import ray
-
-        # Whatever ends this thread, who waits for it must hear of it.
-        last: Exception | None = EngineError("no more rows come")
         try:
-            for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-                if not self._put(ready, table):
+            while not self.stop.is_set():
+                head.check()
+                try:
+                    table = ready.get(timeout=LOOK)
+                except Empty:
+                    continue
+                if table is None:
                     return
-            last = None
-        except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
-            last = error
+                if isinstance(table, Exception):
+                    raise failed(table) from table
+                yield table
         finally:
-            self._put(ready, last)
+            # Before Ray is left, which the thread could not know.
+            ended.set()
+            feeder.join(PARTING)
 
-    def _put(self, ready: "Queue[Any]", table: Any) -> bool:
-        """Whether it found a place before the run was stopped."""
-        while not self.stop.is_set():
-            try:
-                ready.put(table, timeout=LOOK)
-            except Full:
-                continue
-            return True
-        return False
+
+def _feed(dataset: Any, ready: "Queue[Any]", ended: threading.Event) -> None:
+    import ray
+
+    # Whatever ends this thread, who waits for it must hear of it.
+    last: Exception | None = EngineError("no more rows come")
+    try:
+        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            if not _put(ready, table, ended):
+                return
+        last = None
+    except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+        last = error
+    finally:
+        _put(ready, last, ended)
+
+
+def _put(ready: "Queue[Any]", table: Any, ended: threading.Event) -> bool:
+    """Whether it found a place before the end."""
+    while not ended.is_set():
+        try:
+            ready.put(table, timeout=LOOK)
+        except Full:
+            continue
+        return True
+    return False
 
 
 def decode_items(table: Any, decoding: Decoding, settings: Settings) -> Iterator[Any]:
     """A decode task: tables of `wire.DECODED`, one item's fault one row's."""
-    decoder = _decoder(decoding, settings.pixel_budget, settings.num_frames)
-    items = iter(items_of(table))
-    while some := list(islice(items, TOGETHER)):
-        ready = [(at, make_ready(item, decoding.find_prompt, decoder)) for at, item in some]
-        yield decoded_table(ready)
+    try:
+        decoder = _decoder(decoding, settings.pixel_budget, settings.num_frames)
+        items = iter(items_of(table))
+        while some := list(islice(items, TOGETHER)):
+            ready = [(at, make_ready(item, decoding.find_prompt, decoder)) for at, item in some]
+            yield decoded_table(ready)
+    except Exception as error:  # noqa: BLE001 - told as a row, or Ray would pass it over
+        yield decoded_table([], _fault(error))
 
 
 class ScoreActor:
@@ -332,13 +252,28 @@ class ScoreActor:
         self._launcher = Launcher(engine.model, engine.device, engine.batch_size, stop)
 
     def __call__(self, table: Any) -> Any:
-        if self._failure is not None:
-            return failure_table(self._failure, self._schema)
+        try:
+            if failure := self._failure or failure_of(table):
+                return failure_table(failure, self._schema)
+            return self._scored(table)
+        except Exception as error:  # noqa: BLE001 - told as a row, or Ray would pass it over
+            return failure_table(_fault(error), self._schema)
+
+    def _scored(self, table: Any) -> Any:
         ready = ready_of(table)
         items = [one for _, one in ready]
         rows = Window(items, self._launcher, self._index, self._tokens, None).rows()
         indices = [index for index, _ in ready]
         return scored_table(list(zip(indices, rows, strict=True)), self._schema, self._digest)
+
+
+def _fault(error: Exception) -> LibreHPSError:
+    """What ends the run; of an error that nobody foresaw, also where it came from."""
+    if isinstance(error, LibreHPSError):
+        return error
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno} on {platform.node()}"
+    return EngineError(f"{type(error).__name__}: {error} ({where})")
 
 
 @lru_cache(maxsize=1)
@@ -365,11 +300,3 @@ def _check_same(foreseen: Settings, found: Settings) -> None:
             f"the actor on {platform.node()} has other settings: {differ}",
             hint="Name them: --device, --dtype, --attn; the model must be the same everywhere.",
         )
-
-
-def _failed(error: Exception) -> EngineError:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    reason = lines[-1].strip() if lines else type(error).__name__
-    return EngineError(
-        f"Ray stopped: {reason}", hint="Whole parts are kept; --resume goes on with the others."
-    )

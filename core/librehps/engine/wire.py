@@ -45,6 +45,7 @@ DECODED = pa.schema(
         ("ids", pa.binary()),
         ("positions", pa.binary()),
         ("vision", pa.binary()),
+        (FAILURE, pa.string()),
     ]
 )
 
@@ -60,9 +61,9 @@ def items_of(table: Any) -> list[tuple[int, Item]]:
     return list(zip(table["index"].to_pylist(), entries, strict=True))
 
 
-def decoded_table(ready: Sequence[tuple[int, Ready]]) -> Any:
-    """Decoded items, or why they are not."""
-    rows = []
+def decoded_table(ready: Sequence[tuple[int, Ready]], failure: LibreHPSError | None = None) -> Any:
+    """Decoded items, or why they are not; `failure` is a row that says why there are no more."""
+    rows: list[dict[str, Any]] = [] if failure is None else [{FAILURE: _told(failure)}]
     for index, one in ready:
         row = {"index": index, "entry": json.dumps(to_entry(one.item))}
         if one.error is not None:
@@ -97,16 +98,26 @@ def scored_table(rows: Sequence[tuple[int, ScoredRow]], schema: Any, digest: str
 
 def failure_table(error: LibreHPSError, schema: Any) -> Any:
     """One row that says why an actor cannot score."""
-    said = json.dumps([*_named(error), error.hint])
-    return pa.Table.from_pylist([{FAILURE: said}], schema=schema)
+    return pa.Table.from_pylist([{FAILURE: _told(error)}], schema=schema)
+
+
+def failure_of(table: Any) -> LibreHPSError | None:
+    """The error that a row of the table tells, if there is one."""
+    if table[FAILURE].null_count == len(table):
+        return None
+    name, message, hint = json.loads(table[FAILURE].drop_null()[0].as_py())
+    kind: type[LibreHPSError] = getattr(errors, name)
+    return kind(message, hint)
 
 
 def raise_failure(table: Any) -> None:
-    """Raise the error that `failure_table` was given, if the table has one."""
-    if table[FAILURE].null_count < len(table):
-        name, message, hint = json.loads(table[FAILURE].drop_null()[0].as_py())
-        kind: type[LibreHPSError] = getattr(errors, name)
-        raise kind(message, hint)
+    """Raise the error that a row of the table tells, if there is one."""
+    if failure := failure_of(table):
+        raise failure
+
+
+def _told(error: LibreHPSError) -> str:
+    return json.dumps([*_named(error), error.hint])
 
 
 def _named(error: LibreHPSError) -> list[str]:
