@@ -92,7 +92,9 @@ class ModelOptions(CheckpointOptions):
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Threads that decode (default: one a core).", rich_help_panel=MODEL
+            min=1,
+            help="Threads, or Ray tasks, that decode (default: one a core).",
+            rich_help_panel=MODEL,
         ),
     ] = None
     video_backend: Annotated[

@@ -57,7 +57,7 @@ class Fake:
         self.bad, self.twice, self.asked = set(bad), twice, 0
 
     def __call__(self, items):
-        listed = [(at, item_from(json.loads(line))) for at, line in items if at not in self.bad]
+        listed = [(at, item_from(json.loads(line))) for at, line in items() if at not in self.bad]
         self.asked = len(listed)
         for start in reversed(range(0, len(listed), 16)):
             rows = [(at, ScoredRow(item, "image", None, error=BrokenMediaError("no")))

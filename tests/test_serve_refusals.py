@@ -25,6 +25,7 @@ from serve_client import Server, file_b64, png_b64
 
 TOKEN = "a-token-of-some-length"  # noqa: S105 - of this test alone
 GOOD = {"items": [{"prompt": "x", "image_b64": png_b64()}]}
+EMPTY = "librehps_queue_items 0.0"
 HEADER = "POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
@@ -327,13 +328,15 @@ def test_a_batch_that_fails_is_one_answer(tiny: LibreHPS) -> None:
 
 def test_a_client_that_leaves_frees_its_place(server: Server) -> None:
     body = str(GOOD).replace("'", '"').encode()
-    for _ in range(20):
+    for sent in (body[:-9], *[body] * 20):
         with server.socket() as link:
-            link.sendall(f"{HEADER}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            link.sendall(f"{HEADER}Content-Length: {len(body)}\r\n\r\n".encode() + sent)
     deadline = time.monotonic() + 20
-    while "librehps_queue_items 0.0" not in server.get("/metrics")[1].decode():
+    while EMPTY not in (told := server.get("/metrics")[1].decode()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    assert 'status="499"' in told and 'status="500"' not in told
+    assert "never retrieved" not in "".join(server.said)
 
 
 def test_what_is_not_finished_in_time_is_told_so(tiny: LibreHPS) -> None:

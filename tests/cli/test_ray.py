@@ -15,7 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import Cli
-from librehps.errors import ExtraNeededError
+from librehps.engine.cluster import Cluster, spread
+from librehps.errors import ExtraNeededError, UsageError
 from librehps.types import AXES
 from librehps_cli.main import app
 from make_media import bad_media, clip, picture
@@ -196,6 +197,8 @@ def test_complete_errors_again_and_other_folders(tmp_path: Path, cli: Cli) -> No
         (("--engine", "ray", "-o", "-"), "Name one with -o"),
         (("--engine", "ray", "-o", "x.parquet"), "a folder: -o scores"),
         (("--num-gpus", "1"), "go with --engine ray"),
+        (("--engine", "ray", "-o", "x", "--num-gpus", "1.5"), "a share of one GPU, or a whole"),
+        (("--engine", "ray", "-o", "x", "--ray-address", "ray://h:1"), "streams no data"),
         (("--concurrency", "2", "-o", "x.parquet"), "go with --engine ray"),
     ],
 )
@@ -280,12 +283,64 @@ def test_what_nobody_foresaw_ends_the_run_and_says_where(tmp_path: Path) -> None
     assert "KeyError: 'nobody foresaw this' (" in ended
 
 
-def test_a_cluster_that_is_not_there(tmp_path: Path, cli: Cli) -> None:
+@pytest.mark.slow
+def test_the_head_dies(manifest: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    driver = started("score", manifest, *MODEL, *RAY, "--batch-size", 1, "-o", output)
+    wait_for_part(driver, output, 1)
+    for process in psutil.Process(driver.pid).children(recursive=True):
+        if process.name() == "gcs_server":
+            process.kill()
+    said = driver.communicate(timeout=100)[1]
+    assert driver.returncode == 1, said
+    assert "does not answer any more" in said
+    assert "--resume goes on" in said
+
+
+def node(cores: float = 0, gpus: float = 0) -> dict[str, float]:
+    return {"CPU": cores, "GPU": gpus, "memory": 1e9}
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "places"),
+    [
+        (Cluster(), [node(16, 8), node(), node(16, 2)], (10, 1.0, 0.0)),
+        (Cluster(num_gpus=2, actors=3), [node(4, 4), node(4, 3)], (3, 2.0, 0.0)),
+        (Cluster(num_gpus=0.1), [node(4, 1)], (10, 0.1, 0.0)),
+        (Cluster(num_gpus=0, actors=2), [node(4, 1)], (2, 0.0, 0.0)),
+        # On several nodes an actor holds some of a core, so that none comes to a node without.
+        (Cluster(), [node(), node(8), node(8)], (2, 0.0, 1.0)),
+    ],
+)
+def test_places(
+    asked: Cluster, nodes: list[dict[str, float]], places: tuple[int, float, float]
+) -> None:
+    found = spread(asked, "auto", nodes)
+    assert (found.actors, found.num_gpus, found.num_cpus) == places
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "said"),
+    [
+        (Cluster(), [node()], "no node with cores or GPUs"),
+        (Cluster(num_gpus=1), [node(8)], "1 actors of 1 GPUs were asked, the cluster has 0 GPUs"),
+        # Together they have three, but no actor lives on two nodes.
+        (Cluster(num_gpus=3), [node(8, 2), node(8, 1)], "has 3 GPUs: room for 0"),
+        (Cluster(actors=9), [node(8)], "9 actors were asked, the cluster has 8 cores"),
+    ],
+)
+def test_no_room(asked: Cluster, nodes: list[dict[str, float]], said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        spread(asked, "auto", nodes)
+
+
+@pytest.mark.parametrize("address", ["auto", "127.0.0.1:1"])
+def test_a_cluster_that_is_not_there(tmp_path: Path, cli: Cli, address: str) -> None:
     picture().save(tmp_path / "a.png")
     command = ("score", tmp_path / "a.png", "--prompt", "x", "--model", "tiny", "--engine", "ray")
-    done = cli(*command, "-o", tmp_path / "out", "--ray-address", "auto")
+    done = cli(*command, "-o", tmp_path / "out", "--ray-address", address)
     assert done.returncode == 1, done.stderr
-    assert "Ray cannot be joined at auto" in done.stderr
+    assert f"Ray cannot be joined at {address}" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +43,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         gpus = self.num_gpus or 0.0
-        if gpus > 1 and not gpus.is_integer():
+        if gpus > 1 and gpus % 1:
             raise UsageError(f"--num-gpus {gpus:g}: a share of one GPU, or a whole number of them")
         if (self.address or "").startswith("ray://"):
             raise UsageError(
@@ -157,7 +157,7 @@ def places_of(cluster: Cluster, device: str, tell: Tell = lambda _: None) -> Pla
     words = _Words(tell)
     while True:
         try:
-            return _places(cluster, device, _nodes())
+            return spread(cluster, device, _nodes())
         except _NoRoomError as lack:
             if cluster.address is None or words.seconds > GROWING:
                 raise
@@ -172,7 +172,8 @@ def _nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _places(cluster: Cluster, device: str, nodes: Sequence[dict[str, float]]) -> Places:
+def spread(cluster: Cluster, device: str, nodes: Sequence[Mapping[str, float]]) -> Places:
+    """Places on nodes with these resources; raises UsageError where they have not enough room."""
     gpus, cpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("GPU", "CPU"))
     if not gpus and not cpus:
         raise _NoRoomError("the cluster has no node with cores or GPUs")
@@ -185,8 +186,8 @@ def _places(cluster: Cluster, device: str, nodes: Sequence[dict[str, float]]) ->
         actors = cluster.actors or room
         if actors > room or not actors:
             raise _NoRoomError(
-                f"{max(1, actors)} x {each:g} GPUs were asked, the cluster has {gpus:g}, "
-                f"which is room for {room}"
+                f"{max(1, actors)} actors of {each:g} GPUs were asked, the cluster has {gpus:g} "
+                f"GPUs: room for {room}"
             )
         return Places(actors, each, 0.0, None)
     hosts = sum(1 for node in nodes if node.get("CPU"))
@@ -213,7 +214,7 @@ def foresee(
         while not ray.wait([asked], timeout=LOOK)[0]:
             if words.seconds > WORD / 3 and places.num_gpus:
                 free = ray.available_resources().get("GPU", 0.0)
-                words.say(f"waiting for {places.num_gpus:g} GPUs: {free:g} are free")
+                words.say(f"waiting for {places.num_gpus:g} of the GPUs: {free:g} are free")
         answer = ray.get(asked)
     except ray.exceptions.RayError as error:
         raise failed(error) from error

@@ -99,6 +99,8 @@ class Service:
             if scoring.done():
                 return scoring.result()
             scoring.cancel()
+            # Asked for, or asyncio would report it as an error that nobody saw.
+            scoring.add_done_callback(lambda done: done.cancelled() or done.exception())
         finally:
             leaving.cancel()
         if leaving.done():

@@ -74,7 +74,8 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.monotonic(), 500
+        # Whoever left in the middle of a request was sent nothing.
+        started, status = time.monotonic(), 499
 
         async def counted(message: Message) -> None:
             nonlocal status
@@ -84,6 +85,9 @@ class Guard:
 
         try:
             await self._pass(scope, receive, counted)
+        except Exception:
+            status = 500
+            raise
         finally:
             path = scope["path"] if scope["path"] in PATHS else "other"
             self.metrics.request(path, status, time.monotonic() - started)
