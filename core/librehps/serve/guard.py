@@ -74,8 +74,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        # Whoever left in the middle of a request was sent nothing.
-        started, status = time.monotonic(), 499
+        started, status = time.monotonic(), 0
 
         async def counted(message: Message) -> None:
             nonlocal status
@@ -85,12 +84,11 @@ class Guard:
 
         try:
             await self._pass(scope, receive, counted)
-        except Exception:
-            status = 500
-            raise
+            # Whoever left in the middle of a request was sent nothing.
+            status = status or 499
         finally:
             path = scope["path"] if scope["path"] in PATHS else "other"
-            self.metrics.request(path, status, time.monotonic() - started)
+            self.metrics.request(path, status or 500, time.monotonic() - started)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
