@@ -2,8 +2,12 @@
 
     python examples/best_of_n_loop.py [--model MODEL] [--good-enough 0.9] [--least-gain 0.05]
 
-`sample_best` takes any callable generator(prompt, seed) -> image, such as a diffusers pipeline;
-here it is the renderer of LibreHPS-Tiny's scenes, which often draws them wrongly.
+`sample_best` takes any callable generator(prompt, seed) -> image, of those that `score_image` takes
+(a PIL image, a path, a tensor; an array by PIL's `Image.fromarray`); None ends the loop with an
+error. Here it is the renderer of LibreHPS-Tiny's scenes, which often draws them wrongly. A
+diffusers pipeline, whose second argument is no seed, is wrapped:
+
+    lambda prompt, seed: pipe(prompt, generator=torch.manual_seed(seed)).images[0]
 """
 
 import argparse
@@ -98,13 +102,17 @@ def careless_painter(caption: scenes.Caption) -> Generator:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--most", type=int, default=16)
     parser.add_argument("--good-enough", type=float, default=0.92, help="mean in [0, 1]")
     parser.add_argument("--least-gain", type=float, default=0.02, help="in mu")
     parser.add_argument("--save", type=Path, help="folder for the best of each prompt")
     arguments = parser.parse_args()
+    if arguments.most < 1:
+        parser.error("--most is 1 or more: at least one sample is drawn")
     rules = Rules(arguments.most, 4, arguments.good_enough, arguments.least_gain)
     model = LibreHPS.from_pretrained(arguments.model)
     rng, tried = random.Random(4), 0

@@ -1,10 +1,11 @@
 """GRPO with TRL, rewarded by LibreHPS: a language model learns to name what should be drawn.
 
-    python examples/grpo_reward.py [--steps 40] [--reward MODEL | --server URL] [--policy HUB_ID]
+    python examples/grpo_reward.py [--steps 4] [--reward MODEL | --server URL] [--policy HUB_ID]
 
 The policy answers a caption in words; the words that name coloured shapes are drawn, and the
 picture is scored against the caption. By default the policy is a toy with random weights, which
-needs no download; --policy takes any causal language model. Needs `pip install trl`.
+needs no download; --policy takes any causal language model. Needs `pip install trl`. The token of
+the server at --server is read from LIBREHPS_TOKEN.
 """
 
 import argparse
@@ -140,7 +141,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as output:
         log = train(reward, arguments.steps, output, arguments.policy, rate)
     for at, row in enumerate(row for row in log if "reward" in row):
-        scored = row["librehps/scored"]
+        scored = row["librehps_overall_mu/scored"]
         print(f"step {at + 1}: reward {row['reward']:.3f}, {scored:.0%} could be drawn")
 
 

@@ -6,7 +6,9 @@ A stand-in, since it must fail on command: refuse, drop connections, answer late
 import base64
 import json
 import pickle
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
@@ -116,7 +118,13 @@ def say(answer: Any) -> Act:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that the client would have waited."""
     found: list[float] = []
-    monkeypatch.setattr(transport.time, "sleep", found.append)
+    real = transport.Patience.wait
+
+    def wait(*arguments: Any) -> float:
+        found.append(real(*arguments))
+        return 0.0
+
+    monkeypatch.setattr(transport.Patience, "wait", wait)
     return found
 
 
@@ -182,7 +190,7 @@ def test_clips_go_as_files_and_errors_cost_their_item(
 def test_it_asks_again_and_waits_as_told(
     serve: Callable[..., StandIn], waits: list[float], tiny: LibreHPS
 ) -> None:
-    later = formatdate(transport.time.time() + 30, usegmt=True)
+    later = formatdate(time.time() + 30, usegmt=True)
     server = serve(
         refuse(429, Retry_After="7"),
         drop,
@@ -232,6 +240,7 @@ def test_it_does_not_wait_longer_than_the_timeout(serve: Callable[..., StandIn])
         (say({"items": []}), "other items"),
         (say({"items": [{"id": "5", "status": "ok"}]}), "other items"),
         (say({"items": ["ok"]}), "other items"),
+        (say({"items": [{"id": "0", "status": "ok", "overall_mu": "1"}]}), "'1' for overall_mu"),
     ],
 )
 def test_what_would_be_the_same_again_is_raised_at_once(
@@ -281,11 +290,9 @@ def test_what_would_spoil_a_request_is_not_sent(serve: Callable[..., StandIn]) -
     server = serve()
     prompts: list = [PROMPT, None, " ", 5, "lone \ud800", PROMPT]
     listed = [Item(str(at), STILLS[0], prompt) for at, prompt in enumerate(prompts)]
-    listed.append(Item("large", torch.rand(3, 512, 512), PROMPT))
-    rows = RewardClient(server.url, body_limit=600_000).rows(listed)
-    assert [row["status"] for row in rows] == ["ok", *["error"] * 4, "ok", "error"]
+    rows = RewardClient(server.url).rows(listed)
+    assert [row["status"] for row in rows] == ["ok", *["error"] * 4, "ok"]
     assert rows[4]["error_type"] == "PromptError"
-    assert "body_limit" in rows[6]["error"]
     assert [len(request["items"]) for request in server.asked] == [2]
 
 
@@ -297,6 +304,99 @@ def test_a_body_that_is_too_large_is_halved(serve: Callable[..., StandIn]) -> No
     rows = RewardClient(server.url).rows(items([*media, Image.fromarray(large)]))
     assert [row["status"] for row in rows] == ["ok"] * 4 + ["error"]
     assert "413" in rows[4]["error"]
+    # body_limit is for cutting alone: whether an item is too large, the server says.
+    rows = RewardClient(server.url, body_limit=1).rows(items(media))
+    assert [row["status"] for row in rows] == ["ok"] * 4
+
+
+def test_more_items_than_the_server_takes_are_halved(serve: Callable[..., StandIn]) -> None:
+    def refuse_many(handler: Handler) -> None:
+        handler.say(422, b'{"error_type": "TooManyItems", "error": "2 items at most"}')
+
+    server = serve(refuse_many)
+    rows = RewardClient(server.url).rows(items(STILLS))
+    assert [row["status"] for row in rows] == ["ok"] * 4
+    assert [len(request["items"]) for request in server.asked] == [4, 2, 2]
+
+
+def test_a_fatal_refusal_does_not_wait_for_the_others(serve: Callable[..., StandIn]) -> None:
+    waiting = threading.Event()
+
+    def later(handler: Handler) -> None:
+        handler.say(503, b"", Retry_After="60")
+        waiting.set()
+
+    def never(handler: Handler) -> None:
+        waiting.wait(5)
+        handler.say(401, b'{"detail": "no token"}')
+
+    server = serve(later, never)
+    begun = time.monotonic()
+    with pytest.raises(RewardServerError, match="401"):
+        RewardClient(server.url, batch_size=1, parallel=2).score(items(STILLS[:2]))
+    assert time.monotonic() - begun < 5
+    wait_for = [thread for thread in threading.enumerate() if thread.name.startswith("reward")]
+    for thread in wait_for:
+        thread.join(2)
+    assert not any(thread.is_alive() for thread in wait_for)
+
+
+def test_an_interrupt_does_not_wait(serve: Callable[..., StandIn]) -> None:
+    def interrupted(handler: Handler) -> None:
+        handler.say(503, b"", Retry_After="60")
+        main = threading.main_thread().ident
+        threading.Timer(0.2, signal.pthread_kill, [main, signal.SIGINT]).start()
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        RewardClient(serve(interrupted).url).score(items(STILLS[:1]))
+    assert time.monotonic() - begun < 5
+
+
+def test_an_answer_that_trickles_has_a_deadline(serve: Callable[..., StandIn]) -> None:
+    def trickle(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        for _ in range(100):
+            handler.wfile.write(b" ")
+            time.sleep(0.05)
+
+    begun = time.monotonic()
+    with pytest.raises(RewardServerError, match="timed out"):
+        RewardClient(serve(trickle).url, retries=0, timeout=0.3).score(items(STILLS[:1]))
+    assert time.monotonic() - begun < 3
+
+
+def test_a_proxy_is_not_asked_for_this_machine(
+    serve: Callable[..., StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert RewardClient(serve().url, retries=0).score(items(STILLS[:1])) != [None]
+
+
+def test_clips_in_memory_are_refused_with_the_way_out(serve: Callable[..., StandIn]) -> None:
+    client = RewardClient(serve().url)
+    clips = torch.rand(2, 3, 3, 64, 64)
+    for reward in (
+        ddpo_reward(client)(),
+        lambda images, prompts, _: trl_reward(client)(prompts, images),
+    ):
+        with pytest.raises(UsageError, match="clips in memory") as found:
+            reward(clips, [PROMPT] * 2, None)
+        assert "path or bytes" in found.value.hint
+    one_frame, _ = ddpo_reward(client)()(clips[:, :1], [PROMPT] * 2, None)
+    assert one_frame.isfinite().all()
+    assert pickle.loads(pickle.dumps(ddpo_reward(client))) == ddpo_reward(client)  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize("token", ["s3cret\nX: y", "s3cret\x7f", "s3cr\u00e9t", b"s3cret"])
+def test_a_token_that_no_header_takes_is_not_shown(token: Any) -> None:
+    with pytest.raises(UsageError) as found:
+        RewardClient("http://127.0.0.1:8000", token)
+    assert "s3cr" not in f"{found.value} {found.value.hint}"
+    assert RewardClient("http://127.0.0.1:8000", " s3cret\n").token == "s3cret"  # noqa: S105
 
 
 def test_a_server_whose_settings_change_is_an_error(serve: Callable[..., StandIn]) -> None:
@@ -338,6 +438,12 @@ def test_it_stands_where_a_model_stands(serve: Callable[..., StandIn], tiny: Lib
         {"url": "file:///etc/passwd"},
         {"url": "localhost:8000"},
         {"url": "http://"},
+        {"url": "http://127.0.0.1:port"},
+        {"url": "http://127.0.0.1:99999"},
+        {"url": "http://a b:8000"},
+        {"url": "http://user:word@127.0.0.1"},
+        {"url": "http://127.0.0.1?x=1"},
+        {"batch_size": 0.5},
         {"retries": -1},
         {"batch_size": 0},
         {"timeout": 0},

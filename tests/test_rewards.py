@@ -1,10 +1,13 @@
 """Rewards: TRL's and DDPO's conventions, the exact scores behind them, the examples."""
 
+import copy
+import gc
 import inspect
 import json
 import logging
 import math
 import random
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,18 +72,25 @@ def chat(*content: Any, role: str = "user") -> dict:
     "ways",
     [
         STILLS,
-        [str(path) for path in STILLS],
         [path.read_bytes() for path in STILLS],
         [Image.open(path) for path in STILLS],
         list(floats()),
+        floats(),
+        [tensor[None] for tensor in floats()],
         list(arrays()),
+        arrays(),
+        list((arrays() / 255).astype(">f8")),
+        list((arrays() / 255).astype(np.longdouble)),
         [{"bytes": path.read_bytes(), "path": None} for path in STILLS],
         [
             [chat({"type": "text", "text": "here"}, {"type": "image", "image": path}, role="a")]
             for path in STILLS
         ],
     ],
-    ids=["paths", "names", "bytes", "PIL", "tensors", "arrays", "dataset", "chat"],
+    ids=[
+        *("paths", "bytes", "PIL", "tensors", "tensor", "of-one", "arrays", "array"),
+        *("big-endian", "longdouble", "dataset", "chat"),
+    ],
 )
 def test_completions_are_pictures(tiny: LibreHPS, mus: list[float], ways: list) -> None:
     assert called(trl_reward(tiny), ways) == pytest.approx(mus, abs=BOUND)
@@ -133,37 +143,50 @@ def test_a_renderer_gets_the_row(tiny: LibreHPS, mus: list[float]) -> None:
     assert seen[1] == ("torn", PROMPT, {"extra": 2})
     punished = called(trl_reward(tiny, to_image=to_image, unrendered=-9.0), texts, **columns)
     assert punished == [*found[:2], -9.0, -9.0]
+    useless = [Image.new("RGB", (4000, 4)), torch.full((3, 8, 8), math.nan), b"", STILLS[0]]
+    reward = trl_reward(tiny, to_image=lambda text, **row: useless[int(text)], unrendered=-9.0)
+    assert called(reward, ["0", "1", "2", "3"], [PROMPT] * 3 + [""]) == [-9.0, -9.0, -9.0, None]
     with pytest.raises(RuntimeError, match="fault"):
         called(trl_reward(tiny, to_image=wrong), texts)
 
 
-def test_none_where_there_is_no_score_and_why_once(
+def test_none_where_there_is_no_score_and_why(
     tiny: LibreHPS, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("librehps"), "propagate", True)
     reward, logged = trl_reward(tiny), {}
-    media = [STILLS[0], MEDIA / "gone.png", "gone.png", torch.full((3, 8, 8), math.nan), STILLS[0]]
-    prompts = [PROMPT, PROMPT, PROMPT, PROMPT, " "]
+    media = [STILLS[0], MEDIA / "gone.png", torch.full((3, 8, 8), math.nan), *STILLS[:2]]
+    prompts = [PROMPT, PROMPT, PROMPT, " ", math.nan]
     for _ in range(2):
         found = called(reward, media, prompts, log_metric=logged.__setitem__)
         assert [value is None for value in found] == [False, True, True, True, True]
     told = [record.getMessage() for record in caplog.records if "no reward" in record.getMessage()]
-    assert len(told) == 3
-    for kind, line in zip(("NotFound", "Unsupported", "EmptyPrompt"), told, strict=True):
+    assert len(told) == 4
+    for kind, line in zip(("NotFound", "Unsupported", "is empty", "float"), told, strict=True):
         assert kind in line
-    assert logged["librehps/scored"] == 0.2
-    assert logged["librehps/overall_mu"] == found[0]
-    assert "librehps/temporal_mu" not in logged
+    assert logged["librehps_overall_mu/scored"] == 0.2
+    assert logged["librehps_overall_mu/overall_mu"] == found[0]
+    assert "librehps_overall_mu/temporal_mu" not in logged
+
+
+def test_later_faults_of_a_kind_are_told_too(
+    tiny: LibreHPS, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("librehps"), "propagate", True)
+    called(trl_reward(tiny), [Path(f"{at}.png") for at in range(99)])
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.split()[3] for line in told] == ["0.png", "1.png", "2.png", "9.png"]
+    assert "(10 of this kind so far)" in told[3]
 
 
 def test_axes_weights_and_scales(tiny: LibreHPS) -> None:
     score = tiny.score_image(STILLS[1], PROMPT)
     mix = {"overall": 1, "coherence": -0.5}
     expected = {
-        "librehps_alignment": (trl_reward(tiny, axis="alignment"), score.alignment.raw_mean),
-        "librehps_style": (trl_reward(tiny, axis="style", scale="mean"), score.style.mean),
-        "librehps_mix": (
-            trl_reward(tiny, weights=mix),
+        "librehps_alignment_mu": (trl_reward(tiny, axis="alignment"), score.alignment.raw_mean),
+        "librehps_style_mean": (trl_reward(tiny, axis="style", scale="mean"), score.style.mean),
+        "mine": (
+            trl_reward(tiny, weights=mix, name="mine", axis=None, scale=None),
             score.overall.raw_mean - 0.5 * score.coherence.raw_mean,
         ),
     }
@@ -187,11 +210,57 @@ def test_axes_weights_and_scales(tiny: LibreHPS) -> None:
         {"scale": "rank"},
         {"resize": "gpu"},
         {"to_image": str, "image_column": "image"},
+        {"wieghts": {"alignment": 1}},
+        {"axes": "style"},
+        {"device": "cpu"},
+        {"weights": {"overall=2,alignment": 1}},
+        {"weights": ["overall"]},
+        {"weights": {"overall": None}},
+        {"unrendered": -1.0},
+        {"to_image": str, "unrendered": math.nan},
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_once(tiny: LibreHPS, wrong: dict) -> None:
     with pytest.raises(UsageError):
         trl_reward(tiny, **wrong)
+
+
+def test_ddpo_refuses_what_it_does_not_know(tiny: LibreHPS) -> None:
+    with pytest.raises(UsageError, match="weigths") as found:
+        ddpo_reward(tiny, weigths={"style": 1})
+    assert "axis, weights, scale, resize" in found.value.hint
+
+
+def test_a_policy_that_writes_a_files_name_gains_nothing(tiny: LibreHPS) -> None:
+    name = str(STILLS[0])
+    said = chat({"type": "image", "image": name}, role="assistant")
+    found = called(trl_reward(tiny), [name, [said], [name], {"path": name}, STILLS[0]])
+    assert [reward is None for reward in found] == [True] * 4 + [False]
+    with pytest.raises(UsageError, match="are text"):
+        called(trl_reward(tiny), [name])
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_copy_of_a_local_reward_fails_with_one_error(tiny: LibreHPS) -> None:
+    with pytest.raises(TypeError):
+        copy.deepcopy(trl_reward(tiny))
+    gc.collect()
+
+
+def test_samples_that_do_not_match_are_refused(tiny: LibreHPS) -> None:
+    with pytest.raises(UsageError, match="4 completions"):
+        called(trl_reward(tiny), STILLS, [PROMPT])
+
+
+def test_pixels_of_another_range_are_refused_together(tiny: LibreHPS) -> None:
+    images = floats()
+    # The others of this batch in [-1, 1] are bright, and would pass by themselves.
+    images[0] = images[0] * 2 - 1
+    with pytest.raises(UsageError, match="float pixels") as found:
+        ddpo_reward(tiny)("cpu")(images, [PROMPT] * 4, None)
+    assert "(x + 1) / 2" in found.value.hint
+    with pytest.raises(UsageError, match="float pixels"):
+        called(trl_reward(tiny), list(images.numpy()[:2].transpose(0, 2, 3, 1)))
 
 
 def test_text_without_a_renderer_is_refused(tiny: LibreHPS) -> None:
@@ -231,7 +300,7 @@ def test_ddpo_names_a_model_and_scores_clips() -> None:
     assert "temporal" in info
 
 
-def test_ddpo_fills_what_is_missing_so_that_it_pushes_nowhere(tiny: LibreHPS) -> None:
+def test_ddpo_fills_what_is_missing(tiny: LibreHPS) -> None:
     images, prompts = floats(), [PROMPT, PROMPT, PROMPT, "a star"]
     images[1, 0, 0, 0] = math.nan
     scores, info = ddpo_reward(tiny)(None)(images, prompts, None)
@@ -292,9 +361,10 @@ def test_grpo_trains_on_the_reward(tiny: LibreHPS, tmp_path: Path) -> None:
     assert len(log) == 2
     for row in log:
         # Most words of a random policy name nothing: those are None, and have no part in the mean.
-        assert 0 < row["librehps/scored"] < 1
-        assert row["rewards/librehps_overall/mean"] == pytest.approx(row["librehps/overall_mu"])
-        assert row["reward"] == row["rewards/librehps_overall/mean"]
+        assert 0 < row["librehps_overall_mu/scored"] < 1
+        mean = row["rewards/librehps_overall_mu/mean"]
+        assert mean == pytest.approx(row["librehps_overall_mu/overall_mu"])
+        assert row["reward"] == mean
         assert math.isfinite(row["loss"])
 
 
@@ -327,6 +397,13 @@ def test_a_sampling_loop_keeps_the_best(tiny: LibreHPS) -> None:
     assert (best.seed, best.tried, best.why) == (2, 6, "enough tried")
     expected = tiny.score_image(generator("", 2), caption.text).overall.mean
     assert best.mean == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_sampling_loop_draws_at_least_once() -> None:
+    example = [sys.executable, EXAMPLES / "best_of_n_loop.py", "--most", "0"]
+    done = subprocess.run(example, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--most is 1 or more" in done.stderr
 
 
 def dockerfile() -> list[list[str]]:

@@ -50,6 +50,10 @@ class VideoReader:
     between threads: one video at a time.
     """
 
+    # Of the class, for `__del__` of one whose making failed.
+    _child: subprocess.Popen[bytes] | None = None
+    _log: IO[bytes] | None = None
+
     def __init__(
         self,
         backend: Backend = "auto",
@@ -61,8 +65,6 @@ class VideoReader:
         self.backend: Backend = backend
         self.time_limit, self.memory_limit = time_limit, memory_limit
         self._lock = threading.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes] | None = None
 
     def read(self, path: Path, num_frames: int) -> Clip:
         """`num_frames` frames spread evenly, or all where there are no more; raises MediaError."""

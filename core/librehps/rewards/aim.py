@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, TypedDict
 
 from librehps.errors import UsageError
+from librehps.types import AXES
 
 Scale = Literal["mu", "mean"]
 Resize = Literal["cpu", "device"]
@@ -15,7 +17,8 @@ SUFFIX: dict[Scale, str] = {"mu": "_mu", "mean": ""}
 class Aim(TypedDict, total=False):
     """What every reward function can be told.
 
-    axis ("overall"), or weights of several, which are added up; scale: "mu", unbounded (the
+    Each may be None, as if it were left out. axis ("overall"), or weights of several, which are
+    added up; scale: "mu", unbounded (the
     default), or "mean", in [0, 1], which saturates. resize: "cpu", the exact scores of
     `score_image`, or "device", where tensors stay on the model's device and are resized there, as
     floats. On the CPU, where it can be measured, mu then differs by 0.06 at most (medians of
@@ -24,10 +27,10 @@ class Aim(TypedDict, total=False):
     checkpoint and media.
     """
 
-    axis: str
-    weights: Mapping[str, float]
-    scale: Scale
-    resize: Resize
+    axis: str | None
+    weights: Mapping[str, float] | None
+    scale: Scale | None
+    resize: Resize | None
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,9 @@ class Goal:
 
     @property
     def name(self) -> str:
-        """`overall` or another axis that counts alone, else `mix`."""
+        """Axis and scale, as in `overall_mu`; of several axes `mix_mu` or `mix_mean`."""
         [*names] = self.weights
-        return names[0] if len(names) == 1 else "mix"
+        return f"{names[0] if len(names) == 1 else 'mix'}_{self.scale}"
 
     def reward(self, row: Mapping[str, Any]) -> float | None:
         """The weighted sum of a scored row; None where an axis that counts has no finite value."""
@@ -61,15 +64,38 @@ class Goal:
         return "NoValue", f"a row has no finite value on every one of {axes} (stills: no temporal)"
 
 
-def goal_of(aim: Aim) -> Goal:
-    """Raises UsageError for an unknown axis or scale, or weights that say nothing."""
-    from librehps.decide.mix import parse_mix
-
-    scale = aim.get("scale", "mu")
+def read_aim(aim: Aim) -> tuple[Goal, Resize]:
+    """Raises UsageError for an unknown option, axis or scale, or weights that say nothing."""
+    if unknown := set(aim) - set(Aim.__annotations__):
+        raise UsageError(
+            f"a reward has no option {', '.join(sorted(unknown))}",
+            hint=f"Beside its own, a reward function takes {', '.join(Aim.__annotations__)}.",
+        )
+    given: dict[str, Any] = {name: value for name, value in aim.items() if value is not None}
+    scale, resize = given.get("scale", "mu"), given.get("resize", "cpu")
     if scale not in SUFFIX:
         raise UsageError(f"unknown scale {scale!r}: mu or mean")
-    if "axis" in aim and "weights" in aim:
+    if resize not in ("cpu", "device"):
+        raise UsageError(f"unknown resize {resize!r}: cpu or device")
+    if "axis" in given and "weights" in given:
         raise UsageError("a reward is one axis or weights of several, not both")
-    weights = aim.get("weights", {aim.get("axis", "overall"): 1.0})
-    mix = parse_mix(",".join(f"{name}={weight}" for name, weight in weights.items()))
-    return Goal(mix.weights, scale)
+    weights = given.get("weights", {given.get("axis", "overall"): 1.0})
+    return Goal(_weights(weights), scale), resize
+
+
+def _weights(given: Any) -> dict[str, float]:
+    """Those that count; raises UsageError."""
+    if not isinstance(given, Mapping) or not given:
+        raise UsageError(
+            f"weights are a mapping of axes to numbers, not {given!r}",
+            hint='Write them like weights={"overall": 1, "alignment": 0.5}.',
+        )
+    for name, weight in given.items():
+        if name not in AXES:
+            raise UsageError(f"unknown axis {name!r}: {', '.join(AXES)}")
+        if not isinstance(weight, Real) or not math.isfinite(weight):
+            raise UsageError(f"the weight of {name} is no finite number: {weight!r}")
+    kept = {name: float(weight) for name, weight in given.items() if weight}
+    if not kept:
+        raise UsageError(f"{given!r} gives every axis a weight of 0")
+    return kept

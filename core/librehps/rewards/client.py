@@ -3,10 +3,11 @@
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import KW_ONLY, dataclass, field
+from numbers import Real
+from threading import Event, Lock
 from typing import Any
-from urllib.parse import urlsplit
 
 from librehps.errors import (
     EmptyPromptError,
@@ -17,14 +18,16 @@ from librehps.errors import (
     UnsupportedMediaError,
     UsageError,
 )
-from librehps.rewards.transport import Patience, TooLargeError, post
-from librehps.types import BatchItem, Item
+from librehps.rewards.transport import Patience, TooLargeError, check_address, checked_token, post
+from librehps.types import AXES, BatchItem, Item
 
 Row = Mapping[str, Any]
 # An item's place in its part, and its JSON text.
 Entry = tuple[int, bytes]
 BEGIN, SEPARATOR, END = b'{"items": [', b", ", b"]}"
 ENVELOPE = len(BEGIN) + len(END)
+# Of every client, since one with a lock of its own could not be pickled.
+_SETTINGS_LOCK = Lock()
 
 
 @dataclass
@@ -32,10 +35,12 @@ class RewardClient:
     """Asks the reward server at `url`, with `token` where it wants one.
 
     A busy or absent server is asked again `retries` times, after waits that double from half a
-    second to a minute; `timeout` is in seconds an answer. A request holds at most `batch_size`
-    items and `body_limit` bytes; `parallel` of them are under way. `settings` is the digest of what
-    the scores depend on, once known; where it changes, RewardServerError is raised, since scores
-    of two models would be mixed.
+    second to a minute, each up to a quarter longer. An answer has `timeout` seconds to begin, and
+    is given up after them unless it is whole. A request holds at most `batch_size` items, and
+    `body_limit` bytes unless one item alone has more; what the server finds too much is halved.
+    `parallel` of them are under way. `settings` is the digest of what the scores depend on, once
+    known; where it changes, RewardServerError is raised, since scores of two models would be mixed.
+    Clips are sent as files, by path or bytes; frames in memory get an error row. It can be pickled.
     """
 
     url: str
@@ -49,13 +54,15 @@ class RewardClient:
     settings: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UsageError(f"{self.url!r} is no http:// or https:// address of a server")
-        if self.retries < 0 or min(self.timeout, self.batch_size, self.body_limit) <= 0:
-            raise UsageError("retries are 0 or more; timeout, batch_size and body_limit above 0")
-        if self.parallel < 1:
-            raise UsageError("at least one request must be under way")
+        check_address(self.url)
+        self.token = checked_token(self.token)
+        counts = (self.batch_size, self.body_limit, self.parallel)
+        if not all(isinstance(n, int) for n in (self.retries, *counts)):
+            raise UsageError("retries, batch_size, body_limit and parallel are whole numbers")
+        if self.retries < 0 or not min(self.timeout, *counts) > 0:
+            raise UsageError(
+                "retries are 0 or more; timeout, batch_size, body_limit and parallel above 0"
+            )
 
     def score(self, items: Sequence[Item | BatchItem]) -> list[Row | None]:
         """The row of each item, in order: default columns; None for one that has no score.
@@ -73,34 +80,32 @@ class RewardClient:
         ]
         parts = [listed[i : i + self.batch_size] for i in range(0, len(listed), self.batch_size)]
         pool = ThreadPoolExecutor(self.parallel, thread_name_prefix="reward")
+        over = Event()
         try:
-            return [row for rows in pool.map(self._part, parts) for row in rows]
+            asked = [pool.submit(self._part, part, over) for part in parts]
+            for one in wait(asked, return_when=FIRST_EXCEPTION).done:
+                # Raises what is fatal, without the others, which may wait for minutes.
+                one.result()
+            return [row for one in asked for row in one.result()]
         finally:
-            pool.shutdown(cancel_futures=True)
+            over.set()
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def _part(self, items: list[Item]) -> list[Row]:
-        """In a thread: encode, send, wait."""
+    def _part(self, items: list[Item], over: Event) -> list[Row]:
+        """In a thread: encode, send, wait, unless it is over."""
         rows: dict[int, Row] = {}
         entries: list[Entry] = []
         for at, item in enumerate(items):
             try:
-                entries.append((at, self._text(at, item)))
+                entries.append((at, json.dumps({"id": str(at), **_fields(item)}).encode()))
             except ItemError as error:
                 rows[at] = _error_row(error)
         for group in self._groups(entries):
-            rows |= self._ask(group)
+            rows |= self._ask(group, over)
         return [{**rows[at], "id": item.id} for at, item in enumerate(items)]
 
-    def _text(self, at: int, item: Item) -> bytes:
-        text = json.dumps({"id": str(at), **_fields(item)}).encode()
-        if ENVELOPE + len(text) > self.body_limit:
-            raise MediaError(
-                f"{len(text)} bytes as JSON are over the body_limit of {self.body_limit}"
-            )
-        return text
-
     def _groups(self, entries: list[Entry]) -> Iterator[list[Entry]]:
-        """Neighbours that fit in one body together."""
+        """Neighbours that fit in one body together; one that does not fit is alone."""
         group: list[Entry] = []
         size = ENVELOPE
         for entry in entries:
@@ -113,24 +118,25 @@ class RewardClient:
         if group:
             yield group
 
-    def _ask(self, group: list[Entry]) -> dict[int, Row]:
-        """Rows by place; a body that the server finds too large is halved."""
+    def _ask(self, group: list[Entry], over: Event) -> dict[int, Row]:
+        """Rows by place; what the server finds too much for a request is halved."""
         body = BEGIN + SEPARATOR.join(text for _, text in group) + END
         address = f"{self.url.rstrip('/')}/score"
         try:
-            answer = post(address, body, self.token, Patience(self.retries, self.timeout))
+            answer = post(address, body, self.token, Patience(self.retries, self.timeout, over))
         except TooLargeError as error:
             if len(group) == 1:
                 return {group[0][0]: _error_row(MediaError(str(error)))}
             half = len(group) // 2
-            return self._ask(group[:half]) | self._ask(group[half:])
+            return self._ask(group[:half], over) | self._ask(group[half:], over)
         self._check_settings(answer.get("settings"))
         return dict(zip((at for at, _ in group), _rows_of(answer, group, address), strict=True))
 
     def _check_settings(self, digest: Any) -> None:
-        if self.settings is None:
-            self.settings = digest
-        elif digest != self.settings:
+        with _SETTINGS_LOCK:
+            if self.settings is None:
+                self.settings = digest
+        if digest != self.settings:
             raise RewardServerError(
                 f"the server's settings changed from {self.settings} to {digest}: its scores "
                 "cannot be compared with those before",
@@ -144,7 +150,15 @@ def _rows_of(answer: Row, group: list[Entry], address: str) -> list[Row]:
     whole = isinstance(rows, list) and all(isinstance(r, dict) and "status" in r for r in rows)
     if not whole or [r.get("id") for r in rows or ()] != [str(at) for at, _ in group]:
         raise RewardServerError(f"{address} answers other items than it was asked for")
+    for row in rows or ():
+        _check_numbers(row, address)
     return list(rows or ())
+
+
+def _check_numbers(row: Row, address: str) -> None:
+    for name in (column for axis in AXES for column in (axis, f"{axis}_mu")):
+        if not isinstance(row.get(name), Real | None):
+            raise RewardServerError(f"{address} answers {row[name]!r} for {name}, not a number")
 
 
 def _error_row(error: ItemError) -> Row:

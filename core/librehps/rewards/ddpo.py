@@ -1,14 +1,14 @@
 """Reward functions as DDPO and Flow-GRPO call them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from librehps.errors import NothingScoredError, UsageError
-from librehps.rewards.aim import SUFFIX, Aim, goal_of
+from librehps.rewards.aim import SUFFIX, Aim, Goal, Resize, read_aim
 from librehps.rewards.client import RewardClient
-from librehps.rewards.pictures import item_of
+from librehps.rewards.pictures import check_range, item_of
 from librehps.rewards.rows import Rewarder, Row, rows_by
 from librehps.types import AXES
 
@@ -26,23 +26,33 @@ def ddpo_reward(
     *,
     missing: Missing = "mean",
     **aim: Unpack[Aim],
-) -> "Callable[[str | torch.device | None], DDPOReward]":
+) -> "DDPOFactory":
     """`factory(device)`, which gives `f(images, prompts, metadata) -> (scores, info)`.
 
-    A model that is named is loaded on `device`; one that is loaded stays where it is. These
-    trainers know no missing reward, and one NaN in a batch spoils the weights: what cannot be
-    scored gets, with missing="mean", the mean of its prompt's others in the batch, else of the
-    batch, so that it pushes nowhere; with "nan" it is NaN. info["scored"] says which are real.
-    Of `aim` see `Aim`.
+    A model that is named is loaded on `device`; one that is loaded stays where it is, and cannot be
+    pickled: across processes use a `RewardClient`, which takes clips as files only. These trainers
+    know no missing reward: what cannot be scored gets, with missing="mean", the mean of its
+    prompt's others in the batch of this process, else of that batch. That may still push, since
+    other processes and prompts have other means. Better mask by info["scored"], with "nan" so that
+    none is forgotten: one NaN spoils the weights. Of `aim` see `Aim`.
     """
     if missing not in ("mean", "nan"):
         raise UsageError(f"unknown missing {missing!r}: mean or nan")
-    goal = goal_of(aim)
+    return DDPOFactory(model, *read_aim(aim), missing)
 
-    def factory(device: "str | torch.device | None" = None) -> DDPOReward:
-        return DDPOReward(Rewarder(rows_by(model, aim.get("resize", "cpu"), device), goal), missing)
 
-    return factory
+@dataclass(frozen=True)
+class DDPOFactory:
+    """Makes the reward function on a device; see `ddpo_reward`."""
+
+    model: "LibreHPS | RewardClient | str | Path"
+    goal: Goal
+    resize: Resize
+    missing: Missing
+
+    def __call__(self, device: "str | torch.device | None" = None) -> "DDPOReward":
+        to_rows = rows_by(self.model, self.resize, device)
+        return DDPOReward(Rewarder(to_rows, self.goal), self.missing)
 
 
 @dataclass(frozen=True)
@@ -57,10 +67,11 @@ class DDPOReward:
     ) -> tuple[Any, Info]:
         """(scores, info) of images (N, 3, H, W), float in [0, 1] or uint8, or arrays (N, H, W, 3).
 
-        One dimension more holds clips: (N, frames, ...). Scores are float32 (N,): a tensor on the
-        device of the images where these are a tensor, else an array. info has, as arrays (N,),
-        `scored` and each axis, NaN where there is none. Raises NothingScoredError where none could
-        be scored, unless NaN was asked for.
+        One dimension more holds clips: (N, frames, ...); one frame is a still. Scores are float32
+        (N,): a tensor on the device of the images where these are a tensor, else an array. info
+        has, as arrays (N,), `scored` and each axis, NaN where there is none. Raises
+        NothingScoredError where none could be scored, unless NaN was asked for, and UsageError
+        where pixels leave [0, 1].
         """
         import numpy as np
         import torch
@@ -68,6 +79,7 @@ class DDPOReward:
         if len(images) != len(prompts):
             raise UsageError(f"{len(images)} images for {len(prompts)} prompts")
         items = [item_of(i, *pair) for i, pair in enumerate(zip(images, prompts, strict=True))]
+        check_range(items)
         rewards, rows = self.rewarder.rewards(items)
         scored = np.array([reward is not None for reward in rewards], dtype=bool)
         values = np.array([np.nan if r is None else r for r in rewards], dtype=np.float32)

@@ -1,6 +1,7 @@
 """Items become scored rows, by a model in this process or by a server."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("librehps")
 
+# Reasons of one kind that are each told when they first come.
+FEW = 3
+
 Row = Mapping[str, Any]
 ToRows = Callable[[list[Item]], list[Row]]
 
@@ -28,17 +32,31 @@ def rows_by(
     device: "str | torch.device | None" = None,
 ) -> ToRows:
     """What makes a row of each item, in order; a model that is named is loaded, on `device`."""
-    if resize not in ("cpu", "device"):
-        raise UsageError(f"unknown resize {resize!r}: cpu or device")
     if isinstance(model, RewardClient):
         if resize == "device":
             raise UsageError("a server resizes on its own CPU: resize='device' needs a model here")
-        return model.rows
+        return ServerRows(model)
     if isinstance(model, str | Path):
         from librehps.scorer import LibreHPS
 
         model = LibreHPS.from_pretrained(model, device=device)
     return LocalRows(model, resize)
+
+
+@dataclass(frozen=True)
+class ServerRows:
+    """Rows by a server; raises UsageError where it could be sent nothing, all being clips."""
+
+    client: RewardClient
+
+    def __call__(self, items: list[Item]) -> list[Row]:
+        media = [item.media for item in items if item.problem is None]
+        if media and all(isinstance(one, list | tuple) for one in media):
+            raise UsageError(
+                "clips in memory cannot be sent to a server, which reads clips as files",
+                hint="Give each clip as the path or bytes of a video file, or use a model here.",
+            )
+        return self.client.rows(items)
 
 
 @dataclass(frozen=True)
@@ -60,11 +78,15 @@ class LocalRows:
 
 @dataclass(frozen=True)
 class Rewarder:
-    """Rewards of items by one goal; why one has none is logged once for each kind of reason."""
+    """Rewards of items by one goal.
+
+    Why one has none is logged: of each kind the first few reasons that differ, then every tenfold.
+    """
 
     to_rows: ToRows
     goal: Goal
-    told: set[str] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+    told: dict[str, set[str]] = field(default_factory=dict)
 
     def rewards(self, items: list[Item]) -> tuple[list[float | None], list[Row]]:
         """(reward or None, row) of each item, in order."""
@@ -76,6 +98,10 @@ class Rewarder:
         return rewards, rows
 
     def _tell(self, kind: str, reason: str) -> None:
-        if kind not in self.told:
-            self.told.add(kind)
-            log.warning("no reward: %s: %s (told once for each kind)", kind, reason)
+        self.counts[kind] += 1
+        count, told = self.counts[kind], self.told.setdefault(kind, set())
+        is_new = reason not in told and len(told) < FEW
+        if is_new or str(count).strip("0") == "1":
+            if is_new:
+                told.add(reason)
+            log.warning("no reward: %s: %s (%d of this kind so far)", kind, reason, count)
