@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from librehps.settings import Settings
 
 Record = dict[str, Any]
+EMPTY_SHARD = "no item falls into this shard"
 
 
 @grouped
@@ -144,8 +145,11 @@ def _to_stdout(request: Request, out: Output) -> int:
         _print_ranking(kept, calibrator, out)
     if source.skipped:
         out.note(f"{source.skipped} files of other kinds were skipped")
+    is_stopped = engine.stop.is_set()
+    if not (tally.ok or tally.failed or is_stopped):
+        out.note(EMPTY_SHARD)
     tally.print_summary(out)
-    return INTERRUPTED if engine.stop.is_set() else exit_code(tally.ok, tally.failed)
+    return INTERRUPTED if is_stopped else exit_code(tally.ok, tally.failed)
 
 
 def _columns(text: str) -> str | list[str]:
@@ -213,6 +217,8 @@ def check_not_a_source(request: Request, output: Path) -> None:
 
 def tell_listing(facts: Mapping[str, Any], out: Output) -> None:
     """What of the source is not scored, or not kept."""
+    if not facts["total"]:
+        out.note(EMPTY_SHARD)
     if facts["skipped"]:
         out.note(f"{facts['skipped']} files of other kinds were skipped")
     if facts["dropped"]:
@@ -246,7 +252,8 @@ def _table_of(output: Path, needed: tuple[str, ...]) -> Any:
 
     table, _ = read_table([output])
     lacking = [name for name in needed if name not in table.column_names]
-    if lacking:
+    # JSON Lines of no row have no columns to tell.
+    if lacking and len(table):
         raise UsageError(f"{output} lacks the columns {', '.join(lacking)}")
     return table
 

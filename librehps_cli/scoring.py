@@ -20,8 +20,9 @@ T = TypeVar("T")
 
 def open_source(paths: list[str], flags: SourceFlags, shard: str | None = None) -> "Source":
     """What the paths name, not read yet."""
-    from librehps.source.open import Source, SourceOptions, parse_shard
+    from librehps.source.open import Source, SourceOptions
     from librehps.source.rows import ColumnOptions
+    from librehps.source.split import parse_shard
 
     columns = ColumnOptions(
         media=flags.media_column,

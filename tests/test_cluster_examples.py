@@ -26,7 +26,9 @@ def test_the_cluster_is_one_that_ray_takes() -> None:
     assert kinds["gpu"]["min_workers"] == kinds["gpu"]["max_workers"] == config["max_workers"] == 8
 
 
-def submitted(folder: Path, which: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+def submitted(
+    folder: Path, which: int, *arguments: object, shards: str = "", **array: int
+) -> subprocess.CompletedProcess[str]:
     """A task of an array of two, with `srun` and `librehps` of our own on the path."""
     path = folder / "bin"
     path.mkdir(exist_ok=True)
@@ -34,13 +36,13 @@ def submitted(folder: Path, which: int, *arguments: object) -> subprocess.Comple
     for name, line in commands.items():
         (path / name).write_text(f"#!/bin/sh\n{line}\n")
         (path / name).chmod(0o755)
-    slurm = {"ID": which, "COUNT": 2, "MIN": 1}
+    slurm = {"ID": which, "COUNT": 2, "MIN": 1, "MAX": 2, **array}
     return subprocess.run(
         ["bash", SCRIPT, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}",
+        env={**os.environ, "SHARDS": shards, "PATH": f"{path}:{os.environ['PATH']}",
              **{f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in slurm.items()}},
     )  # fmt: skip
 
@@ -57,8 +59,9 @@ def test_an_array_of_two(tmp_path: Path, cli: Cli) -> None:
         done = submitted(tmp_path, which, media, scores, "--prompt", "x", "--model", "tiny")
         assert done.returncode == 0, done.stderr
     assert sorted(f.name for f in scores.iterdir()) == ["00001.parquet", "00002.parquet"]
-    again = submitted(tmp_path, 1, media, scores, "--prompt", "x", "--model", "tiny")
-    assert "is complete" in again.stderr
+    for array in ({}, {"shards": "2", "MIN": 2, "COUNT": 1}):
+        again = submitted(tmp_path, 2, media, scores, "--prompt", "x", "--model", "tiny", **array)
+        assert "is complete" in again.stderr
     best = cli("best-of-n", scores, "--per", "prompt", "--top", 8, "--json")
     ids = [json.loads(line)["id"] for line in best.stdout.splitlines()]
     assert sorted(ids) == [f"{index}.png" for index in range(7)]
@@ -68,3 +71,11 @@ def test_what_the_script_cannot_do(tmp_path: Path) -> None:
     assert "usage: sbatch" in submitted(tmp_path, 1).stderr
     missing = submitted(tmp_path, 1, tmp_path / "none", tmp_path / "s", "--prompt", "x")
     assert missing.returncode == 2
+
+
+@pytest.mark.parametrize("array", [{"MAX": 7, "COUNT": 4}, {"MIN": 2, "MAX": 3}])
+def test_arrays_that_would_leave_parts_out(tmp_path: Path, array: dict[str, int]) -> None:
+    done = submitted(tmp_path, 3, tmp_path, tmp_path / "s", "--prompt", "x", **array)
+    assert done.returncode == 2
+    assert "SHARDS=N sbatch" in done.stderr
+    assert not (tmp_path / "s").exists()

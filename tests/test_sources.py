@@ -17,7 +17,7 @@ from librehps.errors import EmptyPromptError, MediaError, PromptError, UsageErro
 from librehps.media.content import Content
 from librehps.media.stored import ParquetCell, Remote, TarMember
 from librehps.source.files import file_item
-from librehps.source.open import Source, SourceOptions, in_shard, parse_shard
+from librehps.source.open import Source, SourceOptions
 from librehps.source.prompts import PromptFinder, find_prompts
 from librehps.source.rows import ColumnOptions
 from librehps.source.shards import expand_braces
@@ -331,16 +331,6 @@ def test_urls(tmp_path: Path) -> None:
         items_of("nosuch://bucket/a.png")
     with pytest.raises(MediaError, match="does not exist"):
         Remote(f"{url}/gone.png").read()
-
-
-def test_shards_of_a_source_part_it(tree: Path) -> None:
-    parts = [[i.id for i in items_of(tree, shard=(which, 2))] for which in (1, 2)]
-    assert sorted([*parts[0], *parts[1]]) == sorted(i.id for i in items_of(tree))
-    assert all(in_shard(name, 1, 2) for name in parts[0])
-    assert parse_shard("3/8") == (3, 8)
-    for text in ("0/2", "3/2", "x", "1/0"):
-        with pytest.raises(UsageError, match="--shard"):
-            parse_shard(text)
 
 
 def found(finder: PromptFinder, path: Path, prompt: str | None = None) -> Item:

@@ -108,6 +108,9 @@ class PartsJob(Job):
         """
         if self.is_short:
             raise self._missing(np.flatnonzero(self._todo))
+        if not self.parts.total:
+            # What the folder is of is said in a part, even where no item fell into the shard.
+            self.parts.write(0, self._schema.empty_table(), 0)
         self.parts.finish()
         self.journal.delete()
 

@@ -1,8 +1,6 @@
 """What a command was given to score: files, folders, manifests, shards, URLs, standard input."""
 
-import hashlib
 import os
-import re
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +16,7 @@ from librehps.source.manifest import FORMATS, Manifest
 from librehps.source.remote import RemoteFiles
 from librehps.source.rows import ColumnOptions
 from librehps.source.shards import Shard, expand_braces
+from librehps.source.split import in_shard
 from librehps.source.stdin import Stdin
 from librehps.types import Item
 
@@ -63,13 +62,18 @@ class Source:
         self.has_prompts = any(part.has_prompts for part in self._parts)
 
     def items(self) -> Iterator[Item]:
-        """Items in order; raises UsageError where two have one id, or there is none."""
-        count = 0
+        """Items in order, of the shard where one is asked for, which may hold none.
+
+        Raises UsageError where two have one id, or there is no item in any shard.
+        """
+        is_empty = True
         for item in unique(item for part in self._parts for item in part):
+            is_empty = False
+            # Before the shard is taken: all shards of a source have the same columns.
+            extra = self._own.see(item.extra)
             if self._options.shard is None or in_shard(item.id, *self._options.shard):
-                count += 1
-                yield replace(item, extra=self._own.see(item.extra)) if item.extra else item
-        if not count:
+                yield replace(item, extra=extra) if extra else item
+        if is_empty:
             raise self._nothing()
 
     def facts(self) -> Mapping[str, Any]:
@@ -88,8 +92,6 @@ class Source:
         return sum(part.skipped for part in self._parts)
 
     def _nothing(self) -> UsageError:
-        if self._options.shard is not None:
-            return UsageError("no item falls into this shard")
         files = [part for part in self._parts if isinstance(part, Files)]
         return files[0].nothing() if files else UsageError("there is nothing to score")
 
@@ -148,21 +150,6 @@ def unique(items: Iterable[Item]) -> Iterator[Item]:
             yield item
     finally:
         base.close()
-
-
-def in_shard(identity: str, which: int, count: int) -> bool:
-    """Whether an id falls into a shard, from 1; it does so on every machine alike."""
-    digest = hashlib.sha256(identity.encode(errors="surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") % count == which - 1
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """(which, count) of `3/8`; raises UsageError."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    which, count = (int(number) for number in found.groups()) if found else (0, 0)
-    if not 1 <= which <= count:
-        raise UsageError(f"--shard {text}: expected I/N with 1 <= I <= N, as in 3/8")
-    return which, count
 
 
 def _check_exists(path: str) -> None:

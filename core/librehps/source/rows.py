@@ -119,8 +119,10 @@ class RowReader:
         """
         columns = self.columns
         extra = {new: row.get(old) for old, new in columns.own.items()}
-        # Rows of JSON may have fields that the first one had not.
-        for name in row.keys() - columns.own.keys() - columns.dropped:
+        # Rows of JSON may have fields that the first one had not; their order is the columns'.
+        for name in row:
+            if name in columns.own or name in columns.dropped:
+                continue
             new = columns.rename.get(name, name)
             _check_free(name, new, columns.reserved, place)
             extra[new] = row[name]

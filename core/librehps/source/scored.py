@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from librehps.errors import UsageError
+from librehps.source.split import AS_FILES, check_shards, listed
 from librehps.source.standard import first_json_line
 
 log = logging.getLogger("librehps")
@@ -23,6 +24,8 @@ METADATA_KEY, REQUEST_KEY = b"librehps.settings", b"librehps.request"
 PART_KEY = b"librehps.part"
 # Lies in a folder of parts as long as some may be missing.
 UNFINISHED = "_UNFINISHED"
+# Lies beside a file that a run is still to write.
+JOURNALS = tuple(f"{suffix}.journal" for suffix in SUFFIXES)
 # Files of a folder that are no parts begin so.
 ASIDE = (".", "_")
 ROWS_AT_ONCE = 10_000
@@ -31,8 +34,8 @@ ROWS_AT_ONCE = 10_000
 def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     """(Arrow table, settings record, empty where there is none) of all files together.
 
-    `-` is JSON Lines on stdin. Raises UsageError for a missing or unreadable file, and where
-    settings differ.
+    `-` is JSON Lines on stdin. Raises UsageError for a missing or unreadable file, for a folder
+    that lacks a part, and where settings differ.
     """
     import pyarrow as pa
 
@@ -41,7 +44,7 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     for file in files:
         try:
             tables.append(_table(file))
-            record, _ = _settings(file, tables[-1])
+            record, _ = _settings(file, tables[-1].schema.metadata or {})
         except (pa.ArrowException, OSError, ValueError) as error:
             raise UsageError(f"{file} cannot be read: {error}") from error
         if record:
@@ -61,6 +64,9 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     _check_one_settings(table, files)
     if len(files) > 1:
         _warn_of_repeats(table)
+        # That of the first file: the rows of all are of no one shard.
+        metadata = {k: v for k, v in (table.schema.metadata or {}).items() if k != REQUEST_KEY}
+        table = table.replace_schema_metadata(metadata)
     return table, records[0][1] if records else {}
 
 
@@ -85,9 +91,11 @@ def origin_of(paths: Sequence[Path]) -> str:
 def _is_scored(path: Path) -> bool:
     if path.is_dir():
         parts = [p for p in path.iterdir() if not p.name.startswith(ASIDE)]
-        kept = [p for p in parts if not p.name.endswith((".settings.json", ".partial"))]
+        beside = (".settings.json", ".partial", *JOURNALS)
+        kept = [p for p in parts if not p.name.lower().endswith(beside)]
         are_tables = all(p.suffix.lower() in SUFFIXES and p.is_file() for p in kept)
-        return bool(kept) and are_tables and all(_is_scored(p) for p in kept)
+        is_begun = any(p.name.lower().endswith(JOURNALS) for p in parts)
+        return (bool(kept) or is_begun) and are_tables and all(_is_scored(p) for p in kept)
     try:
         return _names(path) >= MARKS
     except (OSError, ValueError):
@@ -150,21 +158,45 @@ def _files(path: Path) -> list[Path]:
     if path == STDIN:
         return [path]
     if path.is_dir():
-        if (path / UNFINISHED).exists():
-            raise UsageError(
-                f"{path} is unfinished: parts of it are missing",
-                hint="Finish it with --resume; single parts can be named as files.",
-            )
-        named = [p for p in path.iterdir() if not p.name.startswith(ASIDE)]
-        parts = sorted(p for p in named if p.suffix.lower() in SUFFIXES)
-        if not parts:
-            raise UsageError(f"{path} holds no .parquet and no .jsonl file")
-        return parts
+        return _parts(path)
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: a scored file ends in .parquet or .jsonl")
     return [path]
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The scored files of a folder; raises UsageError where one is still to come."""
+    if (folder / UNFINISHED).exists():
+        raise UsageError(
+            f"{folder} is unfinished: parts of it are missing",
+            hint="Finish it with --resume; single parts can be named as files.",
+        )
+    named = sorted(p for p in folder.iterdir() if not p.name.startswith(ASIDE))
+    journals = [p for p in named if p.name.lower().endswith(JOURNALS)]
+    if journals:
+        raise UsageError(
+            f"{folder} is unfinished: it holds {listed('journal', [p.name for p in journals])}",
+            hint=f"Finish {journals[0].stem} with the command that began it, and --resume. "
+            + AS_FILES,
+        )
+    parts = [p for p in named if p.suffix.lower() in SUFFIXES]
+    if not parts:
+        raise UsageError(f"{folder} holds no .parquet and no .jsonl file")
+    check_shards(folder, {part: _asked(part) for part in parts})
+    return parts
+
+
+def _asked(file: Path) -> dict[str, Any]:
+    """The request of a file that is a whole output; empty of a part, whose folder is the output."""
+    import pyarrow as pa
+
+    try:
+        metadata = _metadata(file)
+        return {} if PART_KEY in metadata else _settings(file, metadata)[1]
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from error
 
 
 def _table(file: Path) -> Any:
@@ -210,14 +242,21 @@ def _json_table(lines: Iterable[str]) -> Any:
 def read_origin(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """(settings, request) of one scored file, each empty where it does not say."""
     try:
-        return _settings(file, _table(file))
+        return _settings(file, _metadata(file))
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
 
 
-def _settings(file: Path, table: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(settings, request) in the table's metadata, or in the file beside it."""
-    metadata = table.schema.metadata or {}
+def _metadata(file: Path) -> dict[bytes, bytes]:
+    if file.suffix.lower() != ".parquet":
+        return {}
+    import pyarrow.parquet as pq
+
+    return pq.read_schema(file).metadata or {}
+
+
+def _settings(file: Path, metadata: dict[bytes, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(settings, request) in the file's metadata, or in the file beside it."""
     stored = metadata.get(METADATA_KEY)
     beside = file.with_name(file.name + ".settings.json")
     if stored is not None:
