@@ -18,13 +18,12 @@ class Aim(TypedDict, total=False):
     """What every reward function can be told.
 
     Each may be None, as if it were left out. axis ("overall"), or weights of several, which are
-    added up; scale: "mu", unbounded (the
-    default), or "mean", in [0, 1], which saturates. resize: "cpu", the exact scores of
-    `score_image`, or "device", where tensors stay on the model's device and are resized there, as
-    floats. On the CPU, where it can be measured, mu then differs by 0.06 at most (medians of
-    0.0003 to 0.0026, by the size of the pictures) on 1,200 rendered scenes with LibreHPS-Tiny,
-    whose mu has a standard deviation of 3, and by 0.05 at most (median 0.004) on the golden
-    checkpoint and media.
+    added up; scale: "mu", unbounded (the default), or "mean", in [0, 1], which saturates. resize:
+    "cpu", the exact scores of `score_image`, or "device", where tensors stay on the model's device
+    and are resized there, as floats. On the CPU, where it can be measured, mu then differs by 0.06
+    at most (medians of 0.0003 to 0.0026, by the size of the pictures) on 1,200 rendered scenes with
+    LibreHPS-Tiny, whose mu has a standard deviation of 3, and by 0.05 at most (median 0.004) on the
+    golden checkpoint and media.
     """
 
     axis: str | None
