@@ -17,7 +17,7 @@ from librehps.errors import AbandonedError, QueueFullError
 from librehps.scorer import LibreHPS
 from librehps.serve.answers import plain_answer, rewards_answer, verdict
 from librehps.serve.batcher import Batcher, Pending
-from librehps.serve.body import BodyLimit
+from librehps.serve.body import MARKS_EACH, BodyLimit
 from librehps.serve.fetch import Fetcher
 from librehps.serve.guard import Gate, Guard, Refused, explained, problem
 from librehps.serve.media import Places
@@ -43,17 +43,18 @@ REASONS = {
     400: "not HTTP or JSON as it should be",
     401: "no token, or a wrong one",
     408: "the body came too slowly",
-    413: "the body is too large",
+    413: "the body is too large, or holds too many values",
     415: "not application/json, or compressed",
     421: "a Host that is not this server's",
     422: "not as documented, too many items, or (of /compare) a side that cannot be scored",
     429: "the queue is full: come again after Retry-After seconds",
     499: "the client left",
+    500: "the server failed; its log says why",
     503: "the server is ending",
     504: "not scored in time",
 }
 TO_ALL = (400, 401, 421)
-TO_BODIES = (*TO_ALL, 408, 413, 415, 422, 429, 503, 504)
+TO_BODIES = (*TO_ALL, 408, 413, 415, 422, 429, 500, 503, 504)
 OTHERS = {404: "NotFound", 405: "MethodNotAllowed", 400: "BadRequest"}
 
 
@@ -85,9 +86,6 @@ class Service:
     async def rows(self, request: Request, items: Sequence[Pending]) -> list[ScoredRow]:
         """A row for each item; raises Refused, and drops the items where nobody waits any more."""
         assert self.queue is not None  # noqa: S101 - requests come after the start
-        if len(items) > self.limits.max_items:
-            most = f"{self.limits.max_items} items a request at most, not {len(items)}"
-            raise Refused(422, "TooManyItems", most)
         scoring = asyncio.gather(*self.queue.submit(items))
         leaving = asyncio.ensure_future(_left(request))
         try:
@@ -106,6 +104,12 @@ class Service:
         if leaving.done():
             raise Refused(499, "ClientLeft", "the client left")
         raise Refused(504, "Timeout", f"not scored within {self.limits.timeout:g} s")
+
+    def check_count(self, count: int) -> None:
+        """Raises Refused for more than a request may hold."""
+        if count > self.limits.max_items:
+            most = f"{self.limits.max_items} items a request at most, not {count}"
+            raise Refused(422, "TooManyItems", most)
 
 
 async def _left(request: Request) -> None:
@@ -137,7 +141,13 @@ def make_app(
     )
     app.state.service = service
     # The last added stands first.
-    app.add_middleware(BodyLimit, max_body=limits.max_body, read_timeout=limits.read_timeout)
+    app.add_middleware(
+        BodyLimit,
+        gate=service.gate,
+        max_body=limits.max_body,
+        max_marks=MARKS_EACH * limits.max_items,
+        read_timeout=limits.read_timeout,
+    )
     app.add_middleware(Guard, access=access, gate=service.gate, metrics=service.metrics)
     _add_errors(app)
     _add_scoring(app, service)
@@ -147,7 +157,11 @@ def make_app(
 
 def _responses(statuses: Sequence[int]) -> dict[int | str, dict[str, Any]]:
     """How errors are documented."""
-    return {status: {"model": Problem, "description": REASONS[status]} for status in statuses}
+    told: dict[int | str, dict[str, Any]]
+    told = {status: {"model": Problem, "description": REASONS[status]} for status in statuses}
+    if 429 in told:
+        told[429]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
+    return told
 
 
 def _add_scoring(app: FastAPI, service: Service) -> None:
@@ -156,6 +170,7 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
     @app.post("/score", response_model=PlainAnswer | RewardsAnswer, responses=_responses(TO_BODIES))
     async def score(request: Request, body: Annotated[ScoreBody, Body()]) -> JSONResponse:
         """Score items, or the samples of an RL trainer; one that is broken says so by itself."""
+        service.check_count(len(body.requests if isinstance(body, Rewards) else body.items))
         if isinstance(body, Rewards):
             samples = [wanted(sample, str(at)) for at, sample in enumerate(body.requests)]
             items = [

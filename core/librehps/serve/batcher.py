@@ -23,6 +23,7 @@ IN_FLIGHT = 2
 # URLs that are fetched at a time, apart from decoding, since hosts may be slow.
 FETCHERS = 8
 LONGEST_RETRY = 60
+ENDING = "the server is ending"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Batcher:
         self._rate = 0.0
         self._landed_at = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
+        self._abandoned = False
 
     @property
     def depth(self) -> int:
@@ -87,7 +89,12 @@ class Batcher:
         return len(self._jobs)
 
     def submit(self, items: Sequence[Pending]) -> list[asyncio.Future[ScoredRow]]:
-        """An answer for each, to be cancelled by who no longer wants it; raises QueueFullError."""
+        """An answer for each, to be cancelled by who no longer wants it.
+
+        Raises QueueFullError, and AbandonedError after `abandon`.
+        """
+        if self._abandoned:
+            raise AbandonedError(ENDING)
         if self.depth + len(items) > self.max_queue:
             raise QueueFullError(
                 f"no room for {len(items)} items: {self.depth} of {self.max_queue} are taken",
@@ -96,10 +103,11 @@ class Batcher:
         return [self._admit(pending) for pending in items]
 
     def abandon(self) -> None:
-        """Answer all that is inside with AbandonedError."""
+        """Answer all that is inside, and all that comes, with AbandonedError."""
+        self._abandoned = True
         for job in self._jobs:
             if not job.answer.done():
-                job.answer.set_exception(AbandonedError("the server is ending"))
+                job.answer.set_exception(AbandonedError(ENDING))
 
     def close(self) -> None:
         """Wait for what runs; what has not begun is dropped."""
@@ -205,9 +213,9 @@ class Batcher:
         for job, row in zip(jobs, rows, strict=False):
             self._answer(job, row)
         for job in jobs[len(rows) :]:
-            self._fail(job, failure or AbandonedError("the server is ending"))
+            self._fail(job, failure or AbandonedError(ENDING))
         self._watcher.batch(len(jobs), time.monotonic() - started)
-        self._measure(len(rows))
+        self._measure(len(rows), started)
         self._pump()
 
     def _answer(self, job: _Job, row: ScoredRow) -> None:
@@ -221,10 +229,10 @@ class Batcher:
         if not job.answer.done():
             job.answer.set_exception(failure)
 
-    def _measure(self, rows: int) -> None:
-        """A running mean of items/s over the last few batches."""
+    def _measure(self, rows: int, started: float) -> None:
+        """A running mean of items/s over the last few batches, without the time between them."""
         now = time.monotonic()
-        rate = rows / max(now - self._landed_at, 1e-3)
+        rate = rows / max(now - max(self._landed_at, started), 1e-3)
         self._rate = rate if not self._rate else 0.7 * self._rate + 0.3 * rate
         self._landed_at = now
 

@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from librehps.serve.guard import Refused
+from librehps.serve.guard import Gate, Refused, draining, refuse
 
 # A body may take this much longer for each so many bytes that came.
 PACE = 64 << 10
 # Of all requests together, in bodies of the largest size.
 TOGETHER = 8
-# A client that is told of an error while it still sends is listened to for so long, and so much,
-# since a connection that is closed on it may lose the answer.
-LINGER_SECONDS, LINGER_BYTES = 2.0, 256 << 20
+# Marks that begin a value of JSON; pictures in base64 have none of them. So many are allowed for
+# each item that a request may hold, since each costs time and memory before it is understood.
+MARKS, MARKS_EACH = (b",", b"{", b"["), 4096
 
 
 class _Gone(NamedTuple):
@@ -26,25 +26,29 @@ class BodyLimit:
     """Reads each body, of at most `max_body` bytes, and replays it to the app.
 
     A body that stops or trickles is cut after `read_timeout` seconds, longer by one for each 64 KiB
-    that came. `held` counts the bytes of all bodies whose requests are not answered.
+    that came; all are once the gate gives up. `max_marks` bounds how many values JSON may begin.
+    `held` counts the bytes of all bodies whose requests are not answered.
     """
 
     app: ASGIApp
+    gate: Gate
     max_body: int
+    max_marks: int
     read_timeout: float
     held: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         taken = _Taken(self)
         try:
             _check_header(scope, self.max_body)
             body = await taken.read(receive)
+            _check_marks(body, self.max_marks)
         except Refused as refused:
             taken.release()
-            await _refuse(refused, scope, receive, send)
+            await refuse(refused, scope, receive, send)
             return
         if isinstance(body, _Gone):
             taken.release()
@@ -76,6 +80,7 @@ class _Taken:
         begun = loop.time()
         try:
             async with asyncio.timeout_at(begun + self._limit.read_timeout) as deadline:
+                self._limit.gate.deadlines.add(deadline)
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -88,8 +93,12 @@ class _Taken:
                     allowance = self._limit.read_timeout + self._bytes / PACE
                     deadline.reschedule(begun + allowance)
         except TimeoutError:
+            if self._limit.gate.ended:
+                raise draining() from None
             seconds = f"{self._limit.read_timeout:g} s"
             raise Refused(408, "SlowBody", f"the body did not come within {seconds}") from None
+        finally:
+            self._limit.gate.deadlines.discard(deadline)
 
     def _take(self, size: int) -> None:
         self._bytes += size
@@ -108,6 +117,12 @@ def too_large(max_body: int) -> Refused:
     return Refused(413, "BodyTooLarge", f"a body is of {max_body} bytes at most")
 
 
+def _check_marks(body: bytes | _Gone, most: int) -> None:
+    """Raises Refused for JSON that would take long to read, whatever it means."""
+    if isinstance(body, bytes) and sum(map(body.count, MARKS)) > most:
+        raise Refused(413, "TooManyValues", f"the JSON holds more than {most} values")
+
+
 def _check_header(scope: Scope, max_body: int) -> None:
     """Raises Refused for what need not be read to be refused."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -120,32 +135,3 @@ def _check_header(scope: Scope, max_body: int) -> None:
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:20]) > max_body:
         raise too_large(max_body)
-
-
-async def _refuse(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer at once, and drop what still comes, for a while."""
-    response = refused.response()
-    response.headers["Connection"] = "close"
-
-    async def held_open(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            message = {**message, "more_body": True}
-        await send(message)
-
-    await response(scope, receive, held_open)
-    if refused.status_code != 408:
-        await _discard(receive)
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _discard(receive: Receive) -> None:
-    left = LINGER_BYTES
-    try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            while left > 0:
-                message = await receive()
-                left -= len(message.get("body", b""))
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        return

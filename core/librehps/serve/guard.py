@@ -1,5 +1,6 @@
 """What stands before the app: who may ask, whether it still takes requests, and counts."""
 
+import asyncio
 import hmac
 import time
 from collections.abc import Mapping
@@ -17,6 +18,9 @@ from librehps.serve.options import Access
 HEALTH = "/health"
 # Of a fault in a request, which may name fields that the client made up.
 LONGEST_REASON = 500
+# A client that is told of an error while it still sends is listened to for so long, and so much,
+# since a connection that is closed on it may lose the answer.
+LINGER_SECONDS, LINGER_BYTES = 2.0, 256 << 20
 # Also answered at the end, so that whoever watches can see it.
 WATCHED = (HEALTH, "/metrics")
 PATHS = ("/score", "/compare", *WATCHED, "/rewards", "/openapi.json")
@@ -35,6 +39,10 @@ class Refused(HTTPException):
         return problem(self.status_code, self.error_type, self.detail, self.headers)
 
 
+def draining() -> Refused:
+    return Refused(503, "Draining", "the server is ending", {"Connection": "close"})
+
+
 def problem(
     status: int, error_type: str, error: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
@@ -49,11 +57,20 @@ class Gate:
 
     active: int = 0
     draining: bool = False
+    ended: bool = False
     since: float = field(default_factory=time.monotonic)
+    # Of the bodies that are being read.
+    deadlines: set[asyncio.Timeout] = field(default_factory=set)
 
     def drain(self) -> None:
         """Take no more."""
         self.draining, self.since = True, time.monotonic()
+
+    def give_up(self) -> None:
+        """Wait for no body any more."""
+        self.ended = True
+        for deadline in self.deadlines:
+            deadline.reschedule(0.0)
 
     @property
     def drained_for(self) -> float:
@@ -94,13 +111,15 @@ class Guard:
         try:
             self.check(scope)
         except Refused as refused:
-            await refused.response()(scope, receive, send)
+            await refuse(refused, scope, receive, send)
             return
-        self.gate.active += 1
+        # The end need not wait for who only watches it.
+        counts = scope["path"] not in WATCHED
+        self.gate.active += counts
         try:
             await self.app(scope, receive, send)
         finally:
-            self.gate.active -= 1
+            self.gate.active -= counts
 
     def check(self, scope: Scope) -> None:
         """Raises Refused."""
@@ -109,7 +128,7 @@ class Guard:
         if scope["path"] != HEALTH and self.access.token is not None:
             self._check_token(headers.get(b"authorization", b""), self.access.token)
         if self.gate.draining and scope["path"] not in WATCHED:
-            raise Refused(503, "Draining", "the server is ending", {"Connection": "close"})
+            raise draining()
 
     def _check_host(self, host: bytes) -> None:
         """A page of another name that was made to resolve to this server is turned away."""
@@ -130,10 +149,40 @@ def host_name(header: str) -> str:
     name = header.strip().lower()
     if name.startswith("["):
         return name[1:].partition("]")[0]
-    return name.partition(":")[0].rstrip(".")
+    name, _, port = name.partition(":")
+    return name.rstrip(".") if port.isdigit() or not port else ""
 
 
 def explained(error: Any) -> str:
     """The first few of a request's faults, without the values, which may be pictures."""
     faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3]]
     return printable("; ".join(faults))[:LONGEST_REASON] or "not as documented"
+
+
+async def refuse(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer at once, and drop what still comes, for a while."""
+    response = refused.response()
+    response.headers["Connection"] = "close"
+
+    async def held_open(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "more_body": True}
+        await send(message)
+
+    await response(scope, receive, held_open)
+    if refused.status_code != 408:
+        await _discard(receive)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _discard(receive: Receive) -> None:
+    left = LINGER_BYTES
+    try:
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from librehps.serve.schemas import REWARD, Media, RewardRequest, Turn
 
+# Fields of a turn that hold a picture or clip.
+TAKEN = ("image_b64", "video_b64", "video_path")
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -28,15 +31,11 @@ def wanted(request: RewardRequest, id: str) -> Sample:
     if REWARD not in names:
         return Sample(id, prompt, None, problems)
     if len(given) != 1:
-        problems[REWARD] = f"a history has one picture or clip, not {len(given)}"
+        problems[REWARD] = f"a history has one of {', '.join(TAKEN)}, not {len(given)}"
         return Sample(id, prompt, None, problems)
     return Sample(id, prompt, Media(**dict(given)), problems)
 
 
 def _media(turn: Turn) -> dict[str, str]:
-    fields = {
-        "image_b64": turn.image_b64,
-        "video_b64": turn.video_b64,
-        "video_path": turn.video_path,
-    }
+    fields = {name: getattr(turn, name) for name in TAKEN}
     return {name: value for name, value in fields.items() if value is not None}

@@ -7,6 +7,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Discriminator,
+    FailFast,
     Field,
     Tag,
     model_validator,
@@ -18,6 +19,8 @@ from librehps.types import AXES
 REWARD = "librehps"
 PARTS = (*AXES, *(f"{axis}_mu" for axis in AXES), "scalar")
 PICTURE = "<base64 of a PNG, JPEG, WEBP, BMP, TIFF or GIF>"
+# Whatever a server allows; a list is not looked through beyond its first fault.
+MOST_ITEMS, MOST_TURNS = 4096, 256
 ONE_OF = ("image_b64", "video_b64", "path", "video_path", "url")
 
 
@@ -74,7 +77,7 @@ class Plain(BaseModel):
         },
     )
 
-    items: list[PlainItem]
+    items: Annotated[list[PlainItem], FailFast(), Field(max_length=MOST_ITEMS)]
 
 
 class Turn(BaseModel):
@@ -89,7 +92,7 @@ class Turn(BaseModel):
 class RewardRequest(BaseModel):
     """One sample of an RL trainer; its prompt is the text of the history."""
 
-    history: list[Turn]
+    history: Annotated[list[Turn], FailFast(), Field(max_length=MOST_TURNS)]
     required_rewards: Annotated[
         list[Text] | None, Field(description="none: all that GET /rewards names")
     ] = None
@@ -115,11 +118,16 @@ class Rewards(BaseModel):
         }
     )
 
-    requests: list[RewardRequest]
+    requests: Annotated[list[RewardRequest], FailFast(), Field(max_length=MOST_ITEMS)]
 
 
 def _shape(body: Any) -> str:
-    is_rewards = "requests" in body if isinstance(body, dict) else isinstance(body, Rewards)
+    # With both it is neither, which `Plain` says.
+    is_rewards = (
+        "requests" in body and "items" not in body
+        if isinstance(body, dict)
+        else isinstance(body, Rewards)
+    )
     return "requests" if is_rewards else "items"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -26,13 +27,15 @@ LAST_SECONDS = 1.0
 
 
 class WatchedProtocol(H11Protocol):
-    """HTTP whose headers must come within `header_timeout` seconds of their first byte.
+    """HTTP whose headers must come within `patience` seconds of their first byte.
 
-    On a connection that is new, they must come within that time of its beginning.
+    On a connection that is new, they must come within that time of its beginning. Who reads
+    nothing of an answer for so long is cut off too.
     """
 
-    header_timeout = 20.0
+    patience = 20.0
     _late: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -47,12 +50,26 @@ class WatchedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            # Of a request that is answered nothing more is waited for.
+            self.transport.close()
         # Of a next request, the beginning of which may have come with the last.
         if self.conn.trailing_data[0]:
             self._watch()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self._unread or self.loop.call_later(self.patience, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._calm()
+        self.resume_writing()
         super().connection_lost(exc)
 
     def _watch(self) -> None:
@@ -60,7 +77,7 @@ class WatchedProtocol(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._calm()
         elif self._late is None:
-            self._late = self.loop.call_later(self.header_timeout, self.transport.abort)
+            self._late = self.loop.call_later(self.patience, self.transport.abort)
 
     def _calm(self) -> None:
         if self._late is not None:
@@ -74,13 +91,14 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
-        self.is_whole = True
+        self.is_whole, self.hint = True, "Raise --drain-s."
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         gate = self._service.gate
         if gate.draining:
-            self.is_whole = gate.active == 0
-            self.should_exit = self.force_exit = True
+            self.is_whole, self.hint = gate.active == 0, "A second signal does not wait for them."
+            self.should_exit = True
+            self._hurry()
         else:
             gate.drain()
 
@@ -94,12 +112,18 @@ class DrainingServer(uvicorn.Server):
         if gate.drained_for < self._service.limits.drain:
             return False
         self.is_whole = False
+        gate.give_up()
         if self._service.queue is not None:
             self._service.queue.abandon()
         await asyncio.sleep(LAST_SECONDS)
-        # Nor wait for threads that decode what nobody waits for.
-        self.force_exit = True
+        self._hurry()
         return True
+
+    def _hurry(self) -> None:
+        """Wait for nothing, nor for threads that decode what nobody waits for."""
+        self.force_exit = True
+        # What is cut off then would be told as faults of the app.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
 
 
 def serve(
@@ -127,7 +151,7 @@ def serve(
     tell(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
     server.run([listener])
     if not server.is_whole:
-        raise ServeError("ended before every request was answered", hint="Raise --drain-s.")
+        raise ServeError("ended before every request was answered", hint=server.hint)
 
 
 def leave_at_once(code: int) -> None:
@@ -137,7 +161,7 @@ def leave_at_once(code: int) -> None:
 
 def _config(app: Any, options: ServeOptions) -> uvicorn.Config:
     limits = options.limits
-    protocol = type("Protocol", (WatchedProtocol,), {"header_timeout": limits.read_timeout})
+    protocol = type("Protocol", (WatchedProtocol,), {"patience": limits.read_timeout})
     return uvicorn.Config(
         app,
         http=protocol,

@@ -1,0 +1,137 @@
+"""What a server lives through: bodies made to be costly, clients that never read, the end."""
+
+import asyncio
+import contextlib
+import select
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from librehps import LibreHPS
+from librehps.errors import AbandonedError
+from librehps.serve.batcher import Batcher
+from librehps.serve.metrics import Metrics
+from serve_client import Server, png_b64
+
+GOOD = {"items": [{"prompt": "x", "image_b64": png_b64()}]}
+PATIENCE = 1.5
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server.start("--read-timeout-s", PATIENCE, "--max-items", 3, "--drain-s", 20)
+    yield running
+    assert running.stop() == 0
+    assert "Traceback" not in "".join(running.said)
+
+
+def closed_within(link: socket.socket, seconds: float) -> bool:
+    """Whether the other side closed; what it sent before is read, unless nothing is."""
+    poll = select.poll()
+    poll.register(link, select.POLLERR | select.POLLHUP | select.POLLRDHUP)
+    return bool(poll.poll(seconds * 1000))
+
+
+def test_bodies_of_many_values_cost_little(server: Server) -> None:
+    many = b",".join([b"{}"] * 500_000)
+    process = psutil.Process(server.process.pid)
+    before, start = process.memory_info().rss, time.monotonic()
+    for body in (b'{"items":[' + many + b"]}",
+                 b'{"requests":[{"history":[' + many + b"]}]}",
+                 b'{"requests":[{"history":[],"metadata":[' + many + b"]}]}"):  # fmt: skip
+        answer = server.post("/score", body)
+        assert (answer.status, answer.json["error_type"]) == (413, "TooManyValues")
+    # As many as are allowed are refused at the first that is wrong.
+    some = b",".join([b"{}"] * 6000)
+    answer = server.post("/score", b'{"items":[' + some + b"]}")
+    assert answer.status == 422 and len(answer[1]) < 1000
+    assert process.memory_info().rss < before + 200e6
+    assert time.monotonic() - start < 10
+
+
+def test_samples_count_also_without_media(server: Server) -> None:
+    answer = server.post("/score", {"requests": [{"history": []}] * 4})
+    assert (answer.status, answer.json["error_type"]) == (422, "TooManyItems")
+    both = server.post("/score", {"requests": [{"history": []}], **GOOD})
+    assert both.status == 422 and "requests" in both.json["error"]
+    one = server.post("/score", {"requests": [{"history": [{"text": "x", "path": "a.png"}]}]})
+    assert "image_b64, video_b64, video_path, not 0" in one.json["errors"][0]["librehps"]
+
+
+def test_a_get_whose_body_never_comes_is_cut(server: Server) -> None:
+    with server.socket() as link:
+        link.sendall(GET + b"Content-Length: 9\r\n\r\nx")
+        assert closed_within(link, PATIENCE + 8)
+    with server.socket() as link:
+        # Refused by the first layer, and then silent.
+        link.sendall(GET.replace(b"localhost", b"localhost:evil") + b"Content-Length: 9\r\n\r\n")
+        assert b"421" in link.recv(100)
+        assert closed_within(link, PATIENCE + 8)
+
+
+def stuck(server: Server) -> socket.socket:
+    """A client that asks a lot and reads nothing."""
+    link = socket.socket()
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    link.connect(("127.0.0.1", server.port))
+    link.settimeout(0.5)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            link.send((GET + b"\r\n") * 1000)
+    return link
+
+
+def test_who_reads_nothing_is_cut_and_ends_nothing(server: Server) -> None:
+    with stuck(server) as link:
+        assert closed_within(link, PATIENCE + 8)
+    with stuck(server):
+        start = time.monotonic()
+        server.terminate()
+        assert server.process.wait(60) == 0
+        assert time.monotonic() - start < 15
+
+
+def test_a_wrong_token_is_told_also_while_much_is_sent(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("a-token-of-some-length")
+    token.chmod(0o600)
+    server = Server.start("--token-file", token)
+    try:
+        answer = server.post("/score", b'{"items": "' + b"x" * (12 << 20) + b'"}',
+                             Authorization="Bearer wrong")  # fmt: skip
+        assert answer.status == 401
+    finally:
+        assert server.stop() == 0
+
+
+def test_a_body_that_still_comes_at_the_end_is_told_so() -> None:
+    server = Server.start("--drain-s", 1)
+    with server.socket() as link:
+        link.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
+                     b"\r\nContent-Length: 12\r\n\r\n{")  # fmt: skip
+        time.sleep(0.3)
+        server.terminate()
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while block := link.recv(1000):
+                answer += block
+    assert b"503" in answer and b'"Draining"' in answer
+    assert server.process.wait(30) == 1
+    said = "".join(server.said)
+    assert "Traceback" not in said and "Raise --drain-s" in said
+
+
+def test_nothing_is_taken_in_after_the_end(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        queue = Batcher(tiny.engine(), 8, 0.01, Metrics())
+        queue.abandon()
+        with pytest.raises(AbandonedError):
+            queue.submit([])
+        await asyncio.to_thread(queue.close)
+
+    asyncio.run(main())
