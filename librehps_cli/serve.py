@@ -80,6 +80,14 @@ class LimitFlags:
     max_body_mb: Annotated[
         float, typer.Option(min=0.001, help="Size of a request.", rich_help_panel=LIMITS)
     ] = 64
+    max_megapixels: Annotated[
+        float,
+        typer.Option(
+            min=0.001,
+            help="Of a picture, or a frame of a clip, in millions.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = 64
     max_wait_ms: Annotated[
         float,
         typer.Option(
@@ -145,6 +153,7 @@ def _limits(flags: LimitFlags) -> "Limits":
         max_items=flags.max_items,
         max_queue=flags.max_queue,
         max_body=round(flags.max_body_mb * (1 << 20)),
+        max_pixels=round(flags.max_megapixels * 1_000_000),
         max_wait=flags.max_wait_ms / 1000,
         timeout=flags.timeout_s,
         read_timeout=flags.read_timeout_s,

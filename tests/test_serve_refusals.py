@@ -20,7 +20,7 @@ from librehps import LibreHPS
 from librehps.errors import UsageError
 from librehps.serve.app import make_app
 from librehps.serve.options import Access, Limits, ServeOptions, is_loopback
-from make_media import picture, png
+from make_media import clip, picture, png
 from serve_client import Server, file_b64, png_b64
 
 TOKEN = "a-token-of-some-length"  # noqa: S105 - of this test alone
@@ -135,6 +135,30 @@ def test_a_picture_that_is_a_bomb(server: Server, tmp_path: Path) -> None:
     found = server.post("/score", body).json["items"]
     assert [item["error_type"] for item in found] == ["DecompressionBombError", None]
     assert rss(server) - before < 100
+
+
+@pytest.mark.parametrize("field", ["image_b64", "path"])
+def test_more_pixels_than_are_allowed(server: Server, folder: Path, field: str) -> None:
+    file = png(folder / "root" / "large.png", 13_000, 13_000)
+    before = rss(server)
+    item = {"prompt": "x", field: file_b64(file) if field == "image_b64" else file.name}
+    found = server.post("/score", {"items": [item] * 2}).json["items"]
+    assert [item["error_type"] for item in found] == ["DecompressionBombError"] * 2
+    for words in ("13000 x 13000", "64000000 pixels", "--max-megapixels"):
+        assert words in found[0]["error"]
+    assert rss(server) - before < 100 and "Warning" not in "".join(server.said)
+
+
+def test_frames_of_more_pixels_than_are_allowed(tiny: LibreHPS, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with inside(tiny, Limits(max_pixels=5000)) as (client, _):
+            file = file_b64(clip(tmp_path / "clip.mp4"))
+            body = {"items": [{"prompt": "x", "video_b64": file}, *GOOD["items"]]}
+            found = (await client.post("/score", json=body)).json()["items"]
+            assert [item["error_type"] for item in found] == ["DecompressionBombError", None]
+            assert "frames of 96 x 64 are over the limit of 5000 pixels" in found[0]["error"]
+
+    asyncio.run(main())
 
 
 def test_too_many_items(server: Server) -> None:

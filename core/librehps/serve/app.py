@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Request
@@ -76,6 +76,7 @@ class Service:
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
         """The queue lives within."""
         engine, limits = self.scorer.engine(), self.limits
+        engine.decoder = replace(engine.decoder, max_pixels=limits.max_pixels)
         queue = Batcher(engine, limits.max_queue, limits.max_wait, self.metrics)
         self.metrics.watch_depth(lambda: queue.depth)
         self.queue = queue

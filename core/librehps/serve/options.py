@@ -15,13 +15,14 @@ class Limits:
     """Bounds of what is taken in; times in seconds, `max_body` in bytes.
 
     `max_items` of one request, `max_queue` of all that are not answered yet; `max_wait` that a
-    decoded item waits for others; `timeout` of a request, `read_timeout` of its header and of a
-    body that trickles, `drain` of the end.
+    decoded item waits for others; `max_pixels` of a picture, or of a clip's frame; `timeout` of a
+    request, `read_timeout` of its header and of a body that trickles, `drain` of the end.
     """
 
     max_items: int = 64
     max_queue: int = 256
     max_body: int = 64 << 20
+    max_pixels: int = 64_000_000
     max_wait: float = 0.010
     timeout: float = 60.0
     read_timeout: float = 20.0
