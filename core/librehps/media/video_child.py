@@ -7,6 +7,7 @@ either {"error", "message"} or {"indices", "shape"}, and then the frames as raw 
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -121,7 +122,9 @@ def _check_frame(height: int, width: int, most: int) -> None:
 
 def _first_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0].split("Error: ")[-1][:300] if lines else type(error).__name__
+    # decord puts the time and the line of its source before it.
+    said = re.sub(r"^\[[\d:]+\] \S+:\d+: ", "", lines[0]) if lines else type(error).__name__
+    return said.split("Error: ")[-1][:300]
 
 
 def _limit_memory(limit: int) -> None:

@@ -125,7 +125,7 @@ def make_app(
     """The app, with its Service as `state.service`; `fetcher` None: as `access` says."""
     if fetcher is None and access.url_hosts:
         fetcher = Fetcher(access.url_hosts, limits.max_body)
-    service = Service(scorer, limits, Places(access.roots, fetcher), calibrator)
+    service = Service(scorer, limits, Places(access.roots, fetcher, limits.max_body), calibrator)
 
     app = FastAPI(
         title="librehps",
