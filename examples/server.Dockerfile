@@ -3,10 +3,13 @@
 #   docker build -f examples/server.Dockerfile -t librehps-serve .
 #   openssl rand -hex 32 > token
 #   docker run --gpus all -p 8000:8000 -v "$PWD/token:/run/secrets/librehps-token:ro" \
-#     -v librehps-models:/models -e LIBREHPS_MODEL=tiny librehps-serve
+#     -v librehps-models:/models -e LIBREHPS_MODEL=LibreHPS/LibreHPS-4B-v1.1 librehps-serve \
+#     --download --allowed-host scores.example
 #
-# The token must be readable by user 10001. A model that is a hub id is kept in /models; leave
-# LIBREHPS_MODEL at a folder in it, or at tiny, where the container has no network.
+# The token must be readable by user 10001. --allowed-host gives a name that clients call the server
+# by; without it, they can be on this machine only. A model that is a hub id needs --download, and
+# is kept in /models; leave LIBREHPS_MODEL at a folder in it, or at tiny, where the container has no
+# network.
 FROM python:3.12-slim
 
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin librehps \
@@ -29,5 +32,3 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=180s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
 ENTRYPOINT ["librehps", "serve", "--host", "0.0.0.0", "--port", "8000", \
     "--token-file", "/run/secrets/librehps-token"]
-# The names that clients know the server by; to give others, put flags behind the image's name.
-CMD ["--allowed-host", "localhost"]

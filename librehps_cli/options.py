@@ -93,7 +93,7 @@ class ModelOptions(CheckpointOptions):
         int | None,
         typer.Option(
             min=1,
-            help="Threads, or Ray tasks, that decode (default: one a core).",
+            help="Threads (with Ray: tasks) that decode (default: one a core).",
             rich_help_panel=MODEL,
         ),
     ] = None

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from librehps.serve.options import Access, Limits
 
 ACCESS, LIMITS = "Access", "Limits"
+# Of times: more than a day, and less than timers can hold.
+LONGEST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class AccessFlags:
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="A name that clients know this server by, for the Host header.",
+            help="A name that clients know this server by, for the Host header (default: names of "
+            "this machine alone, so that others are refused, also with --host 0.0.0.0).",
             show_default=False,
             rich_help_panel=ACCESS,
         ),
@@ -78,27 +81,48 @@ class LimitFlags:
         ),
     ] = 256
     max_body_mb: Annotated[
-        float, typer.Option(min=0.001, help="Size of a request.", rich_help_panel=LIMITS)
+        float,
+        typer.Option(
+            min=0.001, max=1 << 16, help="Size of a request, or of a file.", rich_help_panel=LIMITS
+        ),
+    ] = 64
+    max_megapixels: Annotated[
+        float,
+        typer.Option(
+            min=0.001,
+            max=178,
+            help="Of a picture, or a frame of a clip.",
+            rich_help_panel=LIMITS,
+        ),
     ] = 64
     max_wait_ms: Annotated[
         float,
         typer.Option(
-            min=0, help="An item waits so long for others to share a batch.", rich_help_panel=LIMITS
+            min=0,
+            max=LONGEST,
+            help="An item waits so long for others to share a batch.",
+            rich_help_panel=LIMITS,
         ),
     ] = 10
     timeout_s: Annotated[
-        float, typer.Option(min=0.01, help="For an answer.", rich_help_panel=LIMITS)
+        float, typer.Option(min=0.01, max=LONGEST, help="For an answer.", rich_help_panel=LIMITS)
     ] = 60
     read_timeout_s: Annotated[
         float,
         typer.Option(
-            min=0.01, help="For a request's header, and its body.", rich_help_panel=LIMITS
+            min=0.01,
+            max=LONGEST,
+            help="For a request's header, and its body.",
+            rich_help_panel=LIMITS,
         ),
     ] = 20
     drain_s: Annotated[
         float,
         typer.Option(
-            min=0, help="For what was taken in, after SIGTERM or Ctrl-C.", rich_help_panel=LIMITS
+            min=0,
+            max=LONGEST,
+            help="For what was taken in, after SIGTERM or Ctrl-C.",
+            rich_help_panel=LIMITS,
         ),
     ] = 30
 
@@ -130,6 +154,9 @@ def serve(
 
     def tell(url: str) -> None:
         out.note(f"{scorer.settings.model} on {scorer.device} at {url}")
+        if quiet and not access.port:
+            # Nothing else tells which port it is.
+            out.line(url)
 
     try:
         run(scorer, options, calibrator, tell, listener)
@@ -145,6 +172,7 @@ def _limits(flags: LimitFlags) -> "Limits":
         max_items=flags.max_items,
         max_queue=flags.max_queue,
         max_body=round(flags.max_body_mb * (1 << 20)),
+        max_pixels=round(flags.max_megapixels * 1_000_000),
         max_wait=flags.max_wait_ms / 1000,
         timeout=flags.timeout_s,
         read_timeout=flags.read_timeout_s,
@@ -153,11 +181,18 @@ def _limits(flags: LimitFlags) -> "Limits":
 
 
 def _access(flags: AccessFlags) -> "Access":
-    from librehps.serve.options import LOOPBACK_NAMES, Access, media_root, read_token
+    from librehps.serve.options import (
+        LOOPBACK_NAMES,
+        Access,
+        media_root,
+        named_host,
+        read_token,
+        url_host,
+    )
 
     return Access(
         token=None if flags.token_file is None else read_token(flags.token_file),
-        hosts=LOOPBACK_NAMES | {name.lower() for name in flags.allowed_host or []},
+        hosts=LOOPBACK_NAMES | {named_host(name) for name in flags.allowed_host or []},
         roots=tuple(media_root(folder) for folder in flags.media_root or []),
-        url_hosts=frozenset(name.lower() for name in flags.url_host or []),
+        url_hosts=frozenset(url_host(name) for name in flags.url_host or []),
     )

@@ -1,6 +1,8 @@
 """Token streams: prompts are data, and the stream is the published one."""
 
 import json
+import unicodedata
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,6 +70,30 @@ def test_prompts_are_never_cut(encoder: PromptEncoder) -> None:
     short = PromptEncoder(CHECKPOINT / "tokenizer.json", max_prompt_tokens=3)
     with pytest.raises(PromptTooLongError, match="more than 3"):
         short.encode_prompt("a rather long prompt")
+
+
+def test_a_huge_prompt_is_refused_before_it_is_tokenised(
+    encoder: PromptEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "_encode", lambda text: pytest.fail("tokenised"))
+    with pytest.raises(PromptTooLongError, match="14000000 characters, more than fit into 1024"):
+        encoder.encode_prompt("a bear " * 2_000_000)
+
+
+def test_a_prompt_of_the_longest_tokens_fits() -> None:
+    file = CHECKPOINT / "tokenizer.json"
+    longest = max(json.loads(file.read_text())["model"]["vocab"], key=len).replace("Ġ", " ")
+    ids = PromptEncoder(file, max_prompt_tokens=50).encode_prompt(longest * 50)
+    assert len(ids) == 50
+
+
+def test_characters_that_the_tokenizer_composes_fit(tmp_path: Path) -> None:
+    spec = json.loads((CHECKPOINT / "tokenizer.json").read_text())
+    spec["normalizer"] = {"type": "NFC"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
+    prompt = unicodedata.normalize("NFD", "ᾂ" * 1000)
+    most = len(PromptEncoder(tmp_path / "tokenizer.json", 9999).encode_prompt(prompt))
+    assert len(PromptEncoder(tmp_path / "tokenizer.json", most).encode_prompt(prompt)) == most
 
 
 @pytest.mark.parametrize("prompt", [None, "", "  \n\t"])

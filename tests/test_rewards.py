@@ -425,7 +425,9 @@ def test_the_dockerfile_copies_what_exists() -> None:
 
 def test_the_dockerfile_runs_a_command_that_exists(cli: Cli) -> None:
     said = {line[0]: " ".join(line[1:]) for line in dockerfile()}
-    command = [*json.loads(said["ENTRYPOINT"]), *json.loads(said["CMD"])]
+    text = (EXAMPLES / "server.Dockerfile").read_text()
+    command = [*json.loads(said["ENTRYPOINT"]), "--download", "--allowed-host"]
+    assert all(word in text for word in command)
     assert command[:2] == ["librehps", "serve"]
     shown = cli("serve", "--help", COLUMNS="200")
     if shown.returncode != 0:

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import EXAMPLES
 from librehps import AXES, Item, LibreHPS
-from make_media import clip, picture
+from make_media import bad_media, clip, picture
 from serve_client import Answer, Server, encoded, file_b64, png_b64
 
 PROMPT = "a red circle left of a blue square"
@@ -92,6 +92,14 @@ def test_one_broken_picture_is_one_error(server: Server) -> None:
     assert found[0]["overall_mu"] == pytest.approx(found[-1]["overall_mu"])
 
 
+def test_errors_of_clips_name_the_field(server: Server, tmp_path: Path) -> None:
+    bad_media(tmp_path)
+    for name in ("broken.mp4", "short.mp4"):
+        item = {"prompt": PROMPT, "video_b64": file_b64(tmp_path / name)}
+        error = scored(server, item)[0]["error"]
+        assert error.startswith("video_b64") and "/" not in error
+
+
 def test_base64_may_have_lines_or_be_a_data_url(server: Server) -> None:
     text = png_b64()
     lines = "\n".join(text[at : at + 76] for at in range(0, len(text), 76))
@@ -99,7 +107,7 @@ def test_base64_may_have_lines_or_be_a_data_url(server: Server) -> None:
         server,
         *(
             {"prompt": PROMPT, "image_b64": t}
-            for t in (text, lines, f"data:image/png;base64,{text}")
+            for t in (text, lines, f"data:image/png;base64,{text}", f"DATA:;base64,{text}")
         ),
     )
     assert len({round(item["overall_mu"], 3) for item in found}) == 1

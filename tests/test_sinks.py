@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -111,3 +112,12 @@ def test_undecodable_names_become_text() -> None:
     assert printable("a\udcff.png") == "a%FF.png"
     assert printable("猫.png") == "猫.png"
     assert printable("a\ud800b") == "a?b"
+
+
+@pytest.mark.parametrize("prompt", [float("nan"), 7, b"a cat", ["a cat"]])
+def test_a_prompt_that_is_no_text_is_an_error_row(golden: LibreHPS, prompt: Any) -> None:
+    item = Item("a", MEDIA / "small.png", prompt, group=prompt)
+    [row] = golden.score_items([item])
+    record = to_record(row, golden.settings.digest)
+    assert record["error_type"] == "PromptError" and "not text" in record["error"]
+    assert record["prompt"] == record["group"] == str(prompt)

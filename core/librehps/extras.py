@@ -19,5 +19,5 @@ def require(extra: str, purpose: str) -> None:
     if missing:
         raise ExtraNeededError(
             f"{purpose} needs {', '.join(missing)}",
-            hint=f"Install the extra: pip install 'librehps[{extra}]' (from our repository).",
+            hint=f"From a clone of our repository: pip install '.[{extra}]'.",
         )

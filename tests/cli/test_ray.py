@@ -359,4 +359,4 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     arguments = ["score", str(tmp_path / "a.png"), "--prompt", "x", "--engine", "ray"]
     done = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "out")])
     assert isinstance(done.exception, ExtraNeededError)
-    assert "pip install 'librehps[ray]'" in (done.exception.hint or "")
+    assert "pip install '.[ray]'" in (done.exception.hint or "")

@@ -3,12 +3,15 @@
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from conftest import Cli
+from librehps.serve.options import named_host, url_host
 from serve_client import Server, png_b64
 
 ANY = "0.0.0.0"  # noqa: S104 - refused without a token
@@ -24,6 +27,17 @@ ANY = "0.0.0.0"  # noqa: S104 - refused without a token
         (("--max-items", "9", "--max-queue", "8"), "do not fit a queue of 8"),
         (("--port", "70000"), "--port"),
         (("--max-items", "0"), "--max-items"),
+        (("--max-body-mb", "inf"), "--max-body-mb"),
+        (("--max-body-mb", "1e300"), "--max-body-mb"),
+        (("--max-megapixels", "nan"), "--max-megapixels"),
+        (("--read-timeout-s", "inf"), "--read-timeout-s"),
+        (("--timeout-s", "nan"), "--timeout-s"),
+        (("--max-wait-ms", "inf"), "--max-wait-ms"),
+        (("--drain-s", "inf"), "--drain-s"),
+        (("--allowed-host", "foo:8000"), "--allowed-host foo:8000: this is no name of a host"),
+        (("--allowed-host", "*"), "no scheme, no path, no *, no port"),
+        (("--url-host", "https://example.com"), "--url-host https://example.com: this is no name"),
+        (("--url-host", "example.com:99999"), "this is no name of a host"),
         (("--host", "192.0.2.1", "--token-file", "{token}"), "cannot listen on 192.0.2.1"),
     ],
 )
@@ -47,6 +61,46 @@ def test_a_port_that_is_taken(cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = cli("serve", "--model", "tiny", "--port", taken.getsockname()[1])
     assert done.returncode == 2 and "cannot listen" in done.stderr
+
+
+def test_names_of_hosts_as_requests_have_them() -> None:
+    spelled = {"Scores.Example.": "scores.example", "[::1]": "::1", "10.0.0.1": "10.0.0.1"}
+    assert {text: named_host(text) for text in spelled} == spelled
+    spelled = {"Example.com.": "example.com", "example.com.:8080": "example.com:8080",
+               "[2606::1]:8080": "2606::1:8080", "2606::1": "2606::1"}  # fmt: skip
+    assert {text: url_host(text) for text in spelled} == spelled
+
+
+def test_a_token_that_others_can_read_and_a_host_that_others_cannot_name(
+    cli: Cli, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef")
+    for mode in (0o644, 0o600):
+        token.chmod(mode)
+        with socket.create_server((ANY, 0)) as taken:
+            # Ends before the model is loaded.
+            done = cli("serve", "--model", "tiny", "--host", ANY, "--token-file", token,
+                       "--port", taken.getsockname()[1])  # fmt: skip
+        assert ("can read or change the token" in done.stderr) == (mode == 0o644)
+        assert "without --allowed-host, other machines are refused" in done.stderr
+
+
+def test_a_quiet_server_tells_a_port_that_it_chose() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "librehps_cli",
+        "serve",
+        "--model",
+        "tiny",
+        "--port",
+        "0",
+        "-q",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+\n", process.stdout.readline())
+        process.terminate()
 
 
 def test_ctrl_c_ends_it() -> None:

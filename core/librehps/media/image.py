@@ -21,6 +21,7 @@ from librehps.errors import (
 )
 from librehps.media.files import read_bytes, resembles
 from librehps.media.resize import check_aspect_ratio
+from librehps.media.video_child import SERVER_FLAG
 
 if TYPE_CHECKING:
     from librehps.types import ImageSource
@@ -41,21 +42,24 @@ STRAY = 1 / 255
 FULL_SCALES = (255, 65535, 2**31 - 1, 2**32 - 1)
 
 
-def load_pixels(source: "ImageSource", name: str = "the image") -> Tensor:
+def load_pixels(
+    source: "ImageSource", name: str = "the image", max_pixels: int = MAX_PIXELS
+) -> Tensor:
     """Pixels (3, H, W) uint8 of a path, encoded bytes, PIL image, or (3, H, W) tensor.
 
-    `name` is how errors call what is no path. EXIF orientation is applied, transparency dropped,
-    the first frame of an animation taken.
+    `name` is how errors call what is no path. A file whose header says more than `max_pixels` is
+    not decoded. EXIF orientation is applied, transparency dropped, the first frame of an animation
+    taken.
     Raises MediaError.
     """
     if isinstance(source, Tensor):
         return quantised(source.cpu())
     if isinstance(source, Image.Image):
         return _from_pil(source, name)
-    if isinstance(source, bytes):
-        return _from_pil(open_image(source, name), name)
     if isinstance(source, str | Path):
-        return _from_pil(open_image(read_bytes(Path(source)), str(source)), str(source))
+        source, name = read_bytes(Path(source)), str(source)
+    if isinstance(source, bytes):
+        return _from_pil(open_image(source, name), name, max_pixels)
     raise UnsupportedMediaError(
         f"an image is a path, bytes, a PIL image or a tensor, not {type(source).__name__}"
     )
@@ -83,23 +87,27 @@ def load_rgb(path: Path) -> Image.Image:
     return _read(open_image(read_bytes(path), str(path)), str(path), lambda rgb: rgb)
 
 
-def _from_pil(image: Image.Image, name: str) -> Tensor:
-    return _read(image, name, _to_tensor)
+def _from_pil(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> Tensor:
+    return _read(image, name, _to_tensor, max_pixels)
 
 
 def _to_tensor(rgb: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(rgb).transpose(2, 0, 1).copy())
 
 
-def _read(image: Image.Image, name: str, use: Callable[[Image.Image], Read]) -> Read:
+def _read(
+    image: Image.Image,
+    name: str,
+    use: Callable[[Image.Image], Read],
+    max_pixels: int = MAX_PIXELS,
+) -> Read:
     """What `use` makes of the decoded picture, upright and in RGB."""
     width, height = image.size
     if not width or not height:
         raise BrokenMediaError(f"{name} has no pixels")
-    if width * height > MAX_PIXELS:
-        raise DecompressionBombError(
-            f"{name}: {width} x {height} is over the limit of {MAX_PIXELS} pixels"
-        )
+    if width * height > max_pixels:
+        limit = f"{max_pixels} pixels" + (SERVER_FLAG if max_pixels < MAX_PIXELS else "")
+        raise DecompressionBombError(f"{name}: {width} x {height} is over the limit of {limit}")
     try:
         check_aspect_ratio(height, width)
         image.load()

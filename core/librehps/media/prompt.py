@@ -1,6 +1,7 @@
 """The token stream of one item: template, vision placeholders, prompt, reward token."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 PADS: dict[Kind, str] = {"image": "<|image_pad|>", "video": "<|video_pad|>"}
 REWARD = "<|Reward|>"
 CONTROLS = (IM_START, IM_END, VISION_START, VISION_END, *PADS.values(), REWARD)
+# Characters that a normalizer makes one of, at most; those of others are not known.
+COMPOSED = {None: 1, "NFC": 4}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class PromptEncoder:
         self._text.no_truncation()
         self._text.no_padding()
         self._special = {i for token, i in ids.items() if token in self.control}
+        self._widest = _widest_token(spec)
         self._user, self._newline, self._assistant = (
             self._encode(text) for text in ("user\n", "\n", "assistant\n")
         )
@@ -72,12 +76,12 @@ class PromptEncoder:
             prompt.encode()
         except UnicodeEncodeError as error:
             raise PromptError(f"the prompt is not valid Unicode text: {error.reason}") from error
+        # The tokenizer takes seconds for megabytes, and every thread waits for it.
+        if len(prompt) > self.max_prompt_tokens * self._widest:
+            raise self._too_long(f"{len(prompt)} characters, more than fit into")
         ids = self._encode(prompt)
         if len(ids) > self.max_prompt_tokens:
-            raise PromptTooLongError(
-                f"the prompt has {len(ids)} tokens, more than {self.max_prompt_tokens}; "
-                "it is never cut (--max-prompt-tokens raises the limit)"
-            )
+            raise self._too_long(f"{len(ids)} tokens, more than")
         if not self._special.isdisjoint(ids):
             raise PromptError("the tokenizer turns text of this prompt into a control token")
         return ids
@@ -92,6 +96,12 @@ class PromptEncoder:
         parts.append([*prompt_ids, control[IM_END], *self._newline])
         parts.append([control[IM_START], *self._assistant, control[REWARD]])
         return _lay_out(parts, control[PADS[kind]])
+
+    def _too_long(self, length: str) -> PromptTooLongError:
+        return PromptTooLongError(
+            f"the prompt has {length} {self.max_prompt_tokens} tokens: it is never cut; "
+            "shorten it, or raise --max-prompt-tokens where the command has that"
+        )
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._text.encode(text, add_special_tokens=False).ids
@@ -122,6 +132,19 @@ def _lay_out(parts: list[list[int] | tuple[int, int]], pad: int) -> TokenStream:
             positions.append(grid + at)
             at += max(rows, columns)
     return TokenStream(torch.tensor(ids), torch.cat(positions, 1), torch.cat(vision))
+
+
+def _widest_token(spec: dict[str, Any]) -> float:
+    """How many characters of a prompt one token stands for at most; infinity where none can tell.
+
+    Tokens spell bytes, at least one a character.
+    """
+    added = spec["added_tokens"]
+    normalizer = (spec.get("normalizer") or {"type": None})["type"]
+    if normalizer not in COMPOSED or any(t.get("lstrip") or t.get("rstrip") for t in added):
+        return math.inf
+    spelled = [*spec["model"]["vocab"], *(token["content"] for token in added)]
+    return COMPOSED[normalizer] * max(map(len, spelled))
 
 
 def _read_spec(path: Path) -> dict[str, Any]:

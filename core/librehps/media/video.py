@@ -18,6 +18,7 @@ from torch import Tensor
 from librehps import errors
 from librehps.errors import DecoderCrashError, MediaError, UsageError, VideoTimeoutError
 from librehps.media.files import check_video_file
+from librehps.media.video_child import MAX_FRAME_PIXELS
 
 Backend = Literal["auto", "decord", "pyav"]
 MODULES = {"decord": "decord", "pyav": "av"}
@@ -66,13 +67,17 @@ class VideoReader:
         self.time_limit, self.memory_limit = time_limit, memory_limit
         self._lock = threading.Lock()
 
-    def read(self, path: Path, num_frames: int) -> Clip:
-        """`num_frames` frames spread evenly, or all where there are no more; raises MediaError."""
+    def read(self, path: Path, num_frames: int, max_pixels: int = MAX_FRAME_PIXELS) -> Clip:
+        """`num_frames` frames spread evenly, or all where there are no more; raises MediaError.
+
+        A frame has `max_pixels` at most.
+        """
         request = {
             # Absolute, so that FFmpeg cannot take a name for a protocol.
             "path": os.path.abspath(path),  # noqa: PTH100 - keeps undecodable bytes as they are
             "container": check_video_file(path),
             "num_frames": num_frames,
+            "max_pixels": min(max_pixels, MAX_FRAME_PIXELS),
             "backend": choose_backend(self.backend),
         }
         with self._lock:
@@ -179,11 +184,11 @@ class VideoReaders:
         for reader in self._all:
             self._free.put(reader)
 
-    def read(self, path: Path, num_frames: int) -> Clip:
+    def read(self, path: Path, num_frames: int, max_pixels: int = MAX_FRAME_PIXELS) -> Clip:
         """As `VideoReader.read`, on a reader that is free."""
         reader = self._free.get()
         try:
-            return reader.read(path, num_frames)
+            return reader.read(path, num_frames, max_pixels)
         finally:
             self._free.put(reader)
 

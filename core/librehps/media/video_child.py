@@ -1,12 +1,13 @@
 """The decoder process: reads requests from stdin, answers with frames on stdout.
 
 A process of its own, because a hostile file can crash or hang the C libraries that decode it.
-A request is a line of JSON: path, container, num_frames, backend. An answer is a line of JSON,
+A request is a line of JSON: path, container, num_frames, max_pixels, backend. An answer is one too,
 either {"error", "message"} or {"indices", "shape"}, and then the frames as raw RGB bytes.
 """
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -15,6 +16,8 @@ import numpy as np
 
 # More pixels a frame than 16k x 8k are no video that a generator made.
 MAX_FRAME_PIXELS = 1 << 27
+# What raises a lower limit, also of pictures.
+SERVER_FLAG = " (the server's --max-megapixels)"
 
 Frames = tuple[list[int], np.ndarray]
 
@@ -31,7 +34,7 @@ def sample_indices(available: int, wanted: int) -> list[int]:
     return [min(index, available - 1) for index in spans]
 
 
-def read_decord(path: str, container: str, num_frames: int) -> Frames:
+def read_decord(path: str, container: str, num_frames: int, max_pixels: int) -> Frames:
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
@@ -40,7 +43,7 @@ def read_decord(path: str, container: str, num_frames: int) -> Frames:
         # default would hand out the frame before it again.
         reader = decord.VideoReader(_openable(path), fault_tol=1e-9)
         height, width = reader[0].shape[:2]
-        _check_frame(height, width)
+        _check_frame(height, width, max_pixels)
         if container == "mov" and reader.get_frame_timestamp(0)[0] < 0:
             # decord counts the frames that an edit list cuts off, and hands out others for them.
             reason = "an edit list cuts off its start, which decord misreads; use PyAV"
@@ -56,7 +59,7 @@ def read_decord(path: str, container: str, num_frames: int) -> Frames:
         raise RefusedError("BrokenMediaError", _first_line(error)) from error
 
 
-def read_pyav(path: str, container: str, num_frames: int) -> Frames:
+def read_pyav(path: str, container: str, num_frames: int, max_pixels: int) -> Frames:
     import av
 
     try:
@@ -64,7 +67,7 @@ def read_pyav(path: str, container: str, num_frames: int) -> Frames:
             if not file.streams.video:
                 raise RefusedError("NoVideoStreamError", "there is no video in it, only sound")
             stream = file.streams.video[0]
-            _check_frame(stream.height, stream.width)
+            _check_frame(stream.height, stream.width, max_pixels)
             declared = stream.frames
             # Packets that an edit list cuts off are there, and are not shown.
             shown = [not packet.is_discard for packet in file.demux(stream) if packet.size]
@@ -83,7 +86,7 @@ def read_pyav(path: str, container: str, num_frames: int) -> Frames:
     return indices, np.stack(frames)
 
 
-BACKENDS: dict[str, Callable[[str, str, int], Frames]] = {
+BACKENDS: dict[str, Callable[[str, str, int, int], Frames]] = {
     "decord": read_decord,
     "pyav": read_pyav,
 }
@@ -110,14 +113,18 @@ def _openable(path: str) -> str | BinaryIO:
     return path
 
 
-def _check_frame(height: int, width: int) -> None:
-    if height * width > MAX_FRAME_PIXELS:
-        raise RefusedError("DecompressionBombError", f"frames of {width} x {height} are too large")
+def _check_frame(height: int, width: int, most: int) -> None:
+    if height * width > most:
+        limit = f"{most} pixels" + (SERVER_FLAG if most < MAX_FRAME_PIXELS else "")
+        reason = f"frames of {width} x {height} are over the limit of {limit}"
+        raise RefusedError("DecompressionBombError", reason)
 
 
 def _first_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0].split("Error: ")[-1][:300] if lines else type(error).__name__
+    # decord puts the time and the line of its source before it.
+    said = re.sub(r"^\[[\d:]+\] \S+:\d+: ", "", lines[0]) if lines else type(error).__name__
+    return said.split("Error: ")[-1][:300]
 
 
 def _limit_memory(limit: int) -> None:
@@ -139,7 +146,8 @@ def _limit_memory(limit: int) -> None:
 def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     read = BACKENDS[request["backend"]]
     try:
-        indices, frames = read(request["path"], request["container"], request["num_frames"])
+        wanted = (request[name] for name in ("path", "container", "num_frames", "max_pixels"))
+        indices, frames = read(*wanted)
         return {"indices": indices, "shape": frames.shape}, np.ascontiguousarray(frames).tobytes()
     except RefusedError as error:
         return {"error": error.args[0], "message": error.args[1]}, b""

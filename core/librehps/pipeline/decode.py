@@ -9,7 +9,7 @@ from torch import Tensor
 
 from librehps.errors import UnsupportedMediaError
 from librehps.media.content import Content
-from librehps.media.image import load_pixels, quantised
+from librehps.media.image import MAX_PIXELS, load_pixels, quantised
 from librehps.media.prompt import PromptEncoder
 from librehps.media.resize import resize, resize_as_floats
 from librehps.media.video import Clip, VideoReaders
@@ -38,6 +38,8 @@ class Decoded:
 class Decoder:
     """Opens, samples, resizes and tokenises; `pixel_budget` in pixels a frame, 0 for none.
 
+    Encoded pictures and frames of more than `max_pixels` are refused.
+
     `resize_on`: the device on which tensors are resized, as floats (None: exactly, on the CPU).
     """
 
@@ -46,6 +48,7 @@ class Decoder:
     pixel_budget: int
     num_frames: int
     resize_on: torch.device | None = None
+    max_pixels: int = MAX_PIXELS
 
     def decode(self, item: Item, content: Content | None = None) -> Decoded:
         """Raises ItemError; `content` is the item's media, where it was looked at before."""
@@ -71,7 +74,7 @@ class Decoder:
     def _clip(self, content: Content) -> Clip:
         if content.is_encoded:
             with content.as_file() as path:
-                return self.readers.read(path, self.num_frames)
+                return self.readers.read(path, self.num_frames, self.max_pixels)
         return _from_frames(content.media, self.num_frames, self._load)
 
     def _still(self, content: Content) -> Tensor:
@@ -80,7 +83,7 @@ class Decoder:
     def _load(self, source: Any, name: str = "the image") -> Tensor:
         if self.resize_on is not None and isinstance(source, Tensor):
             return quantised(source.to(self.resize_on))
-        return load_pixels(source, name)
+        return load_pixels(source, name, self.max_pixels)
 
     def _resized(self, pixels: Tensor, content: Content) -> Tensor:
         if self.resize_on is not None and isinstance(content.media, Tensor | list | tuple):

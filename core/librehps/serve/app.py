@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Request
@@ -77,6 +77,7 @@ class Service:
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
         """The queue lives within."""
         engine, limits = self.scorer.engine(), self.limits
+        engine.decoder = replace(engine.decoder, max_pixels=limits.max_pixels)
         queue = Batcher(engine, limits.max_queue, limits.max_wait, self.metrics)
         self.metrics.watch_depth(lambda: queue.depth)
         self.queue = queue
@@ -128,7 +129,7 @@ def make_app(
     """The app, with its Service as `state.service`; `fetcher` None: as `access` says."""
     if fetcher is None and access.url_hosts:
         fetcher = Fetcher(access.url_hosts, limits.max_body)
-    service = Service(scorer, limits, Places(access.roots, fetcher), calibrator)
+    service = Service(scorer, limits, Places(access.roots, fetcher, limits.max_body), calibrator)
 
     app = FastAPI(
         title="librehps",

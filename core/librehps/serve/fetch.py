@@ -15,16 +15,27 @@ from librehps.errors import EmptyFileError, MediaError, MediaRefusedError
 REDIRECTS = (301, 302, 303, 307, 308)
 MOST_REDIRECTS = 3
 BLOCK = 1 << 16
+# Of what a client calls its media, in errors.
+LONGEST_NAME = 200
 PORTS = {"http": 80, "https": 443}
 # Characters that stand in a path or a query as they are; a % is taken to be quoted already.
 KEPT = "/%:@!$&'()*+,;=~-._?"
 # IPv6 addresses that reach the IPv4 address in their last four bytes (RFC 6052).
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# The anycast address of 6to4 relays (RFC 7526), which counts as global.
+RELAYS = ipaddress.ip_network("192.88.99.0/24")
 
 # Gives the addresses of a host and port; raises OSError.
 Resolve = Callable[[str, int], list[str]]
 # Gives a connection to (address, port) within so many seconds; raises OSError.
 Connect = Callable[[tuple[str, int], float], socket.socket]
+
+
+def shortened(name: str) -> str:
+    """What a client calls its media, as errors say it."""
+    if len(name) > LONGEST_NAME:
+        return f"{name[:LONGEST_NAME]}…"
+    return name or "''"
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -39,6 +50,8 @@ def is_public(address: str) -> bool:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
+    if ip in RELAYS:
+        return False
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour
         if ip in NAT64:
@@ -47,7 +60,7 @@ def is_public(address: str) -> bool:
             return False
         if inner is not None:
             return is_public(str(inner))
-    # 192.88.99.0/24 and its like count as global, multicast too.
+    # Multicast and its like count as global.
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
@@ -72,12 +85,14 @@ class Fetcher:
             try:
                 content, target = self._hop(target)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                raise MediaError(f"{url} cannot be fetched: {type(error).__name__}") from error
+                raise MediaError(
+                    f"{shortened(url)} cannot be fetched: {type(error).__name__}"
+                ) from error
             if content is not None:
                 if not content:
-                    raise EmptyFileError(f"{url} is empty (zero bytes)")
+                    raise EmptyFileError(f"{shortened(url)} is empty (zero bytes)")
                 return content
-        raise MediaError(f"{url} redirects more than {MOST_REDIRECTS} times")
+        raise MediaError(f"{shortened(url)} redirects more than {MOST_REDIRECTS} times")
 
     def _hop(self, url: str) -> tuple[bytes | None, str]:
         """The content; or None and the URL to go on to."""
@@ -110,7 +125,7 @@ class Fetcher:
         if answer.status in REDIRECTS:
             return None, urljoin(url, answer.getheader("Location") or url)
         if answer.status != 200:
-            raise MediaError(f"{url} answers with status {answer.status}")
+            raise MediaError(f"{shortened(url)} answers with status {answer.status}")
         return self._content(url, answer), url
 
     def _content(self, url: str, answer: http.client.HTTPResponse) -> bytes:
@@ -118,9 +133,9 @@ class Fetcher:
         while block := answer.read(min(BLOCK, self.max_bytes + 1 - len(content))):
             content += block
             if len(content) > self.max_bytes:
-                raise MediaError(f"{url} is larger than {self.max_bytes} bytes")
+                raise MediaError(f"{shortened(url)} is larger than {self.max_bytes} bytes")
         if answer.length:
-            raise MediaError(f"{url} ends {answer.length} bytes early")
+            raise MediaError(f"{shortened(url)} ends {answer.length} bytes early")
         return bytes(content)
 
     def _checked(self, url: str) -> SplitResult:
@@ -132,13 +147,13 @@ class Fetcher:
         port = parts.port or PORTS[parts.scheme]
         usual = port == PORTS[parts.scheme]
         if f"{host}:{port}" not in self.hosts and not (usual and host in self.hosts):
-            raise MediaRefusedError(f"this server fetches nothing from {host}:{port}")
+            raise MediaRefusedError(f"this server fetches nothing from {shortened(host)}:{port}")
         return parts
 
     def _open(self, url: str, scheme: str, host: str, port: int) -> socket.socket:
         addresses = self.resolve(host, port)
         if not addresses or not all(map(is_public, addresses)):
-            raise MediaRefusedError(f"{url}: its host has an address that is not public")
+            raise MediaRefusedError(f"{shortened(url)}: its host has an address that is not public")
         link = self.connect((addresses[0], port), self.timeout)
         link.settimeout(self.timeout)
         if scheme == "http":
