@@ -72,7 +72,7 @@ class LimitFlags:
     """How much is taken in, and for how long."""
 
     max_items: Annotated[
-        int, typer.Option(min=1, help="Items of a request.", rich_help_panel=LIMITS)
+        int, typer.Option(min=1, max=4096, help="Items of a request.", rich_help_panel=LIMITS)
     ] = 64
     max_queue: Annotated[
         int,

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from librehps.engine.launch import Launcher
@@ -148,9 +147,7 @@ class Batcher:
             return Ready(Item(job.pending.id, None, None), None, problem)
         ready = self._engine.prepare(item)
         # Without the encoded bytes, of which many may wait.
-        return Ready(
-            replace(ready.item, media=None), ready.decoded, _renamed(ready.error, item, name)
-        )
+        return replace(ready, item=replace(ready.item, media=None))
 
     def _prepared(self, job: _Job, done: "Future[Ready | None]") -> None:
         failure = done.exception()
@@ -240,10 +237,3 @@ class Batcher:
         """Seconds until about half of what waits is done."""
         seconds = self.depth / 2 / self._rate if self._rate else 1
         return max(1, min(LONGEST_RETRY, math.ceil(seconds)))
-
-
-def _renamed(error: ItemError | None, item: Item, name: str) -> ItemError | None:
-    """The error in the client's words: where the folder of media lies is not its business."""
-    if error is None or not isinstance(item.media, Path):
-        return error
-    return type(error)(str(error).replace(str(item.media), name))
