@@ -22,8 +22,9 @@ CORES = 8
 CONNECTING, GROWING = 5.0, 900.0
 # Seconds between two looks at what is waited for, and between two words on it.
 LOOK, WORD = 2.0, 30.0
-# A head that does not answer for so many seconds is gone; Ray ends this process after sixty.
-GONE, PROBE = 20.0, 4.0
+# A head that does not answer for so many seconds is gone; one that is started again takes a while.
+# Ray ends this process after sixty.
+GONE, PROBE = 45.0, 4.0
 
 Tell = Callable[[str], None]
 
