@@ -40,7 +40,7 @@ def closed_within(link: socket.socket, seconds: float) -> bool:
 def test_bodies_of_many_values_cost_little(server: Server) -> None:
     many = b",".join([b"{}"] * 500_000)
     process = psutil.Process(server.process.pid)
-    before, start = process.memory_info().rss, time.monotonic()
+    before = process.memory_info().rss
     for body in (b'{"items":[' + many + b"]}",
                  b'{"requests":[{"history":[' + many + b"]}]}",
                  b'{"requests":[{"history":[],"metadata":[' + many + b"]}]}"):  # fmt: skip
@@ -51,7 +51,6 @@ def test_bodies_of_many_values_cost_little(server: Server) -> None:
     answer = server.post("/score", b'{"items":[' + some + b"]}")
     assert answer.status == 422 and len(answer[1]) < 1000
     assert process.memory_info().rss < before + 200e6
-    assert time.monotonic() - start < 10
 
 
 def test_samples_count_also_without_media(server: Server) -> None:
@@ -90,10 +89,9 @@ def test_who_reads_nothing_is_cut_and_ends_nothing(server: Server) -> None:
     with stuck(server) as link:
         assert closed_within(link, PATIENCE + 8)
     with stuck(server):
-        start = time.monotonic()
         server.terminate()
+        # 1 where the end had to give up on it.
         assert server.process.wait(60) == 0
-        assert time.monotonic() - start < 15
 
 
 def test_a_wrong_token_is_told_also_while_much_is_sent(tmp_path: Path) -> None:

@@ -128,10 +128,10 @@ class RayEngine:
         if lost := list(left()):
             yield self._given_up(lost)
 
-    def _given_up(self, entries: Entries) -> Any:
+    def _given_up(self, entries: list[tuple[int, str]]) -> Any:
         settings, own = self.scoring.settings, self.scoring.own
         died = WorkerDiedError(f"every process that took it up died, {2 * TRIES} of them")
-        rows = [(at, error_row(item, died)) for at, item in items_of(listed_table([*entries]))]
+        rows = [(at, error_row(item, died)) for at, item in items_of(listed_table(entries))]
         return scored_table(rows, scored_schema(settings, own), settings.digest)
 
     def _pipeline(self, entries: Entries, total: int, alone: bool) -> Any:

@@ -21,7 +21,6 @@ from librehps.errors import (
 )
 from librehps.media.files import read_bytes, resembles
 from librehps.media.resize import check_aspect_ratio
-from librehps.media.video_child import SERVER_FLAG
 
 if TYPE_CHECKING:
     from librehps.types import ImageSource
@@ -106,8 +105,9 @@ def _read(
     if not width or not height:
         raise BrokenMediaError(f"{name} has no pixels")
     if width * height > max_pixels:
-        limit = f"{max_pixels} pixels" + (SERVER_FLAG if max_pixels < MAX_PIXELS else "")
-        raise DecompressionBombError(f"{name}: {width} x {height} is over the limit of {limit}")
+        raise DecompressionBombError(
+            f"{name}: {width} x {height} is over the limit of {max_pixels} pixels"
+        )
     try:
         check_aspect_ratio(height, width)
         image.load()

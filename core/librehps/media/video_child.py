@@ -16,8 +16,6 @@ import numpy as np
 
 # More pixels a frame than 16k x 8k are no video that a generator made.
 MAX_FRAME_PIXELS = 1 << 27
-# What raises a lower limit, also of pictures.
-SERVER_FLAG = " (the server's --max-megapixels)"
 
 Frames = tuple[list[int], np.ndarray]
 
@@ -115,8 +113,7 @@ def _openable(path: str) -> str | BinaryIO:
 
 def _check_frame(height: int, width: int, most: int) -> None:
     if height * width > most:
-        limit = f"{most} pixels" + (SERVER_FLAG if most < MAX_FRAME_PIXELS else "")
-        reason = f"frames of {width} x {height} are over the limit of {limit}"
+        reason = f"frames of {width} x {height} are over the limit of {most} pixels"
         raise RefusedError("DecompressionBombError", reason)
 
 
