@@ -101,7 +101,7 @@ def test_a_wrong_token_is_told_also_while_much_is_sent(tmp_path: Path) -> None:
     server = Server.start("--token-file", token)
     try:
         answer = server.post("/score", b'{"items": "' + b"x" * (12 << 20) + b'"}',
-                             Authorization="Bearer wrong")  # fmt: skip
+                             Authorization="Bearer wrong", Connection="close")  # fmt: skip
         assert answer.status == 401
     finally:
         assert server.stop() == 0
