@@ -108,6 +108,14 @@ def kill(driver: subprocess.Popen[str], what: str) -> None:
     raise AssertionError(f"no process of {what} was there to be killed")
 
 
+def wait_for(driver: subprocess.Popen[str], what: str) -> None:
+    """Until a process of the stage is there."""
+    deadline = time.monotonic() + 90
+    while not processes(driver, what):
+        assert time.monotonic() < deadline and driver.poll() is None, what
+        time.sleep(0.01)
+
+
 def wait_for_part(driver: subprocess.Popen[str], output: Path, rows: int) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and driver.poll() is None:
@@ -161,7 +169,8 @@ def test_the_driver_is_killed_and_interrupted(
     kept = {file: file.stat().st_mtime_ns for file in output.glob("part-*.parquet")}
     assert kept
     driver = started(*command, "--resume")
-    wait_for_part(driver, output, len(kept) + 1)
+    # As long as an actor loads the model, no row can come.
+    wait_for(driver, ACTOR)
     driver.send_signal(signal.SIGINT)
     said = driver.communicate(timeout=60)[1]
     assert driver.returncode == 130, said
