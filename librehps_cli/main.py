@@ -6,19 +6,19 @@ from typing import Annotated
 import typer
 
 from librehps.errors import LibreHPSError
-from librehps_cli.bench import bench
-from librehps_cli.best_of_n import best_of_n
-from librehps_cli.calibrate import calibrate
-from librehps_cli.compare import compare
-from librehps_cli.errors import report
-from librehps_cli.evaluate import evaluate
-from librehps_cli.filter import filter_rows
-from librehps_cli.info import info
-from librehps_cli.leaderboard import leaderboard
-from librehps_cli.report import report_page
-from librehps_cli.score import score
-from librehps_cli.serve import serve
-from librehps_cli.train import train
+from librehps_cli.commands.bench import bench
+from librehps_cli.commands.best_of_n import best_of_n
+from librehps_cli.commands.calibrate import calibrate
+from librehps_cli.commands.compare import compare
+from librehps_cli.commands.evaluate import evaluate
+from librehps_cli.commands.filter import filter_rows
+from librehps_cli.commands.info import info
+from librehps_cli.commands.leaderboard import leaderboard
+from librehps_cli.commands.report import report_page
+from librehps_cli.commands.score import score
+from librehps_cli.commands.serve import serve
+from librehps_cli.commands.train import train
+from librehps_cli.ui.errors import report
 
 app = typer.Typer(
     name="librehps",

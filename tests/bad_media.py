@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from librehps.pipeline.row import printable
+from librehps.files import printable
 from make_media import clip, picture, png, sound_only
 
 # Writes variant n of its kind to the path, whose suffix it has chosen.

@@ -16,9 +16,9 @@ from typing import Any
 
 from transformers.models.qwen3_5 import modeling_qwen3_5  # noqa: F401
 
-from librehps.engine import journal
+from librehps.runs import journal
 from librehps.scorer import LibreHPS  # noqa: F401 - as the next one, so that no fork imports it
-from librehps.sink.base import Sink
+from librehps.scores.sink import Sink
 from librehps_cli.main import main
 
 MOMENTS: dict[str, tuple[Any, str, str]] = {

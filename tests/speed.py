@@ -23,10 +23,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from librehps import Item, LibreHPS
-from librehps.engine.local import LocalEngine
-from librehps.model.checkpoint import empty_model
-from librehps.pipeline.row import to_record
-from librehps.sink.open import open_sink
+from librehps.engine.engine import LocalEngine
+from librehps.models.librehps.checkpoint import empty_model
+from librehps.scores.row import to_record
+from librehps.scores.writer import open_sink
 
 GFLOP_PER_IMAGE = 20.7
 BATCH = 8
@@ -97,7 +97,7 @@ def plain_forward(scorer: LibreHPS, items: list[Item]) -> float:
     """Images/s of stock `transformers` on one ready batch, its own kernels, middle of three."""
     from transformers import AutoModel, Qwen3_5Config
 
-    from librehps.pipeline.forward import collate
+    from librehps.models.librehps.batch import collate
 
     config = Qwen3_5Config.from_dict(json.loads((scorer.folder / "config.json").read_text()))
     stock = AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32).eval()

@@ -10,32 +10,33 @@ import pytest
 
 import librehps
 from librehps import errors
-from librehps_cli.errors import EXIT_CODES
+from librehps_cli.ui.errors import EXIT_CODES
 
 ROOT = Path(__file__).parents[1]
 CORE, CLI = ROOT / "core" / "librehps", ROOT / "librehps_cli"
 
-BASE = {"errors", "types", "settings"}
+BASE = {"errors", "types", "settings", "files"}
 ALLOWED = {
     "errors": set(),
     "types": {"errors"},
     "settings": set(),
-    "media": BASE | {"media"},
-    "model": BASE | {"media", "model"},
-    "pipeline": BASE | {"media", "model", "pipeline"},
-    "source": BASE | {"media", "pipeline", "sink", "source"},
-    "sink": BASE | {"sink"},
-    "engine": BASE | {"media", "model", "pipeline", "sink", "engine"},
-    "decide": BASE | {"decide"},
-    "preferences": BASE | {"preferences"},
-    "evaluate": BASE | {"decide", "preferences", "evaluate"},
-    "train": BASE | {"media", "model", "pipeline", "preferences", "train"},
-    "report": BASE | {"decide", "media", "report", "sink"},
+    "files": set(),
     "extras": {"errors"},
-    "scorer": BASE | {"decide", "media", "model", "pipeline", "engine", ""},
-    "rewards": BASE | {"decide", "media", "model", "pipeline", "engine", "scorer", "rewards"},
-    "serve": BASE | {"decide", "engine", "media", "pipeline", "scorer", "serve", ""},
-    "bench": BASE | {"engine", "media", "model", "pipeline", "sink", "scorer", "bench", ""},
+    "media": BASE | {"media"},
+    "models": BASE | {"media", "models"},
+    "scores": BASE | {"scores"},
+    "items": BASE | {"media", "scores", "items"},
+    "engine": BASE | {"media", "models", "scores", "engine"},
+    "runs": BASE | {"media", "models", "scores", "items", "engine", "runs"},
+    "decide": BASE | {"scores", "decide"},
+    "preferences": BASE | {"preferences"},
+    "evaluate": BASE | {"scores", "decide", "preferences", "evaluate"},
+    "train": BASE | {"media", "models", "engine", "preferences", "train"},
+    "report": BASE | {"decide", "media", "report", "scores"},
+    "scorer": BASE | {"decide", "media", "models", "engine", ""},
+    "rewards": BASE | {"decide", "media", "models", "engine", "scores", "scorer", "rewards"},
+    "serve": BASE | {"decide", "engine", "media", "models", "scores", "scorer", "serve", ""},
+    "bench": BASE | {"engine", "media", "models", "scores", "scorer", "bench", ""},
 }
 
 

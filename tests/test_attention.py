@@ -8,8 +8,8 @@ import torch
 from conftest import CHECKPOINT
 from librehps import LibreHPS
 from librehps.errors import AttentionError
-from librehps.model.attention import FA2, FA4, Attention, Host, apply, candidates
-from librehps.model.checkpoint import Checkpoint, build_model
+from librehps.models.attention import FA2, FA4, Attention, Host, apply, candidates
+from librehps.models.librehps.checkpoint import Checkpoint, build_model
 
 BF16, FP32 = torch.bfloat16, torch.float32
 

@@ -17,11 +17,11 @@ from librehps.bench.flops import Flops, count
 from librehps.bench.measure import measure
 from librehps.bench.random_model import random_scorer
 from librehps.bench.workload import PROMPT_TOKENS, Workload, make_items
-from librehps.engine.launch import is_full
+from librehps.engine.device import is_full
 from librehps.errors import UsageError
-from librehps.media.prompt import PromptEncoder
-from librehps.model.checkpoint import empty_model
-from librehps.pipeline.forward import forward, grid_of
+from librehps.models.librehps.batch import forward, grid_of
+from librehps.models.librehps.checkpoint import empty_model
+from librehps.models.librehps.tokens import PromptEncoder
 
 # 1024 x 1024 is read as 448 x 448.
 PUBLISHED_GRID = (1, 28, 28)

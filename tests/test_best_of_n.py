@@ -9,9 +9,9 @@ import pytest
 from librehps.decide.best_of_n import MOST_TIES, pick_best, rank
 from librehps.decide.curve import MOST_POINTS, curve, expected_best
 from librehps.decide.groups import group_by, group_by_pattern
-from librehps.decide.mix import Mix, parse_mix
 from librehps.decide.names import LONGEST, readable_names
 from librehps.decide.probability import Platt
+from librehps.decide.weights import Weights, parse_weights
 from librehps.errors import UsageError
 
 FIT = Platt(2, 0.5)
@@ -119,15 +119,19 @@ def test_groups_by_pattern() -> None:
 
 
 def test_mixes() -> None:
-    mix = parse_mix("overall=2, temporal=0.5")
-    np.testing.assert_equal(mix.scores(TABLE), [np.nan, 4.5, np.nan, np.nan])
-    assert (mix.axis, Mix({"style": 3}).axis, parse_mix("style=-1").axis) == (None, "style", None)
-    assert dict(parse_mix("overall=1,style=0").weights) == {"overall": 1}
+    weights = parse_weights("overall=2, temporal=0.5")
+    np.testing.assert_equal(weights.scores(TABLE), [np.nan, 4.5, np.nan, np.nan])
+    assert (weights.axis, Weights({"style": 3}).axis, parse_weights("style=-1").axis) == (
+        None,
+        "style",
+        None,
+    )
+    assert dict(parse_weights("overall=1,style=0").weights) == {"overall": 1}
     for bad in ("", "overall", "beauty=1", "overall=1,overall=2", "overall=nan", "style=0"):
         with pytest.raises(UsageError):
-            parse_mix(bad)
+            parse_weights(bad)
     with pytest.raises(UsageError, match="no column style_mu"):
-        parse_mix("style=1").scores(TABLE)
+        parse_weights("style=1").scores(TABLE)
 
 
 def test_the_expected_best_is_the_mean_over_all_subsets() -> None:

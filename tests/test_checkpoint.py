@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from conftest import CHECKPOINT, MEDIA
 from librehps import LibreHPS
 from librehps.errors import CheckpointError, MemoryShortError
-from librehps.model.checkpoint import Checkpoint, build_model, fingerprint
+from librehps.models.librehps.checkpoint import Checkpoint, build_model, fingerprint
 
 Tensors = dict[str, torch.Tensor]
 
@@ -216,7 +216,7 @@ def test_missing_files_are_named(copy: Path, name: str) -> None:
 
 
 def test_too_little_memory_is_an_error_before_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("librehps.model.device.free_memory", lambda device: 1000)
+    monkeypatch.setattr("librehps.models.device.free_memory", lambda device: 1000)
     with pytest.raises(MemoryShortError, match="are free") as raised:
         LibreHPS.from_pretrained(CHECKPOINT)
     assert "bfloat16" in (raised.value.hint or "")
@@ -225,7 +225,7 @@ def test_too_little_memory_is_an_error_before_loading(monkeypatch: pytest.Monkey
 MEASURE = """
 import sys, torch
 from pathlib import Path
-from librehps.model.checkpoint import Checkpoint, build_model, empty_model
+from librehps.models.librehps.checkpoint import Checkpoint, build_model, empty_model
 
 def status(key):
     for line in open("/proc/self/status"):

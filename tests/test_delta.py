@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from conftest import CHECKPOINT
-from librehps.model import delta
-from librehps.model.delta import (
+from librehps.models.librehps import gated_delta_net as delta
+from librehps.models.librehps.gated_delta_net import (
     GatedDeltaNet,
     chunked_delta_rule,
     shifted_conv,

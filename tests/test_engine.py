@@ -15,15 +15,15 @@ import torch
 
 from conftest import MEDIA
 from librehps import Item, LibreHPS
-from librehps.engine.index import ScoreIndex
+from librehps.engine.score_cache import ScoreCache
 from librehps.errors import (
     BrokenMediaError,
     DeviceMemoryError,
     MediaError,
     MediaNotFoundError,
 )
-from librehps.media.content import Content
-from librehps.model.backbone import ModelInputs
+from librehps.media.media import Media
+from librehps.models.librehps.backbone import ModelInputs
 from make_media import clip, picture
 
 
@@ -54,10 +54,10 @@ def test_one_content_under_one_prompt_is_scored_once(folder: Path, tiny: LibreHP
 
 def test_the_index_outlives_the_process_that_wrote_it(folder: Path, tiny: LibreHPS) -> None:
     file = folder / "index.sqlite"
-    first = ScoreIndex(file)
+    first = ScoreCache(file)
     before = list(tiny.engine(index=first).run(items(folder)[:12]))
     first.close()
-    engine = tiny.engine(index=ScoreIndex(file))
+    engine = tiny.engine(index=ScoreCache(file))
     after = list(engine.run(items(folder)[:12]))
     assert engine.work.forwards == 0
     assert [row.score for row in after] == [row.score for row in before]
@@ -209,7 +209,7 @@ def test_what_is_read_is_what_is_scored(folder: Path, tiny: LibreHPS) -> None:
 
 def test_a_clip_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> None:
     file = clip(tmp_path / "a.mp4")
-    with pytest.raises(BrokenMediaError, match="changed while"), Content(file).as_file():
+    with pytest.raises(BrokenMediaError, match="changed while"), Media(file).as_file():
         file.write_bytes(file.read_bytes() + b"x")
 
 

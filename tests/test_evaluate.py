@@ -12,7 +12,7 @@ from librehps.errors import CalibrationError
 from librehps.evaluate import metrics
 from librehps.evaluate.calibration import calibrate, fit_platt, fit_temperature, fits
 from librehps.evaluate.evaluation import evaluate, probabilities
-from librehps.evaluate.scored import ScoredPairs
+from librehps.evaluate.scored_pairs import ScoredPairs
 
 NAN = np.nan
 

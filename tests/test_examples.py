@@ -12,7 +12,7 @@ import pytest
 from conftest import EXAMPLES, Cli
 from librehps import AXES, LibreHPS
 from librehps.evaluate.calibration import load_platt_calibrator
-from librehps.model.locate import EMBEDDED
+from librehps.models.locate import EMBEDDED
 
 sys.path.insert(0, str(EXAMPLES / "tiny"))
 import drawing

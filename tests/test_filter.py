@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from librehps.decide.columns import check_scored
+from librehps.decide.copy_media import place
 from librehps.decide.filter import Limit, Top, passing
-from librehps.decide.place import place
 from librehps.errors import MediaNotFoundError, OutputError, UsageError
+from librehps.scores.select import check_scored
 
 MU = [0.5, 2.0, None, 2.0, -1.0, 3.0]
 

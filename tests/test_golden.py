@@ -7,7 +7,7 @@ import pytest
 from conftest import MEDIA
 from librehps import AXES, ImageScore, LibreHPS
 from librehps.decide.probability import Platt
-from librehps.media.video import VideoReader
+from librehps.media.videos import VideoReader
 
 MU, CALIBRATED, LOGIT = 5e-3, 1e-2, 0.02
 ALL_FRAMES = 10_000

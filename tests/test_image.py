@@ -10,8 +10,8 @@ from torch import Tensor
 
 from conftest import MEDIA
 from librehps import errors
-from librehps.media.image import FORMATS, load_pixels
-from librehps.media.resize import resize, target_size
+from librehps.media.images import FORMATS, load_pixels
+from librehps.models.librehps.resize import resize, target_size
 from make_media import bad_media, picture
 
 BASE = picture()
@@ -219,7 +219,7 @@ def test_resize_is_on_integers() -> None:
 
 @pytest.mark.parametrize("brand", [b"avif", b"heic", b"mif1"])
 def test_avif_and_heic_are_named_and_no_video(tmp_path: Path, brand: bytes) -> None:
-    from librehps.media.files import check_video_file, kind_of
+    from librehps.media.containers import check_video_file, kind_of
 
     for name in ("x.avif", "x.mp4"):
         (tmp_path / name).write_bytes(b"\0\0\0\x1cftyp" + brand + bytes(16))

@@ -11,9 +11,9 @@ from torch.func import functional_call
 from conftest import CHECKPOINT, MEDIA
 from librehps import Item, LibreHPS
 from librehps.bench.random_model import fill
-from librehps.model.backbone import RewardModel
-from librehps.model.checkpoint import empty_model
-from librehps.pipeline.forward import collate
+from librehps.models.librehps.backbone import RewardModel
+from librehps.models.librehps.batch import collate
+from librehps.models.librehps.checkpoint import empty_model
 
 
 def batch_of(golden: LibreHPS) -> object:

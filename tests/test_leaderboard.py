@@ -10,7 +10,7 @@ import pytest
 
 from librehps.decide.generators import only
 from librehps.decide.leaderboard import leaderboard
-from librehps.decide.shared import share
+from librehps.decide.shared_prompts import share
 from librehps.decide.standings import Board, Standing
 from librehps.errors import NothingScoredError, UsageError
 
@@ -135,8 +135,8 @@ def test_win_shares_against_plain_loops() -> None:
 def test_blocks_do_not_change_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     table = simulated(np.random.default_rng(2), [0, 0.3, 1], 300, samples=2)
     whole = leaderboard(table, "gen", resamples=2000).boards[0]
-    monkeypatch.setattr("librehps.decide.shared.PROMPTS_AT_ONCE", 37)
-    monkeypatch.setattr("librehps.decide.shared.AT_ONCE", 150)
+    monkeypatch.setattr("librehps.decide.shared_prompts.PROMPTS_AT_ONCE", 37)
+    monkeypatch.setattr("librehps.decide.shared_prompts.AT_ONCE", 150)
     parts = leaderboard(table, "gen", resamples=2000).boards[0]
     assert np.allclose(parts.wins, whole.wins)
     for one, other in zip(parts.standings, whole.standings, strict=True):
@@ -348,7 +348,7 @@ def test_missing_columns_and_scores() -> None:
 
 
 def test_shared_may_be_empty() -> None:
-    from librehps.decide.shared import Scored
+    from librehps.decide.shared_prompts import Scored
 
     one = np.array([0, 1])
     found = share(Scored(one, one, np.ones(2), np.ones(2)), 2)

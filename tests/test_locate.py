@@ -11,7 +11,7 @@ import pytest
 
 from conftest import CHECKPOINT, Cli
 from librehps.errors import DownloadNeededError, ModelNotFoundError
-from librehps.model.locate import EMBEDDED, locate
+from librehps.models.locate import EMBEDDED, locate
 from librehps.settings import DEFAULT_MODEL
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

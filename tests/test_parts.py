@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from librehps import Item, LibreHPS
-from librehps.engine.journal import journal_of
-from librehps.engine.listing import item_from, to_entry
-from librehps.engine.local import make_ready
-from librehps.engine.parts import DONE, UNFINISHED, rows_of_part
-from librehps.engine.parts_job import PartsJob
-from librehps.engine.ray import ScoreActor, Scoring
-from librehps.engine.wire import (
+from librehps.engine.engine import make_ready
+from librehps.errors import BrokenMediaError, EngineError, UsageError
+from librehps.media.archived import TarMember
+from librehps.runs.item_json import item_from, to_entry
+from librehps.runs.journal import journal_of
+from librehps.runs.parts_job import PartsJob
+from librehps.runs.ray.arrow import (
     decoded_table,
     items_of,
     listed_table,
@@ -25,9 +25,9 @@ from librehps.engine.wire import (
     scored_schema,
     scored_table,
 )
-from librehps.errors import BrokenMediaError, EngineError, UsageError
-from librehps.media.stored import TarMember
-from librehps.source.scored import are_scored, read_table
+from librehps.runs.ray.engine import ScoreActor, Scoring
+from librehps.scores.parts import DONE, UNFINISHED, rows_of_part
+from librehps.scores.read import are_scored, read_table
 from librehps.types import ScoredRow
 from make_media import picture
 

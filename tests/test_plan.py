@@ -2,7 +2,7 @@
 
 import pytest
 
-from librehps.pipeline.plan import ITEM_TOKENS, plan
+from librehps.engine.plan import ITEM_TOKENS, plan
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])

@@ -10,7 +10,7 @@ import torch
 from conftest import CHECKPOINT, MEDIA
 from librehps import LibreHPS
 from librehps.errors import CheckpointError, EmptyPromptError, PromptError, PromptTooLongError
-from librehps.media.prompt import CONTROLS, PromptEncoder
+from librehps.models.librehps.tokens import CONTROLS, PromptEncoder
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,9 @@ from PIL import Image
 from conftest import EXAMPLES
 from librehps import BatchItem, Item, LibreHPS
 from librehps.errors import RewardServerError, UsageError
-from librehps.media.image import load_pixels
-from librehps.pipeline.row import to_record
+from librehps.media.images import load_pixels
 from librehps.rewards import RewardClient, ddpo_reward, transport, trl_reward
+from librehps.scores.row import to_record
 
 MEDIA = EXAMPLES / "media"
 PROMPT = "a red circle left of a blue square"

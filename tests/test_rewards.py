@@ -20,8 +20,8 @@ from PIL import Image
 from conftest import EXAMPLES, Cli
 from librehps import LibreHPS
 from librehps.errors import LibreHPSError, NothingScoredError, UsageError
-from librehps.media.image import load_pixels
-from librehps.media.resize import resize, resize_as_floats
+from librehps.media.images import load_pixels
+from librehps.models.librehps.resize import resize, resize_as_floats
 from librehps.rewards import ddpo_reward, trl_reward
 
 sys.path.insert(0, str(EXAMPLES))

@@ -91,7 +91,7 @@ def test_every_way_to_give_an_image_scores_the_same(golden: LibreHPS) -> None:
 
 
 def test_a_list_of_frames_scores_as_the_file_does(golden: LibreHPS) -> None:
-    from librehps.media.video import VideoReader
+    from librehps.media.videos import VideoReader
 
     clip = VideoReader().read(MEDIA / "clip8.mp4", 100)
     by_list = golden.score_video(list(clip.frames), "x", num_frames=8)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from librehps.errors import MediaRefusedError
-from librehps.media.content import Content
+from librehps.media.media import Media as StoredMedia
 from librehps.serve import media
 from librehps.serve.schemas import Media
 from make_media import clip, picture, png
@@ -93,6 +93,6 @@ def test_a_link_in_place_of_what_was_checked(
         return place
 
     monkeypatch.setattr(media, "_resolved", swap_after)
-    wanted = media.Places((root,), None, 1000).pending("a", Media(path="sub/in.png"), "x")
+    wanted = media.MediaAccess((root,), None, 1000).pending("a", Media(path="sub/in.png"), "x")
     with pytest.raises(MediaRefusedError, match="in no folder that this server reads from"):
-        Content(wanted.load().media).data  # noqa: B018 - read at once
+        StoredMedia(wanted.load().media).data  # noqa: B018 - read at once

@@ -11,9 +11,10 @@ import pytest
 from conftest import MEDIA
 from librehps import Item, LibreHPS
 from librehps.errors import OutputError, UsageError
-from librehps.pipeline.row import printable, to_record
-from librehps.sink.open import check_output, open_sink
-from librehps.sink.schema import COLUMNS
+from librehps.files import printable
+from librehps.scores.columns import COLUMNS
+from librehps.scores.row import to_record
+from librehps.scores.writer import check_output, open_sink
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from librehps import Item
 from librehps.errors import EmptyPromptError, MediaError, PromptError, UsageError
-from librehps.media.content import Content
-from librehps.media.stored import ParquetCell, Remote, TarMember
-from librehps.source.files import file_item
-from librehps.source.open import Source, SourceOptions
-from librehps.source.prompts import PromptFinder, find_prompts
-from librehps.source.rows import ColumnOptions
-from librehps.source.shards import expand_braces
-from librehps.source.stdin import Stdin
+from librehps.items.files import file_item
+from librehps.items.prompts import PromptFinder, find_prompts
+from librehps.items.rows import ColumnOptions
+from librehps.items.source import Source, SourceOptions
+from librehps.items.stdin import Stdin
+from librehps.items.tars import expand_braces
+from librehps.media.archived import ParquetCell, Remote, TarMember
+from librehps.media.media import Media
 
 
 def items_of(*paths: Path | str, **options: object) -> list[Item]:
@@ -232,7 +232,7 @@ def test_parquet_with_bytes(tmp_path: Path) -> None:
     assert [item.prompt for item in items[:2]] == ["0", "1"]
     assert isinstance(items[0].media, ParquetCell)
     for at in (0, 3, 1, 2, 199, 5, 120, 119, 150, 31):
-        assert Content(items[at].media).data == bytes([at]) * (at + 1)
+        assert Media(items[at].media).data == bytes([at]) * (at + 1)
     with pytest.raises(MediaError, match="no row"):
         ParquetCell(str(tmp_path / "m.parquet"), "image", 200).read()
 
@@ -256,7 +256,7 @@ def test_shards(tmp_path: Path) -> None:
                                      "01.tar/x/d.webp"]  # fmt: skip
     assert [i.prompt for i in items] == ["a cat", "from json", None, None]
     assert isinstance(items[3].problem, PromptError)
-    assert [Content(i.media).data for i in items] == [b"AA", b"BBB", b"C", b"D"]
+    assert [Media(i.media).data for i in items] == [b"AA", b"BBB", b"C", b"D"]
     assert source.skipped == 1
     named = items_of(tmp_path / "00.tar", columns=ColumnOptions(prompt="mine"))
     assert [i.prompt for i in named] == [None, "other"]
@@ -323,7 +323,7 @@ def test_urls(tmp_path: Path) -> None:
     url = tmp_path.as_uri()
     items = items_of(url)
     assert [i.id for i in items] == ["a.jpg", "b.png", "sub/c.mp4"]
-    assert [Content(i.media).data for i in items] == [b"a.jpg", b"b.png", b"sub/c.mp4"]
+    assert [Media(i.media).data for i in items] == [b"a.jpg", b"b.png", b"sub/c.mp4"]
     assert [i.id for i in items_of(f"{url}/b.png")] == ["b.png"]
     with pytest.raises(UsageError, match="does not exist"):
         items_of(f"{url}/gone")
@@ -334,7 +334,7 @@ def test_urls(tmp_path: Path) -> None:
 
 
 def found(finder: PromptFinder, path: Path, prompt: str | None = None) -> Item:
-    return finder(Item(str(path), path, prompt), Content(path))
+    return finder(Item(str(path), path, prompt), Media(path))
 
 
 def test_one_prompt_for_all(tmp_path: Path) -> None:

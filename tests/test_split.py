@@ -9,10 +9,10 @@ import pytest
 
 from librehps import Item
 from librehps.errors import UsageError
-from librehps.sink.table import write_table
-from librehps.source.open import Source, SourceOptions
-from librehps.source.scored import are_scored, read_table
-from librehps.source.split import in_shard, parse_shard
+from librehps.items.source import Source, SourceOptions
+from librehps.scores.read import are_scored, read_table
+from librehps.scores.shards import in_shard, parse_shard
+from librehps.scores.table import write_table
 
 ASKED = {"folder": None, "paths": ["/data"], "prompt": "x"}
 

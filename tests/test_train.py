@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from conftest import CHECKPOINT, Cli
 from librehps import LibreHPS
-from librehps.model.checkpoint import canonical_name
-from librehps.pipeline.forward import collate
+from librehps.models.librehps.batch import collate
+from librehps.models.librehps.checkpoint import canonical_name
 from librehps.preferences.read import read_preferences
 from librehps.train import losses
 from librehps.train.base import open_base, trainable

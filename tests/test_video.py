@@ -13,8 +13,8 @@ import torch
 
 from conftest import MEDIA
 from librehps import errors
-from librehps.media.video import VideoReader, choose_backend
-from librehps.media.video_child import sample_indices
+from librehps.media.video_worker import sample_indices
+from librehps.media.videos import VideoReader, choose_backend
 from make_media import bad_media, clip
 
 CLIPS = ["clip24.mp4", "clip8.mp4", "long.mkv", "tall.webm"]

@@ -11,20 +11,20 @@ import torch
 from librehps import __version__
 from librehps.decide.calibrators import PlattCalibrators, check_origin, load_platt_calibrator
 from librehps.decide.probability import Platt, Rules, judge
-from librehps.engine.index import ScoreIndex
-from librehps.engine.local import FindPrompt, LocalEngine, default_workers
+from librehps.engine.decode import Decoder
+from librehps.engine.engine import FindPrompt, LocalEngine, default_workers
+from librehps.engine.plan import ITEM_TOKENS
+from librehps.engine.score_cache import ScoreCache
 from librehps.errors import CalibrationError, UsageError
-from librehps.media.prompt import MAX_PROMPT_TOKENS, PromptEncoder
-from librehps.media.resize import PIXEL_BUDGET
-from librehps.media.video import Backend, VideoReaders
-from librehps.model.attention import Attention
-from librehps.model.backbone import RewardModel
-from librehps.model.checkpoint import Checkpoint, fingerprint
-from librehps.model.load import Choice, Loaded, choose, load
-from librehps.model.locate import EMBEDDED, Located, locate
-from librehps.pipeline.decode import Decoder
-from librehps.pipeline.forward import Prepared, forward, grid_of
-from librehps.pipeline.plan import ITEM_TOKENS
+from librehps.media.videos import Backend, VideoReaders
+from librehps.models.attention import Attention
+from librehps.models.librehps.backbone import RewardModel
+from librehps.models.librehps.batch import Prepared, forward, grid_of
+from librehps.models.librehps.checkpoint import Checkpoint, fingerprint
+from librehps.models.librehps.load import Choice, Loaded, choose, load
+from librehps.models.librehps.resize import PIXEL_BUDGET
+from librehps.models.librehps.tokens import MAX_PROMPT_TOKENS, PromptEncoder
+from librehps.models.locate import EMBEDDED, Located, locate
 from librehps.settings import DEFAULT_MODEL, TINY, Settings
 from librehps.types import (
     BatchItem,
@@ -180,7 +180,7 @@ class LibreHPS:
     def engine(
         self,
         find_prompt: FindPrompt | None = None,
-        index: ScoreIndex | None = None,
+        index: ScoreCache | None = None,
         batch_size: int | None = None,
     ) -> LocalEngine:
         """The engine behind `score_items`, for those who follow its work or stop it.
@@ -192,7 +192,7 @@ class LibreHPS:
         return replace(
             engine,
             find_prompt=find_prompt or engine.find_prompt,
-            index=index or ScoreIndex(),
+            index=index or ScoreCache(),
         )
 
     def compare_images(

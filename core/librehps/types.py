@@ -1,7 +1,8 @@
 """What goes in and what comes out: items, scores, verdicts and rows."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from librehps.errors import ItemError
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
 AXES = ("overall", "alignment", "coherence", "style", "temporal")
 
 Kind = Literal["image", "video"]
+
+
+class Stored(ABC):
+    """A place to read bytes from, small enough to be listed a million times."""
+
+    @abstractmethod
+    def read(self) -> bytes:
+        """The content, never empty; raises MediaError."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """A name whose suffix tells the kind, where there is one."""
+
+    def record(self) -> dict[str, Any]:
+        """Fields as JSON values, and the class; `stored_from` reads it back."""
+        return {"in": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)

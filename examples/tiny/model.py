@@ -7,9 +7,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import scenes
-from librehps.media.prompt import CONTROLS
-from librehps.model.backbone import RewardModel
-from librehps.model.checkpoint import empty_model
+from librehps.models.librehps.backbone import RewardModel
+from librehps.models.librehps.checkpoint import empty_model
+from librehps.models.librehps.tokens import CONTROLS
 
 NAME = "LibreHPS-Tiny"
 SIDE, FRAMES = 128, 4

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import scenes
 from drawing import MOTIONS, STYLES, Defects
-from librehps.media.prompt import PromptEncoder
+from librehps.models.librehps.tokens import PromptEncoder
 
 # Bins a side is cut into, and one more class for a thing that is not there.
 BINS = 8

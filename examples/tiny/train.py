@@ -28,11 +28,11 @@ from torch import Tensor, nn
 import drawing
 import sampling
 import scenes
-from librehps.media.prompt import PromptEncoder
-from librehps.media.resize import UNIT, resize
-from librehps.model.backbone import RewardModel
-from librehps.model.heads import run_heads
-from librehps.pipeline.forward import Prepared, collate, forward, grid_of
+from librehps.models.librehps.backbone import RewardModel
+from librehps.models.librehps.batch import Prepared, collate, forward, grid_of
+from librehps.models.librehps.heads import run_heads
+from librehps.models.librehps.resize import UNIT, resize
+from librehps.models.librehps.tokens import PromptEncoder
 from librehps.train import losses
 from librehps.train.options import rate_factor
 from librehps.train.state import find_state, keep_lines, load_state, log_line, save_state

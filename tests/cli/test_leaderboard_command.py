@@ -14,7 +14,7 @@ import pytest
 from rich.cells import cell_len
 
 from conftest import Cli as Run
-from librehps_cli.output import shorten
+from librehps_cli.ui.output import shorten
 
 NAMES = ["base", "tuned", "[red]loud[/red]", "bell\x07\x1b[31m"]
 LONG = [f"models/family-{i}/a-checkpoint-with-a-very-long-name/step-{i}000" for i in range(7)]

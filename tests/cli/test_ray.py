@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import Cli
-from librehps.engine.cluster import Cluster, spread
 from librehps.errors import ExtraNeededError, UsageError
+from librehps.runs.ray.cluster import Cluster, spread
 from librehps.types import AXES
 from librehps_cli.main import app
 from make_media import bad_media, clip, picture
@@ -227,7 +227,7 @@ import os, sys
 from dataclasses import replace
 from functools import partial
 from librehps import LibreHPS
-from librehps.engine import cluster as ray, ray as engine
+from librehps.runs.ray import cluster as ray, engine
 
 def find(item, content):
     if item.id.startswith("decoded"):
@@ -247,13 +247,13 @@ media, *ids = sys.argv[1:]
 left = {at: '{"id": "%s", "media": "%s"}' % (id, media) for at, id in enumerate(ids)}
 here = ray.Cluster()
 with ray.connected(here):
-    places = ray.places_of(here, "cpu")
-    settings = ray.foresee(partial(LibreHPS.foresee, "tiny"), places)
+    layout = ray.find_layout(here, "cpu")
+    settings = ray.foresee(partial(LibreHPS.foresee, "tiny"), layout)
     decoding = engine.Decoding(os.getcwd(), "tiny", None, False, 64, "auto", find)
     scoring = engine.Scoring(load, settings, {}, 1)
     engine.SPARED = engine.TRIES = 2
     try:
-        for table in engine.RayEngine(here, places, decoding, scoring).run(left.items, len(ids)):
+        for table in engine.RayEngine(here, layout, decoding, scoring).run(left.items, len(ids)):
             for row in table.to_pylist():
                 print(row["id"], row["status"], row["error"], sep="|", file=sys.__stdout__)
                 del left[row["librehps.index"]]
@@ -296,7 +296,7 @@ def test_what_nobody_foresaw_ends_the_run_and_says_where(tmp_path: Path) -> None
 
 HASTY = """
 import sys
-from librehps.engine import cluster
+from librehps.runs.ray import cluster
 from librehps_cli.main import main
 cluster.GONE = 5
 main()
@@ -330,7 +330,7 @@ def node(cores: float = 0, gpus: float = 0) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "nodes", "places"),
+    ("asked", "nodes", "layout"),
     [
         (Cluster(), [node(16, 8), node(), node(16, 2)], (10, 1.0, 0.0)),
         (Cluster(num_gpus=2, actors=3), [node(4, 4), node(4, 3)], (3, 2.0, 0.0)),
@@ -341,10 +341,10 @@ def node(cores: float = 0, gpus: float = 0) -> dict[str, float]:
     ],
 )
 def test_places(
-    asked: Cluster, nodes: list[dict[str, float]], places: tuple[int, float, float]
+    asked: Cluster, nodes: list[dict[str, float]], layout: tuple[int, float, float]
 ) -> None:
     found = spread(asked, "auto", nodes)
-    assert (found.actors, found.num_gpus, found.num_cpus) == places
+    assert (found.actors, found.num_gpus, found.num_cpus) == layout
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import Cli
-from librehps.source.split import in_shard
+from librehps.scores.shards import in_shard
 from make_media import picture
 
 MODEL = ("--model", "tiny")

@@ -3,8 +3,8 @@
 from typing import Any
 
 from librehps.errors import UsageError
-from librehps.model.files import read_json
-from librehps.model.locate import EMBEDDED
+from librehps.models.locate import EMBEDDED
+from librehps.models.weight_files import read_json
 from librehps.settings import TINY
 
 _FAMILY = {"architectures": ["LibreHPSRewardModel"], "model_type": "qwen3_5"}

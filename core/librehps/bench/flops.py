@@ -8,7 +8,7 @@ where it is causal. `lm_head` never runs.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from librehps.model.delta import CHUNK
+from librehps.models.librehps.gated_delta_net import CHUNK
 from librehps.types import AXES
 
 # Width of the two hidden layers of the multi-axis head.

@@ -24,9 +24,9 @@ from librehps.bench.stages import (
     write_rate,
 )
 from librehps.bench.workload import Workload, make_items
-from librehps.engine.local import default_workers
-from librehps.pipeline.decode import Decoded
-from librehps.pipeline.forward import grid_of
+from librehps.engine.decode import Decoded
+from librehps.engine.engine import default_workers
+from librehps.models.librehps.batch import grid_of
 from librehps.scorer import LibreHPS
 from librehps.types import Item
 

@@ -5,21 +5,21 @@ from torch import nn
 
 from librehps import __version__
 from librehps.bench.configs import config_of
-from librehps.media.prompt import PromptEncoder
-from librehps.media.resize import PIXEL_BUDGET
-from librehps.model.attention import Host, apply, candidates
-from librehps.model.backbone import RewardModel
-from librehps.model.checkpoint import (
+from librehps.models.attention import Host, apply, candidates
+from librehps.models.device import check_memory, choose_device, choose_dtype
+from librehps.models.librehps.backbone import RewardModel
+from librehps.models.librehps.batch import Prepared, forward, grid_of
+from librehps.models.librehps.checkpoint import (
     HEAD_PREFIXES,
     empty_model,
     resident_bytes,
     restore_buffers,
 )
-from librehps.model.delta import uses_fla
-from librehps.model.device import check_memory, choose_device, choose_dtype
-from librehps.model.load import Loaded
-from librehps.model.locate import EMBEDDED
-from librehps.pipeline.forward import Prepared, forward, grid_of
+from librehps.models.librehps.gated_delta_net import uses_fla
+from librehps.models.librehps.load import Loaded
+from librehps.models.librehps.resize import PIXEL_BUDGET
+from librehps.models.librehps.tokens import PromptEncoder
+from librehps.models.locate import EMBEDDED
 from librehps.scorer import LibreHPS
 from librehps.settings import Settings
 

@@ -13,15 +13,15 @@ from typing import TypeVar
 import torch
 
 from librehps.bench.clock import Clock
-from librehps.engine.launch import is_full, lanes_of
-from librehps.engine.local import default_workers
-from librehps.model.backbone import RewardModel
-from librehps.pipeline.decode import Decoded, Decoder
-from librehps.pipeline.forward import Prepared, collate
-from librehps.pipeline.row import to_record
+from librehps.engine.decode import Decoded, Decoder
+from librehps.engine.device import is_full, lanes_of
+from librehps.engine.engine import default_workers
+from librehps.models.librehps.backbone import RewardModel
+from librehps.models.librehps.batch import Prepared, collate
 from librehps.scorer import LibreHPS
+from librehps.scores.row import to_record
+from librehps.scores.writer import open_sink
 from librehps.settings import Settings
-from librehps.sink.open import open_sink
 from librehps.types import ImageScore, Item, ScoreAxis, ScoredRow
 
 T = TypeVar("T")

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from librehps.errors import AspectRatioError, UsageError
-from librehps.media.image import MAX_PIXELS
-from librehps.media.prompt import PromptEncoder
-from librehps.media.resize import check_aspect_ratio
+from librehps.media.aspect import check_aspect_ratio
+from librehps.media.images import MAX_PIXELS
+from librehps.models.librehps.tokens import PromptEncoder
 from librehps.types import Item
 
 PROMPT_TOKENS = 30

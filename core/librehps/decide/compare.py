@@ -12,7 +12,7 @@ VERDICT = ("winner", "win_probability", "p_a_wins", "confident")
 
 
 @dataclass(frozen=True)
-class Place:
+class RankedRow:
     """A row's place in a ranking; of the last, and of one alone, there is no verdict.
 
     `verdict` and `gaps` are on the row, as a, and the next; `field` is the mean probability that
@@ -28,16 +28,16 @@ class Place:
 
 def ranking(
     rows: Sequence[ScoredRow], calibrator: Platt | None = None, symmetric: bool = True
-) -> list[Place]:
+) -> list[RankedRow]:
     """The rows that have a score, best first by `overall`, of equals the first."""
     found = [(row, row.score) for row in rows if row.score is not None]
     found.sort(key=lambda pair: -pair[1].overall.raw_mean)
-    return [_place(at, found, calibrator, symmetric) for at in range(len(found))]
+    return [_ranked_row(at, found, calibrator, symmetric) for at in range(len(found))]
 
 
-def _place(
+def _ranked_row(
     at: int, ranked: list[tuple[ScoredRow, ImageScore]], calibrator: Platt | None, symmetric: bool
-) -> Place:
+) -> RankedRow:
     row, score = ranked[at]
 
     def against(other: ImageScore) -> Verdict:
@@ -46,9 +46,9 @@ def _place(
     others = [against(other).probability for i, (_, other) in enumerate(ranked) if i != at]
     field = sum(others) / len(others) if others else None
     if at + 1 == len(ranked):
-        return Place(row, score, None, None, field)
+        return RankedRow(row, score, None, None, field)
     after = ranked[at + 1][1]
-    return Place(row, score, against(after), gaps(score, after), field)
+    return RankedRow(row, score, against(after), gaps(score, after), field)
 
 
 def gaps(a: ImageScore, b: ImageScore) -> dict[str, float]:

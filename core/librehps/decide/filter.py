@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from librehps.decide.columns import group_codes, number_column, score_column, text_column
+from librehps.scores.select import group_codes, number_column, score_column, text_column
 
 Mask = NDArray[np.bool_]
 

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from librehps.decide.bradley_terry import Floats
-from librehps.decide.columns import label_column, number_column, sorted_codes, text_column
-from librehps.decide.shared import Codes, Scored
+from librehps.decide.shared_prompts import Codes, Scored
 from librehps.errors import UsageError
+from librehps.scores.select import label_column, number_column, sorted_codes, text_column
 from librehps.types import AXES
 
 # Every two are compared in every resample: this many take 2 GB.
@@ -36,7 +36,7 @@ def only(table: Any, by: str, names: Sequence[str]) -> Any:
     return table.filter(pc.is_in(generators, value_set=pa.array(names, pa.string())))
 
 
-class Rows:
+class GeneratorTable:
     """Each row's `generator` and `prompt` as numbers, (rows,), by `generators` and `prompts`.
 
     Raises UsageError where rows have no generator or no prompt, or all have the same generator.

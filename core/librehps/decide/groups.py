@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from librehps.decide.columns import column_of, group_codes, text_column
 from librehps.errors import UsageError
+from librehps.scores.select import column_of, group_codes, text_column
 
 FOLDER = "folder"
 # Of a name, what follows its last separator.

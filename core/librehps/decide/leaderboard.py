@@ -10,11 +10,11 @@ import numpy as np
 
 from librehps.decide.bootstrap import intervals
 from librehps.decide.bradley_terry import Floats, p_values, resampled_strengths, square, strengths
-from librehps.decide.columns import scored_rows
-from librehps.decide.generators import Rows
-from librehps.decide.shared import Codes, Shared, share
+from librehps.decide.generators import GeneratorTable
+from librehps.decide.shared_prompts import Codes, Shared, share
 from librehps.decide.standings import Board, Leaderboard, Standing
 from librehps.errors import UsageError
+from librehps.scores.select import scored_rows
 
 RESAMPLES = 2000
 SIGNIFICANT = 0.05
@@ -39,7 +39,7 @@ def leaderboard(
     resample of each pair of generators. Raises UsageError, and NothingScoredError without a score.
     """
     scored_rows(table, origin, ("prompt",))
-    rows = Rows(table, by)
+    rows = GeneratorTable(table, by)
     bootstrap = _Bootstrap(resamples, seed)
     shared = _shared(rows, rows.axes(axes), is_asked=axes is not None)
     boards = [_board(rows, part, axis, bootstrap) for axis, part in shared.items()]
@@ -49,7 +49,7 @@ def leaderboard(
     return Leaderboard(by, tuple(boards), dict(zip(rows.generators, unshared, strict=True)))
 
 
-def _shared(rows: Rows, axes: Sequence[str], is_asked: bool) -> dict[str, Shared]:
+def _shared(rows: GeneratorTable, axes: Sequence[str], is_asked: bool) -> dict[str, Shared]:
     """Scores of each axis; raises UsageError where the first, or one asked for, has none."""
     found: dict[str, Shared] = {}
     for axis in axes:
@@ -67,7 +67,7 @@ def _shared(rows: Rows, axes: Sequence[str], is_asked: bool) -> dict[str, Shared
     return found
 
 
-def _nothing_shared(rows: Rows, shared: Shared, axis: str) -> UsageError:
+def _nothing_shared(rows: GeneratorTable, shared: Shared, axis: str) -> UsageError:
     fewest = int(np.argmin(shared.unshared))
     hint = "Generators are compared under prompts that each of them has."
     if shared.count > 2:
@@ -88,7 +88,11 @@ class _Bootstrap:
 
 
 def _within(
-    rows: Rows, shared: dict[str, Shared], prompts: Codes, bootstrap: _Bootstrap, category: str
+    rows: GeneratorTable,
+    shared: dict[str, Shared],
+    prompts: Codes,
+    bootstrap: _Bootstrap,
+    category: str,
 ) -> list[Board]:
     """The boards of a category; none where no prompt of it is shared."""
     parts = {axis: part.among(prompts) for axis, part in shared.items()}
@@ -104,7 +108,7 @@ def _within(
 
 
 def _board(
-    rows: Rows,
+    rows: GeneratorTable,
     shared: Shared,
     axis: str,
     bootstrap: _Bootstrap,

@@ -5,13 +5,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import takewhile
 
-from librehps.engine.index import ScoreIndex, key_of
-from librehps.engine.launch import Landed, Launcher
+from librehps.engine.decode import Decoded
+from librehps.engine.device import Landed, Launcher
+from librehps.engine.outcome import error_row, is_finite, ok_row, to_score
+from librehps.engine.plan import plan
+from librehps.engine.score_cache import ScoreCache, key_of
 from librehps.errors import ItemError
-from librehps.model.heads import HeadOutput
-from librehps.pipeline.decode import Decoded
-from librehps.pipeline.plan import plan
-from librehps.pipeline.row import error_row, is_finite, ok_row, to_score
+from librehps.models.librehps.heads import HeadOutput
 from librehps.types import Item, ScoredRow
 
 # Of content and prompt; of pixels in memory their place in the window.
@@ -38,7 +38,7 @@ class Window:
         self,
         ready: Sequence[Ready],
         launcher: Launcher,
-        index: ScoreIndex | None,
+        index: ScoreCache | None,
         tokens: int | None,
         before: "Window | None",
     ) -> None:

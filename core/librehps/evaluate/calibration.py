@@ -16,7 +16,7 @@ from librehps.decide.calibrators import PlattCalibrators, load_platt_calibrator
 from librehps.decide.probability import Platt
 from librehps.errors import CalibrationError
 from librehps.evaluate.metrics import Floats
-from librehps.evaluate.scored import ScoredPairs
+from librehps.evaluate.scored_pairs import ScoredPairs
 
 __all__ = ["Method", "PlattCalibrators", "calibrate", "fits", "load_platt_calibrator"]
 

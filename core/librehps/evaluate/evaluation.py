@@ -12,7 +12,7 @@ from librehps.decide.standings import Interval
 from librehps.errors import PreferenceError
 from librehps.evaluate import metrics
 from librehps.evaluate.metrics import Floats
-from librehps.evaluate.scored import ScoredPairs
+from librehps.evaluate.scored_pairs import ScoredPairs
 from librehps.types import AXES
 
 Record = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from librehps.errors import EmptyPromptError, PromptError
-from librehps.media.image import DAMAGE, FORMATS
+from librehps.media.images import DAMAGE, FORMATS
 
 # Characters of one text; JSON takes some twenty times as much memory when parsed.
 MAX_TEXT = 1 << 22

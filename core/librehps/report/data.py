@@ -12,9 +12,9 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
-from librehps.decide.columns import column_of, group_codes, number_column, text_column
 from librehps.errors import NothingScoredError
-from librehps.sink.schema import FULL
+from librehps.scores.columns import FULL
+from librehps.scores.select import column_of, group_codes, number_column, text_column
 from librehps.types import AXES
 
 Record = dict[str, Any]

@@ -16,10 +16,10 @@ from librehps.errors import (
     UsageError,
     VideoTimeoutError,
 )
-from librehps.media.files import kind_of
-from librehps.media.image import load_rgb
-from librehps.media.stored import is_remote
-from librehps.media.video import VideoReaders
+from librehps.media.archived import is_remote
+from librehps.media.containers import kind_of
+from librehps.media.images import load_rgb
+from librehps.media.videos import VideoReaders
 
 SIDE, QUALITY = 160, 70
 # Frames that are read of a clip; the middle one is shown.

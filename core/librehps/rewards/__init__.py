@@ -3,9 +3,9 @@
 Nothing heavy is imported before a model is loaded or a picture looked at.
 """
 
-from librehps.rewards.aim import Aim
 from librehps.rewards.client import RewardClient
 from librehps.rewards.ddpo import ddpo_reward
+from librehps.rewards.reward_spec import RewardOptions
 from librehps.rewards.trl import trl_reward
 
-__all__ = ["Aim", "RewardClient", "ddpo_reward", "trl_reward"]
+__all__ = ["RewardClient", "RewardOptions", "ddpo_reward", "trl_reward"]

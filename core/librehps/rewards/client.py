@@ -167,12 +167,12 @@ def _error_row(error: ItemError) -> Row:
 
 def _fields(item: Item) -> dict[str, Any]:
     """An item as the server reads it; raises ItemError."""
-    from librehps.media.content import Content
+    from librehps.media.media import Media
 
     if item.problem is not None:
         raise item.problem
     _check_prompt(item.prompt)
-    content = Content(item.media)
+    content = Media(item.media)
     kind = item.kind or content.kind()
     if content.is_encoded:
         media = content.data
@@ -200,7 +200,7 @@ def _png(source: Any) -> bytes:
 
     from PIL import Image
 
-    from librehps.media.image import load_pixels
+    from librehps.media.images import load_pixels
 
     pixels = load_pixels(source).permute(1, 2, 0).contiguous()
     file = BytesIO()

@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from librehps.errors import NothingScoredError, UsageError
-from librehps.rewards.aim import SUFFIX, Aim, Goal, Resize, read_aim
 from librehps.rewards.client import RewardClient
 from librehps.rewards.pictures import check_range, item_of
+from librehps.rewards.reward_spec import (
+    SUFFIX,
+    Resize,
+    RewardOptions,
+    RewardSpec,
+    read_reward_options,
+)
 from librehps.rewards.rows import Rewarder, Row, rows_by
 from librehps.types import AXES
 
@@ -25,7 +31,7 @@ def ddpo_reward(
     model: "LibreHPS | RewardClient | str | Path",
     *,
     missing: Missing = "mean",
-    **aim: Unpack[Aim],
+    **aim: Unpack[RewardOptions],
 ) -> "DDPOFactory":
     """`factory(device)`, which gives `f(images, prompts, metadata) -> (scores, info)`.
 
@@ -34,11 +40,11 @@ def ddpo_reward(
     know no missing reward: what cannot be scored gets, with missing="mean", the mean of its
     prompt's others in the batch of this process, else of that batch. That may still push, since
     other processes and prompts have other means. Better mask by info["scored"], with "nan" so that
-    none is forgotten: one NaN spoils the weights. Of `aim` see `Aim`.
+    none is forgotten: one NaN spoils the weights. Of `aim` see `RewardOptions`.
     """
     if missing not in ("mean", "nan"):
         raise UsageError(f"unknown missing {missing!r}: mean or nan")
-    return DDPOFactory(model, *read_aim(aim), missing)
+    return DDPOFactory(model, *read_reward_options(aim), missing)
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class DDPOFactory:
     """Makes the reward function on a device; see `ddpo_reward`."""
 
     model: "LibreHPS | RewardClient | str | Path"
-    goal: Goal
+    goal: RewardSpec
     resize: Resize
     missing: Missing
 

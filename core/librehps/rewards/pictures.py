@@ -51,7 +51,7 @@ def check_range(items: Sequence[Item]) -> None:
     """
     import torch
 
-    from librehps.media.image import STRAY
+    from librehps.media.images import STRAY
 
     media = [frame for item in items for frame in _listed(item.media)]
     for x in media:

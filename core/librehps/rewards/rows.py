@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from librehps.errors import UsageError
-from librehps.rewards.aim import Goal, Resize
 from librehps.rewards.client import RewardClient
+from librehps.rewards.reward_spec import Resize, RewardSpec
 from librehps.types import Item
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class LocalRows:
     resize: Resize
 
     def __call__(self, items: Iterable[Item]) -> list[Row]:
-        from librehps.pipeline.row import to_record
+        from librehps.scores.row import to_record
 
         engine = self.model.engine()
         if self.resize == "device":
@@ -84,7 +84,7 @@ class Rewarder:
     """
 
     to_rows: ToRows
-    goal: Goal
+    goal: RewardSpec
     counts: Counter[str] = field(default_factory=Counter)
     told: dict[str, set[str]] = field(default_factory=dict)
 

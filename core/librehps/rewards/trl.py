@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from librehps import errors
 from librehps.errors import ItemError, MediaError, UnsupportedMediaError, UsageError
-from librehps.rewards.aim import SUFFIX, Aim, read_aim
 from librehps.rewards.client import RewardClient
 from librehps.rewards.pictures import check_range, completion_text, is_words, item_of
+from librehps.rewards.reward_spec import SUFFIX, RewardOptions, read_reward_options
 from librehps.rewards.rows import Rewarder, Row, rows_by
 from librehps.types import AXES, Item
 
@@ -24,7 +24,7 @@ UNRENDERED = (ItemError, ValueError, OSError, SyntaxError)
 
 
 @dataclass(frozen=True)
-class Places:
+class ColumnNames:
     """Where a sample's picture and prompt are: `to_image`, a column, or what the trainer has."""
 
     to_image: Callable[..., Any] | None = None
@@ -109,7 +109,7 @@ class Places:
 class TRLReward:
     """Callable by keyword as TRL's trainers do it; see `trl_reward`."""
 
-    def __init__(self, rewarder: Rewarder, places: Places, name: str) -> None:
+    def __init__(self, rewarder: Rewarder, places: ColumnNames, name: str) -> None:
         self._rewarder, self._places = rewarder, places
         # By this TRL names the reward in its logs.
         self.__name__ = name
@@ -154,7 +154,7 @@ def trl_reward(
     unrendered: float | None = None,
     name: str | None = None,
     device: "str | torch.device | None" = None,
-    **aim: Unpack[Aim],
+    **aim: Unpack[RewardOptions],
 ) -> TRLReward:
     """A reward function for TRL, by a loaded model, a model's name, or a `RewardClient`.
 
@@ -167,10 +167,10 @@ def trl_reward(
     usable picture of gets `unrendered`: from None a policy does not learn to avoid it.
     `name` ("librehps_overall_mu", by axis and scale) is that of the reward in TRL's logs; two in
     one run need two. `device` is where a model that is named is loaded. A loaded model cannot be
-    pickled: across processes use a `RewardClient`. Of `aim` see `Aim`.
+    pickled: across processes use a `RewardClient`. Of `aim` see `RewardOptions`.
     """
-    places = Places(to_image, image_column, prompt_column, unrendered)
-    goal, resize = read_aim(aim)
+    places = ColumnNames(to_image, image_column, prompt_column, unrendered)
+    goal, resize = read_reward_options(aim)
     if device is not None and not isinstance(model, str | Path):
         raise UsageError("device is where a model that is named is loaded; this one is elsewhere")
     rewarder = Rewarder(rows_by(model, resize, device), goal)

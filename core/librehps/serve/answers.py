@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from librehps.decide.probability import Platt, judge
-from librehps.pipeline.row import printable
+from librehps.files import printable
 from librehps.serve.guard import Refused
 from librehps.serve.samples import Sample
 from librehps.serve.schemas import REWARD

@@ -20,7 +20,7 @@ from librehps.serve.batcher import Batcher, Pending
 from librehps.serve.body import MARKS_EACH, BodyLimit
 from librehps.serve.fetch import Fetcher
 from librehps.serve.guard import Gate, Guard, Refused, explained, problem
-from librehps.serve.media import Places
+from librehps.serve.media import MediaAccess
 from librehps.serve.metrics import Metrics
 from librehps.serve.options import Access, Limits
 from librehps.serve.samples import wanted
@@ -67,7 +67,7 @@ class Service:
 
     scorer: LibreHPS
     limits: Limits
-    places: Places
+    places: MediaAccess
     calibrator: Platt | None = None
     gate: Gate = field(default_factory=Gate)
     metrics: Metrics = field(default_factory=Metrics)
@@ -129,7 +129,9 @@ def make_app(
     """The app, with its Service as `state.service`; `fetcher` None: as `access` says."""
     if fetcher is None and access.url_hosts:
         fetcher = Fetcher(access.url_hosts, limits.max_body)
-    service = Service(scorer, limits, Places(access.roots, fetcher, limits.max_body), calibrator)
+    service = Service(
+        scorer, limits, MediaAccess(access.roots, fetcher, limits.max_body), calibrator
+    )
 
     app = FastAPI(
         title="librehps",

@@ -10,11 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from librehps.engine.launch import Launcher
-from librehps.engine.local import LocalEngine
+from librehps.engine.device import Launcher
+from librehps.engine.engine import LocalEngine
+from librehps.engine.outcome import error_row
 from librehps.engine.window import Ready, Window
 from librehps.errors import AbandonedError, ItemError, MediaError, QueueFullError
-from librehps.pipeline.row import error_row
 from librehps.types import Item, ScoredRow
 
 # So many batches are with the device: the next is ready the moment one has landed.

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from librehps.pipeline.row import printable
+from librehps.files import printable
 from librehps.serve.metrics import Metrics
 from librehps.serve.options import Access
 

@@ -17,11 +17,10 @@ from librehps.errors import (
     MediaRefusedError,
     UnsupportedMediaError,
 )
-from librehps.media.stored import Stored
 from librehps.serve.batcher import Pending
 from librehps.serve.fetch import Fetcher, shortened
 from librehps.serve.schemas import Media
-from librehps.types import Item, Kind
+from librehps.types import Item, Kind, Stored
 
 # Longer ones name no file on any system.
 LONGEST_PATH = 4096
@@ -56,7 +55,7 @@ class Given(Stored):
 
 
 @dataclass(frozen=True)
-class Places:
+class MediaAccess:
     """Where media may come from: folders with links resolved, and what fetches URLs, if any.
 
     A file has at most `max_bytes`.

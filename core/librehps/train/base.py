@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from librehps.engine.decode import Decoder
 from librehps.errors import CheckpointError, TrainingError
-from librehps.media.prompt import REWARD, PromptEncoder
-from librehps.media.resize import PIXEL_BUDGET
-from librehps.media.video import VideoReaders
-from librehps.model.backbone import RewardModel
-from librehps.model.checkpoint import Checkpoint, build_model, fingerprint
-from librehps.model.files import read_json
-from librehps.pipeline.decode import Decoder
+from librehps.media.videos import VideoReaders
+from librehps.models.librehps.backbone import RewardModel
+from librehps.models.librehps.checkpoint import Checkpoint, build_model, fingerprint
+from librehps.models.librehps.resize import PIXEL_BUDGET
+from librehps.models.librehps.tokens import REWARD, PromptEncoder
+from librehps.models.weight_files import read_json
 from librehps.train.options import Part, TrainOptions
 
 TOKENIZER = "tokenizer.json"

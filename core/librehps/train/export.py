@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from librehps.errors import TrainingError
-from librehps.model.backbone import RewardModel
-from librehps.model.checkpoint import Checkpoint, stored_dtype
+from librehps.models.librehps.backbone import RewardModel
+from librehps.models.librehps.checkpoint import Checkpoint, stored_dtype
 
 SHARD_SIZE = "5GB"
 

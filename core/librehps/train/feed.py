@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from librehps.errors import ItemError, TrainingError
-from librehps.model.backbone import ModelInputs, RewardModel
-from librehps.model.heads import HeadOutput, run_heads
-from librehps.pipeline.forward import collate
+from librehps.models.librehps.backbone import ModelInputs, RewardModel
+from librehps.models.librehps.batch import collate
+from librehps.models.librehps.heads import HeadOutput, run_heads
 from librehps.preferences.media import Key, items_of, keys_of
 from librehps.preferences.pairs import Pair
 from librehps.train.base import Base

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from librehps.model.heads import HeadOutput
+from librehps.models.librehps.heads import HeadOutput
 from librehps.train import losses
 from librehps.train.feed import Targets
 from librehps.train.options import TrainOptions

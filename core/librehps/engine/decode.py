@@ -1,0 +1,105 @@
+"""First stage: an item's media and prompt become what the model reads, or a named error."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from librehps.errors import UnsupportedMediaError
+from librehps.media.images import MAX_PIXELS, load_pixels, quantised
+from librehps.media.media import Media
+from librehps.media.video_worker import sample_indices
+from librehps.media.videos import Clip, VideoReaders
+from librehps.models.librehps.batch import Prepared, grid_of
+from librehps.models.librehps.resize import resize, resize_as_floats
+from librehps.models.librehps.tokens import PromptEncoder
+from librehps.types import Item, Kind
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A prepared item; width and height of the original, and the indices of a clip's frames.
+
+    `sha256` is of the encoded bytes, None of pixels in memory.
+    """
+
+    prepared: Prepared
+    kind: Kind
+    width: int
+    height: int
+    frames: tuple[int, ...] | None
+    prompt_tokens: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Opens, samples, resizes and tokenises; `pixel_budget` in pixels a frame, 0 for none.
+
+    Encoded pictures and frames of more than `max_pixels` are refused.
+
+    `resize_on`: the device on which tensors are resized, as floats (None: exactly, on the CPU).
+    """
+
+    encoder: PromptEncoder
+    readers: VideoReaders
+    pixel_budget: int
+    num_frames: int
+    resize_on: torch.device | None = None
+    max_pixels: int = MAX_PIXELS
+
+    def decode(self, item: Item, content: Media | None = None) -> Decoded:
+        """Raises ItemError; `content` is the item's media, where it was looked at before."""
+        if item.problem is not None:
+            raise item.problem
+        prompt_ids = self.encoder.encode_prompt(item.prompt)
+        content = content or Media(item.media)
+        kind = item.kind or content.kind()
+        clip = self._clip(content) if kind == "video" else None
+        pixels = self._still(content)[None] if clip is None else clip.frames
+        height, width = pixels.shape[-2:]
+        pixels = self._resized(pixels.contiguous(), content)
+        return Decoded(
+            prepared=Prepared(pixels, self.encoder.stream(kind, grid_of(pixels), prompt_ids)),
+            kind=kind,
+            width=width,
+            height=height,
+            frames=None if clip is None else clip.indices,
+            prompt_tokens=len(prompt_ids),
+            sha256=content.sha256(),
+        )
+
+    def _clip(self, content: Media) -> Clip:
+        if content.is_encoded:
+            with content.as_file() as path:
+                return self.readers.read(path, self.num_frames, self.max_pixels)
+        return _from_frames(content.media, self.num_frames, self._load)
+
+    def _still(self, content: Media) -> Tensor:
+        return self._load(content.data if content.is_encoded else content.media, content.name)
+
+    def _load(self, source: Any, name: str = "the image") -> Tensor:
+        if self.resize_on is not None and isinstance(source, Tensor):
+            return quantised(source.to(self.resize_on))
+        return load_pixels(source, name, self.max_pixels)
+
+    def _resized(self, pixels: Tensor, content: Media) -> Tensor:
+        if self.resize_on is not None and isinstance(content.media, Tensor | list | tuple):
+            return resize_as_floats(pixels.to(self.resize_on), self.pixel_budget)
+        return resize(pixels, self.pixel_budget)
+
+
+def _from_frames(frames: Any, num_frames: int, load: Callable[[Any], Tensor]) -> Clip:
+    """A clip of given frames, sampled as a file would be."""
+    if not isinstance(frames, list | tuple) or not frames:
+        raise UnsupportedMediaError("a clip is a path or a list of at least one frame")
+    indices = sample_indices(len(frames), num_frames)
+    pixels = [load(frames[index]) for index in indices]
+    shapes = {(frame.shape[2], frame.shape[1]) for frame in pixels}
+    if len(shapes) > 1:
+        sizes = ", ".join(f"{width} x {height}" for width, height in sorted(shapes))
+        raise UnsupportedMediaError(f"the frames of a clip differ in size: {sizes}")
+    # Frames of several kinds may lie on several devices.
+    return Clip(torch.stack([frame.to(pixels[0].device) for frame in pixels]), tuple(indices))

@@ -1,0 +1,89 @@
+"""What was scored before: an index on disk, so that one content under one prompt costs once."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from librehps.engine.decode import Decoded
+from librehps.errors import OutputError
+from librehps.models.librehps.heads import HeadOutput
+
+# SQL takes a limited number of values in one statement.
+ASKED_AT_ONCE = 500
+
+
+def key_of(decoded: Decoded, prompt: str) -> bytes | None:
+    """Of the content as this kind of media, and the prompt; None of pixels in memory."""
+    if decoded.sha256 is None:
+        return None
+    text = f"{decoded.kind}\0{decoded.sha256}\0{prompt}"
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+class ScoreCache:
+    """Head outputs by key, in `file`, or in a temporary file that SQLite deletes where None.
+
+    A full disk raises OutputError.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        with _translated(file):
+            try:
+                self._base = _opened(file)
+            except sqlite3.DatabaseError:
+                if file is None or not file.exists():
+                    raise
+                # Torn by a loss of power: begin again, since a lost entry costs a forward only.
+                for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
+                    file.with_name(name).unlink(missing_ok=True)
+                self._base = _opened(file)
+
+    def find(self, keys: list[bytes]) -> dict[bytes, HeadOutput]:
+        """The outputs that are known, one row each, by key."""
+        found = {}
+        with _translated(self._file):
+            for start in range(0, len(keys), ASKED_AT_ONCE):
+                part = keys[start : start + ASKED_AT_ONCE]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT key, value FROM scores WHERE key IN ({marks})"  # noqa: S608 - only marks
+                for key, value in self._base.execute(query, part):
+                    found[key] = HeadOutput(*(torch.tensor([v]) for v in json.loads(value)))
+        return found
+
+    def add(self, outputs: Iterable[tuple[bytes, HeadOutput]]) -> None:
+        """Keep outputs of one row each."""
+        rows = [(k, json.dumps([tensor[0].tolist() for tensor in o])) for k, o in outputs]
+        with _translated(self._file), self._base:
+            self._base.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
+
+    def close(self) -> None:
+        self._base.close()
+
+
+def _opened(file: Path | None) -> sqlite3.Connection:
+    base = sqlite3.connect(file or "", check_same_thread=False)
+    # A lost entry costs a forward, never a wrong row.
+    base.execute("PRAGMA synchronous = OFF")
+    if file is not None:
+        base.execute("PRAGMA journal_mode = WAL")
+    base.execute(
+        "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID"
+    )
+    return base
+
+
+@contextmanager
+def _translated(file: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OutputError(
+            f"the index of scores ({file or 'a temporary file'}) cannot be written: {error}",
+            hint="Make room on that disk; what was journalled stays.",
+        ) from error

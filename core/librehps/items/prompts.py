@@ -1,0 +1,135 @@
+"""Where an item's prompt comes from."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from librehps.errors import EmptyPromptError, PromptError, UsageError
+from librehps.items.rows import PROMPT_NAMES
+from librehps.media.images import open_image
+from librehps.media.media import Media
+from librehps.media.metadata import prompt_of
+from librehps.types import Item
+
+PromptFrom = Literal["auto", "column", "sidecar", "metadata", "folder"]
+WAYS = get_args(PromptFrom)
+
+
+@dataclass(frozen=True)
+class PromptFinder:
+    """Gives an item its prompt; `prompt` for all, else each its own in the way named.
+
+    column: what its manifest, shard or row of JSON says. sidecar: the .txt or .json of the same
+    stem. metadata: what generators write into their pictures. auto: the first of these three that
+    has one. folder: the name of the item's folder, with underscores read as spaces, which is also
+    its group.
+    """
+
+    prompt: str | None = None
+    way: PromptFrom = "auto"
+
+    def __call__(self, item: Item, content: Media) -> Item:
+        """The item with its prompt; raises PromptError where there is none."""
+        if self.prompt is not None:
+            return replace(item, prompt=self.prompt)
+        if self.way == "folder":
+            return _from_folder(item)
+        for find in FINDERS[self.way]:
+            found = find(item, content)
+            if found is not None:
+                if not found.strip():
+                    raise EmptyPromptError(f"the prompt of {content.name} is empty")
+                return replace(item, prompt=found)
+        raise PromptError(f"no prompt: {WANTED[self.way].format(stem=_stem(item))}")
+
+
+def find_prompts(
+    prompt: str | None, prompt_from: PromptFrom | None, has_prompts: bool
+) -> PromptFinder:
+    """The finder asked for; of a source that has prompts itself, those. Raises UsageError."""
+    if prompt is not None and prompt_from is not None:
+        raise UsageError("give --prompt or --prompt-from, not both")
+    if prompt is not None:
+        if not prompt.strip():
+            raise UsageError("the prompt is empty")
+        return PromptFinder(prompt)
+    if prompt_from is None and not has_prompts:
+        raise UsageError(
+            "no prompt was given",
+            hint='Use --prompt "..." for all, or --prompt-from sidecar (a.png has a.txt beside '
+            "it), metadata (what the generator wrote into the picture), folder (the folder's "
+            "name), or auto.",
+        )
+    return PromptFinder(way=prompt_from or "column")
+
+
+def _from_column(item: Item, content: Media) -> str | None:
+    return item.prompt
+
+
+def _from_sidecar(item: Item, content: Media) -> str | None:
+    if not isinstance(content.media, Path):
+        # In a shard the text beside it is its prompt already.
+        return item.prompt
+    if not content.media.name:
+        return None
+    text = _read(content.media.with_suffix(".txt"))
+    if text is not None:
+        return text.strip()
+    file = content.media.with_suffix(".json")
+    text = _read(file)
+    if text is None:
+        return None
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PromptError(f"prompt file {file} is no JSON: {error}") from error
+    names = PROMPT_NAMES if isinstance(fields, dict) else ()
+    return next((fields[name] for name in names if isinstance(fields.get(name), str)), None)
+
+
+def _from_metadata(item: Item, content: Media) -> str | None:
+    if (item.kind or content.kind()) != "image" or not content.is_encoded:
+        return None
+    found = prompt_of(content.data)
+    if found is None:
+        # What is no picture has a worse fault than that it carries no prompt.
+        open_image(content.data, content.name)
+    return found
+
+
+FINDERS: dict[str, tuple[Callable[[Item, Media], str | None], ...]] = {
+    "column": (_from_column,),
+    "sidecar": (_from_sidecar,),
+    "metadata": (_from_metadata,),
+    "auto": (_from_column, _from_sidecar, _from_metadata),
+}
+WANTED = {
+    "column": "its row has none",
+    "sidecar": "neither {stem}.txt nor {stem}.json has one",
+    "metadata": "the picture carries none, and of clips none is read",
+    "auto": "neither a column, nor {stem}.txt or .json, nor the picture itself has one",
+}
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise PromptError(f"prompt file {file} cannot be read: {error}") from error
+
+
+def _stem(item: Item) -> str:
+    is_named = isinstance(item.media, str | Path) and Path(item.media).name
+    return str(Path(item.media).with_suffix("")) if is_named else "its"
+
+
+def _from_folder(item: Item) -> Item:
+    if not isinstance(item.media, str | Path):
+        raise PromptError("no prompt: it lies in no folder")
+    folder = Path(item.media).absolute().parent
+    return replace(item, prompt=folder.name.replace("_", " "), group=str(folder))

@@ -1,0 +1,186 @@
+"""Media that is no file of its own: a member of a tar, a cell of a Parquet file, a URL."""
+
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from librehps.errors import BrokenMediaError, EmptyFileError, MediaError, MediaNotFoundError
+from librehps.types import Stored
+
+# Rows that a Parquet column is read by, and how many such batches wait for slower workers.
+CELL_BATCH, CELL_BATCHES = 16, 8
+# What drivers of remote storage raise beside OSError, where they are loaded.
+DRIVER_ERRORS = {
+    "aiohttp": "ClientError",
+    "botocore.exceptions": "BotoCoreError",
+    "google.api_core.exceptions": "GoogleAPIError",
+    "azure.core.exceptions": "AzureError",
+    "gcsfs.retry": "HttpError",
+}
+
+
+@dataclass(frozen=True)
+class TarMember(Stored):
+    """A member of an uncompressed tar; `size` bytes from `offset`."""
+
+    tar: str
+    member: str
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        try:
+            with Path(self.tar).open("rb") as file:
+                file.seek(self.offset)
+                content = file.read(self.size)
+        except FileNotFoundError:
+            raise MediaNotFoundError(f"{self.tar} does not exist") from None
+        except OSError as error:
+            raise MediaError(f"{self.tar} cannot be read: {error}") from error
+        if len(content) < self.size:
+            raise BrokenMediaError(f"{self} is cut short: {len(content)} of {self.size} bytes")
+        return _filled(content, self)
+
+    @property
+    def name(self) -> str:
+        return self.member
+
+    def __str__(self) -> str:
+        return f"{self.tar}::{self.member}"
+
+
+@dataclass(frozen=True)
+class ParquetCell(Stored):
+    """Row `row` of a column of bytes, or of `{bytes, path}` structs."""
+
+    file: str
+    column: str
+    row: int
+    path: str = ""
+
+    def read(self) -> bytes:
+        content = _column(self.file, self.column).cell(self.row)
+        if content is None:
+            raise MediaNotFoundError(f"{self} holds no bytes")
+        return _filled(content, self)
+
+    @property
+    def name(self) -> str:
+        return self.path
+
+    def __str__(self) -> str:
+        return f"{self.file}::{self.path or self.row}"
+
+
+@dataclass(frozen=True)
+class Remote(Stored):
+    """What fsspec opens by its URL, with the drivers that are installed."""
+
+    url: str
+
+    def read(self) -> bytes:
+        import fsspec
+
+        try:
+            with fsspec.open(self.url, "rb") as file:
+                content: bytes = file.read()
+        except FileNotFoundError:
+            raise MediaNotFoundError(f"{self.url} does not exist") from None
+        except driver_errors() as error:
+            raise MediaError(f"{self.url} cannot be read: {error}") from error
+        return _filled(content, self)
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.url.split("?")[0].rsplit("::", 1)[-1]).name
+
+    def __str__(self) -> str:
+        return self.url
+
+
+STORED: dict[str, type[Stored]] = {c.__name__: c for c in (TarMember, ParquetCell, Remote)}
+
+
+def stored_from(record: dict[str, Any]) -> Stored:
+    """What `Stored.record` gave, as the object again."""
+    fields = dict(record)
+    return STORED[fields.pop("in")](**fields)
+
+
+def is_remote(place: str) -> bool:
+    """Whether it is a URL, or a chain of them, rather than a path."""
+    return "://" in place
+
+
+def driver_errors() -> tuple[type[Exception], ...]:
+    """What a driver may raise: the standard classes, and those of the drivers that are loaded."""
+    found = [getattr(sys.modules.get(m), name, None) for m, name in DRIVER_ERRORS.items()]
+    loaded = [kind for kind in found if isinstance(kind, type)]
+    return (OSError, ValueError, ImportError, RuntimeError, *loaded)
+
+
+def _filled(content: bytes, stored: Stored) -> bytes:
+    if not content:
+        raise EmptyFileError(f"{stored} is empty (zero bytes)")
+    return content
+
+
+@lru_cache(maxsize=2)
+def _column(file: str, column: str) -> "_ParquetColumn":
+    return _ParquetColumn(file, column)
+
+
+class _ParquetColumn:
+    """One column read forwards, batch by batch; the latest batches stay for other threads.
+
+    Row groups hold hundreds of pictures: to read one for every cell would take all the time, to
+    keep one all the memory.
+    """
+
+    def __init__(self, file: str, column: str) -> None:
+        self._file, self._column, self._lock = file, column, threading.Lock()
+        self._recent: deque[tuple[int, list[Any]]] = deque(maxlen=CELL_BATCHES)
+        self._batches: Any = None
+        self._next = 0
+
+    def cell(self, row: int) -> bytes | None:
+        import pyarrow as pa
+
+        with self._lock:
+            try:
+                value = self._find(row)
+            except (pa.ArrowException, OSError) as error:
+                raise MediaError(f"{self._file} cannot be read: {error}") from error
+        content = value.get("bytes") if isinstance(value, dict) else value
+        return content if content is None else bytes(content)
+
+    def _find(self, row: int) -> Any:
+        oldest = self._recent[0][0] if self._recent else self._next
+        if self._batches is None or row < oldest:
+            self._start(row)
+        while row >= self._next:
+            batch = next(self._batches, None)
+            if batch is None:
+                raise MediaNotFoundError(f"{self._file} has no row {row}")
+            self._recent.append((self._next, batch.column(0).to_pylist()))
+            self._next += batch.num_rows
+        return next(v[row - at] for at, v in self._recent if at <= row < at + len(v))
+
+    def _start(self, row: int) -> None:
+        """Begin again, at the row group that holds the row."""
+        import pyarrow.parquet as pq
+
+        source = pq.ParquetFile(self._file)
+        self._recent.clear()
+        self._next, group = 0, 0
+        while group < source.num_row_groups - 1:
+            rows = source.metadata.row_group(group).num_rows
+            if self._next + rows > row:
+                break
+            self._next, group = self._next + rows, group + 1
+        groups = list(range(group, source.num_row_groups))
+        self._batches = source.iter_batches(CELL_BATCH, row_groups=groups, columns=[self._column])

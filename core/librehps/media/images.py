@@ -1,0 +1,193 @@
+"""From whatever holds a picture to uint8 RGB pixels."""
+
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from librehps.errors import (
+    BrokenMediaError,
+    DecompressionBombError,
+    MediaError,
+    UnsupportedMediaError,
+)
+from librehps.media.aspect import check_aspect_ratio
+from librehps.media.containers import read_bytes, resembles
+
+if TYPE_CHECKING:
+    from librehps.types import ImageSource
+
+Read = TypeVar("Read")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+# How files of these formats begin.
+_BEGIN = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....WEBP|BM|II\*\0|MM\0\*|GIF8[79]a", re.DOTALL
+)
+# Where Pillow itself refuses: twice the size it warns of.
+MAX_PIXELS = 2 * 89_478_485
+# What Pillow's readers of these formats raise on damaged files.
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
+          OverflowError, AssertionError, struct.error, zlib.error)  # fmt: skip
+# How far float pixels may stray from [0, 1] by rounding, in grey levels of 1/255.
+STRAY = 1 / 255
+FULL_SCALES = (255, 65535, 2**31 - 1, 2**32 - 1)
+
+
+def load_pixels(
+    source: "ImageSource", name: str = "the image", max_pixels: int = MAX_PIXELS
+) -> Tensor:
+    """Pixels (3, H, W) uint8 of a path, encoded bytes, PIL image, or (3, H, W) tensor.
+
+    `name` is how errors call what is no path. A file whose header says more than `max_pixels` is
+    not decoded. EXIF orientation is applied, transparency dropped, the first frame of an animation
+    taken.
+    Raises MediaError.
+    """
+    if isinstance(source, Tensor):
+        return quantised(source.cpu())
+    if isinstance(source, Image.Image):
+        return _from_pil(source, name)
+    if isinstance(source, str | Path):
+        source, name = read_bytes(Path(source)), str(source)
+    if isinstance(source, bytes):
+        return _from_pil(open_image(source, name), name, max_pixels)
+    raise UnsupportedMediaError(
+        f"an image is a path, bytes, a PIL image or a tensor, not {type(source).__name__}"
+    )
+
+
+def open_image(content: bytes, name: str) -> Image.Image:
+    """The picture with its header read, no pixel yet; raises MediaError."""
+    try:
+        return Image.open(BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        if _BEGIN.match(content) and not resembles(content):
+            raise BrokenMediaError(f"{name} is damaged: its header cannot be read") from None
+        raise UnsupportedMediaError(
+            f"{name} is {resembles(content) or 'none of the picture formats we open'}: "
+            f"expected {', '.join(FORMATS)}"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise DecompressionBombError(f"{name}: {error}") from error
+    except DAMAGE as error:
+        raise BrokenMediaError(f"{name} is damaged: {error}") from error
+
+
+def load_rgb(path: Path) -> Image.Image:
+    """The picture of a file, upright and as 8-bit RGB; raises MediaError."""
+    return _read(open_image(read_bytes(path), str(path)), str(path), lambda rgb: rgb)
+
+
+def _from_pil(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> Tensor:
+    return _read(image, name, _to_tensor, max_pixels)
+
+
+def _to_tensor(rgb: Image.Image) -> Tensor:
+    return torch.from_numpy(np.asarray(rgb).transpose(2, 0, 1).copy())
+
+
+def _read(
+    image: Image.Image,
+    name: str,
+    use: Callable[[Image.Image], Read],
+    max_pixels: int = MAX_PIXELS,
+) -> Read:
+    """What `use` makes of the decoded picture, upright and in RGB."""
+    width, height = image.size
+    if not width or not height:
+        raise BrokenMediaError(f"{name} has no pixels")
+    if width * height > max_pixels:
+        raise DecompressionBombError(
+            f"{name}: {width} x {height} is over the limit of {max_pixels} pixels"
+        )
+    try:
+        check_aspect_ratio(height, width)
+        image.load()
+        return use(to_rgb(_upright(image), _is_unsigned(image)))
+    except MediaError as error:
+        raise type(error)(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise DecompressionBombError(
+            f"{name}: {width} x {height} does not fit in memory"
+        ) from error
+    except DAMAGE as error:
+        raise BrokenMediaError(f"{name} is damaged: {error}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except DAMAGE:
+        # Damaged EXIF says nothing of orientation; the picture itself is whole, as viewers show it.
+        return image
+
+
+def to_rgb(image: Image.Image, unsigned: bool = False) -> Image.Image:
+    """Any mode as 8-bit RGB; integer and float modes are scaled first, since Pillow would clip."""
+    if image.mode.startswith("I;16"):
+        # The high byte, as Pillow keeps it of 16-bit colour.
+        values = np.asarray(image).astype(np.uint16) >> 8
+        return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        numbers = np.asarray(image)
+        numbers = (numbers.view(np.uint32) if unsigned else numbers).astype(np.float64)
+        return Image.fromarray(_scaled(numbers, image.mode == "F")).convert("RGB")
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(image)
+    if image.mode in ("La", "RGBa"):
+        image = image.convert(image.mode[:-1] + "A")
+    return image.convert("RGB")
+
+
+def _is_unsigned(image: Image.Image) -> bool:
+    """Whether it is an unsigned 32-bit TIFF, which Pillow keeps in signed integers."""
+    if image.mode != "I" or image.format != "TIFF":
+        return False
+    bits, sample_format = (getattr(image, "tag_v2", {}).get(tag, (1,)) for tag in (258, 339))
+    return tuple(bits)[:1] == (32,) and tuple(sample_format)[:1] == (1,)
+
+
+def _scaled(values: np.ndarray, is_float: bool) -> np.ndarray:
+    """To [0, 255] by the smallest full scale (1, for floats only) that holds the brightest."""
+    if not np.isfinite(values).all():
+        raise BrokenMediaError("the picture holds NaN or infinite values")
+    brightest = values.max()
+    if is_float and brightest <= 1:
+        scale = 1
+    else:
+        scale = next((full for full in FULL_SCALES if brightest <= full), brightest)
+    return np.rint(values.clip(0) * (255 / scale)).astype(np.uint8)
+
+
+def quantised(tensor: Tensor) -> Tensor:
+    """Pixels (3, H, W) uint8, on its device, of a uint8 or a float tensor in [0, 1].
+
+    Raises MediaError.
+    """
+    if tensor.ndim != 3 or tensor.shape[0] != 3 or not tensor.numel():
+        shape = tuple(tensor.shape)
+        raise UnsupportedMediaError(f"a tensor of shape (3, H, W) is expected, not {shape}")
+    check_aspect_ratio(tensor.shape[1], tensor.shape[2])
+    tensor = tensor.detach()
+    if tensor.dtype == torch.uint8:
+        return tensor.contiguous()
+    if not tensor.is_floating_point():
+        raise UnsupportedMediaError(f"float or uint8 pixels are expected, not {tensor.dtype}")
+    tensor = tensor.float()
+    low, high = tensor.min().item(), tensor.max().item()
+    # Written so that NaN, which compares false, is refused too.
+    if not (low >= -STRAY and high <= 1 + STRAY):
+        raise UnsupportedMediaError(
+            f"float pixels run from {low:.3g} to {high:.3g}: expected [0, 1]",
+            hint="For pixels in [-1, 1] give (x + 1) / 2.",
+        )
+    return (tensor.clamp(0, 1) * 255).round().to(torch.uint8)

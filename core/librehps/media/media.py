@@ -1,0 +1,127 @@
+"""An item's media, whatever holds it, read at most once."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from librehps.errors import BrokenMediaError, MediaError, MediaNotFoundError
+from librehps.media.containers import (
+    HEAD_BYTES,
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    container_of,
+    kind_of,
+    read_bytes,
+)
+from librehps.types import Kind, Stored
+
+HASH_BLOCK = 1 << 20
+
+
+class Media:
+    """The media of one item; `name` is how messages call it."""
+
+    def __init__(self, media: Any) -> None:
+        self.media = Path(media) if isinstance(media, str) else media
+        self.name = str(self.media) if isinstance(media, str | Path | Stored) else "the image"
+
+    @cached_property
+    def data(self) -> bytes:
+        """Encoded bytes of a path, of stored media or of bytes; raises MediaError."""
+        if isinstance(self.media, Stored):
+            return self.media.read()
+        if isinstance(self.media, Path):
+            return read_bytes(self.media)
+        if isinstance(self.media, bytes):
+            return self.media
+        raise MediaError(f"media of type {type(self.media).__name__} has no bytes")
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether there are bytes of a file, rather than pixels in memory."""
+        return isinstance(self.media, Path | Stored | bytes)
+
+    def kind(self) -> Kind:
+        """By suffix, else by the first bytes; a list is a clip."""
+        if isinstance(self.media, Path):
+            return kind_of(self.media)
+        if isinstance(self.media, Stored):
+            return kind_by_name(self.media.name) or self._kind_of_bytes()
+        if isinstance(self.media, bytes):
+            return self._kind_of_bytes()
+        return "video" if isinstance(self.media, list | tuple) else "image"
+
+    def sha256(self) -> str | None:
+        """Hex digest of the encoded bytes; None of pixels in memory."""
+        return self._digest if self.is_encoded else None
+
+    @cached_property
+    def _digest(self) -> str:
+        if isinstance(self.media, Path) and "data" not in self.__dict__:
+            return _digest_of_file(self.media)
+        return hashlib.sha256(self.data).hexdigest()
+
+    @contextmanager
+    def as_file(self) -> Iterator[Path]:
+        """A path to it, for decoders that take nothing else; a change meanwhile is an error."""
+        if isinstance(self.media, Path):
+            before = _stamp(self.media)
+            yield self.media
+            # Within the two looks at the file, so that the hash is of what was read.
+            self.sha256()
+            if _stamp(self.media) != before:
+                raise BrokenMediaError(f"{self.name} changed while it was read")
+            return
+        with tempfile.TemporaryDirectory(prefix="librehps-") as folder:
+            path = Path(folder, "clip")
+            content = self.data
+            try:
+                path.write_bytes(content)
+            except OSError as error:
+                raise MediaError(f"{self.name}: no room for it in {folder}: {error}") from error
+            try:
+                yield path
+            except MediaError as error:
+                raise type(error)(str(error).replace(str(path), self.name)) from error
+
+    def _kind_of_bytes(self) -> Kind:
+        try:
+            return "video" if container_of(self.data[:HEAD_BYTES]) else "image"
+        except MediaError:
+            # Whoever opens it will say what is wrong.
+            return "image"
+
+
+def kind_by_name(name: str) -> Kind | None:
+    """By suffix; None where it is none that we know."""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a name, not always a path
+    if suffix in VIDEO_SUFFIXES:
+        return "video"
+    return "image" if suffix in IMAGE_SUFFIXES else None
+
+
+def _digest_of_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(HASH_BLOCK):
+                digest.update(block)
+    except FileNotFoundError:
+        raise MediaNotFoundError(f"{path} does not exist") from None
+    except OSError as error:
+        raise MediaError(f"{path} cannot be read: {error}") from error
+    return digest.hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        # Whoever opens it will say so.
+        return None
+    return found.st_size, found.st_mtime_ns

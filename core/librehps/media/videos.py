@@ -1,0 +1,221 @@
+"""Sampled frames of a video file, decoded by a child process under limits of time and memory."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from queue import LifoQueue
+from typing import IO, Any, Literal
+
+import torch
+from torch import Tensor
+
+from librehps import errors
+from librehps.errors import DecoderCrashError, MediaError, UsageError, VideoTimeoutError
+from librehps.media.containers import check_video_file
+from librehps.media.video_worker import MAX_FRAME_PIXELS
+
+Backend = Literal["auto", "decord", "pyav"]
+MODULES = {"decord": "decord", "pyav": "av"}
+TIME_LIMIT, MEMORY_LIMIT = 60.0, 4 << 30
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames (F, 3, H, W) uint8 and their indices in the video."""
+
+    frames: Tensor
+    indices: tuple[int, ...]
+
+
+def choose_backend(backend: Backend) -> str:
+    """ "auto" is decord where it is installed, else PyAV; raises UsageError for an absent one."""
+    if backend != "auto" and backend not in MODULES:
+        raise UsageError(f"unknown video backend {backend!r}: auto, decord or pyav")
+    wanted = list(MODULES) if backend == "auto" else [backend]
+    for name in wanted:
+        if importlib.util.find_spec(MODULES[name]):
+            return name
+    raise UsageError(f"no video reader is installed ({' or '.join(wanted)})", hint="pip install av")
+
+
+class VideoReader:
+    """One decoder child, started when first needed and again after it crashed or hung.
+
+    `time_limit` in seconds a video, `memory_limit` in bytes of address space. Safe to share
+    between threads: one video at a time.
+    """
+
+    # Of the class, for `__del__` of one whose making failed.
+    _child: subprocess.Popen[bytes] | None = None
+    _log: IO[bytes] | None = None
+
+    def __init__(
+        self,
+        backend: Backend = "auto",
+        time_limit: float = TIME_LIMIT,
+        memory_limit: int = MEMORY_LIMIT,
+    ) -> None:
+        if backend != "auto":
+            choose_backend(backend)
+        self.backend: Backend = backend
+        self.time_limit, self.memory_limit = time_limit, memory_limit
+        self._lock = threading.Lock()
+
+    def read(self, path: Path, num_frames: int, max_pixels: int = MAX_FRAME_PIXELS) -> Clip:
+        """`num_frames` frames spread evenly, or all where there are no more; raises MediaError.
+
+        A frame has `max_pixels` at most.
+        """
+        request = {
+            # Absolute, so that FFmpeg cannot take a name for a protocol.
+            "path": os.path.abspath(path),  # noqa: PTH100 - keeps undecodable bytes as they are
+            "container": check_video_file(path),
+            "num_frames": num_frames,
+            "max_pixels": min(max_pixels, MAX_FRAME_PIXELS),
+            "backend": choose_backend(self.backend),
+        }
+        with self._lock:
+            header, payload = self._exchange(request, path)
+        if "error" in header:
+            kind: type[MediaError] = getattr(errors, header["error"])
+            raise kind(f"{path}: {header['message']}")
+        frames = torch.frombuffer(payload, dtype=torch.uint8).view(header["shape"])
+        return Clip(frames.permute(0, 3, 1, 2), tuple(header["indices"]))
+
+    def close(self) -> None:
+        """End the child, if one runs."""
+        with self._lock:
+            self._end()
+
+    def _exchange(self, request: dict[str, Any], path: Path) -> tuple[dict[str, Any], bytearray]:
+        child = self._running()
+        assert child.stdin and child.stdout  # noqa: S101 - both are pipes
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            child.kill()
+
+        timer = threading.Timer(self.time_limit, stop)
+        timer.daemon = True
+        timer.start()
+        try:
+            child.stdin.write(json.dumps(request).encode() + b"\n")
+            child.stdin.flush()
+            line = child.stdout.readline()
+            header: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
+            payload = _read_frames(child.stdout, header.get("shape"))
+        except BrokenPipeError:
+            header, payload = {}, None
+        except BaseException:
+            # Half an answer may wait in the pipe, and would pass for the next video's.
+            self._end()
+            raise
+        finally:
+            timer.cancel()
+        if not header or payload is None:
+            raise self._post_mortem(path, late.is_set())
+        return header, payload
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._child.poll() is not None:
+            self._end()
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+            # The child finds what this process finds, and nothing of the working directory.
+            search = os.pathsep.join(entry for entry in sys.path if entry)
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "librehps.media.video_worker", str(self.memory_limit)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env={**os.environ, "PYTHONPATH": search},
+            )
+        return self._child
+
+    def _post_mortem(self, path: Path, late: bool) -> MediaError:
+        child = self._child
+        assert child is not None  # noqa: S101 - it was just spoken to
+        try:
+            code = child.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            code = child.wait()
+        said = self._last_words()
+        self._end()
+        if late:
+            return VideoTimeoutError(f"{path}: not decoded within {self.time_limit:g} s")
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        return DecoderCrashError(f"{path}: the video decoder ended {how}{said}")
+
+    def _last_words(self) -> str:
+        if self._log is None:
+            return ""
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return f" ({lines[-1][:200]})" if lines else ""
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            for pipe in (self._child.stdin, self._child.stdout):
+                if pipe is not None:
+                    _close(pipe)
+        if self._log is not None:
+            self._log.close()
+        self._child, self._log = None, None
+
+    def __del__(self) -> None:
+        self._end()
+
+
+class VideoReaders:
+    """Up to `count` readers, each with its child, for as many threads; started when needed."""
+
+    def __init__(self, backend: Backend = "auto", count: int = 1) -> None:
+        self._free: LifoQueue[VideoReader] = LifoQueue()
+        self._all = [VideoReader(backend) for _ in range(count)]
+        for reader in self._all:
+            self._free.put(reader)
+
+    def read(self, path: Path, num_frames: int, max_pixels: int = MAX_FRAME_PIXELS) -> Clip:
+        """As `VideoReader.read`, on a reader that is free."""
+        reader = self._free.get()
+        try:
+            return reader.read(path, num_frames, max_pixels)
+        finally:
+            self._free.put(reader)
+
+    def close(self) -> None:
+        """End every child."""
+        for reader in self._all:
+            reader.close()
+
+
+def _read_frames(stream: IO[bytes], shape: list[int] | None) -> bytearray | None:
+    """The raw bytes of frames of this shape; None where the stream ends before."""
+    size = 1
+    for side in shape or [0]:
+        size *= side
+    payload = bytearray(size)
+    view, at = memoryview(payload), 0
+    while at < size:
+        count = stream.readinto(view[at:])  # type: ignore[attr-defined]
+        if not count:
+            return None
+        at += count
+    return payload
+
+
+def _close(pipe: IO[bytes]) -> None:
+    try:
+        pipe.close()
+    except BrokenPipeError:
+        # What was not yet flushed was meant for a child that is gone.
+        return

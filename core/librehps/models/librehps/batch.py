@@ -1,0 +1,87 @@
+"""One batch through the model: padding, patches, backbone, heads."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from librehps.models.device import moved
+from librehps.models.librehps.backbone import ModelInputs, RewardModel
+from librehps.models.librehps.heads import HeadOutput
+from librehps.models.librehps.tokens import TokenStream
+
+PATCH, MERGE = 16, 2
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the model needs of one item: pixels (frames, 3, H, W) uint8 and its token stream."""
+
+    pixels: Tensor
+    stream: TokenStream
+
+
+def grid_of(pixels: Tensor) -> tuple[int, int, int]:
+    """(time steps, rows, columns) in patches of (frames, 3, H, W); two frames make a step."""
+    frames, _, height, width = pixels.shape
+    return (frames + 1) // 2, height // PATCH, width // PATCH
+
+
+def patchify(pixels: Tensor) -> Tensor:
+    """(frames, 3, H, W) uint8 to normalised float32 patches (steps * rows * columns, 1536).
+
+    An odd count repeats its last frame; patches of one 2 x 2 merge block are neighbours.
+    """
+    if len(pixels) % 2:
+        pixels = torch.cat([pixels, pixels[-1:]])
+    steps, rows, columns = grid_of(pixels)
+    blocks = pixels.view(steps, 2, 3, rows // MERGE, MERGE, PATCH, columns // MERGE, MERGE, PATCH)
+    ordered = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(steps * rows * columns, -1)
+    # In place, since the patches are eight times as large as the picture.
+    return ordered.float().div_(255).sub_(0.5).div_(0.5)
+
+
+def collate(items: Sequence[Prepared], device: torch.device) -> ModelInputs:
+    """Right-pad the streams, stack the patches; pixels travel as uint8 and unfold on `device`."""
+    lengths = [len(item.stream.ids) for item in items]
+    width = max(lengths)
+    ids = torch.zeros(len(items), width, dtype=torch.long)
+    positions = torch.zeros(3, len(items), width, dtype=torch.long)
+    for row, item in enumerate(items):
+        ids[row, : lengths[row]] = item.stream.ids
+        positions[:, row, : lengths[row]] = item.stream.positions
+    vision = torch.cat([item.stream.vision + row * width for row, item in enumerate(items)])
+    return ModelInputs(
+        input_ids=moved(ids, device),
+        position_ids=moved(positions, device),
+        patches=torch.cat([patchify(moved(item.pixels, device)) for item in items]),
+        grids=tuple(grid_of(item.pixels) for item in items),
+        vision_index=moved(vision, device),
+        last=moved(torch.tensor(lengths) - 1, device),
+    )
+
+
+@torch.inference_mode()
+def launch(
+    model: RewardModel, items: Sequence[Prepared], device: torch.device
+) -> Callable[[], HeadOutput]:
+    """Start a batch; the call given waits for its outputs, on the CPU, one row an item."""
+    output: HeadOutput = model(collate(items, device))
+    if device.type != "cuda":
+        return lambda: HeadOutput(*(tensor.cpu() for tensor in output))
+    # Copied as soon as they are there: a copy asked for later stands behind the next batch.
+    here = HeadOutput(*(tensor.to("cpu", non_blocking=True) for tensor in output))
+    copied = torch.cuda.Event(blocking=True)
+    copied.record(torch.cuda.current_stream(device))
+
+    def wait() -> HeadOutput:
+        copied.synchronize()
+        return here
+
+    return wait
+
+
+def forward(model: RewardModel, items: Sequence[Prepared], device: torch.device) -> HeadOutput:
+    """Head outputs of the items, on the CPU, one row each."""
+    return launch(model, items, device)()

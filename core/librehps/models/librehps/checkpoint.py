@@ -1,0 +1,293 @@
+"""Reading a checkpoint folder into a model, tensor by tensor."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from librehps.errors import CheckpointError
+from librehps.models.librehps.backbone import RewardModel
+from librehps.models.librehps.heads import MultiAxisHead, ScalarHead
+from librehps.models.weight_files import read_json, shard_paths, some_of
+
+HEAD_PREFIXES = ("multi_axis_head.", "scalar_head.")
+# Mapped pages of a shard count as resident until the map is closed: copy this much a map.
+PIECE_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder's config.json, and where each tensor lies (canonical name -> shard, stored name)."""
+
+    folder: Path
+    config: dict[str, Any]
+    tensors: Mapping[str, tuple[Path, str]]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Checkpoint":
+        """Read config, index and shard headers; raises CheckpointError, naming file and cause."""
+        config = read_json(folder / "config.json")
+        _check_family(folder, config)
+        tensors: dict[str, tuple[Path, str]] = {}
+        for shard in shard_paths(folder):
+            for name in _names(shard):
+                canonical = canonical_name(name)
+                if canonical is None:
+                    continue
+                if canonical in tensors:
+                    raise CheckpointError(f"{shard}: {canonical} is stored twice in {folder}")
+                tensors[canonical] = (shard, name)
+        return cls(folder, config, tensors)
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether any tensor of the reward heads is stored."""
+        return any(name.startswith(HEAD_PREFIXES) for name in self.tensors)
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """What config.json says under `librehps`: name, pixel_budget, num_frames, each optional."""
+        own = self.config.get("librehps", {})
+        if not isinstance(own, dict):
+            raise CheckpointError(f"{self.folder}/config.json: `librehps` is not an object")
+        for key in ("pixel_budget", "num_frames"):
+            if key in own and not (isinstance(own[key], int) and own[key] > 0):
+                raise CheckpointError(
+                    f"{self.folder}/config.json: `librehps.{key}` is not a number above 0"
+                )
+        return own
+
+    @property
+    def layout(self) -> str:
+        """12 hex digits that name what scores depend on beside the weights: config, tokenizer."""
+        kept = {k: self.config[k] for k in ("text_config", "vision_config")}
+        digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+        digest.update((self.folder / "tokenizer.json").read_bytes())
+        return digest.hexdigest()[:12]
+
+
+def canonical_name(name: str) -> str | None:
+    """The published name of a stored tensor; None for the ones that scoring never needs."""
+    if name == "lm_head.weight" or name.endswith("embed_tokens__weight__special_reward_row"):
+        return None
+    return name.replace("model.language_model.visual.", "model.visual.", 1)
+
+
+def build_model(
+    checkpoint: Checkpoint,
+    attention: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    fresh_heads: bool = False,
+) -> RewardModel:
+    """The model in evaluation mode; backbone in `dtype`, heads in float32.
+
+    `fresh_heads` gives random heads to a backbone that has none. Raises CheckpointError listing
+    every missing, unexpected or misshapen tensor.
+    """
+    model = empty_model(checkpoint.config, attention)
+    if fresh_heads:
+        hidden = model.scalar_head.proj.in_features
+        heads = {"multi_axis_head": MultiAxisHead(hidden), "scalar_head": ScalarHead(hidden)}
+        del model.multi_axis_head, model.scalar_head
+    expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    _check_names(checkpoint, set(expected))
+    _check_shapes(checkpoint, expected)
+    for name, (shard, stored) in checkpoint.tensors.items():
+        kind = torch.float32 if name.startswith(HEAD_PREFIXES) else dtype
+        _assign(model, name, read_tensor(shard, stored, kind, device))
+    restore_buffers(model, device)
+    if fresh_heads:
+        for name, head in heads.items():
+            setattr(model, name, head.to(device))
+    return model.eval().requires_grad_(False)
+
+
+def empty_model(config: Mapping[str, Any], attention: str) -> RewardModel:
+    """The model of a config.json on the meta device."""
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import Qwen3_5Config
+
+    # What the config class and the layers raise on fields that do not fit each other.
+    misfits = (
+        *(StrictDataclassError, ValueError, TypeError, KeyError, AttributeError),
+        *(RuntimeError, ZeroDivisionError),
+    )
+    try:
+        with torch.device("meta"):
+            return RewardModel(Qwen3_5Config.from_dict(dict(config)), attention)
+    except misfits as error:
+        raise CheckpointError(
+            f"config.json does not describe a model that can be built: {error}"
+        ) from error
+
+
+def resident_bytes(model: nn.Module, dtype: torch.dtype) -> int:
+    """Bytes the parameters take once loaded with the backbone in `dtype`."""
+    return sum(
+        p.numel() * (4 if name.startswith(HEAD_PREFIXES) else dtype.itemsize)
+        for name, p in model.named_parameters()
+    )
+
+
+def read_tensor(shard: Path, name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """One stored tensor as `dtype` on `device`, copied piece by piece."""
+    shape, width = _header(shard, name)
+    target = torch.empty(shape, dtype=dtype, device=device)
+    rows = shape[0] if shape else 1
+    step = max(1, PIECE_BYTES * rows // max(1, target.numel() * width))
+    for start in range(0, rows, step):
+        with _Opened(shard) as file:
+            if not shape:
+                target.copy_(file.get_tensor(name))
+            else:
+                target[start : start + step].copy_(file.get_slice(name)[start : start + step])
+    return target
+
+
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """12 hex digits that name the weights, whatever dtype or shards they are stored in.
+
+    A digest of every tensor's name, shape and up to 8 x 64 of its values as bfloat16.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(checkpoint.tensors):
+        shard, stored = checkpoint.tensors[name]
+        shape, _ = _header(shard, stored)
+        digest.update(f"{name}{shape}".encode())
+        with _Opened(shard) as file:
+            values = file.get_slice(stored)
+            for row in range(0, shape[0], max(1, shape[0] // 8)) if shape else ():
+                sample = values[row : row + 1].flatten()[:64].to(torch.bfloat16)
+                digest.update(sample.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _check_family(folder: Path, config: Mapping[str, Any]) -> None:
+    family = config.get("model_type")
+    if family == "qwen3_5_moe":
+        raise CheckpointError(
+            f"{folder} is a mixture-of-experts model (qwen3_5_moe), which is not supported",
+            hint="Use the dense checkpoint, LibreHPS/LibreHPS-4B-v1.1.",
+        )
+    if family != "qwen3_5" or "text_config" not in config or "vision_config" not in config:
+        raise CheckpointError(
+            f"{folder}/config.json describes a {family!r} model, not a Qwen3.5 with vision",
+            hint="Give a LibreHPS checkpoint: a folder or a hub id.",
+        )
+
+
+def _check_names(checkpoint: Checkpoint, expected: set[str]) -> None:
+    stored = set(checkpoint.tensors)
+    missing, unexpected = sorted(expected - stored), sorted(stored - expected)
+    if not missing and not unexpected:
+        return
+    lines = [f"{checkpoint.folder} does not hold the tensors of its config.json"]
+    if missing:
+        lines.append(f"missing {len(missing)}: {some_of(missing)}")
+    if unexpected:
+        lines.append(f"unexpected {len(unexpected)}: {some_of(unexpected)}")
+    raise CheckpointError("\n".join(lines), hint=_likely_cause(missing, unexpected))
+
+
+def _likely_cause(missing: list[str], unexpected: list[str]) -> str:
+    if any(".experts." in name for name in unexpected):
+        return "These are mixture-of-experts weights; only the dense model is supported."
+    if missing and all(name.startswith(HEAD_PREFIXES) for name in missing):
+        return (
+            "This looks like a plain Qwen3.5, or one saved by stock transformers: "
+            "it has no reward heads."
+        )
+    if missing and not unexpected:
+        return "A shard seems to be missing: fetch the checkpoint again."
+    return "The weights and config.json seem to come from different models."
+
+
+def _check_shapes(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]]) -> None:
+    wrong = []
+    for name, (shard, stored) in checkpoint.tensors.items():
+        shape, _ = _header(shard, stored)
+        if shape != expected[name]:
+            wrong.append(f"{name} is {shape}, expected {expected[name]}")
+    if wrong:
+        raise CheckpointError(
+            f"{checkpoint.folder}: {some_of(wrong)}",
+            hint="The weights and config.json seem to come from different models.",
+        )
+
+
+class _Opened:
+    """`safe_open` on a shard, its errors in our words."""
+
+    def __init__(self, shard: Path) -> None:
+        self.shard = shard
+
+    def __enter__(self) -> Any:
+        try:
+            self.file = safe_open(self.shard, framework="pt")
+            return self.file.__enter__()
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{self.shard} is corrupted or cut short: {error}",
+                hint="Fetch this file again.",
+            ) from error
+
+    def __exit__(self, *exc: Any) -> None:
+        self.file.__exit__(*exc)
+
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+
+
+def _names(shard: Path) -> Iterable[str]:
+    with _Opened(shard) as file:
+        return list(file.keys())
+
+
+def stored_dtype(checkpoint: Checkpoint, name: str) -> torch.dtype:
+    """The dtype that a tensor is stored in."""
+    shard, stored = checkpoint.tensors[name]
+    with _Opened(shard) as file:
+        kind = file.get_slice(stored).get_dtype()
+    return _DTYPES[kind]
+
+
+def _header(shard: Path, name: str) -> tuple[tuple[int, ...], int]:
+    """(shape, bytes a value) of a stored tensor; raises CheckpointError unless it is a float."""
+    with _Opened(shard) as file:
+        piece = file.get_slice(name)
+        shape, kind = tuple(piece.get_shape()), piece.get_dtype()
+    if kind not in _DTYPES:
+        raise CheckpointError(
+            f"{shard}: {name} is stored as {kind}; quantised checkpoints are not supported"
+        )
+    return shape, _DTYPES[kind].itemsize
+
+
+def _assign(model: nn.Module, name: str, value: Tensor) -> None:
+    parent, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, nn.Parameter(value, requires_grad=False))
+
+
+def restore_buffers(model: RewardModel, device: torch.device) -> None:
+    """Compute the rotary frequencies, which no checkpoint stores and meta tensors have lost."""
+    for module in model.modules():
+        lost = {name: b for name, b in module.named_buffers(recurse=False) if b.is_meta}
+        if lost:
+            for name, buffer in lost.items():
+                setattr(module, name, torch.empty_like(buffer, device=device))
+            model.model._init_weights(module)
+    left = [name for name, buffer in model.named_buffers() if buffer.is_meta]
+    if left:
+        raise CheckpointError(f"buffers without a value: {some_of(left)}")

@@ -1,0 +1,57 @@
+"""From uint8 pixels to the size the model reads, exactly as the reference does it."""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from librehps.media.aspect import check_aspect_ratio
+
+# Patch side 16 times merge 2: both sides of every picture are multiples of it.
+UNIT = 32
+PIXEL_BUDGET = 256 * 28 * 28
+
+
+def target_size(height: int, width: int, pixel_budget: int) -> tuple[int, int]:
+    """(height, width) for the model: multiples of 32, about `pixel_budget` pixels, ratio kept.
+
+    A budget of 0 only rounds the sides. Raises AspectRatioError over 200:1.
+    """
+    check_aspect_ratio(height, width)
+    rows, columns = round(height / UNIT) * UNIT, round(width / UNIT) * UNIT
+    if not pixel_budget:
+        return max(UNIT, rows), max(UNIT, columns)
+    if rows * columns > pixel_budget:
+        shrink = math.sqrt(height * width / pixel_budget)
+        return (
+            max(UNIT, math.floor(height / shrink / UNIT) * UNIT),
+            max(UNIT, math.floor(width / shrink / UNIT) * UNIT),
+        )
+    if rows * columns < pixel_budget:
+        grow = math.sqrt(pixel_budget / (height * width))
+        return math.ceil(height * grow / UNIT) * UNIT, math.ceil(width * grow / UNIT) * UNIT
+    return rows, columns
+
+
+def resize(pixels: Tensor, pixel_budget: int) -> Tensor:
+    """Resize (frames, 3, H, W) uint8 on the CPU: antialiased bicubic on integers.
+
+    On floats, or by Pillow, the result differs by far more than the golden tolerance.
+    """
+    size = target_size(pixels.shape[-2], pixels.shape[-1], pixel_budget)
+    if tuple(pixels.shape[-2:]) == size:
+        return pixels
+    return F.interpolate(pixels, size=size, mode="bicubic", antialias=True)
+
+
+def resize_as_floats(pixels: Tensor, pixel_budget: int) -> Tensor:
+    """As `resize`, on any device: on floats, rounded to levels after each of the two directions.
+
+    The integer kernel rounds there too: so few values differ, by one or two levels.
+    """
+    height, width = target_size(pixels.shape[-2], pixels.shape[-1], pixel_budget)
+    for size in ((pixels.shape[-2], width), (height, width)):
+        if tuple(pixels.shape[-2:]) != size:
+            scaled = F.interpolate(pixels.float(), size=size, mode="bicubic", antialias=True)
+            pixels = scaled.round().clamp(0, 255).to(pixels.dtype)
+    return pixels

@@ -1,0 +1,228 @@
+"""What a run has safely on disk: OUT.journal/, from the first row until the output is whole.
+
+`run.json` says what was asked, `listing.jsonl` is the frozen source, `rows.jsonl` grows by a line
+a row: [index in the listing, "ok" or "error", record, own columns]. A line cut off by a kill is
+dropped; a later line of an index replaces the one before.
+"""
+
+import errno
+import json
+import os
+import re
+import shutil
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from librehps.errors import OutputError, UsageError
+from librehps.runs.item_json import Listed, item_from, to_entry
+from librehps.types import Item
+
+Record = dict[str, Any]
+NEW, OK, ERROR = 0, 1, 2
+STATUS = {"ok": OK, "error": ERROR}
+# Of what lies in the folder; another number is another version's.
+LAYOUT = 1
+LOCK = "lock"
+# In run.json while the rows of an output are taken over: until then the output is what counts.
+SEEDING = "seeding"
+# How a line of rows.jsonl begins.
+ROW = re.compile(rb'\[(\d+), "(ok|error)", \{')
+
+
+def stamp(file: str) -> list[int]:
+    """Size and time of the last change, as JSON."""
+    found = Path(file).stat()
+    return [found.st_size, found.st_mtime_ns]
+
+
+def journal_of(output: Path) -> Path:
+    return output.with_name(output.name + ".journal")
+
+
+class Journal:
+    """One run's journal; `run` is what run.json holds, `status` one of NEW, OK, ERROR per item.
+
+    Without `keeps_rows` they lie elsewhere, and whoever holds it sets `status`. Every write that
+    fails raises OutputError. Only one process at a time can hold a journal.
+    """
+
+    def __init__(self, folder: Path, keeps_rows: bool = True) -> None:
+        self.folder, self._keeps_rows = folder, keeps_rows
+        self.run: Record = {}
+        self.status = bytearray()
+        self._offsets = array("q")
+        self._end = 0
+        self._rows: Any = None
+        self._lock: Any = None
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a listing was completed, and what was scored before taken over."""
+        file = self.folder / "run.json"
+        return file.exists() and SEEDING.encode() not in file.read_bytes()
+
+    def open(self, anew: bool = False) -> None:
+        """Take the lock; read what a run before this one left, or with `anew` clear it away.
+
+        Raises UsageError where another process holds it, or it cannot be read.
+        """
+        with self._translated():
+            self.folder.mkdir(exist_ok=True)
+            self._take_lock()
+            if anew or not self.is_frozen:
+                self._clear()
+            if self.is_frozen:
+                self.run = self._read_run()
+                self._recover()
+
+    def freeze(
+        self,
+        listed: Listed,
+        facts: Mapping[str, Any],
+        check: Callable[[Mapping[str, Any]], object],
+    ) -> None:
+        """Write the listing, then run.json, which makes it count; `check` may refuse its facts."""
+        with self._translated():
+            with (self.folder / "listing.jsonl").open("w", encoding="utf-8") as file:
+                total = 0
+                for item in listed.items():
+                    file.write(json.dumps(to_entry(item)) + "\n")
+                    total += 1
+                file.flush()
+                os.fsync(file.fileno())
+            found = listed.facts()
+            check(found)
+            self.run = {**facts, **found, "total": total, "layout": LAYOUT}
+            self.run["stamps"] = {name: stamp(name) for name in found["containers"]}
+            (self.folder / "rows.jsonl").unlink(missing_ok=True)
+            self.write_run()
+            self._recover()
+
+    def write_run(self) -> None:
+        """Have `run` on disk."""
+        fresh = self.folder / "run.json.new"
+        with fresh.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(self.run, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.folder / "run.json")
+
+    def items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
+        """(index, item) of the listing's items whose status is wanted."""
+        for index, line in self.entries(wanted):
+            yield index, item_from(json.loads(line))
+
+    def entries(self, wanted: set[int]) -> Iterator[tuple[int, str]]:
+        """As `items`, each as the JSON of `listing.to_entry`."""
+        with self._translated(), (self.folder / "listing.jsonl").open(encoding="utf-8") as file:
+            for index, line in enumerate(file):
+                if self.status[index] in wanted:
+                    yield index, line.rstrip("\n")
+
+    def append(self, index: int, record: Record, own: Mapping[str, Any]) -> None:
+        """Add an item's row; it is safe from a kill of this process, and after `commit` of all."""
+        line = json.dumps([index, record["status"], record, dict(own)]).encode() + b"\n"
+        with self._translated():
+            written = self._rows.write(line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._offsets[index] = self._end
+        self._end += len(line)
+        self.status[index] = STATUS[record["status"]]
+
+    def commit(self) -> None:
+        """Have the rows on the disk itself."""
+        with self._translated():
+            os.fsync(self._rows.fileno())
+
+    def rows(self) -> Iterator[tuple[Record, Record]]:
+        """(record, own columns) of every item, in order of the listing."""
+        with self._translated(), (self.folder / "rows.jsonl").open("rb") as file:
+            for offset in self._offsets:
+                if file.tell() != offset:
+                    file.seek(offset)
+                _, _, record, own = json.loads(file.readline())
+                yield record, own
+
+    def counts(self) -> tuple[int, int, int]:
+        """Items (new, ok, error)."""
+        return self.status.count(NEW), self.status.count(OK), self.status.count(ERROR)
+
+    def close(self) -> None:
+        for file in (self._rows, self._lock):
+            if file is not None:
+                file.close()
+        self._rows = self._lock = None
+
+    def delete(self) -> None:
+        """Remove the folder; the lock goes last."""
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.close()
+
+    def _clear(self) -> None:
+        """Everything but the lock; run.json first, without which the rest counts for nothing."""
+        for file in [self.folder / "run.json", *self.folder.iterdir()]:
+            if file.name != LOCK:
+                file.unlink(missing_ok=True)
+
+    def _read_run(self) -> Record:
+        try:
+            run: Record = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        except ValueError:
+            run = {}
+        if run.get("layout") != LAYOUT:
+            raise UsageError(
+                f"{self.folder} is torn, or of another version of librehps",
+                hint="--overwrite begins anew.",
+            )
+        return run
+
+    def _recover(self) -> None:
+        """Find every whole line of rows.jsonl, and cut off what follows the last."""
+        total = self.run["total"]
+        self.status = bytearray(total)
+        if not self._keeps_rows:
+            return
+        self._offsets = array("q", [-1]) * total
+        self._end = 0
+        # Unbuffered: a row is with the system once `append` returns.
+        self._rows = (self.folder / "rows.jsonl").open("ab", buffering=0)
+        with (self.folder / "rows.jsonl").open("rb") as file:
+            for line in file:
+                found = ROW.match(line)
+                # What a kill or a loss of power left at the end.
+                if found is None or not line.endswith(b"\n"):
+                    break
+                index = int(found[1])
+                self.status[index] = STATUS[found[2].decode()]
+                self._offsets[index] = self._end
+                self._end += len(line)
+        self._rows.truncate(self._end)
+
+    def _take_lock(self) -> None:
+        try:
+            import fcntl
+        except ImportError:
+            # Windows refuses by itself to open the rows twice for writing.
+            return
+        self._lock = (self.folder / LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"another process is writing to {self.folder}") from None
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder} cannot be written: {error.strerror or error}",
+                hint="Rows written before it are kept; make room and go on with --resume.",
+            ) from error

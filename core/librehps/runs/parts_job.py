@@ -1,0 +1,207 @@
+"""A run whose output is a folder of parts: begun, taken up again, finished."""
+
+import secrets
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from librehps.errors import EngineError, UsageError
+from librehps.runs.item_json import Listed
+from librehps.runs.job import Job
+from librehps.runs.journal import ERROR, NEW, OK, SEEDING
+from librehps.runs.ray.arrow import INDEX
+from librehps.scores.columns import chosen_columns
+from librehps.scores.parquet import schema_of
+from librehps.scores.parts import DONE, Parts, check_folder, part_files
+from librehps.settings import Settings
+
+NAMED = 5
+
+# Asked what is still to come, as index and JSON in the listing: tables of scored rows in any order.
+ScoreTables = Callable[[Callable[[], Iterator[tuple[int, str]]]], Generator[Any, None, None]]
+
+
+class PartsJob(Job):
+    """As `Job`, but rows are kept part by part: those of a part that is not whole come again.
+
+    `kept` is (ok, errors) of the rows that were there when it began and are not done again.
+    """
+
+    _keeps_rows = False
+
+    def _check(self, output: Path) -> None:
+        check_folder(output)
+
+    def _is_there(self) -> bool:
+        return bool(part_files(self.output)) or (self.output / DONE).exists()
+
+    @property
+    def _is_finished(self) -> bool:
+        return (self.output / DONE).exists() and not self.journal.is_frozen
+
+    def begin(
+        self,
+        settings: Settings,
+        request: Mapping[str, Any],
+        listed: Listed | None,
+        columns: Sequence[str] | str,
+    ) -> None:
+        """As `Job.begin`; then the folder is there, and it is known which parts are whole."""
+        redoes = self.redoes
+        if self.resumes and self._is_there() and not (self.is_begun or self._is_finished):
+            raise UsageError(
+                f"{self.output} is unfinished, and {self.journal.folder} is gone",
+                hint="--overwrite begins anew.",
+            )
+        super().begin(settings, request, listed, columns)
+        run = self.journal.run
+        kinds = chosen_columns(columns, run["own_columns"])
+        self._schema = schema_of(settings, kinds, run["request"])
+        if "run" not in run:
+            done = Parts(self.output, run["total"], "").done() if redoes else {}
+            run["run"] = done.get("run") or secrets.token_hex(6)
+            if not redoes:
+                self.journal.write_run()
+        self.parts = Parts(self.output, run["total"], run["run"])
+        if redoes:
+            self._take_over()
+        self.parts.begin()
+        self._take_up()
+
+    def run_parts(self, score: ScoreTables) -> Generator[Any, None, None]:
+        """Tables of scored rows as they come; each part is on disk once its last row came."""
+        waiting: dict[int, list[Any]] = {}
+        with closing(score(self._left)) as tables:
+            for came in tables:
+                table = _only_new(came, self._todo)
+                indices = table[INDEX].to_numpy()
+                self._todo[indices] = False
+                firsts = indices // self.parts.rows * self.parts.rows
+                for first in np.unique(firsts).tolist():
+                    waiting.setdefault(first, []).append(table.filter(pa.array(firsts == first)))
+                    if not self._todo[slice(*self.parts.bounds(first))].any():
+                        self._write(first, waiting.pop(first))
+                yield table
+
+    def _left(self) -> Iterator[tuple[int, str]]:
+        if not self.is_short:
+            return
+        wanted = {NEW, ERROR} if self.retries else {NEW}
+        yield from (entry for entry in self.journal.entries(wanted) if self._todo[entry[0]])
+
+    @property
+    def is_short(self) -> bool:
+        """Whether rows are still to come after `run_parts`."""
+        return bool(self._todo.any())
+
+    def finish_parts(self) -> None:
+        """Mark the folder as done; the journal is then gone.
+
+        Raises EngineError, naming what is missing, where not every row is there once.
+        """
+        if self.is_short:
+            raise self._missing(np.flatnonzero(self._todo))
+        if not self.parts.total:
+            # What the folder is of is said in a part, even where no item fell into the shard.
+            self.parts.write(0, self._schema.empty_table(), 0)
+        self.parts.finish()
+        self.journal.delete()
+
+    def _write(self, first: int, pieces: list[Any]) -> None:
+        names = [*self._schema.names, INDEX]
+        table = pa.concat_tables(pieces)
+        errors = pc.sum(pc.equal(table["status"], "error")).as_py() or 0
+        tables = [table.select(names)]
+        if first in self._whole:
+            # Its errors were done again, the others stay.
+            path = self.parts.path(first)
+            before = pq.read_table(path).append_column(INDEX, _indices(first, self._whole[first]))
+            tables.append(before.filter(pc.equal(before["status"], "ok")).select(names))
+        table = pa.concat_tables(tables).sort_by(INDEX)
+        start, after = self.parts.bounds(first)
+        if not np.array_equal(table[INDEX].to_numpy(), np.arange(start, after)):
+            raise EngineError(
+                f"{self.parts.path(first)} would not hold each of its rows once",
+                hint="--resume goes on with the parts that are whole.",
+            )
+        table = table.drop_columns([INDEX]).cast(self._schema)
+        self.parts.write(first, table.replace_schema_metadata(self._schema.metadata), errors)
+
+    def _take_over(self) -> None:
+        """Check that a finished folder is of this listing; raises UsageError where it is not."""
+        try:
+            self._check_columns("id", "status")
+            ids = (i for f in part_files(self.output) for i in _column(f, "id"))
+            for found, pair in zip_longest(ids, self.journal.items({NEW})):
+                if pair is None or found != pair[1].id:
+                    wanted = "nothing" if pair is None else repr(pair[1].id)
+                    raise UsageError(
+                        f"{self.output} has {found!r} where the source has {wanted}",
+                        hint="--retry-errors needs the source as it was; --overwrite begins anew.",
+                    )
+        except UsageError:
+            self.journal.delete()
+            raise
+        del self.journal.run[SEEDING]
+        self.journal.write_run()
+
+    def _take_up(self) -> None:
+        """Set the status of what is in whole parts."""
+        parts = self.parts.whole()
+        self._whole = {first: part.rows for first, part in parts.items()}
+        if parts:
+            self._check_columns(*(["status"] if self.retries else []))
+        ok = errors = 0
+        for first, part in parts.items():
+            ok, errors = ok + part.ok, errors + part.errors * (not self.retries)
+            self.journal.status[first : first + part.rows] = bytes([OK]) * part.rows
+            if self.retries and part.errors:
+                for at, status in enumerate(_column(self.parts.path(first), "status")):
+                    self.journal.status[first + at] = ERROR if status == "error" else OK
+        self.kept = (ok, errors)
+        wanted = [NEW, ERROR] if self.retries else [NEW]
+        self._todo = np.isin(np.frombuffer(self.journal.status, np.uint8), wanted)
+
+    def _check_columns(self, *needed: str) -> None:
+        names = pq.read_schema(part_files(self.output)[0]).names
+        lacking = [name for name in needed if name not in names]
+        if lacking:
+            raise UsageError(f"{self.output} lacks the columns {', '.join(lacking)}")
+        if names != self._schema.names:
+            differ = sorted({*names} ^ {*self._schema.names})
+            raise UsageError(
+                f"the parts of {self.output} have other columns: {', '.join(differ)}",
+                hint="Give the same --columns again, or --overwrite to begin anew.",
+            )
+
+    def _missing(self, indices: Any) -> EngineError:
+        first = set(indices[:NAMED].tolist())
+        names = ", ".join(i.id for at, i in self.journal.items({NEW, ERROR}) if at in first)
+        return EngineError(
+            f"{len(indices)} items were given no row: {names}", hint="--resume goes on with them."
+        )
+
+
+def _only_new(table: Any, todo: Any) -> Any:
+    """The rows that are still to come, each once: a task that is done again may repeat some."""
+    indices = table[INDEX].to_numpy()
+    _, places = np.unique(indices, return_index=True)
+    fresh = np.zeros(len(indices), bool)
+    fresh[places] = todo[indices[places]]
+    return table if fresh.all() else table.filter(pa.array(fresh))
+
+
+def _indices(first: int, rows: int) -> Any:
+    return pa.array(np.arange(first, first + rows))
+
+
+def _column(file: Path, name: str) -> list[Any]:
+    values: list[Any] = pq.read_table(file, columns=[name])[name].to_pylist()
+    return values

@@ -1,0 +1,61 @@
+"""JSON Lines: one record a line, numbers as short as float32 allows."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from librehps.scores.columns import COLUMNS, FULL, REAL, TEXT, as_text
+from librehps.scores.sink import Record, Sink
+from librehps.settings import Settings
+
+
+def to_line(record: Record) -> str:
+    """One line of valid JSON, without its end; scores are the shortest that round-trip float32."""
+    return json.dumps({k: _short(k, value) for k, value in record.items()}, ensure_ascii=False)
+
+
+class JsonlSink(Sink):
+    """Writes `X.jsonl`, and the full settings to `X.jsonl.settings.json`."""
+
+    def __init__(
+        self,
+        output: Path,
+        settings: Settings,
+        columns: Mapping[str, str] = COLUMNS,
+        request: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(output)
+        self._settings, self._columns, self._request = settings, columns, request
+
+    def _open(self) -> None:
+        self._file = self.partial.open("w", encoding="utf-8", newline="\n")
+
+    def _write(self, record: Record) -> None:
+        kept = {
+            name: as_text(record.get(name)) if kind == TEXT else record.get(name)
+            for name, kind in self._columns.items()
+        }
+        self._file.write(to_line(kept) + "\n")
+
+    def _close(self) -> None:
+        self._file.close()
+
+    def _finish(self) -> None:
+        beside = self.output.with_name(self.output.name + ".settings.json")
+        record = self._settings.record()
+        if self._request is not None:
+            record["request"] = dict(self._request)
+        beside.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _short(name: str, value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        # JSON has no word for it.
+        return None
+    return float(str(np.float32(value))) if FULL.get(name) == REAL else value

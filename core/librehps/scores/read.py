@@ -1,0 +1,267 @@
+"""Scored files read back: one, several, a directory of parts, or JSON Lines on stdin."""
+
+import json
+import logging
+import sys
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from librehps.errors import UsageError
+from librehps.scores.shards import AS_FILES, check_shards, listed
+from librehps.scores.stdin_peek import first_json_line
+
+log = logging.getLogger("librehps")
+
+SUFFIXES = (".parquet", ".jsonl")
+STDIN = Path("-")
+# What tells a scored file from a manifest.
+MARKS = {"status", "overall_mu"}
+# Where scores/parquet.py keeps the settings of a run.
+METADATA_KEY, REQUEST_KEY = b"librehps.settings", b"librehps.request"
+PART_KEY = b"librehps.part"
+# Lies in a folder of parts as long as some may be missing.
+UNFINISHED = "_UNFINISHED"
+# Lies beside a file that a run is still to write.
+JOURNALS = tuple(f"{suffix}.journal" for suffix in SUFFIXES)
+# Files of a folder that are no parts begin so.
+ASIDE = (".", "_")
+ROWS_AT_ONCE = 10_000
+
+
+def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
+    """(Arrow table, settings record, empty where there is none) of all files together.
+
+    `-` is JSON Lines on stdin. Raises UsageError for a missing or unreadable file, for a folder
+    that lacks a part, and where settings differ.
+    """
+    import pyarrow as pa
+
+    files = [file for path in paths for file in _files(path)]
+    tables, records = [], []
+    for file in files:
+        try:
+            tables.append(_table(file))
+            record, _ = _settings(file, tables[-1].schema.metadata or {})
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise UsageError(f"{file} cannot be read: {error}") from error
+        if record:
+            records.append((file, record))
+    for file, record in records[1:]:
+        differ = sorted(k for k in record | records[0][1] if record.get(k) != records[0][1].get(k))
+        if differ:
+            raise UsageError(
+                f"{file} and {records[0][0]} differ in settings: {', '.join(differ)}",
+                hint="Scores of different settings cannot be compared; score again with one.",
+            )
+    try:
+        table = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        names = ", ".join(map(str, files))
+        raise UsageError(f"{names} have columns that differ in type: {error}") from error
+    _check_one_settings(table, files)
+    if len(files) > 1:
+        _warn_of_repeats(table)
+        # That of the first file: the rows of all are of no one shard.
+        metadata = {k: v for k, v in (table.schema.metadata or {}).items() if k != REQUEST_KEY}
+        table = table.replace_schema_metadata(metadata)
+    return table, records[0][1] if records else {}
+
+
+def are_scored(paths: Sequence[str]) -> bool:
+    """Whether the paths name scored files, rather than what is to be scored.
+
+    Raises UsageError where some do and some do not.
+    """
+    scored = [path for path in paths if _is_scored(Path(path))]
+    if scored and len(scored) < len(paths):
+        other = next(path for path in paths if path not in scored)
+        raise UsageError(f"{scored[0]} is a scored file and {other} is not: give one kind")
+    return bool(scored)
+
+
+def origin_of(paths: Sequence[Path]) -> str:
+    """How messages call them all together."""
+    first = "stdin" if paths[0] == STDIN else str(paths[0])
+    return first if len(paths) == 1 else f"{first} and others"
+
+
+def _is_scored(path: Path) -> bool:
+    if path.is_dir():
+        parts = [p for p in path.iterdir() if not p.name.startswith(ASIDE)]
+        beside = (".settings.json", ".partial", *JOURNALS)
+        kept = [p for p in parts if not p.name.lower().endswith(beside)]
+        are_tables = all(p.suffix.lower() in SUFFIXES and p.is_file() for p in kept)
+        is_begun = any(p.name.lower().endswith(JOURNALS) for p in parts)
+        return (bool(kept) or is_begun) and are_tables and all(_is_scored(p) for p in kept)
+    try:
+        return _names(path) >= MARKS
+    except (OSError, ValueError):
+        # Whoever reads it will say what is wrong.
+        return False
+
+
+def _names(path: Path) -> set[str]:
+    """Column names of a table, those of the first row for JSON Lines; empty for other files."""
+    if path == STDIN:
+        return _keys(first_json_line())
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet as pq
+
+        return set(pq.read_schema(path).names)
+    if path.suffix.lower() == ".jsonl":
+        with path.open("rb") as lines:
+            found = (line.removeprefix(BOM_UTF8) for line in lines)
+            return _keys(next((line for line in found if line.strip()), None))
+    return set()
+
+
+def _keys(line: bytes | None) -> set[str]:
+    """Of a row as a line of JSON; where there is no row, those of one with scores."""
+    if line is None:
+        return MARKS
+    row = json.loads(line or b"0")
+    return set(row) if isinstance(row, dict) else set()
+
+
+def _check_one_settings(table: Any, files: Sequence[Path]) -> None:
+    """Raise UsageError where rows carry digests of different settings."""
+    if "settings" not in table.column_names:
+        return
+    digests = sorted(str(d) for d in table.column("settings").unique().to_pylist() if d)
+    if len(digests) > 1:
+        raise UsageError(
+            f"{', '.join(map(str, files))} mix {len(digests)} settings: {', '.join(digests)}",
+            hint="Scores of different settings cannot be compared; score again with one.",
+        )
+
+
+def _warn_of_repeats(table: Any) -> None:
+    """Parts beside the file they were joined to would count twice."""
+    if not {"media", "prompt"} <= set(table.column_names):
+        return
+    import pyarrow.compute as pc
+
+    named = table.filter(pc.is_valid(table.column("media"))).select(["media", "prompt"])
+    distinct = len(named.group_by(["media", "prompt"]).aggregate([]))
+    if distinct < len(named):
+        log.warning(
+            "warning: %d rows are of media and prompts that other rows have too: is a file given "
+            "twice, or beside its own parts?",
+            len(named) - distinct,
+        )
+
+
+def _files(path: Path) -> list[Path]:
+    if path == STDIN:
+        return [path]
+    if path.is_dir():
+        return _parts(path)
+    if not path.is_file():
+        raise UsageError(f"no such file: {path}")
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path}: a scored file ends in .parquet or .jsonl")
+    return [path]
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The scored files of a folder; raises UsageError where one is still to come."""
+    if (folder / UNFINISHED).exists():
+        raise UsageError(
+            f"{folder} is unfinished: parts of it are missing",
+            hint="Finish it with --resume; single parts can be named as files.",
+        )
+    named = sorted(p for p in folder.iterdir() if not p.name.startswith(ASIDE))
+    journals = [p for p in named if p.name.lower().endswith(JOURNALS)]
+    if journals:
+        raise UsageError(
+            f"{folder} is unfinished: it holds {listed('journal', [p.name for p in journals])}",
+            hint=f"Finish {journals[0].stem} with the command that began it, and --resume. "
+            + AS_FILES,
+        )
+    parts = [p for p in named if p.suffix.lower() in SUFFIXES]
+    if not parts:
+        raise UsageError(f"{folder} holds no .parquet and no .jsonl file")
+    check_shards(folder, {part: _asked(part) for part in parts})
+    return parts
+
+
+def _asked(file: Path) -> dict[str, Any]:
+    """The request of a file that is a whole output; empty of a part, whose folder is the output."""
+    import pyarrow as pa
+
+    try:
+        metadata = _metadata(file)
+        return {} if PART_KEY in metadata else _settings(file, metadata)[1]
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from error
+
+
+def _table(file: Path) -> Any:
+    if file == STDIN:
+        return _json_table(sys.stdin)
+    if file.suffix.lower() == ".parquet":
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(file)
+        metadata = {**(table.schema.metadata or {})}
+        # Of a table that is joined from many it would be wrong.
+        metadata.pop(PART_KEY, None)
+        return table.replace_schema_metadata(metadata)
+    with file.open(encoding="utf-8-sig") as lines:
+        return _json_table(lines)
+
+
+def _json_table(lines: Iterable[str]) -> Any:
+    """JSON Lines; our own columns have the types we write them with, the others what they hold.
+
+    Arrow's own reader would take text that looks like a date for one.
+    """
+    import pyarrow as pa
+
+    from librehps.scores.columns import COLUMNS, FULL
+    from librehps.scores.parquet import arrow_type
+
+    tables, lines = [], iter(lines)
+    while rows := [json.loads(line) for line in islice(lines, ROWS_AT_ONCE) if line.strip()]:
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a line holds no JSON object")
+        names = dict.fromkeys(name for row in rows for name in row)
+        arrays = {}
+        for name in names:
+            kind = arrow_type(FULL[name]) if name in FULL else None
+            arrays[name] = pa.array([row.get(name) for row in rows], kind)
+        tables.append(pa.table(arrays))
+    if not tables:
+        return pa.table({name: pa.array([], arrow_type(kind)) for name, kind in COLUMNS.items()})
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def read_origin(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(settings, request) of one scored file, each empty where it does not say."""
+    try:
+        return _settings(file, _metadata(file))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from error
+
+
+def _metadata(file: Path) -> dict[bytes, bytes]:
+    if file.suffix.lower() != ".parquet":
+        return {}
+    import pyarrow.parquet as pq
+
+    return pq.read_schema(file).metadata or {}
+
+
+def _settings(file: Path, metadata: dict[bytes, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(settings, request) in the file's metadata, or in the file beside it."""
+    stored = metadata.get(METADATA_KEY)
+    beside = file.with_name(file.name + ".settings.json")
+    if stored is not None:
+        return json.loads(stored), json.loads(metadata.get(REQUEST_KEY, b"{}"))
+    if not beside.exists():
+        return {}, {}
+    record: dict[str, Any] = json.loads(beside.read_bytes())
+    return record, record.pop("request", {})

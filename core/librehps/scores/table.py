@@ -1,0 +1,108 @@
+"""Whole Arrow tables as output files, and as lines of JSON."""
+
+import json
+import math
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from librehps.errors import OutputError
+from librehps.scores.columns import COLUMNS, FULL, TEXT, OwnColumns, as_text
+from librehps.scores.parquet import METADATA_KEY, ROW_GROUP, arrow_type
+
+BATCH = 65_536
+
+
+def table_of(records: Sequence[Mapping[str, Any]]) -> Any:
+    """Records of score rows, with columns of the user's own, as an Arrow table."""
+    own = OwnColumns()
+    kept = []
+    for record in records:
+        theirs = {name: value for name, value in record.items() if name not in FULL}
+        kept.append({**record, **own.see(theirs)})
+    names = dict.fromkeys(name for record in records for name in record if name in FULL)
+    kinds = {**{name: FULL[name] for name in names or COLUMNS}, **own.kinds()}
+    schema = pa.schema([(name, arrow_type(kind)) for name, kind in kinds.items()])
+    texts = [name for name, kind in own.kinds().items() if kind == TEXT]
+    rows = [{**row, **{name: as_text(row.get(name)) for name in texts}} for row in kept]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def write_table(table: Any, settings: dict[str, Any], output: Path) -> None:
+    """Write the whole table; it grows aside, and stays only if it is whole."""
+    partial = output.with_name(output.name + ".partial")
+    put = _put_parquet if output.suffix.lower() == ".parquet" else _put_jsonl
+    try:
+        put(table, settings, output, partial)
+        partial.replace(output)
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
+    except pa.ArrowException as error:
+        raise OutputError(f"{output} cannot be written: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _put_parquet(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
+    if settings:
+        # Of several files, the joined table keeps only the first one's metadata.
+        metadata = table.schema.metadata or {}
+        stored = {METADATA_KEY.encode(): json.dumps(settings).encode()}
+        table = table.replace_schema_metadata({**metadata, **stored})
+    pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def _put_jsonl(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in json_lines(table))
+    beside = output.with_name(output.name + ".settings.json")
+    # The settings of a file that is being replaced must not pass for those of the new one.
+    beside.unlink(missing_ok=True)
+    if settings:
+        beside.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def json_lines(table: Any) -> Iterator[str]:
+    """Rows as valid JSON; NaN and infinity are null, dates text, bytes base64."""
+    names = table.column_names
+    for batch in table.to_batches(max_chunksize=BATCH):
+        columns = [_plain(column) for column in batch.columns]
+        for values in zip(*columns, strict=True):
+            row = dict(zip(names, values, strict=True))
+            yield json.dumps(row, ensure_ascii=False, default=_text)
+
+
+def _plain(column: Any) -> list[Any]:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain(column.cast(kind.value_type))
+    if pa.types.is_decimal(kind):
+        column = column.cast(pa.float64())
+    elif pa.types.is_floating(kind) and kind.bit_width < 64:
+        # By way of text: the shortest figures that still give this number.
+        column = column.cast(pa.string()).cast(pa.float64())
+    elif pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+        column = column.cast(pa.string())
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_finite(column), column, None)
+    values: list[Any] = column.to_pylist()
+    return [_finite(value) for value in values] if pa.types.is_nested(kind) else values
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    return str(value)

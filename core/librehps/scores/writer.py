@@ -1,0 +1,44 @@
+"""Which sink writes an output file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from librehps.errors import UsageError
+from librehps.scores.columns import COLUMNS
+from librehps.scores.jsonl import JsonlSink
+from librehps.scores.parquet import ParquetSink
+from librehps.scores.sink import Sink
+from librehps.settings import Settings
+
+SINKS: dict[str, type[JsonlSink] | type[ParquetSink]] = {
+    ".parquet": ParquetSink,
+    ".jsonl": JsonlSink,
+}
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Raise UsageError for a file that exists, or that cannot be an output."""
+    check_suffix(output)
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
+
+
+def check_suffix(output: Path) -> None:
+    """Raise UsageError for a suffix that names no format, a folder, or a folder that is not."""
+    if output.suffix.lower() not in SINKS:
+        raise UsageError(f"{output}: an output ends in .parquet or .jsonl, or is - for stdout")
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"the folder of {output} does not exist")
+
+
+def open_sink(
+    output: Path,
+    settings: Settings,
+    columns: Mapping[str, str] = COLUMNS,
+    request: Mapping[str, Any] | None = None,
+) -> Sink:
+    """The sink for the file's suffix, to be used in a `with` block; `request` is kept in it."""
+    return SINKS[output.suffix.lower()](output, settings, columns, request)

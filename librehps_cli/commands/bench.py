@@ -1,0 +1,187 @@
+"""librehps bench: how fast a model runs on this machine, stage by stage."""
+
+import json as jsonlib
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from librehps.errors import UsageError
+from librehps_cli.ui.load import load_scorer
+from librehps_cli.ui.options import Json, ModelOptions, PromptOptions, Quiet, grouped
+from librehps_cli.ui.output import Output
+
+if TYPE_CHECKING:
+    from librehps import LibreHPS
+    from librehps.bench.measure import Measured
+    from librehps.bench.workload import Workload
+
+Config = Literal["4b", "47m", "tiny"]
+QUICK = {"images": 4, "repeats": 1, "rows": 500}
+# What random weights leave without a meaning.
+OF_A_CHECKPOINT = {"model": "--model", "revision": "--revision", "download": "--download"}
+OF_OTHER_COMMANDS = {
+    "num_frames": "--num-frames",
+    "video_backend": "--video-backend",
+    "calibration": "--calibration",
+}
+
+
+@grouped
+def bench(
+    context: typer.Context,
+    models: ModelOptions,
+    config: Annotated[
+        Config | None,
+        typer.Option(
+            help="Random weights instead of a model: 4b is the published one's size, 47m one for "
+            "a CPU, tiny the built-in one's.",
+            rich_help_panel="Model",
+        ),
+    ] = None,
+    size: Annotated[
+        str, typer.Option(help="Of the pictures in pixels, WIDTHxHEIGHT.")
+    ] = "1024x1024",
+    format: Annotated[Literal["jpeg", "png"], typer.Option(help="Of the pictures.")] = "jpeg",
+    images: Annotated[
+        int | None, typer.Option(min=1, help="How many pictures (default: 64).")
+    ] = None,
+    batch_sizes: Annotated[
+        str | None,
+        typer.Option(help="Forward passes to time, as 1,4,16 (default: by device)."),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(min=1, help="Times a forward pass is run, for the median (default: 5)."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few seconds, to see that it runs: rough figures.")
+    ] = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure images/s of each stage on this machine, and end to end, on pictures it makes.
+
+    --batch-size is that of the run end to end.
+    """
+    from librehps.bench.measure import measure
+
+    out = Output(quiet, json)
+    _refuse(context, OF_OTHER_COMMANDS, "bench times stills, and decides nothing")
+    workload = _workload(size, format, images, batch_sizes, repeats, quick)
+    measured = measure(_scorer(context, models, config, out), workload, out.note)
+    if out.json:
+        out.line(jsonlib.dumps(measured.record(), ensure_ascii=False))
+    else:
+        _print(measured, out)
+
+
+def _workload(
+    size: str,
+    format: Literal["jpeg", "png"],
+    images: int | None,
+    batch_sizes: str | None,
+    repeats: int | None,
+    quick: bool,
+) -> "Workload":
+    """What was asked, over the defaults of `--quick` or of a full run; raises UsageError."""
+    from librehps.bench.workload import Workload
+
+    sides = re.fullmatch(r"(\d{1,6})x(\d{1,6})", size)
+    if sides is None:
+        raise UsageError(f"--size {size!r} is not WIDTHxHEIGHT", hint="For example 1024x1024.")
+    asked: dict[str, Any] = {"images": images, "repeats": repeats}
+    counts = (QUICK if quick else {}) | {k: v for k, v in asked.items() if v is not None}
+    width, height = map(int, sides.groups())
+    sweep = None if batch_sizes is None else _numbers(batch_sizes)
+    return Workload(
+        width=width, height=height, format=format, batch_sizes=sweep, quick=quick, **counts
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\d{1,6}(,\d{1,6})*", text):
+        raise UsageError(
+            f"--batch-sizes {text!r} is not a list of numbers", hint="For example 1,4,16."
+        )
+    return tuple(map(int, text.split(",")))
+
+
+def _scorer(
+    context: typer.Context, models: ModelOptions, config: Config | None, out: Output
+) -> "LibreHPS":
+    if config is None:
+        return load_scorer(models, PromptOptions(), out)
+    from librehps.bench.random_model import random_scorer
+
+    _refuse(context, OF_A_CHECKPOINT, f"--config {config} has random weights")
+    return random_scorer(config, models.attn, models.dtype, models.device, models.batch_size)
+
+
+def _refuse(context: typer.Context, flags: dict[str, str], because: str) -> None:
+    """Raise UsageError for a flag that was given and would mean nothing."""
+    for name, flag in flags.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"{because}: {flag} would mean nothing", hint=f"Leave out {flag}.")
+
+
+def _print(measured: "Measured", out: Output) -> None:
+    _print_setting(measured, out)
+    out.text("")
+    _print_stages(measured, out)
+    out.text("")
+    rows = []
+    for rate in measured.forward:
+        figures = [_figure(rate.forward), *_arithmetic(measured, rate.forward)]
+        rows.append([str(rate.batch_size), *figures, _figure(rate.collate)])
+    out.table(["batch", "forward images/s", "GFLOP/s", "of matmul", "collate images/s"], rows)
+    if measured.decode_cores is not None:
+        cores = f"{measured.decode_cores} core{'s' * (measured.decode_cores > 1)}"
+        out.text("")
+        out.text(f"{cores} of decoding would keep the forward fed.")
+    for note in measured.notes:
+        out.text(note)
+
+
+def _print_setting(measured: "Measured", out: Output) -> None:
+    machine, model, pictures = measured.machine, measured.model, measured.pictures
+    facts = {
+        "model": f"{model['name']}, {model['parameters'] / 1e6:,.1f} M parameters",
+        "runs as": f"{model['dtype']}, {model['attention']}, {model['delta_rule']} delta rule",
+        "device": f"{machine['device']} ({machine['name']})",
+        "threads": f"{machine['threads']} of torch on {machine['cores']} cores",
+        "torch": machine["torch"],
+        "pictures": "{count} of {width} x {height}, {format}".format(**pictures),
+        "model reads": "{model_width} x {model_height}, {tokens} tokens".format(**pictures)
+        + f", {measured.flops.total / 1e9:,.4g} GFLOP an image",
+        "matmul": f"{measured.matmul:,.0f} GFLOP/s in {model['dtype']}",
+    }
+    out.table(["item", "value"], list(map(list, facts.items())))
+
+
+def _print_stages(measured: "Measured", out: Output) -> None:
+    decode, best, run = measured.decode, measured.best, measured.run
+    transfer = "-" if measured.transfer is None else _figure(measured.transfer)
+    rows = [
+        ["decode, one core", _figure(decode.one_thread), "", ""],
+        [f"decode, {decode.workers} threads", _figure(decode.all_workers), "", ""],
+        ["transfer", transfer, "", ""],
+    ]
+    if best is not None:
+        arithmetic = _arithmetic(measured, best.forward)
+        rows.append([f"forward, batch {best.batch_size}", _figure(best.forward), *arithmetic])
+    rows.append(["write (rows/s)", _figure(measured.write), "", ""])
+    if run is not None:
+        arithmetic = _arithmetic(measured, run.images_per_s)
+        rows.append([f"end to end, batch {run.batch_size}", _figure(run.images_per_s), *arithmetic])
+    out.table(["item", "images/s", "GFLOP/s", "of matmul"], rows)
+
+
+def _arithmetic(measured: "Measured", images_per_s: float) -> list[str]:
+    figures = measured.arithmetic(images_per_s)
+    return [_figure(figures["gflops"]), f"{figures['share_of_matmul']:.0%}"]
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,70 @@
+"""librehps calibrate: fit win probabilities to people's preferences."""
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from librehps_cli.ui.errors import OK, SOME_ERRORS
+from librehps_cli.ui.evaluation_tables import Figures, print_tables
+from librehps_cli.ui.options import (
+    Json,
+    ModelOptions,
+    PreferenceOptions,
+    Quiet,
+    Scores,
+    grouped,
+)
+from librehps_cli.ui.output import Output
+from librehps_cli.ui.preferences import judge_pairs
+
+COLUMNS = ("benchmark", "n", "ece", "ece_calibrated", "brier", "brier_calibrated", "nll",
+           "nll_calibrated")  # fmt: skip
+
+
+@grouped
+def calibrate(
+    pairs: Annotated[Path, typer.Argument(help="Preferences: JSONL, JSON, CSV, TSV or Parquet.")],
+    preferences: PreferenceOptions,
+    models: ModelOptions,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The calibration.json to write.")],
+    method: Annotated[
+        Literal["platt", "temperature"],
+        typer.Option(help="platt: slope and offset; temperature: slope alone."),
+    ] = "platt",
+    scores: Scores = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit calibration.json on a tenth of the pairs; shows what it changes on the rest."""
+    from librehps.errors import OutputError, UsageError
+    from librehps.evaluate.calibration import calibrate as fit
+    from librehps.evaluate.calibration import fits
+    from librehps.evaluate.evaluation import evaluate
+    from librehps.extras import require
+
+    require("evaluate", "librehps calibrate")
+    out = Output(quiet, json)
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
+    judged = judge_pairs(pairs, preferences, models, scores, None, out)
+    fitted = fit(judged.pairs, method, judged.model, judged.fingerprint)
+    try:
+        output.write_text(jsonlib.dumps(fitted.content, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
+    held_out = evaluate(judged.pairs.where(~fits(judged.pairs)), fitted.calibrators)
+    rows = [*held_out.benchmarks, held_out.aggregate]
+    out.note(f"fitted on {fitted.content['pairs']} pairs; below, the others")
+    if out.json:
+        for row in rows:
+            out.line(jsonlib.dumps(_only(row), ensure_ascii=False))
+    else:
+        print_tables([Figures(f"before and after ({method})", COLUMNS, rows)], out)
+    raise typer.Exit(SOME_ERRORS if judged.failed else OK)
+
+
+def _only(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row.get(name) for name in COLUMNS}

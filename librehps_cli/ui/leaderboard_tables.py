@@ -1,0 +1,176 @@
+"""Leaderboards as tables for a terminal or Markdown, as JSON, and as flat rows."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from librehps_cli.ui.evaluation_tables import Figures, Record
+from librehps_cli.ui.output import shorten
+
+if TYPE_CHECKING:
+    from librehps.decide.standings import Board, Interval, Leaderboard, Standing
+
+STANDING = ("#", "rank", "generator", "mean", "strength", "95 %", "win rate")
+# Cells between two columns of a table.
+GAP = 2
+# Where so short a name does not fit, a column for each generator cannot be.
+LEAST_NAME = 12
+
+
+def board_tables(found: "Leaderboard", width: int | None = None) -> list[Figures]:
+    """Standings and wins of the first axis, then means by axis and by category.
+
+    Tables that `width` cells have no room for are a title alone.
+    """
+    first = found.boards[0]
+    whole = [board for board in found.boards if board.category is None]
+    tables = [_standings(first), _wins(first)]
+    if len(whole) > 1:
+        tables.append(_by_axis(whole))
+    parts = [board for board in found.boards if board.category is not None]
+    for axis in [first.axis] if parts else []:
+        tables.append(_by_category([b for b in parts if b.axis == axis], first))
+    return [_fitted(table, width) for table in tables] if width is not None else tables
+
+
+def _standings(board: "Board") -> Figures:
+    title = f"{board.axis}, {board.prompts} prompts; strength in log-odds"
+    rows = [
+        {
+            "#": str(i),
+            "rank": str(s.rank),
+            "generator": s.generator,
+            "mean": _spread(s.mean),
+            "strength": f"{s.strength.value:+.2f}",
+            "95 %": _ends(s.strength),
+            "win rate": f"{s.win_rate:.1%}",
+        }
+        for i, s in enumerate(board.standings, 1)
+    ]
+    return Figures(title, STANDING, rows)
+
+
+def _wins(board: "Board") -> Figures:
+    """Shares of prompts, the row's generator over the column's."""
+    rows = _numbered(board.standings)
+    heads = tuple(row["#"] for row in rows)
+    for i, row in enumerate(rows):
+        row |= {
+            head: "-" if i == j else f"{100 * board.wins[i][j]:.0f}" for j, head in enumerate(heads)
+        }
+    return Figures("wins of the row over the column, %", ("#", "generator", *heads), rows)
+
+
+def _by_axis(boards: Sequence["Board"]) -> Figures:
+    rows = _numbered(boards[0].standings)
+    for board in boards:
+        means = {s.generator: s.mean.value for s in board.standings}
+        for row in rows:
+            row[board.axis] = means[row["generator"]]
+    return Figures("means", ("#", "generator", *(board.axis for board in boards)), rows)
+
+
+def _by_category(boards: Sequence["Board"], first: "Board") -> Figures:
+    """A row for each category, since there may be many; generators are numbered as in `first`."""
+    names = [s.generator for s in first.standings]
+    heads = tuple(str(i) for i in range(1, len(names) + 1))
+    rows: list[Record] = []
+    for board in boards:
+        means = {s.generator: s.mean.value for s in board.standings}
+        row = {"category": board.category, "prompts": str(board.prompts)}
+        rows.append(row | {head: means[name] for head, name in zip(heads, names, strict=True)})
+    return Figures(f"means of {first.axis} by category", ("category", "prompts", *heads), rows)
+
+
+def _numbered(standings: Sequence["Standing"]) -> list[Record]:
+    return [{"#": str(i), "generator": s.generator} for i, s in enumerate(standings, 1)]
+
+
+def _fitted(table: Figures, width: int) -> Figures:
+    """The table, or its title alone where even short names would leave no room for it."""
+    name = "category" if "category" in table.columns else "generator"
+    figures = [column for column in table.columns if column != name]
+    widths = [max(map(len, (c, *(_cell(row[c]) for row in table.rows)))) for c in figures]
+    if width - sum(w + GAP for w in widths) < LEAST_NAME and "1" in table.columns:
+        return Figures(f"{table.title}: too wide, see --markdown or --json", (), [])
+    return table
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _spread(figure: "Interval") -> str:
+    """A mean and half the width of its interval, which is all but symmetric."""
+    half = (figure.high - figure.low) / 2
+    return f"{figure.value:.3f}" + ("" if math.isnan(half) else f" ± {half:.3f}")
+
+
+def _ends(figure: "Interval") -> str:
+    return "-" if math.isnan(figure.low) else f"{figure.low:+.2f} to {figure.high:+.2f}"
+
+
+def undecided(board: "Board", width: int) -> Iterator[str]:
+    """A line for each two neighbours that share a rank's worth of doubt (p over 0.05)."""
+    from librehps.decide.leaderboard import SIGNIFICANT
+
+    for i, (upper, lower) in enumerate(pairwise(board.standings)):
+        p = board.p_values[i][i + 1]
+        if p > SIGNIFICANT:
+            said = f" not significant, p = {p:.2f}"
+            room = (width - len(said) - len(" over :")) // 2
+            names = [shorten(s.generator, room) for s in (upper, lower)]
+            yield f"{names[0]} over {names[1]}:{said}"
+
+
+def board_records(found: "Leaderboard") -> Iterator[str]:
+    """A line of JSON for each board; NaN is null."""
+    for board in found.boards:
+        record = {
+            "by": found.by,
+            "axis": board.axis,
+            "category": board.category,
+            "prompts": board.prompts,
+            "unshared": dict(found.unshared),
+            "standings": [_figures(standing) for standing in board.standings],
+            "wins": board.wins,
+            "p_values": board.p_values,
+        }
+        yield json.dumps(record, ensure_ascii=False, allow_nan=False)
+
+
+def flat_table(found: "Leaderboard") -> Any:
+    """An Arrow table with a row for each standing of each board."""
+    import pyarrow as pa
+
+    rows = [
+        {"axis": board.axis, "category": board.category, "prompts": board.prompts}
+        | _figures(standing)
+        for board in found.boards
+        for standing in board.standings
+    ]
+    # A column may hold nulls alone, which would tell Arrow nothing.
+    kinds = dict.fromkeys(rows[0], pa.float64()) | {
+        **dict.fromkeys(("axis", "category", "generator"), pa.string()),
+        **dict.fromkeys(("prompts", "rank", "scored", "errors"), pa.int64()),
+    }
+    return pa.Table.from_pylist(rows, pa.schema(kinds))
+
+
+def _figures(standing: "Standing") -> Record:
+    return {
+        "rank": standing.rank,
+        "generator": standing.generator,
+        **_interval("mean", standing.mean),
+        **_interval("strength", standing.strength),
+        "win_rate": standing.win_rate,
+        "scored": standing.scored,
+        "errors": standing.errors,
+    }
+
+
+def _interval(name: str, figure: "Interval") -> Record:
+    ends = {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+    return {key: None if math.isnan(end) else end for key, end in ends.items()}

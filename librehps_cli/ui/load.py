@@ -1,0 +1,135 @@
+"""What every command that scores does first: list the items, load the model."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from librehps_cli.ui.options import CheckpointOptions, ModelOptions, PromptOptions, SourceFlags
+from librehps_cli.ui.output import Output
+
+if TYPE_CHECKING:
+    from librehps import LibreHPS
+    from librehps.items.prompts import PromptFinder
+    from librehps.items.source import Source
+
+Record = dict[str, Any]
+T = TypeVar("T")
+
+
+def open_source(paths: list[str], flags: SourceFlags, shard: str | None = None) -> "Source":
+    """What the paths name, not read yet."""
+    from librehps.items.rows import ColumnOptions
+    from librehps.items.source import Source, SourceOptions
+    from librehps.scores.shards import parse_shard
+
+    columns = ColumnOptions(
+        media=flags.media_column,
+        prompt=flags.prompt_column,
+        id=flags.id_column,
+        group=flags.group_column,
+        rename=_renames(flags.rename or []),
+    )
+    options = SourceOptions(
+        columns=columns,
+        root=flags.root,
+        null=flags.null,
+        allow_remote=flags.allow_remote,
+        shard=None if shard is None else parse_shard(shard),
+    )
+    return Source(paths, options)
+
+
+def prompt_finder(prompts: PromptOptions, has_prompts: bool) -> "PromptFinder":
+    """Where each item's prompt comes from."""
+    from librehps.items.prompts import find_prompts
+
+    return find_prompts(prompts.prompt, prompts.prompt_from, has_prompts)
+
+
+def score_all(
+    paths: list[str],
+    flags: SourceFlags,
+    prompts: PromptOptions,
+    models: ModelOptions,
+    out: Output,
+) -> "tuple[LibreHPS, list[Record]]":
+    """The model, and every item's record with its own columns, to look at them all together."""
+    from librehps.scores.row import to_record
+
+    source = open_source(paths, flags)
+    finder = prompt_finder(prompts, source.has_prompts)
+    items = list(source.items())
+    if source.skipped:
+        out.note(f"{source.skipped} files of other kinds were skipped")
+    scorer = load_scorer(models, prompts, out)
+    rows = out.progress(scorer.engine(finder).run(items), len(items))
+    digest = scorer.settings.digest
+    return scorer, [{**to_record(row, digest), **row.item.extra} for row in rows]
+
+
+def _renames(pairs: list[str]) -> dict[str, str]:
+    from librehps.errors import UsageError
+
+    renames = {}
+    for pair in pairs:
+        old, equals, new = pair.partition("=")
+        if not (old and equals and new):
+            raise UsageError(f"--rename {pair}: expected OLD=NEW")
+        renames[old] = new
+    return renames
+
+
+def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "LibreHPS":
+    """The model; a person at a terminal is asked before a download."""
+    from librehps import LibreHPS
+    from librehps.errors import UsageError
+
+    arguments = load_arguments(options, prompts)
+    if options.calibration is not None and not options.calibration.is_file():
+        raise UsageError(f"no such calibration file: {options.calibration}")
+
+    def load(download: bool) -> LibreHPS:
+        return LibreHPS.from_pretrained(**{**arguments, "download": download})
+
+    return _agreed(options, load, out)
+
+
+def load_arguments(options: ModelOptions, prompts: PromptOptions) -> Record:
+    """What `LibreHPS.from_pretrained` is called with."""
+    return {
+        "path_or_id": options.model,
+        "attn_impl": options.attn,
+        "dtype": options.dtype,
+        "device": options.device,
+        "revision": options.revision,
+        "num_frames": options.num_frames,
+        "batch_size": options.batch_size,
+        "workers": options.workers,
+        "max_prompt_tokens": prompts.max_prompt_tokens,
+        "video_backend": options.video_backend,
+        "download": options.download,
+    }
+
+
+def find_checkpoint(options: CheckpointOptions, out: Output) -> Path:
+    """The model's folder; a person at a terminal is asked before a download."""
+    from librehps.models.locate import locate
+
+    def find(download: bool) -> Path:
+        return locate(options.model, options.revision, download).folder
+
+    return _agreed(options, find, out)
+
+
+def _agreed(options: CheckpointOptions, load: Callable[[bool], T], out: Output) -> T:
+    """What `load` gives, with a download where that is agreed to."""
+    from librehps.errors import DownloadNeededError
+
+    try:
+        return load(options.download)
+    except DownloadNeededError as error:
+        if not out.can_ask() or not typer.confirm(f"{error}. Download?", err=True):
+            raise
+    return load(True)

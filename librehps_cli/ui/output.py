@@ -1,0 +1,223 @@
+"""stdout is data, stderr is talk; what comes from files or users is text, never markup."""
+
+import logging
+import math
+import sys
+import unicodedata
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import TextIOWrapper
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from librehps.types import AXES
+
+TEXT_COLUMNS = (
+    "item",
+    "group",
+    "generator",
+    "value",
+    "why",
+    "benchmark",
+    "category",
+    "axis",
+    "error",
+    "best",
+    "prompt",
+)
+# Names, which may lose their middle where a table would not fit.
+NAMES, LEAST_NAME = ("item", "group", "generator", "category", "best", "prompt"), 8
+ELLIPSIS = "…"
+NOTHING, BAR = "-", 3
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+class Output:
+    """Where a command writes; `json` None means JSON Lines unless stdout is a terminal."""
+
+    def __init__(self, quiet: bool = False, json: bool | None = None) -> None:
+        if isinstance(sys.stdout, TextIOWrapper):
+            # JSON Lines are UTF-8 whatever the locale says.
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+        self.quiet = quiet
+        self.json = not sys.stdout.isatty() if json is None else json
+        self._out = Console(file=sys.stdout, highlight=False, soft_wrap=False)
+        self._talk = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        # Pillow warns of oddities in files that it goes on to read well.
+        warnings.filterwarnings("ignore", module="PIL")
+        logger = logging.getLogger("librehps")
+        logger.handlers, logger.propagate = [_Notes(self)], False
+
+    def note(self, message: str) -> None:
+        """A line on stderr, unless --quiet."""
+        if not self.quiet:
+            self._talk.print(Text(safe(message)), style="dim")
+
+    def line(self, text: str) -> None:
+        """A line of data on stdout: as it is, but on a terminal."""
+        sys.stdout.write((safe(text) if sys.stdout.isatty() else text) + "\n")
+        sys.stdout.flush()
+
+    def records(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Records as JSON Lines on stdout."""
+        from librehps.scores.jsonl import to_line
+
+        for record in records:
+            self.line(to_line(record))
+
+    def error(self, message: str) -> None:
+        """An error of one item, on stderr, also under --quiet."""
+        self._talk.print(Text(f"error: {safe(message)}", style="red"))
+
+    def text(self, message: str, style: str = "") -> None:
+        """A line for a reader on stdout."""
+        self._out.print(Text(safe(message), style=style))
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal that stdout is, or would be."""
+        return self._out.width
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a person reads what is said on stderr."""
+        return not self.quiet and sys.stderr.isatty()
+
+    @property
+    def talk_console(self) -> Console:
+        """The console of stderr, for a live display."""
+        return self._talk
+
+    def talk_table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A table for a reader on stderr."""
+        self._talk.print(_table(columns, rows, self._talk.width))
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        names: Sequence[str] = (),
+    ) -> None:
+        """A table for a reader on stdout; figures stand to the right, NAMES and `names` left."""
+        self._out.print(_table(columns, rows, self._out.width, names))
+
+    def progress(self, rows: Iterable[Any], total: int, what: str = "scoring") -> Iterator[Any]:
+        """The rows, with a bar on stderr where that is a terminal."""
+        if not self.is_watched:
+            yield from rows
+            return
+        from rich.progress import track
+
+        yield from track(rows, what, total=total, console=self._talk, transient=True)
+
+    def can_ask(self) -> bool:
+        """Whether a person sits at both ends."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], width: int, names: Sequence[str] = ()
+) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        left = column in TEXT_COLUMNS or column in names
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
+    for row in _fitted(columns, [[safe(c) for c in row] for row in rows], width, names):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _fitted(
+    columns: Sequence[str], rows: list[list[str]], width: int, more: Sequence[str]
+) -> list[list[str]]:
+    """The rows with names shortened until the table is no wider than `width`, where that can be."""
+    widths = [
+        max([*map(cell_len, name.split("\n")), *(cell_len(row[i]) for row in rows if i < len(row))])
+        for i, name in enumerate(columns)
+    ]
+    names = [i for i, name in enumerate(columns) if name in NAMES or name in more]
+    # Rich puts a space between two columns and one more after each but the last.
+    over = sum(widths) + 2 * len(columns) - 2 - width
+    for _ in range(over if names else 0):
+        longest = max(names, key=lambda i: widths[i])
+        widths[longest] = max(widths[longest] - 1, LEAST_NAME)
+    return [
+        [shorten(cell, widths[i]) if i in names else cell for i, cell in enumerate(row)]
+        for row in rows
+    ]
+
+
+def shorten(text: str, width: int) -> str:
+    """The text in at most `width` cells; what is too long loses its middle, as paths can."""
+    text = safe(text)
+    if cell_len(text) <= width:
+        return text
+    kept = max(width - 1, 0)
+    # The end tells more: that is where the file's name is.
+    head, tail = "", ""
+    for character in text:
+        if cell_len(head + character) > kept // 3:
+            break
+        head += character
+    for character in reversed(text[len(head) :]):
+        if cell_len(head + character + tail) > kept:
+            break
+        tail = character + tail
+    return head + ELLIPSIS + tail
+
+
+def bar(share: float, width: int) -> str:
+    """A share in [0, 1] as a bar of so many cells, to an eighth of a cell."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    whole, part = divmod(eighths, 8)
+    return ("█" * whole + EIGHTHS[part] * (part > 0)).ljust(width)
+
+
+class _Notes(logging.Handler):
+    """The library's warnings, as notes."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(logging.WARNING)
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._output.note(record.getMessage())
+
+
+def safe(text: str) -> str:
+    """Control characters spelled out, so that no name can steer a terminal."""
+    return "".join(
+        ascii(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text
+    )
+
+
+def axes_in(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The axes that any of the records has a value on."""
+    found = {axis for record in records for axis in AXES if record[axis] is not None}
+    return [axis for axis in AXES if axis in found]
+
+
+def figures(record: Mapping[str, Any], axes: Sequence[str] = AXES) -> list[str]:
+    """The means of the axes, each with a bar, for a table."""
+    return [figure(record[axis]) for axis in axes]
+
+
+def figure(mean: float | None) -> str:
+    """A mean in [0, 1] with its bar."""
+    if mean is None or not math.isfinite(mean):
+        return NOTHING
+    return f"{bar(mean, BAR)} {mean:.3f}"
+
+
+def signed(mu: float) -> str:
+    """A mu, or a gap between two, with its sign."""
+    return f"{mu:+.2f}"
+
+
+def percent(probability: float) -> str:
+    """A probability for a reader; never 100 %, which no model can promise."""
+    return f"{min(probability, 0.999):.1%}"

@@ -1,0 +1,94 @@
+"""Where chosen rows go beside stdout: a file, or a folder of their media."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+RESULT = "Result"
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Which file rows go to."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Whole rows to X.parquet, X.jsonl, or - for stdout.",
+            rich_help_panel=RESULT,
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output.", rich_help_panel=RESULT)
+    ] = False
+
+    @property
+    def file(self) -> Path | None:
+        return None if str(self.output) == "-" else self.output
+
+    @property
+    def to_stdout(self) -> bool:
+        return str(self.output) == "-"
+
+    def check(self) -> None:
+        """Raise UsageError for what can be refused before anything is read."""
+        from librehps.scores.writer import check_output
+
+        if self.file is not None:
+            check_output(self.file, self.overwrite)
+
+
+@dataclass(frozen=True)
+class ResultOptions(OutputOptions):
+    """And which folder their media go to."""
+
+    copy_to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Copy the media to DIR.", rich_help_panel=RESULT),
+    ] = None
+    link_to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Symbolic links in DIR instead.", rich_help_panel=RESULT),
+    ] = None
+
+    @property
+    def folder(self) -> Path | None:
+        return self.copy_to or self.link_to
+
+    def check(self) -> None:
+        """Raise UsageError for what can be refused before anything is read."""
+        from librehps.errors import UsageError
+
+        super().check()
+        if self.copy_to and self.link_to:
+            raise UsageError("--copy-to and --link-to exclude each other")
+
+
+def media_paths(table: Any, otherwise: str | None = None) -> Any:
+    """The media column; raises UsageError for a row without a path.
+
+    Where paths are to be lines, `otherwise` is the hint for one that holds a line break.
+    """
+    import pyarrow.compute as pc
+
+    from librehps.errors import UsageError
+    from librehps.scores.select import text_column
+
+    paths = text_column(table, "media")
+    if paths.null_count:
+        raise UsageError(
+            f"{paths.null_count} of the {len(table)} rows have no path: their media came in memory"
+            " or in a shard",
+            hint="Take whole rows, with --json or -o.",
+        )
+    split = paths.filter(pc.match_substring(paths, "\n"))
+    if otherwise is not None and len(split):
+        raise UsageError(
+            f"a path holds a line break: {split[0].as_py()!r}",
+            hint=otherwise,
+        )
+    return paths
