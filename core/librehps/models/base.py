@@ -37,7 +37,7 @@ class Prepared:
 
 
 class RawScore(NamedTuple):
-    """Model output of one item: mu and sigma per axis of the checkpoint; scalar where it has one."""
+    """Model output of one item: mu and sigma per axis, in the checkpoint's order; maybe a scalar."""
 
     mu: tuple[float, ...]
     sigma: tuple[float, ...]
@@ -46,7 +46,7 @@ class RawScore(NamedTuple):
 
 @dataclass(frozen=True)
 class ProcessorOptions:
-    """How media are prepared; `pixel_budget` in pixels a frame (None: the checkpoint's, 0: none)."""
+    """How media are prepared; `pixel_budget` in pixels (None: the checkpoint's, 0: none)."""
 
     max_prompt_tokens: int = MAX_PROMPT_TOKENS
     pixel_budget: int | None = None
@@ -85,7 +85,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is ready to score, and how it runs; `reasons` says why, by name of the choice."""
+    """A model that is ready to score; `reasons` says why it runs as it does, by name of choice."""
 
     model: Model
     attention: str

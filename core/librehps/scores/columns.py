@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from librehps.errors import UsageError
@@ -36,6 +36,12 @@ FULL: dict[str, str] = {
     "sha256": TEXT,
 }
 SETS = {"default": COLUMNS, "full": FULL}
+
+
+def axes_among(columns: Iterable[str]) -> tuple[str, ...]:
+    """Return the axes of a score table: each name that has a `<name>_mu` beside it, in order."""
+    names = list(columns)
+    return tuple(name for name in names if f"{name}_mu" in names)
 
 
 def chosen_columns(columns: Sequence[str] | str, own: Mapping[str, str]) -> dict[str, str]:
