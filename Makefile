@@ -23,12 +23,12 @@ format: $(READY)
 
 # The outputs of the README's commands, the reference of the commands, and the pictures.
 docs: $(READY)
-	$(BIN)/python tests/readme.py
-	$(BIN)/python tests/pictures.py
+	$(BIN)/python tools/readme.py
+	$(BIN)/python tools/pictures.py
 
 # The golden tests on every Python and transformers that we support; needs those interpreters.
 test-matrix:
-	$(PYTHON) tests/matrix.py
+	$(PYTHON) tools/matrix.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "librehps needs Python 3.11 or newer")'

@@ -1,6 +1,6 @@
 """A server under load beside offline scoring of the same checkpoint, every answer checked.
 
-    python tests/serve_load.py [--model tiny|47m] [--clients 64] [--items 1] [--seconds 60]
+    python benchmarks/serve_load.py [--model tiny|47m] [--clients 64] [--items 1] [--seconds 60]
 
 Rounds of offline and of served scoring take turns, since other tenants of a machine change its
 pace. Each client has pictures of its own, `--items` a request, and sends broken pictures, oversized
@@ -20,11 +20,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from librehps import Item, LibreHPS
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
 from make_media import picture
 from serve_client import Link, Server
 

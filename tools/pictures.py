@@ -1,6 +1,6 @@
 """The pictures of the README, from real runs: the report in a browser, a run on a terminal.
 
-python tests/pictures.py      writes docs/*.png; needs chromium
+python tools/pictures.py      writes docs/*.png; needs chromium
 """
 
 import fcntl

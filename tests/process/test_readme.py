@@ -58,7 +58,9 @@ def test_what_is_not_run_exists() -> None:
     makefile = (readme.ROOT / "Makefile").read_text()
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for file in re.findall(r"python ((?:tests|examples)/\S+?\.py)", PAGE.replace("\n", " ")):
+    for file in re.findall(
+        r"python ((?:benchmarks|tools|examples)/\S+?\.py)", PAGE.replace("\n", " ")
+    ):
         assert (readme.ROOT / file).is_file(), file
     for link in re.findall(r"\]\((docs/[^)#]+)\)", PAGE):
         assert (readme.ROOT / link).is_file(), link

@@ -1,6 +1,6 @@
 """Memory of a long run: 100,000 rows over 10,000 pictures, every (content, prompt) distinct.
 
-    python tests/memory.py [--rows 100000] [--images 10000]
+    python benchmarks/memory.py [--rows 100000] [--images 10000]
 
 Prints the resident size of the process after each twentieth of the rows. Flat means that the last
 figure is within 10 % of the first.

@@ -1,6 +1,6 @@
 """CPU speed from files to Parquet, beside a plain `transformers` forward and the ceiling.
 
-    python tests/speed.py [--images 48] [--rounds 5]
+    python benchmarks/speed.py [--images 48] [--rounds 5]
 
 A random checkpoint of 47 M parameters in float32; pictures of 1024 x 1024 as JPEG. The ceiling is
 what the machine's own float32 matrix product would allow. Other tenants of a machine change its
@@ -31,7 +31,7 @@ from librehps.scores.writer import open_sink
 GFLOP_PER_IMAGE = 20.7
 BATCH = 8
 MATMUL_SECONDS = 2
-GOLDEN = Path(__file__).parent / "golden" / "checkpoint"
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "checkpoint"
 TEXT = {
     "model_type": "qwen3_5_text", "vocab_size": 12000, "hidden_size": 512,
     "intermediate_size": 1536, "num_hidden_layers": 8, "num_attention_heads": 8,

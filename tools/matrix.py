@@ -16,8 +16,10 @@ CASES = [
     ("python3.12", NEWEST),
     ("python3.13", NEWEST),
 ]
-TESTS = ["tests/test_golden.py", "tests/test_scorer.py", "tests/test_delta.py",
-         "tests/test_checkpoint.py", "tests/test_attention.py", "tests/test_prompt.py"]  # fmt: skip
+TESTS = [
+    f"tests/unit/test_{name}.py"
+    for name in ("golden", "scorer", "delta", "checkpoint", "attention", "prompt")
+]
 
 
 def runs(python: str) -> bool:

@@ -1,8 +1,10 @@
 """What bfloat16 changes: LibreHPS-Tiny on rendered pictures, against float32 and in other batches.
 
-python tests/precision.py
+python benchmarks/precision.py
 """
 
+import subprocess
+import sys
 import tempfile
 from itertools import combinations
 from pathlib import Path
@@ -11,8 +13,8 @@ import numpy as np
 
 from librehps import AXES, LibreHPS
 from librehps.types import Item, score_columns
-from readme import Shell
 
+OUTPUTS = Path(__file__).parents[1] / "examples" / "tiny" / "outputs.py"
 NAMES = [f"{axis}{suffix}" for axis in AXES[:4] for suffix in ("_mu", "")]
 
 
@@ -25,7 +27,7 @@ def scores(dtype: str, items: list[Item], batch_size: int | None = None) -> dict
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        Shell(Path(folder)).run("python examples/tiny/outputs.py outputs")
+        subprocess.run([sys.executable, OUTPUTS, Path(folder, "outputs")], check=True)
         files = sorted(Path(folder, "outputs").rglob("*.png"))
         prompts = [file.with_suffix(".txt").read_text().strip() for file in files]
         pairs = zip(files, prompts, strict=True)

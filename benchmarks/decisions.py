@@ -1,6 +1,6 @@
 """How long decisions on many scored rows take, each command in a process of its own.
 
-    python tests/decisions.py [--rows 200000]
+    python benchmarks/decisions.py [--rows 200000]
 
 Writes rows of 20 generators and ten prompts for each thousand, and prints seconds and megabytes.
 """

@@ -1,6 +1,6 @@
 """The commands of the README: found, run in order, and their outputs held against the page.
 
-python tests/readme.py      writes the outputs of the README's commands into it, and docs/cli.md
+python tools/readme.py      writes the outputs of the README's commands into it, and docs/cli.md
 """
 
 import os

@@ -21,6 +21,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from conftest import EXAMPLES
 from librehps.report.pictures import LEFT_OUT, Pictures
 from report_data import AGREEMENT, HOSTILE, hostile_page, page_of, picture, rich_page, scored, webp
 
@@ -347,7 +348,7 @@ def test_few_pictures_go_to_the_best_and_worst(tmp_path: Path, visit: Visit) -> 
 
 
 def test_clips_have_a_fifth_axis_and_a_picture(tmp_path: Path, visit: Visit) -> None:
-    clip = Path(__file__).parents[1] / "examples" / "media" / "steady.mp4"
+    clip = EXAMPLES / "media" / "steady.mp4"
     table = scored([str(clip), picture(tmp_path, "a.png", 1)], ["a clip", "a still"])
     for name, values in (("temporal", [0.8, None]), ("temporal_mu", [1.4, None])):
         at = table.column_names.index(name)

@@ -12,7 +12,7 @@ import librehps
 from librehps import errors
 from librehps_cli.ui.errors import EXIT_CODES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CORE, CLI = ROOT / "core" / "librehps", ROOT / "librehps_cli"
 
 BASE = {"errors", "types", "settings", "files"}

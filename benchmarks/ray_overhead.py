@@ -1,6 +1,6 @@
 """Both engines on the same items: are the rows equal, and what does Ray cost?
 
-    python tests/ray_overhead.py [--items 2000] [--actors 2] [--rounds 2] [--kill]
+    python benchmarks/ray_overhead.py [--items 2000] [--actors 2] [--rounds 2] [--kill]
 
 Renders 1024 x 1024 JPEGs (two hundred files, listed again and again with prompts of their own),
 scores them with LibreHPS-Tiny by the local engine, then by Ray, each in a process of its own.

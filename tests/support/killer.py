@@ -1,6 +1,6 @@
 """Runs the command line again and again, each time in a process that kills itself at a moment.
 
-    python tests/killer.py '[["row", 3], ["torn", 1], ...]' ARGS...
+    python tests/support/killer.py '[["row", 3], ["torn", 1], ...]' ARGS...
 
 SIGKILL at the COUNT-th call, from 1, of what the moment names; `torn` writes half of a row first.
 Runs after the first have `--resume`. Exits with the number of runs that were not killed. Forked

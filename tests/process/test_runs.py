@@ -16,7 +16,7 @@ import pytest
 from conftest import Cli
 from make_media import clip, picture
 
-KILLER = Path(__file__).parents[1] / "killer.py"
+KILLER = Path(__file__).parents[1] / "support" / "killer.py"
 MODEL = ("--model", "tiny", "--batch-size", "3", "--quiet")
 NUMBERS = ("overall", "overall_mu", "style_mu")
 
