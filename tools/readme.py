@@ -120,9 +120,10 @@ def with_outputs(page: str, folder: Path) -> str:
 def reference() -> str:
     """docs/cli.md as the app has it now."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "cli.md")
+        file, whole = Path(folder, "cli.md"), Path(folder, "whole.py")
+        whole.write_text("from librehps_cli.main import every_command\napp = every_command()\n")
         subprocess.run(
-            [sys.executable, "-m", "typer", "librehps_cli.main", "utils", "docs",
+            [sys.executable, "-m", "typer", whole, "utils", "docs",
              "--name", "librehps", "--output", file],
             check=True, capture_output=True,
         )  # fmt: skip

@@ -32,6 +32,7 @@ def test_a_wheel_scores_outside_the_tree(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for name in ("model.safetensors", "config.json", "tokenizer.json", "calibration.json"):
         assert f"librehps/embedded/{name}" in names
+    assert "librehps/py.typed" in names
     for file in (ROOT / "core" / "librehps" / "report" / "templates").iterdir():
         assert f"librehps/report/templates/{file.name}" in names
     assert not any(name.startswith(("tests/", "examples/", "core/")) for name in names)

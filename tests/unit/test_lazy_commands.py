@@ -1,0 +1,61 @@
+"""A command's module is imported when it is called, and not before."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from librehps_cli.main import COMMANDS, app
+
+# In one fresh process: after each of several calls, which command modules are in sys.modules.
+CALLS = """
+import sys
+from librehps_cli.main import app
+for words in (['--help'], ['-h'], ['--version'], ['scor'], [], ['filter', '--help']):
+    try:
+        app(words)
+    except SystemExit:
+        loaded = sorted(name for name in sys.modules if name.startswith('librehps_cli.commands.'))
+        print(words, loaded, file=sys.stderr)
+"""
+
+
+def test_only_the_called_command_is_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", CALLS], capture_output=True, text=True, check=True)
+    said = [line for line in done.stderr.splitlines() if line.startswith("[")]
+    assert said == [
+        "['--help'] []",
+        "['-h'] []",
+        "['--version'] []",
+        "['scor'] []",
+        "[] []",
+        "['filter', '--help'] ['librehps_cli.commands.filter']",
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_listed_help_is_the_first_line_of_the_command(command) -> None:
+    assert command.help == inspect.getdoc(command.load()).split("\n")[0]
+    shown = CliRunner().invoke(app, [command.name, "--help"])
+    assert shown.exit_code == 0
+    assert "--quiet" in shown.stdout
+
+
+def test_a_misspelt_command_is_a_usage_error() -> None:
+    done = CliRunner().invoke(app, ["scor"])
+    assert done.exit_code == 2
+    assert "No such command 'scor'" in done.output
+
+
+def test_a_shell_completes_commands_and_flags() -> None:
+    for words, at, expected in (
+        ("librehps fil", 1, "filter"),
+        ("librehps filter --mi", 2, "--min"),
+    ):
+        environment = {
+            "_LIBREHPS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at),
+        }  # fmt: skip
+        done = CliRunner().invoke(app, [], prog_name="librehps", env=environment)
+        assert done.output.split() == [expected]
