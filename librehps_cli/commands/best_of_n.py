@@ -1,12 +1,17 @@
 """librehps best-of-n: the best of each prompt's items."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from librehps.types import AXES
-from librehps_cli.ui.best_of_n_output import FEW, PickedGroups, deliver, print_picks, summarise
+from librehps_cli.ui.best_of_n_output import (
+    deliver,
+    print_curve,
+    print_picks,
+    summarise,
+    tell_errors,
+)
 from librehps_cli.ui.errors import exit_code
 from librehps_cli.ui.options import (
     ModelOptions,
@@ -15,14 +20,9 @@ from librehps_cli.ui.options import (
     SourceFlags,
     grouped,
 )
-from librehps_cli.ui.output import Output, figure
+from librehps_cli.ui.output import Output
 from librehps_cli.ui.result_options import ResultOptions
-from librehps_cli.ui.scored import Scored, scores_of
-
-if TYPE_CHECKING:
-    from librehps.decide.best_of_n import Ranked
-    from librehps.decide.groups import Groups
-    from librehps.decide.weights import Weights
+from librehps_cli.ui.scored import scores_of
 
 CHOICE = "Choice"
 
@@ -117,144 +117,33 @@ def best_of_n(
     quiet: Quiet = False,
 ) -> None:
     """Print the best item of each prompt, folder or column; --top K prints more."""
-    from librehps.decide.best_of_n import pick_best, rank
-    from librehps.scores.select import error_counts, scored_rows, text_column
+    from librehps.decide.best_of_n import best_of_n as pick
+    from librehps.decide.best_of_n import check_choice
 
-    weights = _weights(choice)
+    by = {"per": choice.per, "per_match": choice.per_match}
+    by |= {"axis": choice.axis, "weights": choice.weights}
+    is_overall = check_choice(**by).axis == "overall"
     result.check()
     out = Output(quiet, json)
     scored = scores_of(paths, sources, prompts, models, out)
-    failed = sum(error_counts(scored.table).values())
-    _tell_errors(scored, out)
-    rows = scored_rows(scored.table, scored.origin, _needed(weights))
-    for name in ("id", "media", "prompt"):
-        text_column(rows, name)
-    groups = _groups(rows, choice)
-    ranked = rank(_scores(rows, weights, out), groups.codes)
-    _warn_of_mixtures(rows, groups, out)
-    _check_abstention(choice, weights, scored)
-    calibrator = scored.calibrator if weights.axis == "overall" else None
-    if weights.axis == "overall" and calibrator is None and not choice.curve:
+    failed = scored.scores.errors()
+    tell_errors(failed, out)
+    if is_overall and choice.abstain_below is not None:
+        scored.check_calibrated("--abstain-below")
+    picked = pick(
+        scored.scores,
+        **by,
+        top=choice.top,
+        abstain_below=choice.abstain_below,
+        calibrator=scored.calibrator,
+    )
+    if is_overall and not picked.is_calibrated and not choice.curve:
         out.note(f"no win probabilities: {scored.why_uncalibrated}")
-    picks = pick_best(ranked, calibrator, choice.top, choice.abstain_below)
-    picked = PickedGroups(rows, groups, picks, weights)
-    deliver(picked, scored.settings, result)
+    deliver(picked, result)
     if choice.curve:
-        _print_curve(rows, ranked, weights, out)
+        print_curve(picked, out)
     elif result.to_stdout or not (result.file or result.folder) or json is not None:
         print_picks(picked, True if result.to_stdout else json, out)
     if not choice.curve:
         summarise(picked, out)
-    raise typer.Exit(exit_code(len(rows), failed))
-
-
-def _weights(choice: ChoiceOptions) -> "Weights":
-    from librehps.decide.weights import OVERALL, Weights, parse_weights
-    from librehps.errors import UsageError
-
-    if choice.per and choice.per_match:
-        raise UsageError("--per and --per-match exclude each other")
-    if choice.axis and choice.weights:
-        raise UsageError("--axis and --weights exclude each other")
-    if choice.axis is not None and choice.axis not in AXES:
-        raise UsageError(f"no axis {choice.axis}; there are: {', '.join(AXES)}")
-    if choice.axis is not None:
-        return Weights({choice.axis: 1.0})
-    return OVERALL if choice.weights is None else parse_weights(choice.weights)
-
-
-def _needed(weights: "Weights") -> list[str]:
-    return ["id", "media", "prompt", *(f"{axis}_mu" for axis in weights.weights)]
-
-
-def _groups(rows: Any, choice: ChoiceOptions) -> "Groups":
-    from librehps.decide.groups import group_by, group_by_pattern
-
-    if choice.per_match is not None:
-        return group_by_pattern(rows, choice.per_match)
-    default = "group" if "group" in rows.column_names else "prompt"
-    return group_by(rows, choice.per or default)
-
-
-def _scores(rows: Any, weights: "Weights", out: Output) -> Any:
-    import numpy as np
-
-    from librehps.errors import NothingScoredError
-
-    scores = weights.scores(rows)
-    lacking = int(np.isnan(scores).sum())
-    if lacking == len(rows):
-        raise NothingScoredError(f"no row has a value on {', '.join(weights.weights)}")
-    if lacking:
-        out.note(f"{lacking} rows without a value on {', '.join(weights.weights)} take no part")
-    return scores
-
-
-def _tell_errors(scored: Scored, out: Output) -> None:
-    import pyarrow.compute as pc
-
-    names = [n for n in ("id", "error", "error_type") if n in scored.table.column_names]
-    failed = scored.table.filter(pc.not_equal(scored.table.column("status"), "ok")).select(names)
-    for row in failed.slice(0, FEW).to_pylist():
-        why = row.get("error") or "it does not say why"
-        out.error(f"{row.get('id')}: {why} ({row.get('error_type') or 'unknown'})")
-    if len(failed) > FEW:
-        out.error(f"and {len(failed) - FEW} rows more")
-
-
-def _warn_of_mixtures(rows: Any, groups: "Groups", out: Output) -> None:
-    """Scores of two prompts, or of a still and a clip, were never meant to be compared."""
-    import numpy as np
-
-    from librehps.scores.select import group_codes
-
-    for column, what in (("prompt", "several prompts"), ("kind", "both stills and clips")):
-        if column not in rows.column_names:
-            continue
-        pairs = np.unique(np.stack([groups.codes, group_codes(rows, column)]), axis=1)
-        held = np.unique(pairs[0], return_counts=True)[1]
-        mixed = int((held > 1).sum())
-        if mixed:
-            out.note(
-                f"{mixed} of {len(held)} groups hold {what}: scores across them compare poorly"
-            )
-
-
-def _check_abstention(choice: ChoiceOptions, weights: "Weights", scored: Scored) -> None:
-    from librehps.errors import UsageError
-
-    if choice.abstain_below is None:
-        return
-    if weights.axis != "overall":
-        raise UsageError("--abstain-below needs win probabilities, which only overall has")
-    if scored.calibrator is None:
-        raise UsageError(
-            f"--abstain-below needs win probabilities: {scored.why_uncalibrated}",
-            hint="Copy calibration.json from the model's folder, and give it by --calibration.",
-        )
-
-
-def _print_curve(rows: Any, ranked: "Ranked", weights: "Weights", out: Output) -> None:
-    """Of an axis its mean in [0, 1], of several the mixed mu."""
-    from librehps.decide.curve import curve
-
-    found = curve(ranked, weights.shown(weights.scores(rows)))
-    points = [
-        {"n": n, "expected_best": point.value, "low": point.low, "high": point.high,
-         "gain": point.value - found.points[n - 2].value if n > 1 else None}
-        for n, point in enumerate(found.points, 1)
-    ]  # fmt: skip
-    if out.json:
-        out.records(points)
-    else:
-        out.table(["n", "expected best", "95 %", "gain"], [_cells(p, weights) for p in points])
-    out.note(f"over {found.groups} groups; {found.left_out} with fewer samples are left out")
-    if found.most > len(points):
-        out.note(f"ends at {len(points)}, which most groups have; the largest has {found.most}")
-
-
-def _cells(point: dict[str, Any], weights: "Weights") -> list[str]:
-    best, gain = point["expected_best"], point["gain"]
-    shown = figure(best) if weights.axis else f"{best:.3f}"
-    between = f"{point['low']:.3f} to {point['high']:.3f}"
-    return [str(point["n"]), shown, between, "" if gain is None else f"{gain:+.3f}"]
+    raise typer.Exit(exit_code(len(picked.rows), len(failed)))

@@ -1,11 +1,8 @@
 """librehps filter: the rows of scored files that meet conditions."""
 
-import math
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +11,10 @@ import typer
 from librehps.errors import UsageError
 from librehps_cli.ui.options import Quiet, grouped
 from librehps_cli.ui.output import Output
-from librehps_cli.ui.result_options import RESULT, ResultOptions, media_paths
+from librehps_cli.ui.result_options import RESULT, ResultOptions
 
 if TYPE_CHECKING:
-    from librehps.decide.filter import Limit, Top
+    from librehps.scores.score_table import ScoreTable
 
 CONDITIONS = "Conditions"
 
@@ -132,86 +129,56 @@ def filter_rows(
     quiet: Quiet = False,
 ) -> None:
     """Print the paths of the media whose scores meet every condition, in input order."""
-    limits, top = _conditions(conditions)
+    from librehps.decide.filter import filter_rows as keep
+    from librehps.scores.score_table import read_scores
+
+    keywords = _conditions(conditions)
     delivery = Delivery(printed, result)
     delivery.check()
-    from librehps.decide.filter import passing
-    from librehps.scores.read import origin_of, read_table
-    from librehps.scores.select import check_scored
-
     out = Output(quiet, delivery.as_json)
-    table, settings = read_table(scores)
-    check_scored(table, origin_of(scores))
-    mask = passing(table, limits, top)
-    chosen = table.filter(~mask if conditions.invert else mask)
-    _deliver(chosen, settings, delivery, out)
+    table = read_scores(scores)
+    chosen = keep(table, **keywords)
+    _deliver(chosen, delivery, out)
     verb = "do not pass" if conditions.invert else "pass"
     out.note(f"{len(chosen)} of {len(table)} rows {verb}")
 
 
-def _conditions(options: ConditionOptions) -> tuple[list["Limit"], "Top | None"]:
-    if options.top is None and (options.by is not None or options.per is not None):
-        raise UsageError("--by and --per say how --top chooses", hint="Give --top too.")
-    asked = options.minimum or options.maximum or options.top is not None or options.ok_only
-    if not asked:
-        raise UsageError("no condition is given", hint="Give --min, --max, --top or --ok-only.")
-    limits = [_limit(text, True) for text in options.minimum or ()]
-    limits += [_limit(text, False) for text in options.maximum or ()]
-    return limits, None if options.top is None else _top(options.top, options)
+def _conditions(options: ConditionOptions) -> dict[str, Any]:
+    """Keywords of the library's function; raises UsageError before anything is read."""
+    from librehps.decide.filter import check_conditions, parse_limit, parse_top
+
+    least, most = options.minimum or [], options.maximum or []
+    check_conditions(bool(least or most or options.ok_only), options.top, options.by, options.per)
+    if options.top is not None:
+        parse_top(options.top)
+    return {
+        "min": [parse_limit(text) for text in least],
+        "max": [parse_limit(text) for text in most],
+        "top": options.top,
+        "by": options.by,
+        "per": options.per,
+        "ok_only": options.ok_only,
+        "invert": options.invert,
+    }
 
 
-def _limit(text: str, is_least: bool) -> "Limit":
-    from librehps.decide.filter import Limit
-
-    column, _, number = text.rpartition("=")
-    try:
-        value = float(number)
-    except ValueError:
-        value = math.nan
-    if not column or not math.isfinite(value):
-        raise UsageError(f"{text!r} is no limit", hint="Write it like overall=0.6.")
-    return Limit(column, value, is_least)
-
-
-def _top(text: str, options: ConditionOptions) -> "Top":
-    from librehps.decide.filter import Top
-
-    share = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%", text)
-    percent = Fraction(share[1]) if share else None
-    count = int(text) if re.fullmatch(r"[0-9]+", text) else None
-    if not count and (percent is None or not 0 < percent <= 100):
-        raise UsageError(
-            f"--top {text!r} is neither a number of rows nor a percentage",
-            hint="Write --top 100 or --top 10%.",
-        )
-    return Top(count, percent, options.by or "overall", options.per)
-
-
-def _deliver(table: Any, settings: dict[str, Any], delivery: Delivery, out: Output) -> None:
+def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> None:
     """The rows go everywhere they were asked for; what can fail comes first."""
-    from librehps.scores.table import json_lines, write_table
+    from librehps.decide.copy_media import copy_media
+    from librehps.scores.select import media_paths
+    from librehps.scores.table import json_lines
 
     result, null = delivery.result, delivery.printed.null
     otherwise = None if null else "Use --null, and xargs -0 to read it."
-    paths = media_paths(table, otherwise) if delivery.as_paths else None
+    paths = media_paths(chosen.table, otherwise) if delivery.as_paths else None
     if result.folder is not None:
-        _place(table, result, result.folder)
+        copy_media(chosen, result.folder, link=result.folder == result.link_to)
     if result.file is not None:
-        write_table(table, settings, result.file)
+        chosen.write(result.file, overwrite=result.overwrite)
     if delivery.as_json:
-        _print(json_lines(table), out)
+        _print(json_lines(chosen.table), out)
     if paths is not None:
         _print_paths(paths, null, out)
-
-
-def _place(table: Any, result: ResultOptions, folder: Path) -> None:
-    from librehps.decide.copy_media import place
-    from librehps.scores.select import text_column
-
-    ids = text_column(table, "id")
-    if ids.null_count:
-        raise UsageError("a row without an id cannot be placed by it")
-    place(media_paths(table).to_pylist(), ids.to_pylist(), folder, folder == result.link_to)
 
 
 def _print_paths(paths: Any, null: bool, out: Output) -> None:

@@ -1,152 +1,53 @@
-"""The picks of best of N: one record for each row that was chosen, and where they go."""
+"""The picks of best of N: where they go, and what is said of them."""
 
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from librehps.types import AXES
 from librehps_cli.ui.output import Output, figure, percent
-from librehps_cli.ui.result_options import ResultOptions, media_paths
+from librehps_cli.ui.result_options import ResultOptions
 
 if TYPE_CHECKING:
-    from librehps.decide.best_of_n import Pick
-    from librehps.decide.groups import Groups
-    from librehps.decide.weights import Weights
+    from librehps.decide.picks import BestOfN
+    from librehps.scores.score_table import ScoreTable
 
 Record = dict[str, Any]
-# What a pick adds to its row.
-ADDED = ("rank", "score", "scored", "margin", "win_probability", "tied", "ties", "abstained")
 # So many groups, and rows of equal score, are told of one by one.
 FEW = 5
 
 
-@dataclass(frozen=True)
-class PickedGroups:
-    """The scored rows, how they are grouped, and what was picked by which score."""
-
-    rows: Any
-    groups: "Groups"
-    picks: "list[Pick]"
-    weights: "Weights"
-
-    @cached_property
-    def table(self) -> Any:
-        """The whole rows that were chosen, also of groups abstained from, and what was found.
-
-        `group` is what the group is called. Raises UsageError where a column of the user's own has
-        a name of ours.
-        """
-        import pyarrow as pa
-
-        self._check_names()
-        at = _indices([row for pick in self.picks for row in pick.rows])
-        places = [(pick, i) for pick in self.picks for i in range(len(pick.rows))]
-        columns = {
-            "rank": pa.array([i + 1 for _, i in places], pa.int32()),
-            "score": pa.array(self.weights.scores(self.rows.take(at)), pa.float64()),
-            "scored": pa.array([pick.scored for pick, _ in places], pa.int32()),
-            "margin": pa.array([pick.margins[i] for pick, i in places], pa.float64()),
-            "win_probability": pa.array(
-                [pick.win_probabilities[i] for pick, i in places], pa.float64()
-            ),
-            "tied": pa.array([pick.tied[i] for pick, i in places], pa.int32()),
-            "ties": self._ids([pick.ties[i] for pick, i in places]),
-            "abstained": pa.array([pick.abstained for pick, _ in places], pa.bool_()),
-        }
-        whole = self.rows.drop_columns([n for n in ADDED if n in self.rows.column_names])
-        chosen = _with(whole.take(at), "group", self.groups.labels.take(at))
-        for name, values in columns.items():
-            chosen = chosen.append_column(name, values)
-        return chosen
-
-    @cached_property
-    def records(self) -> list[Record]:
-        """Of each row that was chosen, what a reader is told."""
-        names = ("group", "id", *AXES, "overall_mu", "prompt", *ADDED)
-        kept = [name for name in names if name in self.table.column_names]
-        records: list[Record] = self.table.select(kept).to_pylist()
-        return records
-
-    @property
-    def taken(self) -> Any:
-        """The rows of every group that was not abstained from, in the order of the records."""
-        import pyarrow.compute as pc
-
-        return self.table.filter(pc.invert(self.table.column("abstained")))
-
-    def _check_names(self) -> None:
-        from librehps.errors import UsageError
-
-        theirs = [name for name in ADDED if name in self.rows.column_names]
-        if 0 < len(theirs) < len(ADDED):
-            raise UsageError(
-                f"columns of your own have names of the output: {', '.join(theirs)}",
-                hint="Rename them: `librehps score ... --rename OLD=NEW`.",
-            )
-
-    def _ids(self, groups: list[tuple[int, ...]]) -> Any:
-        """The ids of each tuple of rows, as a column of lists."""
-        import numpy as np
-        import pyarrow as pa
-
-        ends = np.concatenate([[0], np.cumsum([len(rows) for rows in groups])]).astype(np.int32)
-        flat = self.rows.column("id").take(_indices([row for rows in groups for row in rows]))
-        return pa.ListArray.from_arrays(ends, flat.combine_chunks().cast(pa.string()))
+def tell_errors(failed: "ScoreTable", out: Output) -> None:
+    """Name the first rows with errors on stderr, and count the others."""
+    names = [n for n in ("id", "error", "error_type") if n in failed.columns]
+    for row in failed.table.select(names).slice(0, FEW).to_pylist():
+        why = row.get("error") or "it does not say why"
+        out.error(f"{row.get('id')}: {why} ({row.get('error_type') or 'unknown'})")
+    if len(failed) > FEW:
+        out.error(f"and {len(failed) - FEW} rows more")
 
 
-def _indices(rows: list[int]) -> Any:
-    """As Arrow wants them; it cannot tell the type of none."""
-    import pyarrow as pa
-
-    return pa.array(rows, pa.int64())
-
-
-def _with(table: Any, name: str, values: Any) -> Any:
-    """The table with a column, in the place of that of its name."""
-    if name not in table.column_names:
-        return table.append_column(name, values)
-    return table.set_column(table.column_names.index(name), name, values)
-
-
-def deliver(picked: PickedGroups, settings: dict[str, Any], result: ResultOptions) -> None:
+def deliver(picked: "BestOfN", result: ResultOptions) -> None:
     """Place the media and write the file, where that was asked for."""
-    from librehps.scores.table import write_table
-
     if result.folder is not None:
-        _place(picked, result.folder, link=result.folder == result.link_to)
+        picked.copy_to(result.folder, link=result.folder == result.link_to)
     if result.file is not None:
-        write_table(picked.table, settings, result.file)
+        picked.table.write(result.file, overwrite=result.overwrite)
 
 
-def _place(picked: PickedGroups, folder: Path, link: bool) -> None:
-    from librehps.decide.copy_media import place
-    from librehps.decide.names import readable_names
-
-    taken = picked.taken
-    paths = media_paths(taken).to_pylist()
-    pairs = zip(*(taken.column(name).to_pylist() for name in ("prompt", "group")), strict=True)
-    labels = [prompt or group for prompt, group in pairs]
-    suffixes = [Path(path).suffix for path in paths]
-    names = readable_names(labels, suffixes, taken.column("rank").to_pylist())
-    place(paths, names, folder, link)
-
-
-def print_picks(picked: PickedGroups, json: bool | None, out: Output) -> None:
+def print_picks(picked: "BestOfN", json: bool | None, out: Output) -> None:
     """Records, a table, or, where neither was asked for and nobody watches, bare paths."""
+    from librehps.scores.select import media_paths
     from librehps.scores.table import json_lines
 
     if json:
-        for line in json_lines(picked.table):
+        for line in json_lines(picked.table.table):
             out.line(line)
     elif json is None and out.json:
-        for path in media_paths(picked.taken, "Use --json.").to_pylist():
+        for path in media_paths(picked.taken.table, "Use --json.").to_pylist():
             out.line(path)
     else:
         _print_table(picked, out)
 
 
-def _print_table(picked: PickedGroups, out: Output) -> None:
+def _print_table(picked: "BestOfN", out: Output) -> None:
     axes = list(picked.weights.weights)
     is_ranked = any(len(pick.rows) > 1 for pick in picked.picks)
     rows = []
@@ -163,7 +64,28 @@ def _print_table(picked: PickedGroups, out: Output) -> None:
         out.note("= others have the same score")
 
 
-def summarise(picked: PickedGroups, out: Output) -> None:
+def print_curve(picked: "BestOfN", out: Output) -> None:
+    """Print the expected best of n samples: of an axis its mean in [0, 1], else the mixed mu."""
+    found = picked.curve()
+    points = found.records()
+    if out.json:
+        out.records(points)
+    else:
+        is_mean = picked.weights.axis is not None
+        out.table(["n", "expected best", "95 %", "gain"], [_cells(p, is_mean) for p in points])
+    out.note(f"over {found.groups} groups; {found.left_out} with fewer samples are left out")
+    if found.most > len(points):
+        out.note(f"ends at {len(points)}, which most groups have; the largest has {found.most}")
+
+
+def _cells(point: Record, is_mean: bool) -> list[str]:
+    best, gain = point["expected_best"], point["gain"]
+    shown = figure(best) if is_mean else f"{best:.3f}"
+    between = f"{point['low']:.3f} to {point['high']:.3f}"
+    return [str(point["n"]), shown, between, "" if gain is None else f"{gain:+.3f}"]
+
+
+def summarise(picked: "BestOfN", out: Output) -> None:
     """What a reader of bare paths would want to know; one by one where there are few."""
     first = [record for record in picked.records if record["rank"] == 1]
     if len(first) <= FEW:

@@ -12,7 +12,7 @@ from librehps_cli.ui.output import Output
 if TYPE_CHECKING:
     from librehps import LibreHPS
     from librehps.items.prompts import PromptFinder
-    from librehps.items.source import Source
+    from librehps.items.source import Source, SourceOptions
 
 Record = dict[str, Any]
 T = TypeVar("T")
@@ -20,8 +20,15 @@ T = TypeVar("T")
 
 def open_source(paths: list[str], flags: SourceFlags, shard: str | None = None) -> "Source":
     """What the paths name, not read yet."""
+    from librehps.items.source import Source
+
+    return Source(paths, source_options(flags, shard))
+
+
+def source_options(flags: SourceFlags, shard: str | None = None) -> "SourceOptions":
+    """How sources are read; raises UsageError for a rename or a shard that is none."""
     from librehps.items.rows import ColumnOptions
-    from librehps.items.source import Source, SourceOptions
+    from librehps.items.source import SourceOptions
     from librehps.scores.shards import parse_shard
 
     columns = ColumnOptions(
@@ -31,14 +38,13 @@ def open_source(paths: list[str], flags: SourceFlags, shard: str | None = None) 
         group=flags.group_column,
         rename=_renames(flags.rename or []),
     )
-    options = SourceOptions(
+    return SourceOptions(
         columns=columns,
         root=flags.root,
         null=flags.null,
         allow_remote=flags.allow_remote,
         shard=None if shard is None else parse_shard(shard),
     )
-    return Source(paths, options)
 
 
 def prompt_finder(prompts: PromptOptions, has_prompts: bool) -> "PromptFinder":
@@ -46,27 +52,6 @@ def prompt_finder(prompts: PromptOptions, has_prompts: bool) -> "PromptFinder":
     from librehps.items.prompts import find_prompts
 
     return find_prompts(prompts.prompt, prompts.prompt_from, has_prompts)
-
-
-def score_all(
-    paths: list[str],
-    flags: SourceFlags,
-    prompts: PromptOptions,
-    models: ModelOptions,
-    out: Output,
-) -> "tuple[LibreHPS, list[Record]]":
-    """The model, and every item's record with its own columns, to look at them all together."""
-    from librehps.scores.row import to_record
-
-    source = open_source(paths, flags)
-    finder = prompt_finder(prompts, source.has_prompts)
-    items = list(source.items())
-    if source.skipped:
-        out.note(f"{source.skipped} files of other kinds were skipped")
-    scorer = load_scorer(models, prompts, out)
-    rows = out.progress(scorer.engine(finder).run(items), len(items))
-    digest = scorer.settings.digest
-    return scorer, [{**to_record(row, digest), **row.item.extra} for row in rows]
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:

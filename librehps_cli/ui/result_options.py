@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -66,29 +66,3 @@ class ResultOptions(OutputOptions):
         super().check()
         if self.copy_to and self.link_to:
             raise UsageError("--copy-to and --link-to exclude each other")
-
-
-def media_paths(table: Any, otherwise: str | None = None) -> Any:
-    """The media column; raises UsageError for a row without a path.
-
-    Where paths are to be lines, `otherwise` is the hint for one that holds a line break.
-    """
-    import pyarrow.compute as pc
-
-    from librehps.errors import UsageError
-    from librehps.scores.select import text_column
-
-    paths = text_column(table, "media")
-    if paths.null_count:
-        raise UsageError(
-            f"{paths.null_count} of the {len(table)} rows have no path: their media came in memory"
-            " or in a shard",
-            hint="Take whole rows, with --json or -o.",
-        )
-    split = paths.filter(pc.match_substring(paths, "\n"))
-    if otherwise is not None and len(split):
-        raise UsageError(
-            f"a path holds a line break: {split[0].as_py()!r}",
-            hint=otherwise,
-        )
-    return paths

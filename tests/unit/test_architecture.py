@@ -26,7 +26,7 @@ ALLOWED = {
     "scores": BASE | {"scores"},
     "items": BASE | {"media", "scores", "items"},
     "engine": BASE | {"media", "models", "scores", "engine"},
-    "runs": BASE | {"media", "models", "scores", "items", "engine", "runs"},
+    "runs": BASE | {"decide", "engine", "items", "media", "models", "runs", "scorer", "scores"},
     "decide": BASE | {"scores", "decide"},
     "preferences": BASE | {"preferences"},
     "evaluate": BASE | {"scores", "decide", "preferences", "evaluate"},

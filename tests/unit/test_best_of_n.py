@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from librehps.decide.best_of_n import MOST_TIES, pick_best, rank
 from librehps.decide.curve import MOST_POINTS, curve, expected_best
 from librehps.decide.groups import group_by, group_by_pattern
 from librehps.decide.names import LONGEST, readable_names
 from librehps.decide.probability import Platt
+from librehps.decide.rank import MOST_TIES, pick_best, rank
 from librehps.decide.weights import Weights, parse_weights
 from librehps.errors import UsageError
 

@@ -1,105 +1,127 @@
-"""The best of each group of scored rows."""
+"""The best item of each prompt, folder, column value or pattern."""
 
-from dataclasses import dataclass
-from typing import Literal
+import logging
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from librehps.decide.probability import Platt
+from librehps.decide.calibrators import Calibrator, fit_for
+from librehps.decide.groups import Groups, group_by, group_by_pattern
+from librehps.decide.picks import BestOfN
+from librehps.decide.rank import pick_best, rank
+from librehps.decide.weights import OVERALL, Weights, parse_weights
+from librehps.errors import NothingScoredError, UsageError
+from librehps.scores.score_table import Scores, ScoreTable, as_score_table
+from librehps.scores.select import group_codes, scored_rows, text_column
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
-MOST_TIES = 20
-SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """The rows of a table that have a score, group by group, best first, of equals the first.
-
-    `rows` and `scores` are (n,); of group g, from `starts[g]`, `sizes[g]` of them. Groups stand in
-    the order of their first rows.
-    """
-
-    rows: Indices
-    scores: Floats
-    starts: Indices
-    sizes: Indices
+log = logging.getLogger("librehps")
 
 
-@dataclass(frozen=True)
-class Pick:
-    """A group's best `rows` (of the table, best first) out of `scored`.
-
-    For each, `margins` in score over the next, None where nothing else was scored, and
-    `win_probabilities` of beating it, None without a calibrator of the score; `tied` counts the
-    other rows with its score, of which `ties` are the first MOST_TIES. `abstained`: the last
-    chosen is not sure enough to beat the next.
-    """
-
-    rows: tuple[int, ...]
-    scored: int
-    margins: tuple[float | None, ...]
-    win_probabilities: tuple[float | None, ...]
-    tied: tuple[int, ...]
-    ties: tuple[tuple[int, ...], ...]
-    abstained: bool = False
-
-
-def rank(scores: Floats, codes: Indices) -> Ranked:
-    """Rank (rows,) scores within groups of equal codes; NaN takes no part."""
-    rows = np.flatnonzero(~np.isnan(scores))
-    # Both sorts are stable, so of equals the first row comes first.
-    rows = rows[np.argsort(-scores[rows], kind="stable")]
-    rows = rows[np.argsort(codes[rows], kind="stable")]
-    _, starts, sizes = np.unique(codes[rows], return_index=True, return_counts=True)
-    first_rows = np.minimum.reduceat(rows, starts) if len(rows) else starts
-    order = np.argsort(first_rows)
-    return Ranked(rows, scores[rows], starts[order], sizes[order])
-
-
-def pick_best(
-    ranked: Ranked,
-    calibrator: Platt | None = None,
+def best_of_n(
+    scores: Scores,
+    *,
+    per: str | None = None,
+    per_match: str | None = None,
+    axis: str | None = None,
+    weights: Mapping[str, float] | str | None = None,
     top: int = 1,
     abstain_below: float | None = None,
-) -> list[Pick]:
-    """The `top` of each group; `calibrator` only where the scores are mus of `overall`.
+    calibrator: Calibrator = None,
+) -> BestOfN:
+    """Pick the best rows of each group by mu; rows with errors take no part.
 
-    With `abstain_below` P, a group whose last chosen beats the first not chosen with less than
-    P is abstained from.
+    Groups are the values of `per` (prompt, folder or a column; default: the column group, else the
+    prompt) or what the regular expression `per_match` matches in the id. Rows rank by `overall`,
+    by another `axis`, or by a weighted sum of mus: `weights={"overall": 1, "alignment": 0.5}`.
+    `top` rows of each group are picked. The `calibrator` (`find_calibrator(scores)`, or a
+    calibration.json) gives win probabilities, for overall alone; with `abstain_below` P, a group
+    whose last picked row beats the next with less than P is abstained from. Raises UsageError, and
+    NothingScoredError where no row has a score.
     """
-    return [
-        _pick(ranked, slice(start, start + size), calibrator, top, abstain_below)
-        for start, size in zip(ranked.starts, ranked.sizes, strict=True)
-    ]
+    chosen = check_choice(per=per, per_match=per_match, axis=axis, weights=weights)
+    if top < 1 or (abstain_below is not None and not 0.5 <= abstain_below <= 1):
+        raise UsageError("expected top >= 1 and abstain_below in [0.5, 1]")
+    given = as_score_table(scores)
+    needed = ["id", "media", "prompt", *(f"{name}_mu" for name in _known(chosen, given).weights)]
+    rows = scored_rows(given.table, given.origin, needed)
+    for name in ("id", "media", "prompt"):
+        text_column(rows, name)
+    groups = _groups(rows, per, per_match)
+    ranked = rank(_scores(rows, chosen), groups.codes)
+    _warn_of_mixtures(rows, groups)
+    fit = fit_for(calibrator, given.settings) if chosen.axis == "overall" else None
+    _check_abstention(abstain_below, chosen, fit is not None)
+    picks = pick_best(ranked, fit, top, abstain_below)
+    return BestOfN(given.of(rows), groups, ranked, picks, chosen, is_calibrated=fit is not None)
 
 
-def _pick(
-    ranked: Ranked, part: slice, calibrator: Platt | None, top: int, abstain_below: float | None
-) -> Pick:
-    rows, scores = ranked.rows[part], ranked.scores[part]
-    taken = range(min(top, len(rows)))
-    margins = [float(scores[i] - scores[i + 1]) if i + 1 < len(rows) else None for i in taken]
-    sure = [None if m is None or calibrator is None else calibrator.probability(m) for m in margins]
-    unsure = abstain_below is not None and sure[-1] is not None and sure[-1] < abstain_below
-    # Descending, so that the run of equals is found between the two ends of its negative.
-    first, last = (np.searchsorted(-scores, -scores[: len(taken)], side) for side in SIDES)
-    return Pick(
-        rows=tuple(rows[: len(taken)].tolist()),
-        scored=len(rows),
-        margins=tuple(margins),
-        win_probabilities=tuple(sure),
-        tied=tuple((last - first - 1).tolist()),
-        ties=tuple(
-            _others(rows, i, slice(*ends)) for i, *ends in zip(taken, first, last, strict=True)
-        ),
-        abstained=unsure,
-    )
+def check_choice(
+    *,
+    per: str | None = None,
+    per_match: str | None = None,
+    axis: str | None = None,
+    weights: Mapping[str, float] | str | None = None,
+) -> Weights:
+    """Return the weights that a choice by `axis` or `weights` stands for; raises UsageError."""
+    if per and per_match:
+        raise UsageError("per and per-match exclude each other")
+    if axis and weights:
+        raise UsageError("axis and weights exclude each other")
+    if axis is not None:
+        return Weights({axis: 1.0})
+    if weights is None:
+        return OVERALL
+    return parse_weights(weights) if isinstance(weights, str) else Weights(dict(weights))
 
 
-def _others(rows: Indices, at: int, run: slice) -> tuple[int, ...]:
-    """The first of the rows that share a score, but for the one itself."""
-    near = rows[run][: MOST_TIES + 1].tolist()
-    return tuple(row for row in near if row != rows[at])[:MOST_TIES]
+def _known(weights: Weights, scores: ScoreTable) -> Weights:
+    """The weights; raises UsageError where one is of an axis that the table does not know."""
+    axes = scores.axes
+    unknown = [name for name in weights.weights if name not in axes]
+    if unknown and axes and f"{unknown[0]}_mu" not in scores.columns:
+        raise UsageError(f"no axis {unknown[0]}; there are: {', '.join(axes)}")
+    return weights
+
+
+def _groups(rows: Any, per: str | None, per_match: str | None) -> Groups:
+    if per_match is not None:
+        return group_by_pattern(rows, per_match)
+    default = "group" if "group" in rows.column_names else "prompt"
+    return group_by(rows, per or default)
+
+
+def _scores(rows: Any, weights: Weights) -> Any:
+    scores = weights.scores(rows)
+    lacking, names = int(np.isnan(scores).sum()), ", ".join(weights.weights)
+    if lacking == len(rows):
+        raise NothingScoredError(f"no row has a value on {names}")
+    if lacking:
+        log.warning("%d rows without a value on %s take no part", lacking, names)
+    return scores
+
+
+def _warn_of_mixtures(rows: Any, groups: Groups) -> None:
+    """Scores of two prompts, or of a still and a clip, were never meant to be compared."""
+    for column, what in (("prompt", "several prompts"), ("kind", "both stills and clips")):
+        if column not in rows.column_names:
+            continue
+        pairs = np.unique(np.stack([groups.codes, group_codes(rows, column)]), axis=1)
+        held = np.unique(pairs[0], return_counts=True)[1]
+        mixed = int((held > 1).sum())
+        if mixed:
+            log.warning(
+                "%d of %d groups hold %s: scores across them compare poorly", mixed, len(held), what
+            )
+
+
+def _check_abstention(abstain_below: float | None, weights: Weights, is_calibrated: bool) -> None:
+    if abstain_below is None:
+        return
+    if weights.axis != "overall":
+        raise UsageError("abstain-below needs win probabilities, which only overall has")
+    if not is_calibrated:
+        raise UsageError(
+            "abstain-below needs win probabilities: give a calibrator",
+            hint="In Python: calibrator=librehps.find_calibrator(scores).",
+        )

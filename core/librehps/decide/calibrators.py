@@ -26,6 +26,10 @@ class PlattCalibrators:
         return self.per_benchmark[benchmark]
 
 
+# What a caller may give: a fit, the fits of a file, or the path of a calibration.json.
+Calibrator = Platt | PlattCalibrators | str | Path | None
+
+
 def load_platt_calibrator(path: str | Path, benchmark: str | None = None) -> PlattCalibrators:
     """The fits in a file; `default` is the global one, or that of `benchmark` where given.
 
@@ -75,6 +79,23 @@ def load_for(path: Path, model: str | None, fingerprint: str | None) -> PlattCal
     if model is not None and fingerprint is not None:
         check_origin(fits.default, model, fingerprint)
     return fits
+
+
+def fit_for(calibrator: Calibrator, settings: Mapping[str, Any]) -> Platt | None:
+    """Return the fit of win probabilities for scores with this settings record.
+
+    A PlattCalibrators gives its `default`, a path the global fit in the file. Raises
+    CalibrationError where the fit is of another model than the scores.
+    """
+    model, fingerprint = settings.get("model"), settings.get("fingerprint")
+    if calibrator is None:
+        return None
+    if isinstance(calibrator, str | Path):
+        return load_for(Path(calibrator), model, fingerprint).default
+    fit = calibrator.default if isinstance(calibrator, PlattCalibrators) else calibrator
+    if model is not None and fingerprint is not None:
+        check_origin(fit, model, fingerprint)
+    return fit
 
 
 def _read(path: Path) -> dict[str, Any]:

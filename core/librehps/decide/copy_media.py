@@ -6,8 +6,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from librehps.errors import MediaNotFoundError, OutputError, UsageError
+from librehps.scores.score_table import Scores, as_score_table
+from librehps.scores.select import media_paths, text_column
 
 Pairs = list[tuple[Path, Path]]
+
+
+def copy_media(scores: Scores, folder: str | Path, *, link: bool = False) -> None:
+    """Copy, or link to, the media of each row as `folder`/id; raises as `place`.
+
+    Raises UsageError for a row without a path or an id too.
+    """
+    table = as_score_table(scores).table
+    ids = text_column(table, "id")
+    if ids.null_count:
+        raise UsageError("a row without an id cannot be placed by it")
+    place(media_paths(table).to_pylist(), ids.to_pylist(), Path(folder), link)
 
 
 def place(media: Sequence[str], ids: Sequence[str], folder: Path, link: bool = False) -> None:

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from librehps.decide.best_of_n import Ranked
 from librehps.decide.bootstrap import mean_intervals
+from librehps.decide.rank import Ranked
 from librehps.decide.standings import Interval
 
 Floats = NDArray[np.float64]
@@ -28,6 +29,14 @@ class Curve:
     groups: int
     left_out: int
     most: int
+
+    def records(self) -> list[dict[str, Any]]:
+        """One dict a point: n, expected_best, its 95 % interval, and the gain over n - 1."""
+        return [
+            {"n": n, "expected_best": point.value, "low": point.low, "high": point.high,
+             "gain": point.value - self.points[n - 2].value if n > 1 else None}
+            for n, point in enumerate(self.points, 1)
+        ]  # fmt: skip
 
 
 def curve(ranked: Ranked, values: Floats) -> Curve:

@@ -68,6 +68,24 @@ def text_column(table: Any, name: str) -> Any:
     return column
 
 
+def media_paths(table: Any, hint_for_breaks: str | None = None) -> Any:
+    """The media column; raises UsageError for a row without a path.
+
+    Where paths are to be lines, `hint_for_breaks` is the hint for a path that holds a line break.
+    """
+    paths = text_column(table, "media")
+    if paths.null_count:
+        raise UsageError(
+            f"{paths.null_count} of the {len(table)} rows have no path: their media came in memory"
+            " or in a shard",
+            hint="Take whole rows, with --json or -o.",
+        )
+    split = paths.filter(pc.match_substring(paths, "\n"))
+    if hint_for_breaks is not None and len(split):
+        raise UsageError(f"a path holds a line break: {split[0].as_py()!r}", hint=hint_for_breaks)
+    return paths
+
+
 def label_column(table: Any, name: str) -> Any:
     """A column as text, whatever single values it holds; raises UsageError for lists and such."""
     column = column_of(table, name, table.column_names)

@@ -1,0 +1,133 @@
+"""The picks of best of n: which rows were chosen, why, and copies of their media."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from librehps.decide.copy_media import place
+from librehps.decide.curve import Curve, curve
+from librehps.decide.groups import Groups
+from librehps.decide.names import readable_names
+from librehps.decide.rank import Pick, Ranked
+from librehps.decide.weights import Weights
+from librehps.errors import UsageError
+from librehps.scores.score_table import ScoreTable
+from librehps.scores.select import media_paths
+
+Record = dict[str, Any]
+# What a pick adds to its row.
+ADDED = ("rank", "score", "scored", "margin", "win_probability", "tied", "ties", "abstained")
+
+
+@dataclass(frozen=True)
+class BestOfN:
+    """The result of `best_of_n`: the scored `rows`, how they are grouped, and the picks.
+
+    `is_calibrated` tells whether the picks have win probabilities.
+    """
+
+    rows: ScoreTable
+    groups: Groups = field(repr=False)
+    ranked: Ranked = field(repr=False)
+    picks: list[Pick] = field(repr=False)
+    weights: Weights
+    is_calibrated: bool
+
+    @cached_property
+    def table(self) -> ScoreTable:
+        """The picked rows whole, also of groups abstained from, each with the columns ADDED.
+
+        `group` is the name of the group. Raises UsageError where a column of the user has a name
+        of ADDED.
+        """
+        rows = self.rows.table
+        _check_names(rows)
+        at = _indices([row for pick in self.picks for row in pick.rows])
+        whole = rows.drop_columns([name for name in ADDED if name in rows.column_names])
+        chosen = _with(whole.take(at), "group", self.groups.labels.take(at))
+        for name, values in self._added(rows, at).items():
+            chosen = chosen.append_column(name, values)
+        return self.rows.of(chosen)
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """One dict a picked row: group, id, scores, prompt and the columns ADDED."""
+        names = ("group", "id", *self.rows.axes, "overall_mu", "prompt", *ADDED)
+        kept = [name for name in names if name in self.table.columns]
+        records: list[Record] = self.table.table.select(kept).to_pylist()
+        return records
+
+    @property
+    def taken(self) -> ScoreTable:
+        """The picked rows of every group that was not abstained from, in the order of `records`."""
+        table = self.table.table
+        return self.rows.of(table.filter(pc.invert(table.column("abstained"))))
+
+    def copy_to(self, folder: str | Path, *, link: bool = False) -> None:
+        """Copy, or link, the media of `taken` into a folder, each named by its prompt.
+
+        Raises UsageError for rows without a path and for an existing target, MediaNotFoundError
+        for a missing file.
+        """
+        taken = self.taken.table
+        paths = media_paths(taken).to_pylist()
+        pairs = zip(*(taken.column(name).to_pylist() for name in ("prompt", "group")), strict=True)
+        labels = [prompt or group for prompt, group in pairs]
+        suffixes = [Path(path).suffix for path in paths]
+        names = readable_names(labels, suffixes, taken.column("rank").to_pylist())
+        place(paths, names, Path(folder), link)
+
+    def curve(self) -> Curve:
+        """Return the expected best score of n = 1, 2, ... samples.
+
+        In [0, 1] where one axis alone counts, else the weighted sum of mus.
+        """
+        return curve(self.ranked, self.weights.shown(self.weights.scores(self.rows.table)))
+
+    def _added(self, rows: Any, at: Any) -> Mapping[str, Any]:
+        places = [(pick, i) for pick in self.picks for i in range(len(pick.rows))]
+        wins = [pick.win_probabilities[i] for pick, i in places]
+        return {
+            "rank": pa.array([i + 1 for _, i in places], pa.int32()),
+            "score": pa.array(self.weights.scores(rows.take(at)), pa.float64()),
+            "scored": pa.array([pick.scored for pick, _ in places], pa.int32()),
+            "margin": pa.array([pick.margins[i] for pick, i in places], pa.float64()),
+            "win_probability": pa.array(wins, pa.float64()),
+            "tied": pa.array([pick.tied[i] for pick, i in places], pa.int32()),
+            "ties": _ids(rows, [pick.ties[i] for pick, i in places]),
+            "abstained": pa.array([pick.abstained for pick, _ in places], pa.bool_()),
+        }
+
+
+def _check_names(rows: Any) -> None:
+    theirs = [name for name in ADDED if name in rows.column_names]
+    if 0 < len(theirs) < len(ADDED):
+        raise UsageError(
+            f"columns of your own have names of the output: {', '.join(theirs)}",
+            hint="Rename them: `librehps score ... --rename OLD=NEW`.",
+        )
+
+
+def _ids(rows: Any, groups: list[tuple[int, ...]]) -> Any:
+    """The ids of each tuple of rows, as a column of lists."""
+    ends = np.concatenate([[0], np.cumsum([len(part) for part in groups])]).astype(np.int32)
+    flat = rows.column("id").take(_indices([row for part in groups for row in part]))
+    return pa.ListArray.from_arrays(ends, flat.combine_chunks().cast(pa.string()))
+
+
+def _indices(rows: list[int]) -> Any:
+    """Row numbers as Arrow takes them; Arrow cannot tell the type of an empty list."""
+    return pa.array(rows, pa.int64())
+
+
+def _with(table: Any, name: str, values: Any) -> Any:
+    """The table with a column, in the place of that of its name."""
+    if name not in table.column_names:
+        return table.append_column(name, values)
+    return table.set_column(table.column_names.index(name), name, values)

@@ -1,0 +1,116 @@
+"""Score tables: scored rows, errors among them, with the settings that the scores depend on."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from librehps.errors import ExtraNeededError
+from librehps.scores.columns import axes_among
+
+if TYPE_CHECKING:
+    from librehps.settings import Settings
+    from librehps.types import ScoredRow
+
+UNNAMED = "the table"
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scored rows as an Arrow table, one row an item; rows with errors have no scores.
+
+    `settings` is the full record of what the scores depend on, empty where the files do not hold
+    one. `origin` is how messages call the rows.
+    """
+
+    table: Any = field(repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = UNNAMED
+
+    @classmethod
+    def from_rows(
+        cls, rows: "Iterable[ScoredRow]", settings: "Settings", origin: str = "what was scored"
+    ) -> "ScoreTable":
+        """Collect scored rows, as `LibreHPS.score_items` yields them, with their own columns."""
+        from librehps.scores.row import to_record
+        from librehps.scores.table import table_of
+
+        records = [{**to_record(row, settings.digest), **row.item.extra} for row in rows]
+        return cls(table_of(records), settings.record(), origin)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of the scores: each column that has a `<name>_mu` column too, in order."""
+        return axes_among(self.table.column_names)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns."""
+        names: list[str] = self.table.column_names
+        return names
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield each row as a dict of plain Python values."""
+        for batch in self.table.to_batches():
+            yield from batch.to_pylist()
+
+    def errors(self) -> "ScoreTable":
+        """Return the rows that could not be scored."""
+        import pyarrow.compute as pc
+
+        from librehps.scores.select import text_column
+
+        return self.of(self.table.filter(pc.not_equal(text_column(self.table, "status"), "ok")))
+
+    def of(self, table: Any) -> "ScoreTable":
+        """Return a score table of another Arrow table, with the same settings and origin."""
+        return replace(self, table=table)
+
+    def to_arrow(self) -> Any:
+        """Return the `pyarrow.Table`."""
+        return self.table
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame`; raises ExtraNeededError where pandas is not installed."""
+        if find_spec("pandas") is None:
+            raise ExtraNeededError("to_pandas needs pandas", hint="Run: pip install pandas")
+        return self.table.to_pandas()
+
+    def write(self, output: str | Path, *, overwrite: bool = False) -> None:
+        """Write X.parquet or X.jsonl, with the settings; raises UsageError where X exists."""
+        from librehps.scores.table import write_table
+        from librehps.scores.writer import check_output
+
+        check_output(Path(output), overwrite)
+        write_table(self.table, dict(self.settings), Path(output))
+
+
+# What a decision reads: a table, or the scored files that hold one.
+Scores = ScoreTable | str | Path | Sequence[str | Path]
+
+
+def read_scores(paths: str | Path | Sequence[str | Path]) -> ScoreTable:
+    """Read scored files: X.parquet, X.jsonl, a folder of parts, several of these, or - for stdin.
+
+    Raises UsageError for a missing or unreadable file, for a folder that lacks a part, and where
+    the files differ in settings.
+    """
+    from librehps.scores.read import origin_of, read_table
+
+    listed = [paths] if isinstance(paths, str | Path) else list(paths)
+    files = [Path(path) for path in listed]
+    table, settings = read_table(files)
+    return ScoreTable(table, settings, origin_of(files))
+
+
+def as_score_table(scores: Scores) -> ScoreTable:
+    """Return `scores` itself, the files that it names, or an Arrow table as a ScoreTable."""
+    if isinstance(scores, ScoreTable):
+        return scores
+    if hasattr(scores, "column_names"):
+        return ScoreTable(scores)
+    return read_scores(scores)
