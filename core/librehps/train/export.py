@@ -10,7 +10,8 @@ from torch import Tensor
 
 from librehps.errors import TrainingError
 from librehps.models.librehps.backbone import RewardModel
-from librehps.models.librehps.checkpoint import Checkpoint, stored_dtype
+from librehps.models.librehps.checkpoint import Checkpoint
+from librehps.models.weights import stored_dtype
 
 SHARD_SIZE = "5GB"
 
@@ -40,7 +41,8 @@ def export(model: RewardModel, base: Checkpoint, folder: Path, frames: int) -> N
 
     tensors = {}
     for name, (value, trained) in merged_state(model).items():
-        stored = torch.float32 if trained or name not in base.tensors else stored_dtype(base, name)
+        place = None if trained else base.tensors.get(name)
+        stored = torch.float32 if place is None else stored_dtype(place)
         tensors[name] = value.to("cpu", stored).contiguous()
     fresh = folder / ".weights"
     shutil.rmtree(fresh, ignore_errors=True)

@@ -2,23 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 
 from librehps.errors import CheckpointError
+from librehps.models import weights
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.heads import MultiAxisHead, ScalarHead
 from librehps.models.weight_files import read_json, shard_paths, some_of
+from librehps.models.weights import Stored, assign, check_tensors, find_tensors, read_tensor
 
 HEAD_PREFIXES = ("multi_axis_head.", "scalar_head.")
-# Mapped pages of a shard count as resident until the map is closed: copy this much a map.
-PIECE_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -27,23 +26,14 @@ class Checkpoint:
 
     folder: Path
     config: dict[str, Any]
-    tensors: Mapping[str, tuple[Path, str]]
+    tensors: Stored
 
     @classmethod
     def open(cls, folder: Path) -> "Checkpoint":
         """Read config, index and shard headers; raises CheckpointError, naming file and cause."""
         config = read_json(folder / "config.json")
         _check_family(folder, config)
-        tensors: dict[str, tuple[Path, str]] = {}
-        for shard in shard_paths(folder):
-            for name in _names(shard):
-                canonical = canonical_name(name)
-                if canonical is None:
-                    continue
-                if canonical in tensors:
-                    raise CheckpointError(f"{shard}: {canonical} is stored twice in {folder}")
-                tensors[canonical] = (shard, name)
-        return cls(folder, config, tensors)
+        return cls(folder, config, find_tensors(shard_paths(folder), canonical_name))
 
     @property
     def has_heads(self) -> bool:
@@ -97,11 +87,10 @@ def build_model(
         heads = {"multi_axis_head": MultiAxisHead(hidden), "scalar_head": ScalarHead(hidden)}
         del model.multi_axis_head, model.scalar_head
     expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    _check_names(checkpoint, set(expected))
-    _check_shapes(checkpoint, expected)
-    for name, (shard, stored) in checkpoint.tensors.items():
+    check_tensors(checkpoint.folder, checkpoint.tensors, expected, _likely_cause)
+    for name, place in checkpoint.tensors.items():
         kind = torch.float32 if name.startswith(HEAD_PREFIXES) else dtype
-        _assign(model, name, read_tensor(shard, stored, kind, device))
+        assign(model, name, read_tensor(place, kind, device))
     restore_buffers(model, device)
     if fresh_heads:
         for name, head in heads.items():
@@ -136,37 +125,9 @@ def resident_bytes(model: nn.Module, dtype: torch.dtype) -> int:
     )
 
 
-def read_tensor(shard: Path, name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """One stored tensor as `dtype` on `device`, copied piece by piece."""
-    shape, width = _header(shard, name)
-    target = torch.empty(shape, dtype=dtype, device=device)
-    rows = shape[0] if shape else 1
-    step = max(1, PIECE_BYTES * rows // max(1, target.numel() * width))
-    for start in range(0, rows, step):
-        with _Opened(shard) as file:
-            if not shape:
-                target.copy_(file.get_tensor(name))
-            else:
-                target[start : start + step].copy_(file.get_slice(name)[start : start + step])
-    return target
-
-
 def fingerprint(checkpoint: Checkpoint) -> str:
-    """12 hex digits that name the weights, whatever dtype or shards they are stored in.
-
-    A digest of every tensor's name, shape and up to 8 x 64 of its values as bfloat16.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(checkpoint.tensors):
-        shard, stored = checkpoint.tensors[name]
-        shape, _ = _header(shard, stored)
-        digest.update(f"{name}{shape}".encode())
-        with _Opened(shard) as file:
-            values = file.get_slice(stored)
-            for row in range(0, shape[0], max(1, shape[0] // 8)) if shape else ():
-                sample = values[row : row + 1].flatten()[:64].to(torch.bfloat16)
-                digest.update(sample.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:12]
+    """12 hex digits that name the weights, whatever dtype or shards they are stored in."""
+    return weights.fingerprint(checkpoint.tensors)
 
 
 def _check_family(folder: Path, config: Mapping[str, Any]) -> None:
@@ -183,19 +144,6 @@ def _check_family(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _check_names(checkpoint: Checkpoint, expected: set[str]) -> None:
-    stored = set(checkpoint.tensors)
-    missing, unexpected = sorted(expected - stored), sorted(stored - expected)
-    if not missing and not unexpected:
-        return
-    lines = [f"{checkpoint.folder} does not hold the tensors of its config.json"]
-    if missing:
-        lines.append(f"missing {len(missing)}: {some_of(missing)}")
-    if unexpected:
-        lines.append(f"unexpected {len(unexpected)}: {some_of(unexpected)}")
-    raise CheckpointError("\n".join(lines), hint=_likely_cause(missing, unexpected))
-
-
 def _likely_cause(missing: list[str], unexpected: list[str]) -> str:
     if any(".experts." in name for name in unexpected):
         return "These are mixture-of-experts weights; only the dense model is supported."
@@ -207,77 +155,6 @@ def _likely_cause(missing: list[str], unexpected: list[str]) -> str:
     if missing and not unexpected:
         return "A shard seems to be missing: fetch the checkpoint again."
     return "The weights and config.json seem to come from different models."
-
-
-def _check_shapes(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]]) -> None:
-    wrong = []
-    for name, (shard, stored) in checkpoint.tensors.items():
-        shape, _ = _header(shard, stored)
-        if shape != expected[name]:
-            wrong.append(f"{name} is {shape}, expected {expected[name]}")
-    if wrong:
-        raise CheckpointError(
-            f"{checkpoint.folder}: {some_of(wrong)}",
-            hint="The weights and config.json seem to come from different models.",
-        )
-
-
-class _Opened:
-    """`safe_open` on a shard, its errors in our words."""
-
-    def __init__(self, shard: Path) -> None:
-        self.shard = shard
-
-    def __enter__(self) -> Any:
-        try:
-            self.file = safe_open(self.shard, framework="pt")
-            return self.file.__enter__()
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"{self.shard} is corrupted or cut short: {error}",
-                hint="Fetch this file again.",
-            ) from error
-
-    def __exit__(self, *exc: Any) -> None:
-        self.file.__exit__(*exc)
-
-
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-}
-
-
-def _names(shard: Path) -> Iterable[str]:
-    with _Opened(shard) as file:
-        return list(file.keys())
-
-
-def stored_dtype(checkpoint: Checkpoint, name: str) -> torch.dtype:
-    """The dtype that a tensor is stored in."""
-    shard, stored = checkpoint.tensors[name]
-    with _Opened(shard) as file:
-        kind = file.get_slice(stored).get_dtype()
-    return _DTYPES[kind]
-
-
-def _header(shard: Path, name: str) -> tuple[tuple[int, ...], int]:
-    """(shape, bytes a value) of a stored tensor; raises CheckpointError unless it is a float."""
-    with _Opened(shard) as file:
-        piece = file.get_slice(name)
-        shape, kind = tuple(piece.get_shape()), piece.get_dtype()
-    if kind not in _DTYPES:
-        raise CheckpointError(
-            f"{shard}: {name} is stored as {kind}; quantised checkpoints are not supported"
-        )
-    return shape, _DTYPES[kind].itemsize
-
-
-def _assign(model: nn.Module, name: str, value: Tensor) -> None:
-    parent, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, nn.Parameter(value, requires_grad=False))
 
 
 def restore_buffers(model: RewardModel, device: torch.device) -> None:

@@ -1,0 +1,165 @@
+"""Tensors of safetensors files: their names, shapes and values, for any model family."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from librehps.errors import CheckpointError
+from librehps.models.weight_files import some_of
+
+# Canonical name of a tensor -> (shard that holds it, name that it is stored under).
+Stored = Mapping[str, tuple[Path, str]]
+
+# Mapped pages of a shard count as resident until the map is closed: copy this much a map.
+PIECE_BYTES = 32 << 20
+# What a fingerprint reads of a tensor: this many rows, this many values of each.
+SAMPLE_ROWS, SAMPLE_VALUES = 8, 64
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+
+
+def find_tensors(shards: Iterable[Path], canonical_name: Callable[[str], str | None]) -> Stored:
+    """Return every stored tensor by canonical name; a tensor whose name maps to None is skipped.
+
+    Raises CheckpointError for a damaged shard, and where two tensors have one canonical name.
+    """
+    tensors: dict[str, tuple[Path, str]] = {}
+    for shard in shards:
+        for name in tensor_names(shard):
+            canonical = canonical_name(name)
+            if canonical is None:
+                continue
+            if canonical in tensors:
+                raise CheckpointError(f"{shard}: {canonical} is stored twice in {shard.parent}")
+            tensors[canonical] = (shard, name)
+    return tensors
+
+
+def tensor_names(shard: Path) -> list[str]:
+    """Return the stored names of a shard's tensors; raises CheckpointError."""
+    with _Opened(shard) as file:
+        return list(file.keys())
+
+
+def stored_shape(place: tuple[Path, str]) -> tuple[int, ...]:
+    """Return the shape of a stored tensor; raises CheckpointError unless it holds floats."""
+    return _header(*place)[0]
+
+
+def stored_dtype(place: tuple[Path, str]) -> torch.dtype:
+    """Return the dtype that a tensor is stored in; raises CheckpointError unless a float."""
+    return _header(*place)[1]
+
+
+def read_tensor(place: tuple[Path, str], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a stored tensor as `dtype` on `device`, copied piece by piece."""
+    shard, name = place
+    shape, stored = _header(shard, name)
+    target = torch.empty(shape, dtype=dtype, device=device)
+    rows = shape[0] if shape else 1
+    step = max(1, PIECE_BYTES * rows // max(1, target.numel() * stored.itemsize))
+    for start in range(0, rows, step):
+        with _Opened(shard) as file:
+            if not shape:
+                target.copy_(file.get_tensor(name))
+            else:
+                target[start : start + step].copy_(file.get_slice(name)[start : start + step])
+    return target
+
+
+def fingerprint(tensors: Stored) -> str:
+    """Return 12 hex digits that name the weights, whatever dtype or shards they are stored in.
+
+    A digest of every tensor's name, shape and up to 8 x 64 of its values as bfloat16.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        shard, stored = tensors[name]
+        shape, _ = _header(shard, stored)
+        digest.update(f"{name}{shape}".encode())
+        with _Opened(shard) as file:
+            values = file.get_slice(stored)
+            for row in range(0, shape[0], max(1, shape[0] // SAMPLE_ROWS)) if shape else ():
+                sample = values[row : row + 1].flatten()[:SAMPLE_VALUES].to(torch.bfloat16)
+                digest.update(sample.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def check_tensors(
+    folder: Path,
+    tensors: Stored,
+    expected: Mapping[str, tuple[int, ...]],
+    likely_cause: Callable[[list[str], list[str]], str],
+) -> None:
+    """Raise CheckpointError that lists every missing, unexpected or misshapen tensor.
+
+    `expected` is the shape of each canonical name; `likely_cause` makes the hint from the missing
+    and the unexpected names.
+    """
+    missing, unexpected = sorted({*expected} - {*tensors}), sorted({*tensors} - {*expected})
+    if missing or unexpected:
+        lines = [f"{folder} does not hold the tensors of its config.json"]
+        if missing:
+            lines.append(f"missing {len(missing)}: {some_of(missing)}")
+        if unexpected:
+            lines.append(f"unexpected {len(unexpected)}: {some_of(unexpected)}")
+        raise CheckpointError("\n".join(lines), hint=likely_cause(missing, unexpected))
+    shapes = {name: stored_shape(place) for name, place in tensors.items()}
+    wrong = [
+        f"{name} is {shape}, expected {expected[name]}"
+        for name, shape in shapes.items()
+        if shape != expected[name]
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{folder}: {some_of(wrong)}",
+            hint="The weights and config.json seem to come from different models.",
+        )
+
+
+def assign(model: nn.Module, name: str, value: Tensor) -> None:
+    """Set a parameter of the model by its dotted name; it takes no gradient."""
+    parent, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, nn.Parameter(value, requires_grad=False))
+
+
+class _Opened:
+    """`safe_open` on a shard, its errors in our words."""
+
+    def __init__(self, shard: Path) -> None:
+        self.shard = shard
+
+    def __enter__(self) -> Any:
+        try:
+            self.file = safe_open(self.shard, framework="pt")
+            return self.file.__enter__()
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{self.shard} is corrupted or cut short: {error}",
+                hint="Fetch this file again.",
+            ) from error
+
+    def __exit__(self, *exc: Any) -> None:
+        self.file.__exit__(*exc)
+
+
+def _header(shard: Path, name: str) -> tuple[tuple[int, ...], torch.dtype]:
+    """Return (shape, dtype) of a stored tensor; raises CheckpointError unless it holds floats."""
+    with _Opened(shard) as file:
+        piece = file.get_slice(name)
+        shape, kind = tuple(piece.get_shape()), piece.get_dtype()
+    if kind not in _DTYPES:
+        raise CheckpointError(
+            f"{shard}: {name} is stored as {kind}; quantised checkpoints are not supported"
+        )
+    return shape, _DTYPES[kind]
