@@ -21,7 +21,7 @@ NAMES = [f"{axis}{suffix}" for axis in AXES[:4] for suffix in ("_mu", "")]
 def scores(dtype: str, items: list[Item], batch_size: int | None = None) -> dict:
     """Each column, (items,)."""
     model = LibreHPS.from_pretrained("tiny", dtype=dtype)
-    rows = [score_columns(row.score) for row in model.score_items(items, batch_size)]
+    rows = [score_columns(row.score, model.axes) for row in model.score_items(items, batch_size)]
     return {name: np.array([row[name] for row in rows]) for name in NAMES}
 
 

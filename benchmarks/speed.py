@@ -101,7 +101,7 @@ def plain_forward(scorer: LibreHPS, items: list[Item]) -> float:
 
     config = Qwen3_5Config.from_dict(json.loads((scorer.folder / "config.json").read_text()))
     stock = AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32).eval()
-    state = {n.removeprefix("model."): p for n, p in scorer._model.named_parameters()}
+    state = {n.removeprefix("model."): p for n, p in scorer._model.network.named_parameters()}
     stock.load_state_dict({n: p for n, p in state.items() if "_head." not in n})
     decoder = scorer._decoder()
     batch = collate([decoder.decode(i).prepared for i in items[:BATCH]], torch.device("cpu"))
@@ -127,7 +127,7 @@ def plain_forward(scorer: LibreHPS, items: list[Item]) -> float:
 def save(scorer: LibreHPS, engine: LocalEngine, items: list[Item], output: Path) -> None:
     with open_sink(output, scorer.settings) as sink:
         for row in engine.run(items):
-            sink.write(to_record(row, scorer.settings.digest))
+            sink.write(to_record(row, scorer.settings))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ PROMPT = "a red circle left of a blue square"
 model = LibreHPS.from_pretrained(sys.argv[1] if len(sys.argv) > 1 else "tiny")
 
 score = model.score_image(image=MEDIA / "match.png", prompt=PROMPT)
-print(f"match.png: overall {score.overall.mean:.3f}, alignment {score.alignment.mean:.3f}")
+print(f"match.png: overall {score.overall.mean:.3f}, alignment {score['alignment'].mean:.3f}")
 
 pair = model.compare_images(
     image_a=MEDIA / "match.png",
@@ -30,4 +30,4 @@ best = max(zip(scores, stills, strict=True), key=lambda pair: pair[0].overall.ra
 print(f"best of {len(stills)}: {best[1].name}")
 
 clip = model.score_video(video=MEDIA / "steady.mp4", prompt="a green star above a yellow cross")
-print(f"steady.mp4: temporal {clip.temporal.mean:.3f} over frames {clip.frames}")
+print(f"steady.mp4: temporal {clip['temporal'].mean:.3f} over frames {clip.frames}")

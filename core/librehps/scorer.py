@@ -16,21 +16,26 @@ from librehps.engine.engine import FindPrompt, LocalEngine, default_workers
 from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import ScoreCache
 from librehps.errors import CalibrationError, UsageError
+from librehps.media.images import MAX_PIXELS
 from librehps.media.videos import Backend, VideoReaders
-from librehps.models.attention import Attention
-from librehps.models.librehps.backbone import RewardModel
-from librehps.models.librehps.batch import Prepared, forward, grid_of
-from librehps.models.librehps.checkpoint import Checkpoint, fingerprint
-from librehps.models.librehps.load import Choice, Loaded, choose, load
-from librehps.models.librehps.resize import PIXEL_BUDGET
-from librehps.models.librehps.tokens import MAX_PROMPT_TOKENS, PromptEncoder
+from librehps.models.base import (
+    MAX_PROMPT_TOKENS,
+    Checkpoint,
+    Choice,
+    Loaded,
+    LoadOptions,
+    Processor,
+    ProcessorOptions,
+)
+from librehps.models.families import open_checkpoint
 from librehps.models.locate import EMBEDDED, Located, locate
-from librehps.settings import DEFAULT_MODEL, TINY, Settings
+from librehps.settings import DEFAULT_MODEL, NUMERICS, TINY, Settings
 from librehps.types import (
     BatchItem,
     ImageScore,
     Item,
     PairComparison,
+    Score,
     ScoredRow,
     VideoScore,
 )
@@ -51,28 +56,29 @@ TRAINED_FRAMES = 8
 class LibreHPS:
     """A loaded reward model; see `from_pretrained`.
 
-    `settings` is what its scores depend on, `reasons` says why device, dtype, attention and kernel
-    were chosen.
+    `settings` is what its scores depend on, `axes` what it scores; `reasons` says why device,
+    dtype, attention and kernel were chosen.
     """
 
     def __init__(
         self,
+        checkpoint: Checkpoint,
         loaded: Loaded,
-        encoder: PromptEncoder,
+        processor: Processor,
         settings: Settings,
-        folder: Path,
         *,
         batch_size: int | None = None,
         workers: int | None = None,
         video_backend: Backend = "auto",
     ) -> None:
-        self.settings, self.folder = settings, folder
-        self.device, self.dtype = loaded.device, loaded.dtype
+        self.settings, self.folder = settings, checkpoint.folder
+        self.device, self.dtype = loaded.model.device, loaded.model.dtype
+        self.axes, self.has_scalar = checkpoint.axes, checkpoint.has_scalar
         self.reasons = loaded.reasons
-        self.batch_size = batch_size or BATCH_SIZES.get(loaded.device.type, 8)
-        is_by_device = batch_size is None and loaded.device.type == "cpu"
+        self.batch_size = batch_size or BATCH_SIZES.get(self.device.type, 8)
+        is_by_device = batch_size is None and self.device.type == "cpu"
         self._tokens = CPU_TOKENS if is_by_device else None
-        self._model, self._encoder = loaded.model, encoder
+        self._checkpoint, self._model, self._processor = checkpoint, loaded.model, processor
         self.workers = workers or default_workers()
         self._readers = VideoReaders(video_backend, self.workers)
 
@@ -98,23 +104,17 @@ class LibreHPS:
         checkpoint's. `workers` threads decode (None: one a core). Raises ModelError.
         """
         located = locate(path_or_id, revision, download)
-        checkpoint = Checkpoint.open(located.folder)
-        encoder = PromptEncoder(located.folder / "tokenizer.json", max_prompt_tokens)
-
-        def probe(model: RewardModel, place: torch.device) -> None:
-            pixels = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
-            stream = encoder.stream("image", grid_of(pixels), encoder.encode_prompt("x"))
-            forward(model, [Prepared(pixels, stream)], place)
-
-        loaded = load(checkpoint, attn_impl, dtype, device, probe)
-        settings = _settings_of(located, checkpoint, loaded, loaded.attention, num_frames)
+        checkpoint = open_checkpoint(located.folder)
+        processor = checkpoint.processor(ProcessorOptions(max_prompt_tokens))
+        loaded = checkpoint.load(LoadOptions(attn_impl, dtype, device))
+        settings = _settings_of(located, checkpoint, choice_of(loaded), num_frames)
         if located.folder == EMBEDDED:
             warn_of_tiny(settings)
         return cls(
+            checkpoint,
             loaded,
-            encoder,
+            processor,
             settings,
-            located.folder,
             batch_size=batch_size,
             workers=workers,
             video_backend=video_backend,
@@ -131,18 +131,20 @@ class LibreHPS:
         num_frames: int | None = None,
         download: bool = True,
     ) -> Settings:
-        """The settings that `from_pretrained` would have here, from everything but the weights.
+        """Return the settings that `from_pretrained` would have here, without reading the weights.
 
         They differ only where an attention backend fails its first forward. Raises ModelError.
         """
         located = locate(path_or_id, revision, download)
-        checkpoint = Checkpoint.open(located.folder)
-        choice = choose(attn_impl, dtype, device)
-        return _settings_of(located, checkpoint, choice, choice.attentions[0], num_frames)
+        checkpoint = open_checkpoint(located.folder)
+        choice = checkpoint.choose(LoadOptions(attn_impl, dtype, device))
+        return _settings_of(located, checkpoint, choice, num_frames)
 
     def score_image(self, image: "ImageSource", prompt: str) -> ImageScore:
         """Scores of a path, encoded bytes, PIL image or (3, H, W) tensor; raises ItemError."""
-        return self._score_all([Item("image", image, prompt, "image")], self._decoder())[0]
+        [score] = self._score_all([Item("image", image, prompt, "image")], self._decoder())
+        assert isinstance(score, ImageScore)  # noqa: S101 - the item is an image
+        return score
 
     def score_video(
         self,
@@ -166,33 +168,40 @@ class LibreHPS:
     ) -> list[ImageScore]:
         """Scores in the order of the items; raises the first ItemError."""
         listed = [Item(str(at), i.image, i.prompt, "image") for at, i in enumerate(items)]
-        return self._score_all(listed, self._decoder(), batch_size)
+        scores = self._score_all(listed, self._decoder(), batch_size)
+        return [score for score in scores if isinstance(score, ImageScore)]
 
     def score_items(
         self, items: Iterable[Item], batch_size: int | None = None
     ) -> Iterator[ScoredRow]:
-        """A row for each item, in order; one that cannot be scored gives a row that says why.
+        """Return an iterator of a row for each item, in order; an unscorable item's row says why.
 
-        What is the same content under the same prompt is scored once.
+        Duplicates (same bytes, same prompt) are scored once. Raises UsageError for what is no
+        `Item`, such as a path: a path needs a prompt beside it.
         """
-        return self.engine(batch_size=batch_size).run(items)
+        return self.engine(batch_size=batch_size).run(map(_checked, items))
 
     def engine(
         self,
         find_prompt: FindPrompt | None = None,
-        index: ScoreCache | None = None,
+        cache: ScoreCache | None = None,
         batch_size: int | None = None,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        resize_on: torch.device | None = None,
     ) -> LocalEngine:
-        """The engine behind `score_items`, for those who follow its work or stop it.
+        """Return the engine behind `score_items`, for callers that follow its work or stop it.
 
-        `find_prompt` gives each item its prompt, in the threads that decode; `index` is where
-        scores are remembered (None: a temporary file).
+        `find_prompt` gives each item its prompt, in the threads that decode; `cache` remembers
+        scores (None: a temporary file). Encoded media of more than `max_pixels` a frame are
+        refused. `resize_on` is the device on which tensors are resized, close to the exact way.
         """
-        engine = self._engine(self._decoder(), batch_size)
+        decoder = replace(self._decoder(), max_pixels=max_pixels, resize_on=resize_on)
+        engine = self._engine(decoder, batch_size)
         return replace(
             engine,
             find_prompt=find_prompt or engine.find_prompt,
-            index=index or ScoreCache(),
+            index=cache or ScoreCache(),
         )
 
     def compare_images(
@@ -248,22 +257,24 @@ class LibreHPS:
         return fits
 
     def _decoder(self, num_frames: int | None = None, pixel_budget: int | None = None) -> Decoder:
-        budget = self.settings.pixel_budget if pixel_budget is None else pixel_budget
         frames = self.settings.num_frames if num_frames is None else num_frames
         if frames < 1:
             raise UsageError(f"{frames} frames of a clip cannot be scored")
         if frames > TRAINED_FRAMES:
             log.warning("%d frames a clip: trained on at most %d", frames, TRAINED_FRAMES)
-        return Decoder(self._encoder, self._readers, budget, frames)
+        processor = self._processor
+        if pixel_budget is not None:
+            processor = processor.with_budget(pixel_budget)
+        return Decoder(processor, self._readers, frames, self._checkpoint.kinds)
 
     def _engine(self, decoder: Decoder, batch_size: int | None) -> LocalEngine:
         size = batch_size or self.batch_size
         tokens = None if batch_size else self._tokens
-        return LocalEngine(self._model, decoder, self.device, size, self.workers, tokens)
+        return LocalEngine(self._model, decoder, size, self.workers, tokens)
 
     def _score_all(
         self, items: Sequence[Item], decoder: Decoder, batch_size: int | None = None
-    ) -> list[ImageScore]:
+    ) -> list[Score]:
         scores = []
         for row in self._engine(decoder, batch_size).run(items):
             if row.score is None:
@@ -287,6 +298,21 @@ class LibreHPS:
         return PairComparison(verdict.winner, verdict.probability, verdict.confident, a, b)
 
 
+def _checked(item: object) -> Item:
+    if isinstance(item, Item):
+        return item
+    raise UsageError(
+        f"score_items: expected an Item, got {type(item).__name__}",
+        hint='Give Item(id, media, prompt), such as Item("a", "a.png", "a red circle").',
+    )
+
+
+def choice_of(loaded: Loaded) -> Choice:
+    """Return how a loaded model runs."""
+    model = loaded.model
+    return Choice(model.device, model.dtype, loaded.attention, loaded.kernel)
+
+
 def warn_of_tiny(settings: Settings) -> None:
     """Say what the embedded model is for, where these are its settings."""
     if settings.model == locate(TINY).name:
@@ -297,21 +323,18 @@ def warn_of_tiny(settings: Settings) -> None:
 
 
 def _settings_of(
-    located: Located,
-    checkpoint: Checkpoint,
-    choice: Choice | Loaded,
-    attention: Attention,
-    num_frames: int | None,
+    located: Located, checkpoint: Checkpoint, choice: Choice, num_frames: int | None
 ) -> Settings:
-    own = checkpoint.own_settings
     return Settings(
         model=located.name,
-        fingerprint=fingerprint(checkpoint),
+        fingerprint=checkpoint.fingerprint(),
         layout=checkpoint.layout,
         dtype=str(choice.dtype).removeprefix("torch."),
-        attention=attention.implementation,
-        delta_rule=choice.delta_rule,
-        pixel_budget=own.get("pixel_budget", PIXEL_BUDGET),
-        num_frames=num_frames or own.get("num_frames", TRAINED_FRAMES),
+        attention=choice.attention,
+        delta_rule=choice.kernel,
+        pixel_budget=checkpoint.pixel_budget,
+        num_frames=num_frames or checkpoint.num_frames,
+        numerics=NUMERICS,
         version=__version__,
+        axes=checkpoint.axes,
     )

@@ -2,20 +2,28 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
+
+from librehps.types import AXES
 
 DEFAULT_MODEL = "LibreHPS/LibreHPS-4B-v1.1"
 DEFAULT_MODEL_SIZE = "20.7 GB"
 TINY = "tiny"
+# Raised only when a golden number moves: scores of two values cannot be compared.
+NUMERICS = 1
+# Version 0.1.0 wrote its version into the digest; scores of numerics 1 keep its digests.
+FIRST_NUMERICS, FIRST_VERSION = 1, "0.1.0"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Two scores can be compared only where these are equal.
+    """Two scores can be compared only where these are equal, but for `version` and `axes`.
 
     `pixel_budget` in pixels a picture (0: only round the sides); `fingerprint` names the weights,
-    `layout` the model's configuration and tokenizer.
+    `layout` the model's configuration, tokenizer and template. `axes` are those of the checkpoint.
     """
 
     model: str
@@ -26,14 +34,40 @@ class Settings:
     delta_rule: str
     pixel_budget: int
     num_frames: int
+    numerics: int
     version: str
+    axes: tuple[str, ...]
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """12 hex digits over every field."""
-        text = json.dumps(self.record(), sort_keys=True)
+        """12 hex digits over every field that scores depend on."""
+        compared = comparable(self.record())
+        if self.numerics == FIRST_NUMERICS:
+            del compared["numerics"]
+            compared["version"] = FIRST_VERSION
+        text = json.dumps(compared, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def record(self) -> dict[str, Any]:
-        """The full record, as it stands beside or inside an output file."""
-        return asdict(self)
+        """Return every field, as it stands beside or inside an output file."""
+        return {**asdict(self), "axes": list(self.axes)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Settings":
+        """Return the settings of a record, also of one that version 0.1.0 wrote."""
+        known = {field.name for field in fields(cls)}
+        given = {name: value for name, value in record.items() if name in known}
+        axes = tuple(given.pop("axes", AXES))
+        return cls(**{"numerics": FIRST_NUMERICS, **given, "axes": axes})
+
+
+def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a settings record that must be equal for scores to be compared."""
+    kept = {name: value for name, value in record.items() if name not in ("version", "axes")}
+    return {"numerics": FIRST_NUMERICS, **kept} if kept else {}
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the names of settings on which two records differ, sorted."""
+    one, two = comparable(before), comparable(now)
+    return sorted(name for name in one | two if one.get(name) != two.get(name))

@@ -1,11 +1,13 @@
 """What goes in and what comes out: items, scores, verdicts and rows."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from librehps.errors import ItemError
+from librehps.files import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     ImageSource = str | Path | bytes | Image | Tensor
     VideoSource = str | Path | list[ImageSource]
 
+# Of the published checkpoint; what a model scores is its checkpoint's own `axes`.
 AXES = ("overall", "alignment", "coherence", "style", "temporal")
 
 Kind = Literal["image", "video"]
@@ -74,30 +77,86 @@ class ScoreAxis:
     raw_mean: float
 
 
-@dataclass(frozen=True)
-class ImageScore:
-    """Scores of a still; `scalar` is the unbounded rating head."""
+@dataclass(frozen=True, eq=False)
+class Score(Mapping[str, ScoreAxis]):
+    """Scores of one image or video: a mapping of axis names to `ScoreAxis`, `overall` first.
 
-    overall: ScoreAxis
-    alignment: ScoreAxis
-    coherence: ScoreAxis
-    style: ScoreAxis
-    scalar: float
+    `scalar` is the unbounded rating head, None where the checkpoint has none.
+    """
+
+    axes: Mapping[str, ScoreAxis]
+    scalar: float | None = None
+
+    def __getitem__(self, name: str) -> ScoreAxis:
+        return self.axes[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.axes)
+
+    def __len__(self) -> int:
+        return len(self.axes)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.axes.items()), self.scalar))
+
+    @property
+    def overall(self) -> ScoreAxis:
+        """The axis that every checkpoint has."""
+        return self.axes["overall"]
+
+    @property
+    def alignment(self) -> ScoreAxis | None:
+        """The axis `alignment`, None where the checkpoint has none."""
+        return self.axes.get("alignment")
+
+    @property
+    def coherence(self) -> ScoreAxis | None:
+        """The axis `coherence`, None where the checkpoint has none."""
+        return self.axes.get("coherence")
+
+    @property
+    def style(self) -> ScoreAxis | None:
+        """The axis `style`, None where the checkpoint has none."""
+        return self.axes.get("style")
+
+    @property
+    def temporal(self) -> ScoreAxis | None:
+        """The axis `temporal`, None for images."""
+        return self.axes.get("temporal")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return mean, mu and sigma of each axis, and `scalar`, by the score table's columns."""
+        mus = {f"{name}_mu": axis.raw_mean for name, axis in self.axes.items()}
+        sigmas = {f"{name}_sigma": axis.sigma for name, axis in self.axes.items()}
+        means = {name: axis.mean for name, axis in self.axes.items()}
+        return {**means, **mus, **sigmas, "scalar": self.scalar}
 
 
-@dataclass(frozen=True)
-class VideoScore(ImageScore):
-    """Scores of a clip; `frames` are the indices of the frames that were scored."""
-
-    temporal: ScoreAxis
-    frames: tuple[int, ...]
+@dataclass(frozen=True, eq=False)
+class ImageScore(Score):
+    """Scores of an image."""
 
 
-def score_columns(score: ImageScore | None) -> dict[str, float | None]:
-    """Mean and mu of each axis by column, in the order of the output; None where there is none."""
-    axes = {name: getattr(score, name, None) for name in AXES}
-    means = {name: axis and axis.mean for name, axis in axes.items()}
-    return means | {f"{name}_mu": axis and axis.raw_mean for name, axis in axes.items()}
+@dataclass(frozen=True, eq=False)
+class VideoScore(Score):
+    """Scores of a video; `frames` are the indices of the frames that were scored."""
+
+    frames: tuple[int, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `Score.to_dict` does, and `frames`."""
+        return {**super().to_dict(), "frames": list(self.frames)}
+
+
+def score_columns(score: Score | None, axes: Sequence[str]) -> dict[str, float | None]:
+    """Return mean and mu of each axis by column, None where the score lacks the axis."""
+    known: Mapping[str, ScoreAxis] = {} if score is None else score
+    means = {name: known[name].mean if name in known else None for name in axes}
+    mus = {f"{name}_mu": known[name].raw_mean if name in known else None for name in axes}
+    return means | mus
 
 
 @dataclass(frozen=True)
@@ -107,8 +166,14 @@ class PairComparison:
     winner: Literal["a", "b", "tie"]
     probability: float
     confident: bool
-    score_a: ImageScore
-    score_b: ImageScore
+    score_a: Score
+    score_b: Score
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict, and both scores as `Score.to_dict` gives them."""
+        verdict = {"winner": self.winner, "probability": self.probability}
+        scores = {"score_a": self.score_a.to_dict(), "score_b": self.score_b.to_dict()}
+        return {**verdict, "confident": self.confident, **scores}
 
 
 @dataclass(frozen=True)
@@ -117,7 +182,7 @@ class ScoredRow:
 
     item: Item
     kind: Kind | None
-    score: ImageScore | None
+    score: Score | None
     width: int | None = None
     height: int | None = None
     prompt_tokens: int | None = None
@@ -127,3 +192,28 @@ class ScoredRow:
     @property
     def status(self) -> Literal["ok", "error"]:
         return "ok" if self.score is not None else "error"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row by the score table's columns, the user's own columns at the end."""
+        item, error = self.item, self.error
+        facts = {
+            "id": printable(item.id),
+            "media": media_text(item.media),
+            "kind": self.kind,
+            "prompt": None if item.prompt is None else printable(item.prompt),
+            "group": None if item.group is None else printable(item.group),
+            "width": self.width,
+            "height": self.height,
+            "prompt_tokens": self.prompt_tokens,
+            "sha256": self.sha256,
+            "status": self.status,
+            "error_type": None if error is None else type(error).__name__,
+            "error": None if error is None else printable(str(error)),
+        }
+        scores = {} if self.score is None else self.score.to_dict()
+        return {**facts, **scores, **item.extra}
+
+
+def media_text(media: Any) -> str | None:
+    """Return where an item's media lies, as UTF-8 text; None for media in memory."""
+    return printable(str(media)) if isinstance(media, str | PurePath | Stored) else None

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 import drawing
 import sampling
 import scenes
+from librehps.models.base import Prepared
 from librehps.models.librehps.backbone import RewardModel
-from librehps.models.librehps.batch import Prepared, collate, forward, grid_of
+from librehps.models.librehps.batch import collate, forward, grid_of
 from librehps.models.librehps.heads import run_heads
 from librehps.models.librehps.resize import UNIT, resize
 from librehps.models.librehps.tokens import PromptEncoder
@@ -86,7 +87,7 @@ class Example:
     @property
     def caption_start(self) -> int:
         """Index of the caption's first token in the row."""
-        return int(self.prepared.stream.vision[-1]) + 2
+        return int(self.prepared.vision[-1]) + 2
 
 
 class Student(nn.Module):
@@ -159,8 +160,9 @@ def _example(
     kind: Kind = "video" if clips else "image"
     prompt_ids = encoder.encode_prompt(caption.text)
     severity = defects.severity
+    stream = encoder.stream(kind, grid_of(pixels), prompt_ids)
     return Example(
-        prepared=Prepared(pixels, encoder.stream(kind, grid_of(pixels), prompt_ids)),
+        prepared=Prepared(pixels, stream.ids, stream.positions, stream.vision),
         prompt_ids=prompt_ids,
         severity=[
             defects.badness,

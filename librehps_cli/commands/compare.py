@@ -122,7 +122,7 @@ def _tell_two(
     one, two = (row.score for row in rows if row.score is not None)
     names = [str(row.item.media) for row in rows]
     verdict = judge(one.overall, two.overall, calibrator, symmetric=options.symmetric)
-    scores = [score_columns(score) for score in (one, two)]
+    scores = [score_columns(score, scorer.axes) for score in (one, two)]
     if out.json:
         pair = {"a": names[0], "b": names[1], "prompt": rows[0].item.prompt, **verdict.record()}
         facts = {"calibrated": calibrator is not None, "scores_a": scores[0], "scores_b": scores[1]}
@@ -170,7 +170,7 @@ def _tell_many(
             "rank": at,
             "item": str(place.row.item.media),
             "prompt": place.row.item.prompt,
-            **score_columns(place.score),
+            **score_columns(place.score, scorer.axes),
             "win_probability": place.verdict and place.verdict.probability,
             "win_probability_field": place.field,
             "confident": place.verdict and place.verdict.confident,

@@ -1,6 +1,6 @@
 """librehps score: every item's scores, as a table, JSON Lines or Parquet."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -136,9 +136,9 @@ def _to_stdout(request: Request, out: Output) -> int:
     tally, kept = Tally(), []
     with interruptible(engine, out):
         for row in shown(engine.run(items), None, tally, engine, out):
-            record = {**to_full_record(row, scorer.settings.digest), **row.item.extra}
+            record = {**to_full_record(row, scorer.settings), **row.item.extra}
             if out.json:
-                out.records([_only(record, request, row.item.extra)])
+                out.records([_only(record, request, row.item.extra, scorer.axes)])
             else:
                 kept.append(record)
     if not out.json:
@@ -159,11 +159,12 @@ def _columns(text: str) -> str | list[str]:
     return text if text in SETS else [name.strip() for name in text.split(",")]
 
 
-def _only(record: Record, request: Request, own: Mapping[str, Any]) -> Record:
+def _only(record: Record, request: Request, own: Mapping[str, Any], axes: Sequence[str]) -> Record:
     """The chosen columns; raises UsageError for one that there is not."""
     from librehps.scores.columns import chosen_columns
 
-    return {name: record[name] for name in chosen_columns(request.columns, dict.fromkeys(own, ""))}
+    names = chosen_columns(request.columns, dict.fromkeys(own, ""), axes)
+    return {name: record[name] for name in names}
 
 
 def _to_file(request: Request, job: "Job", out: Output) -> int:
@@ -260,10 +261,11 @@ def _table_of(output: Path, needed: tuple[str, ...]) -> Any:
 
 def _rows_of(request: Request, job: "Job", settings: "Settings") -> Iterable[Record]:
     """Rows of a finished output; raises UsageError where they cannot stand for this run's."""
-    from librehps.scores.columns import SETS
+    from librehps.scores.columns import chosen_columns
 
     check_origin(request, job.output, job.output, settings)
-    wanted = SETS[request.columns] if isinstance(request.columns, str) else request.columns
+    names = request.columns
+    wanted = chosen_columns(names, {}, settings.axes) if isinstance(names, str) else names
     table = _table_of(job.output, ("id", "status", *wanted))
     return (row for batch in table.to_batches(max_chunksize=1024) for row in batch.to_pylist())
 

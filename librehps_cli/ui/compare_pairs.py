@@ -44,11 +44,11 @@ def compare_pairs(
     records = []
     for pair in pairs:
         one, two = (rows[key] for key in keys_of(pair))
-        found = judged(one, two, calibrator, verdict.symmetric, verdict.explain)
+        found = judged(one, two, scorer.axes, calibrator, verdict.symmetric, verdict.explain)
         facts = {"calibrated": calibrator is not None, "settings": scorer.settings.digest}
         records.append(_with_their_own({**_named(pair), **found, **facts}, pair))
     if result.file is not None:
-        write_table(table_of(records), scorer.settings.record(), result.file)
+        write_table(table_of(records, scorer.axes), scorer.settings.record(), result.file)
     elif out.json or result.to_stdout:
         out.records(records)
     else:
@@ -87,7 +87,7 @@ def _with_their_own(record: Record, pair: "Pair") -> Record:
 
 
 def _named(pair: "Pair") -> Record:
-    from librehps.scores.row import media_text
+    from librehps.types import media_text
 
     return {
         "pair_id": pair.pair_id,

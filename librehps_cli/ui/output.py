@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from librehps.types import AXES
+from librehps.scores.columns import axes_among
 
 TEXT_COLUMNS = (
     "item",
@@ -196,12 +196,14 @@ def safe(text: str) -> str:
 
 
 def axes_in(records: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The axes that any of the records has a value on."""
-    found = {axis for record in records for axis in AXES if record[axis] is not None}
-    return [axis for axis in AXES if axis in found]
+    """Return the axes that any of the records has a value on, in their order."""
+    known = [(record, axes_among(record)) for record in records]
+    valued = (axis for record, axes in known for axis in axes if record[axis] is not None)
+    found = {*valued}
+    return [a for a in dict.fromkeys(a for _, axes in known for a in axes) if a in found]
 
 
-def figures(record: Mapping[str, Any], axes: Sequence[str] = AXES) -> list[str]:
+def figures(record: Mapping[str, Any], axes: Sequence[str]) -> list[str]:
     """The means of the axes, each with a bar, for a table."""
     return [figure(record[axis]) for axis in axes]
 

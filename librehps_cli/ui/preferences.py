@@ -138,11 +138,11 @@ def _kept(scorer: "LibreHPS", items: list["Item"], file: Path | None) -> Iterato
     if file is None:
         yield from scorer.score_items(items)
         return
-    from librehps.scores.columns import FULL
+    from librehps.scores.columns import full_columns
     from librehps.scores.row import to_full_record
     from librehps.scores.writer import open_sink
 
-    with open_sink(file, scorer.settings, FULL) as sink:
+    with open_sink(file, scorer.settings, full_columns(scorer.axes)) as sink:
         for row in scorer.score_items(items):
-            sink.write(to_full_record(row, scorer.settings.digest))
+            sink.write(to_full_record(row, scorer.settings))
             yield row

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from librehps.types import AXES
+from librehps.scores.columns import axes_among
 from librehps_cli.ui.errors import INTERRUPTED
 from librehps_cli.ui.output import Output
 
@@ -39,10 +39,9 @@ class Tally:
             self.errors[type(row.error).__name__] += 1
             return
         self.ok += 1
-        for axis in AXES:
-            if (found := getattr(row.score, axis, None)) is not None:
-                bins = self.means.setdefault(axis, [0] * BINS)
-                bins[min(BINS - 1, int(found.mean * BINS))] += 1
+        for name, axis in row.score.items():
+            bins = self.means.setdefault(name, [0] * BINS)
+            bins[min(BINS - 1, int(axis.mean * BINS))] += 1
 
     def add_table(self, table: Any) -> None:
         """As `add`, of an Arrow table of full rows."""
@@ -50,7 +49,7 @@ class Tally:
         self.ok += status.count("ok")
         self.failed += status.count("error")
         self.errors.update(kind for kind in table["error_type"].to_pylist() if kind)
-        for axis in AXES:
+        for axis in axes_among(table.column_names):
             for mean in table[axis].drop_null().to_pylist():
                 bins = self.means.setdefault(axis, [0] * BINS)
                 bins[min(BINS - 1, int(mean * BINS))] += 1

@@ -17,8 +17,8 @@ CORE, CLI = ROOT / "core" / "librehps", ROOT / "librehps_cli"
 BASE = {"errors", "types", "settings", "files"}
 ALLOWED = {
     "errors": set(),
-    "types": {"errors"},
-    "settings": set(),
+    "types": {"errors", "files"},
+    "settings": {"types"},
     "files": set(),
     "extras": {"errors"},
     "media": BASE | {"media"},

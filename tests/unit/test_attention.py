@@ -75,13 +75,13 @@ def test_a_backend_that_fails_its_probe_is_dropped_with_the_reason() -> None:
             raise RuntimeError("head_dim 256 is not supported\nand more")
 
     choices = [Attention("sdpa", "auto"), Attention("eager", "auto")]
-    chosen = apply(model, choices, probe)
+    chosen = apply(model.model, choices, probe)
     assert used == ["sdpa", "eager"]
     assert chosen.implementation == "eager"
     assert "head_dim 256 is not supported" in chosen.reason
     assert model.model.visual.config._attn_implementation == "eager"
     with pytest.raises(AttentionError, match="head_dim 256"):
-        apply(model, choices[:1], probe)
+        apply(model.model, choices[:1], probe)
 
 
 def test_this_machine(golden: LibreHPS) -> None:

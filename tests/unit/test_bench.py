@@ -19,9 +19,10 @@ from librehps.bench.random_model import random_scorer
 from librehps.bench.workload import PROMPT_TOKENS, Workload, make_items
 from librehps.engine.device import is_full
 from librehps.errors import UsageError
+from librehps.models.base import ProcessorOptions
+from librehps.models.families import open_checkpoint
 from librehps.models.librehps.batch import forward, grid_of
 from librehps.models.librehps.checkpoint import empty_model
-from librehps.models.librehps.tokens import PromptEncoder
 
 # 1024 x 1024 is read as 448 x 448.
 PUBLISHED_GRID = (1, 28, 28)
@@ -61,16 +62,16 @@ def test_arithmetic_is_what_torch_counts(which: str, tmp_path: Path) -> None:
         CHECKPOINT if which == "golden" else "tiny", "eager", device="cpu", dtype="float32"
     )
     decoder = scorer._decoder()
-    one = decoder.decode(make_items(tmp_path, SMALL, decoder.encoder)[0]).prepared
+    one = decoder.decode(make_items(tmp_path, SMALL, decoder.processor)[0]).prepared
     with FlopCounterMode(display=False) as counter:
-        forward(scorer._model, [one], scorer.device)
-    config = scorer._model.model.config
-    counted = count(config, grid_of(one.pixels), len(one.stream.ids))
+        forward(scorer._model.network, [one], scorer.device)
+    config = scorer._model.network.model.config
+    counted = count(config, grid_of(one.pixels), one.cost)
     assert counted.total == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
 def test_time_steps_see_no_other(golden: LibreHPS) -> None:
-    config = golden._model.model.config
+    config = golden._model.network.model.config
     one, three = (count(config, (steps, 4, 6), 50) for steps in (1, 3))
     assert three.vision_attention == 3 * one.vision_attention
     assert three.delta_rule == one.delta_rule
@@ -80,7 +81,7 @@ def test_time_steps_see_no_other(golden: LibreHPS) -> None:
 @pytest.mark.parametrize("name", ["tiny", "47m"])
 def test_random_weights_give_finite_scores(name: str, dtype: str, tmp_path: Path) -> None:
     scorer = random_scorer(name, device="cpu", dtype=dtype)
-    items = make_items(tmp_path, SMALL, PromptEncoder(CHECKPOINT / "tokenizer.json"))
+    items = make_items(tmp_path, SMALL, open_checkpoint(CHECKPOINT).processor(ProcessorOptions()))
     rows = list(scorer.score_items(items))
     assert [row.error for row in rows] == [None] * SMALL.images
     assert len({row.score.overall.raw_mean for row in rows if row.score}) == SMALL.images
@@ -88,19 +89,21 @@ def test_random_weights_give_finite_scores(name: str, dtype: str, tmp_path: Path
 
 def test_random_weights_are_the_same_each_time(random_tiny: LibreHPS) -> None:
     again = random_scorer("tiny", device="cpu")
-    for a, b in zip(random_tiny._model.parameters(), again._model.parameters(), strict=True):
+    for a, b in zip(
+        random_tiny._model.network.parameters(), again._model.network.parameters(), strict=True
+    ):
         assert torch.equal(a, b)
 
 
 def test_rotary_frequencies_are_not_random(random_tiny: LibreHPS, tiny: LibreHPS) -> None:
-    ours, real = (dict(s._model.named_buffers()) for s in (random_tiny, tiny))
+    ours, real = (dict(s._model.network.named_buffers()) for s in (random_tiny, tiny))
     assert ours
     for name, buffer in real.items():
         assert torch.equal(ours[name], buffer), name
 
 
 def test_every_config_fits_the_tokenizer(random_tiny: LibreHPS) -> None:
-    last = max(random_tiny._encoder.control.values())
+    last = max(random_tiny._processor.encoder.control.values())
     assert all(config_of(name)["text_config"]["vocab_size"] > last for name in NAMES)
     with pytest.raises(UsageError, match="unknown config '5b': 4b, 47m, tiny"):
         config_of("5b")
@@ -109,7 +112,7 @@ def test_every_config_fits_the_tokenizer(random_tiny: LibreHPS) -> None:
 def test_pictures_are_as_asked(random_tiny: LibreHPS, tmp_path: Path) -> None:
     for kind, start in (("jpeg", b"\xff\xd8"), ("png", b"\x89PNG")):
         asked = Workload(images=2, width=96, height=64, format=kind)  # type: ignore[arg-type]
-        items = make_items(tmp_path, asked, random_tiny._encoder)
+        items = make_items(tmp_path, asked, random_tiny._processor)
         first, second = (item.media.read_bytes() for item in items)
         assert first.startswith(start) and first != second
         decoded = random_tiny._decoder().decode(items[0])
@@ -195,7 +198,7 @@ def test_other_errors_are_not_taken_for_memory(
 def test_threads_are_given_back(random_tiny: LibreHPS, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     decoder = random_tiny._decoder()
-    stages.decode_rate(decoder, make_items(tmp_path, SMALL, decoder.encoder))
+    stages.decode_rate(decoder, make_items(tmp_path, SMALL, decoder.processor))
     assert torch.get_num_threads() == before
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -55,9 +56,9 @@ def test_one_content_under_one_prompt_is_scored_once(folder: Path, tiny: LibreHP
 def test_the_index_outlives_the_process_that_wrote_it(folder: Path, tiny: LibreHPS) -> None:
     file = folder / "index.sqlite"
     first = ScoreCache(file)
-    before = list(tiny.engine(index=first).run(items(folder)[:12]))
+    before = list(tiny.engine(cache=first).run(items(folder)[:12]))
     first.close()
-    engine = tiny.engine(index=ScoreCache(file))
+    engine = tiny.engine(cache=ScoreCache(file))
     after = list(engine.run(items(folder)[:12]))
     assert engine.work.forwards == 0
     assert [row.score for row in after] == [row.score for row in before]
@@ -83,8 +84,8 @@ def test_a_full_device_halves_the_batch_and_goes_on(
 ) -> None:
     expected = [row.score for row in tiny.score_items(items(folder))]
     engine = tiny.engine(batch_size=8)
-    small = SmallDevice(engine.model, room)
-    engine.model = small  # type: ignore[assignment]
+    small = SmallDevice(engine.model.network, room)
+    engine.model = replace(engine.model, network=small)
     rows = list(engine.run(items(folder)))
     if room == 0:
         assert all(isinstance(row.error, DeviceMemoryError) for row in rows)
@@ -104,7 +105,7 @@ def test_other_failures_of_the_device_are_not_hidden(folder: Path, tiny: LibreHP
     def broken(inputs: ModelInputs) -> object:
         raise RuntimeError("device-side assert triggered")
 
-    engine.model = broken  # type: ignore[assignment]
+    engine.model = replace(engine.model, network=broken)
     with pytest.raises(RuntimeError, match="device-side assert"):
         list(engine.run(items(folder)))
 
@@ -128,7 +129,7 @@ class SharedDevice(torch.nn.Module):
 
 def test_an_item_that_fits_alone_is_scored(folder: Path, tiny: LibreHPS) -> None:
     engine = tiny.engine(batch_size=1)
-    engine.model = SharedDevice(engine.model)  # type: ignore[assignment]
+    engine.model = replace(engine.model, network=SharedDevice(engine.model.network))
     assert [row.status for row in engine.run(items(folder))] == ["ok"] * 12
 
 
@@ -148,7 +149,8 @@ def test_batches_share_the_cores(folder: Path, tiny: LibreHPS) -> None:
     """Many batches have a core each; one alone has them all, and so has the caller again."""
     before = torch.get_num_threads()
     engine = tiny.engine(batch_size=1)
-    engine.model = watched = Watched(engine.model)  # type: ignore[assignment]
+    watched = Watched(engine.model.network)
+    engine.model = replace(engine.model, network=watched)
     list(engine.run(items(folder)))
     assert set(watched.threads) == {1}
     assert torch.get_num_threads() == before

@@ -13,6 +13,7 @@ from librehps.evaluate import metrics
 from librehps.evaluate.calibration import calibrate, fit_platt, fit_temperature, fits
 from librehps.evaluate.evaluation import evaluate, probabilities
 from librehps.evaluate.scored_pairs import ScoredPairs
+from librehps.types import AXES
 
 NAN = np.nan
 
@@ -24,6 +25,7 @@ def scored(gap: np.ndarray, preferred: np.ndarray, benchmark: str = "b") -> Scor
     mu[:, 0, 0], mu[:, 1, 0], preference[:, 0] = gap, 0, preferred
     names = np.array([f"{side}{i}" for i in range(n) for side in "ab"], dtype=object)
     return ScoredPairs(
+        axes=AXES,
         mu=mu,
         sigma=np.ones((n, 2, 5)),
         scalar=np.full((n, 2), NAN),

@@ -46,7 +46,7 @@ def test_one_token_as_all_tokens(golden: LibreHPS, kinds: list[str], attention: 
 
 def test_no_forward_waits_for_its_device(golden: LibreHPS) -> None:
     """Fake tensors have no values: whatever asked for one, as a GPU would be waited for, fails."""
-    model = golden.engine().model
+    model = golden.engine().model.network
     batch = batch_of(golden)
     with FakeTensorMode(allow_non_fake_inputs=True) as fake, torch.inference_mode():
         state = {name: fake.from_tensor(p) for name, p in model.state_dict().items()}

@@ -53,7 +53,7 @@ class Fake:
     """Rows of errors, in tables of 16, backwards; `bad` items have none, `twice` come again."""
 
     def __init__(self, settings, bad: Iterable[int] = (), twice: bool = False) -> None:
-        self.schema, self.digest = scored_schema(settings, {"n": "long"}), settings.digest
+        self.schema, self.settings = scored_schema(settings, {"n": "long"}), settings
         self.bad, self.twice, self.asked = set(bad), twice, 0
 
     def __call__(self, items):
@@ -62,9 +62,9 @@ class Fake:
         for start in reversed(range(0, len(listed), 16)):
             rows = [(at, ScoredRow(item, "image", None, error=BrokenMediaError("no")))
                     for at, item in listed[start : start + 16]]  # fmt: skip
-            yield scored_table(rows, self.schema, self.digest)
+            yield scored_table(rows, self.schema, self.settings)
             if self.twice:
-                yield scored_table(rows[3:] + rows[:5], self.schema, self.digest)
+                yield scored_table(rows[3:] + rows[:5], self.schema, self.settings)
 
 
 def run(output: Path, settings, fake: Fake, columns="default", total: int = TOTAL, **ways) -> None:
@@ -207,7 +207,7 @@ def test_items_pass_as_they_are(tiny: LibreHPS, tmp_path: Path) -> None:
     assert other is not None
     assert one.prepared.pixels.equal(other.prepared.pixels)
     for name in ("ids", "positions", "vision"):
-        assert getattr(one.prepared.stream, name).equal(getattr(other.prepared.stream, name))
+        assert getattr(one.prepared, name).equal(getattr(other.prepared, name))
     assert dataclasses.replace(one, prepared=None) == dataclasses.replace(other, prepared=None)
 
 

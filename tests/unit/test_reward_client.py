@@ -60,7 +60,7 @@ class StandIn(ThreadingHTTPServer):
             media = base64.b64decode(one[f"{kind}_b64"])
             items.append(Item(one["id"], media, one["prompt"], kind))
         with self.lock:
-            rows = [to_record(row, self.settings) for row in self.model.score_items(items)]
+            rows = [to_record(row, self.model.settings) for row in self.model.score_items(items)]
         return {"items": rows, "settings": self.settings}
 
 

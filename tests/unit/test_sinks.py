@@ -12,7 +12,7 @@ from conftest import MEDIA
 from librehps import Item, LibreHPS
 from librehps.errors import OutputError, UsageError
 from librehps.files import printable
-from librehps.scores.columns import COLUMNS
+from librehps.scores.columns import default_columns
 from librehps.scores.row import to_record
 from librehps.scores.writer import check_output, open_sink
 
@@ -21,7 +21,7 @@ from librehps.scores.writer import check_output, open_sink
 def records(golden: LibreHPS) -> list[dict]:
     names = ["clip8.mp4", "small.png", "gone.png"]
     items = [Item(name, MEDIA / name, "a 猫", group="g") for name in names]
-    return [to_record(row, golden.settings.digest) for row in golden.score_items(items)]
+    return [to_record(row, golden.settings) for row in golden.score_items(items)]
 
 
 def test_columns_are_the_promised_ones(records: list[dict]) -> None:
@@ -30,7 +30,7 @@ def test_columns_are_the_promised_ones(records: list[dict]) -> None:
         *["id", "media", "kind", "prompt", "group", *axes, *(f"{a}_mu" for a in axes)],
         *["width", "height", "frames", "status", "error_type", "error", "settings"],
     ]
-    assert list(COLUMNS) == promised
+    assert list(default_columns()) == promised
     assert all(list(record) == promised for record in records)
 
 
@@ -119,6 +119,6 @@ def test_undecodable_names_become_text() -> None:
 def test_a_prompt_that_is_no_text_is_an_error_row(golden: LibreHPS, prompt: Any) -> None:
     item = Item("a", MEDIA / "small.png", prompt, group=prompt)
     [row] = golden.score_items([item])
-    record = to_record(row, golden.settings.digest)
+    record = to_record(row, golden.settings)
     assert record["error_type"] == "PromptError" and "not text" in record["error"]
     assert record["prompt"] == record["group"] == str(prompt)

@@ -26,7 +26,10 @@ from librehps.bench.stages import (
 from librehps.bench.workload import Workload, make_items
 from librehps.engine.decode import Decoded
 from librehps.engine.engine import default_workers
+from librehps.errors import UsageError
+from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.batch import grid_of
+from librehps.models.librehps.model import LibreHPSModel
 from librehps.scorer import LibreHPS
 from librehps.types import Item
 
@@ -105,10 +108,10 @@ def measure(
 def _measure(
     scorer: LibreHPS, workload: Workload, folder: Path, say: Callable[[str], None]
 ) -> Measured:
-    model, decoder, clock = scorer._model, scorer._decoder(), Clock(scorer.device)
+    model, decoder, clock = _network(scorer), scorer._decoder(), Clock(scorer.device)
     notes: list[str] = []
     say(f"making {workload.images} pictures")
-    items = make_items(folder, workload, decoder.encoder)
+    items = make_items(folder, workload, decoder.processor)
     matmul = matmul_gflops(clock, scorer.dtype, workload.quick)
     say("decoding")
     decode, decoded = decode_rate(decoder, items)
@@ -124,12 +127,11 @@ def _measure(
     run = _run(scorer, items, forward, len(forward) < len(sizes), folder / "run.parquet", notes)
     # A machine that others share, or that grows hot, changes its pace while it is measured.
     matmul = max(matmul, matmul_gflops(clock, scorer.dtype, workload.quick))
-    stream = prepared[0].stream.ids
     return Measured(
         machine=_machine(scorer.device),
         model=_model(scorer),
         pictures=_pictures(workload, decoded[0]),
-        flops=count(model.model.config, grid_of(prepared[0].pixels), len(stream)),
+        flops=count(model.model.config, grid_of(prepared[0].pixels), prepared[0].cost),
         matmul=matmul,
         decode=decode,
         transfer=transfer,
@@ -138,6 +140,12 @@ def _measure(
         run=run,
         notes=notes,
     )
+
+
+def _network(scorer: LibreHPS) -> RewardModel:
+    if not isinstance(scorer._model, LibreHPSModel):
+        raise UsageError(f"bench measures LibreHPS checkpoints only, not {scorer.settings.model}")
+    return scorer._model.network
 
 
 def _run(
@@ -189,7 +197,7 @@ def _model(scorer: LibreHPS) -> dict[str, Any]:
     return {
         "name": settings.model,
         "fingerprint": settings.fingerprint,
-        "parameters": sum(p.numel() for p in scorer._model.parameters()),
+        "parameters": sum(p.numel() for p in _network(scorer).parameters()),
         "dtype": settings.dtype,
         "attention": settings.attention,
         "delta_rule": settings.delta_rule,
@@ -205,7 +213,7 @@ def _pictures(workload: Workload, one: Decoded) -> dict[str, Any]:
         "format": workload.format,
         "model_width": width,
         "model_height": height,
-        "tokens": len(one.prepared.stream.ids),
-        "vision_tokens": len(one.prepared.stream.vision),
+        "tokens": one.prepared.cost,
+        "vision_tokens": len(one.prepared.vision),
         "prompt_tokens": one.prompt_tokens,
     }

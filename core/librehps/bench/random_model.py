@@ -1,27 +1,28 @@
 """A scorer with random weights, made where it runs and never written to disk."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from librehps import __version__
 from librehps.bench.configs import config_of
-from librehps.models.attention import Host, apply, candidates
-from librehps.models.device import check_memory, choose_device, choose_dtype
+from librehps.models.base import Loaded, LoadOptions, ProcessorOptions
+from librehps.models.device import check_memory
 from librehps.models.librehps.backbone import RewardModel
-from librehps.models.librehps.batch import Prepared, forward, grid_of
 from librehps.models.librehps.checkpoint import (
     HEAD_PREFIXES,
+    Checkpoint,
     empty_model,
     resident_bytes,
     restore_buffers,
 )
-from librehps.models.librehps.gated_delta_net import uses_fla
-from librehps.models.librehps.load import Loaded
-from librehps.models.librehps.resize import PIXEL_BUDGET
-from librehps.models.librehps.tokens import PromptEncoder
+from librehps.models.librehps.family import LibreHPSCheckpoint, fit_attention, plan_load
+from librehps.models.librehps.model import LibreHPSModel
 from librehps.models.locate import EMBEDDED
 from librehps.scorer import LibreHPS
-from librehps.settings import Settings
+from librehps.settings import NUMERICS, Settings
+from librehps.types import AXES
 
 # A gain at which activations neither vanish nor blow up through the layers.
 GAIN = 1.4
@@ -40,30 +41,31 @@ def random_scorer(
     a forward does not depend on which tokens it reads.
     """
     config = config_of(name)
-    place, why_device = choose_device(device)
-    number, why_dtype = choose_dtype(dtype, place)
-    choices = candidates(attn_impl, Host.of(place, number))
-    model = empty_model(config, "sdpa")
-    check_memory(resident_bytes(model, number), place, number)
-    fill(model, number, place)
-    encoder = PromptEncoder(EMBEDDED / "tokenizer.json")
-    attention = apply(model, choices, lambda: _probe(model, encoder, place))
-    rule = "fla" if uses_fla(place) else "torch"
-    own = config.get("librehps", {})
+    plan = plan_load(LoadOptions(attn_impl, dtype, device))
+    network = empty_model(config, "sdpa")
+    check_memory(resident_bytes(network, plan.dtype), plan.device, plan.dtype)
+    fill(network, plan.dtype, plan.device)
+    model = LibreHPSModel(network, plan.device, plan.dtype, AXES)
+    # Of the embedded checkpoint everything but config and weights.
+    checkpoint = LibreHPSCheckpoint(replace(Checkpoint.open(EMBEDDED), config=config))
+    processor = checkpoint.processor(ProcessorOptions())
+    attention = fit_attention(model, processor, plan.attentions)
     settings = Settings(
         model=f"random-{name}",
         fingerprint="random",
         layout="random",
-        dtype=str(number).removeprefix("torch."),
+        dtype=str(plan.dtype).removeprefix("torch."),
         attention=attention.implementation,
-        delta_rule=rule,
-        pixel_budget=own.get("pixel_budget", PIXEL_BUDGET),
-        num_frames=own.get("num_frames", 8),
+        delta_rule=plan.kernel,
+        pixel_budget=checkpoint.pixel_budget,
+        num_frames=checkpoint.num_frames,
+        numerics=NUMERICS,
         version=__version__,
+        axes=AXES,
     )
-    reasons = {"device": why_device, "dtype": why_dtype, "attention": attention.reason}
-    loaded = Loaded(model, place, number, attention, rule, reasons)
-    return LibreHPS(loaded, encoder, settings, EMBEDDED, batch_size=batch_size)
+    reasons = {**plan.reasons, "attention": attention.reason}
+    loaded = Loaded(model, attention.implementation, plan.kernel, reasons)
+    return LibreHPS(checkpoint, loaded, processor, settings, batch_size=batch_size)
 
 
 def fill(model: RewardModel, dtype: torch.dtype, device: torch.device) -> None:
@@ -81,9 +83,3 @@ def fill(model: RewardModel, dtype: torch.dtype, device: torch.device) -> None:
         setattr(model.get_submodule(parent), leaf, nn.Parameter(value, requires_grad=False))
     restore_buffers(model, device)
     model.eval()
-
-
-def _probe(model: RewardModel, encoder: PromptEncoder, device: torch.device) -> None:
-    pixels = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
-    stream = encoder.stream("image", grid_of(pixels), encoder.encode_prompt("x"))
-    forward(model, [Prepared(pixels, stream)], device)

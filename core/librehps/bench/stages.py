@@ -16,8 +16,9 @@ from librehps.bench.clock import Clock
 from librehps.engine.decode import Decoded, Decoder
 from librehps.engine.device import is_full, lanes_of
 from librehps.engine.engine import default_workers
+from librehps.models.base import Prepared
 from librehps.models.librehps.backbone import RewardModel
-from librehps.models.librehps.batch import Prepared, collate
+from librehps.models.librehps.batch import collate
 from librehps.scorer import LibreHPS
 from librehps.scores.row import to_record
 from librehps.scores.writer import open_sink
@@ -93,7 +94,7 @@ def forward_rates(
 def write_rate(output: Path, settings: Settings, item: Item, rows: int) -> float:
     """Rows/s into a new file."""
     axis = ScoreAxis(mean=0.5, sigma=1.0, raw_mean=0.0)
-    score = ImageScore(axis, axis, axis, axis, scalar=0.0)
+    score = ImageScore(dict.fromkeys(settings.axes, axis), scalar=0.0)
     row = ScoredRow(item, "image", score, width=1024, height=1024, prompt_tokens=30)
     return rows / _HOST.seconds(lambda: _save(repeat(row, rows), output, settings))
 
@@ -122,7 +123,7 @@ def _save(rows: Iterable[ScoredRow], output: Path, settings: Settings) -> int:
     with open_sink(output, settings) as sink:
         for row in rows:
             errors += row.score is None
-            sink.write(to_record(row, settings.digest))
+            sink.write(to_record(row, settings))
     return errors
 
 

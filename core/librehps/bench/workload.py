@@ -11,7 +11,7 @@ from PIL import Image
 from librehps.errors import AspectRatioError, UsageError
 from librehps.media.aspect import check_aspect_ratio
 from librehps.media.images import MAX_PIXELS
-from librehps.models.librehps.tokens import PromptEncoder
+from librehps.models.base import Processor
 from librehps.types import Item
 
 PROMPT_TOKENS = 30
@@ -59,9 +59,9 @@ class Workload:
         return QUICK_SWEEP if self.quick else SWEEPS.get(device, CPU_SWEEP)
 
 
-def make_items(folder: Path, workload: Workload, encoder: PromptEncoder) -> list[Item]:
+def make_items(folder: Path, workload: Workload, processor: Processor) -> list[Item]:
     """Pictures in `folder`, smooth waves and some noise, each with the same prompt."""
-    prompt, items = _prompt(encoder), []
+    prompt, items = _prompt(processor), []
     shape = (workload.height, workload.width, 3)
     noise = np.random.default_rng(0).normal(128, 4, shape).astype(np.float32)
     y, x = (np.arange(side, dtype=np.float32) / 1024 for side in shape[:2])
@@ -76,11 +76,11 @@ def make_items(folder: Path, workload: Workload, encoder: PromptEncoder) -> list
     return items
 
 
-def _prompt(encoder: PromptEncoder) -> str:
+def _prompt(processor: Processor) -> str:
     """Words of about PROMPT_TOKENS tokens, whatever the tokenizer."""
     text = ""
     for word in cycle(SENTENCE.split()):
         text = f"{text} {word}".strip()
-        if len(encoder.encode_prompt(text)) >= PROMPT_TOKENS:
+        if len(processor.encode(text)) >= PROMPT_TOKENS:
             break
     return text

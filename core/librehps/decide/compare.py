@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from librehps.decide.probability import Platt, Verdict, judge
-from librehps.types import AXES, ImageScore, ScoredRow, score_columns
+from librehps.types import Score, ScoredRow, score_columns
 
 Record = dict[str, Any]
 VERDICT = ("winner", "win_probability", "p_a_wins", "confident")
@@ -20,7 +20,7 @@ class RankedRow:
     """
 
     row: ScoredRow
-    score: ImageScore
+    score: Score
     verdict: Verdict | None
     gaps: dict[str, float] | None
     field: float | None
@@ -36,11 +36,11 @@ def ranking(
 
 
 def _ranked_row(
-    at: int, ranked: list[tuple[ScoredRow, ImageScore]], calibrator: Platt | None, symmetric: bool
+    at: int, ranked: list[tuple[ScoredRow, Score]], calibrator: Platt | None, symmetric: bool
 ) -> RankedRow:
     row, score = ranked[at]
 
-    def against(other: ImageScore) -> Verdict:
+    def against(other: Score) -> Verdict:
         return judge(score.overall, other.overall, calibrator, symmetric=symmetric)
 
     others = [against(other).probability for i, (_, other) in enumerate(ranked) if i != at]
@@ -51,19 +51,25 @@ def _ranked_row(
     return RankedRow(row, score, against(after), gaps(score, after), field)
 
 
-def gaps(a: ImageScore, b: ImageScore) -> dict[str, float]:
-    """mu of a less mu of b, on each axis that both have."""
-    pairs = {axis: (getattr(a, axis, None), getattr(b, axis, None)) for axis in AXES}
-    return {axis: x.raw_mean - y.raw_mean for axis, (x, y) in pairs.items() if x and y}
+def gaps(a: Score, b: Score) -> dict[str, float]:
+    """Return mu of a less mu of b, on each axis that both have."""
+    return {axis: a[axis].raw_mean - b[axis].raw_mean for axis in a if axis in b}
 
 
 def judged(
-    one: ScoredRow, two: ScoredRow, calibrator: Platt | None, symmetric: bool, explain: bool
+    one: ScoredRow,
+    two: ScoredRow,
+    axes: Sequence[str],
+    calibrator: Platt | None,
+    symmetric: bool,
+    explain: bool,
 ) -> Record:
-    """The verdict on a pair and what it stands on, or the error that there is none for."""
+    """Return the verdict on a pair and its scores on `axes`, or the error that prevents one."""
     record: Record = dict.fromkeys(VERDICT)
     for side, row in (("a", one), ("b", two)):
-        record |= {f"{name}_{side}": value for name, value in score_columns(row.score).items()}
+        record |= {
+            f"{name}_{side}": value for name, value in score_columns(row.score, axes).items()
+        }
     fault, known = _fault(one, two), {}
     if one.score is not None and two.score is not None:
         known = gaps(one.score, two.score)
@@ -71,7 +77,7 @@ def judged(
             a, b = one.score.overall, two.score.overall
             record |= judge(a, b, calibrator, symmetric=symmetric).record()
     if explain:
-        record |= {f"{axis}_gap": known.get(axis) for axis in AXES}
+        record |= {f"{axis}_gap": known.get(axis) for axis in axes}
     kind, text = fault or (None, None)
     return {**record, "status": "error" if fault else "ok", "error_type": kind, "error": text}
 

@@ -149,7 +149,7 @@ def _within(table: Any, limit: Limit) -> Mask:
 
 
 def _best(table: Any, top: Top, passed: Mask) -> Mask:
-    column = number_column(table, score_column(top.by))
+    column = number_column(table, score_column(table, top.by))
     codes = group_codes(table, top.per)
     known = pc.invert(pc.is_nan(column)).fill_null(False)
     rows = np.flatnonzero(passed & np.asarray(known))

@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 from librehps.decide.bradley_terry import Floats
 from librehps.decide.shared_prompts import Codes, Scored
 from librehps.errors import UsageError
-from librehps.scores.select import label_column, number_column, sorted_codes, text_column
-from librehps.types import AXES
+from librehps.scores.columns import axes_among
+from librehps.scores.select import (
+    check_axes,
+    label_column,
+    number_column,
+    sorted_codes,
+    text_column,
+)
 
 # Every two are compared in every resample: this many take 2 GB.
 MOST = 500
@@ -73,10 +79,8 @@ class GeneratorTable:
 
     def axes(self, asked: Sequence[str] | None) -> list[str]:
         """Axes with scores, or those asked for; raises UsageError where one of them has none."""
-        unknown = [axis for axis in asked or () if axis not in AXES]
-        if unknown:
-            raise UsageError(f"no axis {', '.join(unknown)}", hint=f"There are: {', '.join(AXES)}.")
-        there = [axis for axis in AXES if self._has(axis)]
+        check_axes(self._table, asked or ())
+        there = [axis for axis in axes_among(self._table.column_names) if self._has(axis)]
         lacking = [axis for axis in asked or () if axis not in there]
         if lacking or not there:
             raise UsageError(

@@ -10,8 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from librehps.errors import UsageError
-from librehps.scores.select import number_column, score_column
-from librehps.types import AXES
+from librehps.scores.select import check_axes, number_column
 
 Floats = NDArray[np.float64]
 
@@ -29,10 +28,14 @@ class Weights:
         return names[0] if len(names) == 1 and self.weights[names[0]] > 0 else None
 
     def scores(self, table: Any) -> Floats:
-        """(rows,); NaN where a row lacks a finite value on an axis that counts."""
+        """Return (rows,) scores; NaN where a row lacks a finite value on an axis that counts.
+
+        Raises UsageError for a name that is no axis of the table.
+        """
+        check_axes(table, self.weights)
         total = np.zeros(len(table))
         for name, weight in self.weights.items():
-            column = number_column(table, score_column(name)).cast(pa.float64())
+            column = number_column(table, f"{name}_mu").cast(pa.float64())
             values = column.to_numpy(zero_copy_only=False)
             total += weight * np.where(np.isfinite(values), values, np.nan)
         return total
@@ -57,10 +60,10 @@ def parse_weights(text: str) -> Weights:
             weight = float(number)
         except ValueError:
             weight = math.nan
-        if name not in AXES or name in weights or not math.isfinite(weight):
+        if not name or name in weights or not math.isfinite(weight):
             raise UsageError(
                 f"{text!r} is no mix of axes",
-                hint=f"Write it like overall=1,alignment=0.5; the axes are {', '.join(AXES)}.",
+                hint="Write it like overall=1,alignment=0.5.",
             )
         if weight:
             weights[name] = weight

@@ -12,9 +12,7 @@ from librehps.media.images import MAX_PIXELS, load_pixels, quantised
 from librehps.media.media import Media
 from librehps.media.video_worker import sample_indices
 from librehps.media.videos import Clip, VideoReaders
-from librehps.models.librehps.batch import Prepared, grid_of
-from librehps.models.librehps.resize import resize, resize_as_floats
-from librehps.models.librehps.tokens import PromptEncoder
+from librehps.models.base import Prepared, Processor
 from librehps.types import Item, Kind
 
 
@@ -36,17 +34,16 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Opens, samples, resizes and tokenises; `pixel_budget` in pixels a frame, 0 for none.
+    """Opens media, samples frames, and has the model's processor prepare them.
 
-    Encoded pictures and frames of more than `max_pixels` are refused.
-
+    Media of other `kinds`, and encoded pictures and frames of more than `max_pixels`, are refused.
     `resize_on`: the device on which tensors are resized, as floats (None: exactly, on the CPU).
     """
 
-    encoder: PromptEncoder
+    processor: Processor
     readers: VideoReaders
-    pixel_budget: int
     num_frames: int
+    kinds: tuple[Kind, ...] = ("image", "video")
     resize_on: torch.device | None = None
     max_pixels: int = MAX_PIXELS
 
@@ -54,15 +51,22 @@ class Decoder:
         """Raises ItemError; `content` is the item's media, where it was looked at before."""
         if item.problem is not None:
             raise item.problem
-        prompt_ids = self.encoder.encode_prompt(item.prompt)
+        prompt_ids = self.processor.encode(item.prompt)
         content = content or Media(item.media)
         kind = item.kind or content.kind()
+        if kind not in self.kinds:
+            raise UnsupportedMediaError(
+                f"{content.name}: the model scores {' and '.join(self.kinds)}s only, got a {kind}"
+            )
         clip = self._clip(content) if kind == "video" else None
         pixels = self._still(content)[None] if clip is None else clip.frames
         height, width = pixels.shape[-2:]
-        pixels = self._resized(pixels.contiguous(), content)
+        in_memory = isinstance(content.media, Tensor | list | tuple)
+        as_floats = self.resize_on is not None and in_memory
+        pixels = pixels.to(self.resize_on) if as_floats else pixels
+        prepare = self.processor.prepare
         return Decoded(
-            prepared=Prepared(pixels, self.encoder.stream(kind, grid_of(pixels), prompt_ids)),
+            prepared=prepare(pixels.contiguous(), kind, prompt_ids, as_floats=as_floats),
             kind=kind,
             width=width,
             height=height,
@@ -84,11 +88,6 @@ class Decoder:
         if self.resize_on is not None and isinstance(source, Tensor):
             return quantised(source.to(self.resize_on))
         return load_pixels(source, name, self.max_pixels)
-
-    def _resized(self, pixels: Tensor, content: Media) -> Tensor:
-        if self.resize_on is not None and isinstance(content.media, Tensor | list | tuple):
-            return resize_as_floats(pixels.to(self.resize_on), self.pixel_budget)
-        return resize(pixels, self.pixel_budget)
 
 
 def _from_frames(frames: Any, num_frames: int, load: Callable[[Any], Tensor]) -> Clip:

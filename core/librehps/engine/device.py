@@ -10,9 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 import torch
 
 from librehps.errors import DeviceMemoryError, ItemError
-from librehps.models.librehps.backbone import RewardModel
-from librehps.models.librehps.batch import Prepared, launch
-from librehps.models.librehps.heads import HeadOutput
+from librehps.models.base import Model, Prepared, RawScore
 
 log = logging.getLogger("librehps")
 
@@ -22,7 +20,7 @@ FULL = ("out of memory", "can't allocate memory", "not enough memory")
 _counting, _runs, _base = threading.Lock(), 0, 1
 
 # Head outputs of the items of a batch, one row each; fewer where the run was stopped.
-Landed = list[HeadOutput | ItemError]
+Landed = list[RawScore | ItemError]
 
 
 class Launcher:
@@ -36,12 +34,11 @@ class Launcher:
 
     def __init__(
         self,
-        model: RewardModel,
-        device: torch.device,
+        model: Model,
         batch_size: int,
         stop: threading.Event,
     ) -> None:
-        self.batch_size = batch_size
+        self.batch_size, self.axes, device = batch_size, model.axes, model.device
         self._threads = threads = _begin()
         self.lanes = lanes_of(device, threads)
         self.meter = Meter(threads if device.type == "cpu" else 1)
@@ -51,7 +48,7 @@ class Launcher:
         self._turn: AbstractContextManager[object] = (
             nullcontext() if device.type == "cpu" else threading.Lock()
         )
-        # One place a lane; an item that found no room while others ran has them all once.
+        # One permit per lane. An item that ran out of memory is retried once holding all permits.
         self._places, self._alone = threading.Semaphore(self.lanes), threading.Lock()
         self._pool = ThreadPoolExecutor(self.lanes, "forward", torch.get_num_threads)
 
@@ -91,7 +88,7 @@ class Launcher:
             log.warning("out of memory on %s: batches of %d from here on", self._device, half)
         return self._halving(batch[:half]) + self._halving(batch[half:])
 
-    def _by_itself(self, item: Sequence[Prepared]) -> HeadOutput | ItemError:
+    def _by_itself(self, item: Sequence[Prepared]) -> RawScore | ItemError:
         """Once more, while no other lane holds memory."""
         with self._alone, ExitStack() as places:
             for _ in range(self.lanes):
@@ -109,15 +106,15 @@ class Launcher:
             if not is_full(error):
                 raise
         else:
-            return [HeadOutput(*(t[at : at + 1] for t in output)) for at in range(len(batch))]
+            return [*output]
         # Out of the handler, since the error holds on to what the forward had made.
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         return None
 
-    def _forward(self, batch: Sequence[Prepared]) -> HeadOutput:
+    def _forward(self, batch: Sequence[Prepared]) -> list[RawScore]:
         with self._turn:
-            wait = launch(self._model, batch, self._device)
+            wait = self._model.launch(batch)
         return wait()
 
 

@@ -9,8 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 
-import torch
-
 from librehps.engine.decode import Decoder
 from librehps.engine.device import Launcher
 from librehps.engine.plan import ITEM_TOKENS
@@ -18,7 +16,7 @@ from librehps.engine.score_cache import ScoreCache
 from librehps.engine.window import Ready, Window
 from librehps.errors import ItemError, MediaError
 from librehps.media.media import Media
-from librehps.models.librehps.backbone import RewardModel
+from librehps.models.base import Model
 from librehps.types import Item, ScoredRow
 
 # Batches of common stills that a window has for each lane: neighbours of like length are among
@@ -69,9 +67,8 @@ class LocalEngine:
     batches on the device are the last.
     """
 
-    model: RewardModel
+    model: Model
     decoder: Decoder
-    device: torch.device
     batch_size: int
     workers: int
     tokens: int | None = None
@@ -82,7 +79,7 @@ class LocalEngine:
 
     def run(self, items: Iterable[Item]) -> Iterator[ScoredRow]:
         """A row for each item, in the order of the items."""
-        launcher = Launcher(self.model, self.device, self.batch_size, self.stop)
+        launcher = Launcher(self.model, self.batch_size, self.stop)
         source, size = iter(items), self.window_size(launcher.lanes)
         waiting: deque[list[Future[Ready]]] = deque()
         running: deque[Window] = deque()

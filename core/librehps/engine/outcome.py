@@ -1,42 +1,49 @@
-"""A row of head outputs becomes scores, and an item with them a scored row."""
+"""A model's raw score becomes a score, and an item with it a scored row."""
 
-from torch import Tensor
+import math
+from collections.abc import Sequence
+
+import torch
 
 from librehps.engine.decode import Decoded
 from librehps.errors import ItemError, NonFiniteScoreError
-from librehps.models.librehps.heads import HeadOutput
-from librehps.types import AXES, ImageScore, Item, ScoreAxis, ScoredRow, VideoScore
+from librehps.models.base import RawScore
+from librehps.types import ImageScore, Item, Score, ScoreAxis, ScoredRow, VideoScore
+
+# Axes that only videos have: what a model says of them for an image means nothing.
+VIDEO_AXES = ("temporal",)
 
 
-def to_score(output: HeadOutput, index: int, decoded: Decoded) -> ImageScore:
-    """Scores of one row of the output; raises NonFiniteScoreError."""
-    one = HeadOutput(*(tensor[index] for tensor in output))
-    if not is_finite(one):
+def to_score(raw: RawScore, axes: Sequence[str], frames: tuple[int, ...] | None) -> Score:
+    """Return the score on `axes`; `frames` are a video's, None for an image.
+
+    Raises NonFiniteScoreError.
+    """
+    if not is_finite(raw):
         raise NonFiniteScoreError(
             "the model gave NaN or infinity",
             hint="Try --dtype float32; if it stays, the weights are damaged.",
         )
-    axes = {name: _axis(one.mu[i], one.sigma[i]) for i, name in enumerate(AXES)}
-    scalar = one.scalar.item()
-    if decoded.frames is not None:
-        return VideoScore(**axes, scalar=scalar, frames=decoded.frames)
-    del axes["temporal"]
-    return ImageScore(**axes, scalar=scalar)
+    means = torch.tensor(raw.mu, dtype=torch.float32).sigmoid().tolist()
+    values = zip(axes, means, raw.sigma, raw.mu, strict=True)
+    found = {name: ScoreAxis(mean, sigma, mu) for name, mean, sigma, mu in values}
+    if frames is not None:
+        return VideoScore(found, raw.scalar, frames)
+    return ImageScore({n: a for n, a in found.items() if n not in VIDEO_AXES}, raw.scalar)
 
 
-def is_finite(output: HeadOutput) -> bool:
-    """Whether neither NaN nor infinity is in it."""
-    return all(bool(tensor.isfinite().all()) for tensor in output)
+def is_finite(raw: RawScore) -> bool:
+    """Return whether neither NaN nor infinity is in a raw score."""
+    scalar = () if raw.scalar is None else (raw.scalar,)
+    return all(map(math.isfinite, (*raw.mu, *raw.sigma, *scalar)))
 
 
-def ok_row(item: Item, score: ImageScore, decoded: Decoded) -> ScoredRow:
+def ok_row(item: Item, score: Score, decoded: Decoded) -> ScoredRow:
+    """Return the row of an item that was scored."""
     size = (decoded.width, decoded.height)
     return ScoredRow(item, decoded.kind, score, *size, decoded.prompt_tokens, decoded.sha256)
 
 
 def error_row(item: Item, error: ItemError) -> ScoredRow:
+    """Return the row of an item that cannot be scored."""
     return ScoredRow(item, item.kind, None, error=error)
-
-
-def _axis(mu: Tensor, sigma: Tensor) -> ScoreAxis:
-    return ScoreAxis(mean=mu.sigmoid().item(), sigma=sigma.item(), raw_mean=mu.item())

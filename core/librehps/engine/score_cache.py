@@ -1,4 +1,4 @@
-"""What was scored before: an index on disk, so that one content under one prompt costs once."""
+"""What was scored before, on disk, so that duplicates are scored once."""
 
 import hashlib
 import json
@@ -7,11 +7,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from librehps.engine.decode import Decoded
 from librehps.errors import OutputError
-from librehps.models.librehps.heads import HeadOutput
+from librehps.models.base import RawScore
 
 # SQL takes a limited number of values in one statement.
 ASKED_AT_ONCE = 500
@@ -44,7 +42,7 @@ class ScoreCache:
                     file.with_name(name).unlink(missing_ok=True)
                 self._base = _opened(file)
 
-    def find(self, keys: list[bytes]) -> dict[bytes, HeadOutput]:
+    def find(self, keys: list[bytes]) -> dict[bytes, RawScore]:
         """The outputs that are known, one row each, by key."""
         found = {}
         with _translated(self._file):
@@ -53,17 +51,22 @@ class ScoreCache:
                 marks = ",".join("?" * len(part))
                 query = f"SELECT key, value FROM scores WHERE key IN ({marks})"  # noqa: S608 - only marks
                 for key, value in self._base.execute(query, part):
-                    found[key] = HeadOutput(*(torch.tensor([v]) for v in json.loads(value)))
+                    found[key] = _raw_score(value)
         return found
 
-    def add(self, outputs: Iterable[tuple[bytes, HeadOutput]]) -> None:
+    def add(self, outputs: Iterable[tuple[bytes, RawScore]]) -> None:
         """Keep outputs of one row each."""
-        rows = [(k, json.dumps([tensor[0].tolist() for tensor in o])) for k, o in outputs]
+        rows = [(k, json.dumps(o)) for k, o in outputs]
         with _translated(self._file), self._base:
             self._base.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
 
     def close(self) -> None:
         self._base.close()
+
+
+def _raw_score(value: str) -> RawScore:
+    mu, sigma, scalar = json.loads(value)
+    return RawScore(tuple(mu), tuple(sigma), scalar)
 
 
 def _opened(file: Path | None) -> sqlite3.Connection:

@@ -11,12 +11,12 @@ from librehps.engine.outcome import error_row, is_finite, ok_row, to_score
 from librehps.engine.plan import plan
 from librehps.engine.score_cache import ScoreCache, key_of
 from librehps.errors import ItemError
-from librehps.models.librehps.heads import HeadOutput
+from librehps.models.base import RawScore
 from librehps.types import Item, ScoredRow
 
-# Of content and prompt; of pixels in memory their place in the window.
+# Cache key: digest of (content hash, prompt); of pixels in memory, the item's index in the window.
 Key = bytes | int
-Outputs = dict[Key, HeadOutput | ItemError]
+Outputs = dict[Key, RawScore | ItemError]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Window:
         before: "Window | None",
     ) -> None:
         self._ready, self._index, self._size = ready, index, len(ready)
+        self._axes = launcher.axes
         self._sources = _sources(ready)
         self._outputs = self._known()
         self._before = before
@@ -53,7 +54,7 @@ class Window:
         self._new: set[Key] = set(new)
         self.forwards = len(new)
         prepared = [_decoded(ready[self._sources[key][0]]).prepared for key in new]
-        cut = list(plan([len(p.stream.ids) for p in prepared], launcher.batch_size, tokens))
+        cut = list(plan([p.cost for p in prepared], launcher.batch_size, tokens))
         futures = launcher.submit([[prepared[index] for index in batch] for batch in cut])
         self._flying: list[tuple[list[Key], Future[Landed]]] = [
             ([new[index] for index in batch], future)
@@ -79,10 +80,19 @@ class Window:
         rows = {at: _error(r) for at, r in enumerate(self._ready) if r.error is not None}
         for key in self._sources.keys() & self._outputs.keys():
             output = self._outputs[key]
-            rows |= {at: _row(self._ready[at], output) for at in self._sources[key]}
+            rows |= {at: self._row(self._ready[at], output) for at in self._sources[key]}
         # The window behind holds on to this one for its outputs alone.
         self._ready, self._sources, self._flying = (), {}, []
         return [rows[at] for at in takewhile(rows.__contains__, range(self._size))]
+
+    def _row(self, ready: Ready, output: RawScore | ItemError) -> ScoredRow:
+        if isinstance(output, ItemError):
+            return error_row(ready.item, output)
+        decoded = _decoded(ready)
+        try:
+            return ok_row(ready.item, to_score(output, self._axes, decoded.frames), decoded)
+        except ItemError as error:
+            return error_row(ready.item, error)
 
     def _known(self) -> Outputs:
         if self._index is None:
@@ -97,7 +107,7 @@ class Window:
             (key, out)
             for key in self._new & self._outputs.keys()
             if isinstance(key, bytes)
-            and isinstance(out := self._outputs[key], HeadOutput)
+            and isinstance(out := self._outputs[key], RawScore)
             and is_finite(out)
         )
 
@@ -115,16 +125,6 @@ def _sources(ready: Sequence[Ready]) -> dict[Key, list[int]]:
 def _decoded(ready: Ready) -> Decoded:
     assert ready.decoded is not None  # noqa: S101 - only decoded items are launched
     return ready.decoded
-
-
-def _row(ready: Ready, output: HeadOutput | ItemError) -> ScoredRow:
-    if isinstance(output, ItemError):
-        return error_row(ready.item, output)
-    decoded = _decoded(ready)
-    try:
-        return ok_row(ready.item, to_score(output, 0, decoded), decoded)
-    except ItemError as error:
-        return error_row(ready.item, error)
 
 
 def _error(ready: Ready) -> ScoredRow:

@@ -13,7 +13,6 @@ from librehps.errors import PreferenceError
 from librehps.evaluate import metrics
 from librehps.evaluate.metrics import Floats
 from librehps.evaluate.scored_pairs import ScoredPairs
-from librehps.types import AXES
 
 Record = dict[str, Any]
 # Figures whose n-weighted mean over benchmarks makes the aggregate.
@@ -154,7 +153,7 @@ def _aggregate(benchmarks: list[Record]) -> Record:
 
 def _axes(pairs: ScoredPairs) -> list[Record]:
     """Accuracy on each axis that any pair speaks of."""
-    return [record for axis in AXES if (record := _axis(pairs, axis)) is not None]
+    return [record for axis in pairs.axes if (record := _axis(pairs, axis)) is not None]
 
 
 def _axis(pairs: ScoredPairs, axis: str) -> Record | None:

@@ -12,28 +12,30 @@ from numpy.typing import NDArray
 from librehps.errors import PreferenceError
 from librehps.preferences.media import Key, key_of, keys_of
 from librehps.preferences.pairs import Pair
-from librehps.types import AXES, ScoredRow
+from librehps.scores.columns import axes_among
+from librehps.types import ScoredRow
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class MediaScore:
-    """mu and sigma over AXES (NaN where unknown) and the scalar of one media under one prompt."""
+    """mu and sigma by axis, and the scalar (NaN where unknown), of one media under one prompt."""
 
-    mu: tuple[float, ...]
-    sigma: tuple[float, ...]
+    mu: Mapping[str, float]
+    sigma: Mapping[str, float]
     scalar: float
 
 
 @dataclass(frozen=True)
 class ScoredPairs:
-    """n pairs. mu, sigma (n, 2, 5) over a, b and AXES; preference (n, 5); NaN where unknown.
+    """n pairs. mu, sigma (n, 2, axes) over a, b and `axes`; preference (n, axes); NaN: unknown.
 
     scalar, rating (n, 2); prompt, benchmark (n,) text; index (n,); media (n, 2) keys; `columns`
     holds the file's other columns, each (n,).
     """
 
+    axes: tuple[str, ...]
     mu: Floats
     sigma: Floats
     scalar: Floats
@@ -52,23 +54,24 @@ class ScoredPairs:
         """The chosen pairs."""
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
         columns = {name: values[chosen] for name, values in parts.pop("columns").items()}
+        del parts["axes"]
         return replace(self, columns=columns, **{n: part[chosen] for n, part in parts.items()})
 
     def gap(self, axis: str = "overall") -> Floats:
         """mu_a - mu_b, (n,)."""
-        mu = self.mu[:, :, AXES.index(axis)]
+        mu = self.mu[:, :, self.axes.index(axis)]
         gap: Floats = mu[:, 0] - mu[:, 1]
         return gap
 
     def spread(self, axis: str = "overall") -> Floats:
         """sqrt(sigma_a^2 + sigma_b^2), (n,)."""
-        sigma = self.sigma[:, :, AXES.index(axis)]
+        sigma = self.sigma[:, :, self.axes.index(axis)]
         spread: Floats = np.hypot(sigma[:, 0], sigma[:, 1])
         return spread
 
     def preferred(self, axis: str = "overall") -> Floats:
         """Probability that people prefer a, (n,); 0.5 for a tie, NaN where unknown."""
-        chosen: Floats = self.preference[:, AXES.index(axis)]
+        chosen: Floats = self.preference[:, self.axes.index(axis)]
         return chosen
 
 
@@ -79,30 +82,34 @@ def scores_of(rows: Iterable[ScoredRow], failed: list[ScoredRow]) -> dict[Key, M
         if row.score is None:
             failed.append(row)
             continue
-        axes = [getattr(row.score, axis, None) for axis in AXES]
         scores[key_of(row.item.media, row.item.prompt or "")] = MediaScore(
-            tuple(np.nan if a is None else a.raw_mean for a in axes),
-            tuple(np.nan if a is None else a.sigma for a in axes),
-            row.score.scalar,
+            {name: axis.raw_mean for name, axis in row.score.items()},
+            {name: axis.sigma for name, axis in row.score.items()},
+            _real(row.score.scalar),
         )
     return scores
 
 
 def scores_in(table: Any, origin: str) -> dict[Key, MediaScore]:
     """Scores by media and prompt from a scored file's Arrow table."""
-    names = set(table.column_names)
-    needed = {"id", "media", "prompt", "status", *_mus()}
+    names, axes = set(table.column_names), axes_among(table.column_names)
+    needed = {"id", "media", "prompt", "status", "overall_mu"}
     if not needed <= names:
         raise PreferenceError(
             f"{origin} lacks the columns {', '.join(sorted(needed - names))}",
             hint="Give a file that `librehps score -o` wrote.",
         )
-    kept = [*sorted(needed), *(n for n in [*_sigmas(), "scalar"] if n in names)]
+    mus, sigmas = ({a: f"{a}_{what}" for a in axes} for what in ("mu", "sigma"))
+    wanted = (*mus.values(), *sigmas.values(), "scalar")
+    kept = list(dict.fromkeys([*sorted(needed), *(n for n in wanted if n in names)]))
     scores = {}
     for row in table.select(kept).to_pylist():
         if row["status"] == "ok":
-            values = [_real(row.get(name)) for name in (*_mus(), *_sigmas(), "scalar")]
-            score = MediaScore(tuple(values[:5]), tuple(values[5:10]), values[10])
+            mu, sigma = (
+                {axis: _real(row.get(name)) for axis, name in found.items()}
+                for found in (mus, sigmas)
+            )
+            score = MediaScore(mu, sigma, _real(row.get("scalar")))
             # Of media that came as bytes, the id is the digest that `items_of` gave it.
             name = row["media"] or row["id"].rpartition("#")[0]
             key = key_of(Path(name), row["prompt"]) if row["media"] else (name, row["prompt"])
@@ -128,11 +135,13 @@ def join(
         )
     both = [[scores[key] for key in keys] for _, keys in found]
     names = sorted({name for pair, _ in found for name in pair.extra})
+    axes = tuple(dict.fromkeys(axis for two in both for score in two for axis in score.mu))
     return ScoredPairs(
-        mu=np.array([[s.mu for s in two] for two in both]),
-        sigma=np.array([[s.sigma for s in two] for two in both]),
+        axes=axes,
+        mu=np.array([[[s.mu.get(a, np.nan) for a in axes] for s in two] for two in both]),
+        sigma=np.array([[[s.sigma.get(a, np.nan) for a in axes] for s in two] for two in both]),
         scalar=np.array([[s.scalar for s in two] for two in both]),
-        preference=np.array([[p.preference.get(a, np.nan) for a in AXES] for p, _ in found]),
+        preference=np.array([[p.preference.get(a, np.nan) for a in axes] for p, _ in found]),
         rating=np.array([[_real(p.rating_a), _real(p.rating_b)] for p, _ in found]),
         prompt=_texts([p.prompt for p, _ in found]),
         benchmark=_texts([p.benchmark for p, _ in found]),
@@ -146,14 +155,6 @@ def _texts(values: list[Any]) -> NDArray[np.object_]:
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array
-
-
-def _mus() -> list[str]:
-    return [f"{axis}_mu" for axis in AXES]
-
-
-def _sigmas() -> list[str]:
-    return [f"{axis}_sigma" for axis in AXES]
 
 
 def _real(value: float | None) -> float:

@@ -16,11 +16,11 @@ from librehps.items.rows import ColumnOptions
 from librehps.items.stdin import Stdin
 from librehps.items.tars import Tar, expand_braces
 from librehps.media.archived import is_remote
-from librehps.scores.columns import FULL, OwnColumns
+from librehps.scores.columns import OwnColumns, full_columns
 from librehps.scores.shards import in_shard
 from librehps.types import Item
 
-RESERVED = frozenset(FULL)
+RESERVED = frozenset(full_columns())
 
 
 @dataclass(frozen=True)

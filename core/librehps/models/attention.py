@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
 
 import torch
 
 from librehps.errors import AttentionError
-from librehps.models.librehps.backbone import RewardModel
 
 log = logging.getLogger("librehps")
 
@@ -70,7 +70,7 @@ def candidates(request: str, host: Host) -> list[Attention]:
     ]
 
 
-def apply(model: RewardModel, choices: list[Attention], probe: Callable[[], None]) -> Attention:
+def apply(backbone: Any, choices: list[Attention], probe: Callable[[], object]) -> Attention:
     """Set the first choice with which `probe`, one small forward, succeeds.
 
     Raises AttentionError, with the reason, where none does.
@@ -78,7 +78,7 @@ def apply(model: RewardModel, choices: list[Attention], probe: Callable[[], None
     failures: list[str] = []
     for choice in choices:
         try:
-            model.model.set_attn_implementation(choice.implementation)
+            backbone.set_attn_implementation(choice.implementation)
             probe()
         except (RuntimeError, ValueError, ImportError, TypeError, NotImplementedError) as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]

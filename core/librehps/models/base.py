@@ -37,7 +37,7 @@ class Prepared:
 
 
 class RawScore(NamedTuple):
-    """Model output of one item: mu and sigma per axis, in the checkpoint's order; maybe a scalar."""
+    """Model output of one item: mu and sigma per axis of the checkpoint; `scalar` if it has one."""
 
     mu: tuple[float, ...]
     sigma: tuple[float, ...]
@@ -67,9 +67,16 @@ class Processor(Protocol):
         Raises AspectRatioError.
         """
 
+    def with_budget(self, pixel_budget: int) -> "Processor":
+        """Return the same processor with another budget, in pixels a frame; 0 for none."""
+
 
 class Model(Protocol):
     """Loaded weights on a device."""
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes that it scores, in the order of `RawScore`."""
 
     @property
     def device(self) -> torch.device:
@@ -122,6 +129,10 @@ class Checkpoint(Protocol):
     @property
     def axes(self) -> tuple[str, ...]:
         """Names of the axes that it scores, `overall` first."""
+
+    @property
+    def has_scalar(self) -> bool:
+        """Whether it has an unbounded rating head beside the axes."""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:

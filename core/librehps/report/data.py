@@ -13,9 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from librehps.errors import NothingScoredError
-from librehps.scores.columns import FULL
+from librehps.scores.columns import axes_among, full_columns
 from librehps.scores.select import column_of, group_codes, number_column, text_column
-from librehps.types import AXES
 
 Record = dict[str, Any]
 NEEDED = ("overall", "overall_mu")
@@ -71,7 +70,7 @@ def rows_of(table: Any, by: str | None, per: str | None, folder: Path) -> Rows:
 
 
 def _columns(table: Any, by: str | None, per: str | None, media: list[str | None]) -> Record:
-    ids = _texts(table, "id")
+    ids, names = _texts(table, "id"), axes_among(table.column_names)
     return {
         "rows": len(table),
         "id": [i if i is not None else m for i, m in zip(ids, media, strict=True)],
@@ -80,7 +79,7 @@ def _columns(table: Any, by: str | None, per: str | None, media: list[str | None
         "kind": _coded(_texts(table, "kind")),
         "error_type": _error_types(table),
         "error": _sparse(_texts(table, "error")),
-        "axes": {axis: _axis(table, axis) for axis in AXES if _has_axis(table, axis)},
+        "axes": {axis: _axis(table, axis) for axis in names if _has_axis(table, axis)},
         "by": None if by is None else {"name": by, **_coded(_texts(table, by))},
         "group": _groups(table, per),
         "own": _own(table, {by, per}),
@@ -109,7 +108,7 @@ def _link(path: str, folder: Path) -> str | None:
 def _texts(table: Any, name: str) -> list[str | None]:
     if name not in table.column_names:
         return [None] * len(table)
-    if name in FULL:
+    if name in full_columns(()):
         found: list[str | None] = text_column(table, name).to_pylist()
         return found
     values = column_of(table, name, table.column_names).to_pylist()
@@ -190,7 +189,8 @@ def _labels(table: Any, per: str) -> Callable[[int], str | None]:
 def _own(table: Any, shown: set[str | None]) -> dict[str, list[str | None]]:
     """The user's own columns that a person can read, beside those shown elsewhere."""
     plain = dict.fromkeys(f.name for f in table.schema if _is_plain(f.type))
-    names = [name for name in plain if name not in FULL and name not in shown]
+    ours = full_columns(axes_among(table.column_names))
+    names = [name for name in plain if name not in ours and name not in shown]
     return {name: _short(_texts(table, name)) for name in names[:OWN_COLUMNS]}
 
 

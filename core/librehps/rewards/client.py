@@ -19,7 +19,8 @@ from librehps.errors import (
     UsageError,
 )
 from librehps.rewards.transport import Patience, TooLargeError, check_address, checked_token, post
-from librehps.types import AXES, BatchItem, Item
+from librehps.scores.columns import axes_in_rows
+from librehps.types import BatchItem, Item
 
 Row = Mapping[str, Any]
 # An item's place in its part, and its JSON text.
@@ -156,7 +157,7 @@ def _rows_of(answer: Row, group: list[Entry], address: str) -> list[Row]:
 
 
 def _check_numbers(row: Row, address: str) -> None:
-    for name in (column for axis in AXES for column in (axis, f"{axis}_mu")):
+    for name in (column for axis in axes_in_rows([row]) for column in (axis, f"{axis}_mu")):
         if not isinstance(row.get(name), Real | None):
             raise RewardServerError(f"{address} answers {row[name]!r} for {name}, not a number")
 

@@ -16,7 +16,7 @@ from librehps.rewards.reward_spec import (
     read_reward_options,
 )
 from librehps.rewards.rows import Rewarder, Row, rows_by
-from librehps.types import AXES
+from librehps.scores.columns import axes_in_rows
 
 if TYPE_CHECKING:
     import torch
@@ -116,7 +116,7 @@ def _axes(rows: list[Row], suffix: str) -> Info:
     """Each axis that some row has, (N,) float32."""
     import numpy as np
 
-    columns = {axis: [row.get(f"{axis}{suffix}") for row in rows] for axis in AXES}
+    columns = {axis: [row.get(f"{axis}{suffix}") for row in rows] for axis in axes_in_rows(rows)}
     return {
         f"{axis}{suffix}": np.array([np.nan if v is None else v for v in found], dtype=np.float32)
         for axis, found in columns.items()

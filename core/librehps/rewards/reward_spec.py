@@ -1,13 +1,12 @@
 """Which number of a scored row is the reward."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal, TypedDict
 
 from librehps.errors import UsageError
-from librehps.types import AXES
 
 Scale = Literal["mu", "mean"]
 Resize = Literal["cpu", "device"]
@@ -55,6 +54,12 @@ class RewardSpec:
             total += weight * value
         return total
 
+    def check_axes(self, axes: Sequence[str]) -> None:
+        """Raise UsageError for an axis that the model does not score."""
+        for name in self.weights:
+            if name not in axes:
+                raise UsageError(f"unknown axis {name!r}: {', '.join(axes)}")
+
     def why_not(self, row: Mapping[str, Any]) -> tuple[str, str]:
         """(kind, reason) that a row has no reward."""
         if row.get("status") != "ok":
@@ -90,8 +95,8 @@ def _weights(given: Any) -> dict[str, float]:
             hint='Write them like weights={"overall": 1, "alignment": 0.5}.',
         )
     for name, weight in given.items():
-        if name not in AXES:
-            raise UsageError(f"unknown axis {name!r}: {', '.join(AXES)}")
+        if not isinstance(name, str) or not name:
+            raise UsageError(f"an axis is a name, not {name!r}")
         if not isinstance(weight, Real) or not math.isfinite(weight):
             raise UsageError(f"the weight of {name} is no finite number: {weight!r}")
     kept = {name: float(weight) for name, weight in given.items() if weight}

@@ -3,13 +3,14 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from librehps.errors import UsageError
 from librehps.rewards.client import RewardClient
 from librehps.rewards.reward_spec import Resize, RewardSpec
+from librehps.scores.columns import axes_in_rows
 from librehps.types import Item
 
 if TYPE_CHECKING:
@@ -69,11 +70,9 @@ class LocalRows:
     def __call__(self, items: Iterable[Item]) -> list[Row]:
         from librehps.scores.row import to_record
 
-        engine = self.model.engine()
-        if self.resize == "device":
-            engine.decoder = replace(engine.decoder, resize_on=self.model.device)
-        digest = self.model.settings.digest
-        return [to_record(row, digest) for row in engine.run(items)]
+        on_device = self.model.device if self.resize == "device" else None
+        engine, settings = self.model.engine(resize_on=on_device), self.model.settings
+        return [to_record(row, settings) for row in engine.run(items)]
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,16 @@ class Rewarder:
     counts: Counter[str] = field(default_factory=Counter)
     told: dict[str, set[str]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # A model here is asked at once; a server shows its axes with its first answer.
+        if isinstance(self.to_rows, LocalRows):
+            self.goal.check_axes(self.to_rows.model.axes)
+
     def rewards(self, items: list[Item]) -> tuple[list[float | None], list[Row]]:
         """(reward or None, row) of each item, in order."""
         rows = self.to_rows(items)
+        if axes := axes_in_rows(rows):
+            self.goal.check_axes(axes)
         rewards = [self.goal.reward(row) for row in rows]
         for reward, row in zip(rewards, rows, strict=True):
             if reward is None:

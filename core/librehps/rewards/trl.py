@@ -12,7 +12,8 @@ from librehps.rewards.client import RewardClient
 from librehps.rewards.pictures import check_range, completion_text, is_words, item_of
 from librehps.rewards.reward_spec import SUFFIX, RewardOptions, read_reward_options
 from librehps.rewards.rows import Rewarder, Row, rows_by
-from librehps.types import AXES, Item
+from librehps.scores.columns import axes_in_rows
+from librehps.types import Item
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +139,7 @@ class TRLReward:
         self, rewards: list[float | None], rows: list[Row], log_metric: Callable[[str, float], None]
     ) -> None:
         log_metric(f"{self.__name__}/scored", sum(r is not None for r in rewards) / len(rewards))
-        for axis in AXES:
+        for axis in axes_in_rows(rows):
             column = f"{axis}{SUFFIX[self._rewarder.goal.scale]}"
             found = [row[column] for row in rows if row.get(column) is not None]
             if found:

@@ -109,13 +109,14 @@ class Job:
             for name, now in facts.items():
                 check_same(self.journal.run[name], now, name, self.journal.folder)
             self._check_containers()
-            chosen_columns(columns, self.journal.run["own_columns"])
+            chosen_columns(columns, self.journal.run["own_columns"], settings.axes)
             return
         assert listed is not None  # noqa: S101 - only a begun run has its listing already
         if self.redoes:
             facts[SEEDING] = True
+        axes = settings.axes
         self.journal.freeze(
-            listed, facts, lambda found: chosen_columns(columns, found["own_columns"])
+            listed, facts, lambda found: chosen_columns(columns, found["own_columns"], axes)
         )
 
     def seed(self, rows: Iterable[Record]) -> None:
@@ -158,9 +159,9 @@ class Job:
                 indices.append(index)
                 yield item
 
-        digest, committed = self._digest(), time.monotonic()
+        settings, committed = self._settings, time.monotonic()
         for row in score(items()):
-            record = to_full_record(row, digest)
+            record = to_full_record(row, settings)
             self.journal.append(indices.pop(0), record, row.item.extra)
             if time.monotonic() - committed > COMMIT_EVERY:
                 self.journal.commit()
@@ -170,15 +171,17 @@ class Job:
 
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
         """Write the output from the journal, which is then gone."""
-        kinds = chosen_columns(columns, self.journal.run.get("own_columns", {}))
+        own = self.journal.run.get("own_columns", {})
+        kinds = chosen_columns(columns, own, settings.axes)
         request = self.journal.run["request"]
         with open_sink(self.output, settings, kinds, request) as sink:
             for record, own in self.journal.rows():
                 sink.write({**record, **own})
         self.journal.delete()
 
-    def _digest(self) -> str:
-        return Settings(**self.journal.run["settings"]).digest
+    @property
+    def _settings(self) -> Settings:
+        return Settings.from_record(self.journal.run["settings"])
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], what: str, place: Path) -> None:

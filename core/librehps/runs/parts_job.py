@@ -62,7 +62,7 @@ class PartsJob(Job):
             )
         super().begin(settings, request, listed, columns)
         run = self.journal.run
-        kinds = chosen_columns(columns, run["own_columns"])
+        kinds = chosen_columns(columns, run["own_columns"], settings.axes)
         self._schema = schema_of(settings, kinds, run["request"])
         if "run" not in run:
             done = Parts(self.output, run["total"], "").done() if redoes else {}

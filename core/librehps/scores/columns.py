@@ -11,47 +11,61 @@ from librehps.types import AXES
 TEXT, REAL, INTEGER, INTEGERS = "text", "real", "integer", "integers"
 # Kinds of the user's own columns, beside TEXT.
 LONG, DOUBLE, BOOLEAN = "long", "double", "boolean"
-COLUMNS: dict[str, str] = {
-    "id": TEXT,
-    "media": TEXT,
-    "kind": TEXT,
-    "prompt": TEXT,
-    "group": TEXT,
-    **dict.fromkeys(AXES, REAL),
-    **{f"{axis}_mu": REAL for axis in AXES},
-    "width": INTEGER,
-    "height": INTEGER,
-    "frames": INTEGERS,
-    "status": TEXT,
-    "error_type": TEXT,
-    "error": TEXT,
-    "settings": TEXT,
-}
-# What statistics on the scores need beside them.
-FULL: dict[str, str] = {
-    **COLUMNS,
-    **{f"{axis}_sigma": REAL for axis in AXES},
-    "scalar": REAL,
-    "prompt_tokens": INTEGER,
-    "sha256": TEXT,
-}
-SETS = {"default": COLUMNS, "full": FULL}
+# Names of the two sets of columns that a run can be asked for.
+SETS = ("default", "full")
+
+
+def default_columns(axes: Sequence[str] = AXES) -> dict[str, str]:
+    """Return the kind of each default column, in the order of the output."""
+    return {
+        **dict.fromkeys(("id", "media", "kind", "prompt", "group"), TEXT),
+        **dict.fromkeys(axes, REAL),
+        **{f"{axis}_mu": REAL for axis in axes},
+        "width": INTEGER,
+        "height": INTEGER,
+        "frames": INTEGERS,
+        **dict.fromkeys(("status", "error_type", "error", "settings"), TEXT),
+    }
+
+
+def full_columns(axes: Sequence[str] = AXES) -> dict[str, str]:
+    """Return the kinds of the default columns and of those that statistics need."""
+    return {
+        **default_columns(axes),
+        **{f"{axis}_sigma": REAL for axis in axes},
+        "scalar": REAL,
+        "prompt_tokens": INTEGER,
+        "sha256": TEXT,
+    }
 
 
 def axes_among(columns: Iterable[str]) -> tuple[str, ...]:
-    """Return the axes of a score table: each name that has a `<name>_mu` beside it, in order."""
-    names = list(columns)
-    return tuple(name for name in names if f"{name}_mu" in names)
+    """Return the axes of a score table: each `<name>` of a column `<name>_mu`, in order."""
+    return tuple(name.removesuffix("_mu") for name in columns if name.endswith("_mu"))
 
 
-def chosen_columns(columns: Sequence[str] | str, own: Mapping[str, str]) -> dict[str, str]:
-    """Kinds of `default` or `full` and the user's own columns, or of the names listed alone.
+def axes_in_rows(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the axes that any of the rows has columns of, in their order."""
+    return list(dict.fromkeys(axis for row in rows for axis in axes_among(row)))
 
-    Raises UsageError for a name that there is not.
+
+def chosen_columns(
+    columns: Sequence[str] | str, own: Mapping[str, str], axes: Sequence[str] = AXES
+) -> dict[str, str]:
+    """Return kinds of `default` or `full` and the user's own columns, or of the names listed alone.
+
+    Raises UsageError for an unknown name, and for a column of the user's named like an output's.
     """
+    full = full_columns(axes)
+    taken = [name for name in own if name in full]
+    if taken:
+        raise UsageError(
+            f"the column {taken[0]!r} has the name of one of the output",
+            hint=f"Give it another name: --rename {taken[0]}=my_{taken[0]}",
+        )
     if isinstance(columns, str):
-        return {**SETS[columns], **own}
-    every = {**FULL, **own}
+        return {**(full if columns == "full" else default_columns(axes)), **own}
+    every = {**full, **own}
     unknown = [name for name in columns if name not in every]
     if unknown:
         raise UsageError(f"no column {', '.join(unknown)}", hint=f"There are: {', '.join(every)}.")

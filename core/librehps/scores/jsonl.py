@@ -8,14 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from librehps.scores.columns import COLUMNS, FULL, REAL, TEXT, as_text
+from librehps.scores.columns import REAL, TEXT, as_text, axes_among, default_columns, full_columns
 from librehps.scores.sink import Record, Sink
 from librehps.settings import Settings
 
 
-def to_line(record: Record) -> str:
-    """One line of valid JSON, without its end; scores are the shortest that round-trip float32."""
-    return json.dumps({k: _short(k, value) for k, value in record.items()}, ensure_ascii=False)
+def to_line(record: Record, kinds: Mapping[str, str] | None = None) -> str:
+    """Return one line of valid JSON, without its end.
+
+    Scores are the shortest text that round-trips float32; `kinds` of the columns says which are
+    scores (None: the axes among the record's own names).
+    """
+    if kinds is None:
+        kinds = full_columns([name for name in axes_among(record) if name in record])
+    short = {name: _short(value, kinds.get(name)) for name, value in record.items()}
+    return json.dumps(short, ensure_ascii=False)
 
 
 class JsonlSink(Sink):
@@ -25,11 +32,12 @@ class JsonlSink(Sink):
         self,
         output: Path,
         settings: Settings,
-        columns: Mapping[str, str] = COLUMNS,
+        columns: Mapping[str, str] | None = None,
         request: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(output)
-        self._settings, self._columns, self._request = settings, columns, request
+        self._settings, self._request = settings, request
+        self._columns = default_columns(settings.axes) if columns is None else columns
 
     def _open(self) -> None:
         self._file = self.partial.open("w", encoding="utf-8", newline="\n")
@@ -39,7 +47,7 @@ class JsonlSink(Sink):
             name: as_text(record.get(name)) if kind == TEXT else record.get(name)
             for name, kind in self._columns.items()
         }
-        self._file.write(to_line(kept) + "\n")
+        self._file.write(to_line(kept, self._columns) + "\n")
 
     def _close(self) -> None:
         self._file.close()
@@ -52,10 +60,10 @@ class JsonlSink(Sink):
         beside.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _short(name: str, value: Any) -> Any:
+def _short(value: Any, kind: str | None) -> Any:
     if not isinstance(value, float):
         return value
     if not math.isfinite(value):
         # JSON has no word for it.
         return None
-    return float(str(np.float32(value))) if FULL.get(name) == REAL else value
+    return float(str(np.float32(value))) if kind == REAL else value

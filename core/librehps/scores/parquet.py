@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from librehps.scores.columns import (
     BOOLEAN,
-    COLUMNS,
     DOUBLE,
     INTEGER,
     INTEGERS,
@@ -18,6 +17,7 @@ from librehps.scores.columns import (
     REAL,
     TEXT,
     as_text,
+    default_columns,
 )
 from librehps.scores.sink import Record, Sink
 from librehps.settings import Settings
@@ -68,10 +68,11 @@ class ParquetSink(Sink):
         self,
         output: Path,
         settings: Settings,
-        columns: Mapping[str, str] = COLUMNS,
+        columns: Mapping[str, str] | None = None,
         request: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(output)
+        columns = default_columns(settings.axes) if columns is None else columns
         self._schema = schema_of(settings, columns, request)
         self._names = [name for name, kind in columns.items() if kind == TEXT]
         self._waiting: list[Record] = []

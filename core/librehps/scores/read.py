@@ -12,6 +12,8 @@ from typing import Any
 from librehps.errors import UsageError
 from librehps.scores.shards import AS_FILES, check_shards, listed
 from librehps.scores.stdin_peek import first_json_line
+from librehps.settings import differing
+from librehps.types import AXES
 
 log = logging.getLogger("librehps")
 
@@ -50,7 +52,7 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
         if record:
             records.append((file, record))
     for file, record in records[1:]:
-        differ = sorted(k for k in record | records[0][1] if record.get(k) != records[0][1].get(k))
+        differ = differing(records[0][1], record)
         if differ:
             raise UsageError(
                 f"{file} and {records[0][0]} differ in settings: {', '.join(differ)}",
@@ -210,20 +212,22 @@ def _table(file: Path) -> Any:
         # Of a table that is joined from many it would be wrong.
         metadata.pop(PART_KEY, None)
         return table.replace_schema_metadata(metadata)
+    record, _ = _settings(file, {})
     with file.open(encoding="utf-8-sig") as lines:
-        return _json_table(lines)
+        return _json_table(lines, record.get("axes", AXES))
 
 
-def _json_table(lines: Iterable[str]) -> Any:
+def _json_table(lines: Iterable[str], axes: Sequence[str] = AXES) -> Any:
     """JSON Lines; our own columns have the types we write them with, the others what they hold.
 
     Arrow's own reader would take text that looks like a date for one.
     """
     import pyarrow as pa
 
-    from librehps.scores.columns import COLUMNS, FULL
+    from librehps.scores.columns import default_columns, full_columns
     from librehps.scores.parquet import arrow_type
 
+    ours = full_columns(axes)
     tables, lines = [], iter(lines)
     while rows := [json.loads(line) for line in islice(lines, ROWS_AT_ONCE) if line.strip()]:
         if not all(isinstance(row, dict) for row in rows):
@@ -231,11 +235,13 @@ def _json_table(lines: Iterable[str]) -> Any:
         names = dict.fromkeys(name for row in rows for name in row)
         arrays = {}
         for name in names:
-            kind = arrow_type(FULL[name]) if name in FULL else None
+            kind = arrow_type(ours[name]) if name in ours else None
             arrays[name] = pa.array([row.get(name) for row in rows], kind)
         tables.append(pa.table(arrays))
     if not tables:
-        return pa.table({name: pa.array([], arrow_type(kind)) for name, kind in COLUMNS.items()})
+        return pa.table(
+            {name: pa.array([], arrow_type(kind)) for name, kind in default_columns(axes).items()}
+        )
     return pa.concat_tables(tables, promote_options="permissive")
 
 

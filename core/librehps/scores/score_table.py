@@ -36,8 +36,8 @@ class ScoreTable:
         from librehps.scores.row import to_record
         from librehps.scores.table import table_of
 
-        records = [{**to_record(row, settings.digest), **row.item.extra} for row in rows]
-        return cls(table_of(records), settings.record(), origin)
+        records = [{**to_record(row, settings), **row.item.extra} for row in rows]
+        return cls(table_of(records, settings.axes), settings.record(), origin)
 
     def __len__(self) -> int:
         return len(self.table)

@@ -1,7 +1,7 @@
 """Columns of a scored table, by name and by kind."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from librehps.errors import NothingScoredError, UsageError
+from librehps.scores.columns import axes_among
 from librehps.types import AXES
 
 NEEDED = ("media", "status")
@@ -52,9 +53,20 @@ def error_counts(table: Any) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def score_column(name: str) -> str:
-    """The column that ranks by `name`: of an axis its mu, since means saturate."""
-    return f"{name}_mu" if name in AXES else name
+def score_column(table: Any, name: str) -> str:
+    """Return the column that ranks by `name`: of an axis its mu, since means saturate."""
+    axes = (*AXES, *axes_among(table.column_names))
+    return f"{name}_mu" if name in axes else name
+
+
+def check_axes(table: Any, names: Iterable[str]) -> None:
+    """Raise UsageError for a name that is no axis of the table, nor of the published model."""
+    there = axes_among(table.column_names)
+    unknown = [name for name in names if name not in (*there, *AXES)]
+    if unknown:
+        raise UsageError(
+            f"no axis {', '.join(unknown)}", hint=f"There are: {', '.join(there) or 'none'}."
+        )
 
 
 def text_column(table: Any, name: str) -> Any:

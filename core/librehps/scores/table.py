@@ -12,21 +12,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from librehps.errors import OutputError
-from librehps.scores.columns import COLUMNS, FULL, TEXT, OwnColumns, as_text
+from librehps.scores.columns import TEXT, OwnColumns, as_text, default_columns, full_columns
 from librehps.scores.parquet import METADATA_KEY, ROW_GROUP, arrow_type
 
 BATCH = 65_536
 
 
-def table_of(records: Sequence[Mapping[str, Any]]) -> Any:
-    """Records of score rows, with columns of the user's own, as an Arrow table."""
-    own = OwnColumns()
+def table_of(records: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> Any:
+    """Return records of score rows, with the user's own columns, as an Arrow table."""
+    own, full = OwnColumns(), full_columns(axes)
     kept = []
     for record in records:
-        theirs = {name: value for name, value in record.items() if name not in FULL}
+        theirs = {name: value for name, value in record.items() if name not in full}
         kept.append({**record, **own.see(theirs)})
-    names = dict.fromkeys(name for record in records for name in record if name in FULL)
-    kinds = {**{name: FULL[name] for name in names or COLUMNS}, **own.kinds()}
+    names = dict.fromkeys(name for record in records for name in record if name in full)
+    kinds = {**{name: full[name] for name in names or default_columns(axes)}, **own.kinds()}
     schema = pa.schema([(name, arrow_type(kind)) for name, kind in kinds.items()])
     texts = [name for name, kind in own.kinds().items() if kind == TEXT]
     rows = [{**row, **{name: as_text(row.get(name)) for name in texts}} for row in kept]

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from librehps.errors import UsageError
-from librehps.scores.columns import COLUMNS
 from librehps.scores.jsonl import JsonlSink
 from librehps.scores.parquet import ParquetSink
 from librehps.scores.sink import Sink
@@ -37,7 +36,7 @@ def check_suffix(output: Path) -> None:
 def open_sink(
     output: Path,
     settings: Settings,
-    columns: Mapping[str, str] = COLUMNS,
+    columns: Mapping[str, str] | None = None,
     request: Mapping[str, Any] | None = None,
 ) -> Sink:
     """The sink for the file's suffix, to be used in a `with` block; `request` is kept in it."""

@@ -8,21 +8,22 @@ from librehps.files import printable
 from librehps.serve.guard import Refused
 from librehps.serve.samples import Sample
 from librehps.serve.schemas import REWARD
+from librehps.settings import Settings
 from librehps.types import ScoredRow, score_columns
 
 
-def plain_answer(rows: Sequence[ScoredRow], settings: str) -> dict[str, Any]:
+def plain_answer(rows: Sequence[ScoredRow], settings: Settings) -> dict[str, Any]:
     items = [
         {
             "id": row.item.id,
             "status": row.status,
-            **score_columns(row.score),
+            **score_columns(row.score, settings.axes),
             "error_type": None if row.error is None else type(row.error).__name__,
             "error": None if row.error is None else printable(str(row.error)),
         }
         for row in rows
     ]
-    return {"items": items, "settings": settings}
+    return {"items": items, "settings": settings.digest}
 
 
 def rewards_answer(samples: Sequence[Sample], rows: Sequence[ScoredRow]) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def rewards_answer(samples: Sequence[Sample], rows: Sequence[ScoredRow]) -> dict
         parts, problems = {}, dict(sample.problems)
         row = None if sample.media is None else next(left)
         if row is not None and row.score is not None:
-            found = {**score_columns(row.score), "scalar": row.score.scalar}
+            found = {**score_columns(row.score, [*row.score]), "scalar": row.score.scalar}
             parts[REWARD] = {name: value for name, value in found.items() if value is not None}
         elif row is not None:
             problems[REWARD] = printable(f"{type(row.error).__name__}: {row.error}")
@@ -42,7 +43,11 @@ def rewards_answer(samples: Sequence[Sample], rows: Sequence[ScoredRow]) -> dict
 
 
 def verdict(
-    a: ScoredRow, b: ScoredRow, calibrator: Platt | None, symmetric: bool
+    a: ScoredRow,
+    b: ScoredRow,
+    axes: Sequence[str],
+    calibrator: Platt | None,
+    symmetric: bool,
 ) -> dict[str, Any]:
     """The verdict and both scores; raises Refused where a side has no score, or another kind."""
     for row in (a, b):
@@ -56,5 +61,5 @@ def verdict(
     return {
         **told.record(),
         "calibrated": calibrator is not None,
-        "scores": {"a": score_columns(a.score), "b": score_columns(b.score)},
+        "scores": {"a": score_columns(a.score, axes), "b": score_columns(b.score, axes)},
     }

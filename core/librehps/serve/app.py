@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Request
@@ -15,6 +15,7 @@ from librehps import __version__
 from librehps.decide.probability import Platt
 from librehps.errors import AbandonedError, QueueFullError
 from librehps.scorer import LibreHPS
+from librehps.serve.answer_models import answer_models, reward_parts
 from librehps.serve.answers import plain_answer, rewards_answer, verdict
 from librehps.serve.batcher import Batcher, Pending
 from librehps.serve.body import MARKS_EACH, BodyLimit
@@ -25,17 +26,14 @@ from librehps.serve.metrics import Metrics
 from librehps.serve.options import Access, Limits
 from librehps.serve.samples import wanted
 from librehps.serve.schemas import (
-    PARTS,
     REWARD,
     CompareBody,
     Health,
-    PlainAnswer,
     Problem,
     RewardNames,
     Rewards,
     RewardsAnswer,
     ScoreBody,
-    Verdict,
 )
 from librehps.types import ScoredRow
 
@@ -76,8 +74,8 @@ class Service:
     @asynccontextmanager
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
         """The queue lives within."""
-        engine, limits = self.scorer.engine(), self.limits
-        engine.decoder = replace(engine.decoder, max_pixels=limits.max_pixels)
+        limits = self.limits
+        engine = self.scorer.engine(max_pixels=limits.max_pixels)
         queue = Batcher(engine, limits.max_queue, limits.max_wait, self.metrics)
         self.metrics.watch_depth(lambda: queue.depth)
         self.queue = queue
@@ -168,9 +166,11 @@ def _responses(statuses: Sequence[int]) -> dict[int | str, dict[str, Any]]:
 
 
 def _add_scoring(app: FastAPI, service: Service) -> None:
-    settings = service.scorer.settings.digest
+    settings = service.scorer.settings
+    models = answer_models(settings.axes)
+    scored = models.plain | RewardsAnswer
 
-    @app.post("/score", response_model=PlainAnswer | RewardsAnswer, responses=_responses(TO_BODIES))
+    @app.post("/score", response_model=scored, responses=_responses(TO_BODIES))
     async def score(request: Request, body: Annotated[ScoreBody, Body()]) -> JSONResponse:
         """Score items, or the samples of an RL trainer; one that is broken says so by itself."""
         service.check_count(len(body.requests if isinstance(body, Rewards) else body.items))
@@ -189,18 +189,19 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
         ]
         return JSONResponse(plain_answer(await service.rows(request, items), settings))
 
-    @app.post("/compare", response_model=Verdict, responses=_responses(TO_BODIES))
+    @app.post("/compare", response_model=models.verdict, responses=_responses(TO_BODIES))
     async def compare(request: Request, body: CompareBody) -> JSONResponse:
         """Which of two a person would prefer, by `overall`."""
         sides = [("a", body.a), ("b", body.b)]
         items = [service.places.pending(side, media, body.prompt) for side, media in sides]
         a, b = await service.rows(request, items)
-        told = verdict(a, b, service.calibrator, body.symmetric)
-        return JSONResponse({**told, "settings": settings})
+        told = verdict(a, b, settings.axes, service.calibrator, body.symmetric)
+        return JSONResponse({**told, "settings": settings.digest})
 
 
 def _add_facts(app: FastAPI, service: Service) -> None:
     settings = service.scorer.settings
+    parts = reward_parts(settings.axes, service.scorer.has_scalar)
 
     @app.get("/health", response_model=Health, responses=_responses((421,)))
     async def health() -> JSONResponse:
@@ -212,7 +213,7 @@ def _add_facts(app: FastAPI, service: Service) -> None:
     @app.get("/rewards", response_model=RewardNames, responses=_responses((*TO_ALL, 503)))
     async def rewards() -> JSONResponse:
         """The rewards of POST /score, and the parts of each; temporal is of clips only."""
-        return JSONResponse({"rewards": {REWARD: PARTS}})
+        return JSONResponse({"rewards": {REWARD: parts}})
 
     @app.get(
         "/metrics",

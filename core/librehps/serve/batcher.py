@@ -69,7 +69,7 @@ class Batcher:
         self.max_queue, self._max_wait = max_queue, max_wait
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
-        self._launcher = Launcher(engine.model, engine.device, engine.batch_size, self._stop)
+        self._launcher = Launcher(engine.model, engine.batch_size, self._stop)
         self.size = engine.window_size(self._launcher.lanes)
         self._decoders = ThreadPoolExecutor(engine.workers, "decode")
         self._fetchers = ThreadPoolExecutor(FETCHERS, "fetch")

@@ -13,11 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from librehps.types import AXES
-
-# The reward that this server gives, and its parts: means in [0, 1], mu and scalar unbounded.
+# The reward that this server gives.
 REWARD = "librehps"
-PARTS = (*AXES, *(f"{axis}_mu" for axis in AXES), "scalar")
 PICTURE = "<base64 of a PNG, JPEG, WEBP, BMP, TIFF or GIF>"
 # Whatever a server allows; a list is not looked through beyond its first fault.
 MOST_ITEMS, MOST_TURNS = 4096, 256
@@ -158,54 +155,11 @@ class CompareBody(BaseModel):
     symmetric: bool = True
 
 
-class Scores(BaseModel):
-    """Means in [0, 1] and unbounded mu of each axis; temporal is null for stills."""
-
-    overall: float | None
-    alignment: float | None
-    coherence: float | None
-    style: float | None
-    temporal: float | None
-    overall_mu: float | None
-    alignment_mu: float | None
-    coherence_mu: float | None
-    style_mu: float | None
-    temporal_mu: float | None
-
-
-class ItemScores(Scores):
-    """Scores, or the error that says why there are none; `id` is its place where none was given."""
-
-    id: str
-    status: Literal["ok", "error"]
-    error_type: str | None
-    error: str | None
-
-
-class PlainAnswer(BaseModel):
-    """In the order of the items; only scores of equal settings can be compared."""
-
-    items: list[ItemScores]
-    settings: str
-
-
 class RewardsAnswer(BaseModel):
     """Of each request, its rewards by name and part, and what went wrong by reward."""
 
     results: list[dict[str, dict[str, float]]]
     errors: list[dict[str, str]]
-
-
-class Verdict(BaseModel):
-    """`win_probability` is the winner's, `p_a_wins` that of a."""
-
-    winner: Literal["a", "b", "tie"]
-    win_probability: float
-    p_a_wins: float
-    confident: bool
-    calibrated: bool
-    scores: dict[Literal["a", "b"], Scores]
-    settings: str
 
 
 class Health(BaseModel):

@@ -14,6 +14,7 @@ from librehps.errors import CheckpointError, TrainingError
 from librehps.media.videos import VideoReaders
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.checkpoint import Checkpoint, build_model, fingerprint
+from librehps.models.librehps.processor import LibreHPSProcessor
 from librehps.models.librehps.resize import PIXEL_BUDGET
 from librehps.models.librehps.tokens import REWARD, PromptEncoder
 from librehps.models.weight_files import read_json
@@ -69,10 +70,10 @@ def open_base(folder: Path, output: Path, options: TrainOptions, device: torch.d
     if options.gradient_checkpointing:
         _recompute_activations(model.model)
     own = checkpoint.own_settings
+    encoder = PromptEncoder(output / TOKENIZER)
     decoder = Decoder(
-        PromptEncoder(output / TOKENIZER),
+        LibreHPSProcessor(encoder, own.get("pixel_budget", PIXEL_BUDGET)),
         VideoReaders("auto"),
-        own.get("pixel_budget", PIXEL_BUDGET),
         options.num_frames or own.get("num_frames", TRAINED_FRAMES),
     )
     return Base(checkpoint, model, decoder, device, fingerprint(checkpoint))

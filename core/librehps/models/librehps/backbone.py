@@ -11,6 +11,7 @@ from librehps.models.librehps.heads import HeadOutput, MultiAxisHead, ScalarHead
 from librehps.models.librehps.last_layer import last_layer
 from librehps.models.librehps.positions import Grid, axial_rotary, patch_positions
 from librehps.models.librehps.vision import PatchEmbed, VisionAttention
+from librehps.types import AXES
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class ModelInputs:
 class RewardModel(nn.Module):
     """Scores from token ids and patches. Parameter names are those of the published checkpoint."""
 
-    def __init__(self, config: Any, attention: str) -> None:
+    def __init__(self, config: Any, attention: str, axes: int = len(AXES)) -> None:
         super().__init__()
         from transformers import AutoModel
 
@@ -45,7 +46,7 @@ class RewardModel(nn.Module):
         for block in self.model.visual.blocks:
             block.attn = VisionAttention(self.model.visual.config)
         hidden = config.text_config.hidden_size
-        self.multi_axis_head = MultiAxisHead(hidden)
+        self.multi_axis_head = MultiAxisHead(hidden, axes)
         self.scalar_head = ScalarHead(hidden)
 
     def vision_tokens(self, batch: ModelInputs) -> Tensor:

@@ -1,25 +1,16 @@
 """One batch through the model: padding, patches, backbone, heads."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from librehps.models.base import Prepared
 from librehps.models.device import moved
 from librehps.models.librehps.backbone import ModelInputs, RewardModel
 from librehps.models.librehps.heads import HeadOutput
-from librehps.models.librehps.tokens import TokenStream
 
 PATCH, MERGE = 16, 2
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What the model needs of one item: pixels (frames, 3, H, W) uint8 and its token stream."""
-
-    pixels: Tensor
-    stream: TokenStream
 
 
 def grid_of(pixels: Tensor) -> tuple[int, int, int]:
@@ -44,14 +35,14 @@ def patchify(pixels: Tensor) -> Tensor:
 
 def collate(items: Sequence[Prepared], device: torch.device) -> ModelInputs:
     """Right-pad the streams, stack the patches; pixels travel as uint8 and unfold on `device`."""
-    lengths = [len(item.stream.ids) for item in items]
+    lengths = [len(item.ids) for item in items]
     width = max(lengths)
     ids = torch.zeros(len(items), width, dtype=torch.long)
     positions = torch.zeros(3, len(items), width, dtype=torch.long)
     for row, item in enumerate(items):
-        ids[row, : lengths[row]] = item.stream.ids
-        positions[:, row, : lengths[row]] = item.stream.positions
-    vision = torch.cat([item.stream.vision + row * width for row, item in enumerate(items)])
+        ids[row, : lengths[row]] = item.ids
+        positions[:, row, : lengths[row]] = item.positions
+    vision = torch.cat([item.vision + row * width for row, item in enumerate(items)])
     return ModelInputs(
         input_ids=moved(ids, device),
         position_ids=moved(positions, device),

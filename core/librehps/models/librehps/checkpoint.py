@@ -16,6 +16,7 @@ from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.heads import MultiAxisHead, ScalarHead
 from librehps.models.weight_files import read_json, shard_paths, some_of
 from librehps.models.weights import Stored, assign, check_tensors, find_tensors, read_tensor
+from librehps.types import AXES
 
 HEAD_PREFIXES = ("multi_axis_head.", "scalar_head.")
 
@@ -54,12 +55,35 @@ class Checkpoint:
         return own
 
     @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes that the heads score, `overall` first; those of AXES unless named."""
+        return axes_of(self.config)
+
+    @property
     def layout(self) -> str:
         """12 hex digits that name what scores depend on beside the weights: config, tokenizer."""
         kept = {k: self.config[k] for k in ("text_config", "vision_config")}
+        if self.axes != AXES:
+            kept["axes"] = self.axes
         digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
         digest.update((self.folder / "tokenizer.json").read_bytes())
         return digest.hexdigest()[:12]
+
+
+def axes_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the axes that a config.json names under `librehps.axes`, else those of AXES.
+
+    Raises CheckpointError.
+    """
+    own = config.get("librehps")
+    named = own.get("axes", AXES) if isinstance(own, dict) else AXES
+    names = named if isinstance(named, list | tuple) else []
+    are_names = all(isinstance(name, str) and name.isidentifier() for name in names)
+    if not (are_names and names and names[0] == "overall" and len({*names}) == len(names)):
+        raise CheckpointError(
+            f"config.json: `librehps.axes` is {named!r}; expected distinct names, `overall` first"
+        )
+    return tuple(names)
 
 
 def canonical_name(name: str) -> str | None:
@@ -84,7 +108,8 @@ def build_model(
     model = empty_model(checkpoint.config, attention)
     if fresh_heads:
         hidden = model.scalar_head.proj.in_features
-        heads = {"multi_axis_head": MultiAxisHead(hidden), "scalar_head": ScalarHead(hidden)}
+        axes = len(checkpoint.axes)
+        heads = {"multi_axis_head": MultiAxisHead(hidden, axes), "scalar_head": ScalarHead(hidden)}
         del model.multi_axis_head, model.scalar_head
     expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
     check_tensors(checkpoint.folder, checkpoint.tensors, expected, _likely_cause)
@@ -103,6 +128,7 @@ def empty_model(config: Mapping[str, Any], attention: str) -> RewardModel:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import Qwen3_5Config
 
+    axes = len(axes_of(config))
     # What the config class and the layers raise on fields that do not fit each other.
     misfits = (
         *(StrictDataclassError, ValueError, TypeError, KeyError, AttributeError),
@@ -110,7 +136,7 @@ def empty_model(config: Mapping[str, Any], attention: str) -> RewardModel:
     )
     try:
         with torch.device("meta"):
-            return RewardModel(Qwen3_5Config.from_dict(dict(config)), attention)
+            return RewardModel(Qwen3_5Config.from_dict(dict(config)), attention, axes)
     except misfits as error:
         raise CheckpointError(
             f"config.json does not describe a model that can be built: {error}"

@@ -12,7 +12,7 @@ LOG_SIGMA_MIN, LOG_SIGMA_MAX = -10.0, 2.0
 
 
 class HeadOutput(NamedTuple):
-    """mu and sigma of shape (batch, 5) over AXES, scalar of shape (batch,), all float32."""
+    """mu and sigma of shape (batch, axes), scalar of shape (batch,), all float32."""
 
     mu: Tensor
     sigma: Tensor
@@ -20,21 +20,22 @@ class HeadOutput(NamedTuple):
 
 
 class MultiAxisHead(nn.Module):
-    """mu and log sigma per axis, interleaved in the last layer's ten outputs."""
+    """mu and log sigma per axis, interleaved in the last layer's outputs."""
 
-    def __init__(self, hidden_size: int) -> None:
+    def __init__(self, hidden_size: int, axes: int = len(AXES)) -> None:
         super().__init__()
+        self.axes = axes
         self.proj = nn.Sequential(
             nn.Linear(hidden_size, 1024),
             nn.ReLU(),
             nn.Dropout(0.05),
             nn.Linear(1024, 16),
             nn.ReLU(),
-            nn.Linear(16, 2 * len(AXES)),
+            nn.Linear(16, 2 * axes),
         )
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        pairs = self.proj(hidden).unflatten(-1, (len(AXES), 2))
+        pairs = self.proj(hidden).unflatten(-1, (self.axes, 2))
         log_sigma = pairs[..., 1].clamp(LOG_SIGMA_MIN, LOG_SIGMA_MAX)
         return pairs[..., 0], log_sigma.exp()
 

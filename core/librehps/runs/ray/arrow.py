@@ -16,10 +16,9 @@ from librehps import errors
 from librehps.engine.decode import Decoded
 from librehps.engine.window import Ready
 from librehps.errors import ItemError, LibreHPSError
-from librehps.models.librehps.batch import Prepared
-from librehps.models.librehps.tokens import TokenStream
+from librehps.models.base import Prepared
 from librehps.runs.item_json import item_from, to_entry
-from librehps.scores.columns import FULL
+from librehps.scores.columns import full_columns
 from librehps.scores.parquet import schema_of, to_batch
 from librehps.scores.row import to_full_record
 from librehps.settings import Settings
@@ -83,15 +82,16 @@ def ready_of(table: Any) -> list[tuple[int, Ready]]:
 
 def scored_schema(settings: Settings, own: Mapping[str, str]) -> Any:
     """Every column of a row, its index in the listing, and a failure of the actor itself."""
-    schema = schema_of(settings, {**FULL, **own}, None)
+    schema = schema_of(settings, {**full_columns(settings.axes), **own}, None)
     return schema.append(pa.field(INDEX, pa.int64())).append(pa.field(FAILURE, pa.string()))
 
 
-def scored_table(rows: Sequence[tuple[int, ScoredRow]], schema: Any, digest: str) -> Any:
+def scored_table(rows: Sequence[tuple[int, ScoredRow]], schema: Any, settings: Settings) -> Any:
     """Scored rows in the columns of `scored_schema`."""
-    texts = [f.name for f in schema if f.type == pa.string() and f.name not in FULL]
+    ours = full_columns(settings.axes)
+    texts = [f.name for f in schema if f.type == pa.string() and f.name not in ours]
     records = [
-        {**to_full_record(row, digest), **row.item.extra, INDEX: index} for index, row in rows
+        {**to_full_record(row, settings), **row.item.extra, INDEX: index} for index, row in rows
     ]
     return pa.Table.from_batches([to_batch(records, schema, texts)], schema)
 
@@ -125,7 +125,7 @@ def _named(error: LibreHPSError) -> list[str]:
 
 
 def _fields(decoded: Decoded) -> dict[str, Any]:
-    pixels, stream = decoded.prepared.pixels, decoded.prepared.stream
+    pixels, stream = decoded.prepared.pixels, decoded.prepared
     return {
         "kind": decoded.kind,
         "width": decoded.width,
@@ -151,7 +151,7 @@ def _ready(row: Mapping[str, Any], pixels: Any) -> Ready:
         torch.from_numpy(np.frombuffer(row[name], np.int32).astype(np.int64)) for name in STREAM
     )
     decoded = Decoded(
-        Prepared(values.view(*row["shape"]), TokenStream(ids, positions.view(3, -1), vision)),
+        Prepared(values.view(*row["shape"]), ids, positions.view(3, -1), vision),
         row["kind"],
         row["width"],
         row["height"],

@@ -28,7 +28,8 @@ from librehps.engine.score_cache import ScoreCache
 from librehps.engine.window import Window
 from librehps.errors import EngineError, LibreHPSError, UsageError, WorkerDiedError
 from librehps.media.videos import Backend, VideoReaders
-from librehps.models.librehps.tokens import PromptEncoder
+from librehps.models.base import ProcessorOptions
+from librehps.models.families import open_checkpoint
 from librehps.models.locate import locate
 from librehps.runs.ray.arrow import (
     decoded_table,
@@ -42,7 +43,7 @@ from librehps.runs.ray.arrow import (
     scored_table,
 )
 from librehps.runs.ray.cluster import ActorLayout, Cluster, Head, failed
-from librehps.settings import Settings
+from librehps.settings import Settings, differing
 
 # Items that a decode task is given, and that it gives on together.
 MOST, FEWEST, TOGETHER = 256, 8, 32
@@ -132,7 +133,7 @@ class RayEngine:
         settings, own = self.scoring.settings, self.scoring.own
         died = WorkerDiedError(f"every process that took it up died, {2 * TRIES} of them")
         rows = [(at, error_row(item, died)) for at, item in items_of(listed_table(entries))]
-        return scored_table(rows, scored_schema(settings, own), settings.digest)
+        return scored_table(rows, scored_schema(settings, own), settings)
 
     def _pipeline(self, entries: Entries, total: int, alone: bool) -> Any:
         import ray
@@ -221,7 +222,7 @@ def _put(ready: "Queue[Any]", table: Any, ended: threading.Event) -> bool:
 def decode_items(table: Any, decoding: Decoding, settings: Settings) -> Iterator[Any]:
     """A decode task: tables of `wire.DECODED`, one item's fault one row's."""
     try:
-        decoder = _decoder(decoding, settings.pixel_budget, settings.num_frames)
+        decoder = _decoder(decoding, settings.num_frames)
         items = iter(items_of(table))
         while some := list(islice(items, TOGETHER)):
             ready = [(at, make_ready(item, decoding.find_prompt, decoder)) for at, item in some]
@@ -234,7 +235,7 @@ class ScoreActor:
     """The model in an actor; a table of decoded items in, of scored rows out."""
 
     def __init__(self, scoring: Scoring) -> None:
-        self._digest = scoring.settings.digest
+        self._settings = scoring.settings
         self._schema = scored_schema(scoring.settings, scoring.own)
         self._failure: LibreHPSError | None = None
         if scoring.threads is not None:
@@ -249,7 +250,7 @@ class ScoreActor:
         engine = scorer.engine()
         self._tokens, self._index = engine.tokens, ScoreCache()
         stop = threading.Event()
-        self._launcher = Launcher(engine.model, engine.device, engine.batch_size, stop)
+        self._launcher = Launcher(engine.model, engine.batch_size, stop)
 
     def __call__(self, table: Any) -> Any:
         try:
@@ -264,7 +265,7 @@ class ScoreActor:
         items = [one for _, one in ready]
         rows = Window(items, self._launcher, self._index, self._tokens, None).rows()
         indices = [index for index, _ in ready]
-        return scored_table(list(zip(indices, rows, strict=True)), self._schema, self._digest)
+        return scored_table(list(zip(indices, rows, strict=True)), self._schema, self._settings)
 
 
 def _fault(error: Exception) -> LibreHPSError:
@@ -277,7 +278,7 @@ def _fault(error: Exception) -> LibreHPSError:
 
 
 @lru_cache(maxsize=1)
-def _decoder(decoding: Decoding, pixel_budget: int, num_frames: int) -> Decoder:
+def _decoder(decoding: Decoding, num_frames: int) -> Decoder:
     try:
         # A worker process is ours alone as long as the run lasts.
         os.chdir(decoding.folder)
@@ -288,13 +289,15 @@ def _decoder(decoding: Decoding, pixel_budget: int, num_frames: int) -> Decoder:
         ) from error
     torch.set_num_threads(1)
     folder = locate(decoding.model, decoding.revision, decoding.download).folder
-    encoder = PromptEncoder(Path(folder, "tokenizer.json"), decoding.max_prompt_tokens)
-    return Decoder(encoder, VideoReaders(decoding.video_backend), pixel_budget, num_frames)
+    checkpoint = open_checkpoint(folder)
+    processor = checkpoint.processor(ProcessorOptions(decoding.max_prompt_tokens))
+    readers = VideoReaders(decoding.video_backend)
+    return Decoder(processor, readers, num_frames, checkpoint.kinds)
 
 
 def _check_same(foreseen: Settings, found: Settings) -> None:
     before, now = foreseen.record(), found.record()
-    differ = "; ".join(f"{k} {now[k]!r}, not {before[k]!r}" for k in now if now[k] != before[k])
+    differ = "; ".join(f"{k} {now.get(k)!r}, not {before.get(k)!r}" for k in differing(before, now))
     if differ:
         raise EngineError(
             f"the actor on {platform.node()} has other settings: {differ}",

@@ -1,0 +1,140 @@
+"""The LibreHPS family: Qwen3.5 checkpoints with a head for each axis and a scalar head."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from librehps.models.attention import Attention, Host, apply, candidates
+from librehps.models.base import Choice, Loaded, LoadOptions, ProcessorOptions
+from librehps.models.device import check_memory, choose_device, choose_dtype
+from librehps.models.librehps.checkpoint import (
+    Checkpoint,
+    build_model,
+    empty_model,
+    fingerprint,
+    resident_bytes,
+)
+from librehps.models.librehps.gated_delta_net import uses_fla
+from librehps.models.librehps.model import LibreHPSModel
+from librehps.models.librehps.processor import LibreHPSProcessor
+from librehps.models.librehps.resize import PIXEL_BUDGET
+from librehps.models.librehps.tokens import PromptEncoder
+from librehps.types import Kind
+
+TRAINED_FRAMES = 8
+
+
+class LibreHPSFamily:
+    """Checkpoints in the published LibreHPS layout."""
+
+    name = "librehps"
+
+    def matches(self, folder: Path, config: Mapping[str, Any]) -> bool:
+        """Return whether config.json describes a Qwen3.5; `open` refuses what is unsupported."""
+        return str(config.get("model_type")).startswith("qwen3_5")
+
+    def open(self, folder: Path) -> "LibreHPSCheckpoint":
+        """Return the opened folder; raises CheckpointError, naming file and cause."""
+        return LibreHPSCheckpoint(Checkpoint.open(folder))
+
+
+@dataclass(frozen=True)
+class LibreHPSCheckpoint:
+    """An opened LibreHPS folder."""
+
+    stored: Checkpoint
+    kinds: tuple[Kind, ...] = ("image", "video")
+    has_scalar: bool = True
+
+    @property
+    def folder(self) -> Path:
+        """Folder that was opened."""
+        return self.stored.folder
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes, `overall` first."""
+        return self.stored.axes
+
+    @property
+    def pixel_budget(self) -> int:
+        """Pixels that a picture or frame is resized to, about."""
+        return int(self.stored.own_settings.get("pixel_budget", PIXEL_BUDGET))
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that are sampled of a clip."""
+        return int(self.stored.own_settings.get("num_frames", TRAINED_FRAMES))
+
+    @property
+    def layout(self) -> str:
+        """12 hex digits over config and tokenizer."""
+        return self.stored.layout
+
+    def fingerprint(self) -> str:
+        """Return 12 hex digits that name the weights."""
+        return fingerprint(self.stored)
+
+    def processor(self, options: ProcessorOptions) -> LibreHPSProcessor:
+        """Return the processor; raises CheckpointError for an unusable tokenizer."""
+        encoder = PromptEncoder(self.folder / "tokenizer.json", options.max_prompt_tokens)
+        budget = self.pixel_budget if options.pixel_budget is None else options.pixel_budget
+        return LibreHPSProcessor(encoder, budget)
+
+    def choose(self, options: LoadOptions) -> Choice:
+        """Return what `load` would choose here; raises UsageError or AttentionError."""
+        plan = plan_load(options)
+        return Choice(plan.device, plan.dtype, plan.attentions[0].implementation, plan.kernel)
+
+    def load(self, options: LoadOptions) -> Loaded:
+        """Choose, check memory, read the weights, and try the attention; raises ModelError."""
+        plan = plan_load(options)
+        empty = empty_model(self.stored.config, "sdpa")
+        check_memory(resident_bytes(empty, plan.dtype), plan.device, plan.dtype)
+        network = build_model(self.stored, "sdpa", plan.dtype, plan.device)
+        model = LibreHPSModel(network, plan.device, plan.dtype, self.axes)
+        attention = fit_attention(model, self.processor(ProcessorOptions()), plan.attentions)
+        reasons = {**plan.reasons, "attention": attention.reason}
+        return Loaded(model, attention.implementation, plan.kernel, reasons)
+
+
+def fit_attention(
+    model: LibreHPSModel, processor: LibreHPSProcessor, attentions: list[Attention]
+) -> Attention:
+    """Return the first attention with which a small forward succeeds, set on the model."""
+    pixels = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    prepared = LibreHPSProcessor(processor.encoder, 0).prepare(
+        pixels, "image", processor.encode("x")
+    )
+    return apply(model.network.model, attentions, lambda: model.launch([prepared])())
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """Where and how a model would run, known without its weights; attentions to try, in order."""
+
+    device: torch.device
+    dtype: torch.dtype
+    attentions: list[Attention]
+    kernel: str
+    reasons: dict[str, str]
+
+
+def plan_load(options: LoadOptions) -> LoadPlan:
+    """Return where and how a model would run here; raises UsageError or AttentionError."""
+    device, why_device = choose_device(options.device)
+    dtype, why_dtype = choose_dtype(options.dtype, device)
+    attentions = candidates(options.attn_impl, Host.of(device, dtype))
+    kernel, why_kernel = _delta_rule(device)
+    reasons = {"device": why_device, "dtype": why_dtype, "delta_rule": why_kernel}
+    return LoadPlan(device, dtype, attentions, kernel, reasons)
+
+
+def _delta_rule(device: torch.device) -> tuple[str, str]:
+    if uses_fla(device):
+        return "fla", "auto: CUDA with fla installed"
+    why = "fla is not installed" if device.type == "cuda" else "fla's kernels need CUDA"
+    return "torch", f"auto: {why}"

@@ -1,0 +1,31 @@
+"""The LibreHPS network on a device, behind the seam that the engine knows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from librehps.models.base import Prepared, RawScore
+from librehps.models.librehps.backbone import RewardModel
+from librehps.models.librehps.batch import launch
+from librehps.models.librehps.heads import HeadOutput
+
+
+@dataclass
+class LibreHPSModel:
+    """Backbone and heads, and the axes that the heads score."""
+
+    network: RewardModel
+    device: torch.device
+    dtype: torch.dtype
+    axes: tuple[str, ...]
+
+    def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
+        """Start a batch; the returned call waits for its scores, one for each item."""
+        wait = launch(self.network, batch, self.device)
+        return lambda: _rows(wait())
+
+
+def _rows(output: HeadOutput) -> list[RawScore]:
+    columns = (output.mu.tolist(), output.sigma.tolist(), output.scalar.tolist())
+    return [RawScore(tuple(mu), tuple(s), scalar) for mu, s, scalar in zip(*columns, strict=True)]
