@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from librehps.rowfiles import KNOWN
 from librehps.types import score_columns
 from librehps_cli.ui.compare_pairs import compare_pairs
 from librehps_cli.ui.errors import exit_code
@@ -52,8 +53,8 @@ def compare(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="Two or more images, or videos; or a file of pairs (.csv .tsv .jsonl .json "
-            ".parquet: prompt, media_a, media_b).",
+            help="Two or more images, or videos; or a file of pairs: prompt, media_a, media_b "
+            f"({KNOWN}).",
             show_default=False,
         ),
     ],

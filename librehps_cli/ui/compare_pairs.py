@@ -62,12 +62,12 @@ def compare_pairs(
 
 def _check(file: Path, prompts: PromptOptions) -> None:
     from librehps.errors import UsageError
-    from librehps.preferences.tables import READERS
+    from librehps.rowfiles import KNOWN, names_rows
 
-    if file.suffix.lower() not in READERS:
+    if not names_rows(file):
         raise UsageError(
             f"{file} alone has nothing to be compared with",
-            hint=f"Give two or more of one prompt, or a file of pairs ({' '.join(READERS)}).",
+            hint=f"Give two or more of one prompt, or a file of pairs ({KNOWN}).",
         )
     if prompts.prompt is not None or prompts.prompt_from is not None:
         raise UsageError("a file of pairs has its own prompts: leave out --prompt")

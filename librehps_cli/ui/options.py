@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from librehps.rowfiles import KNOWN
 from librehps.settings import DEFAULT_MODEL, TINY
 
 PROMPT = "Prompt"
@@ -246,8 +247,8 @@ class PreferenceOptions(PairsOptions):
 Paths = Annotated[
     list[str],
     typer.Argument(
-        help="Images, videos, folders, manifests (.csv .tsv .jsonl .parquet), shards (.tar), "
-        "URLs, or - for a list on stdin.",
+        help=f"Images, videos, folders, manifests ({KNOWN}), shards (.tar), URLs, or - for a list "
+        "on stdin.",
         show_default=False,
     ),
 ]

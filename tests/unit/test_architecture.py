@@ -14,12 +14,13 @@ from librehps_cli.ui.errors import EXIT_CODES
 ROOT = Path(__file__).parents[2]
 CORE, CLI = ROOT / "core" / "librehps", ROOT / "librehps_cli"
 
-BASE = {"errors", "types", "settings", "files"}
+BASE = {"errors", "types", "settings", "files", "rowfiles"}
 ALLOWED = {
     "errors": set(),
     "types": {"errors", "files"},
     "settings": {"types"},
     "files": set(),
+    "rowfiles": {"errors"},
     "extras": {"errors"},
     "media": BASE | {"media"},
     "models": BASE | {"media", "models"},

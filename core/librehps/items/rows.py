@@ -46,6 +46,12 @@ class Columns:
     reserved: frozenset[str]
     rename: Mapping[str, str]
 
+    @property
+    def used(self) -> list[str]:
+        """Every column that an item is made from, by its name in the file."""
+        named = (self.media, self.prompt, self.id, self.group, *self.own)
+        return [name for name in named if name is not None]
+
 
 def find_columns(
     names: Iterable[str],

@@ -10,12 +10,13 @@ from typing import Any, Protocol
 
 from librehps.errors import UsageError
 from librehps.items.files import Files
-from librehps.items.manifest import FORMATS, Manifest
+from librehps.items.manifest import Manifest
 from librehps.items.remote import RemoteFiles
 from librehps.items.rows import ColumnOptions
 from librehps.items.stdin import Stdin
 from librehps.items.tars import Tar, expand_braces
 from librehps.media.archived import is_remote
+from librehps.rowfiles import holds_rows
 from librehps.scores.columns import OwnColumns, full_columns
 from librehps.scores.shards import in_shard
 from librehps.types import Item
@@ -104,12 +105,11 @@ def _parts(paths: list[str], options: SourceOptions) -> Iterator[Part]:
     root = os.path.commonpath([file.absolute() for file in shards]) if shards else ""
     manifest = (options.columns, options.root, options.allow_remote, RESERVED)
     for path in paths:
-        suffix = Path(path).suffix.lower()
         if path == "-":
             yield Stdin(sys.stdin.buffer, options.null, *manifest)
         elif is_remote(path):
             yield RemoteFiles(path)
-        elif suffix in FORMATS and not Path(path).is_dir():
+        elif holds_rows(Path(path)):
             _check_exists(path)
             yield Manifest(Path(path), *manifest)
         elif _is_shard(path):

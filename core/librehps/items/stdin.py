@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 from librehps.errors import UsageError
 from librehps.files import printable
-from librehps.items.manifest import json_rows
 from librehps.items.rows import ColumnOptions, RowReader, find_columns
 from librehps.media.archived import Remote, is_remote
 from librehps.media.media import kind_by_name
+from librehps.rowfiles import json_rows
 from librehps.types import Item
 
 BLOCK = 1 << 16

@@ -14,7 +14,7 @@ from typing import Any
 
 from librehps.errors import PreferenceError
 from librehps.preferences.pairs import Pair
-from librehps.preferences.tables import Row
+from librehps.rowfiles import Row
 from librehps.types import AXES
 
 SIDES = {"a": 1.0, "b": 0.0, "tie": 0.5}

@@ -7,7 +7,7 @@ from pathlib import Path
 from librehps.errors import PreferenceError
 from librehps.preferences.formats import FORMATS, Context, Format
 from librehps.preferences.pairs import Pair, Preferences, check_ids, checked
-from librehps.preferences.tables import Row, read_rows
+from librehps.rowfiles import Row, RowFile
 
 AUTO = "auto"
 
@@ -24,7 +24,7 @@ def read_preferences(
     names file, row and cause.
     """
     path = Path(path)
-    rows = read_rows(path)
+    rows = list(RowFile(path, PreferenceError).rows())
     if not rows:
         raise PreferenceError(f"{path} holds no rows; at least 2 pairs are needed")
     chosen = _detect(path, rows[0][1]) if format == AUTO else FORMATS[format]
@@ -40,7 +40,7 @@ def read_unjudged(
     As `read_preferences` in all else.
     """
     path = Path(path)
-    rows = read_rows(path)
+    rows = list(RowFile(path, PreferenceError).rows())
     if not rows:
         raise PreferenceError(f"{path} holds no rows")
     chosen = _detect(path, rows[0][1]) if format == AUTO else FORMATS[format]

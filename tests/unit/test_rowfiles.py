@@ -1,0 +1,160 @@
+"""Files of rows: one reader for manifests and for pairs, whatever the suffix."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from librehps.errors import PreferenceError, UsageError
+from librehps.items.source import Source, SourceOptions
+from librehps.preferences.read import read_unjudged
+from librehps.rowfiles import FORMATS, GZIP, RowFile, holds_rows, names_rows
+
+ROWS = [
+    {"image": "a.png", "prompt": 'a "cat", asleep', "media_a": "a.png", "media_b": "b.png"},
+    {"image": "b.png", "prompt": "two\nlines", "media_a": "b.png", "media_b": "ä.png"},
+]
+TEXT_SUFFIXES = [suffix for suffix, known in FORMATS.items() if known.is_text]
+ALL_SUFFIXES = [*FORMATS, *(suffix + GZIP for suffix in TEXT_SUFFIXES), ".CSV", ".Json.GZ"]
+
+
+def text_of(rows: list[dict], suffix: str) -> str:
+    if suffix == ".json":
+        return "\ufeff \n" + json.dumps(rows, indent=2) + "\n"
+    if suffix in (".jsonl", ".ndjson"):
+        return "\n\n".join(json.dumps(row) for row in rows)
+    comma = "\t" if suffix == ".tsv" else ","
+    quoted = [['"' + value.replace('"', '""') + '"' for value in row.values()] for row in rows]
+    return "\n".join(comma.join(fields) for fields in [list(rows[0]), *quoted])
+
+
+def write(folder: Path, suffix: str, rows: list[dict] = ROWS, text: str | None = None) -> Path:
+    file = folder / f"rows{suffix}"
+    plain = suffix.lower().removesuffix(GZIP)
+    if plain == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), file)
+        return file
+    content = (text_of(rows, plain) if text is None else text).encode()
+    file.write_bytes(gzip.compress(content) if suffix.lower().endswith(GZIP) else content)
+    return file
+
+
+@pytest.mark.parametrize("suffix", ALL_SUFFIXES)
+def test_every_format_gives_the_same_rows_to_every_reader(tmp_path: Path, suffix: str) -> None:
+    file = write(tmp_path, suffix)
+    assert names_rows(file)
+    places, rows = zip(*RowFile(file).rows(), strict=True)
+    assert list(rows) == ROWS
+    assert all(str(file) in place for place in places)
+    assert len(set(places)) == 2
+    items = list(Source([str(file)], SourceOptions()).items())
+    assert [(i.id, i.prompt) for i in items] == [(r["image"], r["prompt"]) for r in ROWS]
+    pairs = read_unjudged(file)
+    assert [(p.prompt, p.media_b) for p in pairs] == [
+        (row["prompt"], tmp_path / row["media_b"]) for row in ROWS
+    ]
+
+
+def test_the_rows_of_a_long_array_come_one_by_one(tmp_path: Path) -> None:
+    rows = [{"prompt": "x" * (at % 900), "at": at} for at in range(500)]
+    rows.append({"prompt": "y" * 300_000, "at": 500})
+    file = write(tmp_path, ".json", rows)
+    assert [row for _, row in RowFile(file).rows()] == rows
+    torn = write(tmp_path, ".json", text=json.dumps(rows)[:-300_000])
+    found = RowFile(torn).rows()
+    assert [next(found)[1]["at"] for _ in range(500)] == list(range(500))
+    with pytest.raises(UsageError, match="entry 501 is no JSON"):
+        next(found)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "words"),
+    [
+        (".tsv", 'image\tprompt\na\t"The End\nb\tblue\nc\tsays "x"\n', "line 2 is damaged"),
+        (".tsv", 'image\tprompt\na\tred\nb\t"A cat\nc\tC cat\n', "line 3 is damaged"),
+        (".tsv", 'image\tprompt\na\t"A cat\nb\tB cat"\n', "line 2: .* over several rows"),
+        (".csv", 'image,prompt\na,x\n\nb,"y\n', "line 4 is damaged"),
+        (".csv", "image,prompt\na.png\n", "line 2 has another number"),
+        (".csv.gz", "image,prompt\na.png\n", r"rows\.csv\.gz, line 2 has"),
+        (".jsonl", '{"image": "a"}\n{"image": ', "line 2 is no JSON"),
+        (".ndjson", "[1]\n", "line 1 is not a JSON object"),
+        (".json", '{"image": "a.png"}', "expected a JSON array"),
+        (".json", '[{"image": "a.png"} {"image": "b.png"}]', "damaged after entry 1"),
+        (".json", '[{"image": "a.png"},]', "entry 2 is no JSON"),
+        (".json", '[{"image": "a.png"}] 3', "damaged after entry 1"),
+        (".json", '[{"image": "a.png"}', "damaged after entry 1"),
+        (".json", '[{"image": "a.png"}, 3]', "entry 2 is not a JSON object"),
+        (".json", "", "expected a JSON array"),
+    ],
+)
+@pytest.mark.parametrize("error", [UsageError, PreferenceError])
+def test_a_damaged_file_is_an_error_that_names_the_place(
+    tmp_path: Path, suffix: str, text: str, words: str, error: type
+) -> None:
+    file = write(tmp_path, suffix, text=text)
+    with pytest.raises(error, match=words) as raised:
+        list(RowFile(file, error).rows())
+    assert type(raised.value) is error
+    assert str(file) in str(raised.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    cut = write(tmp_path, ".jsonl.gz")
+    cut.write_bytes(cut.read_bytes()[:-12])
+    with pytest.raises(UsageError, match="cannot be read"):
+        list(RowFile(cut).rows())
+    latin = tmp_path / "l.csv"
+    latin.write_bytes(b"image,prompt\na.png,caf\xe9\n")
+    with pytest.raises(PreferenceError, match=r"l\.csv cannot be read"):
+        list(RowFile(latin, PreferenceError).rows())
+    packed = tmp_path / "p.parquet.gz"
+    packed.write_bytes(gzip.compress(write(tmp_path, ".parquet").read_bytes()))
+    with pytest.raises(UsageError, match="compressed inside"):
+        RowFile(packed)
+    with pytest.raises(UsageError, match="no such file"):
+        RowFile(tmp_path / "gone.csv", PreferenceError)
+    with pytest.raises(PreferenceError, match=r"expected \.csv .* \.parquet"):
+        RowFile(write(tmp_path, ".txt", text=""), PreferenceError)
+
+
+def test_which_files_are_manifests(tmp_path: Path) -> None:
+    assert holds_rows(write(tmp_path, ".json", text="\n\n  [\n"))
+    assert holds_rows(write(tmp_path, ".json.gz"))
+    assert not holds_rows(write(tmp_path, ".json", text='{"prompt": "of one picture"}'))
+    assert not holds_rows(write(tmp_path, ".json.gz", text='{"prompt": "x"}'))
+    assert not holds_rows(write(tmp_path, ".json", text=""))
+    assert holds_rows(tmp_path / "gone.ndjson.gz")
+    assert not holds_rows(tmp_path / "a.tar.gz")
+    (tmp_path / "folder.csv").mkdir()
+    assert not holds_rows(tmp_path / "folder.csv")
+
+
+def test_a_folder_takes_no_manifest(tmp_path: Path) -> None:
+    write(tmp_path, ".json")
+    (tmp_path / "a.png").write_bytes(b"x")
+    source = Source([str(tmp_path)], SourceOptions())
+    assert [item.id for item in source.items()] == ["a.png"]
+    assert source.skipped == 1
+
+
+def test_bytes_are_left_out_of_named_columns(tmp_path: Path) -> None:
+    rows = [{"image": {"bytes": b"x", "path": "a.png"}, "thumb": b"y", "prompt": "p"}]
+    file = RowFile(write(tmp_path, ".parquet", rows))
+    schema = file.schema()
+    assert schema is not None
+    assert schema.binary == {"image", "thumb"}
+    [(place, row)] = file.rows(["image", "thumb", "prompt"])
+    assert row == {"image": {"path": "a.png"}, "prompt": "p"}
+    assert place.endswith("row 0")
+    assert [row for _, row in file.rows()] == rows
+
+
+def test_a_new_format_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, ".lines", FORMATS[".jsonl"])
+    file = write(tmp_path, ".lines.gz", text=json.dumps(ROWS[0]))
+    [item] = Source([str(file)], SourceOptions()).items()
+    assert item.prompt == ROWS[0]["prompt"]
+    assert len(read_unjudged(file)) == 1
