@@ -172,14 +172,20 @@ class LibreHPS:
         return [score for score in scores if isinstance(score, ImageScore)]
 
     def score_items(
-        self, items: Iterable[Item], batch_size: int | None = None
+        self,
+        items: "Iterable[Item | ImageSource]",
+        batch_size: int | None = None,
+        *,
+        prompt: str | None = None,
     ) -> Iterator[ScoredRow]:
         """Return an iterator of a row for each item, in order; an unscorable item's row says why.
 
-        Duplicates (same bytes, same prompt) are scored once. Raises UsageError for what is no
-        `Item`, such as a path: a path needs a prompt beside it.
+        Media that are no `Item` are scored under `prompt`; a path is its own id, other media have
+        their place. Duplicates (same bytes, same prompt) are scored once. Raises UsageError for
+        media without a prompt.
         """
-        return self.engine(batch_size=batch_size).run(map(_checked, items))
+        listed = (_as_item(at, item, prompt) for at, item in enumerate(items))
+        return self.engine(batch_size=batch_size).run(listed)
 
     def engine(
         self,
@@ -298,13 +304,16 @@ class LibreHPS:
         return PairComparison(verdict.winner, verdict.probability, verdict.confident, a, b)
 
 
-def _checked(item: object) -> Item:
+def _as_item(at: int, item: "Item | ImageSource", prompt: str | None) -> Item:
     if isinstance(item, Item):
         return item
-    raise UsageError(
-        f"score_items: expected an Item, got {type(item).__name__}",
-        hint='Give Item(id, media, prompt), such as Item("a", "a.png", "a red circle").',
-    )
+    name = str(item) if isinstance(item, str | Path) else str(at)
+    if prompt is None:
+        raise UsageError(
+            f"no prompt for {name}",
+            hint='Give score_items(..., prompt="..."), or items: Item(id, media, prompt).',
+        )
+    return Item(name, item, prompt)
 
 
 def choice_of(loaded: Loaded) -> Choice:

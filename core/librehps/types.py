@@ -12,11 +12,12 @@ from librehps.files import printable
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from PIL.Image import Image
     from torch import Tensor
 
-    ImageSource = str | Path | bytes | Image | Tensor
-    VideoSource = str | Path | list[ImageSource]
+    ImageSource = str | Path | bytes | Image | Tensor | NDArray[Any]
+    VideoSource = str | Path | list[ImageSource] | Tensor | NDArray[Any]
 
 # Of the published checkpoint; what a model scores is its checkpoint's own `axes`.
 AXES = ("overall", "alignment", "coherence", "style", "temporal")
@@ -75,6 +76,11 @@ class ScoreAxis:
     mean: float
     sigma: float
     raw_mean: float
+
+    @property
+    def mu(self) -> float:
+        """The same as `raw_mean`: what the score table's `<axis>_mu` columns hold."""
+        return self.raw_mean
 
 
 @dataclass(frozen=True, eq=False)

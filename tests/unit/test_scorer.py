@@ -1,8 +1,10 @@
 """The Python surface: what users of the published card and of the public package call."""
 
+import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,8 +19,10 @@ from librehps.errors import (
     MediaNotFoundError,
     PromptTooLongError,
     UnsupportedMediaError,
+    UsageError,
 )
 from librehps.evaluate.calibration import load_platt_calibrator
+from librehps.media.videos import VideoReaders
 
 PROMPTS = ["x", "a cat sitting on a windowsill", "ünïcode — 猫 on a roof 🐈", "a " * 60]
 STILLS = sorted(path for path in MEDIA.iterdir() if path.suffix in (".png", ".jpg", ".webp"))
@@ -88,6 +92,41 @@ def test_every_way_to_give_an_image_scores_the_same(golden: LibreHPS) -> None:
     ways = [path, str(path), path.read_bytes(), rgb, pixels.float() / 255, pixels]
     scores = {golden.score_image(way, "x") for way in ways}
     assert len(scores) == 1
+
+
+def test_arrays_score_as_the_files_they_hold(golden: LibreHPS) -> None:
+    file = MEDIA / "sq448.png"
+    whole = golden.score_image(file, "a cat")
+    pixels = np.asarray(Image.open(file).convert("RGB"))
+    assert golden.score_image(pixels, "a cat") == whole
+    assert golden.score_image(pixels.astype(np.float64) / 255, "a cat") == whole
+    with pytest.raises(UnsupportedMediaError, match="H, W, 3"):
+        golden.score_image(pixels.transpose(2, 0, 1), "a cat")
+    frames = VideoReaders("auto", 1).read(MEDIA / "clip8.mp4", 8).frames
+    by_array = golden.score_video(frames.permute(0, 2, 3, 1).numpy(), "a cat", num_frames=8)
+    assert by_array == golden.score_video(frames, "a cat", num_frames=8)
+    assert by_array == golden.score_video(MEDIA / "clip8.mp4", "a cat", num_frames=8)
+
+
+def test_media_alone_are_scored_under_one_prompt(golden: LibreHPS) -> None:
+    files = [MEDIA / "sq448.png", str(MEDIA / "small.png")]
+    rows = list(golden.score_items(files, prompt="a cat"))
+    assert [row.item.id for row in rows] == [str(file) for file in files]
+    assert rows[0].score is not None
+    alone = golden.score_image(files[0], "a cat")
+    assert rows[0].score.overall.mu == pytest.approx(alone.overall.mu, abs=2e-3)
+    with pytest.raises(UsageError, match="no prompt for"):
+        list(golden.score_items(files))
+
+
+def test_scores_as_plain_values(golden: LibreHPS) -> None:
+    score = golden.score_image(MEDIA / "sq448.png", "a cat")
+    assert score.temporal is None
+    assert list(score) == list(AXES[:4])
+    plain = json.loads(json.dumps(score.to_dict()))
+    assert plain["style_mu"] == score["style"].mu == score["style"].raw_mean
+    [row] = golden.score_items([Item("a", MEDIA / "sq448.png", "a cat", extra={"seed": 3})])
+    assert {**plain, "id": "a", "status": "ok", "seed": 3}.items() <= row.to_dict().items()
 
 
 def test_a_list_of_frames_scores_as_the_file_does(golden: LibreHPS) -> None:

@@ -92,6 +92,8 @@ class Decoder:
 
 def _from_frames(frames: Any, num_frames: int, load: Callable[[Any], Tensor]) -> Clip:
     """A clip of given frames, sampled as a file would be."""
+    if getattr(frames, "ndim", 0) == 4:
+        frames = [*frames]
     if not isinstance(frames, list | tuple) or not frames:
         raise UnsupportedMediaError("a clip is a path or a list of at least one frame")
     indices = sample_indices(len(frames), num_frames)

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -44,7 +44,9 @@ FULL_SCALES = (255, 65535, 2**31 - 1, 2**32 - 1)
 def load_pixels(
     source: "ImageSource", name: str = "the image", max_pixels: int = MAX_PIXELS
 ) -> Tensor:
-    """Pixels (3, H, W) uint8 of a path, encoded bytes, PIL image, or (3, H, W) tensor.
+    """Pixels (3, H, W) uint8 of a path, encoded bytes, PIL image, tensor or array.
+
+    A tensor is (3, H, W), a numpy array (H, W, 3); each uint8, or floats in [0, 1].
 
     `name` is how errors call what is no path. A file whose header says more than `max_pixels` is
     not decoded. EXIF orientation is applied, transparency dropped, the first frame of an animation
@@ -53,6 +55,8 @@ def load_pixels(
     """
     if isinstance(source, Tensor):
         return quantised(source.cpu())
+    if isinstance(source, np.ndarray):
+        return quantised(from_array(source))
     if isinstance(source, Image.Image):
         return _from_pil(source, name)
     if isinstance(source, str | Path):
@@ -60,7 +64,7 @@ def load_pixels(
     if isinstance(source, bytes):
         return _from_pil(open_image(source, name), name, max_pixels)
     raise UnsupportedMediaError(
-        f"an image is a path, bytes, a PIL image or a tensor, not {type(source).__name__}"
+        f"an image is a path, bytes, a PIL image, an array or a tensor, not {type(source).__name__}"
     )
 
 
@@ -166,6 +170,22 @@ def _scaled(values: np.ndarray, is_float: bool) -> np.ndarray:
     else:
         scale = next((full for full in FULL_SCALES if brightest <= full), brightest)
     return np.rint(values.clip(0) * (255 / scale)).astype(np.uint8)
+
+
+def from_array(array: Any) -> Tensor:
+    """Return an (H, W, 3) array, uint8 or floats in [0, 1], as a (3, H, W) tensor.
+
+    Raises UnsupportedMediaError.
+    """
+    is_rgb = array.ndim == 3 and array.shape[2] == 3
+    if not is_rgb or (array.dtype.kind != "f" and array.dtype != np.uint8):
+        raise UnsupportedMediaError(
+            "an array of shape (H, W, 3), uint8 or floats in [0, 1], is expected, "
+            f"not {array.shape} of {array.dtype}"
+        )
+    # float32 is what the pixels become anyway; torch takes no longdouble and no foreign byte order.
+    array = array.astype(np.float32) if array.dtype.kind == "f" else array
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 
 def quantised(tensor: Tensor) -> Tensor:

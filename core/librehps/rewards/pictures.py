@@ -100,19 +100,9 @@ def is_words(completion: Any) -> bool:
 
 
 def _from_array(array: Any) -> Any:
-    import numpy as np
-    import torch
+    from librehps.media.images import from_array
 
-    if array.ndim == 4:
-        return [_from_array(frame) for frame in array]
-    if array.ndim != 3 or (array.dtype.kind != "f" and array.dtype != np.uint8):
-        raise UnsupportedMediaError(
-            "an array of shape (H, W, 3), uint8 or floats in [0, 1], is expected, "
-            f"not {array.shape} of {array.dtype}"
-        )
-    # float32 is what the pixels become anyway; torch takes no longdouble and no foreign byte order.
-    array = array.astype(np.float32) if array.dtype.kind == "f" else array
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+    return [from_array(one) for one in array] if array.ndim == 4 else from_array(array)
 
 
 def _frames(tensor: Any) -> Any:

@@ -1,0 +1,42 @@
+"""Settings: what the digest covers, and records of version 0.1.0."""
+
+from dataclasses import replace
+
+from librehps import AXES, LibreHPS
+from librehps.settings import Settings, comparable, differing
+
+# What version 0.1.0 wrote for some run, and the digest in its rows.
+OLD = {
+    "model": "m",
+    "fingerprint": "0123456789ab",
+    "layout": "ba9876543210",
+    "dtype": "float32",
+    "attention": "sdpa",
+    "delta_rule": "torch",
+    "pixel_budget": 200704,
+    "num_frames": 8,
+    "version": "0.1.0",
+}
+OLD_DIGEST = "c8337da88ec7"
+
+
+def test_a_record_of_the_first_version_keeps_its_digest() -> None:
+    read = Settings.from_record(OLD)
+    assert (read.numerics, read.axes, read.digest) == (1, AXES, OLD_DIGEST)
+    assert Settings.from_record(read.record()) == read
+
+
+def test_a_new_version_changes_no_digest_and_new_numerics_do(tiny: LibreHPS) -> None:
+    settings = tiny.settings
+    later = replace(settings, version="9.9.9")
+    assert later.digest == settings.digest
+    assert differing(settings.record(), later.record()) == []
+    moved = replace(settings, numerics=settings.numerics + 1)
+    assert moved.digest != settings.digest
+    assert differing(settings.record(), moved.record()) == ["numerics"]
+
+
+def test_a_file_that_says_nothing_differs_from_one_that_does() -> None:
+    assert comparable({}) == {}
+    assert differing(OLD, {**OLD, "version": "0.2.0", "numerics": 1}) == []
+    assert differing(OLD, {**OLD, "dtype": "bfloat16"}) == ["dtype"]
