@@ -235,7 +235,7 @@ def mean_gradient(pairs: Path, folder: Path, processes: int, batch_size: int) ->
         seed_step(0, 1, process)
         chosen = [learned[i] for i in order[: processes * batch_size][process::processes]]
         output = base.model(feed.inputs(chosen))
-        terms = loss_terms(output, targets_of(chosen, base.device), options)
+        terms = loss_terms(output, targets_of(chosen, base.device, base.checkpoint.axes), options)
         (sum(terms.values()) / processes).backward()
     return {n: p.grad for n, p in trainable(base.model).items() if p.grad is not None}
 

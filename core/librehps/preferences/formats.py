@@ -6,7 +6,7 @@ published card), Pick-a-Pic and VideoGen-RewardBench.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -26,13 +26,14 @@ RATINGS = ("rating_a", "rating_b")
 class Context:
     """Where media paths begin, what was left out and why, and how many pairs each benchmark has.
 
-    `judged`: whether pairs without a preference are of no use.
+    `judged`: whether pairs without a preference are of no use. `axes` may have preferences.
     """
 
     root: Path
     left_out: Counter[str]
     counts: Counter[str] = field(default_factory=Counter)
     judged: bool = True
+    axes: Sequence[str] = AXES
 
     def pair(
         self, row: Row, media: tuple[Any, Any], preference: dict[str, float], benchmark: str
@@ -79,7 +80,9 @@ def _own(place: str, row: Row, context: Context) -> Iterator[Pair]:
     benchmark = str(row.get("benchmark") or "pairs")
     count = context.counts[benchmark]
     context.counts[benchmark] += 1
-    preference = {axis: p for axis in AXES if (p := _preference(place, axis, row)) is not None}
+    preference = {
+        axis: p for axis in context.axes if (p := _preference(place, axis, row)) is not None
+    }
     ratings = [_number(place, row, name) for name in RATINGS]
     if context.judged and not preference and None in ratings:
         context.left_out["no preference on any axis"] += 1
@@ -88,7 +91,7 @@ def _own(place: str, row: Row, context: Context) -> Iterator[Pair]:
         media = [context.media(row[name]) for name in ("media_a", "media_b")]
     except PreferenceError as error:
         raise PreferenceError(f"{place}: {error}") from None
-    index = _number(place, row, "index")
+    index, known = _number(place, row, "index"), _own_fields(context.axes)
     yield Pair(
         pair_id=str(_given(row, "pair_id", f"{benchmark}/{count}")),
         prompt=_prompt(row),
@@ -99,7 +102,7 @@ def _own(place: str, row: Row, context: Context) -> Iterator[Pair]:
         index=count if index is None else int(index),
         rating_a=ratings[0],
         rating_b=ratings[1],
-        extra={k: v for k, v in row.items() if k not in _OWN_FIELDS and _is_plain(v)},
+        extra={k: v for k, v in row.items() if k not in known and _is_plain(v)},
     )
 
 
@@ -190,10 +193,13 @@ FORMATS: dict[str, Format] = {
     "pickapic": Format(frozenset(("caption", "jpg_0", "jpg_1", "label_0", "label_1")), _pickapic),
     "videogen": Format(frozenset(("prompt", "path_A", "path_B", "Overall")), _videogen),
 }
-_OWN_FIELDS = frozenset(
-    ("prompt", "media_a", "media_b", "pair_id", "benchmark", "index", *RATINGS, *AXES, *VOTES)
-) | {f"{axis}_{side}" for axis in AXES for side in VOTES}
 _MEDIA_FIELDS = frozenset().union(*(f.columns for f in FORMATS.values())) - {"Overall"}
+
+
+def _own_fields(axes: Sequence[str]) -> set[str]:
+    """Return the columns of our own layout that carry a meaning."""
+    named = ("prompt", "media_a", "media_b", "pair_id", "benchmark", "index", *RATINGS, *VOTES)
+    return {*named, *axes, *(f"{axis}_{side}" for axis in axes for side in VOTES)}
 
 
 def _preference(place: str, axis: str, row: Row) -> float | None:

@@ -1,13 +1,14 @@
 """From a preference file to pairs: our own columns, or those of a known benchmark."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from librehps.errors import PreferenceError
 from librehps.preferences.formats import FORMATS, Context, Format
 from librehps.preferences.pairs import Pair, Preferences, check_ids, checked
 from librehps.rowfiles import Row, RowFile
+from librehps.types import AXES
 
 AUTO = "auto"
 
@@ -17,10 +18,12 @@ def read_preferences(
     format: str = AUTO,
     root: str | Path | None = None,
     skip_missing: bool = False,
+    axes: Sequence[str] = AXES,
 ) -> Preferences:
     """The pairs of a file; `format` one of FORMATS, else told from the columns.
 
-    Media paths are relative to `root`, by default the file's folder. Raises PreferenceError, which
+    Media paths are relative to `root`, by default the file's folder; `axes` may have columns of
+    preferences. Raises PreferenceError, which
     names file, row and cause.
     """
     path = Path(path)
@@ -28,7 +31,7 @@ def read_preferences(
     if not rows:
         raise PreferenceError(f"{path} holds no rows; at least 2 pairs are needed")
     chosen = _detect(path, rows[0][1]) if format == AUTO else FORMATS[format]
-    context = Context(Path(root) if root is not None else path.parent, Counter())
+    context = Context(Path(root) if root is not None else path.parent, Counter(), axes=axes)
     return checked(path, _pairs(chosen, rows, context), context.left_out, skip_missing)
 
 

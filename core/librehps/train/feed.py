@@ -16,12 +16,12 @@ from librehps.models.librehps.heads import HeadOutput, run_heads
 from librehps.preferences.media import Key, items_of, keys_of
 from librehps.preferences.pairs import Pair
 from librehps.train.base import Base
-from librehps.types import AXES, Item
+from librehps.types import Item
 
 
 @dataclass(frozen=True)
 class Targets:
-    """preference (pairs, 5) over AXES, rating (2 x pairs,): all a's, then all b's. NaN: unknown."""
+    """preference (pairs, axes), rating (2 x pairs,): all a's, then all b's. NaN: unknown."""
 
     preference: Tensor
     rating: Tensor
@@ -74,9 +74,10 @@ class StateFeed:
         return torch.stack([self._states[key] for key in ordered]).to(self._device)
 
 
-def targets_of(pairs: Sequence[Pair], device: torch.device) -> Targets:
+def targets_of(pairs: Sequence[Pair], device: torch.device, axes: Sequence[str]) -> Targets:
+    """Return what people said of the pairs on the axes."""
     unknown = float("nan")
-    preference = [[pair.preference.get(axis, unknown) for axis in AXES] for pair in pairs]
+    preference = [[pair.preference.get(axis, unknown) for axis in axes] for pair in pairs]
     sides = [p.rating_a for p in pairs] + [p.rating_b for p in pairs]
     ratings = [unknown if rating is None else rating for rating in sides]
     return Targets(torch.tensor(preference, device=device), torch.tensor(ratings, device=device))

@@ -107,7 +107,7 @@ class Trainer:
             # Gradients travel between processes once a step.
             with nullcontext() if last else self.accelerator.no_sync(self.module):
                 output = self.module(self.feed.inputs(chosen))
-                targets = targets_of(chosen, self.base.device)
+                targets = targets_of(chosen, self.base.device, self.base.checkpoint.axes)
                 terms = loss_terms(output, targets, options)
                 loss = torch.stack(list(terms.values())).sum() / options.accumulate
                 self._check(loss, step)
@@ -142,7 +142,9 @@ class Trainer:
             part = mine[start : start + size]
             with accelerator.autocast():
                 output = module(self.feed.inputs(part))
-            sums += held_out_sums(output, targets_of(part, self.base.device), self.options)
+            sums += held_out_sums(
+                output, targets_of(part, self.base.device, self.base.checkpoint.axes), self.options
+            )
         loss, known, right, decided = accelerator.reduce(sums).tolist()
         return {
             "loss": loss / max(1.0, known),
