@@ -16,7 +16,7 @@ HONESTY_WEIGHT, PRIOR_WEIGHT = 0.1, 0.01
 
 @dataclass(frozen=True)
 class Sides:
-    """gap = mu_a - mu_b and spread of both sigmas, (pairs, 5); sigma (2 x pairs, 5)."""
+    """gap = mu_a - mu_b and spread of both sigmas, (pairs, axes); sigma (2 x pairs, axes)."""
 
     gap: Tensor
     spread: Tensor
