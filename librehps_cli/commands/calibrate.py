@@ -39,9 +39,8 @@ def calibrate(
     quiet: Quiet = False,
 ) -> None:
     """Fit calibration.json on a tenth of the pairs; shows what it changes on the rest."""
-    from librehps.errors import OutputError, UsageError
+    from librehps.errors import UsageError
     from librehps.evaluate.calibration import calibrate as fit
-    from librehps.evaluate.calibration import fits
     from librehps.evaluate.evaluation import evaluate
     from librehps.extras import require
 
@@ -51,11 +50,8 @@ def calibrate(
         raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
     judged = judge_pairs(pairs, preferences, models, scores, None, out)
     fitted = fit(judged.pairs, method, judged.model, judged.fingerprint)
-    try:
-        output.write_text(jsonlib.dumps(fitted.content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
-    held_out = evaluate(judged.pairs.where(~fits(judged.pairs)), fitted.calibrators)
+    fitted.write(output)
+    held_out = evaluate(judged.chosen("held-out"), fitted.calibrators)
     rows = [*held_out.benchmarks, held_out.aggregate]
     out.note(f"fitted on {fitted.content['pairs']} pairs; below, the others")
     if out.json:

@@ -17,10 +17,11 @@ from librehps_cli.ui.options import (
     grouped,
 )
 from librehps_cli.ui.output import Output
-from librehps_cli.ui.preferences import Judged, judge_pairs
+from librehps_cli.ui.preferences import judge_pairs
 
 if TYPE_CHECKING:
     from librehps.evaluate.evaluation import Evaluation
+    from librehps.evaluate.judged import Judged
 
 
 @grouped
@@ -51,7 +52,6 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Measure accuracy and calibration on preferences; each media file is scored once."""
-    from librehps.evaluate.calibration import fits
     from librehps.evaluate.evaluation import evaluate as run
     from librehps.evaluate.reliability import check_plot, plot_reliability
     from librehps.extras import require
@@ -64,9 +64,7 @@ def evaluate(
     if save_scores is not None:
         check_output(save_scores, overwrite)
     judged = judge_pairs(pairs, preferences, models, scores, save_scores, out)
-    held_out = split == "held-out" or (split == "auto" and judged.calibrators is not None)
-    chosen = judged.pairs.where(~fits(judged.pairs)) if held_out else judged.pairs
-    evaluation = run(chosen, judged.calibrators, by or ())
+    evaluation = run(judged.chosen(split), judged.calibrators, by or ())
     for file in plot or ():
         title = f"{judged.model or pairs.name} on {pairs.name}"
         plot_reliability(evaluation.reliability, file, title, judged.calibrators is not None)
@@ -74,21 +72,25 @@ def evaluate(
         for line in to_markdown(tables_of(evaluation)).split("\n"):
             out.line(line)
     elif out.json:
-        out.line(jsonlib.dumps(_record(evaluation, judged, held_out), ensure_ascii=False))
+        out.line(
+            jsonlib.dumps(
+                _record(evaluation, judged, judged.is_held_out(split)), ensure_ascii=False
+            )
+        )
     else:
         print_tables(tables_of(evaluation), out)
     raise typer.Exit(SOME_ERRORS if judged.failed else OK)
 
 
-def _record(evaluation: "Evaluation", judged: Judged, held_out: bool) -> dict[str, Any]:
+def _record(evaluation: "Evaluation", judged: "Judged", held_out: bool) -> dict[str, Any]:
     return {
         "model": judged.model,
         "fingerprint": judged.fingerprint,
         "settings": judged.settings,
         "calibrated": judged.calibrators is not None,
         "split": "held-out" if held_out else "all",
-        "media_errors": judged.failed,
-        "left_out": judged.left_out,
+        "media_errors": len(judged.failed),
+        "left_out": dict(judged.left_out),
         "benchmarks": evaluation.benchmarks,
         "aggregate": evaluation.aggregate,
         "axes": evaluation.axes,

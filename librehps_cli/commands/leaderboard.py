@@ -1,5 +1,6 @@
 """librehps leaderboard: generators against each other over shared prompts."""
 
+import json as jsonlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from librehps_cli.ui.evaluation_tables import print_tables, to_markdown
-from librehps_cli.ui.leaderboard_tables import board_records, board_tables, flat_table, undecided
+from librehps_cli.ui.leaderboard_tables import board_tables, undecided
 from librehps_cli.ui.options import Json, Quiet, grouped
 from librehps_cli.ui.output import Output, shorten
 from librehps_cli.ui.result_options import OutputOptions
@@ -52,21 +53,16 @@ def leaderboard(
     quiet: Quiet = False,
 ) -> None:
     """Rank generators over the prompts that all of them have, and say what is significant."""
-    from librehps.decide.generators import only as only_of
     from librehps.decide.leaderboard import leaderboard as run
     from librehps.extras import require
-    from librehps.scores.read import origin_of, read_table
-    from librehps.scores.select import check_scored
+    from librehps.scores.score_table import read_scores
 
     require("evaluate", "librehps leaderboard")
     result.check()
     out = Output(quiet, True if result.to_stdout else json)
-    table, settings = read_table(scores)
-    check_scored(table, origin_of(scores), ("prompt",))
-    if only:
-        table = only_of(table, by, only)
-    found = run(table, by, axis, category, resamples, seed, origin=origin_of(scores))
-    _write(found, settings, result, out)
+    table = read_scores(scores)
+    found = run(table, by, axis, category, resamples, seed, only=only or ())
+    _write(found, table.settings, result, out)
     if not result.to_stdout:
         _print(found, markdown, out)
     _warn(found, out)
@@ -78,10 +74,10 @@ def _write(
     from librehps.scores.table import json_lines, write_table
 
     if result.to_stdout:
-        for line in json_lines(flat_table(found)):
+        for line in json_lines(found.to_arrow()):
             out.line(line)
     elif result.file is not None:
-        write_table(flat_table(found), dict(settings), result.file)
+        write_table(found.to_arrow(), dict(settings), result.file)
 
 
 def _print(found: "Leaderboard", markdown: bool, out: Output) -> None:
@@ -89,8 +85,8 @@ def _print(found: "Leaderboard", markdown: bool, out: Output) -> None:
         for line in to_markdown(board_tables(found)).split("\n"):
             out.line(line)
     elif out.json:
-        for record in board_records(found):
-            out.line(record)
+        for record in found.records():
+            out.line(jsonlib.dumps(record, ensure_ascii=False, allow_nan=False))
     else:
         tables = board_tables(found, out.width)
         print_tables(tables[:2], out)

@@ -1,6 +1,5 @@
-"""Leaderboards as tables for a terminal or Markdown, as JSON, and as flat rows."""
+"""Leaderboards as tables for a terminal or Markdown."""
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -123,54 +122,3 @@ def undecided(board: "Board", width: int) -> Iterator[str]:
             room = (width - len(said) - len(" over :")) // 2
             names = [shorten(s.generator, room) for s in (upper, lower)]
             yield f"{names[0]} over {names[1]}:{said}"
-
-
-def board_records(found: "Leaderboard") -> Iterator[str]:
-    """A line of JSON for each board; NaN is null."""
-    for board in found.boards:
-        record = {
-            "by": found.by,
-            "axis": board.axis,
-            "category": board.category,
-            "prompts": board.prompts,
-            "unshared": dict(found.unshared),
-            "standings": [_figures(standing) for standing in board.standings],
-            "wins": board.wins,
-            "p_values": board.p_values,
-        }
-        yield json.dumps(record, ensure_ascii=False, allow_nan=False)
-
-
-def flat_table(found: "Leaderboard") -> Any:
-    """An Arrow table with a row for each standing of each board."""
-    import pyarrow as pa
-
-    rows = [
-        {"axis": board.axis, "category": board.category, "prompts": board.prompts}
-        | _figures(standing)
-        for board in found.boards
-        for standing in board.standings
-    ]
-    # A column may hold nulls alone, which would tell Arrow nothing.
-    kinds = dict.fromkeys(rows[0], pa.float64()) | {
-        **dict.fromkeys(("axis", "category", "generator"), pa.string()),
-        **dict.fromkeys(("prompts", "rank", "scored", "errors"), pa.int64()),
-    }
-    return pa.Table.from_pylist(rows, pa.schema(kinds))
-
-
-def _figures(standing: "Standing") -> Record:
-    return {
-        "rank": standing.rank,
-        "generator": standing.generator,
-        **_interval("mean", standing.mean),
-        **_interval("strength", standing.strength),
-        "win_rate": standing.win_rate,
-        "scored": standing.scored,
-        "errors": standing.errors,
-    }
-
-
-def _interval(name: str, figure: "Interval") -> Record:
-    ends = {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-    return {key: None if math.isnan(end) else end for key, end in ends.items()}

@@ -33,7 +33,7 @@ ALLOWED = {
     "preferences": BASE | {"preferences"},
     "evaluate": BASE | {"scores", "decide", "preferences", "evaluate"},
     "train": BASE | {"media", "models", "engine", "preferences", "train"},
-    "report": BASE | {"decide", "media", "report", "scores"},
+    "report": BASE | {"decide", "evaluate", "extras", "media", "preferences", "report", "scores"},
     "scorer": BASE | {"decide", "media", "models", "engine", ""},
     "rewards": BASE | {"decide", "media", "models", "engine", "scores", "scorer", "rewards"},
     "serve": BASE | {"decide", "engine", "media", "models", "scores", "scorer", "serve", ""},

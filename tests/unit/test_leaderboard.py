@@ -271,13 +271,13 @@ def test_axes(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch)
         "temporal is left out: no prompt has it from every generator",
         "style: only 2 of 3 shared prompts",
     ]
-    assert board_of(rows, axes=["style"]).axis == "style"
+    assert board_of(rows, axis=["style"]).axis == "style"
     with pytest.raises(UsageError, match=r"no prompt has a score \(temporal\)"):
-        board_of(rows, axes=["temporal"])
+        board_of(rows, axis=["temporal"])
     with pytest.raises(UsageError, match="no row has a score of coherence"):
-        board_of(rows, axes=["coherence"])
+        board_of(rows, axis=["coherence"])
     with pytest.raises(UsageError, match="no axis beauty"):
-        board_of(rows, axes=["beauty"])
+        board_of(rows, axis=["beauty"])
 
 
 def test_categories(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,17 +4,18 @@ import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from librehps.decide.bootstrap import intervals
 from librehps.decide.bradley_terry import Floats, p_values, resampled_strengths, square, strengths
 from librehps.decide.generators import GeneratorTable
+from librehps.decide.generators import only as only_of
 from librehps.decide.shared_prompts import Codes, Shared, share
 from librehps.decide.standings import Board, Leaderboard, Standing
 from librehps.errors import UsageError
-from librehps.scores.select import scored_rows
+from librehps.scores.score_table import Scores, as_score_table
+from librehps.scores.select import check_scored, scored_rows
 
 RESAMPLES = 2000
 SIGNIFICANT = 0.05
@@ -23,26 +24,32 @@ log = logging.getLogger(__name__)
 
 
 def leaderboard(
-    table: Any,
+    scores: Scores,
     by: str,
-    axes: Sequence[str] | None = None,
+    axis: str | Sequence[str] | None = None,
     category: str | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     *,
-    origin: str = "the table",
+    only: Sequence[str] = (),
 ) -> Leaderboard:
-    """Boards of a table of scored files: of each axis over all prompts, then within each category.
+    """Rank generators over the prompts that all of them have, each axis on a board of its own.
 
-    Generators are the values of the column `by`; `axes` are those with values unless given. A
-    prompt counts once, however many samples a generator has of it. Memory is 8 bytes for each
-    resample of each pair of generators. Raises UsageError, and NothingScoredError without a score.
+    Generators are the values of the column `by` (`folder`: the first folder of the id), or of
+    these the ones in `only`; `axis` names one axis or several (default: all with values). Boards of
+    each value of the column `category` follow those over all prompts. A prompt counts once, however
+    many samples a generator has of it. Memory is 8 bytes for each resample of each pair of
+    generators. Raises UsageError, and NothingScoredError without a score.
     """
-    scored_rows(table, origin, ("prompt",))
+    given = as_score_table(scores)
+    check_scored(given.table, given.origin, ("prompt",))
+    table = only_of(given.table, by, only) if only else given.table
+    scored_rows(table, given.origin, ("prompt",))
+    axes = [axis] if isinstance(axis, str) else axis
     rows = GeneratorTable(table, by)
     bootstrap = _Bootstrap(resamples, seed)
     shared = _shared(rows, rows.axes(axes), is_asked=axes is not None)
-    boards = [_board(rows, part, axis, bootstrap) for axis, part in shared.items()]
+    boards = [_board(rows, part, name, bootstrap) for name, part in shared.items()]
     for name, prompts in rows.categories(category).items() if category else ():
         boards += _within(rows, shared, prompts, bootstrap, name)
     unshared = next(iter(shared.values())).unshared.tolist()

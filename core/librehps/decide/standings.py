@@ -1,7 +1,11 @@
 """What a leaderboard holds."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -11,6 +15,11 @@ class Interval:
     value: float
     low: float = float("nan")
     high: float = float("nan")
+
+    def record(self, name: str) -> Record:
+        """The figure and its ends, as `name`, `name_low` and `name_high`; None for NaN."""
+        ends = {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+        return {key: None if math.isnan(end) else end for key, end in ends.items()}
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,18 @@ class Standing:
     win_rate: float
     scored: int
     errors: int
+
+    def record(self) -> Record:
+        """The standing as plain values, by column."""
+        return {
+            "rank": self.rank,
+            "generator": self.generator,
+            **self.mean.record("mean"),
+            **self.strength.record("strength"),
+            "win_rate": self.win_rate,
+            "scored": self.scored,
+            "errors": self.errors,
+        }
 
 
 @dataclass(frozen=True)
@@ -56,3 +77,36 @@ class Leaderboard:
     by: str
     boards: tuple[Board, ...]
     unshared: Mapping[str, int]
+
+    def records(self) -> list[Record]:
+        """One dict a board, as plain values; what is NaN is None."""
+        return [
+            {
+                "by": self.by,
+                "axis": board.axis,
+                "category": board.category,
+                "prompts": board.prompts,
+                "unshared": dict(self.unshared),
+                "standings": [standing.record() for standing in board.standings],
+                "wins": board.wins,
+                "p_values": board.p_values,
+            }
+            for board in self.boards
+        ]
+
+    def to_arrow(self) -> Any:
+        """Return a `pyarrow.Table` with a row for each standing of each board."""
+        import pyarrow as pa
+
+        rows = [
+            {"axis": board.axis, "category": board.category, "prompts": board.prompts}
+            | standing.record()
+            for board in self.boards
+            for standing in board.standings
+        ]
+        # A column may hold nulls alone, which would tell Arrow nothing.
+        kinds = dict.fromkeys(rows[0], pa.float64()) | {
+            **dict.fromkeys(("axis", "category", "generator"), pa.string()),
+            **dict.fromkeys(("prompts", "rank", "scored", "errors"), pa.int64()),
+        }
+        return pa.Table.from_pylist(rows, pa.schema(kinds))

@@ -5,8 +5,10 @@ the slope finite where no pair is wrong. Temperature is the same with b = 0 and 
 """
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from librehps.decide.calibrators import PlattCalibrators, load_platt_calibrator
 from librehps.decide.probability import Platt
-from librehps.errors import CalibrationError
+from librehps.errors import CalibrationError, OutputError
 from librehps.evaluate.metrics import Floats
 from librehps.evaluate.scored_pairs import ScoredPairs
 
@@ -30,6 +32,13 @@ class Calibration:
 
     calibrators: PlattCalibrators
     content: dict[str, Any]
+
+    def write(self, output: Path) -> None:
+        """Write a calibration.json; raises OutputError."""
+        try:
+            output.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
 
 
 def fits(pairs: ScoredPairs) -> NDArray[np.bool_]:

@@ -53,6 +53,13 @@ class ScoreTable:
         names: list[str] = self.table.column_names
         return names
 
+    @property
+    def digest(self) -> str | None:
+        """The digest of the settings that the rows carry; None where no row carries one."""
+        if "settings" not in self.columns:
+            return None
+        return next((d for d in self.table.column("settings").unique().to_pylist() if d), None)
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield each row as a dict of plain Python values."""
         for batch in self.table.to_batches():

@@ -1,0 +1,125 @@
+"""Preferences joined to scores: from a score table, or from a model that scores the media now."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from librehps.decide.calibrators import PlattCalibrators, load_for
+from librehps.evaluate.calibration import fits
+from librehps.evaluate.scored_pairs import MediaScore, ScoredPairs, join, scores_in, scores_of
+from librehps.preferences.media import Key, items_of
+from librehps.preferences.pairs import Preferences
+from librehps.scores.columns import full_columns
+from librehps.scores.row import to_full_record
+from librehps.scores.score_table import Scores, as_score_table
+from librehps.scores.writer import open_sink
+from librehps.settings import Settings
+from librehps.types import Item, ScoredRow
+
+Split = Literal["auto", "held-out", "all"]
+# Shows progress: the rows again, one by one, of so many.
+Watch = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+class Scorer(Protocol):
+    """What of `LibreHPS` scores the media of preferences."""
+
+    settings: Settings
+
+    def score_items(self, items: Iterable[Item]) -> Iterator[ScoredRow]: ...
+
+    def calibrators(self, path: str | Path | None = None) -> PlattCalibrators | None: ...
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Pairs with preferences and scores, and which model the scores are of.
+
+    `preferences` are all of the file, `pairs` the ones with scores; `left_out` counts the others by
+    the reason. `failed` are the media that could not be scored.
+    """
+
+    preferences: Preferences
+    pairs: ScoredPairs
+    model: str | None
+    fingerprint: str | None
+    settings: str | None
+    calibrators: PlattCalibrators | None
+    failed: Sequence[ScoredRow]
+    left_out: Mapping[str, int]
+
+    def is_held_out(self, split: Split = "auto") -> bool:
+        """Whether a split leaves out what calibration fits on; auto: where calibrated."""
+        return split == "held-out" or (split == "auto" and self.calibrators is not None)
+
+    def chosen(self, split: Split = "auto") -> ScoredPairs:
+        """Return the pairs that a split reports on."""
+        return self.pairs.where(~fits(self.pairs)) if self.is_held_out(split) else self.pairs
+
+
+def judge_table(
+    preferences: Preferences, scores: Scores, calibration: str | Path | None = None
+) -> Judged:
+    """Join preferences to the scores of a table, by media path and prompt.
+
+    Raises PreferenceError where no pair has both scores, and CalibrationError where the file
+    `calibration` is of another model than the scores.
+    """
+    given = as_score_table(scores)
+    left_out = Counter(preferences.left_out)
+    pairs = join(preferences.pairs, scores_in(given.table, given.origin), left_out)
+    model, fingerprint = given.settings.get("model"), given.settings.get("fingerprint")
+    fit = None if calibration is None else load_for(Path(calibration), model, fingerprint)
+    return Judged(
+        preferences=preferences,
+        pairs=pairs,
+        model=model,
+        fingerprint=fingerprint,
+        settings=given.digest,
+        calibrators=fit,
+        failed=(),
+        left_out=dict(left_out),
+    )
+
+
+def judge_media(
+    preferences: Preferences,
+    scorer: Scorer,
+    calibration: str | Path | None = None,
+    *,
+    save_scores: Path | None = None,
+    watch: Watch = lambda rows, total: rows,
+) -> Judged:
+    """Score every media of the preferences once, and join the scores to the pairs.
+
+    `save_scores` is a file that keeps all columns of the scores. Raises as `judge_table`.
+    """
+    items = list(items_of(preferences.pairs).values())
+    failed: list[ScoredRow] = []
+    rows = watch(_kept(scorer, items, save_scores), len(items))
+    found: dict[Key, MediaScore] = scores_of(rows, failed)
+    left_out = Counter(preferences.left_out)
+    record = scorer.settings
+    return Judged(
+        preferences=preferences,
+        pairs=join(preferences.pairs, found, left_out),
+        model=record.model,
+        fingerprint=record.fingerprint,
+        settings=record.digest,
+        calibrators=scorer.calibrators(calibration),
+        failed=failed,
+        left_out=dict(left_out),
+    )
+
+
+def _kept(scorer: Scorer, items: list[Item], file: Path | None) -> Iterator[ScoredRow]:
+    """The rows of the items, written to the file on their way."""
+    if file is None:
+        yield from scorer.score_items(items)
+        return
+    with open_sink(file, scorer.settings, full_columns(scorer.settings.axes)) as sink:
+        for row in scorer.score_items(items):
+            sink.write(to_full_record(row, scorer.settings))
+            yield row
