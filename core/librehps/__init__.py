@@ -7,14 +7,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from librehps.decide.best_of_n import best_of_n
+    from librehps.decide.copy_media import copy_media
+    from librehps.decide.filter import filter_rows
+    from librehps.decide.leaderboard import leaderboard
+    from librehps.decide.picks import BestOfN
+    from librehps.decide.standings import Leaderboard
     from librehps.errors import LibreHPSError
+    from librehps.report.write import write_report
+    from librehps.runs.scored import find_calibrator
     from librehps.scorer import LibreHPS
+    from librehps.scores.score_table import ScoreTable, read_scores
     from librehps.types import (
         AXES,
         BatchItem,
         ImageScore,
         Item,
         PairComparison,
+        Score,
         ScoreAxis,
         ScoredRow,
         VideoScore,
@@ -23,20 +33,45 @@ if TYPE_CHECKING:
 __all__ = [
     "AXES",
     "BatchItem",
+    "BestOfN",
     "ImageScore",
     "Item",
+    "Leaderboard",
     "LibreHPS",
     "LibreHPSError",
     "PairComparison",
+    "Score",
     "ScoreAxis",
+    "ScoreTable",
     "ScoredRow",
     "VideoScore",
     "__version__",
+    "best_of_n",
+    "copy_media",
+    "filter_rows",
+    "find_calibrator",
+    "leaderboard",
+    "read_scores",
+    "write_report",
 ]
 
 __version__ = "0.1.0"
 
-_HOMES = {"LibreHPS": "librehps.scorer", "LibreHPSError": "librehps.errors"}
+# The module of each public name; the others are types.
+_HOMES = {
+    "BestOfN": "librehps.decide.picks",
+    "Leaderboard": "librehps.decide.standings",
+    "LibreHPS": "librehps.scorer",
+    "LibreHPSError": "librehps.errors",
+    "ScoreTable": "librehps.scores.score_table",
+    "best_of_n": "librehps.decide.best_of_n",
+    "copy_media": "librehps.decide.copy_media",
+    "filter_rows": "librehps.decide.filter",
+    "find_calibrator": "librehps.runs.scored",
+    "leaderboard": "librehps.decide.leaderboard",
+    "read_scores": "librehps.scores.score_table",
+    "write_report": "librehps.report.write",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -119,11 +119,15 @@ def test_importing_loads_nothing_heavy(code: str) -> None:
 
 def test_public_names() -> None:
     assert set(librehps.__all__) == {
-        "AXES", "BatchItem", "ImageScore", "Item", "LibreHPS", "LibreHPSError", "PairComparison",
-        "ScoreAxis", "ScoredRow", "VideoScore", "__version__",
+        "AXES", "BatchItem", "BestOfN", "ImageScore", "Item", "Leaderboard", "LibreHPS",
+        "LibreHPSError", "PairComparison", "Score", "ScoreAxis", "ScoreTable", "ScoredRow",
+        "VideoScore", "__version__", "best_of_n", "copy_media", "filter_rows", "find_calibrator",
+        "leaderboard", "read_scores", "write_report",
     }  # fmt: skip
     for name in librehps.__all__:
-        assert getattr(librehps, name) is not None
+        assert getattr(librehps, name).__name__ == name if name[0].islower() else True
+    # A module of the same name is imported by now, and must not stand in the function's place.
+    assert callable(librehps.best_of_n) and callable(librehps.leaderboard)
     with pytest.raises(AttributeError, match="nothing"):
         librehps.nothing  # noqa: B018
 

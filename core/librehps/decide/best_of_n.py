@@ -12,8 +12,8 @@ from librehps.decide.picks import BestOfN
 from librehps.decide.rank import pick_best, rank
 from librehps.decide.weights import OVERALL, Weights, parse_weights
 from librehps.errors import NothingScoredError, UsageError
-from librehps.scores.score_table import Scores, ScoreTable, as_score_table
-from librehps.scores.select import group_codes, scored_rows, text_column
+from librehps.scores.score_table import Scores, as_score_table
+from librehps.scores.select import check_axes, group_codes, scored_rows, text_column
 
 log = logging.getLogger("librehps")
 
@@ -43,7 +43,8 @@ def best_of_n(
     if top < 1 or (abstain_below is not None and not 0.5 <= abstain_below <= 1):
         raise UsageError("expected top >= 1 and abstain_below in [0.5, 1]")
     given = as_score_table(scores)
-    needed = ["id", "media", "prompt", *(f"{name}_mu" for name in _known(chosen, given).weights)]
+    check_axes(given.table, chosen.weights)
+    needed = ["id", "media", "prompt", *(f"{name}_mu" for name in chosen.weights)]
     rows = scored_rows(given.table, given.origin, needed)
     for name in ("id", "media", "prompt"):
         text_column(rows, name)
@@ -73,15 +74,6 @@ def check_choice(
     if weights is None:
         return OVERALL
     return parse_weights(weights) if isinstance(weights, str) else Weights(dict(weights))
-
-
-def _known(weights: Weights, scores: ScoreTable) -> Weights:
-    """The weights; raises UsageError where one is of an axis that the table does not know."""
-    axes = scores.axes
-    unknown = [name for name in weights.weights if name not in axes]
-    if unknown and axes and f"{unknown[0]}_mu" not in scores.columns:
-        raise UsageError(f"no axis {unknown[0]}; there are: {', '.join(axes)}")
-    return weights
 
 
 def _groups(rows: Any, per: str | None, per_match: str | None) -> Groups:

@@ -1,0 +1,148 @@
+"""What the commands decide, decided in Python from public names."""
+
+from importlib import util
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import librehps
+from librehps.decide.probability import Platt
+from librehps.errors import (
+    CalibratorMismatchError,
+    ExtraNeededError,
+    NothingScoredError,
+    UsageError,
+)
+
+MUS = {"a.png": 1.0, "b.png": 3.0, "c.png": 2.0, "d.png": 0.5}
+SETTINGS = {"model": "m", "fingerprint": "f"}
+FIT = Platt(2.0, 0.0, "m", "f")
+
+
+def row(name: str, mu: float | None, prompt: str = "x") -> dict:
+    return {
+        "id": name, "media": name, "kind": "image", "prompt": prompt, "gen": name[0],
+        "overall": None if mu is None else 0.5, "style": None, "overall_mu": mu, "style_mu": None,
+        "status": "error" if mu is None else "ok",
+        "error_type": "BrokenMediaError" if mu is None else None,
+        "error": "broken" if mu is None else None, "settings": "d",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def table() -> librehps.ScoreTable:
+    rows = [row(name, mu) for name, mu in MUS.items()] + [row("e.png", None)]
+    return librehps.ScoreTable(pa.Table.from_pylist(rows), SETTINGS)
+
+
+def test_a_score_table_is_read_as_it_was_written(table, tmp_path: Path) -> None:
+    for name in ("s.parquet", "s.jsonl"):
+        table.write(tmp_path / name)
+        with pytest.raises(UsageError, match="exists"):
+            table.write(tmp_path / name)
+        read = librehps.read_scores(tmp_path / name)
+        assert (len(read), read.axes, read.digest) == (5, ("overall", "style"), "d")
+        assert read.settings == SETTINGS
+        assert [r["overall_mu"] for r in read.rows()] == [1.0, 3.0, 2.0, 0.5, None]
+        assert [r["id"] for r in read.errors().rows()] == ["e.png"]
+    (tmp_path / "parts").mkdir()
+    for part in ("1.parquet", "2.parquet"):
+        table.write(tmp_path / "parts" / part)
+    assert len(librehps.read_scores(tmp_path / "parts")) == 10
+    assert len(librehps.read_scores([str(tmp_path / "s.parquet"), tmp_path / "s.jsonl"])) == 10
+
+
+def test_a_data_frame_needs_pandas(table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("librehps.scores.score_table.find_spec", lambda name: None)
+    with pytest.raises(ExtraNeededError, match="to_pandas needs pandas"):
+        table.to_pandas()
+
+
+@pytest.mark.skipif(util.find_spec("pandas") is None, reason="pandas is not installed")
+def test_a_data_frame_has_the_columns(table) -> None:
+    assert list(table.to_pandas()["id"]) == [*MUS, "e.png"]
+
+
+def test_best_of_n(table, tmp_path: Path) -> None:
+    found = librehps.best_of_n(table, calibrator=FIT, top=2)
+    assert [record["id"] for record in found.records] == ["b.png", "c.png"]
+    assert found.records[0]["win_probability"] == FIT.probability(1.0)
+    assert found.table.settings == SETTINGS
+    assert found.curve().records()[0]["n"] == 1
+    table.write(tmp_path / "s.parquet")
+    again = librehps.best_of_n(tmp_path / "s.parquet", per="gen")
+    assert [record["id"] for record in again.taken.rows()] == list(MUS)
+    assert not again.is_calibrated
+
+
+def test_best_of_n_abstains_by_a_calibrator_of_these_weights_alone(table) -> None:
+    unsure = librehps.best_of_n(table, calibrator=FIT, abstain_below=0.95)
+    assert (len(unsure.table), len(unsure.taken)) == (1, 0)
+    with pytest.raises(UsageError, match="give a calibrator"):
+        librehps.best_of_n(table, abstain_below=0.95)
+    with pytest.raises(UsageError, match="only overall has"):
+        librehps.best_of_n(table, weights={"overall": -1}, abstain_below=0.95, calibrator=FIT)
+    with pytest.raises(CalibratorMismatchError):
+        librehps.best_of_n(table, calibrator=Platt(2.0, 0.0, "other", "g"))
+
+
+def test_best_of_n_refuses(table) -> None:
+    with pytest.raises(UsageError, match="exclude each other"):
+        librehps.best_of_n(table, axis="overall", weights="overall=1")
+    with pytest.raises(UsageError, match="no axis beauty"):
+        librehps.best_of_n(table, axis="beauty")
+    with pytest.raises(UsageError, match="top >= 1"):
+        librehps.best_of_n(table, top=0)
+    with pytest.raises(NothingScoredError, match="no row has a value on style"):
+        librehps.best_of_n(table, axis="style")
+
+
+def test_filter_rows(table) -> None:
+    def ids(**conditions: object) -> list[str]:
+        return [r["id"] for r in librehps.filter_rows(table, **conditions).rows()]
+
+    assert ids(min={"overall_mu": 1.0}) == ["a.png", "b.png", "c.png"]
+    assert ids(min=[("overall_mu", 1.0), ("overall_mu", 2.0)]) == ["b.png", "c.png"]
+    assert ids(max={"overall_mu": 1.0}, invert=True) == ["b.png", "c.png", "e.png"]
+    assert ids(top=1) == ids(top="25%") == ["b.png"]
+    assert ids(top=1, per="gen") == ids(ok_only=True) == list(MUS)
+    for wrong in ({}, {"by": "overall"}, {"top": 0}, {"top": "many"}, {"min": {"colour": 1}}):
+        with pytest.raises(UsageError):
+            ids(**wrong)
+
+
+def test_media_are_copied_by_id_and_by_prompt(table, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in MUS:
+        Path(name).write_text(name)
+    librehps.copy_media(librehps.filter_rows(table, top=2), "good")
+    assert sorted(p.name for p in Path("good").iterdir()) == ["b.png", "c.png"]
+    librehps.best_of_n(table).copy_to("best", link=True)
+    assert Path("best", "x.png").read_text() == "b.png"
+
+
+def test_leaderboard_and_report(table, tmp_path: Path) -> None:
+    rows = [row(f"{gen}{i}", mu + i % 3, f"p{i}") for gen, mu in (("g", 0.0), ("h", 5.0))
+            for i in range(9)]  # fmt: skip
+    two = librehps.ScoreTable(pa.Table.from_pylist(rows), SETTINGS)
+    found = librehps.leaderboard(two, "gen", axis="overall", resamples=100)
+    assert [s.generator for s in found.boards[0].standings] == ["h", "g"]
+    assert found.records()[0]["standings"][0]["win_rate"] == 1.0
+    assert found.to_arrow().column("generator").to_pylist() == ["h", "g"]
+    with pytest.raises(UsageError, match="only one generator"):
+        librehps.leaderboard(two, "gen", only=["g"])
+    written = librehps.write_report(two, tmp_path / "r.html", by="gen", title="Mine", pictures=0)
+    assert written.rows == 18
+    assert "Mine" in written.output.read_text()
+    with pytest.raises(UsageError, match="exists"):
+        librehps.write_report(two, tmp_path / "r.html")
+
+
+def test_the_calibrator_of_a_table_is_that_of_its_model(table, tiny, tmp_path: Path) -> None:
+    record = tiny.settings.record()
+    ours = librehps.ScoreTable(table.table, record)
+    assert librehps.find_calibrator(ours) == tiny.calibrator()
+    assert librehps.find_calibrator(table, model="tiny") is None
+    with pytest.raises(CalibratorMismatchError):
+        librehps.find_calibrator(table, tiny.folder / "calibration.json")
