@@ -75,7 +75,7 @@ def test_prompts_are_never_cut(encoder: PromptEncoder) -> None:
 def test_a_huge_prompt_is_refused_before_it_is_tokenised(
     encoder: PromptEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoder, "_encode", lambda text: pytest.fail("tokenised"))
+    monkeypatch.setattr(encoder._text, "encode", lambda text: pytest.fail("tokenised"))
     with pytest.raises(PromptTooLongError, match="14000000 characters, more than fit into 1024"):
         encoder.encode_prompt("a bear " * 2_000_000)
 

@@ -1,6 +1,7 @@
 """Device and dtype: what is chosen where nothing is asked, and whether the weights fit."""
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -110,3 +111,19 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def copied(outputs: Sequence[Tensor], device: torch.device) -> Callable[[], list[Tensor]]:
+    """Start copying outputs from the device; the returned call waits for them on the CPU."""
+    if device.type != "cuda":
+        return lambda: [tensor.cpu() for tensor in outputs]
+    # Copied as soon as they are there: a copy asked for later stands behind the next batch.
+    here = [tensor.to("cpu", non_blocking=True) for tensor in outputs]
+    done = torch.cuda.Event(blocking=True)
+    done.record(torch.cuda.current_stream(device))
+
+    def wait() -> list[Tensor]:
+        done.synchronize()
+        return here
+
+    return wait

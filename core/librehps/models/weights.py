@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from librehps.errors import CheckpointError
 from librehps.models.weight_files import some_of
 
+M = TypeVar("M", bound=nn.Module)
 # Canonical name of a tensor -> (shard that holds it, name that it is stored under).
 Stored = Mapping[str, tuple[Path, str]]
 
@@ -131,6 +132,35 @@ def assign(model: nn.Module, name: str, value: Tensor) -> None:
     """Set a parameter of the model by its dotted name; it takes no gradient."""
     parent, _, leaf = name.rpartition(".")
     setattr(model.get_submodule(parent), leaf, nn.Parameter(value, requires_grad=False))
+
+
+def on_meta(build: Callable[[], M]) -> M:
+    """Return the model that `build` makes of a config.json, on the meta device.
+
+    Raises CheckpointError where the fields of the config do not fit each other.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+
+    # What a config class and the layers raise then.
+    misfits = (
+        *(StrictDataclassError, ValueError, TypeError, KeyError, AttributeError),
+        *(RuntimeError, ZeroDivisionError),
+    )
+    try:
+        with torch.device("meta"):
+            return build()
+    except misfits as error:
+        raise CheckpointError(
+            f"config.json does not describe a model that can be built: {error}"
+        ) from error
+
+
+def resident_bytes(model: nn.Module, dtype: torch.dtype, heads: tuple[str, ...]) -> int:
+    """Return the bytes of the loaded parameters: the backbone in `dtype`, `heads` in float32."""
+    return sum(
+        p.numel() * (4 if name.startswith(heads) else dtype.itemsize)
+        for name, p in model.named_parameters()
+    )
 
 
 class _Opened:

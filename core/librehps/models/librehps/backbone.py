@@ -10,7 +10,7 @@ from librehps.models.librehps.gated_delta_net import GatedDeltaNet
 from librehps.models.librehps.heads import HeadOutput, MultiAxisHead, ScalarHead, run_heads
 from librehps.models.librehps.last_layer import last_layer
 from librehps.models.librehps.positions import Grid, axial_rotary, patch_positions
-from librehps.models.librehps.vision import PatchEmbed, VisionAttention
+from librehps.models.vision import PatchEmbed, VisionAttention
 from librehps.types import AXES
 
 
@@ -42,9 +42,10 @@ class RewardModel(nn.Module):
         for layer in self.model.language_model.layers:
             if hasattr(layer, "linear_attn"):
                 layer.linear_attn = GatedDeltaNet(config.text_config)
-        self.model.visual.patch_embed = PatchEmbed(config.vision_config)
-        for block in self.model.visual.blocks:
-            block.attn = VisionAttention(self.model.visual.config)
+        visual = self.model.visual
+        visual.patch_embed = PatchEmbed(visual.config, visual.config.hidden_size)
+        for block in visual.blocks:
+            block.attn = VisionAttention(visual.config, visual.config.hidden_size)
         hidden = config.text_config.hidden_size
         self.multi_axis_head = MultiAxisHead(hidden, axes)
         self.scalar_head = ScalarHead(hidden)

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from librehps.models.base import Prepared
-from librehps.models.device import moved
+from librehps.models.device import copied, moved
 from librehps.models.librehps.backbone import ModelInputs, RewardModel
 from librehps.models.librehps.heads import HeadOutput
+from librehps.models.vision import unfold
 
 PATCH, MERGE = 16, 2
 
@@ -24,13 +25,8 @@ def patchify(pixels: Tensor) -> Tensor:
 
     An odd count repeats its last frame; patches of one 2 x 2 merge block are neighbours.
     """
-    if len(pixels) % 2:
-        pixels = torch.cat([pixels, pixels[-1:]])
-    steps, rows, columns = grid_of(pixels)
-    blocks = pixels.view(steps, 2, 3, rows // MERGE, MERGE, PATCH, columns // MERGE, MERGE, PATCH)
-    ordered = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(steps * rows * columns, -1)
     # In place, since the patches are eight times as large as the picture.
-    return ordered.float().div_(255).sub_(0.5).div_(0.5)
+    return unfold(pixels, PATCH, MERGE).float().div_(255).sub_(0.5).div_(0.5)
 
 
 def collate(items: Sequence[Prepared], device: torch.device) -> ModelInputs:
@@ -59,18 +55,8 @@ def launch(
 ) -> Callable[[], HeadOutput]:
     """Start a batch; the call given waits for its outputs, on the CPU, one row an item."""
     output: HeadOutput = model(collate(items, device))
-    if device.type != "cuda":
-        return lambda: HeadOutput(*(tensor.cpu() for tensor in output))
-    # Copied as soon as they are there: a copy asked for later stands behind the next batch.
-    here = HeadOutput(*(tensor.to("cpu", non_blocking=True) for tensor in output))
-    copied = torch.cuda.Event(blocking=True)
-    copied.record(torch.cuda.current_stream(device))
-
-    def wait() -> HeadOutput:
-        copied.synchronize()
-        return here
-
-    return wait
+    wait = copied(output, device)
+    return lambda: HeadOutput(*wait())
 
 
 def forward(model: RewardModel, items: Sequence[Prepared], device: torch.device) -> HeadOutput:

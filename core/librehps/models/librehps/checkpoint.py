@@ -15,7 +15,14 @@ from librehps.models import weights
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.heads import MultiAxisHead, ScalarHead
 from librehps.models.weight_files import read_json, shard_paths, some_of
-from librehps.models.weights import Stored, assign, check_tensors, find_tensors, read_tensor
+from librehps.models.weights import (
+    Stored,
+    assign,
+    check_tensors,
+    find_tensors,
+    on_meta,
+    read_tensor,
+)
 from librehps.types import AXES
 
 HEAD_PREFIXES = ("multi_axis_head.", "scalar_head.")
@@ -125,30 +132,15 @@ def build_model(
 
 def empty_model(config: Mapping[str, Any], attention: str) -> RewardModel:
     """The model of a config.json on the meta device."""
-    from huggingface_hub.errors import StrictDataclassError
     from transformers import Qwen3_5Config
 
     axes = len(axes_of(config))
-    # What the config class and the layers raise on fields that do not fit each other.
-    misfits = (
-        *(StrictDataclassError, ValueError, TypeError, KeyError, AttributeError),
-        *(RuntimeError, ZeroDivisionError),
-    )
-    try:
-        with torch.device("meta"):
-            return RewardModel(Qwen3_5Config.from_dict(dict(config)), attention, axes)
-    except misfits as error:
-        raise CheckpointError(
-            f"config.json does not describe a model that can be built: {error}"
-        ) from error
+    return on_meta(lambda: RewardModel(Qwen3_5Config.from_dict(dict(config)), attention, axes))
 
 
 def resident_bytes(model: nn.Module, dtype: torch.dtype) -> int:
     """Bytes the parameters take once loaded with the backbone in `dtype`."""
-    return sum(
-        p.numel() * (4 if name.startswith(HEAD_PREFIXES) else dtype.itemsize)
-        for name, p in model.named_parameters()
-    )
+    return weights.resident_bytes(model, dtype, HEAD_PREFIXES)
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from librehps.models.device import moved
+from librehps.models.vision import block_coordinates
 
 Grid = tuple[int, int, int]
 
@@ -58,10 +59,7 @@ def axial_rotary(coordinates: Tensor, frequencies: Tensor) -> tuple[Tensor, Tens
 @lru_cache(maxsize=512)
 def _still(rows: int, columns: int, side: int, merge: int) -> tuple[Tensor, Tensor, Tensor]:
     """Corners, weights and coordinates of one time step; the table is resampled bilinearly."""
-    down, across = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    positions = torch.stack([down, across], -1)
-    blocks = positions.view(rows // merge, merge, columns // merge, merge, 2)
-    coordinates = blocks.transpose(1, 2).flatten(0, 3)
+    coordinates = block_coordinates(rows, columns, merge)
     y, x = (
         torch.linspace(0, side - 1, count)[coordinates[:, axis]]
         for axis, count in enumerate((rows, columns))

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from librehps.media.aspect import check_aspect_ratio
+from librehps.models.scale import scale_as_floats
 
 # Patch side 16 times merge 2: both sides of every picture are multiples of it.
 UNIT = 32
@@ -45,13 +46,6 @@ def resize(pixels: Tensor, pixel_budget: int) -> Tensor:
 
 
 def resize_as_floats(pixels: Tensor, pixel_budget: int) -> Tensor:
-    """As `resize`, on any device: on floats, rounded to levels after each of the two directions.
-
-    The integer kernel rounds there too: so few values differ, by one or two levels.
-    """
-    height, width = target_size(pixels.shape[-2], pixels.shape[-1], pixel_budget)
-    for size in ((pixels.shape[-2], width), (height, width)):
-        if tuple(pixels.shape[-2:]) != size:
-            scaled = F.interpolate(pixels.float(), size=size, mode="bicubic", antialias=True)
-            pixels = scaled.round().clamp(0, 255).to(pixels.dtype)
-    return pixels
+    """As `resize`, on any device and on floats: few values differ, by one or two levels."""
+    size = target_size(pixels.shape[-2], pixels.shape[-1], pixel_budget)
+    return scale_as_floats(pixels, size)

@@ -1,4 +1,4 @@
-"""Parts of the vision tower that run faster than the ones they stand for, under the same names."""
+"""Parts of a Qwen vision tower that run faster than those of `transformers`, names unchanged."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 class PatchEmbed(nn.Module):
     """Patches (P, values) to (P, hidden); the convolution's kernel is its stride, so a product."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, width: int, bias: bool = True) -> None:
         super().__init__()
         size = (config.temporal_patch_size, config.patch_size, config.patch_size)
-        self.proj = nn.Conv3d(config.in_channels, config.hidden_size, size, size)
+        self.proj = nn.Conv3d(config.in_channels, width, size, size, bias=bias)
 
     def forward(self, patches: Tensor) -> Tensor:
         weight = self.proj.weight
@@ -32,13 +32,13 @@ class VisionAttention(nn.Module):
     # What the backends of `transformers` ask of the module that calls them.
     num_key_value_groups = 1
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, width: int) -> None:
         super().__init__()
         self.config = config
         self.num_heads: int = config.num_heads
-        self.scaling = (config.hidden_size // config.num_heads) ** -0.5
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.scaling = (width // config.num_heads) ** -0.5
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
 
     def forward(
         self,
@@ -99,6 +99,26 @@ class VisionAttention(nn.Module):
             is_causal=False,
             **how,
         )[0]
+
+
+def unfold(pixels: Tensor, patch: int, merge: int) -> Tensor:
+    """Return (frames, 3, H, W) as patches (steps * rows * columns, 6 * patch * patch).
+
+    An odd count of frames repeats the last; patches of one merge block are neighbours.
+    """
+    if len(pixels) % 2:
+        pixels = torch.cat([pixels, pixels[-1:]])
+    steps, rows, columns = len(pixels) // 2, pixels.shape[2] // patch, pixels.shape[3] // patch
+    blocks = pixels.view(steps, 2, 3, rows // merge, merge, patch, columns // merge, merge, patch)
+    return blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(steps * rows * columns, -1)
+
+
+def block_coordinates(rows: int, columns: int, merge: int) -> Tensor:
+    """Row and column of each patch, (rows * columns, 2), patches in the order of `unfold`."""
+    down, across = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    positions = torch.stack([down, across], -1)
+    blocks = positions.view(rows // merge, merge, columns // merge, merge, 2)
+    return blocks.transpose(1, 2).flatten(0, 3)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
