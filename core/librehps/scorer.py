@@ -104,7 +104,7 @@ class LibreHPS:
         checkpoint's. `workers` threads decode (None: one a core). Raises ModelError.
         """
         located = locate(path_or_id, revision, download)
-        checkpoint = open_checkpoint(located.folder)
+        checkpoint = open_checkpoint(located.folder, located.base)
         processor = checkpoint.processor(ProcessorOptions(max_prompt_tokens))
         loaded = checkpoint.load(LoadOptions(attn_impl, dtype, device))
         settings = _settings_of(located, checkpoint, choice_of(loaded), num_frames)
@@ -136,7 +136,7 @@ class LibreHPS:
         They differ only where an attention backend fails its first forward. Raises ModelError.
         """
         located = locate(path_or_id, revision, download)
-        checkpoint = open_checkpoint(located.folder)
+        checkpoint = open_checkpoint(located.folder, located.base)
         choice = checkpoint.choose(LoadOptions(attn_impl, dtype, device))
         return _settings_of(located, checkpoint, choice, num_frames)
 

@@ -171,5 +171,8 @@ class Family(Protocol):
     def matches(self, folder: Path, config: Mapping[str, Any]) -> bool:
         """Whether the folder's config.json describes this layout."""
 
-    def open(self, folder: Path) -> Checkpoint:
-        """Return the opened folder; raises CheckpointError, naming file and cause."""
+    def open(self, folder: Path, base: Path | None = None) -> Checkpoint:
+        """Return the opened folder; raises CheckpointError, naming file and cause.
+
+        `base` is the folder of config.json and tokenizer.json where they are published apart.
+        """

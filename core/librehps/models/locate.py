@@ -7,21 +7,52 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from librehps.errors import CheckpointError, DownloadNeededError, ModelNotFoundError
+from librehps.models.hpsv3 import published as hpsv3
 from librehps.models.weight_files import read_json, shard_paths
 from librehps.settings import DEFAULT_MODEL, DEFAULT_MODEL_SIZE, TINY
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 # Never the pickled weights that may lie beside them.
-HUB_FILES = ["*.json", "*.safetensors"]
+HUB_FILES = ("*.json", "*.safetensors")
+WHOLE = ("config.json", "tokenizer.json")
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
 @dataclass(frozen=True)
 class Located:
-    """A checkpoint's folder, and the name that scores are labelled with."""
+    """A checkpoint's folder, and the name that scores are labelled with.
+
+    `base` is the folder of config and tokenizer where they are published in another repository.
+    """
 
     folder: Path
     name: str
+    base: Path | None = None
+
+
+@dataclass(frozen=True)
+class HubFiles:
+    """What is needed of a repository: the files named, or a whole checkpoint (`names` is None)."""
+
+    repo: str
+    size: str = "all of its weights"
+    names: tuple[str, ...] | None = None
+
+    def are_in(self, folder: Path) -> bool:
+        """Return whether the folder holds these files, and every shard of an index."""
+        if not all((folder / name).exists() for name in self.names or WHOLE):
+            return False
+        try:
+            return self.names is not None or bool(shard_paths(folder))
+        except CheckpointError:
+            return False
+
+
+PUBLISHED = {
+    DEFAULT_MODEL: HubFiles(DEFAULT_MODEL, DEFAULT_MODEL_SIZE),
+    hpsv3.REPO: HubFiles(hpsv3.REPO, hpsv3.SIZE, (hpsv3.WEIGHTS_FILE,)),
+}
+BASES = {hpsv3.REPO: HubFiles(hpsv3.BASE_REPO, hpsv3.BASE_SIZE, hpsv3.BASE_FILES)}
 
 
 def locate(model: str | Path, revision: str | None = None, download: bool = True) -> Located:
@@ -45,7 +76,10 @@ def locate(model: str | Path, revision: str | None = None, download: bool = True
             f"{model} is neither a folder nor a hub id",
             hint=f"Give a checkpoint's folder, an id such as {DEFAULT_MODEL}, or `{TINY}`.",
         )
-    return Located(_from_hub(str(model), revision, download), str(model))
+    repo = str(model)
+    folder = _from_hub(PUBLISHED.get(repo, HubFiles(repo)), revision, download)
+    base = BASES.get(repo)
+    return Located(folder, repo, None if base is None else _from_hub(base, None, download))
 
 
 def _name(folder: Path) -> str:
@@ -54,20 +88,22 @@ def _name(folder: Path) -> str:
     return str(named or folder.resolve().name)
 
 
-def _from_hub(repo: str, revision: str | None, download: bool) -> Path:
+def _from_hub(files: HubFiles, revision: str | None, download: bool) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HFValidationError
+
+    repo, patterns = files.repo, list(files.names or HUB_FILES)
 
     def fetch(local: bool) -> Path:
         return Path(
             snapshot_download(
-                repo, revision=revision, allow_patterns=HUB_FILES, local_files_only=local
+                repo, revision=revision, allow_patterns=patterns, local_files_only=local
             )
         )
 
     try:
         cached = fetch(local=True)
-        if _is_whole(cached):
+        if files.are_in(cached):
             return cached
     except FileNotFoundError:
         # Nothing of it is in the cache.
@@ -80,9 +116,8 @@ def _from_hub(repo: str, revision: str | None, download: bool) -> Path:
             hint="Download it where there is a network, or give a folder.",
         )
     if not download:
-        size = DEFAULT_MODEL_SIZE if repo == DEFAULT_MODEL else "all of its weights"
         raise DownloadNeededError(
-            f"{repo} is not on this machine: {size} would be downloaded",
+            f"{repo} is not on this machine: {files.size} would be downloaded",
             hint=f"Agree with --download, or try `--model {TINY}` (needs no download).",
         )
     with _hub_errors(repo):
@@ -106,16 +141,6 @@ def _hub_errors(repo: str) -> Iterator[None]:
             f"{repo} could not be downloaded: {_first_line(error)}",
             hint="What has arrived is kept: run the same command again.",
         ) from error
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether config, tokenizer and every shard of the index are there."""
-    if not all((folder / name).exists() for name in ("config.json", "tokenizer.json")):
-        return False
-    try:
-        return bool(shard_paths(folder))
-    except CheckpointError:
-        return False
 
 
 def _first_line(error: Exception) -> str:

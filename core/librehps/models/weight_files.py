@@ -7,6 +7,7 @@ from typing import Any
 from librehps.errors import CheckpointError
 
 LISTED = 8
+PICKLED = (".bin", ".pt", ".pth")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -31,9 +32,10 @@ def shard_paths(folder: Path) -> list[Path]:
         shards = sorted(folder.glob("*.safetensors"))
         if shards:
             return shards
-        if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
+        if any(any(folder.glob(f"*{suffix}")) for suffix in PICKLED):
             raise CheckpointError(
-                f"{folder} holds pickled weights only (.bin, .pt), which are never opened",
+                f"{folder} holds pickled weights only ({', '.join(PICKLED)}), which are never "
+                "opened",
                 hint="Convert them to safetensors, or use the published checkpoint.",
             )
         raise CheckpointError(

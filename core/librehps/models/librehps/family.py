@@ -36,8 +36,8 @@ class LibreHPSFamily:
         """Return whether config.json describes a Qwen3.5; `open` refuses what is unsupported."""
         return str(config.get("model_type")).startswith("qwen3_5")
 
-    def open(self, folder: Path) -> "LibreHPSCheckpoint":
-        """Return the opened folder; raises CheckpointError, naming file and cause."""
+    def open(self, folder: Path, base: Path | None = None) -> "LibreHPSCheckpoint":
+        """Return the opened folder, which holds every file; raises CheckpointError."""
         return LibreHPSCheckpoint(Checkpoint.open(folder))
 
 

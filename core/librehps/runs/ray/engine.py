@@ -288,8 +288,8 @@ def _decoder(decoding: Decoding, num_frames: int) -> Decoder:
             "that Ray is run from and the media must be on storage that every node has"
         ) from error
     torch.set_num_threads(1)
-    folder = locate(decoding.model, decoding.revision, decoding.download).folder
-    checkpoint = open_checkpoint(folder)
+    located = locate(decoding.model, decoding.revision, decoding.download)
+    checkpoint = open_checkpoint(located.folder, located.base)
     processor = checkpoint.processor(ProcessorOptions(decoding.max_prompt_tokens))
     readers = VideoReaders(decoding.video_backend)
     return Decoder(processor, readers, num_frames, checkpoint.kinds)

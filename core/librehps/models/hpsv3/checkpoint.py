@@ -1,0 +1,130 @@
+"""Reading a folder in the HPSv3 layout into a network, tensor by tensor."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from librehps.errors import CheckpointError
+from librehps.models.hpsv3.backbone import HEAD, RewardModel
+from librehps.models.hpsv3.published import BASE_FILES, BASE_REPO, WEIGHTS_FILE
+from librehps.models.hpsv3.template import Template, find_template
+from librehps.models.weight_files import read_json, shard_paths
+from librehps.models.weights import (
+    Stored,
+    assign,
+    check_tensors,
+    find_tensors,
+    on_meta,
+    read_tensor,
+    stored_shape,
+)
+
+EMBEDDING = "model.language_model.embed_tokens.weight"
+# Fields of config.json that say who wrote it, and how, but not what the model computes.
+UNREAD_FIELDS = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """Config, template and places of the tensors of a folder.
+
+    `base` holds config.json and tokenizer.json: those of Qwen2-VL, maybe in a folder of their own.
+    """
+
+    folder: Path
+    base: Path
+    config: dict[str, Any]
+    template: Template
+    tensors: Stored
+
+    @classmethod
+    def open(cls, folder: Path, base: Path) -> "StoredModel":
+        """Read config, template and shard headers; raises CheckpointError."""
+        for name in BASE_FILES:
+            if not (base / name).exists():
+                raise CheckpointError(
+                    f"{base / name} is missing",
+                    hint=f"Copy {' and '.join(BASE_FILES)} of {BASE_REPO} beside the weights.",
+                )
+        config = read_json(base / "config.json")
+        weights = folder / WEIGHTS_FILE
+        shards = [weights] if weights.exists() else shard_paths(folder)
+        tensors = find_tensors(shards, canonical_name)
+        return cls(folder, base, config, find_template(folder), tensors)
+
+    @property
+    def tokenizer_file(self) -> Path:
+        """Path of the tokenizer, without the reward token where it is as published."""
+        return self.base / "tokenizer.json"
+
+    @property
+    def rows(self) -> int:
+        """Rows of the stored embedding, which config.json does not say."""
+        if EMBEDDING not in self.tensors:
+            raise CheckpointError(
+                f"{self.folder} does not hold the tensor {EMBEDDING}",
+                hint="A shard seems to be missing: fetch the checkpoint again.",
+            )
+        return stored_shape(self.tensors[EMBEDDING])[0]
+
+    @property
+    def layout(self) -> str:
+        """12 hex digits over config, tokenizer and template."""
+        kept = {name: value for name, value in self.config.items() if name not in UNREAD_FIELDS}
+        digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+        digest.update(self.tokenizer_file.read_bytes())
+        digest.update(self.template.digest.encode())
+        return digest.hexdigest()[:12]
+
+
+def canonical_name(name: str) -> str | None:
+    """Return the name of a stored tensor as `transformers` 5 has it; None for `lm_head`."""
+    if name == "lm_head.weight":
+        return None
+    if name.startswith("visual."):
+        return f"model.{name}"
+    rest = name.removeprefix("model.")
+    if rest == name or rest.startswith(("visual.", "language_model.")):
+        return name
+    return f"model.language_model.{rest}"
+
+
+def empty_model(stored: StoredModel) -> RewardModel:
+    """Return the network on the meta device, its embedding sized as stored."""
+    from transformers import Qwen2VLConfig
+
+    rows = stored.rows
+
+    def build() -> RewardModel:
+        config = Qwen2VLConfig.from_dict(dict(stored.config))
+        config.text_config.vocab_size = rows
+        return RewardModel(config, "sdpa")
+
+    return on_meta(build)
+
+
+def build_model(stored: StoredModel, dtype: torch.dtype, device: torch.device) -> RewardModel:
+    """Return the network in evaluation mode; backbone in `dtype`, head in float32.
+
+    Raises CheckpointError that lists every missing, unexpected or misshapen tensor.
+    """
+    model = empty_model(stored)
+    expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    check_tensors(stored.folder, stored.tensors, expected, _likely_cause)
+    for name, place in stored.tensors.items():
+        kind = torch.float32 if name.startswith(HEAD) else dtype
+        assign(model, name, read_tensor(place, kind, device))
+    model.set_rotary(device)
+    return model.eval().requires_grad_(False)
+
+
+def _likely_cause(missing: list[str], unexpected: list[str]) -> str:
+    if missing and all(name.startswith(HEAD) for name in missing):
+        return "This looks like a plain Qwen2-VL: it has no reward head."
+    if missing and not unexpected:
+        return "A shard seems to be missing: fetch the checkpoint again."
+    return "The weights and config.json seem to come from different models."

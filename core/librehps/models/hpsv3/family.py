@@ -1,0 +1,98 @@
+"""The HPSv3 family: Qwen2-VL with a head that gives mu and sigma of one axis, for images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from librehps.models.attention import Attention, Host, apply, candidates
+from librehps.models.base import Choice, Loaded, LoadOptions, ProcessorOptions
+from librehps.models.device import check_memory, choose_device, choose_dtype
+from librehps.models.hpsv3.backbone import HEAD
+from librehps.models.hpsv3.checkpoint import StoredModel, build_model, empty_model
+from librehps.models.hpsv3.model import AXES, HPSv3Model
+from librehps.models.hpsv3.processor import HPSv3Processor
+from librehps.models.hpsv3.resize import PIXEL_BUDGET
+from librehps.models.hpsv3.tokens import StreamEncoder
+from librehps.models.weights import fingerprint, resident_bytes
+from librehps.types import Kind
+
+# Nothing in this family has a choice of kernel.
+KERNEL = "none"
+
+
+class HPSv3Family:
+    """Checkpoints in the published HPSv3 layout."""
+
+    name = "hpsv3"
+
+    def matches(self, folder: Path, config: Mapping[str, Any]) -> bool:
+        """Return whether config.json describes a Qwen2-VL."""
+        return config.get("model_type") == "qwen2_vl"
+
+    def open(self, folder: Path, base: Path | None = None) -> "HPSv3Checkpoint":
+        """Return the opened folder; raises CheckpointError, naming file and cause."""
+        return HPSv3Checkpoint(StoredModel.open(folder, base or folder))
+
+
+@dataclass(frozen=True)
+class HPSv3Checkpoint:
+    """An opened HPSv3 folder."""
+
+    stored: StoredModel
+    axes: tuple[str, ...] = AXES
+    has_scalar: bool = False
+    kinds: tuple[Kind, ...] = ("image",)
+    pixel_budget: int = PIXEL_BUDGET
+    num_frames: int = 1
+
+    @property
+    def folder(self) -> Path:
+        """Folder that was opened."""
+        return self.stored.folder
+
+    @property
+    def layout(self) -> str:
+        """12 hex digits over config, tokenizer and template."""
+        return self.stored.layout
+
+    def fingerprint(self) -> str:
+        """Return 12 hex digits that name the weights."""
+        return fingerprint(self.stored.tensors)
+
+    def processor(self, options: ProcessorOptions) -> HPSv3Processor:
+        """Return the processor; raises CheckpointError for an unusable tokenizer."""
+        file = self.stored.tokenizer_file
+        encoder = StreamEncoder(file, self.stored.template, options.max_prompt_tokens)
+        encoder.check_rows(self.stored.rows, file)
+        budget = self.pixel_budget if options.pixel_budget is None else options.pixel_budget
+        return HPSv3Processor(encoder, budget)
+
+    def choose(self, options: LoadOptions) -> Choice:
+        """Return what `load` would choose here; raises UsageError or AttentionError."""
+        device, _ = choose_device(options.device)
+        dtype, _ = choose_dtype(options.dtype, device)
+        first = candidates(options.attn_impl, Host.of(device, dtype))[0]
+        return Choice(device, dtype, first.implementation, KERNEL)
+
+    def load(self, options: LoadOptions) -> Loaded:
+        """Choose, check memory, read the weights, and try the attention; raises ModelError."""
+        device, why_device = choose_device(options.device)
+        dtype, why_dtype = choose_dtype(options.dtype, device)
+        attentions = candidates(options.attn_impl, Host.of(device, dtype))
+        check_memory(resident_bytes(empty_model(self.stored), dtype, (HEAD,)), device, dtype)
+        model = HPSv3Model(build_model(self.stored, dtype, device), device, dtype)
+        attention = fit_attention(model, self.processor(ProcessorOptions()), attentions)
+        reasons = {"device": why_device, "dtype": why_dtype, "attention": attention.reason}
+        return Loaded(model, attention.implementation, KERNEL, reasons)
+
+
+def fit_attention(
+    model: HPSv3Model, processor: HPSv3Processor, attentions: list[Attention]
+) -> Attention:
+    """Return the first attention with which a small forward succeeds, set on the model."""
+    pixels = torch.zeros(1, 3, 56, 56, dtype=torch.uint8)
+    prepared = processor.with_budget(0).prepare(pixels, "image", processor.encode("x"))
+    return apply(model.network.model, attentions, lambda: model.launch([prepared])())

@@ -1,0 +1,79 @@
+"""One batch through HPSv3: padding, patches, network, scores."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from librehps.models.base import Prepared, RawScore
+from librehps.models.device import copied, moved
+from librehps.models.hpsv3.backbone import ModelInputs, RewardModel
+from librehps.models.hpsv3.rotary import vision_rotary
+from librehps.models.vision import unfold
+
+AXES = ("overall",)
+PATCH, MERGE = 14, 2
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass
+class HPSv3Model:
+    """The network on a device, behind the seam that the engine knows."""
+
+    network: RewardModel
+    device: torch.device
+    dtype: torch.dtype
+    axes: tuple[str, ...] = AXES
+
+    @torch.inference_mode()
+    def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
+        """Start a batch; the returned call waits for its scores, one for each item."""
+        wait = copied([self.network(self.collate(batch))], self.device)
+        return lambda: _rows(wait()[0])
+
+    def collate(self, items: Sequence[Prepared]) -> ModelInputs:
+        """Right-pad the streams; pixels travel as uint8 and unfold on the device."""
+        lengths = [len(item.ids) for item in items]
+        width = max(lengths)
+        ids = torch.zeros(len(items), width, dtype=torch.long)
+        positions = torch.zeros(3, len(items), width, dtype=torch.long)
+        for row, item in enumerate(items):
+            ids[row, : lengths[row]] = item.ids
+            positions[:, row, : lengths[row]] = item.positions
+        vision = torch.cat([item.vision + row * width for row, item in enumerate(items)])
+        grids = [grid_of(item.pixels) for item in items]
+        patches = tuple(rows * columns for rows, columns in grids)
+        config = self.network.model.visual.config
+        cos, sin = vision_rotary(grids, config.embed_dim // config.num_heads, MERGE)
+        return ModelInputs(
+            input_ids=moved(ids, self.device),
+            position_ids=moved(positions, self.device),
+            patches=torch.cat([patchify(moved(item.pixels, self.device)) for item in items]),
+            cos=moved(cos, self.device),
+            sin=moved(sin, self.device),
+            lengths=patches,
+            cu_seqlens=moved(torch.tensor([0, *patches]).cumsum(0, dtype=torch.int32), self.device),
+            vision_index=moved(vision, self.device),
+            last=moved(torch.tensor(lengths) - 1, self.device),
+        )
+
+
+def grid_of(pixels: Tensor) -> tuple[int, int]:
+    """Return (rows, columns) in patches of (1, 3, H, W)."""
+    return pixels.shape[-2] // PATCH, pixels.shape[-1] // PATCH
+
+
+def patchify(pixels: Tensor) -> Tensor:
+    """Return (1, 3, H, W) uint8 as normalised float32 patches (rows * columns, 1176)."""
+    mean, std = (torch.tensor(values, device=pixels.device) for values in (MEAN, STD))
+    patches = unfold(pixels, PATCH, MERGE).float().div_(255)
+    patches.view(len(patches), 3, -1).sub_(mean[:, None]).div_(std[:, None])
+    return patches
+
+
+def _rows(output: Tensor) -> list[RawScore]:
+    """Return a score for each row (mu, log sigma) of (batch, 2); log sigma has no bounds."""
+    rows = torch.stack([output[:, 0], output[:, 1].exp()], 1).tolist()
+    return [RawScore((mu,), (sigma,)) for mu, sigma in rows]
