@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from librehps.decide.best_of_n import best_of_n
+    from librehps.decide.compare import Comparison
     from librehps.decide.copy_media import copy_media
     from librehps.decide.filter import filter_rows
     from librehps.decide.leaderboard import leaderboard
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from librehps.decide.standings import Leaderboard
     from librehps.errors import LibreHPSError
     from librehps.report.write import write_report
+    from librehps.runs.compare import compare, compare_pairs
     from librehps.runs.scored import find_calibrator
     from librehps.scorer import LibreHPS
     from librehps.scores.score_table import ScoreTable, read_scores
@@ -34,6 +36,7 @@ __all__ = [
     "AXES",
     "BatchItem",
     "BestOfN",
+    "Comparison",
     "ImageScore",
     "Item",
     "Leaderboard",
@@ -47,6 +50,8 @@ __all__ = [
     "VideoScore",
     "__version__",
     "best_of_n",
+    "compare",
+    "compare_pairs",
     "copy_media",
     "filter_rows",
     "find_calibrator",
@@ -60,11 +65,14 @@ __version__ = "0.1.0"
 # The module of each public name; the others are types.
 _HOMES = {
     "BestOfN": "librehps.decide.picks",
+    "Comparison": "librehps.decide.compare",
     "Leaderboard": "librehps.decide.standings",
     "LibreHPS": "librehps.scorer",
     "LibreHPSError": "librehps.errors",
     "ScoreTable": "librehps.scores.score_table",
     "best_of_n": "librehps.decide.best_of_n",
+    "compare": "librehps.runs.compare",
+    "compare_pairs": "librehps.runs.compare",
     "copy_media": "librehps.decide.copy_media",
     "filter_rows": "librehps.decide.filter",
     "find_calibrator": "librehps.runs.scored",

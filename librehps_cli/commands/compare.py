@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from librehps.rowfiles import KNOWN
-from librehps.types import score_columns
 from librehps_cli.ui.compare_pairs import compare_pairs
 from librehps_cli.ui.errors import exit_code
-from librehps_cli.ui.load import load_scorer, prompt_finder
+from librehps_cli.ui.load import load_scorer
 from librehps_cli.ui.options import (
     Json,
     ModelOptions,
@@ -24,8 +23,8 @@ from librehps_cli.ui.output import Output, axes_in, figures, percent, signed
 from librehps_cli.ui.result_options import OutputOptions
 
 if TYPE_CHECKING:
-    from librehps import Item, LibreHPS, ScoredRow
-    from librehps.decide.probability import Platt, Verdict
+    from librehps.decide.compare import Comparison
+    from librehps.decide.probability import Verdict
 
 Record = dict[str, Any]
 UNCALIBRATED = "no calibration beside the model: probabilities are rough ones, by the sigmas"
@@ -68,77 +67,52 @@ def compare(
 ) -> None:
     """Compare images or videos of one prompt: two, several, or a file of pairs."""
     from librehps.errors import UsageError
+    from librehps.runs.compare import compare as decide
 
     out = Output(quiet, json)
     if len(paths) == 1:
         raise typer.Exit(compare_pairs(paths[0], verdict, prompts, pairs, models, result, out))
     if result.output is not None:
         raise UsageError("-o is for a file of pairs", hint="Redirect stdout, with --json.")
-    items = _items(paths, prompts)
-    scorer = load_scorer(models, prompts, out)
-    calibrator = scorer.calibrator(models.calibration)
-    rows = list(scorer.score_items(items))
-    tell = _tell_two if len(rows) == 2 else _tell_many
-    raise typer.Exit(tell(rows, scorer, calibrator, verdict, out))
+    found = decide(
+        paths,
+        prompt=prompts.prompt,
+        prompt_from=prompts.prompt_from,
+        model=lambda: load_scorer(models, prompts, out),
+        calibrator=models.calibration,
+        symmetric=verdict.symmetric,
+    )
+    tell = _tell_many if found.verdict is None else _tell_two
+    raise typer.Exit(tell(found, verdict.explain, out))
 
 
-def _items(paths: list[Path], prompts: PromptOptions) -> "list[Item]":
-    """One item a path; raises UsageError unless they are of one kind and one prompt."""
-    from dataclasses import replace
-
-    from librehps.errors import UsageError
-    from librehps.items.files import file_item
-    from librehps.media.media import Media
-
-    found = [file_item(path) for path in paths]
-    finder = prompt_finder(prompts, has_prompts=False)
-    for path, item in zip(paths, found, strict=True):
-        if item.kind != found[0].kind:
-            kinds = f"{paths[0]} is {found[0].kind} and {path} is {item.kind}"
-            raise UsageError(f"{kinds}: give those of one kind")
-    items = [finder(item, Media(item.media)) for item in found]
-    for item in items:
-        if item.prompt != items[0].prompt:
-            raise UsageError(
-                f"the prompts differ: {items[0].prompt!r} and {item.prompt!r}",
-                hint="A verdict is on one prompt: give it by --prompt.",
-            )
-    # The same file twice is two items.
-    return [replace(item, id=f"{at}") for at, item in enumerate(items)]
-
-
-def _tell_two(
-    rows: "list[ScoredRow]",
-    scorer: "LibreHPS",
-    calibrator: "Platt | None",
-    options: VerdictOptions,
-    out: Output,
-) -> int:
-    from librehps.decide.compare import gaps
-    from librehps.decide.probability import judge
-
-    for row in rows:
-        if row.error is not None:
-            raise row.error
-    one, two = (row.score for row in rows if row.score is not None)
-    names = [str(row.item.media) for row in rows]
-    verdict = judge(one.overall, two.overall, calibrator, symmetric=options.symmetric)
-    scores = [score_columns(score, scorer.axes) for score in (one, two)]
-    if out.json:
-        pair = {"a": names[0], "b": names[1], "prompt": rows[0].item.prompt, **verdict.record()}
-        facts = {"calibrated": calibrator is not None, "scores_a": scores[0], "scores_b": scores[1]}
-        explained = {"gaps": gaps(one, two)} if options.explain else {}
-        out.records([{**pair, **facts, **explained, "settings": scorer.settings.digest}])
+def _tell_two(found: "Comparison", explain: bool, out: Output) -> int:
+    [record] = found.records(explain)
+    if out.json or found.verdict is None:
+        out.records([record])
         return 0
-    out.text(_sentence(names, verdict), style="bold")
+    names, scores = [record["a"], record["b"]], [record["scores_a"], record["scores_b"]]
+    out.text(_sentence(names, found.verdict), style="bold")
     axes = axes_in(scores)
     cells = zip("ab", names, scores, strict=True)
     out.table(["", "item", *axes], [[side, n, *figures(r, axes)] for side, n, r in cells])
-    if options.explain:
-        _explain(scores, gaps(one, two), out)
-    if calibrator is None:
+    if explain:
+        _explain(scores, record["gaps"], out)
+    if not found.is_calibrated:
         out.note(UNCALIBRATED)
     return 0
+
+
+def _tell_many(found: "Comparison", explain: bool, out: Output) -> int:
+    """A ranking, in which each has its chance against the next and against any other."""
+    for row in found.rows:
+        if row.error is not None:
+            out.error(f"{row.item.media}: {row.error} ({type(row.error).__name__})")
+    records = found.records(explain)
+    _print_ranking(records, explain, out)
+    if not found.is_calibrated and not out.json:
+        out.note(UNCALIBRATED)
+    return exit_code(len(records), len(found.rows) - len(records))
 
 
 def _explain(scores: Sequence[Record], gaps: Record, out: Output) -> None:
@@ -150,39 +124,6 @@ def _explain(scores: Sequence[Record], gaps: Record, out: Output) -> None:
         rows.append([axis, *mus, signed(gap), side])
     out.table(["axis", "mu of a", "mu of b", "gap", "favours"], rows)
     out.note("overall decides, by its gap; the other axes have heads of their own and no vote")
-
-
-def _tell_many(
-    rows: "list[ScoredRow]",
-    scorer: "LibreHPS",
-    calibrator: "Platt | None",
-    options: VerdictOptions,
-    out: Output,
-) -> int:
-    """A ranking, in which each has its chance against the next and against any other."""
-    from librehps.decide.compare import ranking
-
-    for row in rows:
-        if row.error is not None:
-            out.error(f"{row.item.media}: {row.error} ({type(row.error).__name__})")
-    records = []
-    for at, place in enumerate(ranking(rows, calibrator, options.symmetric), 1):
-        record = {
-            "rank": at,
-            "item": str(place.row.item.media),
-            "prompt": place.row.item.prompt,
-            **score_columns(place.score, scorer.axes),
-            "win_probability": place.verdict and place.verdict.probability,
-            "win_probability_field": place.field,
-            "confident": place.verdict and place.verdict.confident,
-            "calibrated": calibrator is not None,
-            "settings": scorer.settings.digest,
-        }
-        records.append({**record, "gaps": place.gaps} if options.explain else record)
-    _print_ranking(records, options.explain, out)
-    if calibrator is None and not out.json:
-        out.note(UNCALIBRATED)
-    return exit_code(len(records), len(rows) - len(records))
 
 
 def _print_ranking(records: list[Record], explain: bool, out: Output) -> None:

@@ -10,9 +10,6 @@ from librehps_cli.ui.output import Output, percent
 from librehps_cli.ui.result_options import OutputOptions
 
 if TYPE_CHECKING:
-    from librehps import ScoredRow
-    from librehps.preferences.media import Key
-    from librehps.preferences.pairs import Pair
     from librehps_cli.commands.compare import VerdictOptions
 
 Record = dict[str, Any]
@@ -28,36 +25,31 @@ def compare_pairs(
     out: Output,
 ) -> int:
     """Judge the pairs of a file, to a file or to stdout; gives the exit code."""
-    from librehps.decide.compare import judged
-    from librehps.preferences.media import items_of, keys_of
-    from librehps.preferences.read import read_unjudged
-    from librehps.scores.table import table_of, write_table
+    from librehps.runs.compare import compare_pairs as decide
 
     _check(file, prompts)
     result.check()
-    pairs = read_unjudged(file, options.format, options.root)
-    scorer = load_scorer(models, prompts, out)
-    calibrator = scorer.calibrator(models.calibration)
-    items = items_of(pairs)
-    scored = out.progress(scorer.score_items(items.values()), len(items))
-    rows: dict[Key, ScoredRow] = dict(zip(items, scored, strict=True))
-    records = []
-    for pair in pairs:
-        one, two = (rows[key] for key in keys_of(pair))
-        found = judged(one, two, scorer.axes, calibrator, verdict.symmetric, verdict.explain)
-        facts = {"calibrated": calibrator is not None, "settings": scorer.settings.digest}
-        records.append(_with_their_own({**_named(pair), **found, **facts}, pair))
+    found = decide(
+        file,
+        model=lambda: load_scorer(models, prompts, out),
+        calibrator=models.calibration,
+        symmetric=verdict.symmetric,
+        explain=verdict.explain,
+        format=options.format,
+        root=options.root,
+        watch=out.progress,
+    )
     if result.file is not None:
-        write_table(table_of(records, scorer.axes), scorer.settings.record(), result.file)
+        found.table.write(result.file, overwrite=result.overwrite)
     elif out.json or result.to_stdout:
-        out.records(records)
+        out.records(found.records)
     else:
-        _print(records, out)
-    failed = [record for record in records if record["status"] == "error"]
-    for record in failed:
+        _print(found.records, out)
+    for record in found.errors:
         out.error(f"{record['pair_id']}: {record['error']} ({record['error_type']})")
-    out.note(f"{len(records) - len(failed)} pairs judged, {len(failed)} errors")
-    return exit_code(len(records) - len(failed), len(failed))
+    failed = len(found.errors)
+    out.note(f"{len(found.records) - failed} pairs judged, {failed} errors")
+    return exit_code(len(found.records) - failed, failed)
 
 
 def _check(file: Path, prompts: PromptOptions) -> None:
@@ -71,30 +63,6 @@ def _check(file: Path, prompts: PromptOptions) -> None:
         )
     if prompts.prompt is not None or prompts.prompt_from is not None:
         raise UsageError("a file of pairs has its own prompts: leave out --prompt")
-
-
-def _with_their_own(record: Record, pair: "Pair") -> Record:
-    """The record and the file's other columns; raises UsageError where one has a name of ours."""
-    from librehps.errors import UsageError
-
-    taken = sorted(record.keys() & pair.extra.keys())
-    if taken:
-        raise UsageError(
-            f"the columns {', '.join(taken)} have names of the output",
-            hint="Rename them in the file of pairs.",
-        )
-    return {**record, **pair.extra}
-
-
-def _named(pair: "Pair") -> Record:
-    from librehps.types import media_text
-
-    return {
-        "pair_id": pair.pair_id,
-        "prompt": pair.prompt,
-        "media_a": media_text(pair.media_a),
-        "media_b": media_text(pair.media_b),
-    }
 
 
 def _print(records: list[Record], out: Output) -> None:

@@ -28,7 +28,8 @@ ALLOWED = {
     "scores": BASE | {"scores"},
     "items": BASE | {"media", "scores", "items"},
     "engine": BASE | {"media", "models", "scores", "engine"},
-    "runs": BASE | {"decide", "engine", "items", "media", "models", "runs", "scorer", "scores"},
+    "runs": BASE
+    | {"decide", "engine", "items", "media", "models", "preferences", "runs", "scorer", "scores"},
     "decide": BASE | {"scores", "decide"},
     "preferences": BASE | {"preferences"},
     "evaluate": BASE | {"scores", "decide", "preferences", "evaluate"},
@@ -119,10 +120,11 @@ def test_importing_loads_nothing_heavy(code: str) -> None:
 
 def test_public_names() -> None:
     assert set(librehps.__all__) == {
-        "AXES", "BatchItem", "BestOfN", "ImageScore", "Item", "Leaderboard", "LibreHPS",
-        "LibreHPSError", "PairComparison", "Score", "ScoreAxis", "ScoreTable", "ScoredRow",
-        "VideoScore", "__version__", "best_of_n", "copy_media", "filter_rows", "find_calibrator",
-        "leaderboard", "read_scores", "write_report",
+        "AXES", "BatchItem", "BestOfN", "Comparison", "ImageScore", "Item", "Leaderboard",
+        "LibreHPS", "LibreHPSError", "PairComparison", "Score", "ScoreAxis", "ScoreTable",
+        "ScoredRow", "VideoScore", "__version__", "best_of_n", "compare", "compare_pairs",
+        "copy_media", "filter_rows", "find_calibrator", "leaderboard", "read_scores",
+        "write_report",
     }  # fmt: skip
     for name in librehps.__all__:
         assert getattr(librehps, name).__name__ == name if name[0].islower() else True

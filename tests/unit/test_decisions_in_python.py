@@ -7,10 +7,12 @@ import pyarrow as pa
 import pytest
 
 import librehps
+from conftest import EXAMPLES
 from librehps.decide.probability import Platt
 from librehps.errors import (
     CalibratorMismatchError,
     ExtraNeededError,
+    MediaError,
     NothingScoredError,
     UsageError,
 )
@@ -146,3 +148,49 @@ def test_the_calibrator_of_a_table_is_that_of_its_model(table, tiny, tmp_path: P
     assert librehps.find_calibrator(table, model="tiny") is None
     with pytest.raises(CalibratorMismatchError):
         librehps.find_calibrator(table, tiny.folder / "calibration.json")
+
+
+CIRCLE = "a red circle left of a blue square"
+
+
+def test_compare_of_two_and_of_several(tiny) -> None:
+    paths = [EXAMPLES / "media" / name for name in ("match.png", "torn.png", "blurred.png")]
+    two = librehps.compare(paths[:2], prompt=CIRCLE, model=tiny)
+    judged = tiny.compare_images(*paths[:2], CIRCLE, calibrator=tiny.calibrator())
+    assert two.verdict is not None
+    assert (two.verdict.winner, two.is_calibrated) == ("a", True)
+    assert two.verdict.probability == pytest.approx(judged.probability, abs=1e-6)
+    many = librehps.compare(paths, prompt=CIRCLE, model=lambda: tiny)
+    assert [Path(r["item"]).name for r in many.records()] == [
+        "match.png", "blurred.png", "torn.png",
+    ]  # fmt: skip
+    rows = librehps.compare(list(many.rows))
+    assert (rows.verdict, rows.is_calibrated, len(rows.ranking)) == (None, False, 3)
+    assert set(rows.records(explain=True)[0]["gaps"]) == {
+        "overall", "alignment", "coherence", "style",
+    }  # fmt: skip
+
+
+def test_compare_refuses(tiny, tmp_path: Path) -> None:
+    def never() -> librehps.LibreHPS:
+        raise AssertionError("the model is loaded once the paths make sense")
+
+    paths = [EXAMPLES / "media" / name for name in ("match.png", "steady.mp4")]
+    for media, words in ((paths, "of one kind"), ([paths[0], paths[0]], "no prompt was given")):
+        with pytest.raises(UsageError, match=words):
+            librehps.compare(media, prompt=None if media[0] == media[1] else "x", model=never)
+    with pytest.raises(UsageError, match="two or more"):
+        librehps.compare(paths[:1], prompt="x", model=tiny)
+    (tmp_path / "bad.png").touch()
+    with pytest.raises(MediaError, match="is empty"):
+        librehps.compare([paths[0], tmp_path / "bad.png"], prompt="x", model=tiny)
+
+
+def test_compare_pairs_of_a_file(tiny, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    file.write_text(f"prompt,media_a,media_b,who\n{CIRCLE},match.png,torn.png,ann\n"
+                    f"{CIRCLE},gone.png,torn.png,bob\n")  # fmt: skip
+    found = librehps.compare_pairs(file, root=EXAMPLES / "media", model=tiny)
+    assert [(r["winner"], r["who"]) for r in found.records] == [("a", "ann"), (None, "bob")]
+    assert [r["error_type"] for r in found.errors] == ["MediaNotFoundError"]
+    assert found.table.settings == tiny.settings.record()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from librehps.decide.probability import Platt, Verdict, judge
+from librehps.errors import UsageError
 from librehps.types import Score, ScoredRow, score_columns
 
 Record = dict[str, Any]
@@ -24,6 +25,94 @@ class RankedRow:
     verdict: Verdict | None
     gaps: dict[str, float] | None
     field: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of `compare`: the rows as given, and the ones with a score ranked, best first.
+
+    `verdict` is on the first row, as a, and the second, where there are exactly two.
+    """
+
+    rows: Sequence[ScoredRow]
+    ranking: list[RankedRow]
+    verdict: Verdict | None
+    axes: Sequence[str]
+    is_calibrated: bool
+    settings: str | None = None
+
+    def records(self, explain: bool = False) -> list[Record]:
+        """One dict for the verdict on two, or one for each ranked row; `explain` adds the gaps."""
+        if self.verdict is not None:
+            return [self._pair(self.verdict, explain)]
+        return [self._place(at, place, explain) for at, place in enumerate(self.ranking, 1)]
+
+    def _pair(self, verdict: Verdict, explain: bool) -> Record:
+        a, b = self.rows
+        explained = {"gaps": gaps(a.score, b.score)} if explain and a.score and b.score else {}
+        return {
+            "a": str(a.item.media),
+            "b": str(b.item.media),
+            "prompt": a.item.prompt,
+            **verdict.record(),
+            "calibrated": self.is_calibrated,
+            "scores_a": score_columns(a.score, self.axes),
+            "scores_b": score_columns(b.score, self.axes),
+            **explained,
+            "settings": self.settings,
+        }
+
+    def _place(self, at: int, place: RankedRow, explain: bool) -> Record:
+        return {
+            "rank": at,
+            "item": str(place.row.item.media),
+            "prompt": place.row.item.prompt,
+            **score_columns(place.score, self.axes),
+            "win_probability": place.verdict and place.verdict.probability,
+            "win_probability_field": place.field,
+            "confident": place.verdict and place.verdict.confident,
+            "calibrated": self.is_calibrated,
+            "settings": self.settings,
+            **({"gaps": place.gaps} if explain else {}),
+        }
+
+
+def compare_rows(
+    rows: Sequence[ScoredRow],
+    *,
+    calibrator: Platt | None = None,
+    symmetric: bool = True,
+    axes: Sequence[str] | None = None,
+    settings: str | None = None,
+) -> Comparison:
+    """Compare two or more scored rows of one kind and one prompt, by `overall`.
+
+    `axes` and `settings`, the digest, are of the model. Raises UsageError, and the ItemError of
+    either row where there are two.
+    """
+    if len(rows) < 2:
+        raise UsageError(f"expected two or more to compare, got {len(rows)}")
+    for row in rows:
+        if len(rows) == 2 and row.error is not None:
+            raise row.error
+    scored = [row for row in rows if row.score is not None]
+    kinds = sorted({str(row.kind) for row in scored})
+    if len(kinds) > 1 or len({row.item.prompt for row in scored}) > 1:
+        raise UsageError("expected rows of one kind and one prompt")
+    scores = [row.score for row in scored if row.score is not None]
+    verdict = None
+    if len(rows) == 2:
+        a, b = scores
+        verdict = judge(a.overall, b.overall, calibrator, symmetric=symmetric)
+    known = dict.fromkeys(axis for score in scores for axis in score)
+    return Comparison(
+        rows=rows,
+        ranking=ranking(rows, calibrator, symmetric),
+        verdict=verdict,
+        axes=tuple(known) if axes is None else axes,
+        is_calibrated=calibrator is not None,
+        settings=settings,
+    )
 
 
 def ranking(

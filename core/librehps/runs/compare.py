@@ -1,0 +1,172 @@
+"""Compare media of one prompt, or the pairs of a file; each media is scored once."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from librehps.decide.calibrators import Calibrator, fit_for
+from librehps.decide.compare import Comparison, compare_rows, judged
+from librehps.decide.probability import Platt
+from librehps.errors import UsageError
+from librehps.items.files import file_item
+from librehps.items.prompts import PromptFrom, find_prompts
+from librehps.media.media import Media
+from librehps.preferences.media import Key, items_of, keys_of
+from librehps.preferences.pairs import Pair
+from librehps.preferences.read import AUTO, read_unjudged
+from librehps.scores.score_table import ScoreTable
+from librehps.settings import DEFAULT_MODEL
+from librehps.types import Item, ScoredRow, media_text
+
+if TYPE_CHECKING:
+    from librehps.scorer import LibreHPS
+
+    # A loaded model, the name or folder of one, or a function that loads it when it is needed.
+    Model = LibreHPS | str | Path | Callable[[], LibreHPS]
+
+Record = dict[str, Any]
+# Shows progress: the rows again, one by one, of so many.
+Watch = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+def compare(
+    media: Sequence[str | Path] | Sequence[ScoredRow],
+    *,
+    prompt: str | None = None,
+    prompt_from: PromptFrom | None = None,
+    model: "Model" = DEFAULT_MODEL,
+    calibrator: Calibrator = None,
+    symmetric: bool = True,
+) -> Comparison:
+    """Compare two or more images, or videos, of one prompt: a verdict on two, else a ranking.
+
+    Paths are scored by `model` under `prompt`, or the prompt that `prompt_from` finds; win
+    probabilities are by `calibrator`, else by the one of the model. Scored rows are compared as
+    they are, by `calibrator`, else by their sigmas. Raises UsageError unless all are of one kind
+    and one prompt, and ItemError where one of two cannot be scored.
+    """
+    rows = [row for row in media if isinstance(row, ScoredRow)]
+    if rows:
+        if len(rows) < len(media):
+            raise UsageError("expected paths or scored rows, got both")
+        return compare_rows(rows, calibrator=fit_for(calibrator, {}), symmetric=symmetric)
+    paths = [Path(path) for path in media if isinstance(path, str | Path)]
+    items = comparable_items(paths, prompt, prompt_from)
+    scorer = loaded(model)
+    return compare_rows(
+        list(scorer.score_items(items)),
+        calibrator=_fit(scorer, calibrator),
+        symmetric=symmetric,
+        axes=scorer.axes,
+        settings=scorer.settings.digest,
+    )
+
+
+def comparable_items(
+    paths: Sequence[Path], prompt: str | None = None, prompt_from: PromptFrom | None = None
+) -> list[Item]:
+    """Return an item for each path; raises UsageError unless all are of one kind and prompt."""
+    found = [file_item(path) for path in paths]
+    finder = find_prompts(prompt, prompt_from, has_prompts=False)
+    for path, item in zip(paths, found, strict=True):
+        if item.kind != found[0].kind:
+            kinds = f"{paths[0]} is {found[0].kind} and {path} is {item.kind}"
+            raise UsageError(f"{kinds}: give those of one kind")
+    items = [finder(item, Media(item.media)) for item in found]
+    for item in items:
+        if item.prompt != items[0].prompt:
+            raise UsageError(
+                f"the prompts differ: {items[0].prompt!r} and {item.prompt!r}",
+                hint="A verdict is on one prompt: give it by --prompt.",
+            )
+    # The same file twice is two items.
+    return [replace(item, id=f"{at}") for at, item in enumerate(items)]
+
+
+@dataclass(frozen=True)
+class ComparedPairs:
+    """A verdict on each pair of a file, in the file's order, as `records` and as a `table`."""
+
+    records: list[Record]
+    settings: Record
+    axes: tuple[str, ...]
+
+    @property
+    def errors(self) -> list[Record]:
+        """The pairs that could not be judged."""
+        return [record for record in self.records if record["status"] == "error"]
+
+    @property
+    def table(self) -> ScoreTable:
+        """The records as one table."""
+        from librehps.scores.table import table_of
+
+        return ScoreTable(table_of(self.records, self.axes), self.settings, "the pairs")
+
+
+def compare_pairs(
+    file: str | Path,
+    *,
+    model: "Model" = DEFAULT_MODEL,
+    calibrator: Calibrator = None,
+    symmetric: bool = True,
+    explain: bool = False,
+    format: str = AUTO,
+    root: str | Path | None = None,
+    watch: Watch = lambda rows, total: rows,
+) -> ComparedPairs:
+    """Judge each row of a file of pairs (prompt, media_a, media_b), scoring each media once.
+
+    `format` and `root` as in `read_preferences`; `explain` adds the gap in mu on each axis. A pair
+    that cannot be judged is a record that says why. Raises PreferenceError for the file, and
+    UsageError where a column of the file has a name of the output.
+    """
+    pairs = read_unjudged(file, format, root)
+    scorer = loaded(model)
+    fit = _fit(scorer, calibrator)
+    items = items_of(pairs)
+    scored = watch(scorer.score_items(items.values()), len(items))
+    rows: dict[Key, ScoredRow] = dict(zip(items, scored, strict=True))
+    facts = {"calibrated": fit is not None, "settings": scorer.settings.digest}
+    records = []
+    for pair in pairs:
+        one, two = (rows[key] for key in keys_of(pair))
+        found = judged(one, two, scorer.axes, fit, symmetric, explain)
+        records.append(_with_their_own({**_named(pair), **found, **facts}, pair))
+    return ComparedPairs(records, scorer.settings.record(), scorer.axes)
+
+
+def loaded(model: "Model") -> "LibreHPS":
+    """Return the model itself, or load it."""
+    if isinstance(model, str | Path):
+        from librehps.scorer import LibreHPS
+
+        return LibreHPS.from_pretrained(model)
+    return model() if callable(model) else model
+
+
+def _fit(scorer: "LibreHPS", calibrator: Calibrator) -> Platt | None:
+    if calibrator is None or isinstance(calibrator, str | Path):
+        return scorer.calibrator(calibrator)
+    return fit_for(calibrator, scorer.settings.record())
+
+
+def _with_their_own(record: Record, pair: Pair) -> Record:
+    """The record and the file's other columns; raises UsageError where one has a name of ours."""
+    taken = sorted(record.keys() & pair.extra.keys())
+    if taken:
+        raise UsageError(
+            f"the columns {', '.join(taken)} have names of the output",
+            hint="Rename them in the file of pairs.",
+        )
+    return {**record, **pair.extra}
+
+
+def _named(pair: Pair) -> Record:
+    return {
+        "pair_id": pair.pair_id,
+        "prompt": pair.prompt,
+        "media_a": media_text(pair.media_a),
+        "media_b": media_text(pair.media_b),
+    }
