@@ -39,15 +39,15 @@ def calibrate(
     quiet: Quiet = False,
 ) -> None:
     """Fit calibration.json on a tenth of the pairs; shows what it changes on the rest."""
-    from librehps.errors import UsageError
     from librehps.evaluate.calibration import calibrate as fit
     from librehps.evaluate.evaluation import evaluate
     from librehps.extras import require
+    from librehps.files import check_file, check_free
 
     require("evaluate", "librehps calibrate")
     out = Output(quiet, json)
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
+    check_file(output)
+    check_free(output, overwrite)
     judged = judge_pairs(pairs, preferences, models, scores, None, out)
     fitted = fit(judged.pairs, method, judged.model, judged.fingerprint)
     fitted.write(output)

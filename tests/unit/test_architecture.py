@@ -20,7 +20,7 @@ ALLOWED = {
     "errors": set(),
     "types": {"errors", "files"},
     "settings": {"types"},
-    "files": set(),
+    "files": {"errors"},
     "rowfiles": {"errors"},
     "extras": {"errors"},
     "media": BASE | {"media"},

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from librehps.decide.calibrators import PlattCalibrators, load_platt_calibrator
 from librehps.decide.probability import Platt
-from librehps.errors import CalibrationError, OutputError
+from librehps.errors import CalibrationError
 from librehps.evaluate.metrics import Floats
 from librehps.evaluate.scored_pairs import ScoredPairs
+from librehps.files import write_whole, writing
 
 __all__ = ["Method", "PlattCalibrators", "calibrate", "fits", "load_platt_calibrator"]
 
@@ -35,10 +36,8 @@ class Calibration:
 
     def write(self, output: Path) -> None:
         """Write a calibration.json; raises OutputError."""
-        try:
-            output.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
+        with writing(output):
+            write_whole(output, json.dumps(self.content, indent=1) + "\n")
 
 
 def fits(pairs: ScoredPairs) -> NDArray[np.bool_]:

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from librehps.errors import OutputError, UsageError
+from librehps.files import check_file, growing, writing
 
 SUFFIXES = (".png", ".svg")
 
 
 def check_plot(file: Path) -> None:
-    """Raise UsageError unless the suffix names a format."""
-    if file.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{file}: a plot ends in .png or .svg")
+    """Raise UsageError unless the suffix names a format, in a folder that exists."""
+    check_file(file, SUFFIXES, "a plot ends in .png or .svg")
 
 
 def plot_reliability(
@@ -31,7 +30,5 @@ def plot_reliability(
     lower.bar(said, counts, width=0.05, color="tab:blue")
     kind = "calibrated" if calibrated else "uncalibrated"
     lower.set(xlabel=f"P(a wins), {kind}, both orders", ylabel="pairs")
-    try:
-        figure.savefig(file, dpi=150)
-    except OSError as error:
-        raise OutputError(f"{file} cannot be written: {error.strerror or error}") from error
+    with writing(file), growing(file) as partial:
+        figure.savefig(partial, dpi=150, format=file.suffix[1:].lower())

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from librehps.decide.standings import Leaderboard
-from librehps.errors import OutputError, UsageError
+from librehps.errors import OutputError
+from librehps.files import check_file, check_free, write_whole, writing
 from librehps.report.figures import Agreement, agreement_record, leaderboard_record
 
 if TYPE_CHECKING:
@@ -36,27 +37,15 @@ class Contents:
 
 def check_page(output: Path, overwrite: bool) -> None:
     """Raise UsageError for a file that exists, or that cannot be a page."""
-    if output.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{output}: a report ends in .html")
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"the folder of {output} does not exist")
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
+    check_file(output, SUFFIXES, "a report ends in .html")
+    check_free(output, overwrite)
 
 
 def write_page(contents: Contents, output: Path) -> int:
     """Write the page, which appears only when it is whole; gives its size in bytes."""
     page = render(contents).encode(errors="replace")
-    partial = output.with_name(output.name + ".partial")
-    try:
-        partial.write_bytes(page)
-        partial.replace(output)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(output):
+        write_whole(output, page)
     return len(page)
 
 

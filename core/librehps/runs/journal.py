@@ -12,11 +12,12 @@ import re
 import shutil
 from array import array
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from librehps.errors import OutputError, UsageError
+from librehps.errors import UsageError
+from librehps.files import write_whole, writing
 from librehps.runs.item_json import Listed, item_from, to_entry
 from librehps.types import Item
 
@@ -103,12 +104,8 @@ class Journal:
 
     def write_run(self) -> None:
         """Have `run` on disk."""
-        fresh = self.folder / "run.json.new"
-        with fresh.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(self.run, indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.folder / "run.json")
+        with self._translated():
+            write_whole(self.folder / "run.json", json.dumps(self.run, indent=1) + "\n")
 
     def items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
         """(index, item) of the listing's items whose status is wanted."""
@@ -217,12 +214,6 @@ class Journal:
         except BlockingIOError:
             raise UsageError(f"another process is writing to {self.folder}") from None
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(
-                f"{self.folder} cannot be written: {error.strerror or error}",
-                hint="Rows written before it are kept; make room and go on with --resume.",
-            ) from error
+    def _translated(self) -> AbstractContextManager[None]:
+        hint = "Rows written before it are kept; make room and go on with --resume."
+        return writing(self.folder, hint)

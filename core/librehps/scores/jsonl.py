@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from librehps.files import write_whole
 from librehps.scores.columns import REAL, TEXT, as_text, axes_among, default_columns, full_columns
 from librehps.scores.sink import Record, Sink
 from librehps.settings import Settings
@@ -57,7 +58,7 @@ class JsonlSink(Sink):
         record = self._settings.record()
         if self._request is not None:
             record["request"] = dict(self._request)
-        beside.write_text(json.dumps(record, indent=1) + "\n")
+        write_whole(beside, json.dumps(record, indent=1) + "\n")
 
 
 def _short(value: Any, kind: str | None) -> Any:

@@ -7,8 +7,7 @@ the folder until all are there, `_DONE.json` from then on.
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from librehps.errors import EngineError, OutputError, UsageError
+from librehps.errors import EngineError, UsageError
+from librehps.files import PARTIAL, check_parent, growing, sync, write_whole, writing
 from librehps.scores.parquet import PART_KEY, ROW_GROUP
-from librehps.scores.sink import sync
 
 DONE, UNFINISHED = "_DONE.json", "_UNFINISHED"
 FEWEST, MOST, PARTS = 64, 16_384, 256
@@ -59,7 +58,7 @@ class Parts:
             self.output.mkdir(exist_ok=True)
             if self.done().get("run") != self.run:
                 # In this order, so that at no time a folder passes for whole that is not.
-                (self.output / UNFINISHED).write_text("librehps score --resume goes on\n")
+                write_whole(self.output / UNFINISHED, "librehps score --resume goes on\n")
                 (self.output / DONE).unlink(missing_ok=True)
             whole = self.whole()
             for file in list(self.output.iterdir()):
@@ -95,15 +94,11 @@ class Parts:
     def write(self, first: int, table: Any, errors: int) -> None:
         """Write a whole part; it grows aside, and then takes its name."""
         path = self.path(first)
-        partial = path.with_name(path.name + ".partial")
         part = Part(self.run, first, len(table) - errors, errors)
         metadata = {**(table.schema.metadata or {}), PART_KEY: json.dumps(asdict(part))}
-        with self._translated():
-            table = table.replace_schema_metadata(metadata)
+        table = table.replace_schema_metadata(metadata)
+        with self._translated(), growing(path) as partial:
             pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP)
-            sync(partial)
-            partial.replace(path)
-            sync(self.output)
 
     def finish(self) -> tuple[int, int]:
         """(ok, errors) of all rows, once every index is in a part; then the folder is done.
@@ -120,10 +115,7 @@ class Parts:
         ok, errors = (sum(getattr(p, n) for p in whole.values()) for n in ("ok", "errors"))
         facts = {"rows": self.total, "ok": ok, "errors": errors, "parts": len(whole)}
         with self._translated():
-            fresh = self.output / f"{DONE}.partial"
-            fresh.write_text(json.dumps({**facts, "run": self.run}) + "\n", encoding="utf-8")
-            sync(fresh)
-            fresh.replace(self.output / DONE)
+            write_whole(self.output / DONE, json.dumps({**facts, "run": self.run}) + "\n")
             (self.output / UNFINISHED).unlink(missing_ok=True)
             sync(self.output)
         return ok, errors
@@ -132,15 +124,9 @@ class Parts:
         first, after = self.bounds(part.first)
         return part.first == first and part.rows == after - first
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, pa.ArrowException) as error:
-            raise OutputError(
-                f"{self.output} cannot be written: {getattr(error, 'strerror', None) or error}",
-                hint="Parts written before it are kept; make room and go on with --resume.",
-            ) from error
+    def _translated(self) -> AbstractContextManager[None]:
+        hint = "Parts written before it are kept; make room and go on with --resume."
+        return writing(self.output, hint, (OSError, pa.ArrowException))
 
 
 def part_files(output: Path) -> list[Path]:
@@ -167,10 +153,10 @@ def check_folder(output: Path) -> None:
         raise UsageError(f"{output}: the Ray engine writes a folder of parts", hint=HINT)
     if not output.name:
         raise UsageError(f"{output}: the folder needs a name", hint=HINT)
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"the folder of {output} does not exist")
+    check_parent(output)
     if output.is_dir():
-        ours = {DONE, UNFINISHED, f"{DONE}.partial"}
+        marks = (DONE, UNFINISHED)
+        ours = {*marks, *(mark + PARTIAL for mark in marks)}
         other = [
             f.name for f in output.iterdir() if f.name not in ours and not NAME.fullmatch(f.name)
         ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from librehps.errors import UsageError
+from librehps.files import PARTIAL
 from librehps.scores.shards import AS_FILES, check_shards, listed
 from librehps.scores.stdin_peek import first_json_line
 from librehps.settings import differing
@@ -93,7 +94,7 @@ def origin_of(paths: Sequence[Path]) -> str:
 def _is_scored(path: Path) -> bool:
     if path.is_dir():
         parts = [p for p in path.iterdir() if not p.name.startswith(ASIDE)]
-        beside = (".settings.json", ".partial", *JOURNALS)
+        beside = (".settings.json", PARTIAL, *JOURNALS)
         kept = [p for p in parts if not p.name.lower().endswith(beside)]
         are_tables = all(p.suffix.lower() in SUFFIXES and p.is_file() for p in kept)
         is_begun = any(p.name.lower().endswith(JOURNALS) for p in parts)

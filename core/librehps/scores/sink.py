@@ -1,14 +1,13 @@
 """What every output file has in common: it grows aside, and takes its name when it is whole."""
 
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from librehps.errors import OutputError
+from librehps.files import partial_of, publish, writing
 
 Record = Mapping[str, Any]
 
@@ -22,7 +21,7 @@ class Sink(ABC):
 
     def __init__(self, output: Path) -> None:
         self.output = output
-        self.partial = output.with_name(output.name + ".partial")
+        self.partial = partial_of(output)
 
     def write(self, record: Record) -> None:
         with self._translated():
@@ -44,9 +43,7 @@ class Sink(ABC):
             if error is None:
                 self._finish()
                 # Whole on the disk itself before whatever it was made from is deleted.
-                sync(self.partial)
-                self.partial.replace(self.output)
-                sync(self.output.absolute().parent)
+                publish(self.partial, self.output)
 
     @abstractmethod
     def _open(self) -> None: ...
@@ -61,25 +58,6 @@ class Sink(ABC):
     def _finish(self) -> None:
         """Write what else belongs to a whole output."""
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise OutputError(
-                f"{self.output} cannot be written: {reason}",
-                hint=f"Rows written before it are in {self.partial}.",
-            ) from error
-
-
-def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk itself."""
-    if path.is_dir() and os.name == "nt":
-        # Windows opens no folders.
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    def _translated(self) -> AbstractContextManager[None]:
+        hint = f"Rows written before it are in {self.partial}."
+        return writing(self.output, hint, (OSError, ValueError))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from librehps.errors import OutputError
+from librehps.files import growing, write_whole, writing
 from librehps.scores.columns import TEXT, OwnColumns, as_text, default_columns, full_columns
 from librehps.scores.parquet import METADATA_KEY, ROW_GROUP, arrow_type
 
@@ -35,17 +35,9 @@ def table_of(records: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> Any:
 
 def write_table(table: Any, settings: dict[str, Any], output: Path) -> None:
     """Write the whole table; it grows aside, and stays only if it is whole."""
-    partial = output.with_name(output.name + ".partial")
     put = _put_parquet if output.suffix.lower() == ".parquet" else _put_jsonl
-    try:
+    with writing(output, errors=(OSError, pa.ArrowException)), growing(output) as partial:
         put(table, settings, output, partial)
-        partial.replace(output)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
-    except pa.ArrowException as error:
-        raise OutputError(f"{output} cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _put_parquet(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
@@ -64,7 +56,7 @@ def _put_jsonl(table: Any, settings: dict[str, Any], output: Path, partial: Path
     # The settings of a file that is being replaced must not pass for those of the new one.
     beside.unlink(missing_ok=True)
     if settings:
-        beside.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        write_whole(beside, json.dumps(settings, indent=1) + "\n")
 
 
 def json_lines(table: Any) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from librehps.errors import UsageError
+from librehps.files import check_file, check_free
 from librehps.scores.jsonl import JsonlSink
 from librehps.scores.parquet import ParquetSink
 from librehps.scores.sink import Sink
@@ -19,18 +19,12 @@ SINKS: dict[str, type[JsonlSink] | type[ParquetSink]] = {
 def check_output(output: Path, overwrite: bool) -> None:
     """Raise UsageError for a file that exists, or that cannot be an output."""
     check_suffix(output)
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
+    check_free(output, overwrite)
 
 
 def check_suffix(output: Path) -> None:
     """Raise UsageError for a suffix that names no format, a folder, or a folder that is not."""
-    if output.suffix.lower() not in SINKS:
-        raise UsageError(f"{output}: an output ends in .parquet or .jsonl, or is - for stdout")
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"the folder of {output} does not exist")
+    check_file(output, SINKS, "an output ends in .parquet or .jsonl, or is - for stdout")
 
 
 def open_sink(

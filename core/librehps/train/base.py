@@ -11,6 +11,7 @@ from torch import nn
 
 from librehps.engine.decode import Decoder
 from librehps.errors import CheckpointError, TrainingError
+from librehps.files import write_whole
 from librehps.media.videos import VideoReaders
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.checkpoint import Checkpoint, build_model, fingerprint
@@ -127,7 +128,7 @@ def _bind_reward_token(tokenizer: Path, model: RewardModel) -> None:
     token = {"id": free, "content": REWARD, "special": True}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     spec["added_tokens"].append({**token, **flags})
-    tokenizer.write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
+    write_whole(tokenizer, json.dumps(spec, ensure_ascii=False))
     with torch.no_grad():
         # Rounded as the result may be stored, so that it scores the same when it is read back.
         weight[free] = weight[:free].float().mean(0).to(torch.bfloat16)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from librehps.errors import TrainingError
+from librehps.files import sync, write_whole
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.checkpoint import Checkpoint
 from librehps.models.weights import stored_dtype
@@ -52,10 +53,10 @@ def export(model: RewardModel, base: Checkpoint, folder: Path, frames: int) -> N
         for old in [*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json")]:
             old.unlink()
         for file in fresh.iterdir():
+            sync(file)
             file.rename(folder / file.name)
         fresh.rmdir()
-        text = json.dumps(_config(base, frames), indent=1) + "\n"
-        (folder / "config.json").write_text(text, encoding="utf-8")
+        write_whole(folder / "config.json", json.dumps(_config(base, frames), indent=1) + "\n")
     except OSError as error:
         raise TrainingError(f"{folder} cannot be written: {error.strerror or error}") from error
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from librehps.errors import CheckpointError
+from librehps.files import sync, write_whole
 
 STATE, TENSORS = "state.json", "state.safetensors"
 
@@ -35,12 +36,14 @@ def save_state(
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     save_file(tensors, fresh / TENSORS)
-    (fresh / STATE).write_text(json.dumps(progress, indent=1) + "\n")
+    sync(fresh / TENSORS)
+    write_whole(fresh / STATE, json.dumps(progress, indent=1) + "\n")
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)
+    sync(folder.absolute().parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -97,7 +100,7 @@ def keep_lines(file: Path, last_step: int) -> None:
     if not file.exists():
         return
     kept = [line for line in _whole(file) if json.loads(line)["step"] <= last_step]
-    file.write_text("".join(f"{line}\n" for line in kept))
+    write_whole(file, "".join(f"{line}\n" for line in kept))
 
 
 def _whole(file: Path) -> Iterator[str]:
