@@ -82,10 +82,12 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "librehps.types")), name)
+if not TYPE_CHECKING:
+    # Type checkers would take any name at all for one that exists.
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES.get(name, "librehps.types")), name)
 
 
 def __dir__() -> list[str]:

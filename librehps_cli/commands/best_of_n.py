@@ -122,10 +122,11 @@ def best_of_n(
 
     by = {"per": choice.per, "per_match": choice.per_match}
     by |= {"axis": choice.axis, "weights": choice.weights}
-    is_overall = check_choice(**by).axis == "overall"
+    weights = check_choice(**by)
+    is_overall = weights.axis == "overall"
     result.check()
     out = Output(quiet, json)
-    scored = scores_of(paths, sources, prompts, models, out)
+    scored = scores_of(paths, sources, prompts, models, out, [*weights.weights])
     failed = scored.scores.errors()
     tell_errors(failed, out)
     if is_overall and choice.abstain_below is not None:

@@ -1,5 +1,6 @@
 """Flags of a command that takes scored files or media, as `librehps.runs.scored` takes them."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from librehps_cli.ui.load import load_scorer, source_options
@@ -16,6 +17,7 @@ def scores_of(
     prompts: PromptOptions,
     models: ModelOptions,
     out: Output,
+    axes: Sequence[str] = (),
 ) -> "Scored":
     """Return the rows of scored files as they are, and of anything else by the model."""
     from librehps.runs.scored import Scoring, read_or_score
@@ -29,5 +31,6 @@ def scores_of(
         model=models.model,
         revision=models.revision,
         watch=out.progress,
+        axes=axes,
     )
     return read_or_score(paths, scoring)

@@ -16,6 +16,7 @@ from librehps.errors import (
     NothingScoredError,
     UsageError,
 )
+from librehps.runs.scored import Scoring, read_or_score
 
 MUS = {"a.png": 1.0, "b.png": 3.0, "c.png": 2.0, "d.png": 0.5}
 SETTINGS = {"model": "m", "fingerprint": "f"}
@@ -148,6 +149,20 @@ def test_the_calibrator_of_a_table_is_that_of_its_model(table, tiny, tmp_path: P
     assert librehps.find_calibrator(table, model="tiny") is None
     with pytest.raises(CalibratorMismatchError):
         librehps.find_calibrator(table, tiny.folder / "calibration.json")
+
+
+def test_media_are_scored_only_for_axes_that_the_model_has(tiny) -> None:
+    path = str(EXAMPLES / "media" / "match.png")
+
+    def shown(rows: object, total: int) -> object:
+        raise AssertionError("nothing is scored")
+
+    scoring = Scoring(lambda: tiny, prompt="x", watch=shown, axes=["beauty"])
+    with pytest.raises(UsageError, match="no axis beauty"):
+        read_or_score([path], scoring)
+    scored = read_or_score([path], Scoring(lambda: tiny, prompt="x", axes=["style"]))
+    assert [row["id"] for row in scored.scores.rows()] == ["match.png"]
+    assert scored.calibrator == tiny.calibrator()
 
 
 CIRCLE = "a red circle left of a blue square"

@@ -53,7 +53,8 @@ class Scored:
 class Scoring:
     """How media become scores: `load` gives the model once the paths and prompts make sense.
 
-    `model` and `revision` are where the calibrator of scored files is looked for too.
+    `model` and `revision` are where the calibrator of scored files is looked for too; `axes` are
+    the ones that the decision needs, which are checked before anything is scored.
     """
 
     load: "Callable[[], LibreHPS]"
@@ -64,6 +65,7 @@ class Scoring:
     model: str = DEFAULT_MODEL
     revision: str | None = None
     watch: Watch = lambda rows, total: rows
+    axes: Sequence[str] = ()
 
 
 def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
@@ -92,6 +94,11 @@ def score_all(paths: Sequence[str], scoring: Scoring) -> tuple["LibreHPS", Score
     if source.skipped:
         log.warning("%d files of other kinds were skipped", source.skipped)
     scorer = scoring.load()
+    unknown = [axis for axis in scoring.axes if axis not in scorer.axes]
+    if unknown:
+        raise UsageError(
+            f"no axis {', '.join(unknown)}", hint=f"There are: {', '.join(scorer.axes)}."
+        )
     rows = scoring.watch(scorer.engine(finder).run(items), len(items))
     return scorer, ScoreTable.from_rows(rows, scorer.settings)
 
