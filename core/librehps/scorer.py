@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 import torch
 
 from librehps import __version__
+from librehps.choices import VideoBackend
 from librehps.decide.calibrators import PlattCalibrators, check_origin, load_platt_calibrator
 from librehps.decide.probability import Platt, Rules, judge
 from librehps.engine.decode import Decoder
@@ -17,7 +18,7 @@ from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import ScoreCache
 from librehps.errors import CalibrationError, UsageError
 from librehps.media.images import MAX_PIXELS
-from librehps.media.videos import Backend, VideoReaders
+from librehps.media.videos import VideoReaders
 from librehps.models.base import (
     MAX_PROMPT_TOKENS,
     Checkpoint,
@@ -69,7 +70,7 @@ class LibreHPS:
         *,
         batch_size: int | None = None,
         workers: int | None = None,
-        video_backend: Backend = "auto",
+        video_backend: VideoBackend = "auto",
     ) -> None:
         self.settings, self.folder = settings, checkpoint.folder
         self.device, self.dtype = loaded.model.device, loaded.model.dtype
@@ -95,7 +96,7 @@ class LibreHPS:
         batch_size: int | None = None,
         workers: int | None = None,
         max_prompt_tokens: int = MAX_PROMPT_TOKENS,
-        video_backend: Backend = "auto",
+        video_backend: VideoBackend = "auto",
         download: bool = True,
     ) -> "LibreHPS":
         """Load `tiny`, a checkpoint's folder, or a hub id (downloaded unless `download` is false).

@@ -4,8 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from librehps.choices import Kind as Kind
+from librehps.choices import Status, Winner
 from librehps.errors import ItemError
 from librehps.files import printable
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 # Of the published checkpoint; what a model scores is its checkpoint's own `axes`.
 AXES = ("overall", "alignment", "coherence", "style", "temporal")
-
-Kind = Literal["image", "video"]
 
 
 class Stored(ABC):
@@ -169,7 +169,7 @@ def score_columns(score: Score | None, axes: Sequence[str]) -> dict[str, float |
 class PairComparison:
     """Which of two is better. `probability` is P(a wins) in [0, 1]; `winner` is a, b or tie."""
 
-    winner: Literal["a", "b", "tie"]
+    winner: Winner
     probability: float
     confident: bool
     score_a: Score
@@ -196,7 +196,7 @@ class ScoredRow:
     error: ItemError | None = None
 
     @property
-    def status(self) -> Literal["ok", "error"]:
+    def status(self) -> Status:
         return "ok" if self.score is not None else "error"
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 import json as jsonlib
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from librehps.choices import BenchConfig, PictureFormat
 from librehps.errors import UsageError
 from librehps_cli.ui.load import load_scorer
 from librehps_cli.ui.options import Json, ModelOptions, PromptOptions, Quiet, grouped
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from librehps.bench.measure import Measured
     from librehps.bench.workload import Workload
 
-Config = Literal["4b", "47m", "tiny"]
 QUICK = {"images": 4, "repeats": 1, "rows": 500}
 # What random weights leave without a meaning.
 OF_A_CHECKPOINT = {"model": "--model", "revision": "--revision", "download": "--download"}
@@ -32,7 +32,7 @@ def bench(
     context: typer.Context,
     models: ModelOptions,
     config: Annotated[
-        Config | None,
+        BenchConfig | None,
         typer.Option(
             help="Random weights instead of a model: 4b is the published one's size, 47m one for "
             "a CPU, tiny the built-in one's.",
@@ -42,7 +42,7 @@ def bench(
     size: Annotated[
         str, typer.Option(help="Of the pictures in pixels, WIDTHxHEIGHT.")
     ] = "1024x1024",
-    format: Annotated[Literal["jpeg", "png"], typer.Option(help="Of the pictures.")] = "jpeg",
+    format: Annotated[PictureFormat, typer.Option(help="Of the pictures.")] = "jpeg",
     images: Annotated[
         int | None, typer.Option(min=1, help="How many pictures (default: 64).")
     ] = None,
@@ -78,7 +78,7 @@ def bench(
 
 def _workload(
     size: str,
-    format: Literal["jpeg", "png"],
+    format: PictureFormat,
     images: int | None,
     batch_sizes: str | None,
     repeats: int | None,
@@ -108,7 +108,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _scorer(
-    context: typer.Context, models: ModelOptions, config: Config | None, out: Output
+    context: typer.Context, models: ModelOptions, config: BenchConfig | None, out: Output
 ) -> "LibreHPS":
     if config is None:
         return load_scorer(models, PromptOptions(), out)

@@ -2,15 +2,17 @@
 
 import json as jsonlib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from librehps.choices import CalibrationMethod
 from librehps_cli.ui.errors import OK, SOME_ERRORS
 from librehps_cli.ui.evaluation_tables import Figures, print_tables
 from librehps_cli.ui.options import (
     Json,
     ModelOptions,
+    PairsFile,
     PreferenceOptions,
     Quiet,
     Scores,
@@ -25,12 +27,12 @@ COLUMNS = ("benchmark", "n", "ece", "ece_calibrated", "brier", "brier_calibrated
 
 @grouped
 def calibrate(
-    pairs: Annotated[Path, typer.Argument(help="Preferences: JSONL, JSON, CSV, TSV or Parquet.")],
+    pairs: PairsFile,
     preferences: PreferenceOptions,
     models: ModelOptions,
     output: Annotated[Path, typer.Option("--output", "-o", help="The calibration.json to write.")],
     method: Annotated[
-        Literal["platt", "temperature"],
+        CalibrationMethod,
         typer.Option(help="platt: slope and offset; temperature: slope alone."),
     ] = "platt",
     scores: Scores = None,

@@ -2,15 +2,17 @@
 
 import json as jsonlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from librehps.choices import Split
 from librehps_cli.ui.errors import OK, SOME_ERRORS
 from librehps_cli.ui.evaluation_tables import print_tables, tables_of, to_markdown
 from librehps_cli.ui.options import (
     Json,
     ModelOptions,
+    PairsFile,
     PreferenceOptions,
     Quiet,
     Scores,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 @grouped
 def evaluate(
-    pairs: Annotated[Path, typer.Argument(help="Preferences: JSONL, JSON, CSV, TSV or Parquet.")],
+    pairs: PairsFile,
     preferences: PreferenceOptions,
     models: ModelOptions,
     scores: Scores = None,
@@ -35,7 +37,7 @@ def evaluate(
         typer.Option(help="Also by this column of the file: source, severity, ..."),
     ] = None,
     split: Annotated[
-        Literal["auto", "held-out", "all"],
+        Split,
         typer.Option(
             help="held-out leaves out the tenth that calibration fits on (auto: where calibrated)."
         ),

@@ -5,12 +5,13 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from librehps.choices import SigmaLoss, TrainedPart
 from librehps_cli.ui.load import find_checkpoint
-from librehps_cli.ui.options import CheckpointOptions, PreferenceOptions, Quiet, grouped
+from librehps_cli.ui.options import CheckpointOptions, PairsFile, PreferenceOptions, Quiet, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.preferences import load_preferences
 
@@ -22,14 +23,14 @@ class LearningOptions:
     """Fields of librehps.train.options.TrainOptions, as flags."""
 
     part: Annotated[
-        Literal["heads", "lora", "full"],
+        TrainedPart,
         typer.Option(
             help="The heads, adapters of the text layers too, or everything.",
             rich_help_panel=LEARNING,
         ),
     ] = "lora"
     sigma: Annotated[
-        Literal["plain", "aware"],
+        SigmaLoss,
         typer.Option(
             help="plain: Bradley-Terry on mu, sigma follows; aware: sigma inside the gap.",
             rich_help_panel=LEARNING,
@@ -98,7 +99,7 @@ class LearningOptions:
 
 @grouped
 def train(
-    pairs: Annotated[Path, typer.Argument(help="Preferences: JSONL, JSON, CSV, TSV or Parquet.")],
+    pairs: PairsFile,
     preferences: PreferenceOptions,
     checkpoint: CheckpointOptions,
     learning: LearningOptions,

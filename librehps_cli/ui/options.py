@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from librehps.choices import Attention, Dtype, Engine, PairsFormat, PromptFrom, VideoBackend
 from librehps.rowfiles import KNOWN
 from librehps.settings import DEFAULT_MODEL, TINY
 
@@ -28,7 +29,7 @@ class PromptOptions:
         typer.Option("--prompt", "-p", help="The prompt of every item.", rich_help_panel=PROMPT),
     ] = None
     prompt_from: Annotated[
-        Literal["auto", "column", "sidecar", "metadata", "folder"] | None,
+        PromptFrom | None,
         typer.Option(
             help="Each item's own: of its row, the .txt or .json of the same stem, what the "
             "generator wrote into the picture, its folder's name; auto: the first of the first "
@@ -73,11 +74,11 @@ class ModelOptions(CheckpointOptions):
     """And how it runs."""
 
     dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
+        Dtype,
         typer.Option(help="Of the backbone; the heads are float32.", rich_help_panel=MODEL),
     ] = "auto"
     attn: Annotated[
-        Literal["auto", "fa4", "fa2", "sdpa", "eager"],
+        Attention,
         typer.Option(help="Attention backend.", rich_help_panel=MODEL),
     ] = "auto"
     batch_size: Annotated[
@@ -99,7 +100,7 @@ class ModelOptions(CheckpointOptions):
         ),
     ] = None
     video_backend: Annotated[
-        Literal["auto", "decord", "pyav"],
+        VideoBackend,
         typer.Option(help="Reader of videos.", rich_help_panel=MODEL),
     ] = "auto"
     calibration: Annotated[
@@ -169,7 +170,7 @@ class RayOptions:
     """Who runs the stages, and on what of a cluster."""
 
     engine: Annotated[
-        Literal["local", "ray"],
+        Engine,
         typer.Option(
             help="local: this machine; ray: a cluster, into a folder of parts.",
             rich_help_panel=RAY,
@@ -207,17 +208,7 @@ class PairsOptions:
     """How a file of pairs is read."""
 
     format: Annotated[
-        Literal[
-            "auto",
-            "pairs",
-            "hpdv3",
-            "hpdv2",
-            "hpdv2-train",
-            "imagereward",
-            "visionreward",
-            "pickapic",
-            "videogen",
-        ],
+        PairsFormat,
         typer.Option(help="Layout of the file (auto: by columns).", rich_help_panel=PAIRS),
     ] = "auto"
     root: Annotated[
@@ -251,6 +242,10 @@ Paths = Annotated[
         "on stdin.",
         show_default=False,
     ),
+]
+PairsFile = Annotated[
+    Path,
+    typer.Argument(help=f"Preferences, a row for each pair: {KNOWN}.", show_default=False),
 ]
 Scores = Annotated[
     list[Path] | None,

@@ -15,11 +15,12 @@ from librehps_cli.ui.errors import EXIT_CODES
 ROOT = Path(__file__).parents[2]
 CORE, CLI = ROOT / "core" / "librehps", ROOT / "librehps_cli"
 
-BASE = {"errors", "types", "settings", "files", "rowfiles"}
+BASE = {"errors", "types", "settings", "choices", "files", "rowfiles"}
 ALLOWED = {
     "errors": set(),
-    "types": {"errors", "files"},
+    "types": {"choices", "errors", "files"},
     "settings": {"types"},
+    "choices": {"errors"},
     "files": {"errors"},
     "rowfiles": {"errors"},
     "extras": {"errors"},

@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -12,11 +13,12 @@ from conftest import CHECKPOINT
 from librehps import LibreHPS
 from librehps.bench import stages
 from librehps.bench.clock import Clock
-from librehps.bench.configs import NAMES, config_of
+from librehps.bench.configs import config_of
 from librehps.bench.flops import Flops, count
 from librehps.bench.measure import measure
 from librehps.bench.random_model import random_scorer
 from librehps.bench.workload import PROMPT_TOKENS, Workload, make_items
+from librehps.choices import BenchConfig
 from librehps.engine.device import is_full
 from librehps.errors import UsageError
 from librehps.models.base import ProcessorOptions
@@ -104,7 +106,9 @@ def test_rotary_frequencies_are_not_random(random_tiny: LibreHPS, tiny: LibreHPS
 
 def test_every_config_fits_the_tokenizer(random_tiny: LibreHPS) -> None:
     last = max(random_tiny._processor.encoder.control.values())
-    assert all(config_of(name)["text_config"]["vocab_size"] > last for name in NAMES)
+    assert all(
+        config_of(name)["text_config"]["vocab_size"] > last for name in get_args(BenchConfig)
+    )
     with pytest.raises(UsageError, match="unknown config '5b': 4b, 47m, tiny"):
         config_of("5b")
 

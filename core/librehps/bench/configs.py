@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from librehps.errors import UsageError
+from librehps.choices import BenchConfig, check_choice
 from librehps.models.locate import EMBEDDED
 from librehps.models.weight_files import read_json
-from librehps.settings import TINY
 
 _FAMILY = {"architectures": ["LibreHPSRewardModel"], "model_type": "qwen3_5"}
 _PATCHES = {
@@ -89,14 +88,9 @@ _47M = {
         **_PATCHES,
     },
 }
-NAMES = ("4b", "47m", TINY)
 
 
 def config_of(name: str) -> dict[str, Any]:
-    """The config.json of a size; raises UsageError for a name not in NAMES."""
-    if name == TINY:
-        return read_json(EMBEDDED / "config.json")
-    try:
-        return {"4b": _4B, "47m": _47M}[name]
-    except KeyError:
-        raise UsageError(f"unknown config {name!r}: {', '.join(NAMES)}") from None
+    """The config.json of a size; raises UsageError for a name that BenchConfig lacks."""
+    check_choice(name, BenchConfig, "config")
+    return {"4b": _4B, "47m": _47M}.get(name) or read_json(EMBEDDED / "config.json")

@@ -35,7 +35,7 @@ def random_scorer(
     device: str | None = None,
     batch_size: int | None = None,
 ) -> LibreHPS:
-    """A scorer of the size `name` (configs.NAMES); raises UsageError, ModelError.
+    """A scorer of the size `name` (of BenchConfig); raises UsageError, ModelError.
 
     The tokenizer is that of LibreHPS-Tiny, whose few ids lie in every vocabulary here: the cost of
     a forward does not depend on which tokens it reads.

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
+from librehps.choices import PictureFormat
 from librehps.errors import AspectRatioError, UsageError
 from librehps.media.aspect import check_aspect_ratio
 from librehps.media.images import MAX_PIXELS
@@ -35,7 +35,7 @@ class Workload:
     images: int = 64
     width: int = 1024
     height: int = 1024
-    format: Literal["jpeg", "png"] = "jpeg"
+    format: PictureFormat = "jpeg"
     batch_sizes: tuple[int, ...] | None = None
     repeats: int = 5
     rows: int = 20_000

@@ -6,8 +6,9 @@ calibrated, Platt scaling of the gap alone.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
+from librehps.choices import Winner
 from librehps.types import ScoreAxis
 
 PROBABILITY_CUTOFF, SIGMA_CUTOFF = 0.55, 3.0
@@ -32,7 +33,7 @@ class Platt:
 class Verdict:
     """Which of two is better; `probability` is P(a wins) in [0, 1]."""
 
-    winner: Literal["a", "b", "tie"]
+    winner: Winner
     probability: float
     confident: bool
 
@@ -89,7 +90,7 @@ def judge(
     else:
         probability, sure = calibrator.probability(gap, symmetric), True
         lean = gap if symmetric else probability - 0.5
-    winner: Literal["a", "b", "tie"] = "a" if lean > 0 else "b" if lean < 0 else "tie"
+    winner: Winner = "a" if lean > 0 else "b" if lean < 0 else "tie"
     confident = sure and max(probability, 1 - probability) > probability_cutoff
     return Verdict(winner, probability, confident)
 

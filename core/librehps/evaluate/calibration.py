@@ -9,11 +9,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from librehps.choices import CalibrationMethod, check_choice
 from librehps.decide.calibrators import PlattCalibrators, load_platt_calibrator
 from librehps.decide.probability import Platt
 from librehps.errors import CalibrationError
@@ -21,10 +22,9 @@ from librehps.evaluate.metrics import Floats
 from librehps.evaluate.scored_pairs import ScoredPairs
 from librehps.files import write_whole, writing
 
-__all__ = ["Method", "PlattCalibrators", "calibrate", "fits", "load_platt_calibrator"]
+__all__ = ["CalibrationMethod", "PlattCalibrators", "calibrate", "fits", "load_platt_calibrator"]
 
 LEAST = 50
-Method = Literal["platt", "temperature"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def fits(pairs: ScoredPairs) -> NDArray[np.bool_]:
 
 
 def calibrate(
-    pairs: ScoredPairs, method: Method, model: str | None, fingerprint: str | None
+    pairs: ScoredPairs, method: CalibrationMethod, model: str | None, fingerprint: str | None
 ) -> Calibration:
     """Fits for each benchmark and for all, on the pairs that `fits` chooses.
 
@@ -66,6 +66,7 @@ def calibrate(
             f"{len(chosen)} pairs to fit on; at least {LEAST} are needed",
             hint=f"A tenth of the pairs fits: give about {10 * LEAST}, decided and not tied.",
         )
+    check_choice(method, CalibrationMethod, "method")
     fit = METHODS[method]
     origin = (model, fingerprint)
     whole = Platt(*_checked(fit(chosen.gap(), chosen.preferred()), "all pairs"), *origin)
@@ -97,7 +98,7 @@ def fit_temperature(gap: Floats, outcome: Floats) -> tuple[float, float]:
     return _minimised(lambda x: _loss(x[0] * gap, target), [1.0])
 
 
-METHODS: dict[Method, Callable[[Floats, Floats], tuple[float, float]]] = {
+METHODS: dict[CalibrationMethod, Callable[[Floats, Floats], tuple[float, float]]] = {
     "platt": fit_platt,
     "temperature": fit_temperature,
 }

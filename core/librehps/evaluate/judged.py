@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from librehps.choices import Split, check_choice
 from librehps.decide.calibrators import PlattCalibrators, load_for
 from librehps.evaluate.calibration import fits
 from librehps.evaluate.scored_pairs import MediaScore, ScoredPairs, join, scores_in, scores_of
@@ -18,7 +19,6 @@ from librehps.scores.writer import open_sink
 from librehps.settings import Settings
 from librehps.types import Item, ScoredRow
 
-Split = Literal["auto", "held-out", "all"]
 # Shows progress: the rows again, one by one, of so many.
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 
@@ -52,6 +52,7 @@ class Judged:
 
     def is_held_out(self, split: Split = "auto") -> bool:
         """Whether a split leaves out what calibration fits on; auto: where calibrated."""
+        check_choice(split, Split, "split")
         return split == "held-out" or (split == "auto" and self.calibrators is not None)
 
     def chosen(self, split: Split = "auto") -> ScoredPairs:

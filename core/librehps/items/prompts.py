@@ -4,17 +4,14 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
 
+from librehps.choices import PromptFrom, check_choice
 from librehps.errors import EmptyPromptError, PromptError, UsageError
 from librehps.items.rows import PROMPT_NAMES
 from librehps.media.images import open_image
 from librehps.media.media import Media
 from librehps.media.metadata import prompt_of
 from librehps.types import Item
-
-PromptFrom = Literal["auto", "column", "sidecar", "metadata", "folder"]
-WAYS = get_args(PromptFrom)
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,9 @@ def find_prompts(
         if not prompt.strip():
             raise UsageError("the prompt is empty")
         return PromptFinder(prompt)
-    if prompt_from is None and not has_prompts:
+    if prompt_from is not None:
+        check_choice(prompt_from, PromptFrom, "prompt_from")
+    elif not has_prompts:
         raise UsageError(
             "no prompt was given",
             hint='Use --prompt "..." for all, or --prompt-from sidecar (a.png has a.txt beside '

@@ -10,17 +10,17 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from queue import LifoQueue
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from librehps import errors
+from librehps.choices import VideoBackend, check_choice
 from librehps.errors import DecoderCrashError, MediaError, UsageError, VideoTimeoutError
 from librehps.media.containers import check_video_file
 from librehps.media.video_worker import MAX_FRAME_PIXELS
 
-Backend = Literal["auto", "decord", "pyav"]
 MODULES = {"decord": "decord", "pyav": "av"}
 TIME_LIMIT, MEMORY_LIMIT = 60.0, 4 << 30
 
@@ -33,10 +33,9 @@ class Clip:
     indices: tuple[int, ...]
 
 
-def choose_backend(backend: Backend) -> str:
+def choose_backend(backend: VideoBackend) -> str:
     """ "auto" is decord where it is installed, else PyAV; raises UsageError for an absent one."""
-    if backend != "auto" and backend not in MODULES:
-        raise UsageError(f"unknown video backend {backend!r}: auto, decord or pyav")
+    check_choice(backend, VideoBackend, "video backend")
     wanted = list(MODULES) if backend == "auto" else [backend]
     for name in wanted:
         if importlib.util.find_spec(MODULES[name]):
@@ -57,13 +56,13 @@ class VideoReader:
 
     def __init__(
         self,
-        backend: Backend = "auto",
+        backend: VideoBackend = "auto",
         time_limit: float = TIME_LIMIT,
         memory_limit: int = MEMORY_LIMIT,
     ) -> None:
         if backend != "auto":
             choose_backend(backend)
-        self.backend: Backend = backend
+        self.backend: VideoBackend = backend
         self.time_limit, self.memory_limit = time_limit, memory_limit
         self._lock = threading.Lock()
 
@@ -178,7 +177,7 @@ class VideoReader:
 class VideoReaders:
     """Up to `count` readers, each with its child, for as many threads; started when needed."""
 
-    def __init__(self, backend: Backend = "auto", count: int = 1) -> None:
+    def __init__(self, backend: VideoBackend = "auto", count: int = 1) -> None:
         self._free: LifoQueue[VideoReader] = LifoQueue()
         self._all = [VideoReader(backend) for _ in range(count)]
         for reader in self._all:

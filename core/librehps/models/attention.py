@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
+from librehps import choices
+from librehps.choices import check_choice
 from librehps.errors import AttentionError
 
 log = logging.getLogger("librehps")
 
-REQUESTS = ("auto", "fa4", "fa2", "sdpa", "eager")
 # Compute capabilities: FA4 is written for Blackwell, FA2 needs Ampere or newer.
 BLACKWELL, AMPERE = 10, 8
 # Both packages import as `flash_attn`, so that only their distributions tell them apart.
@@ -47,8 +48,7 @@ class Attention:
 
 def candidates(request: str, host: Host) -> list[Attention]:
     """What to try, in order; raises AttentionError where the request cannot be met here."""
-    if request not in REQUESTS:
-        raise AttentionError(f"unknown attention {request!r}: {', '.join(REQUESTS)}")
+    check_choice(request, choices.Attention, "attention", AttentionError)
     if request in ("sdpa", "eager"):
         return [Attention(request, "as asked")]
     obstacles = {"fa4": _fa4_obstacle(host), "fa2": _fa2_obstacle(host)}

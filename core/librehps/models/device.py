@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from librehps.choices import Dtype, check_choice
 from librehps.errors import MemoryShortError, UsageError
 
 DTYPES = {
@@ -49,8 +50,7 @@ def choose_dtype(
             raise UsageError(f"the model runs in float32, bfloat16 or float16, not {request}")
         return request, "as asked"
     if request is not None and request != "auto":
-        if request not in DTYPES:
-            raise UsageError(f"unknown dtype {request!r}: float32, bfloat16, float16")
+        check_choice(request, Dtype, "dtype")
         return DTYPES[request], "as asked"
     if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= AMPERE:
         return torch.bfloat16, "auto: CUDA with bfloat16"

@@ -4,18 +4,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from librehps.choices import PairsFormat, check_choice
 from librehps.errors import PreferenceError
 from librehps.preferences.formats import FORMATS, Context, Format
 from librehps.preferences.pairs import Pair, Preferences, check_ids, checked
 from librehps.rowfiles import Row, RowFile
 from librehps.types import AXES
 
-AUTO = "auto"
-
 
 def read_preferences(
     path: str | Path,
-    format: str = AUTO,
+    format: PairsFormat = "auto",
     root: str | Path | None = None,
     skip_missing: bool = False,
     axes: Sequence[str] = AXES,
@@ -26,27 +25,29 @@ def read_preferences(
     preferences. Raises PreferenceError, which
     names file, row and cause.
     """
+    check_choice(format, PairsFormat, "format")
     path = Path(path)
     rows = list(RowFile(path, PreferenceError).rows())
     if not rows:
         raise PreferenceError(f"{path} holds no rows; at least 2 pairs are needed")
-    chosen = _detect(path, rows[0][1]) if format == AUTO else FORMATS[format]
+    chosen = _detect(path, rows[0][1]) if format == "auto" else FORMATS[format]
     context = Context(Path(root) if root is not None else path.parent, Counter(), axes=axes)
     return checked(path, _pairs(chosen, rows, context), context.left_out, skip_missing)
 
 
 def read_unjudged(
-    path: str | Path, format: str = AUTO, root: str | Path | None = None
+    path: str | Path, format: PairsFormat = "auto", root: str | Path | None = None
 ) -> list[Pair]:
     """The pairs of a file that need not say who is preferred, nor have media that exist.
 
     As `read_preferences` in all else.
     """
+    check_choice(format, PairsFormat, "format")
     path = Path(path)
     rows = list(RowFile(path, PreferenceError).rows())
     if not rows:
         raise PreferenceError(f"{path} holds no rows")
-    chosen = _detect(path, rows[0][1]) if format == AUTO else FORMATS[format]
+    chosen = _detect(path, rows[0][1]) if format == "auto" else FORMATS[format]
     context = Context(Path(root) if root is not None else path.parent, Counter(), judged=False)
     pairs = list(_pairs(chosen, rows, context))
     check_ids(path, pairs)

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from librehps.choices import PairsFormat
 from librehps.decide.leaderboard import leaderboard
 from librehps.decide.standings import Leaderboard
 from librehps.errors import UsageError
 from librehps.evaluate.evaluation import evaluate
 from librehps.evaluate.judged import Judged, judge_table
 from librehps.extras import require
-from librehps.preferences.read import AUTO, read_preferences
+from librehps.preferences.read import read_preferences
 from librehps.report.data import NEEDED, rows_of
 from librehps.report.figures import Agreement
 from librehps.report.page import Contents, check_page, write_page
@@ -52,7 +53,7 @@ def write_report(
     pictures: int = PICTURES,
     pairs: str | Path | None = None,
     calibration: str | Path | None = None,
-    format: str = AUTO,
+    format: PairsFormat = "auto",
     root: str | Path | None = None,
     skip_missing: bool = False,
     watch: Watch | None = None,

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
+from librehps.choices import MissingReward, ResizeDevice, check_choice
 from librehps.errors import NothingScoredError, UsageError
 from librehps.rewards.client import RewardClient
 from librehps.rewards.pictures import check_range, item_of
 from librehps.rewards.reward_spec import (
     SUFFIX,
-    Resize,
     RewardOptions,
     RewardSpec,
     read_reward_options,
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
     from librehps.scorer import LibreHPS
 
-Missing = Literal["mean", "nan"]
 Info = dict[str, Any]
 
 
 def ddpo_reward(
     model: "LibreHPS | RewardClient | str | Path",
     *,
-    missing: Missing = "mean",
+    missing: MissingReward = "mean",
     **aim: Unpack[RewardOptions],
 ) -> "DDPOFactory":
     """`factory(device)`, which gives `f(images, prompts, metadata) -> (scores, info)`.
@@ -42,8 +41,7 @@ def ddpo_reward(
     other processes and prompts have other means. Better mask by info["scored"], with "nan" so that
     none is forgotten: one NaN spoils the weights. Of `aim` see `RewardOptions`.
     """
-    if missing not in ("mean", "nan"):
-        raise UsageError(f"unknown missing {missing!r}: mean or nan")
+    check_choice(missing, MissingReward, "missing")
     return DDPOFactory(model, *read_reward_options(aim), missing)
 
 
@@ -53,8 +51,8 @@ class DDPOFactory:
 
     model: "LibreHPS | RewardClient | str | Path"
     goal: RewardSpec
-    resize: Resize
-    missing: Missing
+    resize: ResizeDevice
+    missing: MissingReward
 
     def __call__(self, device: "str | torch.device | None" = None) -> "DDPOReward":
         to_rows = rows_by(self.model, self.resize, device)
@@ -66,7 +64,7 @@ class DDPOReward:
     """Callable as DDPO and Flow-GRPO do it; see `ddpo_reward`."""
 
     rewarder: Rewarder
-    missing: Missing = "mean"
+    missing: MissingReward = "mean"
 
     def __call__(
         self, images: Any, prompts: Sequence[str], metadata: Any = None

@@ -4,13 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
+from librehps.choices import ResizeDevice, RewardScale, check_choice
 from librehps.errors import UsageError
 
-Scale = Literal["mu", "mean"]
-Resize = Literal["cpu", "device"]
-SUFFIX: dict[Scale, str] = {"mu": "_mu", "mean": ""}
+SUFFIX: dict[RewardScale, str] = {"mu": "_mu", "mean": ""}
 
 
 class RewardOptions(TypedDict, total=False):
@@ -27,8 +26,8 @@ class RewardOptions(TypedDict, total=False):
 
     axis: str | None
     weights: Mapping[str, float] | None
-    scale: Scale | None
-    resize: Resize | None
+    scale: RewardScale | None
+    resize: ResizeDevice | None
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class RewardSpec:
     """Weight of each axis that counts, and on which scale they are added up."""
 
     weights: Mapping[str, float]
-    scale: Scale = "mu"
+    scale: RewardScale = "mu"
 
     @property
     def name(self) -> str:
@@ -68,7 +67,7 @@ class RewardSpec:
         return "NoValue", f"a row has no finite value on every one of {axes} (stills: no temporal)"
 
 
-def read_reward_options(aim: RewardOptions) -> tuple[RewardSpec, Resize]:
+def read_reward_options(aim: RewardOptions) -> tuple[RewardSpec, ResizeDevice]:
     """Raises UsageError for an unknown option, axis or scale, or weights that say nothing."""
     if unknown := set(aim) - set(RewardOptions.__annotations__):
         raise UsageError(
@@ -77,10 +76,8 @@ def read_reward_options(aim: RewardOptions) -> tuple[RewardSpec, Resize]:
         )
     given: dict[str, Any] = {name: value for name, value in aim.items() if value is not None}
     scale, resize = given.get("scale", "mu"), given.get("resize", "cpu")
-    if scale not in SUFFIX:
-        raise UsageError(f"unknown scale {scale!r}: mu or mean")
-    if resize not in ("cpu", "device"):
-        raise UsageError(f"unknown resize {resize!r}: cpu or device")
+    check_choice(scale, RewardScale, "scale")
+    check_choice(resize, ResizeDevice, "resize")
     if "axis" in given and "weights" in given:
         raise UsageError("a reward is one axis or weights of several, not both")
     weights = given.get("weights", {given.get("axis", "overall"): 1.0})

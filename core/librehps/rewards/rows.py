@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from librehps.choices import ResizeDevice
 from librehps.errors import UsageError
 from librehps.rewards.client import RewardClient
-from librehps.rewards.reward_spec import Resize, RewardSpec
+from librehps.rewards.reward_spec import RewardSpec
 from librehps.scores.columns import axes_in_rows
 from librehps.types import Item
 
@@ -29,7 +30,7 @@ ToRows = Callable[[list[Item]], list[Row]]
 
 def rows_by(
     model: "LibreHPS | RewardClient | str | Path",
-    resize: Resize = "cpu",
+    resize: ResizeDevice = "cpu",
     device: "str | torch.device | None" = None,
 ) -> ToRows:
     """What makes a row of each item, in order; a model that is named is loaded, on `device`."""
@@ -65,7 +66,7 @@ class LocalRows:
     """Rows by a model in this process."""
 
     model: "LibreHPS"
-    resize: Resize
+    resize: ResizeDevice
 
     def __call__(self, items: Iterable[Item]) -> list[Row]:
         from librehps.scores.row import to_record

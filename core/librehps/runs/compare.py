@@ -5,16 +5,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from librehps.choices import PairsFormat, PromptFrom
 from librehps.decide.calibrators import Calibrator, fit_for
 from librehps.decide.compare import Comparison, compare_rows, judged
 from librehps.decide.probability import Platt
 from librehps.errors import UsageError
 from librehps.items.files import file_item
-from librehps.items.prompts import PromptFrom, find_prompts
+from librehps.items.prompts import find_prompts
 from librehps.media.media import Media
 from librehps.preferences.media import Key, items_of, keys_of
 from librehps.preferences.pairs import Pair
-from librehps.preferences.read import AUTO, read_unjudged
+from librehps.preferences.read import read_unjudged
 from librehps.scores.score_table import ScoreTable
 from librehps.settings import DEFAULT_MODEL
 from librehps.types import Item, ScoredRow, media_text
@@ -112,7 +113,7 @@ def compare_pairs(
     calibrator: Calibrator = None,
     symmetric: bool = True,
     explain: bool = False,
-    format: str = AUTO,
+    format: PairsFormat = "auto",
     root: str | Path | None = None,
     watch: Watch = lambda rows, total: rows,
 ) -> ComparedPairs:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from librehps.choices import PromptFrom
 from librehps.decide.calibrators import load_for, load_platt_calibrator
 from librehps.decide.probability import Platt
 from librehps.errors import ModelError, UsageError
-from librehps.items.prompts import PromptFrom, find_prompts
+from librehps.items.prompts import find_prompts
 from librehps.items.source import Source, SourceOptions
 from librehps.models.locate import locate
 from librehps.scores.read import are_scored

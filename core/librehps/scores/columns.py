@@ -3,16 +3,16 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
+from librehps.choices import ColumnSet, check_choice
 from librehps.errors import UsageError
 from librehps.types import AXES
 
 TEXT, REAL, INTEGER, INTEGERS = "text", "real", "integer", "integers"
 # Kinds of the user's own columns, beside TEXT.
 LONG, DOUBLE, BOOLEAN = "long", "double", "boolean"
-# Names of the two sets of columns that a run can be asked for.
-SETS = ("default", "full")
+SETS = get_args(ColumnSet)
 
 
 def default_columns(axes: Sequence[str] = AXES) -> dict[str, str]:
@@ -64,6 +64,7 @@ def chosen_columns(
             hint=f"Give it another name: --rename {taken[0]}=my_{taken[0]}",
         )
     if isinstance(columns, str):
+        check_choice(columns, ColumnSet, "columns")
         return {**(full if columns == "full" else default_columns(axes)), **own}
     every = {**full, **own}
     unknown = [name for name in columns if name not in every]

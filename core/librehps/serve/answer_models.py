@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, create_model
+
+from librehps.choices import Side, Status, Winner
 
 
 class ItemState(BaseModel):
     """Whether an item was scored; `id` is its place where none was given."""
 
     id: str
-    status: Literal["ok", "error"]
+    status: Status
     error_type: str | None
     error: str | None
 
@@ -19,7 +21,7 @@ class ItemState(BaseModel):
 class Decision(BaseModel):
     """`win_probability` is the winner's, `p_a_wins` that of a."""
 
-    winner: Literal["a", "b", "tie"]
+    winner: Winner
     win_probability: float
     p_a_wins: float
     confident: bool
@@ -48,7 +50,7 @@ def answer_models(axes: Sequence[str]) -> AnswerModels:
         items=(list[item], ...),  # type: ignore[valid-type]
         settings=(str, ...),
     )
-    sides = dict[Literal["a", "b"], scores]  # type: ignore[valid-type]
+    sides = dict[Side, scores]  # type: ignore[valid-type]
     verdict = create_model("Verdict", __base__=Decision, scores=(sides, ...))
     return AnswerModels(plain, verdict)
 

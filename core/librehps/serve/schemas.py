@@ -1,6 +1,6 @@
 """What requests and answers look like."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,8 @@ from pydantic import (
     Tag,
     model_validator,
 )
+
+from librehps.choices import ServerStatus
 
 # The reward that this server gives.
 REWARD = "librehps"
@@ -163,7 +165,7 @@ class RewardsAnswer(BaseModel):
 
 
 class Health(BaseModel):
-    status: Literal["ready", "draining"]
+    status: ServerStatus
     model: str
     settings: str
 

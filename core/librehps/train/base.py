@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from librehps.choices import TrainedPart
 from librehps.engine.decode import Decoder
 from librehps.errors import CheckpointError, TrainingError
 from librehps.files import write_whole
@@ -19,7 +20,7 @@ from librehps.models.librehps.processor import LibreHPSProcessor
 from librehps.models.librehps.resize import PIXEL_BUDGET
 from librehps.models.librehps.tokens import REWARD, PromptEncoder
 from librehps.models.weight_files import read_json
-from librehps.train.options import Part, TrainOptions
+from librehps.train.options import TrainOptions
 
 TOKENIZER = "tokenizer.json"
 # What a published checkpoint has beside its weights and config.
@@ -80,7 +81,7 @@ def open_base(folder: Path, output: Path, options: TrainOptions, device: torch.d
     return Base(checkpoint, model, decoder, device, fingerprint(checkpoint))
 
 
-def set_free(model: RewardModel, part: Part, lora_rank: int) -> None:
+def set_free(model: RewardModel, part: TrainedPart, lora_rank: int) -> None:
     """Let gradients reach the heads, and adapters or the whole backbone where asked for."""
     if part == "full":
         model.requires_grad_(True)

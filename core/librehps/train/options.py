@@ -5,16 +5,15 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
+from librehps.choices import SigmaLoss, TrainedPart, check_choice
 from librehps.errors import TrainingError
 from librehps.preferences.pairs import Pair
 
-Part = Literal["heads", "lora", "full"]
-Sigma = Literal["plain", "aware"]
 # Passes over the pairs, and peak rate of the backbone, where none is given.
-EPOCHS: dict[Part, int] = {"heads": 20, "lora": 2, "full": 2}
-RATES: dict[Part, float] = {"heads": 0.0, "lora": 1e-4, "full": 1e-5}
+EPOCHS: dict[TrainedPart, int] = {"heads": 20, "lora": 2, "full": 2}
+RATES: dict[TrainedPart, float] = {"heads": 0.0, "lora": 1e-4, "full": 1e-5}
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,8 @@ class TrainOptions:
     inside the gap. `save_every` and `eval_every` count optimiser steps; 0 evaluates once an epoch.
     """
 
-    part: Part = "lora"
-    sigma: Sigma = "plain"
+    part: TrainedPart = "lora"
+    sigma: SigmaLoss = "plain"
     epochs: int | None = None
     steps: int | None = None
     batch_size: int = 8
@@ -44,6 +43,10 @@ class TrainOptions:
     eval_every: int = 0
     save_every: int = 200
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice(self.part, TrainedPart, "part")
+        check_choice(self.sigma, SigmaLoss, "sigma")
 
     @property
     def backbone_rate(self) -> float:

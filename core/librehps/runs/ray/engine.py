@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import torch
 
+from librehps.choices import VideoBackend
 from librehps.engine.decode import Decoder
 from librehps.engine.device import Launcher
 from librehps.engine.engine import FindPrompt, LocalEngine, Work, make_ready
@@ -27,7 +28,7 @@ from librehps.engine.outcome import error_row
 from librehps.engine.score_cache import ScoreCache
 from librehps.engine.window import Window
 from librehps.errors import EngineError, LibreHPSError, UsageError, WorkerDiedError
-from librehps.media.videos import Backend, VideoReaders
+from librehps.media.videos import VideoReaders
 from librehps.models.base import ProcessorOptions
 from librehps.models.families import open_checkpoint
 from librehps.models.locate import locate
@@ -72,7 +73,7 @@ class Decoding:
     revision: str | None
     download: bool
     max_prompt_tokens: int
-    video_backend: Backend
+    video_backend: VideoBackend
     find_prompt: FindPrompt
 
 

@@ -1,0 +1,52 @@
+"""Every fixed set of words that an option takes, for the flags and for Python alike."""
+
+from typing import Any, Literal, get_args
+
+from librehps.errors import LibreHPSError, UsageError
+
+Kind = Literal["image", "video"]
+Status = Literal["ok", "error"]
+Side = Literal["a", "b"]
+Winner = Literal["a", "b", "tie"]
+PromptFrom = Literal["auto", "column", "sidecar", "metadata", "folder"]
+ColumnSet = Literal["default", "full"]
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16"]
+Attention = Literal["auto", "fa4", "fa2", "sdpa", "eager"]
+VideoBackend = Literal["auto", "decord", "pyav"]
+Engine = Literal["local", "ray"]
+
+PairsFormat = Literal[
+    "auto",
+    "pairs",
+    "hpdv3",
+    "hpdv2",
+    "hpdv2-train",
+    "imagereward",
+    "visionreward",
+    "pickapic",
+    "videogen",
+]
+Split = Literal["auto", "held-out", "all"]
+CalibrationMethod = Literal["platt", "temperature"]
+
+TrainedPart = Literal["heads", "lora", "full"]
+SigmaLoss = Literal["plain", "aware"]
+
+RewardScale = Literal["mu", "mean"]
+ResizeDevice = Literal["cpu", "device"]
+MissingReward = Literal["mean", "nan"]
+
+BenchConfig = Literal["4b", "47m", "tiny"]
+PictureFormat = Literal["jpeg", "png"]
+
+ServerStatus = Literal["ready", "draining"]
+
+
+def check_choice(
+    value: object, choices: Any, name: str, error: type[LibreHPSError] = UsageError
+) -> None:
+    """Raise `error` unless the value is a word of the Literal `choices`; `name` is the option's."""
+    known = get_args(choices)
+    if value not in known:
+        raise error(f"unknown {name} {value!r}: {', '.join(known)}")
