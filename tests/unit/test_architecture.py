@@ -112,6 +112,7 @@ def run(code: str) -> str:
         "import librehps_cli.main",
         "import librehps.types, librehps.errors",
         "import librehps.rewards",
+        "import librehps.runs.scored",
     ],
 )
 def test_importing_loads_nothing_heavy(code: str) -> None:

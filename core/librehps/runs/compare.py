@@ -11,7 +11,6 @@ from librehps.decide.compare import Comparison, compare_rows, judged
 from librehps.decide.probability import Platt
 from librehps.errors import UsageError
 from librehps.items.files import file_item
-from librehps.items.prompts import find_prompts
 from librehps.media.media import Media
 from librehps.preferences.media import Key, items_of, keys_of
 from librehps.preferences.pairs import Pair
@@ -68,6 +67,8 @@ def comparable_items(
     paths: Sequence[Path], prompt: str | None = None, prompt_from: PromptFrom | None = None
 ) -> list[Item]:
     """Return an item for each path; raises UsageError unless all are of one kind and prompt."""
+    from librehps.items.prompts import find_prompts
+
     found = [file_item(path) for path in paths]
     finder = find_prompts(prompt, prompt_from, has_prompts=False)
     for path, item in zip(paths, found, strict=True):

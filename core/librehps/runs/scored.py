@@ -10,7 +10,6 @@ from librehps.choices import PromptFrom
 from librehps.decide.calibrators import load_for, load_platt_calibrator
 from librehps.decide.probability import Platt
 from librehps.errors import ModelError, UsageError
-from librehps.items.prompts import find_prompts
 from librehps.items.source import Source, SourceOptions
 from librehps.models.locate import locate
 from librehps.scores.read import are_scored
@@ -89,6 +88,9 @@ def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
 
 def score_all(paths: Sequence[str], scoring: Scoring) -> tuple["LibreHPS", ScoreTable]:
     """Score every item of the paths into one table in memory; returns the model too."""
+    # Scored files are read without torch, which reading pixels needs.
+    from librehps.items.prompts import find_prompts
+
     source = Source(paths, scoring.source)
     finder = find_prompts(scoring.prompt, scoring.prompt_from, source.has_prompts)
     items = list(source.items())
