@@ -8,7 +8,7 @@ EXTRAS = {
     "evaluate": ("scipy", "matplotlib", "choix"),
     "report": ("jinja2", "plotly", "scipy", "matplotlib", "choix"),
     "ray": ("ray",),
-    "serve": ("fastapi", "uvicorn", "prometheus_client"),
+    "serve": ("fastapi", "uvicorn", "h11", "prometheus_client"),
     "train": ("accelerate", "peft"),
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import librehps
 from conftest import EXAMPLES
 
 ROOT = EXAMPLES.parent
@@ -29,6 +30,7 @@ def test_a_wheel_scores_outside_the_tree(tmp_path: Path) -> None:
     build = ("-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path)
     run(sys.executable, *build, ROOT, cwd=tmp_path)
     [wheel] = tmp_path.glob("*.whl")
+    assert wheel.name == f"librehps-{librehps.__version__}-py3-none-any.whl"
     names = zipfile.ZipFile(wheel).namelist()
     for name in ("model.safetensors", "config.json", "tokenizer.json", "calibration.json"):
         assert f"librehps/embedded/{name}" in names
