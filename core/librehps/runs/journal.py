@@ -16,6 +16,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from filelock import BaseFileLock, FileLock, Timeout
+
 from librehps.errors import UsageError
 from librehps.files import write_whole, writing
 from librehps.runs.item_json import Listed, item_from, to_entry
@@ -57,7 +59,7 @@ class Journal:
         self._offsets = array("q")
         self._end = 0
         self._rows: Any = None
-        self._lock: Any = None
+        self._lock: BaseFileLock | None = None
 
     @property
     def is_frozen(self) -> bool:
@@ -149,9 +151,10 @@ class Journal:
         return self.status.count(NEW), self.status.count(OK), self.status.count(ERROR)
 
     def close(self) -> None:
-        for file in (self._rows, self._lock):
-            if file is not None:
-                file.close()
+        if self._rows is not None:
+            self._rows.close()
+        if self._lock is not None:
+            self._lock.release()
         self._rows = self._lock = None
 
     def delete(self) -> None:
@@ -161,6 +164,9 @@ class Journal:
             self._rows = None
         shutil.rmtree(self.folder, ignore_errors=True)
         self.close()
+        if os.name == "nt":
+            # Windows removes no file that is open, as the lock was.
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _clear(self) -> None:
         """Everything but the lock; run.json first, without which the rest counts for nothing."""
@@ -203,16 +209,13 @@ class Journal:
         self._rows.truncate(self._end)
 
     def _take_lock(self) -> None:
+        # Whichever thread closes the journal gives the lock back.
+        lock = FileLock(self.folder / LOCK, timeout=0, thread_local=False)
         try:
-            import fcntl
-        except ImportError:
-            # Windows refuses by itself to open the rows twice for writing.
-            return
-        self._lock = (self.folder / LOCK).open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.acquire()
+        except Timeout:
             raise UsageError(f"another process is writing to {self.folder}") from None
+        self._lock = lock
 
     def _translated(self) -> AbstractContextManager[None]:
         hint = "Rows written before it are kept; make room and go on with --resume."
