@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import sys
 import unicodedata
 import warnings
@@ -33,6 +34,8 @@ TEXT_COLUMNS = (
 NAMES, LEAST_NAME = ("item", "group", "generator", "category", "best", "prompt"), 8
 ELLIPSIS = "…"
 NOTHING, BAR = "-", 3
+# What Jupyter sets for the kernels it starts, whatever the notebook's front end.
+NOTEBOOKS = ("JPY_PARENT_PID", "JPY_INTERRUPT_EVENT")
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -115,8 +118,13 @@ class Output:
         yield from track(rows, what, total=total, console=self._talk, transient=True)
 
     def can_ask(self) -> bool:
-        """Whether a person sits at both ends."""
-        return sys.stdin.isatty() and sys.stderr.isatty()
+        """Whether a person sits at a terminal, who can read a question and answer it.
+
+        A notebook's `!command` has a terminal too, but no way to type into it.
+        """
+        in_notebook = any(name in os.environ for name in NOTEBOOKS)
+        streams = (sys.stdin, sys.stdout, sys.stderr)
+        return not in_notebook and all(stream.isatty() for stream in streams)
 
 
 def _table(
