@@ -266,9 +266,9 @@ class LibreHPS:
     def _decoder(self, num_frames: int | None = None, pixel_budget: int | None = None) -> Decoder:
         frames = self.settings.num_frames if num_frames is None else num_frames
         if frames < 1:
-            raise UsageError(f"{frames} frames of a clip cannot be scored")
+            raise UsageError(f"{frames} frames of a video cannot be scored")
         if frames > TRAINED_FRAMES:
-            log.warning("%d frames a clip: trained on at most %d", frames, TRAINED_FRAMES)
+            log.warning("%d frames a video: trained on at most %d", frames, TRAINED_FRAMES)
         processor = self._processor
         if pixel_budget is not None:
             processor = processor.with_budget(pixel_budget)

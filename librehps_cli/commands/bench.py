@@ -67,7 +67,7 @@ def bench(
     from librehps.bench.measure import measure
 
     out = Output(quiet, json)
-    _refuse(context, OF_OTHER_COMMANDS, "bench times stills, and decides nothing")
+    _refuse(context, OF_OTHER_COMMANDS, "bench times images, and decides nothing")
     workload = _workload(size, format, images, batch_sizes, repeats, quick)
     measured = measure(_scorer(context, models, config, out), workload, out.note)
     if out.json:

@@ -18,7 +18,7 @@ def test_one_object_of_figures(cli: Cli) -> None:
     assert record["machine"]["threads"] >= 1 and record["machine"]["torch"]
     assert record["model"]["name"] == "random-tiny"
     assert (record["model"]["dtype"], record["model"]["attention"]) == ("float32", "sdpa")
-    assert record["pictures"]["model_width"] == 128
+    assert record["images"]["model_width"] == 128
     rates = [record["matmul_gflops"], record["write_rows_per_s"]]
     rates += [record["decode"]["one_thread"], record["decode"]["all_workers"]]
     assert all(rate > 0 for rate in rates) and record["transfer"] is None

@@ -69,7 +69,7 @@ class Measured:
         return {
             "machine": self.machine,
             "model": self.model,
-            "pictures": self.pictures,
+            "images": self.pictures,
             "gflop_per_image": self.flops.total / 1e9,
             "gflop_by_part": {name: n / 1e9 for name, n in asdict(self.flops).items()},
             "matmul_gflops": self.matmul,

@@ -94,8 +94,8 @@ def _scores(rows: Any, weights: Weights) -> Any:
 
 
 def _warn_of_mixtures(rows: Any, groups: Groups) -> None:
-    """Scores of two prompts, or of a still and a clip, were never meant to be compared."""
-    for column, what in (("prompt", "several prompts"), ("kind", "both stills and clips")):
+    """Scores of two prompts, or of an image and a video, were never meant to be compared."""
+    for column, what in (("prompt", "several prompts"), ("kind", "both images and videos")):
         if column not in rows.column_names:
             continue
         pairs = np.unique(np.stack([groups.codes, group_codes(rows, column)]), axis=1)

@@ -95,12 +95,12 @@ def _from_frames(frames: Any, num_frames: int, load: Callable[[Any], Tensor]) ->
     if getattr(frames, "ndim", 0) == 4:
         frames = [*frames]
     if not isinstance(frames, list | tuple) or not frames:
-        raise UnsupportedMediaError("a clip is a path or a list of at least one frame")
+        raise UnsupportedMediaError("a video is a path or a list of at least one frame")
     indices = sample_indices(len(frames), num_frames)
     pixels = [load(frames[index]) for index in indices]
     shapes = {(frame.shape[2], frame.shape[1]) for frame in pixels}
     if len(shapes) > 1:
         sizes = ", ".join(f"{width} x {height}" for width, height in sorted(shapes))
-        raise UnsupportedMediaError(f"the frames of a clip differ in size: {sizes}")
+        raise UnsupportedMediaError(f"the frames of a video differ in size: {sizes}")
     # Frames of several kinds may lie on several devices.
     return Clip(torch.stack([frame.to(pixels[0].device) for frame in pixels]), tuple(indices))

@@ -108,8 +108,8 @@ FINDERS: dict[str, tuple[Callable[[Item, Media], str | None], ...]] = {
 WANTED = {
     "column": "its row has none",
     "sidecar": "neither {stem}.txt nor {stem}.json has one",
-    "metadata": "the picture carries none, and of clips none is read",
-    "auto": "neither a column, nor {stem}.txt or .json, nor the picture itself has one",
+    "metadata": "the image carries none, and of videos none is read",
+    "auto": "neither a column, nor {stem}.txt or .json, nor the image itself has one",
 }
 
 

@@ -178,7 +178,7 @@ def _fields(item: Item) -> dict[str, Any]:
     if content.is_encoded:
         media = content.data
     elif kind == "video":
-        raise UnsupportedMediaError("a clip is sent to a server as a file, not as frames")
+        raise UnsupportedMediaError("a video is sent to a server as a file, not as frames")
     else:
         media = _png(item.media)
     name = "video_b64" if kind == "video" else "image_b64"

@@ -64,7 +64,10 @@ class RewardSpec:
         if row.get("status") != "ok":
             return str(row.get("error_type")), str(row.get("error"))
         axes = ", ".join(self.weights)
-        return "NoValue", f"a row has no finite value on every one of {axes} (stills: no temporal)"
+        return (
+            "NoValue",
+            f"a row has no finite value on every one of {axes} (images have no temporal)",
+        )
 
 
 def read_reward_options(aim: RewardOptions) -> tuple[RewardSpec, ResizeDevice]:
