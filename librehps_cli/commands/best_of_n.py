@@ -29,7 +29,7 @@ CHOICE = "Choice"
 
 @dataclass(frozen=True)
 class ChoiceOptions:
-    """Who competes with whom, and by what."""
+    """Flags that say which items compete, and by which score."""
 
     per: Annotated[
         str | None,

@@ -15,7 +15,7 @@ PAGE, PICTURES = "Page", 2000
 
 @dataclass(frozen=True)
 class PageOptions:
-    """What the page shows, and where it goes."""
+    """Flags of the page: its content and its file."""
 
     output: Annotated[Path, typer.Option("--output", "-o", help="X.html.", rich_help_panel=PAGE)]
     overwrite: Annotated[

@@ -86,7 +86,7 @@ def _cells(point: Record, is_mean: bool) -> list[str]:
 
 
 def summarise(picked: "BestOfN", out: Output) -> None:
-    """What a reader of bare paths would want to know; one by one where there are few."""
+    """Summarise the picks on stderr, group by group where there are few."""
     first = [record for record in picked.records if record["rank"] == 1]
     if len(first) <= FEW:
         for record in first:

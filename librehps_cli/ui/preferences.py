@@ -1,4 +1,4 @@
-"""What evaluate and calibrate do first: read the preferences, and have each media's scores."""
+"""Read preferences and get the scores of their media, for evaluate and calibrate."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

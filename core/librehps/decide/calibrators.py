@@ -19,7 +19,7 @@ class PlattCalibrators:
     per_benchmark: Mapping[str, Platt]
 
     def get(self, benchmark: str) -> Platt:
-        """One benchmark's fit; raises CalibrationError, naming those there are."""
+        """Return the fit of a benchmark; raises CalibrationError, naming those there are."""
         if benchmark not in self.per_benchmark:
             known = ", ".join(self.per_benchmark) or "none"
             raise CalibrationError(f"no fit for benchmark {benchmark!r}; the file has: {known}")

@@ -42,7 +42,10 @@ class Comparison:
     settings: str | None = None
 
     def records(self, explain: bool = False) -> list[Record]:
-        """One dict for the verdict on two, or one for each ranked row; `explain` adds the gaps."""
+        """Return one dict for the verdict on two, else a dict for each ranked row, best first.
+
+        `explain` adds the gap in mu on each axis.
+        """
         if self.verdict is not None:
             return [self._pair(self.verdict, explain)]
         return [self._place(at, place, explain) for at, place in enumerate(self.ranking, 1)]

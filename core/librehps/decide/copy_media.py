@@ -47,7 +47,7 @@ def place(media: Sequence[str], ids: Sequence[str], folder: Path, link: bool = F
 
 
 def _targets(ids: Sequence[str], folder: Path) -> list[Path]:
-    """Where each id stands, its folders free of links; raises OutputError where not inside."""
+    """Return the path of each id, free of links; raises OutputError for an id that leads out."""
     root = Path(os.path.realpath(folder))
     parents: dict[PurePath, Path] = {}
     taken: dict[Path, str] = {}

@@ -1,4 +1,4 @@
-"""What N buys: the expected best of n samples, for every n up to what the groups have."""
+"""Expected gain of more samples: the best of n samples, for every n up to what the groups have."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,7 +31,7 @@ class Curve:
     most: int
 
     def records(self) -> list[dict[str, Any]]:
-        """One dict a point: n, expected_best, its 95 % interval, and the gain over n - 1."""
+        """Return a dict for each n: expected_best, its 95 % interval, and the gain over n - 1."""
         return [
             {"n": n, "expected_best": point.value, "low": point.low, "high": point.high,
              "gain": point.value - self.points[n - 2].value if n > 1 else None}

@@ -124,7 +124,7 @@ def parse_top(top: int | str, by: str | None = None, per: str | None = None) -> 
 
 
 def passing(table: Any, limits: Sequence[Limit] = (), top: Top | None = None) -> Mask:
-    """Whether each row passes, (rows,); a row with an error, or without the value, never does.
+    """Return whether each row passes, (rows,); a row with an error or no value never does.
 
     `top` chooses among the rows within all limits; of equals the first stay. Raises UsageError for
     a column that is not there, or of the wrong type.

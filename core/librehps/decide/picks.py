@@ -57,7 +57,7 @@ class BestOfN:
 
     @cached_property
     def records(self) -> list[Record]:
-        """One dict a picked row: group, id, scores, prompt and the columns ADDED."""
+        """Return a dict for each picked row: group, id, scores, prompt and the columns ADDED."""
         names = ("group", "id", *self.rows.axes, "overall_mu", "prompt", *ADDED)
         kept = [name for name in names if name in self.table.columns]
         records: list[Record] = self.table.table.select(kept).to_pylist()

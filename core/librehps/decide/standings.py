@@ -1,4 +1,4 @@
-"""What a leaderboard holds."""
+"""Leaderboards: boards, standings, and figures with intervals."""
 
 import math
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Standing:
-    """One generator on one axis.
+    """Figures of one generator on one axis.
 
     `mean` of the axis in [0, 1], each prompt counting once; `strength` is Bradley-Terry's, in
     log-odds, with mean zero over the generators; `win_rate` the mean over its opponents, in [0, 1];
@@ -55,7 +55,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Board:
-    """One axis, over all prompts or those of one category; the strongest generator first.
+    """Standings on one axis, over all prompts or those of one category, strongest first.
 
     `wins[i][j]` is the share of prompts, in [0, 1], in which the i-th beats the j-th, ties counting
     half; `p_values[i][j]` of their strengths being equal, corrected for the number of pairs.
@@ -79,7 +79,7 @@ class Leaderboard:
     unshared: Mapping[str, int]
 
     def records(self) -> list[Record]:
-        """One dict a board, as plain values; what is NaN is None."""
+        """Return a dict for each board, of plain values; NaN becomes None."""
         return [
             {
                 "by": self.by,

@@ -24,7 +24,7 @@ Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 class Scorer(Protocol):
-    """What of `LibreHPS` scores the media of preferences."""
+    """Interface of `LibreHPS` that scores the media of preferences."""
 
     settings: Settings
 
@@ -51,7 +51,7 @@ class Judged:
     left_out: Mapping[str, int]
 
     def is_held_out(self, split: Split = "auto") -> bool:
-        """Whether a split leaves out what calibration fits on; auto: where calibrated."""
+        """Return whether a split leaves out what calibration fits on; auto: where calibrated."""
         check_choice(split, Split, "split")
         return split == "held-out" or (split == "auto" and self.calibrators is not None)
 

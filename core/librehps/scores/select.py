@@ -173,7 +173,7 @@ def _decoded(column: Any) -> Any:
 
 
 def _is_numeric(kind: Any) -> bool:
-    """Whether values are numbers; a column of nulls alone may be."""
+    """Return whether values of this type are numbers; nulls may be."""
     if pa.types.is_dictionary(kind):
         return _is_numeric(kind.value_type)
     of = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
