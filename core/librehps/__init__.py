@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from librehps.errors import LibreHPSError
     from librehps.report.write import write_report
     from librehps.runs.compare import compare, compare_pairs
+    from librehps.runs.run import score_to
     from librehps.runs.scored import find_calibrator
+    from librehps.runs.summary import RunSummary
     from librehps.scorer import LibreHPS
     from librehps.scores.score_table import ScoreTable, read_scores
     from librehps.types import (
@@ -43,6 +45,7 @@ __all__ = [
     "LibreHPS",
     "LibreHPSError",
     "PairComparison",
+    "RunSummary",
     "Score",
     "ScoreAxis",
     "ScoreTable",
@@ -57,6 +60,7 @@ __all__ = [
     "find_calibrator",
     "leaderboard",
     "read_scores",
+    "score_to",
     "write_report",
 ]
 
@@ -69,6 +73,7 @@ _HOMES = {
     "Leaderboard": "librehps.decide.standings",
     "LibreHPS": "librehps.scorer",
     "LibreHPSError": "librehps.errors",
+    "RunSummary": "librehps.runs.summary",
     "ScoreTable": "librehps.scores.score_table",
     "best_of_n": "librehps.decide.best_of_n",
     "compare": "librehps.runs.compare",
@@ -78,6 +83,7 @@ _HOMES = {
     "find_calibrator": "librehps.runs.scored",
     "leaderboard": "librehps.decide.leaderboard",
     "read_scores": "librehps.scores.score_table",
+    "score_to": "librehps.runs.run",
     "write_report": "librehps.report.write",
 }
 

@@ -71,6 +71,7 @@ class LibreHPS:
         batch_size: int | None = None,
         workers: int | None = None,
         video_backend: VideoBackend = "auto",
+        max_prompt_tokens: int = MAX_PROMPT_TOKENS,
     ) -> None:
         self.settings, self.folder = settings, checkpoint.folder
         self.device, self.dtype = loaded.model.device, loaded.model.dtype
@@ -80,6 +81,7 @@ class LibreHPS:
         is_by_device = batch_size is None and self.device.type == "cpu"
         self._tokens = CPU_TOKENS if is_by_device else None
         self._checkpoint, self._model, self._processor = checkpoint, loaded.model, processor
+        self.max_prompt_tokens = max_prompt_tokens
         self.workers = workers or default_workers()
         self._readers = VideoReaders(video_backend, self.workers)
 
@@ -119,6 +121,7 @@ class LibreHPS:
             batch_size=batch_size,
             workers=workers,
             video_backend=video_backend,
+            max_prompt_tokens=max_prompt_tokens,
         )
 
     @staticmethod

@@ -12,39 +12,19 @@ from librehps_cli.ui.output import Output
 if TYPE_CHECKING:
     from librehps import LibreHPS
     from librehps.items.prompts import PromptFinder
-    from librehps.items.source import Source, SourceOptions
+    from librehps.items.source import SourceOptions
+    from librehps.runs.options import ModelOptions as LibraryOptions
+    from librehps.runs.options import SourceKeywords
 
 Record = dict[str, Any]
 T = TypeVar("T")
 
 
-def open_source(paths: list[str], flags: SourceFlags, shard: str | None = None) -> "Source":
-    """What the paths name, not read yet."""
-    from librehps.items.source import Source
+def source_options(flags: SourceFlags) -> "SourceOptions":
+    """Return how sources are read; raises UsageError for an invalid --rename."""
+    from librehps.runs.options import source_options as options_of
 
-    return Source(paths, source_options(flags, shard))
-
-
-def source_options(flags: SourceFlags, shard: str | None = None) -> "SourceOptions":
-    """How sources are read; raises UsageError for a rename or a shard that is none."""
-    from librehps.items.rows import ColumnOptions
-    from librehps.items.source import SourceOptions
-    from librehps.scores.shards import parse_shard
-
-    columns = ColumnOptions(
-        media=flags.media_column,
-        prompt=flags.prompt_column,
-        id=flags.id_column,
-        group=flags.group_column,
-        rename=_renames(flags.rename or []),
-    )
-    return SourceOptions(
-        columns=columns,
-        root=flags.root,
-        null=flags.null,
-        allow_remote=flags.allow_remote,
-        shard=None if shard is None else parse_shard(shard),
-    )
+    return options_of(source_keywords(flags))
 
 
 def prompt_finder(prompts: PromptOptions, has_prompts: bool) -> "PromptFinder":
@@ -69,11 +49,9 @@ def _renames(pairs: list[str]) -> dict[str, str]:
 def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "LibreHPS":
     """The model; a person at a terminal is asked before a download."""
     from librehps import LibreHPS
-    from librehps.errors import UsageError
 
     arguments = load_arguments(options, prompts)
-    if options.calibration is not None and not options.calibration.is_file():
-        raise UsageError(f"no such calibration file: {options.calibration}")
+    check_calibration(options)
 
     def load(download: bool) -> LibreHPS:
         return LibreHPS.from_pretrained(**{**arguments, "download": download})
@@ -96,6 +74,36 @@ def load_arguments(options: ModelOptions, prompts: PromptOptions) -> Record:
         "video_backend": options.video_backend,
         "download": options.download,
     }
+
+
+def source_keywords(flags: SourceFlags) -> "SourceKeywords":
+    """Return how sources are read, as keywords of `librehps.score_to`."""
+    return {
+        "root": flags.root,
+        "media_column": flags.media_column,
+        "prompt_column": flags.prompt_column,
+        "id_column": flags.id_column,
+        "group_column": flags.group_column,
+        "rename": _renames(flags.rename or []),
+        "null": flags.null,
+        "allow_remote": flags.allow_remote,
+    }
+
+
+def model_options(options: ModelOptions, prompts: PromptOptions) -> "LibraryOptions":
+    """Return which model is loaded, and how, as `librehps.score_to` takes it."""
+    from librehps.runs.options import ModelOptions as LibraryOptions
+
+    arguments = load_arguments(options, prompts)
+    return LibraryOptions(model=arguments.pop("path_or_id"), **arguments)
+
+
+def check_calibration(options: ModelOptions) -> None:
+    """Raise UsageError for a calibration file that is missing."""
+    from librehps.errors import UsageError
+
+    if options.calibration is not None and not options.calibration.is_file():
+        raise UsageError(f"no such calibration file: {options.calibration}")
 
 
 def find_checkpoint(options: CheckpointOptions, out: Output) -> Path:

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from conftest import Cli
 from librehps.errors import ExtraNeededError, UsageError
-from librehps.runs.ray.cluster import Cluster, spread
+from librehps.runs.options import RayOptions
+from librehps.runs.ray.cluster import spread
 from librehps.types import AXES
 from librehps_cli.main import app
 from make_media import bad_media, clip, picture
@@ -245,13 +246,13 @@ def load():
 
 media, *ids = sys.argv[1:]
 left = {at: '{"id": "%s", "media": "%s"}' % (id, media) for at, id in enumerate(ids)}
-here = ray.Cluster()
+here = ray.RayOptions()
 with ray.connected(here):
     layout = ray.find_layout(here, "cpu")
     settings = ray.foresee(partial(LibreHPS.foresee, "tiny"), layout)
     decoding = engine.Decoding(os.getcwd(), "tiny", None, False, 64, "auto", find)
     scoring = engine.Scoring(load, settings, {}, 1)
-    engine.SPARED = engine.TRIES = 2
+    engine.MAX_FAILED_TASKS = engine.MAX_TASK_ATTEMPTS = 2
     try:
         for table in engine.RayEngine(here, layout, decoding, scoring).run(left.items, len(ids)):
             for row in table.to_pylist():
@@ -298,7 +299,7 @@ HASTY = """
 import sys
 from librehps.runs.ray import cluster
 from librehps_cli.main import main
-cluster.GONE = 5
+cluster.HEAD_TIMEOUT_S = 5
 main()
 """
 
@@ -332,16 +333,16 @@ def node(cores: float = 0, gpus: float = 0) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("asked", "nodes", "layout"),
     [
-        (Cluster(), [node(16, 8), node(), node(16, 2)], (10, 1.0, 0.0)),
-        (Cluster(num_gpus=2, actors=3), [node(4, 4), node(4, 3)], (3, 2.0, 0.0)),
-        (Cluster(num_gpus=0.1), [node(4, 1)], (10, 0.1, 0.0)),
-        (Cluster(num_gpus=0, actors=2), [node(4, 1)], (2, 0.0, 0.0)),
+        (RayOptions(), [node(16, 8), node(), node(16, 2)], (10, 1.0, 0.0)),
+        (RayOptions(num_gpus=2, actors=3), [node(4, 4), node(4, 3)], (3, 2.0, 0.0)),
+        (RayOptions(num_gpus=0.1), [node(4, 1)], (10, 0.1, 0.0)),
+        (RayOptions(num_gpus=0, actors=2), [node(4, 1)], (2, 0.0, 0.0)),
         # On several nodes an actor holds some of a core, so that none comes to a node without.
-        (Cluster(), [node(), node(8), node(8)], (2, 0.0, 1.0)),
+        (RayOptions(), [node(), node(8), node(8)], (2, 0.0, 1.0)),
     ],
 )
 def test_places(
-    asked: Cluster, nodes: list[dict[str, float]], layout: tuple[int, float, float]
+    asked: RayOptions, nodes: list[dict[str, float]], layout: tuple[int, float, float]
 ) -> None:
     found = spread(asked, "auto", nodes)
     assert (found.actors, found.num_gpus, found.num_cpus) == layout
@@ -350,14 +351,18 @@ def test_places(
 @pytest.mark.parametrize(
     ("asked", "nodes", "said"),
     [
-        (Cluster(), [node()], "no node with cores or GPUs"),
-        (Cluster(num_gpus=1), [node(8)], "1 actors of 1 GPUs were asked, the cluster has 0 GPUs"),
+        (RayOptions(), [node()], "no node with cores or GPUs"),
+        (
+            RayOptions(num_gpus=1),
+            [node(8)],
+            "1 actors of 1 GPUs were asked, the cluster has 0 GPUs",
+        ),
         # Together they have three, but no actor lives on two nodes.
-        (Cluster(num_gpus=3), [node(8, 2), node(8, 1)], "has 3 GPUs: room for 0"),
-        (Cluster(actors=9), [node(8)], "9 actors were asked, the cluster has 8 cores"),
+        (RayOptions(num_gpus=3), [node(8, 2), node(8, 1)], "has 3 GPUs: room for 0"),
+        (RayOptions(actors=9), [node(8)], "9 actors were asked, the cluster has 8 cores"),
     ],
 )
-def test_no_room(asked: Cluster, nodes: list[dict[str, float]], said: str) -> None:
+def test_no_room(asked: RayOptions, nodes: list[dict[str, float]], said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
         spread(asked, "auto", nodes)
 

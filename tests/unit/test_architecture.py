@@ -30,7 +30,8 @@ ALLOWED = {
     "items": BASE | {"media", "scores", "items"},
     "engine": BASE | {"media", "models", "scores", "engine"},
     "runs": BASE
-    | {"decide", "engine", "items", "media", "models", "preferences", "runs", "scorer", "scores"},
+    | {"decide", "engine", "extras", "items", "media", "models", "preferences"}
+    | {"runs", "scorer", "scores"},
     "decide": BASE | {"scores", "decide"},
     "preferences": BASE | {"preferences"},
     "evaluate": BASE | {"scores", "decide", "preferences", "evaluate"},
@@ -123,10 +124,10 @@ def test_importing_loads_nothing_heavy(code: str) -> None:
 def test_public_names() -> None:
     assert set(librehps.__all__) == {
         "AXES", "BatchItem", "BestOfN", "Comparison", "ImageScore", "Item", "Leaderboard",
-        "LibreHPS", "LibreHPSError", "PairComparison", "Score", "ScoreAxis", "ScoreTable",
-        "ScoredRow", "VideoScore", "__version__", "best_of_n", "compare", "compare_pairs",
+        "LibreHPS", "LibreHPSError", "PairComparison", "RunSummary", "Score", "ScoreAxis",
+        "ScoreTable", "ScoredRow", "VideoScore", "__version__", "best_of_n", "compare", "compare_pairs",
         "copy_media", "filter_rows", "find_calibrator", "leaderboard", "read_scores",
-        "write_report",
+        "score_to", "write_report",
     }  # fmt: skip
     for name in librehps.__all__:
         assert getattr(librehps, name).__name__ == name if name[0].islower() else True

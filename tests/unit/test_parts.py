@@ -14,7 +14,6 @@ from librehps.engine.engine import make_ready
 from librehps.errors import BrokenMediaError, EngineError, UsageError
 from librehps.media.archived import TarMember
 from librehps.runs.item_json import item_from, to_entry
-from librehps.runs.journal import journal_of
 from librehps.runs.parts_job import PartsJob
 from librehps.runs.ray.arrow import (
     decoded_table,
@@ -26,7 +25,8 @@ from librehps.runs.ray.arrow import (
     scored_table,
 )
 from librehps.runs.ray.engine import ScoreActor, Scoring
-from librehps.scores.parts import DONE, UNFINISHED, rows_of_part
+from librehps.scores.markers import DONE_FILE, UNFINISHED_FILE, journal_folder
+from librehps.scores.parts import rows_of_part
 from librehps.scores.read import are_scored, read_table
 from librehps.types import ScoredRow
 from make_media import picture
@@ -69,16 +69,16 @@ class Fake:
 
 def run(output: Path, settings, fake: Fake, columns="default", total: int = TOTAL, **ways) -> None:
     with PartsJob(output, **{"resume": False, **ways}) as job:
-        job.begin(settings, {"a": 1}, None if job.is_begun else Listing(total), columns)
+        job.begin(settings, {"a": 1}, None if job.is_started else Listing(total), columns)
         for _ in job.run_parts(fake):
             pass
-        job.finish_parts()
+        job.finish(settings, columns)
 
 
 def test_rows_that_come_twice_and_backwards(tiny: LibreHPS, tmp_path: Path) -> None:
     output = tmp_path / "out"
     run(output, tiny.settings, Fake(tiny.settings, twice=True))
-    assert sorted(f.name for f in output.iterdir()) == [DONE, *(
+    assert sorted(f.name for f in output.iterdir()) == [DONE_FILE, *(
         f"part-{first:012d}.parquet" for first in (0, 64, 128))]  # fmt: skip
     assert are_scored([str(output)])
     table, settings = read_table([output])
@@ -86,15 +86,15 @@ def test_rows_that_come_twice_and_backwards(tiny: LibreHPS, tmp_path: Path) -> N
     assert table["n"].to_pylist() == list(range(TOTAL))
     assert settings == tiny.settings.record()
     assert b"librehps.part" not in table.schema.metadata
-    assert json.loads((output / DONE).read_text())["errors"] == TOTAL
-    assert not journal_of(output).exists()
+    assert json.loads((output / DONE_FILE).read_text())["errors"] == TOTAL
+    assert not journal_folder(output).exists()
 
 
 def test_what_is_missing_is_named_and_resumed(tiny: LibreHPS, tmp_path: Path) -> None:
     output = tmp_path / "out"
     with pytest.raises(EngineError, match="2 items were given no row: 70, 71"):
         run(output, tiny.settings, Fake(tiny.settings, bad={70, 71}))
-    assert (output / UNFINISHED).exists()
+    assert (output / UNFINISHED_FILE).exists()
     with pytest.raises(UsageError, match="is unfinished"):
         read_table([output])
     with pytest.raises(UsageError, match="has not finished"):
@@ -121,7 +121,7 @@ def test_resuming_as_something_else(tiny: LibreHPS, tmp_path: Path) -> None:
         names = [n for n in pq.read_schema(output / "part-000000000000.parquet").names
                  if n != "prompt"]  # fmt: skip
         run(output, tiny.settings, Fake(tiny.settings), names, resume=True)
-    for file in journal_of(output).iterdir():
+    for file in journal_folder(output).iterdir():
         file.unlink()
     with pytest.raises(UsageError, match=r"out\.journal is gone"):
         run(output, tiny.settings, Fake(tiny.settings), resume=True)
@@ -134,7 +134,7 @@ def test_overwriting_begins_anew(tiny: LibreHPS, tmp_path: Path) -> None:
         PartsJob(output, resume=False)
     with pytest.raises(EngineError):
         run(output, tiny.settings, Fake(tiny.settings, bad={0}), total=70, overwrite=True)
-    assert not (output / DONE).exists()
+    assert not (output / DONE_FILE).exists()
     assert [f.name for f in output.iterdir() if f.suffix == ".parquet"] == [
         "part-000000000064.parquet"]  # fmt: skip
     run(output, tiny.settings, Fake(tiny.settings), total=70, resume=True)
@@ -166,7 +166,7 @@ def test_errors_alone_are_done_again(tiny: LibreHPS, tmp_path: Path) -> None:
     after = pq.read_table(part)
     assert after["id"].to_pylist() == table["id"].to_pylist()
     assert after["error"].to_pylist() == ["no", "old"] * 32
-    assert json.loads((output / DONE).read_text())["ok"] == 32
+    assert json.loads((output / DONE_FILE).read_text())["ok"] == 32
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,27 @@
-"""A run with an output file: begun, taken up again, finished."""
+"""A run with an output file: started, resumed, finished."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from librehps.errors import UsageError
 from librehps.runs.item_json import Listed
-from librehps.runs.journal import ERROR, NEW, SEEDING, Journal, journal_of, stamp
+from librehps.runs.journal import ERROR, NEW, SEEDING, Journal, stamp
 from librehps.scores.columns import chosen_columns
+from librehps.scores.markers import journal_folder
+from librehps.scores.read import read_origin, read_table
 from librehps.scores.row import to_full_record
 from librehps.scores.writer import check_suffix, open_sink
-from librehps.settings import Settings
+from librehps.settings import Settings, differing
 from librehps.types import Item, ScoredRow
 
 Record = dict[str, Any]
-# Seconds between two times that the rows are forced to the disk itself.
-COMMIT_EVERY = 2.0
+COMMIT_INTERVAL_S = 2.0
+SEED_ROWS = 1024
+OVERWRITE_HINT = "Use the same options, or --overwrite to start over."
 
 
 class Scores(Protocol):
@@ -26,31 +30,39 @@ class Scores(Protocol):
     def __call__(self, items: Iterable[Item]) -> Iterator[ScoredRow]: ...
 
 
+class Counts(NamedTuple):
+    """Rows by status; `errors` counts the failed ones by type of error, where that is known."""
+
+    ok: int
+    failed: int
+    errors: Counter[str]
+
+
 class Job:
     """Scores a source into `output`; use it in a `with` block.
 
-    Raises UsageError where an output or journal is there and neither `resume` nor `overwrite` is
-    given. `retry_errors` resumes too, and does the rows again that say error.
+    Raises UsageError where the output or its journal exists and neither `resume` nor `overwrite`
+    is given. `retry_errors` resumes too, and scores the rows again whose status is error.
     """
+
+    # Whether the journal keeps the rows until the output is written.
+    _keeps_rows = True
 
     def __init__(
         self, output: Path, *, resume: bool, retry_errors: bool = False, overwrite: bool = False
     ) -> None:
         self._check(output)
         if overwrite and (resume or retry_errors):
-            raise UsageError("--overwrite begins anew: it cannot go with --resume, --retry-errors")
+            raise UsageError("--overwrite starts over: not allowed with --resume, --retry-errors")
         self.output, self._overwrite = output, overwrite
         self.resumes, self.retries = resume or retry_errors, retry_errors
-        self.journal = Journal(journal_of(output), self._keeps_rows)
+        self.journal = Journal(journal_folder(output), self._keeps_rows)
         if not (self.resumes or overwrite):
-            hint = "--resume goes on with it, --overwrite begins anew."
+            hint = "--resume goes on with it, --overwrite starts over."
             if self.journal.is_frozen:
                 raise UsageError(f"a run that writes {output} has not finished", hint=hint)
             if self._is_there():
                 raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
-
-    # Whether the journal holds the rows until the output is written.
-    _keeps_rows = True
 
     def _check(self, output: Path) -> None:
         check_suffix(output)
@@ -59,18 +71,18 @@ class Job:
         return self.output.exists()
 
     @property
-    def is_begun(self) -> bool:
+    def is_started(self) -> bool:
         """Whether there is a journal to go on with."""
         return self.journal.is_frozen and not self._overwrite
 
     @property
     def is_complete(self) -> bool:
-        """Whether the output is there already, and nothing of it is to be done again."""
+        """Whether the output is finished already, and none of its rows is to be scored again."""
         return self.resumes and not self.retries and self._is_finished
 
     @property
     def redoes(self) -> bool:
-        """Whether the rows of a finished output are taken over, but for the errors."""
+        """Whether the rows of a finished output are copied, except for the errors."""
         return self.retries and self._is_finished
 
     @property
@@ -78,9 +90,9 @@ class Job:
         return self._is_there() and not self.journal.is_frozen
 
     def __enter__(self) -> "Job":
-        was_begun = self.is_begun
-        self.journal.open(anew=self._overwrite)
-        if was_begun != self.is_begun:
+        was_started = self.is_started
+        self.journal.open(clear=self._overwrite)
+        if was_started != self.is_started:
             self.journal.close()
             raise UsageError(f"another process has just finished {self.output}")
         return self
@@ -89,7 +101,7 @@ class Job:
         if self.journal.is_frozen:
             self.journal.close()
         else:
-            # Nothing was scored: what is there is of no use to anyone.
+            # Nothing was scored: there is nothing to resume.
             self.journal.delete()
 
     def begin(
@@ -99,28 +111,73 @@ class Job:
         listed: Listed | None,
         columns: Sequence[str] | str,
     ) -> None:
-        """Freeze the source, or check that the run before was asked for the same.
+        """Freeze the source, or check that the earlier run had the same settings and request.
 
-        `listed` is needed where no run was begun. Raises UsageError, naming what differs, or a
-        column that there is not.
+        `listed` is required unless the run `is_started`. Raises UsageError, naming what differs,
+        or an unknown column.
         """
         facts: Record = {"settings": settings.record(), "request": dict(request)}
-        if self.is_begun:
-            for name, now in facts.items():
-                check_same(self.journal.run[name], now, name, self.journal.folder)
+        if self.is_started:
+            self._check_same(self.journal.run["settings"], settings, self.journal.folder)
+            check_same_request(self.journal.run["request"], request, self.journal.folder)
             self._check_containers()
             chosen_columns(columns, self.journal.run["own_columns"], settings.axes)
             return
-        assert listed is not None  # noqa: S101 - only a begun run has its listing already
+        assert listed is not None  # noqa: S101 - only a started run has its listing already
+        rows = None
         if self.redoes:
+            self.check_origin(settings, request)
+            rows = self._finished_rows(columns, settings)
             facts[SEEDING] = True
-        axes = settings.axes
         self.journal.freeze(
-            listed, facts, lambda found: chosen_columns(columns, found["own_columns"], axes)
+            listed,
+            facts,
+            lambda found: chosen_columns(columns, found["own_columns"], settings.axes),
         )
+        if rows is not None:
+            self._seed(rows)
 
-    def seed(self, rows: Iterable[Record]) -> None:
-        """Take over the rows of a complete output; raises UsageError where the source changed."""
+    def check_origin(self, settings: Settings, request: Mapping[str, Any]) -> None:
+        """Raise UsageError where the output was made with other settings or another request."""
+        before, asked = read_origin(self._origin_file())
+        self._check_same(before, settings, self.output)
+        if asked:
+            check_same_request(asked, request, self.output)
+
+    def _origin_file(self) -> Path:
+        return self.output
+
+    def _check_same(self, before: Mapping[str, Any], now: Settings, place: Path) -> None:
+        names = differing(before, now.record())
+        _refuse(names, before, now.record(), "settings", place)
+
+    def finished_counts(self) -> Counts:
+        """Return the rows of a finished output by status."""
+        table = self._read_output(("status",))
+        statuses = Counter(table["status"].to_pylist())
+        kinds = table["error_type"].to_pylist() if "error_type" in table.column_names else []
+        errors = Counter(kind for kind in kinds if kind)
+        return Counts(statuses["ok"], statuses["error"], errors)
+
+    def _read_output(self, needed: Sequence[str]) -> Any:
+        table, _ = read_table([self.output])
+        lacking = [name for name in needed if name not in table.column_names]
+        # JSON Lines without rows do not say which columns they have.
+        if lacking and len(table):
+            raise UsageError(f"{self.output} lacks the columns {', '.join(lacking)}")
+        return table
+
+    def _finished_rows(
+        self, columns: Sequence[str] | str, settings: Settings
+    ) -> Iterable[Record] | None:
+        """Rows of the finished output, to copy into the journal; None where they stay there."""
+        wanted = chosen_columns(columns, {}, settings.axes) if isinstance(columns, str) else columns
+        table = self._read_output(("id", "status", *wanted))
+        batches = table.to_batches(max_chunksize=SEED_ROWS)
+        return (row for batch in batches for row in batch.to_pylist())
+
+    def _seed(self, rows: Iterable[Record]) -> None:
+        """Copy the rows of a finished output; raises UsageError where the source changed."""
         items = self.journal.items({NEW})
         for row, (index, item) in zip_longest(rows, items, fillvalue=(-1, None)):
             found = row["id"] if isinstance(row, dict) else "nothing"
@@ -129,7 +186,7 @@ class Job:
                 self.journal.delete()
                 raise UsageError(
                     f"{self.output} has {found!r} where the source has {wanted!r}",
-                    hint="--retry-errors needs the source as it was; --overwrite begins anew.",
+                    hint="--retry-errors needs the source as it was; --overwrite starts over.",
                 )
             self.journal.append(index, row, item.extra)
         del self.journal.run[SEEDING]
@@ -139,18 +196,36 @@ class Job:
         for name, before in self.journal.run["stamps"].items():
             if not Path(name).exists() or stamp(name) != before:
                 raise UsageError(
-                    f"{name} changed since this run was begun",
-                    hint="Its items are read from places in it: --overwrite begins anew.",
+                    f"{name} changed since this run was started",
+                    hint="Its items are read by their place in the file: --overwrite starts over.",
                 )
 
     @property
+    def facts(self) -> Record:
+        """What the journal says of the source: total, skipped, dropped, own_columns, ..."""
+        return self.journal.run
+
+    @property
     def left(self) -> int:
-        """Items still to score."""
+        """Number of items still to score."""
         new, _, failed = self.journal.counts()
         return new + failed * self.retries
 
-    def run(self, score: Scores) -> Iterator[ScoredRow]:
-        """Score what is left; each row is journalled before it is given."""
+    @property
+    def kept(self) -> Counts:
+        """Rows that an earlier run scored, and that are not scored again; ask before `run`."""
+        _, ok, failed = self.journal.counts()
+        if self.retries:
+            return Counts(ok, 0, Counter())
+        return Counts(ok, failed, self.journal.error_types())
+
+    @property
+    def is_short(self) -> bool:
+        """Whether rows may still be missing after an interrupted `run`."""
+        return bool(self.journal.counts()[0]) or self.retries
+
+    def run(self, score: Scores) -> Generator[ScoredRow, None, None]:
+        """Score the items that are left; each row is journalled before it is yielded."""
         indices: list[int] = []
         wanted = {NEW, ERROR} if self.retries else {NEW}
 
@@ -163,14 +238,14 @@ class Job:
         for row in score(items()):
             record = to_full_record(row, settings)
             self.journal.append(indices.pop(0), record, row.item.extra)
-            if time.monotonic() - committed > COMMIT_EVERY:
+            if time.monotonic() - committed > COMMIT_INTERVAL_S:
                 self.journal.commit()
                 committed = time.monotonic()
             yield row
         self.journal.commit()
 
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
-        """Write the output from the journal, which is then gone."""
+        """Write the output from the journal, and delete the journal."""
         own = self.journal.run.get("own_columns", {})
         kinds = chosen_columns(columns, own, settings.axes)
         request = self.journal.run["request"]
@@ -184,12 +259,19 @@ class Job:
         return Settings.from_record(self.journal.run["settings"])
 
 
-def check_same(before: Mapping[str, Any], now: Mapping[str, Any], what: str, place: Path) -> None:
-    """Raise UsageError, naming what differs from what was asked before."""
-    differ = sorted(k for k in {**before, **now} if before.get(k) != now.get(k))
-    if differ:
-        raise UsageError(
-            f"{place} was begun with other {what}: "
-            + "; ".join(f"{k} {before.get(k)!r}, now {now.get(k)!r}" for k in differ),
-            hint="Give the same again, or --overwrite to begin anew.",
-        )
+def check_same_request(before: Mapping[str, Any], now: Mapping[str, Any], place: Path) -> None:
+    """Raise UsageError, naming what differs from the request of an earlier run."""
+    names = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
+    _refuse(names, before, now, "request", place)
+
+
+def _refuse(
+    names: Sequence[str],
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    what: str,
+    place: Path,
+) -> None:
+    if names:
+        pairs = "; ".join(f"{k} {before.get(k)!r}, now {now.get(k)!r}" for k in names)
+        raise UsageError(f"{place} was started with other {what}: {pairs}", hint=OVERWRITE_HINT)

@@ -1,8 +1,8 @@
-"""What a run has safely on disk: OUT.journal/, from the first row until the output is whole.
+"""The journal of a run: OUT.journal/ keeps every row on disk until the output is whole.
 
-`run.json` says what was asked, `listing.jsonl` is the frozen source, `rows.jsonl` grows by a line
-a row: [index in the listing, "ok" or "error", record, own columns]. A line cut off by a kill is
-dropped; a later line of an index replaces the one before.
+`run.json` holds the request, `listing.jsonl` the frozen source, `rows.jsonl` grows by one line a
+row: [index in the listing, "ok" or "error", record, own columns]. A line cut off by a kill is
+dropped; a later line of an index replaces the earlier one.
 """
 
 import errno
@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -26,30 +27,27 @@ from librehps.types import Item
 Record = dict[str, Any]
 NEW, OK, ERROR = 0, 1, 2
 STATUS = {"ok": OK, "error": ERROR}
-# Of what lies in the folder; another number is another version's.
+# Number of the folder's layout; version 0.1.0 wrote 1.
 LAYOUT = 1
-LOCK = "lock"
-# In run.json while the rows of an output are taken over: until then the output is what counts.
+LOCK_FILE = "lock"
+# Key in run.json while the rows of a finished output are copied into the journal: until that is
+# done, the output counts and the journal does not.
 SEEDING = "seeding"
 # How a line of rows.jsonl begins.
 ROW = re.compile(rb'\[(\d+), "(ok|error)", \{')
 
 
 def stamp(file: str) -> list[int]:
-    """Size and time of the last change, as JSON."""
+    """Return size and time of the last change of a file, as JSON."""
     found = Path(file).stat()
     return [found.st_size, found.st_mtime_ns]
 
 
-def journal_of(output: Path) -> Path:
-    return output.with_name(output.name + ".journal")
-
-
 class Journal:
-    """One run's journal; `run` is what run.json holds, `status` one of NEW, OK, ERROR per item.
+    """The journal of one run; `run` is the content of run.json, `status` NEW, OK or ERROR per item.
 
-    Without `keeps_rows` they lie elsewhere, and whoever holds it sets `status`. Every write that
-    fails raises OutputError. Only one process at a time can hold a journal.
+    Without `keeps_rows` the rows are kept elsewhere, and the caller sets `status`. A failed write
+    raises OutputError. Only one process at a time can hold a journal.
     """
 
     def __init__(self, folder: Path, keeps_rows: bool = True) -> None:
@@ -63,19 +61,19 @@ class Journal:
 
     @property
     def is_frozen(self) -> bool:
-        """Whether a listing was completed, and what was scored before taken over."""
+        """Whether the listing is complete, and the rows of an earlier output are copied."""
         file = self.folder / "run.json"
         return file.exists() and SEEDING.encode() not in file.read_bytes()
 
-    def open(self, anew: bool = False) -> None:
-        """Take the lock; read what a run before this one left, or with `anew` clear it away.
+    def open(self, clear: bool = False) -> None:
+        """Take the lock, and read the journal of an earlier run, or with `clear` delete its files.
 
-        Raises UsageError where another process holds it, or it cannot be read.
+        Raises UsageError where another process holds the lock, or the journal is unreadable.
         """
         with self._translated():
             self.folder.mkdir(exist_ok=True)
             self._take_lock()
-            if anew or not self.is_frozen:
+            if clear or not self.is_frozen:
                 self._clear()
             if self.is_frozen:
                 self.run = self._read_run()
@@ -87,7 +85,7 @@ class Journal:
         facts: Mapping[str, Any],
         check: Callable[[Mapping[str, Any]], object],
     ) -> None:
-        """Write the listing, then run.json, which makes it count; `check` may refuse its facts."""
+        """Write the listing, then run.json, which makes it valid; `check` may refuse its facts."""
         with self._translated():
             with (self.folder / "listing.jsonl").open("w", encoding="utf-8") as file:
                 total = 0
@@ -105,24 +103,24 @@ class Journal:
             self._recover()
 
     def write_run(self) -> None:
-        """Have `run` on disk."""
+        """Write `run` to run.json, on the disk itself."""
         with self._translated():
             write_whole(self.folder / "run.json", json.dumps(self.run, indent=1) + "\n")
 
     def items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
-        """(index, item) of the listing's items whose status is wanted."""
+        """Yield (index, item) of the listing's items whose status is wanted."""
         for index, line in self.entries(wanted):
             yield index, item_from(json.loads(line))
 
     def entries(self, wanted: set[int]) -> Iterator[tuple[int, str]]:
-        """As `items`, each as the JSON of `listing.to_entry`."""
+        """Yield (index, JSON of `item_json.to_entry`) of the items whose status is wanted."""
         with self._translated(), (self.folder / "listing.jsonl").open(encoding="utf-8") as file:
             for index, line in enumerate(file):
                 if self.status[index] in wanted:
                     yield index, line.rstrip("\n")
 
     def append(self, index: int, record: Record, own: Mapping[str, Any]) -> None:
-        """Add an item's row; it is safe from a kill of this process, and after `commit` of all."""
+        """Add an item's row: a kill of this process cannot lose it, nor a crash after `commit`."""
         line = json.dumps([index, record["status"], record, dict(own)]).encode() + b"\n"
         with self._translated():
             written = self._rows.write(line)
@@ -133,12 +131,12 @@ class Journal:
         self.status[index] = STATUS[record["status"]]
 
     def commit(self) -> None:
-        """Have the rows on the disk itself."""
+        """Write the rows through to the disk itself."""
         with self._translated():
             os.fsync(self._rows.fileno())
 
     def rows(self) -> Iterator[tuple[Record, Record]]:
-        """(record, own columns) of every item, in order of the listing."""
+        """Yield (record, own columns) of every item, in order of the listing."""
         with self._translated(), (self.folder / "rows.jsonl").open("rb") as file:
             for offset in self._offsets:
                 if file.tell() != offset:
@@ -146,8 +144,18 @@ class Journal:
                 _, _, record, own = json.loads(file.readline())
                 yield record, own
 
+    def error_types(self) -> Counter[str]:
+        """Return how many rows have each type of error."""
+        found: Counter[str] = Counter()
+        with self._translated(), (self.folder / "rows.jsonl").open("rb") as file:
+            for offset, status in zip(self._offsets, self.status, strict=True):
+                if status == ERROR:
+                    file.seek(offset)
+                    found[json.loads(file.readline())[2]["error_type"]] += 1
+        return found
+
     def counts(self) -> tuple[int, int, int]:
-        """Items (new, ok, error)."""
+        """Return the number of items (new, ok, error)."""
         return self.status.count(NEW), self.status.count(OK), self.status.count(ERROR)
 
     def close(self) -> None:
@@ -169,9 +177,9 @@ class Journal:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _clear(self) -> None:
-        """Everything but the lock; run.json first, without which the rest counts for nothing."""
+        """Delete everything but the lock; run.json first, since the rest is invalid without it."""
         for file in [self.folder / "run.json", *self.folder.iterdir()]:
-            if file.name != LOCK:
+            if file.name != LOCK_FILE:
                 file.unlink(missing_ok=True)
 
     def _read_run(self) -> Record:
@@ -182,7 +190,7 @@ class Journal:
         if run.get("layout") != LAYOUT:
             raise UsageError(
                 f"{self.folder} is torn, or of another version of librehps",
-                hint="--overwrite begins anew.",
+                hint="--overwrite starts over.",
             )
         return run
 
@@ -210,7 +218,7 @@ class Journal:
 
     def _take_lock(self) -> None:
         # Whichever thread closes the journal gives the lock back.
-        lock = FileLock(self.folder / LOCK, timeout=0, thread_local=False)
+        lock = FileLock(self.folder / LOCK_FILE, timeout=0, thread_local=False)
         try:
             lock.acquire()
         except Timeout:

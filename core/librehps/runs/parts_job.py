@@ -1,6 +1,7 @@
-"""A run whose output is a folder of parts: begun, taken up again, finished."""
+"""A run whose output is a folder of parts: started, resumed, finished."""
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import zip_longest
@@ -14,25 +15,24 @@ import pyarrow.parquet as pq
 
 from librehps.errors import EngineError, UsageError
 from librehps.runs.item_json import Listed
-from librehps.runs.job import Job
+from librehps.runs.job import Counts, Job
 from librehps.runs.journal import ERROR, NEW, OK, SEEDING
 from librehps.runs.ray.arrow import INDEX
 from librehps.scores.columns import chosen_columns
+from librehps.scores.markers import DONE_FILE
 from librehps.scores.parquet import schema_of
-from librehps.scores.parts import DONE, Parts, check_folder, part_files
+from librehps.scores.parts import Parts, check_folder, part_files
 from librehps.settings import Settings
 
-NAMED = 5
+MAX_NAMED_ITEMS = 5
 
-# Asked what is still to come, as index and JSON in the listing: tables of scored rows in any order.
+# Given a function that lists the items to score as (index, JSON of the listing), yields tables of
+# scored rows in any order.
 ScoreTables = Callable[[Callable[[], Iterator[tuple[int, str]]]], Generator[Any, None, None]]
 
 
 class PartsJob(Job):
-    """As `Job`, but rows are kept part by part: those of a part that is not whole come again.
-
-    `kept` is (ok, errors) of the rows that were there when it began and are not done again.
-    """
+    """Scores a source into a folder of parts; rows of a part that is not whole are scored again."""
 
     _keeps_rows = False
 
@@ -40,11 +40,11 @@ class PartsJob(Job):
         check_folder(output)
 
     def _is_there(self) -> bool:
-        return bool(part_files(self.output)) or (self.output / DONE).exists()
+        return bool(part_files(self.output)) or (self.output / DONE_FILE).exists()
 
     @property
     def _is_finished(self) -> bool:
-        return (self.output / DONE).exists() and not self.journal.is_frozen
+        return (self.output / DONE_FILE).exists() and not self.journal.is_frozen
 
     def begin(
         self,
@@ -53,12 +53,12 @@ class PartsJob(Job):
         listed: Listed | None,
         columns: Sequence[str] | str,
     ) -> None:
-        """As `Job.begin`; then the folder is there, and it is known which parts are whole."""
+        """Begin as `Job.begin` does; then make the folder, and find which parts are whole."""
         redoes = self.redoes
-        if self.resumes and self._is_there() and not (self.is_begun or self._is_finished):
+        if self.resumes and self._is_there() and not (self.is_started or self._is_finished):
             raise UsageError(
                 f"{self.output} is unfinished, and {self.journal.folder} is gone",
-                hint="--overwrite begins anew.",
+                hint="--overwrite starts over.",
             )
         super().begin(settings, request, listed, columns)
         run = self.journal.run
@@ -75,8 +75,33 @@ class PartsJob(Job):
         self.parts.begin()
         self._take_up()
 
+    def _finished_rows(self, columns: Sequence[str] | str, settings: Settings) -> None:
+        """Rows stay in their parts."""
+
+    def _origin_file(self) -> Path:
+        files = part_files(self.output)
+        if not files:
+            raise UsageError(f"{self.output} holds no parts", hint="--overwrite starts over.")
+        return files[0]
+
+    def finished_counts(self) -> Counts:
+        """Return the rows of a finished folder by status."""
+        done = Parts(self.output, 0, "").done()
+        files = part_files(self.output) if done["errors"] else []
+        return Counts(done["ok"], done["errors"], _error_types(files))
+
+    @property
+    def kept(self) -> Counts:
+        """Rows that an earlier run scored, and that are not scored again."""
+        return self._kept
+
+    @property
+    def left(self) -> int:
+        """Number of items still to score."""
+        return int(np.count_nonzero(self._todo))
+
     def run_parts(self, score: ScoreTables) -> Generator[Any, None, None]:
-        """Tables of scored rows as they come; each part is on disk once its last row came."""
+        """Yield tables of scored rows as they come; a part is written once its last row came."""
         waiting: dict[int, list[Any]] = {}
         with closing(score(self._left)) as tables:
             for came in tables:
@@ -101,15 +126,15 @@ class PartsJob(Job):
         """Whether rows are still to come after `run_parts`."""
         return bool(self._todo.any())
 
-    def finish_parts(self) -> None:
-        """Mark the folder as done; the journal is then gone.
+    def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
+        """Mark the folder as done, and delete the journal; `begin` has fixed the other arguments.
 
-        Raises EngineError, naming what is missing, where not every row is there once.
+        Raises EngineError, naming the missing items, unless every row is there once.
         """
         if self.is_short:
             raise self._missing(np.flatnonzero(self._todo))
         if not self.parts.total:
-            # What the folder is of is said in a part, even where no item fell into the shard.
+            # Settings and request are kept in a part, even where the shard is empty.
             self.parts.write(0, self._schema.empty_table(), 0)
         self.parts.finish()
         self.journal.delete()
@@ -135,7 +160,7 @@ class PartsJob(Job):
         self.parts.write(first, table.replace_schema_metadata(self._schema.metadata), errors)
 
     def _take_over(self) -> None:
-        """Check that a finished folder is of this listing; raises UsageError where it is not."""
+        """Raise UsageError unless a finished folder has the items of this listing."""
         try:
             self._check_columns("id", "status")
             ids = (i for f in part_files(self.output) for i in _column(f, "id"))
@@ -144,7 +169,7 @@ class PartsJob(Job):
                     wanted = "nothing" if pair is None else repr(pair[1].id)
                     raise UsageError(
                         f"{self.output} has {found!r} where the source has {wanted}",
-                        hint="--retry-errors needs the source as it was; --overwrite begins anew.",
+                        hint="--retry-errors needs the source as it was; --overwrite starts over.",
                     )
         except UsageError:
             self.journal.delete()
@@ -153,7 +178,7 @@ class PartsJob(Job):
         self.journal.write_run()
 
     def _take_up(self) -> None:
-        """Set the status of what is in whole parts."""
+        """Set the status of the rows in whole parts."""
         parts = self.parts.whole()
         self._whole = {first: part.rows for first, part in parts.items()}
         if parts:
@@ -165,7 +190,9 @@ class PartsJob(Job):
             if self.retries and part.errors:
                 for at, status in enumerate(_column(self.parts.path(first), "status")):
                     self.journal.status[first + at] = ERROR if status == "error" else OK
-        self.kept = (ok, errors)
+        files = [self.parts.path(first) for first, part in parts.items() if part.errors]
+        kinds = Counter[str]() if self.retries else _error_types(files)
+        self._kept = Counts(ok, errors, kinds)
         wanted = [NEW, ERROR] if self.retries else [NEW]
         self._todo = np.isin(np.frombuffer(self.journal.status, np.uint8), wanted)
 
@@ -178,11 +205,11 @@ class PartsJob(Job):
             differ = sorted({*names} ^ {*self._schema.names})
             raise UsageError(
                 f"the parts of {self.output} have other columns: {', '.join(differ)}",
-                hint="Give the same --columns again, or --overwrite to begin anew.",
+                hint="Use the same --columns, or --overwrite to start over.",
             )
 
     def _missing(self, indices: Any) -> EngineError:
-        first = set(indices[:NAMED].tolist())
+        first = set(indices[:MAX_NAMED_ITEMS].tolist())
         names = ", ".join(i.id for at, i in self.journal.items({NEW, ERROR}) if at in first)
         return EngineError(
             f"{len(indices)} items were given no row: {names}", hint="--resume goes on with them."
@@ -200,6 +227,15 @@ def _only_new(table: Any, todo: Any) -> Any:
 
 def _indices(first: int, rows: int) -> Any:
     return pa.array(np.arange(first, first + rows))
+
+
+def _error_types(files: Sequence[Path]) -> Counter[str]:
+    """Failed rows by type of error, of the files that have this column."""
+    found: Counter[str] = Counter()
+    for file in files:
+        if "error_type" in pq.read_schema(file).names:
+            found.update(kind for kind in _column(file, "error_type") if kind)
+    return found
 
 
 def _column(file: Path, name: str) -> list[Any]:

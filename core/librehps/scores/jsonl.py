@@ -10,6 +10,7 @@ import numpy as np
 
 from librehps.files import write_whole
 from librehps.scores.columns import REAL, TEXT, as_text, axes_among, default_columns, full_columns
+from librehps.scores.markers import settings_file
 from librehps.scores.sink import Record, Sink
 from librehps.settings import Settings
 
@@ -54,7 +55,7 @@ class JsonlSink(Sink):
         self._file.close()
 
     def _finish(self) -> None:
-        beside = self.output.with_name(self.output.name + ".settings.json")
+        beside = settings_file(self.output)
         record = self._settings.record()
         if self._request is not None:
             record["request"] = dict(self._request)

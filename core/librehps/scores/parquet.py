@@ -19,15 +19,13 @@ from librehps.scores.columns import (
     as_text,
     default_columns,
 )
+from librehps.scores.markers import REQUEST_KEY, SETTINGS_KEY
 from librehps.scores.sink import Record, Sink
 from librehps.settings import Settings
 
 ROW_GROUP = 65_536
 # Rows that wait as Python objects, which take ten times the room of Arrow's.
 BATCH = 2048
-METADATA_KEY, REQUEST_KEY = "librehps.settings", "librehps.request"
-# What a part of a folder says of itself alone.
-PART_KEY = "librehps.part"
 _TYPES = {
     TEXT: pa.string(),
     REAL: pa.float32(),
@@ -48,7 +46,7 @@ def schema_of(
     settings: Settings, columns: Mapping[str, str], request: Mapping[str, Any] | None
 ) -> Any:
     """The Arrow schema of an output file."""
-    metadata = {METADATA_KEY: json.dumps(settings.record())}
+    metadata = {SETTINGS_KEY: json.dumps(settings.record())}
     if request is not None:
         metadata[REQUEST_KEY] = json.dumps(request)
     fields = [pa.field(name, _TYPES[kind]) for name, kind in columns.items()]

@@ -17,17 +17,17 @@ import pyarrow.parquet as pq
 
 from librehps.errors import EngineError, UsageError
 from librehps.files import PARTIAL, check_parent, growing, sync, write_whole, writing
-from librehps.scores.parquet import PART_KEY, ROW_GROUP
+from librehps.scores.markers import DONE_FILE, PART_KEY, SCORED_SUFFIXES, UNFINISHED_FILE
+from librehps.scores.parquet import ROW_GROUP
 
-DONE, UNFINISHED = "_DONE.json", "_UNFINISHED"
-FEWEST, MOST, PARTS = 64, 16_384, 256
-NAME = re.compile(r"part-(\d{12})\.parquet(\.partial)?")
-HINT = "Give the Ray engine a folder: -o scores (commands that read scores take folders)."
+MIN_PART_ROWS, MAX_PART_ROWS, WANTED_PARTS = 64, 16_384, 256
+PART_NAME = re.compile(r"part-(\d{12})\.parquet(\.partial)?")
+FOLDER_HINT = "Give the Ray engine a folder: -o scores (commands that read scores take folders)."
 
 
 def rows_of_part(total: int) -> int:
     """Rows of every part but the last: a power of two, so that a kill loses little of any run."""
-    wanted = max(FEWEST, min(MOST, total // PARTS))
+    wanted = max(MIN_PART_ROWS, min(MAX_PART_ROWS, total // WANTED_PARTS))
     return int(1 << (wanted.bit_length() - 1))
 
 
@@ -58,18 +58,18 @@ class Parts:
             self.output.mkdir(exist_ok=True)
             if self.done().get("run") != self.run:
                 # In this order, so that at no time a folder passes for whole that is not.
-                write_whole(self.output / UNFINISHED, "librehps score --resume goes on\n")
-                (self.output / DONE).unlink(missing_ok=True)
+                write_whole(self.output / UNFINISHED_FILE, "librehps score --resume goes on\n")
+                (self.output / DONE_FILE).unlink(missing_ok=True)
             whole = self.whole()
             for file in list(self.output.iterdir()):
-                found = NAME.fullmatch(file.name)
+                found = PART_NAME.fullmatch(file.name)
                 if found and (found[2] or int(found[1]) not in whole):
                     file.unlink()
 
     def done(self) -> dict[str, Any]:
         """What the mark of a finished folder says; empty where there is none."""
         try:
-            found = json.loads((self.output / DONE).read_text(encoding="utf-8"))
+            found = json.loads((self.output / DONE_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -115,8 +115,8 @@ class Parts:
         ok, errors = (sum(getattr(p, n) for p in whole.values()) for n in ("ok", "errors"))
         facts = {"rows": self.total, "ok": ok, "errors": errors, "parts": len(whole)}
         with self._translated():
-            write_whole(self.output / DONE, json.dumps({**facts, "run": self.run}) + "\n")
-            (self.output / UNFINISHED).unlink(missing_ok=True)
+            write_whole(self.output / DONE_FILE, json.dumps({**facts, "run": self.run}) + "\n")
+            (self.output / UNFINISHED_FILE).unlink(missing_ok=True)
             sync(self.output)
         return ok, errors
 
@@ -133,7 +133,7 @@ def part_files(output: Path) -> list[Path]:
     """The parts of a folder in order."""
     if not output.is_dir():
         return []
-    found = [(NAME.fullmatch(file.name), file) for file in output.iterdir()]
+    found = [(PART_NAME.fullmatch(file.name), file) for file in output.iterdir()]
     return sorted(file for match, file in found if match and not match[2])
 
 
@@ -149,17 +149,16 @@ def read_part(file: Path) -> Part | None:
 
 def check_folder(output: Path) -> None:
     """Raise UsageError for what cannot be a folder of parts."""
-    if output.suffix.lower() in (".parquet", ".jsonl") or output.is_file():
-        raise UsageError(f"{output}: the Ray engine writes a folder of parts", hint=HINT)
+    if output.suffix.lower() in SCORED_SUFFIXES or output.is_file():
+        raise UsageError(f"{output}: the Ray engine writes a folder of parts", hint=FOLDER_HINT)
     if not output.name:
-        raise UsageError(f"{output}: the folder needs a name", hint=HINT)
+        raise UsageError(f"{output}: the folder needs a name", hint=FOLDER_HINT)
     check_parent(output)
     if output.is_dir():
-        marks = (DONE, UNFINISHED)
+        marks = (DONE_FILE, UNFINISHED_FILE)
         ours = {*marks, *(mark + PARTIAL for mark in marks)}
-        other = [
-            f.name for f in output.iterdir() if f.name not in ours and not NAME.fullmatch(f.name)
-        ]
+        names = [file.name for file in output.iterdir()]
+        other = [name for name in names if name not in ours and not PART_NAME.fullmatch(name)]
         if other:
             raise UsageError(
                 f"{output} holds {sorted(other)[0]}, which is no part of scores",

@@ -11,6 +11,17 @@ from typing import Any
 
 from librehps.errors import UsageError
 from librehps.files import PARTIAL
+from librehps.scores.markers import (
+    IGNORED_PREFIXES,
+    JOURNAL_SUFFIXES,
+    PART_KEY,
+    REQUEST_KEY,
+    SCORED_SUFFIXES,
+    SETTINGS_KEY,
+    SETTINGS_SUFFIX,
+    UNFINISHED_FILE,
+    settings_file,
+)
 from librehps.scores.shards import AS_FILES, check_shards, listed
 from librehps.scores.stdin_peek import first_json_line
 from librehps.settings import differing
@@ -18,19 +29,9 @@ from librehps.types import AXES
 
 log = logging.getLogger("librehps")
 
-SUFFIXES = (".parquet", ".jsonl")
 STDIN = Path("-")
 # What tells a scored file from a manifest.
 MARKS = {"status", "overall_mu"}
-# Where scores/parquet.py keeps the settings of a run.
-METADATA_KEY, REQUEST_KEY = b"librehps.settings", b"librehps.request"
-PART_KEY = b"librehps.part"
-# Lies in a folder of parts as long as some may be missing.
-UNFINISHED = "_UNFINISHED"
-# Lies beside a file that a run is still to write.
-JOURNALS = tuple(f"{suffix}.journal" for suffix in SUFFIXES)
-# Files of a folder that are no parts begin so.
-ASIDE = (".", "_")
 ROWS_AT_ONCE = 10_000
 
 
@@ -68,7 +69,8 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     if len(files) > 1:
         _warn_of_repeats(table)
         # That of the first file: the rows of all are of no one shard.
-        metadata = {k: v for k, v in (table.schema.metadata or {}).items() if k != REQUEST_KEY}
+        metadata = {**(table.schema.metadata or {})}
+        metadata.pop(REQUEST_KEY.encode(), None)
         table = table.replace_schema_metadata(metadata)
     return table, records[0][1] if records else {}
 
@@ -93,12 +95,12 @@ def origin_of(paths: Sequence[Path]) -> str:
 
 def _is_scored(path: Path) -> bool:
     if path.is_dir():
-        parts = [p for p in path.iterdir() if not p.name.startswith(ASIDE)]
-        beside = (".settings.json", PARTIAL, *JOURNALS)
+        parts = [p for p in path.iterdir() if not p.name.startswith(IGNORED_PREFIXES)]
+        beside = (SETTINGS_SUFFIX, PARTIAL, *JOURNAL_SUFFIXES)
         kept = [p for p in parts if not p.name.lower().endswith(beside)]
-        are_tables = all(p.suffix.lower() in SUFFIXES and p.is_file() for p in kept)
-        is_begun = any(p.name.lower().endswith(JOURNALS) for p in parts)
-        return (bool(kept) or is_begun) and are_tables and all(_is_scored(p) for p in kept)
+        are_tables = all(p.suffix.lower() in SCORED_SUFFIXES and p.is_file() for p in kept)
+        is_running = any(p.name.lower().endswith(JOURNAL_SUFFIXES) for p in parts)
+        return (bool(kept) or is_running) and are_tables and all(_is_scored(p) for p in kept)
     try:
         return _names(path) >= MARKS
     except (OSError, ValueError):
@@ -164,27 +166,27 @@ def _files(path: Path) -> list[Path]:
         return _parts(path)
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in SCORED_SUFFIXES:
         raise UsageError(f"{path}: a scored file ends in .parquet or .jsonl")
     return [path]
 
 
 def _parts(folder: Path) -> list[Path]:
     """The scored files of a folder; raises UsageError where one is still to come."""
-    if (folder / UNFINISHED).exists():
+    if (folder / UNFINISHED_FILE).exists():
         raise UsageError(
             f"{folder} is unfinished: parts of it are missing",
             hint="Finish it with --resume; single parts can be named as files.",
         )
-    named = sorted(p for p in folder.iterdir() if not p.name.startswith(ASIDE))
-    journals = [p for p in named if p.name.lower().endswith(JOURNALS)]
+    named = sorted(p for p in folder.iterdir() if not p.name.startswith(IGNORED_PREFIXES))
+    journals = [p for p in named if p.name.lower().endswith(JOURNAL_SUFFIXES)]
     if journals:
         raise UsageError(
             f"{folder} is unfinished: it holds {listed('journal', [p.name for p in journals])}",
             hint=f"Finish {journals[0].stem} with the command that began it, and --resume. "
             + AS_FILES,
         )
-    parts = [p for p in named if p.suffix.lower() in SUFFIXES]
+    parts = [p for p in named if p.suffix.lower() in SCORED_SUFFIXES]
     if not parts:
         raise UsageError(f"{folder} holds no .parquet and no .jsonl file")
     check_shards(folder, {part: _asked(part) for part in parts})
@@ -197,7 +199,7 @@ def _asked(file: Path) -> dict[str, Any]:
 
     try:
         metadata = _metadata(file)
-        return {} if PART_KEY in metadata else _settings(file, metadata)[1]
+        return {} if PART_KEY.encode() in metadata else _settings(file, metadata)[1]
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
 
@@ -211,7 +213,7 @@ def _table(file: Path) -> Any:
         table = pq.read_table(file)
         metadata = {**(table.schema.metadata or {})}
         # Of a table that is joined from many it would be wrong.
-        metadata.pop(PART_KEY, None)
+        metadata.pop(PART_KEY.encode(), None)
         return table.replace_schema_metadata(metadata)
     record, _ = _settings(file, {})
     with file.open(encoding="utf-8-sig") as lines:
@@ -264,10 +266,10 @@ def _metadata(file: Path) -> dict[bytes, bytes]:
 
 def _settings(file: Path, metadata: dict[bytes, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(settings, request) in the file's metadata, or in the file beside it."""
-    stored = metadata.get(METADATA_KEY)
-    beside = file.with_name(file.name + ".settings.json")
+    stored = metadata.get(SETTINGS_KEY.encode())
+    beside = settings_file(file)
     if stored is not None:
-        return json.loads(stored), json.loads(metadata.get(REQUEST_KEY, b"{}"))
+        return json.loads(stored), json.loads(metadata.get(REQUEST_KEY.encode(), b"{}"))
     if not beside.exists():
         return {}, {}
     record: dict[str, Any] = json.loads(beside.read_bytes())

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from librehps.files import growing, write_whole, writing
 from librehps.scores.columns import TEXT, OwnColumns, as_text, default_columns, full_columns
-from librehps.scores.parquet import METADATA_KEY, ROW_GROUP, arrow_type
+from librehps.scores.markers import SETTINGS_KEY, settings_file
+from librehps.scores.parquet import ROW_GROUP, arrow_type
 
 BATCH = 65_536
 
@@ -44,7 +45,7 @@ def _put_parquet(table: Any, settings: dict[str, Any], output: Path, partial: Pa
     if settings:
         # Of several files, the joined table keeps only the first one's metadata.
         metadata = table.schema.metadata or {}
-        stored = {METADATA_KEY.encode(): json.dumps(settings).encode()}
+        stored = {SETTINGS_KEY.encode(): json.dumps(settings).encode()}
         table = table.replace_schema_metadata({**metadata, **stored})
     pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP)
 
@@ -52,7 +53,7 @@ def _put_parquet(table: Any, settings: dict[str, Any], output: Path, partial: Pa
 def _put_jsonl(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
     with partial.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in json_lines(table))
-    beside = output.with_name(output.name + ".settings.json")
+    beside = settings_file(output)
     # The settings of a file that is being replaced must not pass for those of the new one.
     beside.unlink(missing_ok=True)
     if settings:

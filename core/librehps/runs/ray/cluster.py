@@ -14,43 +14,19 @@ from typing import Any
 
 from librehps.engine.engine import default_workers
 from librehps.errors import EngineError, LibreHPSError, UsageError
+from librehps.runs.options import RayOptions
 from librehps.settings import Settings
 
 # Cores that one actor can keep busy with a model on the CPU.
-CORES = 8
-# Seconds that a connection may take, and that a cluster is waited for until it has grown.
-CONNECTING, GROWING = 5.0, 900.0
-# Seconds between two looks at what is waited for, and between two words on it.
-LOOK, WORD = 2.0, 30.0
-# A head that does not answer for so many seconds is gone; one that is started again takes a while.
-# Ray ends this process after sixty.
-GONE, PROBE = 45.0, 4.0
+ACTOR_CORES = 8
+CONNECT_TIMEOUT_S = 5.0
+# How long an autoscaling cluster is given to grow.
+GROW_TIMEOUT_S = 900.0
+POLL_S, NOTE_INTERVAL_S = 2.0, 30.0
+# A head that is started again needs a while; Ray ends this process after 60 s without one.
+HEAD_TIMEOUT_S, HEAD_PROBE_INTERVAL_S = 45.0, 4.0
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Where the stages run: `address` None starts Ray here, else one is joined.
-
-    `num_gpus` an actor (None: 1 where there are any), `actors` (None: one for each GPU, else by
-    cores), `tasks` that decode at a time (None: as many as there is room for). Raises UsageError.
-    """
-
-    address: str | None = None
-    num_gpus: float | None = None
-    actors: int | None = None
-    tasks: int | None = None
-
-    def __post_init__(self) -> None:
-        gpus = self.num_gpus or 0.0
-        if gpus > 1 and gpus % 1:
-            raise UsageError(f"--num-gpus {gpus:g}: a share of one GPU, or a whole number of them")
-        if (self.address or "").startswith("ray://"):
-            raise UsageError(
-                f"{self.address} is of Ray's client, which streams no data",
-                hint="Run on a node of the cluster, with --ray-address auto.",
-            )
 
 
 @dataclass(frozen=True)
@@ -68,7 +44,7 @@ class _NoRoomError(UsageError):
 
 
 @contextmanager
-def connected(cluster: Cluster) -> Iterator[None]:
+def connected(cluster: RayOptions) -> Iterator[None]:
     """Ray, started or joined, and silent; left at the end. Raises EngineError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")
@@ -110,7 +86,7 @@ def _check_answers(address: str) -> None:
 
 
 def _probe(host: str, port: int) -> None:
-    socket.create_connection((host, port), timeout=CONNECTING).close()
+    socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
 
 
 def _join(address: str | None) -> None:
@@ -150,20 +126,20 @@ def _unheard() -> Iterator[None]:
         os.close(kept)
 
 
-def find_layout(cluster: Cluster, device: str, tell: Tell = lambda _: None) -> ActorLayout:
+def find_layout(cluster: RayOptions, device: str, tell: Tell = lambda _: None) -> ActorLayout:
     """What the cluster has room for; one that was joined may take a while to grow.
 
     Raises UsageError where it lacks what was asked.
     """
-    words = _Words(tell)
+    words = _Notes(tell)
     while True:
         try:
             return spread(cluster, device, _nodes())
         except _NoRoomError as lack:
-            if cluster.address is None or words.seconds > GROWING:
+            if cluster.address is None or words.seconds > GROW_TIMEOUT_S:
                 raise
             words.say(f"waiting: {lack}")
-        time.sleep(LOOK)
+        time.sleep(POLL_S)
 
 
 def _nodes() -> list[dict[str, float]]:
@@ -173,7 +149,7 @@ def _nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def spread(cluster: Cluster, device: str, nodes: Sequence[Mapping[str, float]]) -> ActorLayout:
+def spread(cluster: RayOptions, device: str, nodes: Sequence[Mapping[str, float]]) -> ActorLayout:
     """The layout on nodes with these resources; raises UsageError where they lack room."""
     gpus, cpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("GPU", "CPU"))
     if not gpus and not cpus:
@@ -192,7 +168,7 @@ def spread(cluster: Cluster, device: str, nodes: Sequence[Mapping[str, float]]) 
             )
         return ActorLayout(actors, each, 0.0, None)
     hosts = sum(1 for node in nodes if node.get("CPU"))
-    actors = cluster.actors or max(hosts, int(cpus // CORES))
+    actors = cluster.actors or max(hosts, int(cpus // ACTOR_CORES))
     if actors > cpus:
         raise _NoRoomError(f"{actors} actors were asked, the cluster has {cpus:g} cores")
     # Something, so that actors keep off nodes without cores; on a single one nothing, since
@@ -209,11 +185,11 @@ def foresee(
     import ray
 
     ask = ray.remote(num_gpus=layout.num_gpus, num_cpus=0, max_retries=3)(_answer)
-    words = _Words(tell)
+    words = _Notes(tell)
     try:
         asked = ask.remote(settings)
-        while not ray.wait([asked], timeout=LOOK)[0]:
-            if words.seconds > WORD / 3 and layout.num_gpus:
+        while not ray.wait([asked], timeout=POLL_S)[0]:
+            if words.seconds > NOTE_INTERVAL_S / 3 and layout.num_gpus:
                 free = ray.available_resources().get("GPU", 0.0)
                 words.say(f"waiting for {layout.num_gpus:g} of the GPUs: {free:g} are free")
         answer = ray.get(asked)
@@ -251,18 +227,18 @@ class Head:
     def check(self) -> None:
         """Raise EngineError where it is gone: Ray would end this process, without a word."""
         now = time.monotonic()
-        if now - self.looked < PROBE:
+        if now - self.looked < HEAD_PROBE_INTERVAL_S:
             return
         self.looked = now
         with contextlib.suppress(OSError):
             _probe(self.host, self.port)
             self.answered = time.monotonic()
-        if time.monotonic() - self.answered > GONE:
+        if time.monotonic() - self.answered > HEAD_TIMEOUT_S:
             raise failed(f"its head at {self.host}:{self.port} does not answer any more")
 
 
 @dataclass
-class _Words:
+class _Notes:
     """What is told while something is waited for, now and then."""
 
     tell: Tell
@@ -274,7 +250,7 @@ class _Words:
         return time.monotonic() - self.begun
 
     def say(self, words: str) -> None:
-        if time.monotonic() - self.said >= WORD:
+        if time.monotonic() - self.said >= NOTE_INTERVAL_S:
             self.said = time.monotonic()
             self.tell(words)
 

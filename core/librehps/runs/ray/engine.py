@@ -1,7 +1,7 @@
 """The stages on a Ray cluster: decoding in tasks, the model in actors, rows back to the driver.
 
 Ray does a task again whose worker died, and starts an actor again; rows carry their index, so that
-whoever gathers them (`engine.parts_job`) takes each once, in whatever order they come.
+whoever gathers them (`runs.parts_job`) takes each once, in whatever order they come.
 """
 
 import os
@@ -32,6 +32,7 @@ from librehps.media.videos import VideoReaders
 from librehps.models.base import ProcessorOptions
 from librehps.models.families import open_checkpoint
 from librehps.models.locate import locate
+from librehps.runs.options import RayOptions
 from librehps.runs.ray.arrow import (
     decoded_table,
     failure_of,
@@ -43,23 +44,21 @@ from librehps.runs.ray.arrow import (
     scored_schema,
     scored_table,
 )
-from librehps.runs.ray.cluster import ActorLayout, Cluster, Head, failed
+from librehps.runs.ray.cluster import ActorLayout, Head, failed
 from librehps.settings import Settings, differing
 
-# Items that a decode task is given, and that it gives on together.
-MOST, FEWEST, TOGETHER = 256, 8, 32
+# Items of a decode task, and of each table that the task yields.
+MIN_TASK_ITEMS, MAX_TASK_ITEMS, TABLE_ITEMS = 8, 256, 32
 # Items that an actor scores in one call: several batches, so that its device is kept busy.
-ON_GPU, ON_CPU = 256, 64
-# Seconds between two looks at whether to stop.
-LOOK = 0.2
-# Tables that wait for whoever writes.
-AHEAD = 8
-# So often is a task tried whose process dies, and so often an actor started.
-TRIES, STARTS = 4, 64
-# So many tasks may be given up; where there are more, it is not their items that end processes.
-SPARED = 16
-# Seconds that the thread which asks Ray for rows is waited for at the end.
-PARTING = 10.0
+GPU_CALL_ITEMS, CPU_CALL_ITEMS = 256, 64
+POLL_S = 0.2
+MAX_WAITING_TABLES = 8
+# Attempts of a task whose process dies, and starts of an actor.
+MAX_TASK_ATTEMPTS, MAX_ACTOR_STARTS = 4, 64
+# Tasks that may be given up; if more fail, the cause is not their items.
+MAX_FAILED_TASKS = 16
+# Wait at the end for the thread that asks Ray for rows.
+JOIN_TIMEOUT_S = 10.0
 
 Entries = Iterable[tuple[int, str]]
 
@@ -103,7 +102,7 @@ class Scoring:
 class RayEngine:
     """Scores items on a cluster that is connected; `stop` ends the run at the next look."""
 
-    cluster: Cluster
+    cluster: RayOptions
     layout: ActorLayout
     decoding: Decoding
     scoring: Scoring
@@ -111,7 +110,7 @@ class RayEngine:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, left: Callable[[], Entries], total: int) -> Generator[Any, None, None]:
-        """Tables of `wire.scored_schema`, in any order; raises EngineError.
+        """Tables of `arrow.scored_schema`, in any order; raises EngineError.
 
         `left` gives what is still to come of `total` items. Those of tasks that were given up come
         again one by one; one whose processes still die has that for an error.
@@ -132,7 +131,9 @@ class RayEngine:
 
     def _given_up(self, entries: list[tuple[int, str]]) -> Any:
         settings, own = self.scoring.settings, self.scoring.own
-        died = WorkerDiedError(f"every process that took it up died, {2 * TRIES} of them")
+        died = WorkerDiedError(
+            f"every process that took it up died, {2 * MAX_TASK_ATTEMPTS} of them"
+        )
         rows = [(at, error_row(item, died)) for at, item in items_of(listed_table(entries))]
         return scored_table(rows, scored_schema(settings, own), settings)
 
@@ -140,15 +141,17 @@ class RayEngine:
         import ray
 
         context = ray.data.DataContext.get_current()
-        context.max_errored_blocks = -1 if alone else SPARED
+        context.max_errored_blocks = -1 if alone else MAX_FAILED_TASKS
         # Deprecated before there is another way to bound how often a task is tried.
         warnings.filterwarnings("ignore", "`ray_remote_args_fn` is deprecated")
-        size = 1 if alone else max(FEWEST, min(MOST, total // 64))
+        size = 1 if alone else max(MIN_TASK_ITEMS, min(MAX_TASK_ITEMS, total // 64))
         source, tables = iter(entries), []
         while part := list(islice(source, size)):
             tables.append(listed_table(part))
         settings, layout, tasks = self.scoring.settings, self.layout, self.cluster.tasks
-        together = max(ON_GPU if layout.num_gpus else ON_CPU, 2 * self.scoring.batch_size)
+        together = max(
+            GPU_CALL_ITEMS if layout.num_gpus else CPU_CALL_ITEMS, 2 * self.scoring.batch_size
+        )
         decoded = ray.data.from_arrow(tables).map_batches(
             decode_items,
             fn_kwargs={"decoding": self.decoding, "settings": settings},
@@ -156,7 +159,7 @@ class RayEngine:
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=1,
-            ray_remote_args_fn=lambda: {"max_retries": TRIES - 1},
+            ray_remote_args_fn=lambda: {"max_retries": MAX_TASK_ATTEMPTS - 1},
         )
         return decoded.map_batches(
             ScoreActor,
@@ -166,12 +169,15 @@ class RayEngine:
             batch_format="pyarrow",
             num_gpus=layout.num_gpus or None,
             num_cpus=layout.num_cpus,
-            ray_remote_args_fn=lambda: {"max_restarts": STARTS, "max_task_retries": TRIES - 1},
+            ray_remote_args_fn=lambda: {
+                "max_restarts": MAX_ACTOR_STARTS,
+                "max_task_retries": MAX_TASK_ATTEMPTS - 1,
+            },
         )
 
     def _streamed(self, dataset: Any) -> Generator[Any, None, None]:
         """The dataset's tables, asked for in a thread, so that a stop need not wait for them."""
-        ready: Queue[Any] = Queue(AHEAD)
+        ready: Queue[Any] = Queue(MAX_WAITING_TABLES)
         ended, head = threading.Event(), Head.of_cluster()
         feeder = threading.Thread(target=_feed, args=(dataset, ready, ended), daemon=True)
         feeder.start()
@@ -179,7 +185,7 @@ class RayEngine:
             while not self.stop.is_set():
                 head.check()
                 try:
-                    table = ready.get(timeout=LOOK)
+                    table = ready.get(timeout=POLL_S)
                 except Empty:
                     continue
                 if table is None:
@@ -190,7 +196,7 @@ class RayEngine:
         finally:
             # Before Ray is left, which the thread could not know.
             ended.set()
-            feeder.join(PARTING)
+            feeder.join(JOIN_TIMEOUT_S)
 
 
 def _feed(dataset: Any, ready: "Queue[Any]", ended: threading.Event) -> None:
@@ -213,7 +219,7 @@ def _put(ready: "Queue[Any]", table: Any, ended: threading.Event) -> bool:
     """Whether it found a place before the end."""
     while not ended.is_set():
         try:
-            ready.put(table, timeout=LOOK)
+            ready.put(table, timeout=POLL_S)
         except Full:
             continue
         return True
@@ -221,11 +227,11 @@ def _put(ready: "Queue[Any]", table: Any, ended: threading.Event) -> bool:
 
 
 def decode_items(table: Any, decoding: Decoding, settings: Settings) -> Iterator[Any]:
-    """A decode task: tables of `wire.DECODED`, one item's fault one row's."""
+    """A decode task: tables of `arrow.DECODED`, one item's fault one row's."""
     try:
         decoder = _decoder(decoding, settings.num_frames)
         items = iter(items_of(table))
-        while some := list(islice(items, TOGETHER)):
+        while some := list(islice(items, TABLE_ITEMS)):
             ready = [(at, make_ready(item, decoding.find_prompt, decoder)) for at, item in some]
             yield decoded_table(ready)
     except Exception as error:  # noqa: BLE001 - told as a row, or Ray would pass it over

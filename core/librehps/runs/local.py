@@ -1,0 +1,60 @@
+"""A run on this machine, into one file."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+from librehps.engine.score_cache import ScoreCache
+from librehps.errors import DownloadNeededError
+from librehps.runs.job import Job
+from librehps.runs.lifecycle import Run
+from librehps.runs.observer import RunObserver
+from librehps.runs.options import ModelOptions
+from librehps.runs.progress import RunProgress
+from librehps.scorer import LibreHPS
+from librehps.settings import Settings
+
+CACHE_FILE = "index.sqlite"
+
+
+@dataclass
+class LocalRun(Run[Job]):
+    """Scores with a model in this process, or one that is loaded here."""
+
+    model: ModelOptions | LibreHPS = field(default_factory=ModelOptions)
+
+    @contextmanager
+    def _ready(self) -> Iterator[Settings]:
+        self._scorer = load_model(self.model, self.observer)
+        yield self._scorer.settings
+
+    def _score(self, settings: Settings) -> RunProgress:
+        job = self.job
+        finder = self.request.prompt_finder(job.facts["has_prompts"])
+        cache = ScoreCache(job.journal.folder / CACHE_FILE)
+        engine = self._scorer.engine(finder, cache)
+        engine.stop = self.stop
+        progress = RunProgress.after(job.kept, job.facts["total"], engine.work)
+        # The rows are closed first: they use the cache.
+        with (
+            closing(cache),
+            self.observer.watching(progress),
+            closing(job.run(engine.run)) as rows,
+        ):
+            for row in rows:
+                progress.add(row)
+                self.observer.advanced(progress)
+        return progress
+
+
+def load_model(model: ModelOptions | LibreHPS, observer: RunObserver) -> LibreHPS:
+    """Return the model; the observer is asked before a download that the options do not allow."""
+    if not isinstance(model, ModelOptions):
+        return model
+    arguments = model.arguments()
+    try:
+        return LibreHPS.from_pretrained(**arguments)
+    except DownloadNeededError as error:
+        if not observer.confirm_download(str(error)):
+            raise
+    return LibreHPS.from_pretrained(**{**arguments, "download": True})

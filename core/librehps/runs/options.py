@@ -1,0 +1,111 @@
+"""Options of a run: which model, and where on a cluster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from librehps.choices import VideoBackend
+from librehps.errors import UsageError
+from librehps.settings import DEFAULT_MODEL, TINY
+
+if TYPE_CHECKING:
+    from librehps.items.source import SourceOptions
+
+# What does not change the scores, and so is no argument of `LibreHPS.foresee`.
+SPEED_ONLY = ("batch_size", "workers", "max_prompt_tokens", "video_backend")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model is loaded, and how; see `LibreHPS.from_pretrained`.
+
+    `model` is a hub id, a checkpoint's folder, or `tiny`.
+    """
+
+    model: str | Path = DEFAULT_MODEL
+    attn_impl: str = "auto"
+    dtype: str | None = None
+    device: str | None = None
+    revision: str | None = None
+    num_frames: int | None = None
+    batch_size: int | None = None
+    workers: int | None = None
+    max_prompt_tokens: int = 1024
+    video_backend: VideoBackend = "auto"
+    download: bool = True
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `LibreHPS.from_pretrained`."""
+        arguments = dict(vars(self))
+        return {"path_or_id": arguments.pop("model"), **arguments}
+
+    def foreseen_arguments(self) -> dict[str, Any]:
+        """Return the arguments of `LibreHPS.foresee`."""
+        return {k: value for k, value in self.arguments().items() if k not in SPEED_ONLY}
+
+    def absolute_model(self) -> str:
+        """Return the model for processes that run in other folders."""
+        folder = Path(self.model).expanduser()
+        is_folder = str(self.model) != TINY and folder.is_dir()
+        return str(folder.absolute()) if is_folder else str(self.model)
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """Where on a Ray cluster a run scores: `address` None starts Ray here, else one is joined.
+
+    `num_gpus` per actor (None: 1 where there are any), `actors` (None: one for each GPU, else by
+    cores), `tasks` that decode at a time (None: as many as there is room for). Raises UsageError.
+    """
+
+    address: str | None = None
+    num_gpus: float | None = None
+    actors: int | None = None
+    tasks: int | None = None
+
+    def __post_init__(self) -> None:
+        gpus = self.num_gpus or 0.0
+        if gpus > 1 and gpus % 1:
+            raise UsageError(f"--num-gpus {gpus:g}: expected a fraction of one, or a whole number")
+        if (self.address or "").startswith("ray://"):
+            raise UsageError(
+                f"{self.address}: the Ray client streams no data",
+                hint="Run on a node of the cluster, with --ray-address auto.",
+            )
+
+
+class SourceKeywords(TypedDict, total=False):
+    """How manifests, tars and lists are read: the flags of the command, as keywords."""
+
+    root: str | Path | None
+    media_column: str | None
+    prompt_column: str | None
+    id_column: str | None
+    group_column: str | None
+    rename: Mapping[str, str] | None
+    null: bool
+    allow_remote: bool
+
+
+def source_options(keywords: SourceKeywords, shard: str | None = None) -> "SourceOptions":
+    """Return how sources are read; raises UsageError for a shard that is not like 3/8."""
+    from librehps.items.rows import ColumnOptions
+    from librehps.items.source import SourceOptions
+    from librehps.scores.shards import parse_shard
+
+    columns = ColumnOptions(
+        media=keywords.get("media_column"),
+        prompt=keywords.get("prompt_column"),
+        id=keywords.get("id_column"),
+        group=keywords.get("group_column"),
+        rename=keywords.get("rename") or {},
+    )
+    root = keywords.get("root")
+    return SourceOptions(
+        columns=columns,
+        root=None if root is None else str(root),
+        null=keywords.get("null", False),
+        allow_remote=keywords.get("allow_remote", False),
+        shard=None if shard is None else parse_shard(shard),
+    )

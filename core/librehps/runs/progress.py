@@ -1,0 +1,98 @@
+"""How far a run is: rows by status, errors by type, and the distribution of each axis."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from librehps.scores.columns import axes_among
+
+if TYPE_CHECKING:
+    from librehps.engine.engine import Work
+    from librehps.runs.job import Counts
+    from librehps.types import ScoredRow
+
+HISTOGRAM_BINS = 1000
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+class Distribution(NamedTuple):
+    """Mean and quantiles of an axis over the rows of this call, to half a thousandth."""
+
+    mean: float
+    low: float
+    median: float
+    high: float
+
+
+@dataclass
+class RunProgress:
+    """Rows so far, those of an earlier run among them; `total` is None where it is unknown.
+
+    `ok`, `failed` and `errors` count the whole output, `distributions` and `work` this call alone.
+    """
+
+    total: int | None
+    work: "Work"
+    ok: int = 0
+    failed: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    _histograms: dict[str, list[int]] = field(default_factory=dict)
+
+    @classmethod
+    def after(cls, kept: "Counts", total: int, work: "Work") -> "RunProgress":
+        """Return the progress of a run that goes on after `kept` rows."""
+        return cls(total, work, kept.ok, kept.failed, Counter(kept.errors))
+
+    @property
+    def done(self) -> int:
+        """Number of rows so far."""
+        return self.ok + self.failed
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows that this call scored in a second."""
+        return self.work.rows / max(self.work.seconds, 1e-9)
+
+    def add(self, row: "ScoredRow") -> None:
+        """Count a row."""
+        if row.score is None:
+            self.failed += 1
+            self.errors[type(row.error).__name__] += 1
+            return
+        self.ok += 1
+        for name, axis in row.score.items():
+            self._add_means(name, [axis.mean])
+
+    def add_table(self, table: Any) -> None:
+        """Count the rows of an Arrow table with every column."""
+        statuses = Counter(table["status"].to_pylist())
+        self.ok += statuses["ok"]
+        self.failed += statuses["error"]
+        self.errors.update(kind for kind in table["error_type"].to_pylist() if kind)
+        for name in axes_among(table.column_names):
+            self._add_means(name, table[name].drop_null().to_pylist())
+
+    def _add_means(self, axis: str, means: Sequence[float]) -> None:
+        for mean in means:
+            bins = self._histograms.setdefault(axis, [0] * HISTOGRAM_BINS)
+            bins[min(HISTOGRAM_BINS - 1, int(mean * HISTOGRAM_BINS))] += 1
+
+    def distributions(self) -> dict[str, Distribution]:
+        """Return the distribution of each axis that a row of this call has a mean on."""
+        return {axis: _distribution(bins) for axis, bins in self._histograms.items()}
+
+
+def _distribution(bins: Sequence[int]) -> Distribution:
+    count = sum(bins)
+    mean = sum((at + 0.5) / HISTOGRAM_BINS * n for at, n in enumerate(bins)) / count
+    return Distribution(mean, *(_quantile(bins, share * count) for share in QUANTILES))
+
+
+def _quantile(bins: Sequence[int], rank: float) -> float:
+    below = 0
+    for at, number in enumerate(bins):
+        below += number
+        if below >= rank:
+            return (at + 0.5) / HISTOGRAM_BINS
+    return 1.0

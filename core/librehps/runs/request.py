@@ -1,0 +1,76 @@
+"""What a run is asked to score, as it is compared when the run is resumed."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from librehps.choices import PromptFrom
+from librehps.errors import UsageError
+from librehps.items.prompts import PromptFinder, find_prompts
+from librehps.items.source import Source, SourceOptions
+from librehps.media.archived import is_remote
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Paths, how they are read, and where their prompts come from."""
+
+    paths: tuple[str, ...]
+    source: SourceOptions = field(default_factory=SourceOptions)
+    prompt: str | None = None
+    prompt_from: PromptFrom | None = None
+    max_prompt_tokens: int = 1024
+
+    def facts(self) -> dict[str, Any]:
+        """Return the request as JSON values: a resumed run must have the same.
+
+        `folder` is where relative paths begin, None where there are none.
+        """
+        local = [p for p in self.paths if p != STDIN and not is_remote(p)]
+        is_fixed = all(Path(path).is_absolute() for path in local) and STDIN not in self.paths
+        return {
+            "folder": None if is_fixed else str(Path.cwd()),
+            "paths": list(self.paths),
+            "shard": self.source.shard and "/".join(map(str, self.source.shard)),
+            "prompt": self.prompt,
+            "prompt_from": self.prompt_from,
+            "max_prompt_tokens": self.max_prompt_tokens,
+            **_source_facts(self.source),
+        }
+
+    def open_source(self) -> Source:
+        """Return the source of the paths, not read yet."""
+        return Source(self.paths, self.source)
+
+    def prompt_finder(self, has_prompts: bool) -> PromptFinder:
+        """Return what finds each item's prompt; `has_prompts` where the source may carry them."""
+        return find_prompts(self.prompt, self.prompt_from, has_prompts)
+
+    def check_output(self, output: Path) -> None:
+        """Raise UsageError where the output is one of the paths to score."""
+        if output.absolute() in {Path(path).absolute() for path in self.paths}:
+            raise UsageError(f"{output} is what is to be scored: give the output another name")
+
+
+def as_paths(paths: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
+    """Return one path or several as text."""
+    given = [paths] if isinstance(paths, str | Path) else paths
+    return tuple(os.fspath(path) for path in given)
+
+
+def _source_facts(options: SourceOptions) -> Mapping[str, Any]:
+    columns = options.columns
+    return {
+        "media_column": columns.media,
+        "prompt_column": columns.prompt,
+        "id_column": columns.id,
+        "group_column": columns.group,
+        "rename": [f"{old}={new}" for old, new in columns.rename.items()] or None,
+        "root": options.root,
+        "null": options.null,
+        "allow_remote": options.allow_remote,
+    }

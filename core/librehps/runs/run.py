@@ -1,0 +1,164 @@
+"""Score paths into an output that survives interruptions, or row by row."""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from librehps.choices import Engine, PromptFrom, check_choice
+from librehps.errors import UsageError
+from librehps.extras import require
+from librehps.runs.job import Job
+from librehps.runs.observer import RunObserver
+from librehps.runs.options import ModelOptions, RayOptions, SourceKeywords, source_options
+from librehps.runs.progress import RunProgress
+from librehps.runs.request import RunRequest, as_paths
+from librehps.runs.summary import RunSummary
+from librehps.scores.columns import chosen_columns
+from librehps.scores.row import to_full_record
+from librehps.settings import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from librehps.engine.engine import LocalEngine
+    from librehps.items.source import Source
+    from librehps.scorer import LibreHPS
+    from librehps.types import ScoredRow
+
+    Paths = str | Path | Iterable[str | Path]
+    Model = str | Path | ModelOptions | LibreHPS
+
+HINT_RAY_MODEL = "Give a name, a folder, or ModelOptions: each actor loads the model itself."
+
+
+def score_to(
+    paths: "Paths",
+    output: str | Path,
+    *,
+    prompt: str | None = None,
+    prompt_from: PromptFrom | None = None,
+    model: "Model" = DEFAULT_MODEL,
+    resume: bool = False,
+    retry_errors: bool = False,
+    overwrite: bool = False,
+    columns: Sequence[str] | str = "default",
+    shard: str | None = None,
+    engine: Engine | RayOptions = "local",
+    observer: RunObserver | None = None,
+    stop: threading.Event | None = None,
+    **source: Unpack[SourceKeywords],
+) -> RunSummary:
+    """Score every item of the paths into a Parquet or JSON Lines file; returns the counts.
+
+    paths: files, folders, manifests, tars, URLs. output: X.parquet or X.jsonl, with Ray a folder.
+    model: a name, a folder, `ModelOptions`, or a loaded `LibreHPS`. columns: default, full, or
+    names. shard: `3/8` scores the third of 8 hash partitions. Rows are journalled in OUT.journal
+    as they come: after an interruption, or once `stop` is set, `resume=True` goes on.
+    `retry_errors` resumes, and scores failed rows again. An item that cannot be scored is a row
+    with status error, never an exception. Raises UsageError for an existing output without
+    `resume` or `overwrite`, for a missing path, no prompt, or other settings than the run before.
+    """
+    options = _model_options(model)
+    request = RunRequest(
+        as_paths(paths),
+        source_options(source, shard),
+        prompt,
+        prompt_from,
+        options.max_prompt_tokens,
+    )
+    if not isinstance(engine, RayOptions):
+        check_choice(engine, Engine, "engine")
+    output, observer, stop = Path(output), observer or RunObserver(), stop or threading.Event()
+    ways = {"resume": resume, "retry_errors": retry_errors, "overwrite": overwrite}
+    if engine == "local":
+        job = Job(output, **ways)
+        from librehps.runs.local import LocalRun
+
+        return LocalRun(request, job, columns, observer, stop, options).run()
+    if not isinstance(options, ModelOptions):
+        raise UsageError("a loaded model cannot score on Ray", hint=HINT_RAY_MODEL)
+    require("ray", "--engine ray")
+    from librehps.runs.parts_job import PartsJob
+
+    parts = PartsJob(output, **ways)
+    from librehps.runs.ray.run import RayRun
+
+    cluster = engine if isinstance(engine, RayOptions) else RayOptions()
+    if cluster.tasks is None:
+        cluster = replace(cluster, tasks=options.workers)
+    return RayRun(request, parts, columns, observer, stop, options, cluster).run()
+
+
+def score_rows(
+    paths: "Paths",
+    *,
+    prompt: str | None = None,
+    prompt_from: PromptFrom | None = None,
+    model: "Model" = DEFAULT_MODEL,
+    shard: str | None = None,
+    observer: RunObserver | None = None,
+    stop: threading.Event | None = None,
+    **source: Unpack[SourceKeywords],
+) -> "RowStream":
+    """Return the scored rows of the paths, one by one in input order, and kept nowhere.
+
+    Arguments as in `score_to`. Raises UsageError for a missing path, or no prompt.
+    """
+    options, observer = _model_options(model), observer or RunObserver()
+    request = RunRequest(
+        as_paths(paths),
+        source_options(source, shard),
+        prompt,
+        prompt_from,
+        options.max_prompt_tokens,
+    )
+    opened = request.open_source()
+    finder = request.prompt_finder(opened.has_prompts)
+    from librehps.runs.local import load_model
+
+    scorer = load_model(options, observer)
+    engine = scorer.engine(finder)
+    engine.stop = stop or engine.stop
+    return RowStream(scorer, opened, engine, observer)
+
+
+@dataclass
+class RowStream:
+    """Iterates over scored rows, once; `progress` counts them."""
+
+    scorer: "LibreHPS"
+    source: "Source"
+    engine: "LocalEngine" = field(repr=False)
+    observer: RunObserver = field(repr=False)
+
+    def __post_init__(self) -> None:
+        self.progress = RunProgress(None, self.engine.work)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether `stop` was set, so that rows may be missing."""
+        return self.engine.stop.is_set()
+
+    def __iter__(self) -> "Iterator[ScoredRow]":
+        from librehps.runs.lifecycle import EMPTY_SHARD
+
+        with self.observer.watching(self.progress):
+            for row in self.engine.run(self.source.items()):
+                self.progress.add(row)
+                self.observer.advanced(self.progress)
+                yield row
+        if self.source.skipped:
+            self.observer.note(f"{self.source.skipped} files of other kinds were skipped")
+        if not (self.progress.done or self.is_interrupted):
+            self.observer.note(EMPTY_SHARD)
+
+    def record(self, row: "ScoredRow", columns: Sequence[str] | str = "full") -> dict[str, Any]:
+        """Return a row as a flat dict of the columns; raises UsageError for an unknown column."""
+        own = row.item.extra
+        record = {**to_full_record(row, self.scorer.settings), **own}
+        names = chosen_columns(columns, dict.fromkeys(own, ""), self.scorer.axes)
+        return {name: record[name] for name in names}
+
+
+def _model_options(model: "Model") -> "ModelOptions | LibreHPS":
+    return ModelOptions(model) if isinstance(model, str | Path) else model
