@@ -125,9 +125,9 @@ def test_public_names() -> None:
     assert set(librehps.__all__) == {
         "AXES", "BatchItem", "BestOfN", "Comparison", "ImageScore", "Item", "Leaderboard",
         "LibreHPS", "LibreHPSError", "PairComparison", "RunSummary", "Score", "ScoreAxis",
-        "ScoreTable", "ScoredRow", "VideoScore", "__version__", "best_of_n", "compare", "compare_pairs",
-        "copy_media", "filter_rows", "find_calibrator", "leaderboard", "read_scores",
-        "score_to", "write_report",
+        "ScoreTable", "ScoredRow", "VideoScore", "__version__", "best_of_n", "compare",
+        "compare_pairs", "copy_media", "filter_rows", "find_calibrator", "leaderboard",
+        "read_scores", "score_to", "write_report",
     }  # fmt: skip
     for name in librehps.__all__:
         assert getattr(librehps, name).__name__ == name if name[0].islower() else True
