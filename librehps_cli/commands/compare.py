@@ -1,7 +1,6 @@
 """librehps compare: which of two, of several, or of each row's two a person would prefer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +16,7 @@ from librehps_cli.ui.options import (
     PairsOptions,
     PromptOptions,
     Quiet,
+    VerdictOptions,
     grouped,
 )
 from librehps_cli.ui.output import Output, axes_in, figures, percent, signed
@@ -28,23 +28,6 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 UNCALIBRATED = "no calibration beside the model: probabilities are rough ones, by the sigmas"
-
-
-@dataclass(frozen=True)
-class VerdictOptions:
-    """How two scores become a verdict, and what is said of it."""
-
-    symmetric: Annotated[
-        bool,
-        typer.Option(
-            "--symmetric/--plain",
-            help="Average over both orders, or the calibrator's plain formula, whose offset "
-            "favours one side.",
-        ),
-    ] = True
-    explain: Annotated[bool, typer.Option("--explain", help="Show what each axis says of it.")] = (
-        False
-    )
 
 
 @grouped

@@ -1,23 +1,20 @@
 """A verdict on each row of a file of pairs; each media file is scored once a prompt."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from librehps_cli.ui.errors import exit_code
 from librehps_cli.ui.load import load_scorer
-from librehps_cli.ui.options import ModelOptions, PairsOptions, PromptOptions
+from librehps_cli.ui.options import ModelOptions, PairsOptions, PromptOptions, VerdictOptions
 from librehps_cli.ui.output import Output, percent
 from librehps_cli.ui.result_options import OutputOptions
-
-if TYPE_CHECKING:
-    from librehps_cli.commands.compare import VerdictOptions
 
 Record = dict[str, Any]
 
 
 def compare_pairs(
     file: Path,
-    verdict: "VerdictOptions",
+    verdict: VerdictOptions,
     prompts: PromptOptions,
     options: PairsOptions,
     models: ModelOptions,

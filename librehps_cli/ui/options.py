@@ -235,6 +235,23 @@ class PreferenceOptions(PairsOptions):
     ] = False
 
 
+@dataclass(frozen=True)
+class VerdictOptions:
+    """How two scores become a verdict, and what is said of it."""
+
+    symmetric: Annotated[
+        bool,
+        typer.Option(
+            "--symmetric/--plain",
+            help="Average over both orders, or the calibrator's plain formula, whose offset "
+            "favours one side.",
+        ),
+    ] = True
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each axis says of it.")] = (
+        False
+    )
+
+
 Paths = Annotated[
     list[str],
     typer.Argument(
