@@ -1,4 +1,4 @@
-"""A source as lines of JSON, so that a run can go on with what it began with."""
+"""Items as lines of JSON, so that a resumed run has the source of its start."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ Entry = dict[str, Any]
 
 
 class Listed(Protocol):
-    """A source: its items once, and then what was seen on the way, as JSON values."""
+    """A source: its items, once, and then its facts as JSON values."""
 
     def items(self) -> Iterable[Item]: ...
 
@@ -21,7 +21,7 @@ class Listed(Protocol):
 
 
 def to_entry(item: Item) -> Entry:
-    """The item's fields as JSON values, absent where empty."""
+    """Return the item's fields as JSON values, without the empty ones."""
     media = item.media.record() if isinstance(item.media, Stored) else str(item.media)
     entry = {
         "id": item.id,
@@ -36,7 +36,7 @@ def to_entry(item: Item) -> Entry:
 
 
 def item_from(entry: Entry) -> Item:
-    """The item of an entry."""
+    """Return the item of an entry."""
     fields = dict(entry)
     media = fields.pop("media")
     fields["media"] = stored_from(media) if isinstance(media, dict) else Path(media)

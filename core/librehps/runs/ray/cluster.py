@@ -181,7 +181,7 @@ def spread(cluster: RayOptions, device: str, nodes: Sequence[Mapping[str, float]
 def foresee(
     settings: Callable[[], Settings], layout: ActorLayout, tell: Tell = lambda _: None
 ) -> Settings:
-    """The settings, as they are where the model will run; raises what `settings` raises."""
+    """Return the settings that a node of the cluster has; raises what `settings` raises there."""
     import ray
 
     ask = ray.remote(num_gpus=layout.num_gpus, num_cpus=0, max_retries=3)(_answer)
@@ -225,7 +225,7 @@ class Head:
         return cls(host.strip("[]"), int(port))
 
     def check(self) -> None:
-        """Raise EngineError where it is gone: Ray would end this process, without a word."""
+        """Raise EngineError where the head is gone; Ray would just end this process."""
         now = time.monotonic()
         if now - self.looked < HEAD_PROBE_INTERVAL_S:
             return
@@ -239,15 +239,15 @@ class Head:
 
 @dataclass
 class _Notes:
-    """What is told while something is waited for, now and then."""
+    """Passes on a note while something is waited for, every NOTE_INTERVAL_S."""
 
     tell: Tell
-    begun: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
     said: float = float("-inf")
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.begun
+        return time.monotonic() - self.started
 
     def say(self, words: str) -> None:
         if time.monotonic() - self.said >= NOTE_INTERVAL_S:
@@ -256,7 +256,7 @@ class _Notes:
 
 
 def failed(error: Exception | str) -> EngineError:
-    """Ray's own failure, by the last line of what it says."""
+    """Return the error of a failure of Ray itself, with the last line of its message."""
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     reason = lines[-1].strip() if lines else type(error).__name__
     return EngineError(

@@ -216,7 +216,7 @@ def _feed(dataset: Any, ready: "Queue[Any]", ended: threading.Event) -> None:
 
 
 def _put(ready: "Queue[Any]", table: Any, ended: threading.Event) -> bool:
-    """Whether it found a place before the end."""
+    """Return whether the table found a place before the end."""
     while not ended.is_set():
         try:
             ready.put(table, timeout=POLL_S)
