@@ -92,6 +92,12 @@ def test_golden_tokens(processor: HPSv3Processor, expected: dict) -> None:
         assert ids[-1] == expected["reward_token_id"]
 
 
+def test_settings_are_those_foreseen(scorer: LibreHPS) -> None:
+    foreseen = LibreHPS.foresee(CHECKPOINT, device="cpu", dtype="float32")
+    assert foreseen == scorer.settings
+    assert foreseen.axes == ("overall",)
+
+
 def test_a_mixed_batch_scores_as_one_by_one(scorer: LibreHPS, expected: dict) -> None:
     cases = expected["images"][::5]
     items = [BatchItem(MEDIA / case["image"], case["prompt"]) for case in cases]

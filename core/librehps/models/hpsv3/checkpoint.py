@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,8 @@ def empty_model(stored: StoredModel) -> RewardModel:
     rows = stored.rows
 
     def build() -> RewardModel:
-        config = Qwen2VLConfig.from_dict(dict(stored.config))
+        # The class changes the dict that it is given, which `layout` is a digest of.
+        config = Qwen2VLConfig.from_dict(deepcopy(stored.config))
         config.text_config.vocab_size = rows
         return RewardModel(config, "sdpa")
 
