@@ -98,6 +98,11 @@ def test_what_transformers_itself_saves_loads(tmp_path: Path) -> None:
     assert torch.equal(model.model.language_model.embed_tokens.weight, embed)
 
 
+def test_settings_are_those_foreseen(golden: LibreHPS) -> None:
+    foreseen = LibreHPS.foresee(CHECKPOINT, device="cpu", dtype="float32")
+    assert foreseen == golden.settings
+
+
 def test_shards_and_dtypes_do_not_change_the_fingerprint(tmp_path: Path) -> None:
     one = rewrite(tmp_path / "x", lambda t: {n: v.float() for n, v in t.items()})
     assert fingerprint(Checkpoint.open(one)) == fingerprint(Checkpoint.open(CHECKPOINT))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,9 @@ class Checkpoint:
     def layout(self) -> str:
         """12 hex digits that name what scores depend on beside the weights: config, tokenizer."""
         kept = {k: self.config[k] for k in ("text_config", "vision_config")}
+        # Both names are of one vision tower; scored files carry the digest with the newer.
+        if kept["vision_config"].get("model_type") == "qwen3_5":
+            kept["vision_config"] = {**kept["vision_config"], "model_type": "qwen3_5_vision"}
         if self.axes != AXES:
             kept["axes"] = self.axes
         digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
@@ -135,7 +139,9 @@ def empty_model(config: Mapping[str, Any], attention: str) -> RewardModel:
     from transformers import Qwen3_5Config
 
     axes = len(axes_of(config))
-    return on_meta(lambda: RewardModel(Qwen3_5Config.from_dict(dict(config)), attention, axes))
+    # The class changes the dict that it is given.
+    own = deepcopy(dict(config))
+    return on_meta(lambda: RewardModel(Qwen3_5Config.from_dict(own), attention, axes))
 
 
 def resident_bytes(model: nn.Module, dtype: torch.dtype) -> int:
