@@ -162,3 +162,18 @@ def test_no_bare_except_and_no_lax_loading() -> None:
         assert "except:" not in text, file
         assert "load_state_dict(" not in text, file
         assert "trust_remote_code" not in text, file
+
+
+LIBRARY_OF_COMMANDS = {
+    "bench", "choices", "decide", "errors", "evaluate", "extras", "files", "preferences", "report",
+    "rowfiles", "runs", "scores", "serve", "settings", "train", "types", "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", sorted((CLI / "commands").glob("*.py")), ids=lambda f: f.stem)
+def test_a_command_calls_the_library_and_computes_nothing(file: Path) -> None:
+    """Pixels, models, items and arrays are matters of the library, which Python users call too."""
+    assert imports(file) - {"librehps_cli"} <= LIBRARY_OF_COMMANDS
+    text = file.read_text()
+    for package in ("numpy", "pyarrow", "torch", "PIL"):
+        assert f"import {package}" not in text and f"from {package}" not in text

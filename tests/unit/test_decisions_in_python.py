@@ -1,5 +1,7 @@
 """What the commands decide, decided in Python from public names."""
 
+import ast
+import runpy
 from importlib import util
 from pathlib import Path
 
@@ -209,3 +211,20 @@ def test_compare_pairs_of_a_file(tiny, tmp_path: Path) -> None:
     assert [(r["winner"], r["who"]) for r in found.records] == [("a", "ann"), (None, "bob")]
     assert [r["error_type"] for r in found.errors] == ["MediaNotFoundError"]
     assert found.table.settings == tiny.settings.record()
+
+
+def test_a_script_of_few_lines_scores_picks_and_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = EXAMPLES / "score_and_pick.py"
+    assert len(ast.parse(script.read_text()).body) - 1 <= 8
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    runpy.run_path(str(script))
+    first = capsys.readouterr().out
+    assert "'match.png'" in first
+    # Nothing is left to score, and the page is written again.
+    (tmp_path / "report.html").write_text("")
+    runpy.run_path(str(script))
+    assert capsys.readouterr().out == first
+    assert "match.png" in (tmp_path / "report.html").read_text()
