@@ -187,7 +187,10 @@ def _print_paths(paths: Any, null: bool, out: Output) -> None:
         return
     sys.stdout.flush()
     for chunk in paths.chunks:
-        sys.stdout.buffer.write("".join(f"{path}\0" for path in chunk.to_pylist()).encode())
+        left = memoryview("".join(f"{path}\0" for path in chunk.to_pylist()).encode())
+        while left:
+            # Where Python's output is unbuffered, a write may take a part only.
+            left = left[sys.stdout.buffer.write(left) :]
     sys.stdout.buffer.flush()
 
 
