@@ -2,15 +2,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# A worker takes about 2 GB; the tests of a file share what they load.
+TOGETHER := -q -n logical --maxprocesses 8 --dist loadfile
 
-.PHONY: demo test lint format docs test-matrix clean
+.PHONY: demo quick test lint format docs test-matrix clean
 
 demo: $(READY)
 	$(BIN)/librehps score examples/media --model tiny --table \
 		--prompt "a red circle left of a blue square"
 
+# The tests of a few seconds each that start no process: what one runs between two edits.
+quick: $(READY)
+	$(BIN)/python -m pytest $(TOGETHER) -m "not slow" tests/unit tests/cli
+
 test: lint
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/python -m pytest $(TOGETHER) --durations=15
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,24 +1,26 @@
-"""Fixtures: the golden checkpoint, LibreHPS-Tiny, and the command line as a real process."""
+"""Fixtures: the golden checkpoint, LibreHPS-Tiny, the command line within and as a process."""
 
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from librehps import LibreHPS
-
 # Read once, when the hub's client is first imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has a core; torch reads this once, as do the processes that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-GOLDEN = Path(__file__).parent / "golden"
-MEDIA = GOLDEN / "media"
-CHECKPOINT = GOLDEN / "checkpoint"
-EXAMPLES = Path(__file__).parents[1] / "examples"
+import in_process
+from librehps import LibreHPS
+from paths import CHECKPOINT, EXAMPLES, GOLDEN, MEDIA
+
+__all__ = ["CHECKPOINT", "EXAMPLES", "GOLDEN", "MEDIA", "Cli"]
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -40,6 +42,25 @@ def _own_notes() -> Iterator[None]:
     logger.handlers, logger.propagate = handlers, propagate
 
 
+def pytest_sessionfinish() -> None:
+    in_process.forget()
+
+
+# Programs that some tests need, and the command that brings them all.
+PROGRAMS = ("chromium", "jq")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line which programs are missing, whose tests were skipped."""
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if missing:
+        names = " ".join(missing)
+        terminalreporter.write_line(
+            f"not found: {', '.join(missing)}; tests that need them were skipped "
+            f"(apt-get install {names})"
+        )
+
+
 @pytest.fixture(scope="session")
 def golden() -> LibreHPS:
     return LibreHPS.from_pretrained(CHECKPOINT, device="cpu", dtype="float32")
@@ -57,15 +78,25 @@ def expected() -> dict:
 
 @pytest.fixture
 def cli() -> Cli:
-    """Runs `librehps ARGS` as its user would; stdout and stderr are pipes."""
+    """Runs `librehps ARGS` within this process, see in_process.py; stdout and stderr are files."""
 
-    def run(*args: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(*args: object, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        return in_process.run(args, stdin, **environment)
+
+    return run
+
+
+@pytest.fixture
+def process() -> Cli:
+    """Runs `librehps ARGS` as a process, as its user would; stdout and stderr are pipes."""
+
+    def run(*args: object, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "librehps_cli", *map(str, args)],
+            input=stdin,
             capture_output=True,
             text=True,
             env={**os.environ, "COLUMNS": "120", **environment},
-            timeout=300,
             check=False,
         )
 

@@ -1,4 +1,4 @@
-"""librehps bench, as a process."""
+"""librehps bench."""
 
 import json
 import math

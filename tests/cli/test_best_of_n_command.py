@@ -1,10 +1,8 @@
-"""librehps best-of-n on scored files and on media, as a process."""
+"""librehps best-of-n on scored files and on media."""
 
 import csv
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -72,10 +70,7 @@ def test_a_scored_file_needs_no_model(cli: Cli, scores: Path, fit: Path) -> None
 
 
 def test_rows_on_stdin(cli: Cli, scores: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "librehps_cli", "best-of-n", "-"],
-        input=scores.read_text(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = cli("best-of-n", "-", stdin=scores.read_text())
     assert (done.returncode, done.stdout) == (0, "2.png\n3.png\n")
 
 
@@ -89,11 +84,8 @@ def test_rows_on_stdin(cli: Cli, scores: Path) -> None:
         ("\n \n", 1, "stdin holds no rows"),
     ],
 )
-def test_odd_rows_on_stdin(content: str, code: int, words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "librehps_cli", "best-of-n", "-"],
-        input=content, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_odd_rows_on_stdin(cli: Cli, content: str, code: int, words: str) -> None:
+    done = cli("best-of-n", "-", stdin=content)
     assert done.returncode == code, done.stderr
     assert words in done.stdout + done.stderr
 

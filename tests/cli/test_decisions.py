@@ -1,4 +1,4 @@
-"""librehps compare, best-of-n and info, as processes on real files."""
+"""librehps compare, best-of-n and info on real files."""
 
 import json
 from pathlib import Path

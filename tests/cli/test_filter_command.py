@@ -1,11 +1,9 @@
-"""librehps filter, as a process on scored files."""
+"""librehps filter on scored files."""
 
 import datetime
 import decimal
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -296,16 +294,3 @@ def test_no_rows_at_all(cli: Cli, scores: Path) -> None:
     for name in ("x.parquet", "x.jsonl"):
         assert cli("filter", scores, "--ok-only", "-o", name).returncode == 0
     assert pq.read_schema("x.parquet").equals(rows().schema, check_metadata=True)
-
-
-@pytest.mark.parametrize("options", ["", "--null", "--json"])
-def test_a_reader_that_goes_away(scores: Path, options: str) -> None:
-    pq.write_table(pa.concat_tables([rows()] * 30_000), scores)
-    command = [sys.executable, "-m", "librehps_cli", "filter", scores, "--ok-only"]
-    with subprocess.Popen(
-        [*command, *options.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        assert process.stdout.read(8) != b""
-        process.stdout.close()
-        assert process.stderr.read() == b""

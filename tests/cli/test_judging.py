@@ -1,4 +1,4 @@
-"""librehps evaluate and calibrate, as processes on real pictures."""
+"""librehps evaluate and calibrate on real pictures."""
 
 import json
 from pathlib import Path

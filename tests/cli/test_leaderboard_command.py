@@ -1,9 +1,7 @@
-"""librehps leaderboard, as a process on scored files."""
+"""librehps leaderboard on scored files."""
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -173,8 +171,7 @@ def test_files(board: Run, scores: Path) -> None:
 
 def test_stdin_and_parts(board: Run, scores: Path) -> None:
     lines = "".join(json.dumps(row) + "\n" for row in rows().to_pylist())
-    command = [sys.executable, "-m", "librehps_cli", "leaderboard", "-", "--by", "gen"]
-    piped = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+    piped = board("-", "--by", "gen", stdin=lines)
     assert [json.loads(line)["axis"] for line in piped.stdout.splitlines()] == list(AXES[:4])
     Path("parts").mkdir()
     pq.write_table(rows().slice(0, 50), "parts/0.parquet")

@@ -1,8 +1,7 @@
-"""librehps report, as a process on scored files."""
+"""librehps report on scored files."""
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +63,7 @@ def test_several_files_and_stdin(cli: Cli, table: pa.Table, tmp_path: Path) -> N
     two = write_scores(table.slice(5), tmp_path / "two.parquet")
     assert "12 rows" in cli("report", one, two, "-o", tmp_path / "r.html").stderr
     lines = cli("filter", one, "--ok-only", "--json").stdout
-    command = (sys.executable, "-m", "librehps_cli", "report", "-", "-o", tmp_path / "s.html")
-    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+    done = cli("report", "-", "-o", tmp_path / "s.html", stdin=lines)
     assert "5 rows" in done.stderr
     assert "<title>Scores of stdin</title>" in (tmp_path / "s.html").read_text(encoding="utf-8")
 

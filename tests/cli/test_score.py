@@ -1,17 +1,13 @@
-"""librehps score, as a process on real files."""
+"""librehps score on real files."""
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from conftest import CHECKPOINT, Cli
-from librehps import Item, LibreHPS
+from librehps import LibreHPS
 from make_media import bad_media, clip, picture
 
 MODEL = ("--model", CHECKPOINT)
@@ -156,59 +152,3 @@ def test_models_that_are_not_there(cli: Cli, folder: Path, model: str, words: st
     assert done.returncode == 1
     assert words in done.stderr
     assert "hint: " in done.stderr
-
-
-def test_a_closed_pipe_is_quiet(folder: Path) -> None:
-    command = f"{sys.executable} -m librehps_cli score {folder} --prompt x --model {CHECKPOINT} -q"
-    done = subprocess.run(
-        ["bash", "-c", f"{command} | true"], capture_output=True, text=True, check=False
-    )
-    assert done.stderr == ""
-
-
-def test_names_cannot_steer_the_terminal(tmp_path: Path) -> None:
-    """On a real pseudo-terminal: markup is shown as it is, control characters spelled out."""
-    for name in ("[red]x[_red].png", "a\x1b[31mb\n.png"):
-        picture().save(tmp_path / name)
-    (tmp_path / "[").mkdir()
-    (tmp_path / "[" / "red].png").write_bytes(b"")
-    shown = on_terminal("score", str(tmp_path), "--prompt", "x", "--model", str(CHECKPOINT))
-    assert "[red]x[_red].png" in shown
-    assert "a\\x1b[31mb\\n.png" in shown
-    assert "a\x1b[31mb" not in shown
-    assert "[/red].png" in shown
-
-
-def test_a_terminal_gets_a_ranking(folder: Path, golden: LibreHPS) -> None:
-    shown = on_terminal("score", str(folder), "--prompt", "x", "--model", str(CHECKPOINT))
-    assert "overall" in shown
-    assert "temporal" in shown
-    assert "{" not in shown
-    places = {n: shown.index(n) for n in ("a.png", "c.mp4", "sub/b.jpg")}
-    rows = golden.score_items(Item(n, folder / n, "x") for n in places)
-    mu = {row.item.id: row.score.overall.raw_mean for row in rows}
-    assert sorted(places, key=lambda n: places[n]) == sorted(mu, key=lambda n: -mu[n])
-
-
-def on_terminal(*arguments: str) -> str:
-    """What `librehps ARGS` shows on a terminal of 120 columns."""
-    parent, child = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "librehps_cli", *arguments],
-        stdin=child, stdout=child, stderr=child, env=environment,
-    )  # fmt: skip
-    os.close(child)
-    shown = b""
-    while True:
-        try:
-            part = os.read(parent, 65536)
-        except OSError:
-            # Linux's word for the end of a terminal.
-            break
-        if not part:
-            break
-        shown += part
-    process.wait()
-    os.close(parent)
-    return shown.decode()

@@ -27,6 +27,12 @@ MODEL = ("--model", "tiny", "--prompt-from", "sidecar")
 ACTOR, WORKER = "ScoreActor", "decode_items"
 
 
+@pytest.fixture
+def cli(process: Cli) -> Cli:
+    """A process: Ray's workers import what a command hands to them."""
+    return process
+
+
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A manifest of 190 pictures, a clip and 14 bad files; prompts beside them, columns in it."""
@@ -134,7 +140,7 @@ def test_an_actor_and_a_worker_are_killed(
     kill(driver, WORKER)
     wait_for_part(driver, output, 1)
     kill(driver, ACTOR)
-    said = driver.communicate(timeout=200)
+    said = driver.communicate()
     assert driver.returncode == 3, said
     assert said[0] == ""
     assert len(said[1].splitlines()) <= 6, said[1]
@@ -173,7 +179,7 @@ def test_the_driver_is_killed_and_interrupted(
     # As long as an actor loads the model, no row can come.
     wait_for(driver, ACTOR)
     driver.send_signal(signal.SIGINT)
-    said = driver.communicate(timeout=60)[1]
+    said = driver.communicate()[1]
     assert driver.returncode == 130, said
     assert "--resume goes on" in said
     assert "Traceback" not in said
@@ -209,7 +215,10 @@ def test_complete_errors_again_and_other_folders(tmp_path: Path, cli: Cli) -> No
         (("--engine", "ray", "-o", "-"), "Name one with -o"),
         (("--engine", "ray", "-o", "x.parquet"), "a folder: -o scores"),
         (("--num-gpus", "1"), "go with --engine ray"),
-        (("--engine", "ray", "-o", "x", "--num-gpus", "1.5"), "a share of one GPU, or a whole"),
+        (
+            ("--engine", "ray", "-o", "x", "--num-gpus", "1.5"),
+            "expected a fraction of one, or a whole",
+        ),
         (("--engine", "ray", "-o", "x", "--ray-address", "ray://h:1"), "streams no data"),
         (("--concurrency", "2", "-o", "x.parquet"), "go with --engine ray"),
     ],
@@ -268,7 +277,7 @@ def poisoned(media: Path, *ids: str) -> list[str]:
     picture(64, 48).save(media)
     done = subprocess.run(
         [sys.executable, "-c", POISON, media, *ids],
-        capture_output=True, text=True, timeout=200, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return sorted(done.stdout.splitlines())
@@ -320,7 +329,7 @@ def test_the_head_dies(tmp_path: Path) -> None:
     for process in psutil.Process(driver.pid).children(recursive=True):
         if process.name() == "gcs_server":
             process.kill()
-    said = driver.communicate(timeout=100)[1]
+    said = driver.communicate()[1]
     assert driver.returncode == 1, said
     assert "does not answer any more" in said
     assert "--resume goes on" in said

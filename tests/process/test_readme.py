@@ -27,6 +27,7 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(shutil.which("jq") is None, reason="some of the README's commands use jq")
 def test_every_command_runs_and_prints_what_is_said(tmp_path: Path) -> None:
     shell, ran = readme.Shell(tmp_path), 0

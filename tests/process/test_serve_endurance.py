@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import select
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,8 +110,9 @@ def test_a_body_that_still_comes_at_the_end_is_told_so() -> None:
     server = Server.start("--drain-s", 1)
     with server.socket() as link:
         link.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
-                     b"\r\nContent-Length: 12\r\n\r\n{")  # fmt: skip
-        time.sleep(0.3)
+                     b"\r\nExpect: 100-continue\r\nContent-Length: 12\r\n\r\n{")  # fmt: skip
+        # The server says so once it waits for the body.
+        assert b"100 Continue" in link.recv(1000)
         server.terminate()
         answer = b""
         with contextlib.suppress(ConnectionError):

@@ -2,8 +2,8 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
@@ -34,9 +34,10 @@ class Site(BaseHTTPRequestHandler):
         if name == "slow":
             self.send_response(200)
             self.end_headers()
-            for _ in range(100):
-                self.wfile.write(b"x")
-                time.sleep(0.1)
+            # Until the client has left: nothing but its own deadline ends this.
+            with suppress(OSError):
+                while not threading.Event().wait(0.1):
+                    self.wfile.write(b"x")
             return
         size = int(value or 4)
         self.send_response(200)
@@ -158,10 +159,8 @@ def test_what_is_too_large(net: Net, path: str) -> None:
 
 
 def test_what_comes_byte_by_byte(net: Net) -> None:
-    start = time.monotonic()
     with pytest.raises(MediaError):
         fetcher(net, "cdn.example", timeout=0.5).fetch("http://cdn.example/slow")
-    assert time.monotonic() - start < 3
 
 
 def test_answers_that_hold_no_picture(net: Net) -> None:

@@ -183,57 +183,51 @@ def test_a_body_longer_than_it_says(server: Server) -> None:
     assert server.get("/health").status == 200
 
 
-def trickle(link: socket.socket, seconds: float) -> float:
-    """Send a byte now and then; gives the seconds until the server cuts it."""
-    start = time.monotonic()
-    while time.monotonic() - start < seconds:
-        time.sleep(0.2)
+def trickle(link: socket.socket) -> None:
+    """Send a byte now and then, until the server cuts the link; nothing else ends it."""
+    while not select.select([link], [], [], 0.2)[0]:
         try:
             link.sendall(b"a")
         except ConnectionError:
-            break
-        if select.select([link], [], [], 0)[0]:
-            break
-    return time.monotonic() - start
+            return
 
 
 def test_a_header_that_trickles(server: Server) -> None:
     with server.socket() as link:
         link.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
-        assert trickle(link, 10) < 6
+        trickle(link)
 
 
 def test_a_connection_that_says_nothing(server: Server) -> None:
-    with server.socket() as link:
-        start = time.monotonic()
-        with contextlib.suppress(ConnectionError):
-            assert link.recv(1) == b""
-        assert time.monotonic() - start < 6
+    with server.socket() as link, contextlib.suppress(ConnectionError):
+        assert link.recv(1) == b""
 
 
 def test_a_second_header_that_trickles(server: Server) -> None:
     with server.socket() as link:
         link.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea")
         assert status_of(link) == 200
-        assert trickle(link, 10) < 6
+        trickle(link)
 
 
 def test_a_body_that_trickles(server: Server) -> None:
     with server.socket() as link:
         link.sendall(f"{HEADER}Content-Length: 1000\r\n\r\n{{".encode())
-        assert trickle(link, 10) < 6
+        trickle(link)
         assert status_of(link) == 408
 
 
-def test_slow_clients_keep_nobody_waiting(server: Server) -> None:
+@pytest.mark.timeout(100)
+def test_slow_clients_keep_nobody_waiting() -> None:
+    # Whoever waited for the slow ones would wait for an hour.
+    server = Server.start("--read-timeout-s", 3600)
     slow = [server.socket() for _ in range(50)]
     for link in slow:
         link.sendall(f"{HEADER}Content-Length: 1000\r\n\r\n{{".encode())
-    start = time.monotonic()
     assert server.post("/score", GOOD).status == 200
-    assert time.monotonic() - start < 10
     for link in slow:
         link.close()
+    assert server.stop() == 0
 
 
 @asynccontextmanager
@@ -331,9 +325,7 @@ def test_a_client_that_leaves_frees_its_place(server: Server) -> None:
     for sent in (body[:-9], *[body] * 20):
         with server.socket() as link:
             link.sendall(f"{HEADER}Content-Length: {len(body)}\r\n\r\n".encode() + sent)
-    deadline = time.monotonic() + 20
     while EMPTY not in (told := server.get("/metrics")[1].decode()):
-        assert time.monotonic() < deadline
         time.sleep(0.1)
     assert 'status="499"' in told and 'status="500"' not in told
     assert "never retrieved" not in "".join(server.said)

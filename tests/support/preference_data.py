@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from paths import CHECKPOINT
+
 
 def brightness_pairs(folder: Path, count: int, prompts: int = 20) -> Path:
     """`count` pairs of small pictures over some prompts; gives the JSONL file."""
@@ -35,3 +37,12 @@ def brightness_pairs(folder: Path, count: int, prompts: int = 20) -> Path:
 def write_rows(file: Path, rows: list[dict]) -> Path:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
+
+
+def metrics(output: Path) -> list[dict]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def train_command(pairs: Path, output: Path, *extra: object, model: Path = CHECKPOINT) -> list[str]:
+    fixed = ("train", pairs, "--model", model, "-o", output, "--device", "cpu")
+    return list(map(str, (*fixed, *extra)))

@@ -30,6 +30,13 @@ class Server:
     process: subprocess.Popen[str]
     said: list[str] = field(default_factory=list)
     port: int = 0
+    listener: threading.Thread | None = None
+
+    def all_said(self) -> str:
+        """Everything that was said on stderr, once the process has ended."""
+        assert self.listener is not None
+        self.listener.join()
+        return "".join(self.said)
 
     @classmethod
     def start(cls, *arguments: object, command: tuple[str, ...] = ()) -> "Server":
@@ -43,7 +50,8 @@ class Server:
             env={**os.environ, "HF_HUB_OFFLINE": "1"},
         )
         server, ready = cls(process), threading.Event()
-        threading.Thread(target=server._listen, args=[ready], daemon=True).start()
+        server.listener = threading.Thread(target=server._listen, args=[ready], daemon=True)
+        server.listener.start()
         assert ready.wait(120) and server.port, server.said
         server._wait()
         return server

@@ -79,6 +79,7 @@ def test_time_steps_see_no_other(golden: LibreHPS) -> None:
     assert three.delta_rule == one.delta_rule
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ["tiny", "47m"])
 def test_random_weights_give_finite_scores(name: str, dtype: str, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,25 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from checkpoints import Tensors, rewrite
 from conftest import CHECKPOINT, MEDIA
 from librehps import LibreHPS
 from librehps.errors import CheckpointError, MemoryShortError
 from librehps.models.librehps.checkpoint import Checkpoint, build_model, fingerprint
-
-Tensors = dict[str, torch.Tensor]
-
-
-def rewrite(folder: Path, change: Callable[[Tensors], Tensors]) -> Path:
-    """The golden checkpoint as one shard, its tensors changed."""
-    tensors: Tensors = {}
-    folder.mkdir()
-    for file in CHECKPOINT.iterdir():
-        if file.suffix == ".safetensors":
-            tensors |= load_file(file)
-        elif not file.name.endswith("index.json"):
-            shutil.copy(file, folder / file.name)
-    save_file(change(tensors), folder / "model.safetensors")
-    return folder
 
 
 def build(folder: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
@@ -225,50 +209,3 @@ def test_too_little_memory_is_an_error_before_loading(monkeypatch: pytest.Monkey
     with pytest.raises(MemoryShortError, match="are free") as raised:
         LibreHPS.from_pretrained(CHECKPOINT)
     assert "bfloat16" in (raised.value.hint or "")
-
-
-MEASURE = """
-import sys, torch
-from pathlib import Path
-from librehps.models.librehps.checkpoint import Checkpoint, build_model, empty_model
-
-def status(key):
-    for line in open("/proc/self/status"):
-        if line.startswith(key): return int(line.split()[1]) * 1024
-
-folder, small, dtype = Path(sys.argv[1]), Path(sys.argv[2]), getattr(torch, sys.argv[3])
-# A small model first, so that what imports and allocators take is not counted.
-build_model(Checkpoint.open(small), "sdpa", dtype, torch.device("cpu"))
-before = status("VmRSS")
-model = build_model(Checkpoint.open(folder), "sdpa", dtype, torch.device("cpu"))
-resident = sum(p.numel() * p.element_size() for p in model.parameters())
-print((status("VmHWM") - before) / resident, resident)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_memory_of_loading_one_large_shard(tmp_path: Path, dtype: str) -> None:
-    """At most 1.15 x the resident parameters, for a shard of over 1 GB in float32."""
-    config = json.loads((CHECKPOINT / "config.json").read_text())
-    config["text_config"]["vocab_size"] = 4_300_000
-    folder = rewrite(
-        tmp_path / "large",
-        lambda tensors: {
-            name: torch.zeros(4_300_000, 64) if "embed_tokens" in name else value.float()
-            for name, value in tensors.items()
-        },
-    )
-    (folder / "config.json").write_text(json.dumps(config))
-    assert (folder / "model.safetensors").stat().st_size > 1e9
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(folder), str(CHECKPOINT), dtype],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    ratio, resident = map(float, done.stdout.split())
-    assert resident > 0.5e9
-    assert ratio <= 1.15

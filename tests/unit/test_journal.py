@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from librehps.errors import UsageError
-from librehps.runs.journal import LOCK, Journal
+from librehps.runs.journal import LOCK_FILE, Journal
 
 OPEN = """
 import sys
@@ -35,7 +35,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="another process"):
         Journal(folder).open()
     assert opened_elsewhere(folder) == f"another process is writing to {folder}"
-    assert (folder / LOCK).exists()
+    assert (folder / LOCK_FILE).exists()
     # The thread that closes a journal need not be the one that opened it.
     closer = Thread(target=first.close)
     closer.start()

@@ -187,6 +187,7 @@ def test_equals_share_a_rank_and_a_better_one_does_not() -> None:
     assert (p > 0).all()
 
 
+@pytest.mark.slow
 def test_equal_generators_are_rarely_told_apart() -> None:
     told = 0
     for seed in range(60):

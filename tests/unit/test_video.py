@@ -211,7 +211,7 @@ def test_frames_are_rgb_in_order(tmp_path: Path, reader: VideoReader) -> None:
 def test_an_answer_broken_off_is_not_the_next_videos(
     reader: VideoReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from librehps.media import video
+    from librehps.media import videos as video
 
     wanted = reader.read(MEDIA / "tall.webm", 4)
     with monkeypatch.context() as patch:

@@ -32,7 +32,6 @@ def score(folder: Path, *arguments: object) -> tuple[int, str, str]:
         [sys.executable, "-m", "librehps_cli", *map(str, command)],
         capture_output=True,
         env={**os.environ, "COLUMNS": "120"},
-        timeout=300,
         check=False,
     )
     return done.returncode, done.stdout.decode(), done.stderr.decode()

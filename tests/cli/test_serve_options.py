@@ -1,0 +1,81 @@
+"""librehps serve: its flags, and what it refuses to begin with."""
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from conftest import Cli
+from librehps.serve.options import named_host, url_host
+
+ANY = "0.0.0.0"  # noqa: S104 - refused without a token
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--host", ANY), "a token is needed"),
+        (("--host", "::"), "a token is needed"),
+        (("--token-file", "absent"), "cannot be read"),
+        (("--media-root", "absent"), "no such folder"),
+        (("--max-items", "9", "--max-queue", "8"), "do not fit a queue of 8"),
+        (("--port", "70000"), "--port"),
+        (("--max-items", "0"), "--max-items"),
+        (("--max-body-mb", "inf"), "--max-body-mb"),
+        (("--max-body-mb", "1e300"), "--max-body-mb"),
+        (("--max-megapixels", "nan"), "--max-megapixels"),
+        (("--read-timeout-s", "inf"), "--read-timeout-s"),
+        (("--timeout-s", "nan"), "--timeout-s"),
+        (("--max-wait-ms", "inf"), "--max-wait-ms"),
+        (("--drain-s", "inf"), "--drain-s"),
+        (("--allowed-host", "foo:8000"), "--allowed-host foo:8000: this is no name of a host"),
+        (("--allowed-host", "*"), "no scheme, no path, no *, no port"),
+        (("--url-host", "https://example.com"), "--url-host https://example.com: this is no name"),
+        (("--url-host", "example.com:99999"), "this is no name of a host"),
+        (("--host", "192.0.2.1", "--token-file", "{token}"), "cannot listen on 192.0.2.1"),
+    ],
+)
+def test_bad_arguments(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef")
+    done = cli("serve", "--model", "tiny", *(a.format(token=token) for a in arguments))
+    assert done.returncode == 2, done.stderr
+    assert message in re.sub(r"\s+", " ", done.stderr)
+
+
+@pytest.mark.parametrize("content", ["", "short", "two words of some length", "é" * 20])
+def test_files_that_hold_no_token(cli: Cli, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(content)
+    done = cli("serve", "--model", "tiny", "--token-file", file)
+    assert done.returncode == 2 and str(file) in done.stderr
+
+
+def test_a_port_that_is_taken(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = cli("serve", "--model", "tiny", "--port", taken.getsockname()[1])
+    assert done.returncode == 2 and "cannot listen" in done.stderr
+
+
+def test_names_of_hosts_as_requests_have_them() -> None:
+    spelled = {"Scores.Example.": "scores.example", "[::1]": "::1", "10.0.0.1": "10.0.0.1"}
+    assert {text: named_host(text) for text in spelled} == spelled
+    spelled = {"Example.com.": "example.com", "example.com.:8080": "example.com:8080",
+               "[2606::1]:8080": "2606::1:8080", "2606::1": "2606::1"}  # fmt: skip
+    assert {text: url_host(text) for text in spelled} == spelled
+
+
+def test_a_token_that_others_can_read_and_a_host_that_others_cannot_name(
+    cli: Cli, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef")
+    for mode in (0o644, 0o600):
+        token.chmod(mode)
+        with socket.create_server((ANY, 0)) as taken:
+            # Ends before the model is loaded.
+            done = cli("serve", "--model", "tiny", "--host", ANY, "--token-file", token,
+                       "--port", taken.getsockname()[1])  # fmt: skip
+        assert ("can read or change the token" in done.stderr) == (mode == 0o644)
+        assert "without --allowed-host, other machines are refused" in done.stderr

@@ -1,0 +1,45 @@
+"""Every example runs, and the scripts that make examples."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import EXAMPLES
+
+# What each example says among other things.
+SAID = {
+    "best_of_n_loop.py": "good enough",
+    "grpo_reward.py": "step 4: reward -",
+    "quickstart.py": "best of 7: match.png",
+    "score_and_pick.py": "'match.png'",
+}
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda f: f.name)
+def test_examples_run(script: Path, tmp_path: Path) -> None:
+    if script.name == "grpo_reward.py":
+        pytest.importorskip("trl")
+    # As from the root of the repository, but for what it writes.
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert SAID[script.name] in done.stdout
+
+
+def test_the_media_are_what_the_recipe_renders(tmp_path: Path) -> None:
+    script = EXAMPLES / "tiny" / "media.py"
+    subprocess.run([sys.executable, script, "--out", tmp_path], check=True)
+    for file in tmp_path.glob("*.png"):
+        assert file.read_bytes() == (EXAMPLES / "media" / file.name).read_bytes()
+    assert {f.name for f in tmp_path.iterdir()} == {f.name for f in (EXAMPLES / "media").iterdir()}
+
+
+def test_a_sampling_loop_draws_at_least_once() -> None:
+    example = [sys.executable, EXAMPLES / "best_of_n_loop.py", "--most", "0"]
+    done = subprocess.run(example, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--most is 1 or more" in done.stderr

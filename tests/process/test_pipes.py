@@ -1,0 +1,81 @@
+"""Commands in pipelines: what a shell joins, and readers that go away."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import CHECKPOINT
+from make_media import clip, picture
+from report_data import scored, write_scores
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pictures, a clip, and a file that is none."""
+    media = tmp_path_factory.mktemp("media")
+    for index in range(12):
+        picture(96, 96, seed=index).save(media / f"{index:02}.png")
+    clip(media / "clip.mp4")
+    (media / "empty.png").write_bytes(b"")
+    return media
+
+
+PIPES = {
+    "null": (
+        "find . -name '*.png' -size +0 -print0 | sort -z | librehps score --null - --prompt x "
+        "--model tiny -q | jq -r 'select(.status == \"ok\") | .id' | head -3",
+        ["00.png", "01.png", "02.png"],
+    ),
+    "jsonl": (
+        'echo \'{"image": "00.png", "prompt": "x", "n": 1}\' | librehps score - --model tiny -q '
+        "| jq .n",
+        ["1"],
+    ),
+    "filter": (
+        "librehps score . --prompt x --model tiny -q -o $T/x.jsonl; "
+        "librehps filter $T/x.jsonl --top 2 --null | xargs -0 -n1 basename | wc -l",
+        ["2"],
+    ),
+}
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the pipelines of the README use jq")
+@pytest.mark.parametrize("name", PIPES)
+def test_pipelines(folder: Path, tmp_path: Path, name: str) -> None:
+    script, expected = PIPES[name]
+    alias = f'librehps() {{ "{sys.executable}" -m librehps_cli "$@"; }}\n'
+    done = subprocess.run(
+        ["bash", "-c", alias + script],
+        capture_output=True, text=True, cwd=folder, env={**os.environ, "T": str(tmp_path)},
+        check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == expected, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Broken pipe" not in done.stderr
+
+
+def test_a_closed_pipe_is_quiet(folder: Path) -> None:
+    command = f"{sys.executable} -m librehps_cli score {folder} --prompt x --model {CHECKPOINT} -q"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | true"], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("options", ["", "--null", "--json"])
+def test_a_reader_that_goes_away(tmp_path: Path, options: str) -> None:
+    """Of more rows than a pipe holds."""
+    media = [f"in/{index}.png" for index in range(30_000)]
+    scores = write_scores(scored(media, ["a cat"] * len(media)), tmp_path / "s.parquet")
+    command = [sys.executable, "-m", "librehps_cli", "filter", scores, "--ok-only"]
+    with subprocess.Popen(
+        [*command, *options.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.read(8) != b""
+        process.stdout.close()
+        assert process.stderr.read() == b""

@@ -1,0 +1,8 @@
+"""Where the vectors of the golden tests and the examples are."""
+
+from pathlib import Path
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+MEDIA = GOLDEN / "media"
+CHECKPOINT = GOLDEN / "checkpoint"
+EXAMPLES = Path(__file__).parents[2] / "examples"
