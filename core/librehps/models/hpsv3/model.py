@@ -10,6 +10,7 @@ from librehps.models.base import Prepared, RawScore
 from librehps.models.device import copied, moved
 from librehps.models.hpsv3.backbone import ModelInputs, RewardModel
 from librehps.models.hpsv3.rotary import vision_rotary
+from librehps.models.padding import padded
 from librehps.models.vision import unfold
 
 AXES = ("overall",)
@@ -35,28 +36,21 @@ class HPSv3Model:
 
     def collate(self, items: Sequence[Prepared]) -> ModelInputs:
         """Right-pad the streams; pixels travel as uint8 and unfold on the device."""
-        lengths = [len(item.ids) for item in items]
-        width = max(lengths)
-        ids = torch.zeros(len(items), width, dtype=torch.long)
-        positions = torch.zeros(3, len(items), width, dtype=torch.long)
-        for row, item in enumerate(items):
-            ids[row, : lengths[row]] = item.ids
-            positions[:, row, : lengths[row]] = item.positions
-        vision = torch.cat([item.vision + row * width for row, item in enumerate(items)])
+        streams = padded(items)
         grids = [grid_of(item.pixels) for item in items]
         patches = tuple(rows * columns for rows, columns in grids)
         config = self.network.model.visual.config
         cos, sin = vision_rotary(grids, config.embed_dim // config.num_heads, MERGE)
         return ModelInputs(
-            input_ids=moved(ids, self.device),
-            position_ids=moved(positions, self.device),
+            input_ids=moved(streams.ids, self.device),
+            position_ids=moved(streams.positions, self.device),
             patches=torch.cat([patchify(moved(item.pixels, self.device)) for item in items]),
             cos=moved(cos, self.device),
             sin=moved(sin, self.device),
             lengths=patches,
             cu_seqlens=moved(torch.tensor([0, *patches]).cumsum(0, dtype=torch.int32), self.device),
-            vision_index=moved(vision, self.device),
-            last=moved(torch.tensor(lengths) - 1, self.device),
+            vision_index=moved(streams.vision, self.device),
+            last=moved(streams.last, self.device),
         )
 
 

@@ -9,6 +9,7 @@ from librehps.models.base import Prepared
 from librehps.models.device import copied, moved
 from librehps.models.librehps.backbone import ModelInputs, RewardModel
 from librehps.models.librehps.heads import HeadOutput
+from librehps.models.padding import padded
 from librehps.models.vision import unfold
 
 PATCH, MERGE = 16, 2
@@ -31,21 +32,14 @@ def patchify(pixels: Tensor) -> Tensor:
 
 def collate(items: Sequence[Prepared], device: torch.device) -> ModelInputs:
     """Right-pad the streams, stack the patches; pixels travel as uint8 and unfold on `device`."""
-    lengths = [len(item.ids) for item in items]
-    width = max(lengths)
-    ids = torch.zeros(len(items), width, dtype=torch.long)
-    positions = torch.zeros(3, len(items), width, dtype=torch.long)
-    for row, item in enumerate(items):
-        ids[row, : lengths[row]] = item.ids
-        positions[:, row, : lengths[row]] = item.positions
-    vision = torch.cat([item.vision + row * width for row, item in enumerate(items)])
+    streams = padded(items)
     return ModelInputs(
-        input_ids=moved(ids, device),
-        position_ids=moved(positions, device),
+        input_ids=moved(streams.ids, device),
+        position_ids=moved(streams.positions, device),
         patches=torch.cat([patchify(moved(item.pixels, device)) for item in items]),
         grids=tuple(grid_of(item.pixels) for item in items),
-        vision_index=moved(vision, device),
-        last=moved(torch.tensor(lengths) - 1, device),
+        vision_index=moved(streams.vision, device),
+        last=moved(streams.last, device),
     )
 
 
