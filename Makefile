@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# A worker takes about 2 GB; the tests of a file share what they load.
-TOGETHER := -q -n logical --maxprocesses 8 --dist loadfile
+# A worker takes about 2 GB; the tests of a file share what they load. Files come in the order of
+# their names, so that those of processes, which take longest, are not left for the end.
+TOGETHER := -q -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo quick test lint format docs test-matrix clean
 

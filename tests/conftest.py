@@ -16,6 +16,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has a core; torch reads this once, as do the processes that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import forks
 import in_process
 from librehps import LibreHPS
 from paths import CHECKPOINT, EXAMPLES, GOLDEN, MEDIA
@@ -88,11 +89,20 @@ def cli() -> Cli:
 
 @pytest.fixture
 def process() -> Cli:
-    """Runs `librehps ARGS` as a process, as its user would; stdout and stderr are pipes."""
+    """Runs `librehps ARGS` as a process that is forked, see forks.py; its streams are pipes."""
+    return runner(*forks.librehps())
 
+
+@pytest.fixture
+def fresh_process() -> Cli:
+    """As `process`, but of a new interpreter: what is read at import is read from `environment`."""
+    return runner(sys.executable, "-m", "librehps_cli")
+
+
+def runner(*command: str) -> Cli:
     def run(*args: object, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "librehps_cli", *map(str, args)],
+            [*command, *map(str, args)],
             input=stdin,
             capture_output=True,
             text=True,

@@ -5,9 +5,11 @@ python tools/readme.py      writes the outputs of the README's commands into it,
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,14 +53,14 @@ def commands(page: str) -> list[Command]:
 class Shell:
     """Runs commands in a folder that has the examples, as a reader would in a clone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: Sequence[str] = (sys.executable,)) -> None:
         self.folder = folder
         (folder / "examples").symlink_to(ROOT / "examples")
         scripts = folder / ".bin"
         scripts.mkdir()
         for name, words in (("librehps", "-m librehps_cli"), ("python", "")):
             script = scripts / name
-            script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+            script.write_text(f'#!/bin/sh\nexec {shlex.join(python)} {words} "$@"\n')
             script.chmod(0o755)
         self.environment = {
             **os.environ,

@@ -301,11 +301,18 @@ def test_a_script_that_is_not_ours_does_not_run(report: Path, browser: Browser) 
     page = browser.new_page()
     page.goto(report.as_uri())
     page.wait_for_selector(READY, state="attached")
-    injected = "const s = document.createElement('script'); s.textContent = 'window.__pwned = 1';" \
-               "document.body.append(s); document.body.insertAdjacentHTML('beforeend'," \
-               "'<img src=x onerror=\"window.__pwned = 1\">')"  # fmt: skip
-    page.evaluate(injected)
-    page.wait_for_timeout(100)
+    # Both kinds of script are refused, which the browser tells.
+    page.evaluate("""() => new Promise((refused) => {
+        const kinds = new Set();
+        document.addEventListener('securitypolicyviolation', (event) => {
+            kinds.add(event.effectiveDirective);
+            if (kinds.has('script-src-elem') && kinds.has('script-src-attr')) refused();
+        });
+        const script = document.createElement('script');
+        script.textContent = 'window.__pwned = 1';
+        document.body.append(script);
+        document.body.insertAdjacentHTML('beforeend', '<img src=x onerror="window.__pwned = 1">');
+    })""")
     assert page.evaluate("window.__pwned") is None
     page.close()
 

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+import forks
 from bad_media import OK, bad_kinds, write_bad_folder
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def score(folder: Path, *arguments: object) -> tuple[int, str, str]:
     """Exit code, stdout and stderr, with every byte as it came."""
     command = ("score", folder, "--prompt", "x", "--model", "tiny", *arguments)
     done = subprocess.run(
-        [sys.executable, "-m", "librehps_cli", *map(str, command)],
+        [*forks.librehps(), *map(str, command)],
         capture_output=True,
         env={**os.environ, "COLUMNS": "120"},
         check=False,

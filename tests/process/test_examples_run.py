@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import forks
 from conftest import EXAMPLES
 
 # What each example says among other things.
@@ -24,7 +25,7 @@ def test_examples_run(script: Path, tmp_path: Path) -> None:
     # As from the root of the repository, but for what it writes.
     (tmp_path / "examples").symlink_to(EXAMPLES)
     done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, check=False, cwd=tmp_path
+        [*forks.python(), script], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert SAID[script.name] in done.stdout
@@ -39,7 +40,7 @@ def test_the_media_are_what_the_recipe_renders(tmp_path: Path) -> None:
 
 
 def test_a_sampling_loop_draws_at_least_once() -> None:
-    example = [sys.executable, EXAMPLES / "best_of_n_loop.py", "--most", "0"]
+    example = [*forks.python(), EXAMPLES / "best_of_n_loop.py", "--most", "0"]
     done = subprocess.run(example, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "--most is 1 or more" in done.stderr

@@ -1,11 +1,11 @@
 """librehps serve with a model of one axis that scores images only."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
+import forks
 from make_media import clip
 from serve_client import Server, file_b64
 
@@ -19,7 +19,7 @@ def test_scores_compares_and_refuses_clips(tmp_path: Path) -> None:
     film = clip(tmp_path / "clip.mp4") or tmp_path / "clip.mp4"
     server = Server.start(
         command=(
-            *(sys.executable, "-m", "librehps_cli", "serve", "--device", "cpu", "--port", "0"),
+            *(*forks.librehps(), "serve", "--device", "cpu", "--port", "0"),
             *("--model", str(GOLDEN / "checkpoint")),
         )
     )

@@ -1,6 +1,7 @@
 """Commands in pipelines: what a shell joins, and readers that go away."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import forks
 from conftest import CHECKPOINT
 from make_media import clip, picture
 from report_data import scored, write_scores
@@ -47,7 +49,7 @@ PIPES = {
 @pytest.mark.parametrize("name", PIPES)
 def test_pipelines(folder: Path, tmp_path: Path, name: str) -> None:
     script, expected = PIPES[name]
-    alias = f'librehps() {{ "{sys.executable}" -m librehps_cli "$@"; }}\n'
+    alias = f'librehps() {{ {shlex.join(forks.librehps())} "$@"; }}\n'
     done = subprocess.run(
         ["bash", "-c", alias + script],
         capture_output=True, text=True, cwd=folder, env={**os.environ, "T": str(tmp_path)},
@@ -71,7 +73,7 @@ def test_a_reader_that_goes_away(tmp_path: Path, options: str) -> None:
     """Of more rows than a pipe holds."""
     media = [f"in/{index}.png" for index in range(30_000)]
     scores = write_scores(scored(media, ["a cat"] * len(media)), tmp_path / "s.parquet")
-    command = [sys.executable, "-m", "librehps_cli", "filter", scores, "--ok-only"]
+    command = [*forks.librehps(), "filter", scores, "--ok-only"]
     with subprocess.Popen(
         [*command, *options.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -3,12 +3,12 @@
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+import forks
 import readme
 from librehps_cli.main import app
 
@@ -30,7 +30,7 @@ def test_every_command_is_in_the_readme() -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(shutil.which("jq") is None, reason="some of the README's commands use jq")
 def test_every_command_runs_and_prints_what_is_said(tmp_path: Path) -> None:
-    shell, ran = readme.Shell(tmp_path), 0
+    shell, ran = readme.Shell(tmp_path, forks.python()), 0
     for command in readme.commands(PAGE):
         if not readme.is_run(command):
             continue
@@ -70,7 +70,7 @@ def test_what_is_not_run_exists() -> None:
 def test_the_python_of_the_readme_runs() -> None:
     for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [*forks.python(), "-c", code],
             capture_output=True, text=True, cwd=readme.ROOT, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

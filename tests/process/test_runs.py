@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import forks
 from conftest import Cli
 from make_media import picture
 from run_data import assert_same, journal_lines, rows_of, undisturbed, write_folder
@@ -39,7 +40,7 @@ MOMENTS = [
 
 
 def kill(moments: list[tuple[str, int]], *arguments: object) -> None:
-    command = [sys.executable, KILLER, json.dumps(moments), *map(str, arguments)]
+    command = [*forks.python(), KILLER, json.dumps(moments), *map(str, arguments)]
     assert subprocess.run(command, check=False).returncode == 0, "a run was not killed"
 
 
@@ -63,7 +64,7 @@ def test_killed_twenty_times(
 
 def stopped(output: Path, *arguments: object) -> subprocess.Popen[str]:
     """A run in the background that has stopped (SIGSTOP) with one row journalled."""
-    command = [sys.executable, INTERRUPTER, "SIGSTOP", 1, *arguments, "-o", output]
+    command = [*forks.python(), INTERRUPTER, "SIGSTOP", 1, *arguments, "-o", output]
     child = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
     _, status = os.waitpid(child.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
@@ -74,7 +75,7 @@ def stopped(output: Path, *arguments: object) -> subprocess.Popen[str]:
 def test_interrupted_and_resumed(folder: Path, whole: list[dict], tmp_path: Path, cli: Cli) -> None:
     output = tmp_path / "x.parquet"
     arguments = ("score", folder, "--prompt", "x", *MODEL[:-1], "--batch-size", "1")
-    command = [sys.executable, INTERRUPTER, "SIGINT", 1, *arguments, "-o", output]
+    command = [*forks.python(), INTERRUPTER, "SIGINT", 1, *arguments, "-o", output]
     # With one thread of torch a window is two items, so that most rows are still to come.
     child = subprocess.run(
         [*map(str, command)],

@@ -3,24 +3,14 @@
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
+import forks
 from serve_client import Server, png_b64
 
 
 def test_a_quiet_server_tells_a_port_that_it_chose() -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "librehps_cli",
-        "serve",
-        "--model",
-        "tiny",
-        "--port",
-        "0",
-        "-q",
-    ]
+    command = [*forks.librehps(), "serve", "--model", "tiny", "--port", "0", "-q"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+\n", process.stdout.readline())
         process.terminate()

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from librehps.errors import MediaRefusedError
@@ -49,15 +48,14 @@ def scored(server: Server, **place: str) -> dict[str, Any]:
     ("large.png", "13000 x 13000 is"), ("large.mp4", "frames of 400 x 304 are"),
 ])  # fmt: skip
 def test_more_pixels_than_are_allowed(server: Server, root: Path, name: str, size: str) -> None:
-    process = psutil.Process(server.process.pid)
-    before = process.memory_info().rss
+    before = server.memory()
     field = "image_b64" if name.endswith(".png") else "video_b64"
     limit = "over the limit of 100000 pixels"
     for called, place in ((name, {"path": name}), (field, {field: file_b64(root / name)})):
         item = scored(server, **place)
         assert item["error_type"] == "DecompressionBombError"
         assert item["error"] == f"{called}: {size} {limit}"
-    assert process.memory_info().rss - before < 100e6
+    assert server.memory() - before < 100e6
     assert "Warning" not in "".join(server.said)
     assert scored(server, path="in.png")["status"] == "ok"
 

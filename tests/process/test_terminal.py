@@ -3,11 +3,11 @@
 import os
 import pty
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import forks
 from conftest import CHECKPOINT
 from librehps import Item, LibreHPS
 from make_media import clip, picture
@@ -55,7 +55,7 @@ def on_terminal(*arguments: str) -> str:
     parent, child = pty.openpty()
     environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "librehps_cli", *arguments],
+        [*forks.librehps(), *arguments],
         stdin=child, stdout=child, stderr=child, env=environment,
     )  # fmt: skip
     os.close(child)

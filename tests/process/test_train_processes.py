@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import forks
 from conftest import CHECKPOINT, Cli
 from librehps.preferences.read import read_preferences
 from librehps.train.base import open_base, trainable
@@ -43,7 +44,7 @@ def test_killed_and_resumed_is_bit_equal(pairs: Path, tmp_path: Path, part: str,
     assert cli(*train_command(pairs, tmp_path / "whole", *extra)).returncode == 0
     output, at = tmp_path / "killed", random.randint(1, 12)
     child = subprocess.Popen(
-        [sys.executable, "-m", "librehps_cli", *train_command(pairs, output, *extra)],
+        [*forks.librehps(), *train_command(pairs, output, *extra)],
         stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 120

@@ -9,17 +9,19 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import psutil
 from PIL import Image
 
+import forks
 from make_media import picture
 
+SERVE = ("serve", "--model", "tiny", "--device", "cpu", "--port", "0")
 URL = re.compile(r"at http://([\d.]+):(\d+)")
 
 
@@ -40,8 +42,7 @@ class Server:
 
     @classmethod
     def start(cls, *arguments: object, command: tuple[str, ...] = ()) -> "Server":
-        command = command or (sys.executable, "-m", "librehps_cli", "serve", "--model", "tiny",
-                              "--device", "cpu", "--port", "0")  # fmt: skip
+        command = command or (*forks.librehps(), *SERVE)
         process = subprocess.Popen(
             [*command, *map(str, arguments)],
             stdout=subprocess.DEVNULL,
@@ -88,6 +89,12 @@ class Server:
 
     def post(self, path: str, body: Any, **headers: str) -> "Answer":
         return self.ask("POST", path, body, **headers)
+
+    def memory(self) -> int:
+        """Bytes that the process which listens holds."""
+        listeners = (c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN)
+        pid = next(c.pid for c in listeners if c.laddr.port == self.port)
+        return psutil.Process(pid).memory_info().rss
 
     def socket(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
