@@ -2,8 +2,8 @@
 
 import json
 import os
+import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -11,6 +11,7 @@ import pytest
 import ray
 import yaml
 
+import forks
 from conftest import EXAMPLES, Cli
 from make_media import picture
 
@@ -32,7 +33,7 @@ def submitted(
     """A task of an array of two, with `srun` and `librehps` of our own on the path."""
     path = folder / "bin"
     path.mkdir(exist_ok=True)
-    commands = {"srun": 'exec "$@"', "librehps": f'exec "{sys.executable}" -m librehps_cli "$@"'}
+    commands = {"srun": 'exec "$@"', "librehps": f'exec {shlex.join(forks.librehps())} "$@"'}
     for name, line in commands.items():
         (path / name).write_text(f"#!/bin/sh\n{line}\n")
         (path / name).chmod(0o755)

@@ -1,0 +1,140 @@
+"""Runs the command line with `--engine ray`, in which processes die at the moments that are named.
+
+    python tests/support/ray_killer.py FOLDER MOMENTS ARGS...
+
+Each comes once in the life of FOLDER, which keeps a file named after it from then on. Of MOMENTS,
+joined by commas: `worker` and `actor` kill themselves in the middle of their work; `driver` does
+once it has written a part, and leaves the pids of Ray's processes in the file; `interrupt` sends
+itself SIGINT once a table has come; with `head` an actor kills Ray's head, and none scores a row.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from librehps.runs.parts_job import PartsJob
+from librehps.runs.ray import cluster, engine, run
+from librehps.runs.request import RunRequest
+from librehps_cli.main import main
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What is to happen, and in which folder it is noted."""
+
+    folder: Path
+    names: tuple[str, ...]
+    driver: int
+
+    def comes(self, name: str) -> bool:
+        """Whether it is to happen here and now; True once, in whichever process asks first."""
+        if name not in self.names:
+            return False
+        try:
+            (self.folder / name).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def below(self) -> list[psutil.Process]:
+        return psutil.Process(self.driver).children(recursive=True)
+
+    def kill_head(self) -> None:
+        next(one for one in self.below() if one.name() == "gcs_server").kill()
+
+
+# What lies in this module travels by value, so that Ray's processes need not import it.
+@dataclass(frozen=True)
+class FindPrompt:
+    """The run's own, in the middle of decoding."""
+
+    moments: Moments
+    find: Callable[..., Any]
+
+    def __call__(self, item: Any, content: Any) -> Any:
+        if self.moments.comes("worker"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.find(item, content)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Loads the model into an actor that dies with its second table, or ends the head at once."""
+
+    moments: Moments
+    load: Callable[[], Any]
+
+    def __call__(self) -> Any:
+        original, calls = engine.ready_of, 0
+
+        def ready_of(table: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 2 and self.moments.comes("actor"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if "head" in self.moments.names:
+                if self.moments.comes("head"):
+                    self.moments.kill_head()
+                threading.Event().wait()
+            return original(table)
+
+        engine.ready_of = ready_of
+        return self.load()
+
+
+def at_work(process: psutil.Process) -> bool:
+    """Whether it decodes or scores; Ray's agents, which do not, live a while longer."""
+    title = " ".join(process.cmdline())
+    return title.startswith("ray::") and "Agent" not in title
+
+
+def arm(moments: Moments) -> None:
+    prompt_finder, made, write = RunRequest.prompt_finder, run.RayRun._engine, PartsJob._write
+
+    def find_deadly(self: RunRequest, has_prompts: bool) -> Any:
+        return FindPrompt(moments, prompt_finder(self, has_prompts))
+
+    def make_deadly(self: run.RayRun, settings: Any) -> Any:
+        found = made(self, settings)
+        found.scoring = replace(found.scoring, load=Load(moments, found.scoring.load))
+        return found
+
+    def write_and_die(self: PartsJob, first: int, pieces: list[Any]) -> None:
+        write(self, first, pieces)
+        if moments.comes("driver"):
+            pids = "".join(f"{one.pid}\n" for one in moments.below() if at_work(one))
+            (moments.folder / "driver").write_text(pids)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    RunRequest.prompt_finder = find_deadly  # type: ignore[method-assign]
+    run.RayRun._engine = make_deadly  # type: ignore[method-assign]
+    PartsJob._write = write_and_die  # type: ignore[method-assign]
+    arm_stream(moments)
+
+
+def arm_stream(moments: Moments) -> None:
+    streamed = engine.RayEngine._streamed
+
+    def watched(self: engine.RayEngine, dataset: Any) -> Iterator[Any]:
+        for table in streamed(self, dataset):
+            yield table
+            if moments.comes("interrupt"):
+                signal.raise_signal(signal.SIGINT)
+
+    engine.RayEngine._streamed = watched  # type: ignore[assignment,method-assign]
+    if "head" in moments.names:
+        cluster.HEAD_TIMEOUT_S = 5
+
+
+if __name__ == "__main__":
+    folder, names, *arguments = sys.argv[1:]
+    arm(Moments(Path(folder), tuple(names.split(",")), os.getpid()))
+    sys.argv = ["librehps", *arguments]
+    main()
