@@ -99,6 +99,15 @@ def fresh_process() -> Cli:
     return runner(sys.executable, "-m", "librehps_cli")
 
 
+@pytest.fixture(scope="session")
+def forked_ray() -> Iterator[None]:
+    """Ray's workers are forked too, as its variable for a job's environment has it."""
+    environment = {"py_executable": " ".join(forks.python())}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"runtime_env": environment}))
+        yield
+
+
 def runner(*command: str) -> Cli:
     def run(*args: object, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

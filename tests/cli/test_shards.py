@@ -104,6 +104,7 @@ def test_an_empty_shard_on_stdout(manifest: Path, cli: Cli) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_ray")
 def test_an_empty_shard_with_ray(manifest: Path, tmp_path: Path, cli: Cli) -> None:
     output = tmp_path / "scores"
     ray = ("--engine", "ray", "--concurrency", 1)

@@ -15,6 +15,8 @@ from conftest import Cli
 from librehps.types import AXES
 from make_media import bad_media, clip, picture
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_ray")]
+
 KILLER = Path(__file__).parents[1] / "support" / "ray_killer.py"
 RAY = ("--engine", "ray", "--concurrency", 2)
 MODEL = ("--model", "tiny", "--prompt-from", "sidecar")
@@ -84,7 +86,6 @@ def deadly(folder: Path, moments: str, *arguments: object) -> subprocess.Complet
     return subprocess.CompletedProcess(command, code, *said)
 
 
-@pytest.mark.slow
 def test_whichever_process_dies_no_row_is_lost(
     manifest: Path, whole: pq.ParquetFile, tmp_path: Path, cli: Cli, process: Cli
 ) -> None:
@@ -118,7 +119,6 @@ def test_whichever_process_dies_no_row_is_lost(
     assert "exists" in exists.stderr
 
 
-@pytest.mark.slow
 def test_complete_errors_again_and_other_settings(tmp_path: Path, process: Cli) -> None:
     for index in range(12):
         picture(seed=index).save(tmp_path / f"{index}.png")
@@ -139,7 +139,6 @@ def test_complete_errors_again_and_other_settings(tmp_path: Path, process: Cli) 
     assert table["status"].to_pylist() == ["ok"] * 12
 
 
-@pytest.mark.slow
 def test_the_head_dies(tmp_path: Path) -> None:
     picture().save(tmp_path / "a.png")
     command = ("score", tmp_path, "--prompt", "x", "--model", "tiny", *RAY[:2], "--concurrency", 1)

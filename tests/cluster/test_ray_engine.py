@@ -8,6 +8,8 @@ import pytest
 import forks
 from make_media import picture
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_ray")]
+
 POISON = """
 import json, os, sys
 from dataclasses import replace
@@ -74,21 +76,18 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     return found
 
 
-@pytest.mark.slow
 def test_items_that_kill_every_process_are_error_rows(told: Told) -> None:
     died = ["error", "every process that took it up died, 4 of them"]
     wanted = [*([name, "ok", None] for name in GOOD), ["decoded", *died], ["scored", *died]]
     assert sorted(told["some"], key=str) == sorted(wanted, key=str)
 
 
-@pytest.mark.slow
 def test_where_all_processes_die_the_run_ends(told: Told) -> None:
     (name, _, why), *_ = told["all"]
     assert name == "ended"
     assert why is not None and why.startswith("Ray stopped:")
 
 
-@pytest.mark.slow
 def test_what_nobody_foresaw_ends_the_run_and_says_where(told: Told) -> None:
     ((name, _, why),) = told["odd"]
     assert name == "ended"
