@@ -72,25 +72,32 @@ class Trainer:
             self._take_up()
         if self.progress.finished:
             return
+        record: dict[str, Any]
         started, metrics = time.monotonic(), self.folder / METRICS
         if self.accelerator.is_main_process:
             keep_lines(metrics, self.progress.step if resume else -1)
         first = self.progress.step
         if first == 0:
-            yield self._logged({"step": 0, "held_out": self._evaluate()})
+            record = {"step": 0, "held_out": self._evaluate()}
+            self._log(record)
+            yield record
         for step in range(first + 1, self.steps + 1):
             terms = self._step(step)
-            record: dict[str, Any] = {"step": step, "steps": self.steps, **terms}
+            record = {"step": step, "steps": self.steps, **terms}
             record["seconds_a_step"] = round((time.monotonic() - started) / (step - first), 3)
             self.progress.step = step
             if self._is_due(step):
                 record["held_out"] = self._evaluate()
                 self._keep_best(record["held_out"]["loss"])
+            is_logged = "held_out" in record or step % LOG_EVERY == 0
+            if is_logged:
+                # Before the state: a resumed run drops lines after its state, but adds none before.
+                self._log(record)
             if "held_out" in record or step % self.options.save_every == 0:
                 self.progress.finished = step == self.steps
                 self._save()
-            if "held_out" in record or step % LOG_EVERY == 0:
-                yield self._logged(record)
+            if is_logged:
+                yield record
 
     def _step(self, step: int) -> dict[str, float]:
         options, process = self.options, self.accelerator.process_index
@@ -218,7 +225,6 @@ class Trainer:
                 hint="Lower --rate and --head-rate; --resume goes on from the last saved state.",
             )
 
-    def _logged(self, record: dict[str, Any]) -> dict[str, Any]:
+    def _log(self, record: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:
             log_line(self.folder / METRICS, record)
-        return record
