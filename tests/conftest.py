@@ -5,7 +5,6 @@ import logging
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -91,12 +90,6 @@ def cli() -> Cli:
 def process() -> Cli:
     """Runs `librehps ARGS` as a process that is forked, see forks.py; its streams are pipes."""
     return runner(*forks.librehps())
-
-
-@pytest.fixture
-def fresh_process() -> Cli:
-    """As `process`, but of a new interpreter: what is read at import is read from `environment`."""
-    return runner(sys.executable, "-m", "librehps_cli")
 
 
 @pytest.fixture(scope="session")

@@ -311,7 +311,7 @@ def test_two_clean_of_eight_are_found(
     import sampling
     import scenes
 
-    prompts, rows, clean = 300, [], set()
+    prompts, rows, clean = 150, [], set()
     for index in range(prompts):
         rng = random.Random(f"best of eight {index}")
         caption = scenes.random_caption(rng)

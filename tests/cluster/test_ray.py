@@ -119,7 +119,7 @@ def test_whichever_process_dies_no_row_is_lost(
     assert "exists" in exists.stderr
 
 
-def test_complete_errors_again_and_other_settings(tmp_path: Path, process: Cli) -> None:
+def test_a_complete_run_and_its_errors_again(tmp_path: Path, process: Cli) -> None:
     for index in range(12):
         picture(seed=index).save(tmp_path / f"{index}.png")
     good = (tmp_path / "3.png").read_bytes()
@@ -130,9 +130,6 @@ def test_complete_errors_again_and_other_settings(tmp_path: Path, process: Cli) 
     again = process(*command, "--resume")
     assert again.returncode == 3
     assert "is complete: 11 scored, 1 errors" in again.stderr
-    other = process(*command, "--num-frames", 2, "--retry-errors")
-    assert other.returncode == 2
-    assert "num_frames 4, now 2" in other.stderr
     (tmp_path / "3.png").write_bytes(good)
     assert process(*command, "--retry-errors").returncode == 0
     table = pq.read_table(tmp_path / "out" / "part-000000000000.parquet")

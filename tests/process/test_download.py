@@ -2,59 +2,70 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from conftest import CHECKPOINT, Cli
+import forks
+from conftest import CHECKPOINT, Cli, runner
 from fake_hub import fake_hub
 from librehps.settings import DEFAULT_MODEL
 
-REPO = "somebody/golden"
-Hub = tuple[dict[str, str], list[str]]
+REPO, TORN = "somebody/golden", "somebody/torn"
 FILES = {f.name: f.read_bytes() for f in CHECKPOINT.iterdir()} | {"pytorch_model.bin": b"no"}
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    """(environment of a process that knows this hub alone, paths it was asked for)."""
-    with fake_hub({REPO: FILES}, tmp_path / "hf") as found:
-        yield found
+@dataclass(frozen=True)
+class Hub:
+    """A hub of two checkpoints: a command line that knows it alone, and the paths it was asked."""
+
+    run: Cli
+    paths: list[str]
+    home: Path
 
 
-def test_a_download_needs_consent(fresh_process: Cli, hub: Hub) -> None:
-    environment, paths = hub
-    done = fresh_process("info", **environment)
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    home = tmp_path_factory.mktemp("hf")
+    with fake_hub({REPO: FILES, TORN: FILES}, home) as (environment, paths):
+        yield Hub(partial(runner(*forks.librehps(**environment)), **environment), paths, home)
+
+
+def test_a_download_needs_consent(hub: Hub) -> None:
+    hub.paths.clear()
+    done = hub.run("info")
     assert done.returncode == 2
     assert DEFAULT_MODEL in done.stderr
     assert "20.7 GB" in done.stderr
     assert "--download" in done.stderr
-    assert paths == []
+    assert hub.paths == []
 
 
-def test_download_then_cache(fresh_process: Cli, hub: Hub) -> None:
-    environment, paths = hub
-    refused = fresh_process("info", "--model", REPO, **environment)
-    assert (refused.returncode, paths) == (2, [])
-    done = fresh_process("info", "--model", REPO, "--download", "--json", **environment)
+def test_download_then_cache(hub: Hub) -> None:
+    hub.paths.clear()
+    refused = hub.run("info", "--model", REPO)
+    assert (refused.returncode, hub.paths) == (2, [])
+    done = hub.run("info", "--model", REPO, "--download", "--json")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert record["model"]["value"] == REPO
-    assert not any(path.endswith(".bin") for path in paths)
-    paths.clear()
-    again = fresh_process("info", "--model", REPO, "--json", **environment)
+    assert not any(path.endswith(".bin") for path in hub.paths)
+    hub.paths.clear()
+    again = hub.run("info", "--model", REPO, "--json")
     assert json.loads(again.stdout) == record
-    assert paths == []
-    other = fresh_process("info", "--model", "somebody/else", "--download", **environment)
+    assert hub.paths == []
+    other = hub.run("info", "--model", "somebody/else", "--download")
     assert other.returncode == 1
     assert "the hub has no somebody/else" in other.stderr
 
 
-def test_a_torn_cache_is_no_model(fresh_process: Cli, hub: Hub) -> None:
-    environment, _ = hub
-    assert fresh_process("info", "--model", REPO, "--download", **environment).returncode == 0
-    shard = next(Path(environment["HF_HOME"]).rglob("model-00002-of-00004.safetensors"))
-    shard.unlink()
-    refused = fresh_process("info", "--model", REPO, **environment)
+def test_a_torn_cache_is_no_model(hub: Hub) -> None:
+    download = ("info", "--model", TORN, "--download")
+    assert hub.run(*download).returncode == 0
+    cached = hub.home / "hub" / "models--somebody--torn"
+    next(cached.rglob("model-00002-of-00004.safetensors")).unlink()
+    refused = hub.run("info", "--model", TORN)
     assert refused.returncode == 2
-    assert fresh_process("info", "--model", REPO, "--download", **environment).returncode == 0
+    assert hub.run(*download).returncode == 0

@@ -2,16 +2,19 @@
 
 import json
 import os
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+import forks
+from conftest import runner
 from fake_hub import fake_hub
 
 CHECKPOINT = Path(__file__).parents[1] / "golden_hpsv3" / "checkpoint"
 WEIGHTS, BASE = "MizzenAI/HPSv3", "Qwen/Qwen2-VL-7B-Instruct"
+INFO = ("info", "--model", WEIGHTS, "--json")
 LITERALS = '''
 INSTRUCTION = """
 Rate it.
@@ -43,21 +46,19 @@ def packages(tmp_path: Path) -> str:
     return os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def info(environment: dict[str, str], *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "librehps_cli", "info", "--model", WEIGHTS, "--json", *flags]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
-    )
+# A new interpreter: the variables of the hub are read at import.
+fresh = runner(sys.executable, "-m", "librehps_cli")
 
 
 def test_two_repositories_make_one_model(tmp_path: Path, packages: str) -> None:
     home = tmp_path / "hf"
     with fake_hub(repositories(), home) as (hub, paths):
         hub["PYTHONPATH"] = packages
-        refused = info(hub)
+        info = partial(runner(*forks.librehps(**hub)), *INFO, **hub)
+        refused = info()
         assert (refused.returncode, paths) == (2, [])
         assert "17 GB would be downloaded" in refused.stderr
-        done = info(hub, "--download")
+        done = info("--download")
         assert done.returncode == 0, done.stderr
         record = json.loads(done.stdout)
         assert record["model"]["value"] == WEIGHTS
@@ -65,13 +66,13 @@ def test_two_repositories_make_one_model(tmp_path: Path, packages: str) -> None:
         fetched = {Path(path).name for path in paths if "/resolve/" in path}
         assert fetched == {"HPSv3.safetensors", "config.json", "tokenizer.json"}
         paths.clear()
-        again = info(hub)
+        again = info()
         assert json.loads(again.stdout) == record
         assert paths == []
         next(home.rglob("tokenizer.json")).unlink()
-        torn = info(hub)
+        torn = info()
         assert torn.returncode == 2
         assert f"{BASE} is not on this machine: 7 MB would be downloaded" in torn.stderr
-        offline = info({**hub, "HF_HUB_OFFLINE": "1"})
+        offline = fresh(*INFO, **{**hub, "HF_HUB_OFFLINE": "1"})
         assert offline.returncode == 1
         assert "HF_HUB_OFFLINE" in offline.stderr

@@ -1,6 +1,5 @@
 """Runs with an output file: killed, interrupted, out of disk, taken up again."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,11 +12,12 @@ import pytest
 
 import forks
 from conftest import Cli
+from killed import kill
 from make_media import picture
 from run_data import assert_same, journal_lines, rows_of, undisturbed, write_folder
 
 SUPPORT = Path(__file__).parents[1] / "support"
-KILLER, INTERRUPTER = SUPPORT / "killer.py", SUPPORT / "interrupter.py"
+INTERRUPTER = SUPPORT / "interrupter.py"
 MODEL = ("--model", "tiny", "--batch-size", "3", "--quiet")
 
 
@@ -37,11 +37,6 @@ MOMENTS = [
     ("row", 1), ("torn", 3), ("row", 4), ("row", 2), ("row", 1), ("torn", 1), ("row", 3),
     ("torn", 2), ("output", 1), ("output", 17), ("output", 32), ("finished", 1), ("finished", 1),
 ]  # fmt: skip
-
-
-def kill(moments: list[tuple[str, int]], *arguments: object) -> None:
-    command = [*forks.python(), KILLER, json.dumps(moments), *map(str, arguments)]
-    assert subprocess.run(command, check=False).returncode == 0, "a run was not killed"
 
 
 @pytest.mark.slow

@@ -28,11 +28,11 @@ def server() -> Iterator[Server]:
     assert "Traceback" not in "".join(running.said)
 
 
-def closed_within(link: socket.socket, seconds: float) -> bool:
-    """Whether the other side closed; what it sent before is read, unless nothing is."""
+def wait_until_closed(link: socket.socket) -> None:
+    """Return once the other side has closed; what it sent before is not read."""
     poll = select.poll()
     poll.register(link, select.POLLERR | select.POLLHUP | select.POLLRDHUP)
-    return bool(poll.poll(seconds * 1000))
+    poll.poll()
 
 
 def test_bodies_of_many_values_cost_little(server: Server) -> None:
@@ -62,12 +62,12 @@ def test_samples_count_also_without_media(server: Server) -> None:
 def test_a_get_whose_body_never_comes_is_cut(server: Server) -> None:
     with server.socket() as link:
         link.sendall(GET + b"Content-Length: 9\r\n\r\nx")
-        assert closed_within(link, PATIENCE + 8)
+        wait_until_closed(link)
     with server.socket() as link:
         # Refused by the first layer, and then silent.
         link.sendall(GET.replace(b"localhost", b"localhost:evil") + b"Content-Length: 9\r\n\r\n")
         assert b"421" in link.recv(100)
-        assert closed_within(link, PATIENCE + 8)
+        wait_until_closed(link)
 
 
 def stuck(server: Server) -> socket.socket:
@@ -84,7 +84,7 @@ def stuck(server: Server) -> socket.socket:
 
 def test_who_reads_nothing_is_cut_and_ends_nothing(server: Server) -> None:
     with stuck(server) as link:
-        assert closed_within(link, PATIENCE + 8)
+        wait_until_closed(link)
     with stuck(server):
         server.terminate()
         # 1 where the end had to give up on it.

@@ -15,11 +15,11 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signa
 
 def main() -> None:
     link = socket.socket(socket.AF_UNIX)
-    link.connect(os.environ["LIBREHPS_TEST_FORKS"])
+    link.connect(sys.argv[1])
     for number in FORWARDED:
         signal.signal(number, lambda number, _: link.send(bytes([number])))
-    # Of `python -I -S fork_client.py ARGUMENTS`; the interpreter took what stood before them.
-    said = {"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}
+    # Of `python -I -S fork_client.py SOCKET ARGUMENTS`; the interpreter took what stood before.
+    said = {"arguments": sys.argv[2:], "folder": os.getcwd(), "environment": dict(os.environ)}
     body = json.dumps(said).encode()
     socket.send_fds(link, [len(body).to_bytes(8, "big")], [0, 1, 2])
     link.sendall(body)

@@ -24,7 +24,7 @@ import librehps_cli.main  # noqa: F401
 def serve() -> dict[str, Any]:
     """Returns in each forked process alone: what is to be run there."""
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(os.environ["LIBREHPS_TEST_FORKS"])
+    listener.bind(sys.argv[1])
     listener.listen(64)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -15,23 +15,27 @@ from functools import cache
 from pathlib import Path
 
 SUPPORT = Path(__file__).parent
-SOCKET = "LIBREHPS_TEST_FORKS"
 
 
 @cache
-def python() -> tuple[str, ...]:
-    """The first words of a command, in place of `sys.executable`."""
+def python(**imported: str) -> tuple[str, ...]:
+    """The first words of a command, in place of `sys.executable`.
+
+    `imported`: variables of the environment for the imports, where they must not be the tests' own.
+    """
     folder = tempfile.TemporaryDirectory(prefix="forks")
-    os.environ[SOCKET] = str(Path(folder.name, "socket"))
+    socket = str(Path(folder.name, "socket"))
     # It ends once this process no longer holds the other end of its stdin.
-    parent = subprocess.Popen([sys.executable, SUPPORT / "fork_server.py"], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE)  # fmt: skip
+    parent = subprocess.Popen(
+        [sys.executable, SUPPORT / "fork_server.py", socket],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **imported},
+    )  # fmt: skip
     atexit.register(folder.cleanup)
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"ready\n"
-    return sys.executable, "-I", "-S", str(SUPPORT / "fork_client.py")
+    return sys.executable, "-I", "-S", str(SUPPORT / "fork_client.py"), socket
 
 
-def librehps() -> tuple[str, ...]:
+def librehps(**imported: str) -> tuple[str, ...]:
     """The first words of a command of the command line."""
-    return *python(), "-m", "librehps_cli"
+    return *python(**imported), "-m", "librehps_cli"

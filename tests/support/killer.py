@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from transformers.models.qwen3_5 import modeling_qwen3_5  # noqa: F401
@@ -19,6 +20,7 @@ from transformers.models.qwen3_5 import modeling_qwen3_5  # noqa: F401
 from librehps.runs import journal
 from librehps.scorer import LibreHPS  # noqa: F401 - as the next one, so that no fork imports it
 from librehps.scores.sink import Sink
+from librehps.train import loop
 from librehps_cli.main import main
 
 MOMENTS: dict[str, tuple[Any, str, str]] = {
@@ -27,6 +29,9 @@ MOMENTS: dict[str, tuple[Any, str, str]] = {
     "torn": (journal.Journal, "append", "half"),
     "output": (Sink, "write", "after"),
     "finished": (journal.Journal, "delete", "before"),
+    "saving": (loop, "save_state", "before"),
+    "saved": (loop, "save_state", "after"),
+    "replacing": (Path, "rename", "after"),
 }
 
 

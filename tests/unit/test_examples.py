@@ -44,13 +44,13 @@ def test_the_calibration_is_of_these_weights(tiny: LibreHPS) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("benchmark", "accuracy"), [("shapes", 0.88), ("motion", 0.88)])
 def test_pairs_held_out(benchmark: str, accuracy: float, tmp_path: Path, cli: Cli) -> None:
-    """Accuracy on `overall` over 600 pairs that training never drew, through the commands."""
+    """Accuracy on `overall` over 400 pairs that training never drew, through the commands."""
     script = EXAMPLES / "tiny" / "pairs.py"
-    command = [sys.executable, script, "--out", tmp_path, "--count", "600", "--only", benchmark]
+    command = [sys.executable, script, "--out", tmp_path, "--count", "400", "--only", benchmark]
     subprocess.run(command, check=True)
     done = cli("evaluate", tmp_path / f"{benchmark}.jsonl", "--model", "tiny", "--json")
     (row,) = json.loads(done.stdout)["benchmarks"]
-    assert row["n"] > 500
+    assert row["n"] > 330
     assert row["pair_acc"] >= accuracy
     assert row["ece_calibrated"] < 0.06
 
