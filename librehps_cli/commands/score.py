@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from librehps.runs.run import RowStream
 
 Record = dict[str, Any]
+# Rows and errors that a terminal shows without scrolling the best away.
+MAX_TABLE_ROWS, MAX_TABLE_ERRORS = 20, 20
+EVERY_ROW = "-o scores.parquet, or --json"
 
 
 @grouped
@@ -161,20 +164,34 @@ def _print_rows(rows: "RowStream", columns: str | list[str], out: Output) -> Non
 
 
 def _print_ranking(records: list[Record], calibrator: "Platt | None", out: Output) -> None:
-    """Best first; under one prompt and with a calibrator, how surely each beats the next."""
+    """Print the errors, then the ranking, best first: on a terminal the best MAX_TABLE_ROWS."""
+    failed = [record for record in records if record["status"] == "error"]
     scored = [record for record in records if record["status"] == "ok"]
     ranked = sorted(scored, key=lambda record: -record["overall_mu"])
-    one_prompt = len({record["prompt"] for record in ranked}) == 1
-    axes = axes_in(ranked)
+    errors = failed if not out.stderr_is_terminal else failed[:MAX_TABLE_ERRORS]
+    for record in errors:
+        out.error(f"{record['id']}: {record['error']} ({record['error_type']})")
+    if len(errors) < len(failed):
+        out.error(f"{len(failed) - len(errors)} more items failed; for every error: {EVERY_ROW}")
+    is_one_prompt = len({record["prompt"] for record in ranked}) == 1
+    shown = ranked if not out.stdout_is_terminal else ranked[:MAX_TABLE_ROWS]
+    if shown:
+        _print_table(shown, ranked, calibrator if is_one_prompt else None, out)
+    if len(shown) < len(ranked):
+        more = len(ranked) - len(shown)
+        out.text(f"best {len(shown)} of {len(ranked)}, {more} more; for every row: {EVERY_ROW}")
+
+
+def _print_table(
+    shown: list[Record], ranked: list[Record], calibrator: "Platt | None", out: Output
+) -> None:
+    """Print the first rows of a ranking, with a calibrator how surely each beats the next."""
+    axes = axes_in(shown)
     columns = ["", "item", *axes]
-    rows = [[str(at), r["id"], *figures(r, axes)] for at, r in enumerate(ranked, 1)]
-    if calibrator is not None and one_prompt:
+    rows = [[str(at), r["id"], *figures(r, axes)] for at, r in enumerate(shown, 1)]
+    if calibrator is not None:
         columns.append("beats\nnext")
         for row, better, worse in zip(rows, ranked, ranked[1:], strict=False):
             gap = better["overall_mu"] - worse["overall_mu"]
             row.append(percent(calibrator.probability(gap)))
-    if ranked:
-        out.table(columns, rows)
-    for record in records:
-        if record["status"] == "error":
-            out.error(f"{record['id']}: {record['error']} ({record['error_type']})")
+    out.table(columns, rows)

@@ -86,6 +86,16 @@ class Output:
         return self._out.width
 
     @property
+    def stdout_is_terminal(self) -> bool:
+        """Whether stdout is a terminal."""
+        return sys.stdout.isatty()
+
+    @property
+    def stderr_is_terminal(self) -> bool:
+        """Whether stderr is a terminal."""
+        return sys.stderr.isatty()
+
+    @property
     def is_watched(self) -> bool:
         """Whether a person reads what is said on stderr."""
         return not self.quiet and sys.stderr.isatty()

@@ -2,13 +2,14 @@
 
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 import forks
-from conftest import CHECKPOINT
+from conftest import CHECKPOINT, runner
 from librehps import Item, LibreHPS
 from make_media import clip, picture
 
@@ -48,6 +49,26 @@ def test_a_terminal_gets_a_ranking(folder: Path, golden: LibreHPS) -> None:
     rows = golden.score_items(Item(n, folder / n, "x") for n in places)
     mu = {row.item.id: row.score.overall.raw_mean for row in rows}
     assert sorted(places, key=lambda n: places[n]) == sorted(mu, key=lambda n: -mu[n])
+
+
+def test_a_terminal_keeps_the_best_rows_on_screen(tmp_path: Path) -> None:
+    """Of many items the best 20 are the last rows; --table in a file has all of them."""
+    for seed in range(23):
+        picture(64, 64, seed=seed).save(tmp_path / f"item{seed}.png")
+        (tmp_path / f"torn{seed}.png").write_bytes(b"")
+    command = ("score", str(tmp_path), "--prompt", "x", "--model", str(CHECKPOINT))
+    shown = on_terminal(*command).replace("\r", "")
+    places = [int(line.split()[0]) for line in shown.splitlines() if " item" in line[:10]]
+    assert places == list(range(1, 21))
+    assert shown.count("(EmptyFileError)") == 20
+    assert "3 more items failed; for every error: -o scores.parquet, or --json" in shown
+    assert shown.index("torn") < shown.index("overall")
+    more = "best 20 of 23, 3 more; for every row: -o scores.parquet, or --json"
+    assert re.search(rf"\n20 +item.*\n{more}", shown)
+    whole = runner(*forks.librehps())(*command, "--table")
+    assert len({word for word in whole.stdout.split() if word.startswith("item")}) == 24
+    assert "more" not in whole.stdout
+    assert whole.stderr.count("(EmptyFileError)") == 23
 
 
 def on_terminal(*arguments: str) -> str:
