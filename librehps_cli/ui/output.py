@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from librehps.scores.columns import axes_among
+from librehps_cli.ui.progress_log import logged
 
 TEXT_COLUMNS = (
     "item",
@@ -119,9 +120,12 @@ class Output:
         self._out.print(_table(columns, rows, self._out.width, names))
 
     def progress(self, rows: Iterable[Any], total: int, what: str = "scoring") -> Iterator[Any]:
-        """The rows, with a bar on stderr where that is a terminal."""
-        if not self.is_watched:
+        """Yield the rows, with a bar on a terminal, plain lines in a log, nothing if quiet."""
+        if self.quiet:
             yield from rows
+            return
+        if not self.is_watched:
+            yield from logged(rows, total, what, self.note)
             return
         from rich.progress import track
 
