@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from conftest import CHECKPOINT, Cli
 from librehps import LibreHPS
@@ -121,7 +122,6 @@ def test_long_prompts_are_that_rows_error(cli: Cli, folder: Path) -> None:
         (("score", "x.png", "--prompt", "x", "--prompt-from", "folder"), "not both"),
         (("score", "x.png", "--prompt", "x", "-o", "x.csv"), ".parquet or .jsonl"),
         (("score", "x.png", "--prompt", "x", "--batch-size", "0"), "--batch-size"),
-        (("score", "x.png", "--prompt", "x", "--device", "abacus"), "abacus"),
         (("score",), "Missing argument"),
     ],
 )
@@ -138,6 +138,35 @@ def test_usage_errors(
     assert words in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("device", "problem"),
+    [
+        ("mps", "mps is not available on this machine (MPS needs a Mac with an Apple GPU)"),
+        ("cuda:77", "cuda:77 is not available on this machine ("),
+        ("xla", "xla is not available on this machine (unsupported by this PyTorch build)"),
+        ("meta", "meta is not available on this machine (meta tensors hold no data)"),
+        ("abacus", "expected auto, cpu, cuda, cuda:N or mps, got 'abacus'"),
+    ],
+)
+def test_devices_that_are_not_there(cli: Cli, folder: Path, device: str, problem: str) -> None:
+    if device == "mps" and torch.backends.mps.is_built():
+        pytest.skip("this machine has MPS")
+    done = cli("score", folder, "--prompt", "x", *MODEL, "--device", device)
+    assert done.returncode == 2
+    first, *hint = done.stderr.splitlines()
+    assert first.startswith(f"error: --device: {problem}")
+    assert len(first) < 120
+    assert hint == ["hint: Use --device auto or --device cpu."] * ("available" in problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("bf16", "bfloat16"), ("fp32", "float32"), ("float32", "float32")]
+)
+def test_short_names_of_dtypes_are_the_long_ones(cli: Cli, name: str, dtype: str) -> None:
+    done = cli("info", *MODEL, "--json", "--dtype", name)
+    assert lines(done.stdout)[0]["dtype"]["value"] == dtype
 
 
 @pytest.mark.parametrize(
