@@ -99,8 +99,8 @@ def test_conditions(cli: Cli, scores: Path, options: str, expected: str) -> None
         ("--top -3", "--top '-3' is neither"),
         ("--ok-only --null --json", "--null ends paths"),
         ("--ok-only --copy-to a --link-to b", "exclude each other"),
-        ("--ok-only -o x.csv", "an output ends in .parquet or .jsonl"),
-        ("--ok-only -o s.parquet", "s.parquet exists"),
+        ("--ok-only -o x.csv", "use .parquet, .jsonl, or - for stdout"),
+        ("--ok-only -o s.parquet", "s.parquet already exists"),
     ],
 )
 def test_usage(cli: Cli, scores: Path, options: str, message: str) -> None:

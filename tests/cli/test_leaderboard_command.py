@@ -165,7 +165,7 @@ def test_files(board: Run, scores: Path) -> None:
     assert board(*options, "-o", "-").stdout.splitlines() == written
     again = board(*options, "-o", "x.jsonl")
     assert (again.returncode, again.stdout) == (2, "")
-    assert "x.jsonl exists" in again.stderr
+    assert "x.jsonl already exists" in again.stderr
     assert board(*options, "-o", "x.jsonl", "--overwrite").returncode == 0
 
 
@@ -215,7 +215,7 @@ def test_what_does_not_count_is_said(board: Run, scores: Path) -> None:
         ("--by gen --only base", "error: there is only one generator, base"),
         ("--by gen --resamples 10", "Invalid value for '--resamples'"),
         ("--by gen --seed -1", "Invalid value for '--seed'"),
-        ("--by gen -o x.csv", "an output ends in .parquet or .jsonl"),
+        ("--by gen -o x.csv", "use .parquet, .jsonl, or - for stdout"),
         ("--by id", "error: no prompt has a score (overall) of every generator"),
     ],
 )

@@ -180,7 +180,7 @@ def test_nothing_scored(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("output", "words"),
-    [("r.pdf", "ends in .html"), ("no/r.html", "folder of"), ("dir.html", "is a folder")],
+    [("r.pdf", "ends in .html"), ("no/r.html", "does not exist"), ("dir.html", "is a folder")],
 )
 def test_outputs_that_cannot_be(
     cli: Cli, table: pa.Table, tmp_path: Path, output: str, words: str

@@ -81,7 +81,7 @@ def test_an_interrupted_write_keeps_its_rows_aside(
 
 
 def test_outputs_that_cannot_be(tmp_path: Path, golden: LibreHPS) -> None:
-    with pytest.raises(UsageError, match=r"\.parquet or \.jsonl"):
+    with pytest.raises(UsageError, match=r"use \.parquet, \.jsonl"):
         check_output(tmp_path / "x.csv", overwrite=False)
     with pytest.raises(UsageError, match="does not exist"):
         check_output(tmp_path / "no" / "x.jsonl", overwrite=False)

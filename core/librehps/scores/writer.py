@@ -24,7 +24,7 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 def check_suffix(output: Path) -> None:
     """Raise UsageError for a suffix that names no format, a folder, or a folder that is not."""
-    check_file(output, SINKS, "an output ends in .parquet or .jsonl, or is - for stdout")
+    check_file(output, SINKS, "use .parquet, .jsonl, or - for stdout")
 
 
 def open_sink(
