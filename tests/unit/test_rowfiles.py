@@ -112,7 +112,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         list(RowFile(latin, PreferenceError).rows())
     packed = tmp_path / "p.parquet.gz"
     packed.write_bytes(gzip.compress(write(tmp_path, ".parquet").read_bytes()))
-    with pytest.raises(UsageError, match="is not read as .gz"):
+    with pytest.raises(UsageError, match=r"is not read as \.gz"):
         RowFile(packed)
     with pytest.raises(UsageError, match="no such file"):
         RowFile(tmp_path / "gone.csv", PreferenceError)

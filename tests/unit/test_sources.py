@@ -165,7 +165,7 @@ def test_columns_by_flag(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'overall' conflicts") as raised:
         items_of(file, columns=ColumnOptions("f", "p", "k", "g"))
     assert "--rename overall=" in (raised.value.hint or "")
-    with pytest.raises(UsageError, match="no column of media: it has f, p"):
+    with pytest.raises(UsageError, match="no media column; columns: f, p"):
         items_of(file)
     (tmp_path / "m.csv").write_text("f,p\na.png,x\n")
     with pytest.raises(UsageError, match=r"no column 'z' \(--prompt-column\)"):
@@ -269,7 +269,7 @@ def test_shards(tmp_path: Path) -> None:
     whole = (tmp_path / "00.tar").read_bytes()
     for damaged in (whole[:1024], whole[:1030] + b"x" + whole[1031:]):
         (tmp_path / "cut.tar").write_bytes(damaged)
-        with pytest.raises(UsageError, match="damaged or cut short"):
+        with pytest.raises(UsageError, match="damaged or truncated"):
             items_of(tmp_path / "cut.tar")
     (tmp_path / "bad.tar").write_bytes(b"\x1f\x8b" + b"x" * 2000)
     with pytest.raises(UsageError, match="cannot be read as a tar"):
@@ -353,7 +353,7 @@ def test_sidecars(tmp_path: Path) -> None:
     assert found(finder, tmp_path / "e.png").prompt == "from json"
     for name, kind, words in [("b", PromptError, "b.txt or"), ("c", EmptyPromptError, "empty"),
                               ("d", PromptError, "cannot be read"),
-                              ("f", PromptError, "no JSON")]:  # fmt: skip
+                              ("f", PromptError, "invalid JSON")]:  # fmt: skip
         with pytest.raises(kind, match=words):
             found(finder, tmp_path / f"{name}.png")
 
@@ -374,7 +374,7 @@ def test_auto_takes_column_then_sidecar_then_metadata(tmp_path: Path) -> None:
     only = find_prompts(None, "metadata", has_prompts=False)
     assert found(only, file, "in its row").prompt == "in the picture"
     column = find_prompts(None, None, has_prompts=True)
-    with pytest.raises(PromptError, match="its row has none"):
+    with pytest.raises(PromptError, match="the item's row has no prompt"):
         found(column, file)
 
 
