@@ -51,7 +51,7 @@ def test_a_config_overrides_the_model_of_the_environment(cli: Cli) -> None:
     ("arguments", "message"),
     [
         (("--size", "1024"), "--size '1024' is not WIDTHxHEIGHT"),
-        (("--size", "3000x10"), "cannot be scored"),
+        (("--size", "3000x10"), "unsupported aspect ratio"),
         (("--size", "60000x60000"), "too large"),
         (("--size", "0x10"), "1 or more"),
         (("--batch-sizes", "1,x"), "--batch-sizes '1,x' is not a list of numbers"),
