@@ -1,13 +1,15 @@
 """The app: names and one-line helps of the commands, and the one error boundary."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from librehps.errors import LibreHPSError
 from librehps_cli.ui.lazy_commands import LazyCommand, LazyGroup, add_lazily
 
+# Click's ClickException: Typer exports the class of the errors of one option alone.
+COMMAND_LINE_ERRORS: Any = (typer.BadParameter.__mro__[2], typer.Abort)
 HOME = "librehps_cli.commands"
 COMMANDS = [
     LazyCommand("score", f"{HOME}.score:score", "Score images and videos against their prompts."),
@@ -114,10 +116,15 @@ add_lazily(app, COMMANDS)
 
 
 def main() -> None:
-    """Run the command line; the library's errors become a message and an exit code."""
+    """Run the command line; every error becomes a line, a hint and an exit code."""
     try:
-        app()
+        # Not standalone: Typer would draw a box around usage errors.
+        sys.exit(app(standalone_mode=False))
     except LibreHPSError as error:
         from librehps_cli.ui.errors import report
 
         sys.exit(report(error))
+    except COMMAND_LINE_ERRORS as error:
+        from librehps_cli.ui.errors import report_command_line
+
+        sys.exit(report_command_line(error))

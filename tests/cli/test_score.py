@@ -141,6 +141,24 @@ def test_usage_errors(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--dtype", "int4"), "'int4' is not one of 'auto', 'float32', 'bfloat16', 'float16', "),
+        (("--batch-size", "0"), "Invalid value for '--batch-size'"),
+        (("--nothing",), "No such option: --nothing"),
+    ],
+)
+def test_an_invalid_option_is_one_line(cli: Cli, arguments: tuple, problem: str) -> None:
+    done = cli("score", ".", "--prompt", "x", *arguments, COLUMNS="40")
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert problem in first
+    assert second.startswith("hint: Run: ")
+    assert second.endswith("score --help")
+
+
+@pytest.mark.parametrize(
     ("device", "problem"),
     [
         ("mps", "mps is not available on this machine (MPS needs a Mac with an Apple GPU)"),
