@@ -18,7 +18,7 @@ from librehps.models.attention import Host, candidates
 from librehps.models.device import DTYPES, choose_dtype
 from librehps.preferences.formats import FORMATS
 from librehps.preferences.read import read_preferences
-from librehps.rewards.reward_spec import SUFFIX
+from librehps.rewards.reward_spec import COLUMN_SUFFIX
 from librehps.scores.columns import chosen_columns
 from librehps.train.options import EPOCHS, RATES, TrainOptions
 
@@ -32,7 +32,7 @@ def test_every_word_has_something_behind_it() -> None:
         (choices.Dtype, ("auto", *DTYPES)),
         (choices.PairsFormat, ("auto", *FORMATS)),
         (choices.CalibrationMethod, tuple(METHODS)),
-        (choices.RewardScale, tuple(SUFFIX)),
+        (choices.RewardScale, tuple(COLUMN_SUFFIX)),
         (choices.TrainedPart, tuple(EPOCHS)),
         (choices.TrainedPart, tuple(RATES)),
     ]
