@@ -20,7 +20,7 @@ from librehps.preferences.formats import FORMATS
 from librehps.preferences.read import read_preferences
 from librehps.rewards.reward_spec import COLUMN_SUFFIX
 from librehps.scores.columns import chosen_columns
-from librehps.train.options import EPOCHS, RATES, TrainOptions
+from librehps.train.options import DEFAULT_EPOCHS, DEFAULT_RATES, TrainOptions
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -33,8 +33,8 @@ def test_every_word_has_something_behind_it() -> None:
         (choices.PairsFormat, ("auto", *FORMATS)),
         (choices.CalibrationMethod, tuple(METHODS)),
         (choices.RewardScale, tuple(COLUMN_SUFFIX)),
-        (choices.TrainedPart, tuple(EPOCHS)),
-        (choices.TrainedPart, tuple(RATES)),
+        (choices.TrainedPart, tuple(DEFAULT_EPOCHS)),
+        (choices.TrainedPart, tuple(DEFAULT_RATES)),
     ]
     for literal, words in tables:
         assert get_args(literal) == words
