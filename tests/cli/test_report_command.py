@@ -79,7 +79,7 @@ def test_missing_pictures_are_counted_not_fatal(cli: Cli, table: pa.Table, tmp_p
     done = cli("report", write_scores(table, tmp_path / "s.parquet"), "-o", page)
     assert done.returncode == 0
     assert "no picture for 4 of 12 rows" in done.stderr
-    for reason in ("file not found 1", "empty file 1", "damaged 1", "media without a file 1"):
+    for reason in ("file not found 1", "empty file 1", "damaged 1", "media has no file 1"):
         assert reason in done.stderr
     assert len(part(page, "images")) == 8
 
