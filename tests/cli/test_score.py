@@ -120,7 +120,10 @@ def test_long_prompts_are_that_rows_error(cli: Cli, folder: Path) -> None:
         (("score", "x.png"), "--prompt-from sidecar"),
         (("score", "x.png", "--prompt", " "), "the prompt is empty"),
         (("score", "x.png", "--prompt", "x", "--prompt-from", "folder"), "not both"),
-        (("score", "x.png", "--prompt", "x", "-o", "x.csv"), "use .parquet, .jsonl, or - for stdout"),
+        (
+            ("score", "x.png", "--prompt", "x", "-o", "x.csv"),
+            "use .parquet, .jsonl, or - for stdout",
+        ),
         (("score", "x.png", "--prompt", "x", "--batch-size", "0"), "--batch-size"),
         (("score",), "Missing argument"),
     ],
