@@ -1,4 +1,4 @@
-"""librehps score: every item's scores, as a table, JSON Lines or Parquet."""
+"""librehps score: the scores of every item as a table, JSON Lines or Parquet."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,7 +67,7 @@ def score(
     file = None if output is None or str(output) == "-" else output
     out = Output(quiet, True if output is not None and file is None else json)
     if file is None and (resume or retry_errors):
-        raise UsageError("--resume and --retry-errors need an output file (-o)")
+        raise UsageError("--resume and --retry-errors need an output file", hint="Add -o FILE.")
     _check_engine(ray, file)
     check_calibration(models)
     observer = CommandObserver(out)
@@ -101,9 +101,9 @@ def _check_engine(ray: RayOptions, file: Path | None) -> None:
     from librehps.errors import UsageError
 
     if ray.engine == "ray" and file is None:
-        raise UsageError("--engine ray writes a folder of parts", hint="Name one with -o.")
+        raise UsageError("--engine ray needs an output folder", hint="Add -o FOLDER.")
     if ray.engine == "local" and ray.is_asked:
-        raise UsageError("--num-gpus, --concurrency and --ray-address go with --engine ray")
+        raise UsageError("--num-gpus, --concurrency and --ray-address need --engine ray")
 
 
 def _engine(ray: RayOptions) -> Any:
@@ -115,22 +115,22 @@ def _engine(ray: RayOptions) -> Any:
 
 
 def _columns(text: str) -> str | list[str]:
-    """The name of a set of columns, or the columns themselves."""
+    """Return the name of a set of columns, or a list of columns."""
     from librehps.scores.columns import SETS
 
     return text if text in SETS else [name.strip() for name in text.split(",")]
 
 
 def _told(summary: "RunSummary", is_ray: bool, out: Output) -> int:
-    """Print the counts of a run; returns the exit code."""
+    """Print the counts of a run; return the exit code."""
     if summary.was_complete:
         counts = f"{summary.ok} scored, {summary.failed} errors"
         out.note(f"{summary.output} is complete: {counts}")
         return exit_code(summary.ok, summary.failed)
     print_counts(summary.ok, summary.failed, summary.errors, summary.distributions, out)
     if summary.interrupted:
-        kept = "whole parts are kept" if is_ray else "what was scored is kept"
-        out.note(f"interrupted; {kept}, --resume goes on")
+        kept = "finished parts" if is_ray else "scored rows"
+        out.note(f"interrupted: {kept} are kept; continue with --resume")
         return INTERRUPTED
     return exit_code(summary.ok, summary.failed)
 
@@ -142,7 +142,7 @@ def _to_stdout(
     calibration: Path | None,
     out: Output,
 ) -> int:
-    """Print rows as they come, or a ranking once all are there; returns the exit code."""
+    """Print rows as they are scored, or a ranking at the end; return the exit code."""
     from librehps.runs.run import score_rows
 
     rows = score_rows(paths, **request)

@@ -1,4 +1,4 @@
-"""Where chosen rows go beside stdout: a file, or a folder of their media."""
+"""Options for the output of chosen rows: a file, or a folder of their media."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ RESULT = "Result"
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Which file rows go to."""
+    """The options -o and --overwrite."""
 
     output: Annotated[
         Path | None,
@@ -35,7 +35,7 @@ class OutputOptions:
         return str(self.output) == "-"
 
     def check(self) -> None:
-        """Raise UsageError for what can be refused before anything is read."""
+        """Raise UsageError if the output is unsupported or exists."""
         from librehps.scores.writer import check_output
 
         if self.file is not None:
@@ -44,7 +44,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class ResultOptions(OutputOptions):
-    """And which folder their media go to."""
+    """The options of `OutputOptions`, --copy-to and --link-to."""
 
     copy_to: Annotated[
         Path | None,
@@ -60,9 +60,9 @@ class ResultOptions(OutputOptions):
         return self.copy_to or self.link_to
 
     def check(self) -> None:
-        """Raise UsageError for what can be refused before anything is read."""
+        """Raise UsageError if the output is unsupported or exists, or the options conflict."""
         from librehps.errors import UsageError
 
         super().check()
         if self.copy_to and self.link_to:
-            raise UsageError("--copy-to and --link-to exclude each other")
+            raise UsageError("--copy-to and --link-to cannot be used together")

@@ -98,7 +98,7 @@ def test_conditions(cli: Cli, scores: Path, options: str, expected: str) -> None
         ("--top 101%", "--top '101%' is neither"),
         ("--top -3", "--top '-3' is neither"),
         ("--ok-only --null --json", "--null ends paths"),
-        ("--ok-only --copy-to a --link-to b", "exclude each other"),
+        ("--ok-only --copy-to a --link-to b", "cannot be used together"),
         ("--ok-only -o x.csv", "use .parquet, .jsonl, or - for stdout"),
         ("--ok-only -o s.parquet", "s.parquet already exists"),
     ],

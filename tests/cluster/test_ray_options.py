@@ -16,16 +16,16 @@ from make_media import picture
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--engine", "ray"), "Name one with -o"),
-        (("--engine", "ray", "-o", "-"), "Name one with -o"),
+        (("--engine", "ray"), "Add -o FOLDER"),
+        (("--engine", "ray", "-o", "-"), "Add -o FOLDER"),
         (("--engine", "ray", "-o", "x.parquet"), "a folder: -o scores"),
-        (("--num-gpus", "1"), "go with --engine ray"),
+        (("--num-gpus", "1"), "need --engine ray"),
         (
             ("--engine", "ray", "-o", "x", "--num-gpus", "1.5"),
             "expected a fraction of one, or a whole",
         ),
         (("--engine", "ray", "-o", "x", "--ray-address", "ray://h:1"), "streams no data"),
-        (("--concurrency", "2", "-o", "x.parquet"), "go with --engine ray"),
+        (("--concurrency", "2", "-o", "x.parquet"), "need --engine ray"),
     ],
 )
 def test_what_cannot_be_meant(

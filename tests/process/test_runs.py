@@ -80,7 +80,7 @@ def test_interrupted_and_resumed(folder: Path, whole: list[dict], tmp_path: Path
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert child.returncode == 130, child.stderr
-    assert "--resume goes on" in child.stderr
+    assert "continue with --resume" in child.stderr
     assert "Traceback" not in child.stderr
     kept = journal_lines(output)
     assert 0 < kept < len(whole)
