@@ -90,11 +90,11 @@ class RewardClient:
         pool = ThreadPoolExecutor(self.parallel, thread_name_prefix="reward")
         over = Event()
         try:
-            asked = [pool.submit(self._part, part, over) for part in parts]
-            for one in wait(asked, return_when=FIRST_EXCEPTION).done:
+            futures = [pool.submit(self._part, part, over) for part in parts]
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 # Raise a fatal error now; the other requests may wait for minutes.
-                one.result()
-            return [row for one in asked for row in one.result()]
+                future.result()
+            return [row for future in futures for row in future.result()]
         finally:
             over.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -109,7 +109,7 @@ class RewardClient:
             except ItemError as error:
                 rows[at] = _error_row(error)
         for group in self._groups(entries):
-            rows |= self._ask(group, over)
+            rows |= self._send(group, over)
         return [{**rows[at], "id": item.id} for at, item in enumerate(items)]
 
     def _groups(self, entries: list[Entry]) -> Iterator[list[Entry]]:
@@ -126,7 +126,7 @@ class RewardClient:
         if group:
             yield group
 
-    def _ask(self, group: list[Entry], over: Event) -> dict[int, Row]:
+    def _send(self, group: list[Entry], over: Event) -> dict[int, Row]:
         """Return rows by index; a group that the server finds too large is split in half."""
         body = BEGIN + SEPARATOR.join(text for _, text in group) + END
         address = f"{self.url.rstrip('/')}/score"
@@ -136,7 +136,7 @@ class RewardClient:
             if len(group) == 1:
                 return {group[0][0]: _error_row(MediaError(str(error)))}
             half = len(group) // 2
-            return self._ask(group[:half], over) | self._ask(group[half:], over)
+            return self._send(group[:half], over) | self._send(group[half:], over)
         self._check_settings(answer.get("settings"))
         return dict(zip((at for at, _ in group), _rows_of(answer, group, address), strict=True))
 

@@ -30,7 +30,7 @@ def ddpo_reward(
     model: "LibreHPS | RewardClient | str | Path",
     *,
     missing: MissingReward = "mean",
-    **aim: Unpack[RewardOptions],
+    **options: Unpack[RewardOptions],
 ) -> "DDPOFactory":
     """Return `factory(device)`, which returns `f(images, prompts, metadata) -> (scores, info)`.
 
@@ -40,10 +40,10 @@ def ddpo_reward(
     its prompt's other samples in this process' batch, or else of the whole batch; this mean may
     still bias training, since means differ between processes and prompts. It is better to mask by
     info["scored"] with missing="nan": a forgotten mask then shows, since one NaN spoils the
-    weights. For `aim` see `RewardOptions`.
+    weights. For `options` see `RewardOptions`.
     """
     check_choice(missing, MissingReward, "missing")
-    return DDPOFactory(model, *read_reward_options(aim), missing)
+    return DDPOFactory(model, *read_reward_options(options), missing)
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class DDPOFactory:
     """A factory of reward functions, one per device; see `ddpo_reward`."""
 
     model: "LibreHPS | RewardClient | str | Path"
-    goal: RewardSpec
+    spec: RewardSpec
     resize: ResizeDevice
     missing: MissingReward
 
     def __call__(self, device: "str | torch.device | None" = None) -> "DDPOReward":
         to_rows = rows_by(self.model, self.resize, device)
-        return DDPOReward(Rewarder(to_rows, self.goal), self.missing)
+        return DDPOReward(Rewarder(to_rows, self.spec), self.missing)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class DDPOReward:
         values = np.array([np.nan if r is None else r for r in rewards], dtype=np.float32)
         if self.missing == "mean" and not scored.all():
             values = _filled(values, scored, prompts)
-        info = {"scored": scored, **_axes(rows, COLUMN_SUFFIX[self.rewarder.goal.scale])}
+        info = {"scored": scored, **_axes(rows, COLUMN_SUFFIX[self.rewarder.spec.scale])}
         if isinstance(images, torch.Tensor):
             return torch.from_numpy(values).to(images.device), info
         return values, info

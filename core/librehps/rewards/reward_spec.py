@@ -69,14 +69,14 @@ class RewardSpec:
         )
 
 
-def read_reward_options(aim: RewardOptions) -> tuple[RewardSpec, ResizeDevice]:
+def read_reward_options(options: RewardOptions) -> tuple[RewardSpec, ResizeDevice]:
     """Return (spec, resize) of the options; raises UsageError for invalid options."""
-    if unknown := set(aim) - set(RewardOptions.__annotations__):
+    if unknown := set(options) - set(RewardOptions.__annotations__):
         raise UsageError(
             f"unknown reward option: {', '.join(sorted(unknown))}",
             hint=f"Use {', '.join(RewardOptions.__annotations__)}.",
         )
-    given: dict[str, Any] = {name: value for name, value in aim.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     scale, resize = given.get("scale", "mu"), given.get("resize", "cpu")
     check_choice(scale, RewardScale, "scale")
     check_choice(resize, ResizeDevice, "resize")

@@ -87,31 +87,31 @@ class Rewarder:
     """
 
     to_rows: ToRows
-    goal: RewardSpec
+    spec: RewardSpec
     counts: Counter[str] = field(default_factory=Counter)
-    told: dict[str, set[str]] = field(default_factory=dict)
+    logged: dict[str, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # A server shows its axes only with its first answer.
         if isinstance(self.to_rows, LocalRows):
-            self.goal.check_axes(self.to_rows.model.axes)
+            self.spec.check_axes(self.to_rows.model.axes)
 
     def rewards(self, items: list[Item]) -> tuple[list[float | None], list[Row]]:
         """Return the reward (or None) and the row of each item, in order."""
         rows = self.to_rows(items)
         if axes := axes_in_rows(rows):
-            self.goal.check_axes(axes)
-        rewards = [self.goal.reward(row) for row in rows]
+            self.spec.check_axes(axes)
+        rewards = [self.spec.reward(row) for row in rows]
         for reward, row in zip(rewards, rows, strict=True):
             if reward is None:
-                self._tell(*self.goal.why_not(row))
+                self._log_missing(*self.spec.why_not(row))
         return rewards, rows
 
-    def _tell(self, kind: str, reason: str) -> None:
+    def _log_missing(self, kind: str, reason: str) -> None:
         self.counts[kind] += 1
-        count, told = self.counts[kind], self.told.setdefault(kind, set())
-        is_new = reason not in told and len(told) < MAX_LOGGED_REASONS
+        count, logged = self.counts[kind], self.logged.setdefault(kind, set())
+        is_new = reason not in logged and len(logged) < MAX_LOGGED_REASONS
         if is_new or str(count).strip("0") == "1":
             if is_new:
-                told.add(reason)
+                logged.add(reason)
             log.warning("no reward: %s: %s (%d of this kind so far)", kind, reason, count)

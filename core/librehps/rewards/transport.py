@@ -61,12 +61,12 @@ class RetryPolicy:
     timeout: float
     over: Event
 
-    def wait(self, attempt: int, asked: float | None) -> float:
-        """Return the seconds until the next try: doubled each time, at least `asked` by the server.
+    def wait(self, attempt: int, requested: float | None) -> float:
+        """Return the seconds until the next try: doubled each time, at least `requested`.
 
         A random part of up to 25 % keeps clients that were refused together from retrying together.
         """
-        seconds: float = max(FIRST_WAIT_S * 2.0 ** min(attempt, 16), asked or 0.0)
+        seconds: float = max(FIRST_WAIT_S * 2.0 ** min(attempt, 16), requested or 0.0)
         return min(seconds, MAX_WAIT_S) * random.uniform(1, 1.25)
 
 
@@ -88,15 +88,15 @@ def post(url: str, body: bytes, token: str | None, policy: RetryPolicy) -> dict[
             with opener.open(request, timeout=policy.timeout) as answer:
                 return _parsed(_read(answer, deadline), url)
         except HTTPError as error:
-            problem, asked = _refusal(error, url), _retry_after(error.headers)
+            problem, requested = _refusal(error, url), _retry_after(error.headers)
         except (OSError, HTTPException) as error:
             # Connection refused, reset or timed out: typical while a server restarts.
-            problem, asked = (
+            problem, requested = (
                 RewardServerError(f"{url}: cannot reach the server: {_words(error)}"),
                 None,
             )
         if attempt < policy.retries:
-            seconds = policy.wait(attempt, asked)
+            seconds = policy.wait(attempt, requested)
             log.warning("%s; retry in %.1f s", problem, seconds)
             if policy.over.wait(seconds):
                 raise problem

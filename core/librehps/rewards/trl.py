@@ -108,8 +108,8 @@ class ColumnNames:
 class TRLReward:
     """A reward function that TRL's trainers can call; see `trl_reward`."""
 
-    def __init__(self, rewarder: Rewarder, places: ColumnNames, name: str) -> None:
-        self._rewarder, self._places = rewarder, places
+    def __init__(self, rewarder: Rewarder, sources: ColumnNames, name: str) -> None:
+        self._rewarder, self._sources = rewarder, sources
         # TRL names the reward in its logs by `__name__`.
         self.__name__ = name
 
@@ -124,12 +124,12 @@ class TRLReward:
         **columns: Any,
     ) -> list[float | None]:
         """Return the reward of each completion, None without a score."""
-        items = self._places.items(prompts, completions, columns)
+        items = self._sources.items(prompts, completions, columns)
         rewards, rows = self._rewarder.rewards(items)
         if log_metric is not None and rows:
             self._log(rewards, rows, log_metric)
         return [
-            self._places.instead(row) if reward is None else reward
+            self._sources.instead(row) if reward is None else reward
             for row, reward in zip(rows, rewards, strict=True)
         ]
 
@@ -138,7 +138,7 @@ class TRLReward:
     ) -> None:
         log_metric(f"{self.__name__}/scored", sum(r is not None for r in rewards) / len(rewards))
         for axis in axes_in_rows(rows):
-            column = f"{axis}{COLUMN_SUFFIX[self._rewarder.goal.scale]}"
+            column = f"{axis}{COLUMN_SUFFIX[self._rewarder.spec.scale]}"
             found = [row[column] for row in rows if row.get(column) is not None]
             if found:
                 log_metric(f"{self.__name__}/{column}", sum(found) / len(found))
@@ -153,7 +153,7 @@ def trl_reward(
     unrendered: float | None = None,
     name: str | None = None,
     device: "str | torch.device | None" = None,
-    **aim: Unpack[RewardOptions],
+    **options: Unpack[RewardOptions],
 ) -> TRLReward:
     """Return a reward function for TRL, from a loaded model, a model's name, or a `RewardClient`.
 
@@ -166,15 +166,15 @@ def trl_reward(
     without a usable image from to_image gets `unrendered`, since a policy learns nothing from None.
     `name` is the reward's name in TRL's logs (default: like "librehps_overall_mu", by axis and
     scale); two rewards in one run need two names. `device`: where a model's name is loaded. A
-    loaded model cannot be pickled: across processes use a `RewardClient`. For `aim` see
+    loaded model cannot be pickled: across processes use a `RewardClient`. For `options` see
     `RewardOptions`.
     """
-    places = ColumnNames(to_image, image_column, prompt_column, unrendered)
-    goal, resize = read_reward_options(aim)
+    sources = ColumnNames(to_image, image_column, prompt_column, unrendered)
+    spec, resize = read_reward_options(options)
     if device is not None and not isinstance(model, str | Path):
         raise UsageError("device is for a model's name only: this model is already loaded")
-    rewarder = Rewarder(rows_by(model, resize, device), goal)
-    return TRLReward(rewarder, places, f"librehps_{goal.name}" if name is None else name)
+    rewarder = Rewarder(rows_by(model, resize, device), spec)
+    return TRLReward(rewarder, sources, f"librehps_{spec.name}" if name is None else name)
 
 
 def _rows(columns: Mapping[str, Any], prompts: Sequence[Any]) -> list[dict[str, Any]]:

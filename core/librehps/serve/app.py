@@ -24,7 +24,7 @@ from librehps.serve.guard import Gate, Guard, Refused, explained, problem
 from librehps.serve.media import MediaAccess
 from librehps.serve.metrics import Metrics
 from librehps.serve.options import Access, Limits
-from librehps.serve.samples import wanted
+from librehps.serve.samples import sample_of
 from librehps.serve.schemas import (
     REWARD_NAME,
     CompareBody,
@@ -65,7 +65,7 @@ class Service:
 
     scorer: LibreHPS
     limits: Limits
-    places: MediaAccess
+    media: MediaAccess
     calibrator: Platt | None = None
     gate: Gate = field(default_factory=Gate)
     metrics: Metrics = field(default_factory=Metrics)
@@ -181,16 +181,16 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
         """Score items, or samples of an RL trainer; an invalid item gets an error of its own."""
         service.check_count(len(body.requests if isinstance(body, Rewards) else body.items))
         if isinstance(body, Rewards):
-            samples = [wanted(sample, str(at)) for at, sample in enumerate(body.requests)]
+            samples = [sample_of(sample, str(at)) for at, sample in enumerate(body.requests)]
             items = [
-                service.places.pending(sample.id, sample.media, sample.prompt)
+                service.media.pending(sample.id, sample.media, sample.prompt)
                 for sample in samples
                 if sample.media is not None
             ]
             return JSONResponse(rewards_answer(samples, await service.rows(request, items)))
         ids = [str(at) if item.id is None else item.id for at, item in enumerate(body.items)]
         items = [
-            service.places.pending(id, item, item.prompt)
+            service.media.pending(id, item, item.prompt)
             for id, item in zip(ids, body.items, strict=True)
         ]
         return JSONResponse(plain_answer(await service.rows(request, items), settings))
@@ -199,7 +199,7 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
     async def compare(request: Request, body: CompareBody) -> JSONResponse:
         """Predict which of two media a person would prefer, by `overall`."""
         sides = [("a", body.a), ("b", body.b)]
-        items = [service.places.pending(side, media, body.prompt) for side, media in sides]
+        items = [service.media.pending(side, media, body.prompt) for side, media in sides]
         a, b = await service.rows(request, items)
         decision = verdict(a, b, settings.axes, service.calibrator, body.symmetric)
         return JSONResponse({**decision, "settings": settings.digest})

@@ -77,21 +77,21 @@ class _HeldBody:
         """Return the whole body, or _Disconnected if the client disconnected; raises Refused."""
         blocks: list[bytes] = []
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        started = loop.time()
         try:
-            async with asyncio.timeout_at(begun + self._limit.read_timeout) as deadline:
+            async with asyncio.timeout_at(started + self._limit.read_timeout) as deadline:
                 self._limit.gate.deadlines.add(deadline)
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return _Disconnected()
                     block = message.get("body", b"")
-                    self._take(len(block))
+                    self._count(len(block))
                     blocks.append(block)
                     if not message.get("more_body", False):
                         return b"".join(blocks)
                     allowance = self._limit.read_timeout + self._bytes / BYTES_PER_EXTRA_S
-                    deadline.reschedule(begun + allowance)
+                    deadline.reschedule(started + allowance)
         except TimeoutError:
             if self._limit.gate.ended:
                 raise draining() from None
@@ -100,7 +100,7 @@ class _HeldBody:
         finally:
             self._limit.gate.deadlines.discard(deadline)
 
-    def _take(self, size: int) -> None:
+    def _count(self, size: int) -> None:
         self._bytes += size
         self._limit.held += size
         if self._bytes > self._limit.max_body:

@@ -1,4 +1,4 @@
-"""Samples of RL trainers: the media and prompt to score, and the rewards asked for."""
+"""Samples of RL trainers: the media and prompt to score, and the requested rewards."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Sample:
     problems: dict[str, str]
 
 
-def wanted(request: RewardRequest, id: str) -> Sample:
+def sample_of(request: RewardRequest, id: str) -> Sample:
     """Return the sample of a request: its only media, and the text of all turns as the prompt."""
     names = request.required_rewards or [REWARD_NAME]
     unknown = [name for name in names if name != REWARD_NAME]
