@@ -128,7 +128,7 @@ def test_only_the_columns_that_decide_are_needed(cli: Cli, tmp_path: Path) -> No
 
 
 def test_a_file_given_twice_is_noticed(cli: Cli, scores: Path) -> None:
-    assert "5 rows are of media" in cli("best-of-n", scores, scores).stderr
+    assert "5 duplicate rows" in cli("best-of-n", scores, scores).stderr
 
 
 def test_media_and_their_scored_file_agree(cli: Cli, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_table_fits_80_columns(cli: Cli, tmp_path: Path) -> None:
 
 OTHER = {"settings": "ffffffffffff"}
 BAD = [
-    ([scored_row("a", 1), scored_row("b", 2, **OTHER)], 2, "mix 2 settings"),
+    ([scored_row("a", 1), scored_row("b", 2, **OTHER)], 2, "rows of 2 different settings"),
     ([{"id": "a", "status": "ok", "overall_mu": 1.0}], 2, "lacks the columns media, prompt"),
     ([scored_row("a", None), scored_row("b", None)], 1, "all 2 rows of"),
 ]

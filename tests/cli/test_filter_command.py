@@ -85,10 +85,13 @@ def test_conditions(cli: Cli, scores: Path, options: str, expected: str) -> None
         ("", "no condition is given"),
         ("--invert", "no condition is given"),
         ("--by style", "--by and --per say how --top chooses"),
-        ("--min colour=1", "no column colour; there are: overall, overall_mu, temporal, seed"),
+        (
+            "--min colour=1",
+            "no column colour; expected one of: overall, overall_mu, temporal, seed",
+        ),
         ("--min prompt=1", "the column prompt holds string, not numbers"),
         ("--top 1 --by style", "no column style_mu"),
-        ("--top 1 --per frames", "cannot be grouped by frames"),
+        ("--top 1 --per frames", "cannot group rows by column frames"),
         ("--min overall", "'overall' is no limit"),
         ("--min overall=high", "'overall=high' is no limit"),
         ("--max overall=nan", "'overall=nan' is no limit"),
@@ -138,7 +141,7 @@ def test_mixed_settings(cli: Cli, scores: Path) -> None:
     pq.write_table(bare.set_column(9, "settings", pa.array(["ba9876543210"] * 6)), "bare.parquet")
     done = cli("filter", scores, "bare.parquet", "--ok-only")
     assert done.returncode == 2
-    assert "mix 2 settings: 0123456789ab, ba9876543210" in done.stderr
+    assert "rows of 2 different settings: 0123456789ab, ba9876543210" in done.stderr
 
 
 def test_whole_rows(cli: Cli, scores: Path) -> None:
@@ -232,7 +235,7 @@ def test_media_without_a_path(cli: Cli, scores: Path) -> None:
     for options in ((), ("--copy-to", "out")):
         done = cli("filter", scores, "--top", 2, *options)
         assert (done.returncode, done.stdout) == (2, "")
-        assert "2 of the 2 rows have no path" in done.stderr
+        assert "2 of 2 rows have no path" in done.stderr
         assert "hint: Take whole rows, with --json or -o." in done.stderr
     assert len(cli("filter", scores, "--top", 2, "--json").stdout.splitlines()) == 2
 

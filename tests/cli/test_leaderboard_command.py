@@ -208,7 +208,7 @@ def test_what_does_not_count_is_said(board: Run, scores: Path) -> None:
     ("options", "message"),
     [
         ("", "Missing option '--by'"),
-        ("--by model", "error: no column model; there are: id, media, prompt, gen"),
+        ("--by model", "error: no column model; expected one of: id, media, prompt, gen"),
         ("--by gen --category cat", "error: no column cat"),
         ("--by gen --axis beauty", "error: no axis beauty\nhint: There are: overall"),
         ("--by gen --axis temporal", "error: no row has a score of temporal"),
@@ -234,7 +234,7 @@ def test_files_that_hold_no_leaderboard(board: Run, scores: Path) -> None:
         "3 of 160 rows have no value in gen": (2, changed("gen", [None, "", " "])),
         "x.parquet lacks the columns prompt": (2, rows().drop_columns("prompt")),
         "x.parquet lacks the columns media, status, prompt": (2, pa.table({"gen": ["a"]})),
-        "mix 2 settings": (2, changed("settings", ["ba9876543210"])),
+        "rows of 2 different settings": (2, changed("settings", ["ba9876543210"])),
         "the column overall_mu holds string, not numbers": (
             2, changed("overall_mu", [str(i) for i in range(160)])
         ),

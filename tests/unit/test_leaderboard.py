@@ -320,7 +320,7 @@ def test_generators_by_folder_and_by_number() -> None:
         ([row("a", "x", 1.0), row("a", "y", 1.0)], "there is only one generator, a"),
         ([*SMALL, row(None, "x", 1.0), row(" ", "x", 1.0)], "2 of 12 rows have no value in gen"),
         ([*SMALL, row("a", None, 1.0)], "1 of 11 rows have a score but no prompt"),
-        ([row(["a"], "x", 1.0)], "the column gen holds list<.*>, which names nothing"),
+        ([row(["a"], "x", 1.0)], "column gen holds list<.*>; expected text or numbers"),
         ([row(str(i), "x", 1.0) for i in range(501)], "gen names 501 generators; at most 500"),
     ],
 )
@@ -331,7 +331,9 @@ def test_what_is_no_leaderboard(rows: list[Row], message: str) -> None:
 
 def test_missing_columns_and_scores() -> None:
     table = pa.Table.from_pylist(SMALL)
-    with pytest.raises(UsageError, match="no column model; there are: id, media, prompt, gen"):
+    with pytest.raises(
+        UsageError, match="no column model; expected one of: id, media, prompt, gen"
+    ):
         leaderboard(table, "model")
     with pytest.raises(UsageError, match="no column cat"):
         leaderboard(table, "gen", category="cat")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from librehps.settings import Settings
     from librehps.types import ScoredRow
 
-UNNAMED = "the table"
+DEFAULT_ORIGIN = "the table"
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class ScoreTable:
 
     table: Any = field(repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    origin: str = UNNAMED
+    origin: str = DEFAULT_ORIGIN
 
     @classmethod
     def from_rows(
         cls, rows: "Iterable[ScoredRow]", settings: "Settings", origin: str = "what was scored"
     ) -> "ScoreTable":
-        """Collect scored rows, as `LibreHPS.score_items` yields them, with their own columns."""
+        """Return the table of scored rows, as from `LibreHPS.score_items`, with own columns."""
         from librehps.scores.row import to_record
         from librehps.scores.table import table_of
 
@@ -102,7 +102,7 @@ Scores = ScoreTable | str | Path | Sequence[str | Path]
 
 
 def read_scores(paths: str | Path | Sequence[str | Path]) -> ScoreTable:
-    """Read scored files: X.parquet, X.jsonl, a folder of parts, several of these, or - for stdin.
+    """Return the score table of X.parquet, X.jsonl, a folder of parts, several, or - for stdin.
 
     Raises UsageError for a missing or unreadable file, for a folder that lacks a part, and for
     files with different settings.

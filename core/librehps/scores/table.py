@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 from librehps.files import growing, write_whole, writing
 from librehps.scores.columns import TEXT, OwnColumns, as_text, default_columns, full_columns
 from librehps.scores.markers import SETTINGS_KEY, settings_file
-from librehps.scores.parquet import ROW_GROUP, arrow_type
+from librehps.scores.parquet import ROW_GROUP_ROWS, arrow_type
 
 MAX_BATCH_ROWS = 65_536
 
 
 def table_of(records: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> Any:
-    """Return records of score rows, with the user's own columns, as an Arrow table."""
+    """Return an Arrow table of score records, with the user's own columns."""
     own, full = OwnColumns(), full_columns(axes)
     kept = []
     for record in records:
@@ -47,7 +47,7 @@ def _put_parquet(table: Any, settings: dict[str, Any], output: Path, partial: Pa
         metadata = table.schema.metadata or {}
         stored = {SETTINGS_KEY.encode(): json.dumps(settings).encode()}
         table = table.replace_schema_metadata({**metadata, **stored})
-    pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP)
+    pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP_ROWS)
 
 
 def _put_jsonl(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
