@@ -51,7 +51,7 @@ class Settings:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def record(self) -> dict[str, Any]:
-        """Return every field, as it stands beside or inside an output file."""
+        """Return every field as JSON values, as stored in the output file or its .settings.json."""
         return {**asdict(self), "axes": list(self.axes)}
 
     @classmethod
