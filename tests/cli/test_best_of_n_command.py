@@ -298,7 +298,7 @@ def test_usage(cli: Cli, scores: Path, options: tuple, words: str) -> None:
 def test_scored_files_and_media_do_not_mix(cli: Cli, scores: Path) -> None:
     done = cli("best-of-n", scores, "1.png", "--prompt", "x", *TINY)
     assert done.returncode == 2
-    assert "is a scored file and 1.png is not" in done.stderr
+    assert "is a scored file, 1.png is not" in done.stderr
 
 
 @pytest.mark.slow
