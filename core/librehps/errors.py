@@ -65,7 +65,7 @@ class ModelNotFoundError(ModelError):
 
 
 class DownloadNeededError(ModelError):
-    """The model is not on this machine, a download is not allowed."""
+    """A model that is not on this machine, while a download is not allowed."""
 
 
 class CheckpointError(ModelError):
@@ -73,7 +73,7 @@ class CheckpointError(ModelError):
 
 
 class AttentionError(ModelError):
-    """The attention backend is not available here."""
+    """An attention backend that is not available here."""
 
 
 class MemoryShortError(ModelError):
@@ -97,19 +97,19 @@ class TrainingError(LibreHPSError):
 
 
 class ExtraNeededError(LibreHPSError):
-    """A package is needed that is not installed."""
+    """A needed package that is not installed."""
 
 
 class RewardServerError(LibreHPSError):
-    """The reward server is unreachable or its answer invalid."""
+    """A reward server that is unreachable, or its invalid answer."""
 
 
 class NothingScoredError(LibreHPSError):
-    """No row has a score."""
+    """An error raised when no row has a score."""
 
 
 class OutputError(LibreHPSError):
-    """The output file cannot be written."""
+    """An output file that cannot be written."""
 
 
 class ServeError(LibreHPSError):
@@ -125,15 +125,15 @@ class QueueFullError(ServeError):
 
 
 class AbandonedError(ServeError):
-    """The server stopped before the item was scored."""
+    """A server that stopped before the item was scored."""
 
 
 class EngineError(LibreHPSError):
-    """A cluster failed."""
+    """A failure of the cluster that scores the items."""
 
 
 class ItemError(LibreHPSError):
-    """One item cannot be scored: its row has the error, the run goes on."""
+    """The error of one item that cannot be scored: its row has the error, the run goes on."""
 
 
 class PromptError(ItemError):
@@ -141,11 +141,11 @@ class PromptError(ItemError):
 
 
 class EmptyPromptError(PromptError):
-    """The prompt is empty."""
+    """An empty prompt."""
 
 
 class PromptTooLongError(PromptError):
-    """The prompt has too many tokens."""
+    """A prompt of too many tokens."""
 
 
 class MediaError(ItemError):
@@ -153,23 +153,23 @@ class MediaError(ItemError):
 
 
 class MediaNotFoundError(MediaError):
-    """File not found."""
+    """A media file that is not found."""
 
 
 class EmptyFileError(MediaError):
-    """A file of 0 bytes."""
+    """A media file of 0 bytes."""
 
 
 class UnsupportedMediaError(MediaError):
-    """An unsupported format."""
+    """Media in an unsupported format."""
 
 
 class BrokenMediaError(MediaError):
-    """A supported format, but damaged."""
+    """A damaged media file in a supported format."""
 
 
 class DecompressionBombError(MediaError):
-    """Too many pixels."""
+    """An image or video with too many pixels."""
 
 
 class AspectRatioError(MediaError):
@@ -185,20 +185,20 @@ class MediaRefusedError(MediaError):
 
 
 class VideoTimeoutError(MediaError):
-    """Decoding took too long."""
+    """A video that takes too long to decode."""
 
 
 class DecoderCrashError(MediaError):
-    """The decoder crashed."""
+    """A video that crashed the decoder."""
 
 
 class DeviceMemoryError(ItemError):
-    """The item alone does not fit in the device's memory."""
+    """An item that does not fit in the device's memory, even alone."""
 
 
 class WorkerDiedError(ItemError):
-    """Every worker of a cluster that took the item died."""
+    """An item whose workers in the cluster died, each time it was tried."""
 
 
 class NonFiniteScoreError(ItemError):
-    """The model returned NaN or infinity."""
+    """A score of NaN or infinity."""

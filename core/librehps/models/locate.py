@@ -110,6 +110,6 @@ def _from_hub(files: HubFiles, revision: str | None, download: bool) -> Path:
     if not download:
         raise DownloadNeededError(
             f"{repo} is not on this machine: {files.size} would be downloaded",
-            hint=f"Agree with --download, or try `--model {TINY}` (needs no download).",
+            hint=f"Add --download to allow the download, or use --model {TINY}, which needs none.",
         )
     return cached_or_downloaded(repo, revision, patterns, local=False)
