@@ -120,5 +120,5 @@ def test_a_prompt_that_is_no_text_is_an_error_row(golden: LibreHPS, prompt: Any)
     item = Item("a", MEDIA / "small.png", prompt, group=prompt)
     [row] = golden.score_items([item])
     record = to_record(row, golden.settings)
-    assert record["error_type"] == "PromptError" and "not text" in record["error"]
+    assert record["error_type"] == "PromptError" and "expected text" in record["error"]
     assert record["prompt"] == record["group"] == str(prompt)
