@@ -129,7 +129,8 @@ def reference() -> str:
              "--name", "librehps", "--output", file],
             check=True, capture_output=True,
         )  # fmt: skip
-        return file.read_text()
+        # Typer adds the type to an argument's name: `PATH... <list[str]>`.
+        return re.sub(r"^(\* `[A-Z.]+) <\S+>`", r"\1`", file.read_text(), flags=re.MULTILINE)
 
 
 def main() -> None:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from librehps_cli.ui.errors import INTERRUPTED, exit_code
+from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.load import check_calibration, model_options, source_keywords
 from librehps_cli.ui.options import (
     Json,
     ModelOptions,
+    Overwrite,
     Paths,
     PromptOptions,
     Quiet,
@@ -31,6 +33,10 @@ MAX_TABLE_ROWS, MAX_TABLE_ERRORS = 20, 20
 EVERY_ROW = "-o scores.parquet, or --json"
 
 
+@examples(
+    "librehps score examples/media -m tiny --prompt-from sidecar",
+    'librehps score examples/media -m tiny -p "a red circle" -o red.jsonl',
+)
 @grouped
 def score(
     paths: Paths,
@@ -41,22 +47,41 @@ def score(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="X.parquet, X.jsonl, or - for stdout; with Ray a folder."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to a .parquet or .jsonl file, or to - (stdout); with Ray, to a folder.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     columns: Annotated[
         str,
-        typer.Option(help="default, full (sigmas, scalar, prompt_tokens, sha256), or A,B,C."),
+        typer.Option(
+            metavar="COLUMNS",
+            help="default, full (adds sigmas, scalar, prompt_tokens, sha256), or names: "
+            "id,overall.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = "default",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that did not finish.")
+        bool, typer.Option("--resume", help="Continue an unfinished run.", rich_help_panel=OUTPUT)
     ] = False,
     retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="Resume, and do rows with errors again.")
+        bool,
+        typer.Option(
+            "--retry-errors",
+            help="Resume, and retry the items with errors.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    overwrite: Overwrite = False,
     shard: Annotated[
-        str | None, typer.Option(help="I/N: the I-th of N parts, the same on every machine.")
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Score only shard I of N; every machine splits alike.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     json: Json = None,
     quiet: Quiet = False,
@@ -94,7 +119,7 @@ def score(
         columns=_columns(columns),
         engine=_engine(ray),
     )
-    raise typer.Exit(_told(summary, ray.engine == "ray", out))
+    raise typer.Exit(_report(summary, ray.engine == "ray", out))
 
 
 def _check_engine(ray: RayOptions, file: Path | None) -> None:
@@ -102,7 +127,7 @@ def _check_engine(ray: RayOptions, file: Path | None) -> None:
 
     if ray.engine == "ray" and file is None:
         raise UsageError("--engine ray needs an output folder", hint="Add -o FOLDER.")
-    if ray.engine == "local" and ray.is_asked:
+    if ray.engine == "local" and ray.has_cluster_flags:
         raise UsageError("--num-gpus, --concurrency and --ray-address need --engine ray")
 
 
@@ -121,7 +146,7 @@ def _columns(text: str) -> str | list[str]:
     return text if text in SETS else [name.strip() for name in text.split(",")]
 
 
-def _told(summary: "RunSummary", is_ray: bool, out: Output) -> int:
+def _report(summary: "RunSummary", is_ray: bool, out: Output) -> int:
     """Print the counts of a run; return the exit code."""
     if summary.was_complete:
         counts = f"{summary.ok} scored, {summary.failed} errors"
@@ -147,8 +172,8 @@ def _to_stdout(
 
     rows = score_rows(paths, **request)
     is_ranked = not out.json
-    asked = is_ranked or calibration is not None
-    calibrator = rows.scorer.calibrator(calibration) if asked else None
+    is_calibrated = is_ranked or calibration is not None
+    calibrator = rows.scorer.calibrator(calibration) if is_calibrated else None
     if is_ranked:
         _print_ranking([rows.record(row) for row in rows], calibrator, out)
     else:

@@ -144,7 +144,7 @@ def test_files_of_pairs_that_cannot_be_used(
 def test_usage(cli: Cli, tmp_path: Path) -> None:
     alone = cli("compare", MEDIA / "match.png", "--prompt", "x", *TINY)
     assert alone.returncode == 2
-    assert "nothing to be compared with" in alone.stderr
+    assert "expected two or more images or videos" in alone.stderr
     prompted = cli("compare", pairs_file(tmp_path), "--prompt", "x", *TINY)
     assert prompted.returncode == 2
     assert "its own prompts" in prompted.stderr

@@ -99,7 +99,9 @@ def test_a_narrow_terminal_and_many_generators(board: Run, scores: Path) -> None
     pq.write_table(rows([f"generator number {i}" for i in range(30)], 8), "s.parquet")
     done = board(scores, "--by", "gen", "--axis", "overall", "--table", COLUMNS="80")
     assert done.returncode == 0, done.stderr
-    assert "wins of the row over the column, %: too wide, see --markdown or --json" in done.stdout
+    assert (
+        "wins of the row over the column, %: too wide here, use --markdown or --json" in done.stdout
+    )
     assert "means" not in done.stdout
     narrow = board(scores, "--by", "gen", "--table", COLUMNS="20")
     assert narrow.returncode == 0, narrow.stderr
@@ -198,8 +200,8 @@ def test_what_does_not_count_is_said(board: Run, scores: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith("overall, 39 prompts")
     assert done.stderr.splitlines() == [
-        r"warning: prompts that others lack do not count: bell\x07\x1b[31m 1",
-        "warning: rows with errors do not count: [red]loud[/red] 1",
+        r"warning: skipped prompts that not every generator has: bell\x07\x1b[31m 1",
+        "warning: skipped rows with errors: [red]loud[/red] 1",
     ]
     assert board(scores, "--by", "gen", "--table", "--quiet").stderr == ""
 

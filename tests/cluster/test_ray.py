@@ -143,4 +143,4 @@ def test_the_head_dies(tmp_path: Path) -> None:
     done = deadly(tmp_path / "happened", "head", *command, "-o", tmp_path / "out")
     assert done.returncode == 1, done.stderr
     assert "does not answer any more" in done.stderr
-    assert "--resume goes on" in done.stderr
+    assert "Continue with --resume." in done.stderr
