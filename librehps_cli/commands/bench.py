@@ -192,7 +192,7 @@ def _print_setting(measured: "Measured", out: Output) -> None:
         + f", {measured.flops.total / 1e9:,.4g} GFLOP an image",
         "matmul": f"{measured.matmul:,.0f} GFLOP/s in {model['dtype']}",
     }
-    out.table(["item", "value"], list(map(list, facts.items())))
+    out.table(["setting", "value"], list(map(list, facts.items())))
 
 
 def _print_stages(measured: "Measured", out: Output) -> None:
@@ -210,7 +210,7 @@ def _print_stages(measured: "Measured", out: Output) -> None:
     if run is not None:
         arithmetic = _arithmetic(measured, run.images_per_s)
         rows.append([f"end to end, batch {run.batch_size}", _figure(run.images_per_s), *arithmetic])
-    out.table(["item", "images/s", "GFLOP/s", "of matmul"], rows)
+    out.table(["stage", "images/s", "GFLOP/s", "of matmul"], rows)
 
 
 def _arithmetic(measured: "Measured", images_per_s: float) -> list[str]:

@@ -34,5 +34,10 @@ def info(models: ModelOptions, json: Json = None, quiet: Quiet = False) -> None:
         record = {name: {"value": value, "why": why} for name, (value, why) in facts.items()}
         out.line(jsonlib.dumps(record, ensure_ascii=False))
     else:
-        rows = [[name, str(value), why] for name, (value, why) in facts.items()]
-        out.table(["item", "value", "why"], rows)
+        rows = [[name, _text(value), why] for name, (value, why) in facts.items()]
+        out.table(["setting", "value", "why"], rows)
+
+
+def _text(value: object) -> str:
+    """Return a setting as text; the items of a list are separated by commas."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

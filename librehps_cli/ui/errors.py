@@ -56,8 +56,10 @@ def report_command_line(error: Any) -> int:
     if isinstance(error, typer.Abort):
         print("aborted", file=sys.stderr)
         return FATAL
-    # Typer has printed the help already.
-    if type(error).__name__ != "NoArgsIsHelpError":
+    if type(error).__name__ == "NoArgsIsHelpError":
+        # The message is the help page of the group.
+        typer.echo(error.format_message())
+    else:
         message = error.format_message().replace(": Value error, ", ": ")
         print(f"error: {' '.join(safe(message).split())}", file=sys.stderr)
         if (context := getattr(error, "ctx", None)) is not None:

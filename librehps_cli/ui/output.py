@@ -20,6 +20,8 @@ from librehps_cli.ui.progress_log import logged
 
 TEXT_COLUMNS = (
     "item",
+    "setting",
+    "stage",
     "group",
     "generator",
     "value",
