@@ -73,5 +73,5 @@ class ResultOptions(OutputOptions):
         super().check()
         if self.copy_to and self.link_to:
             raise UsageError(
-                "--copy-to and --link-to are mutually exclusive", hint="Leave out one of them."
+                "--copy-to and --link-to cannot be used together", hint="Leave out one of them."
             )

@@ -100,7 +100,7 @@ def test_conditions(cli: Cli, scores: Path, options: str, expected: str) -> None
         ("--top 0%", "--top '0%' is neither"),
         ("--top 101%", "--top '101%' is neither"),
         ("--top -3", "--top '-3' is neither"),
-        ("--ok-only --null --json", "--null ends paths"),
+        ("--ok-only --null --json", "--null: unsupported with JSON Lines"),
         ("--ok-only --copy-to a --link-to b", "cannot be used together"),
         ("--ok-only -o x.csv", "use .parquet, .jsonl, or - for stdout"),
         ("--ok-only -o s.parquet", "s.parquet already exists"),
