@@ -147,4 +147,4 @@ def test_usage(cli: Cli, tmp_path: Path) -> None:
     assert "expected two or more images or videos" in alone.stderr
     prompted = cli("compare", pairs_file(tmp_path), "--prompt", "x", *TINY)
     assert prompted.returncode == 2
-    assert "its own prompts" in prompted.stderr
+    assert "unsupported with a file of pairs" in prompted.stderr
