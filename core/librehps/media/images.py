@@ -108,7 +108,7 @@ def _read(
         raise BrokenMediaError(f"{name} has no pixels")
     if width * height > max_pixels:
         raise DecompressionBombError(
-            f"{name}: too many pixels ({width} x {height}; at most {max_pixels} in all)"
+            f"{name}: too many pixels ({width} x {height}; at most {max_pixels})"
         )
     try:
         check_aspect_ratio(height, width)

@@ -113,7 +113,7 @@ def _openable(path: str) -> str | BinaryIO:
 
 def _check_frame(height: int, width: int, max_pixels: int) -> None:
     if height * width > max_pixels:
-        reason = f"too many pixels per frame ({width} x {height}; at most {max_pixels} in all)"
+        reason = f"too many pixels per frame ({width} x {height}; at most {max_pixels})"
         raise RefusedError("DecompressionBombError", reason)
 
 
