@@ -45,7 +45,8 @@ def scored(server: Server, **place: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("name", "size"), [
-    ("large.png", "too many pixels (13000 x 13000"), ("large.mp4", "too many pixels per frame (400 x 304"),
+    ("large.png", "too many pixels (13000 x 13000"),
+    ("large.mp4", "too many pixels per frame (400 x 304"),
 ])  # fmt: skip
 def test_more_pixels_than_are_allowed(server: Server, root: Path, name: str, size: str) -> None:
     before = server.memory()
