@@ -96,7 +96,7 @@ def test_why_there_are_no_win_probabilities(cli: Cli, scores: Path) -> None:
     Path(f"{scores}.settings.json").write_text(json.dumps(record))
     done = cli("best-of-n", scores, "--abstain-below", "0.6")
     assert done.returncode == 2
-    assert "calibration.json of LibreHPS/LibreHPS-4B-v1.1 is not on this machine" in done.stderr
+    assert "calibration.json of LibreHPS/LibreHPS-4B-v1.1 not found on this machine" in done.stderr
 
 
 def test_odd_values(cli: Cli, tmp_path: Path) -> None:
@@ -283,9 +283,9 @@ def test_rows_with_errors_take_no_part_and_are_named(cli: Cli, tmp_path: Path) -
         (("--per", "seed", "--per-match", "x"), "exclude each other"),
         (("--per", "nothing"), "no column nothing"),
         (("--per-match", "["), "no regular expression"),
-        (("--abstain-below", "0.9"), "do not say which model"),
+        (("--abstain-below", "0.9"), "does not name its model"),
         (("--abstain-below", "0.9", "--axis", "style"), "only overall has"),
-        (("--prompt", "a cat"), "is scored already"),
+        (("--prompt", "a cat"), "not allowed with the scored file"),
         (("--axis", "temporal"), "no row has a value on temporal"),
     ],
 )

@@ -43,7 +43,7 @@ def test_json_lines_in_a_pipe(cli: Cli, folder: Path, golden: LibreHPS) -> None:
     assert (rows[2]["width"], rows[2]["height"]) == (200, 90)
     assert {row["settings"] for row in rows} == {golden.settings.digest}
     assert "3 scored, 0 errors" in done.stderr
-    assert "3 files of other kinds were skipped" in done.stderr
+    assert "skipped 3 files of unsupported types" in done.stderr
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])

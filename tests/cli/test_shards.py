@@ -11,7 +11,7 @@ from librehps.scores.shards import in_shard
 from make_media import picture
 
 MODEL = ("--model", "tiny")
-NOTE = "no item falls into this shard"
+NOTE = "this shard contains no items"
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_whichever_process_dies_no_row_is_lost(
     below = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
     assert not psutil.wait_procs(below, timeout=60)[1]
     assert "is unfinished" in cli("filter", output, "--top", 3).stderr
-    assert "has not finished" in cli(*command).stderr
+    assert "an unfinished run of" in cli(*command).stderr
     kept = {file: file.stat().st_mtime_ns for file in output.glob("part-*.parquet")}
     assert kept
     interrupted = deadly(happened, "interrupt", *command, "--resume")
@@ -108,7 +108,7 @@ def test_whichever_process_dies_no_row_is_lost(
     assert done.stdout == ""
     said = [line for line in done.stderr.splitlines() if "items/s" not in line]
     assert len(said) <= 6, done.stderr
-    assert "were done before" in done.stderr
+    assert "items were scored before" in done.stderr
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
     assert_same(output, whole)
     assert json.loads((output / "_DONE.json").read_text())["rows"] == whole.metadata.num_rows
@@ -142,5 +142,5 @@ def test_the_head_dies(tmp_path: Path) -> None:
     command = ("score", tmp_path, "--prompt", "x", "--model", "tiny", *RAY[:2], "--concurrency", 1)
     done = deadly(tmp_path / "happened", "head", *command, "-o", tmp_path / "out")
     assert done.returncode == 1, done.stderr
-    assert "does not answer any more" in done.stderr
+    assert "does not answer" in done.stderr
     assert "Continue with --resume." in done.stderr

@@ -87,7 +87,7 @@ def test_interrupted_and_resumed(folder: Path, whole: list[dict], tmp_path: Path
     assert not output.exists()
     refused = cli(*arguments, "-o", output)
     assert refused.returncode == 2
-    assert "has not finished" in refused.stderr
+    assert "an unfinished run of" in refused.stderr
     other = cli("score", folder, "--prompt", "y", *MODEL, "-o", output, "--resume")
     assert other.returncode == 2
     assert "prompt 'x', now 'y'" in other.stderr
@@ -96,7 +96,7 @@ def test_interrupted_and_resumed(folder: Path, whole: list[dict], tmp_path: Path
     assert "num_frames 4, now 2" in frames.stderr
     done = cli(*arguments, "-o", output, "--resume")
     assert done.returncode == 3
-    assert f"{kept} of {len(whole)} were done before" in done.stderr
+    assert f"{kept} of {len(whole)} items were scored before" in done.stderr
     assert f"{len(whole) - 2} scored, 2 errors" in done.stderr
     assert_same(rows_of(output), whole)
 
