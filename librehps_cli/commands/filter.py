@@ -164,8 +164,8 @@ def _conditions(options: ConditionOptions) -> dict[str, Any]:
     if options.top is not None:
         parse_top(options.top)
     return {
-        "min": [parse_limit(text) for text in least],
-        "max": [parse_limit(text) for text in most],
+        "min": [parse_limit(text, "--min") for text in least],
+        "max": [parse_limit(text, "--max") for text in most],
         "top": options.top,
         "by": options.by,
         "per": options.per,

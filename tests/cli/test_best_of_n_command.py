@@ -91,7 +91,7 @@ def test_odd_rows_on_stdin(cli: Cli, content: str, code: int, words: str) -> Non
 
 
 def test_why_there_are_no_win_probabilities(cli: Cli, scores: Path) -> None:
-    assert "no win probabilities: the rows do not say" in cli("best-of-n", scores).stderr
+    assert "no win probabilities: the scored file does not" in cli("best-of-n", scores).stderr
     record = {"model": "LibreHPS/LibreHPS-4B-v1.1", "fingerprint": "f"}
     Path(f"{scores}.settings.json").write_text(json.dumps(record))
     done = cli("best-of-n", scores, "--abstain-below", "0.6")
@@ -149,7 +149,7 @@ def test_groups(cli: Cli, scores: Path) -> None:
     assert cli("best-of-n", scores, "--per", "folder").stdout == "2.png\n"
     mixed = cli("best-of-n", scores, "--per", "seed")
     assert mixed.stdout == "3.png\n2.png\n"
-    assert "1 of 2 groups hold several prompts" in mixed.stderr
+    assert "1 of 2 groups contain several prompts" in mixed.stderr
     matched = cli("best-of-n", scores, "--per-match", "^[123]|.")
     assert matched.stdout == "1.png\n2.png\n3.png\n4.png\n5.png\n"
 
@@ -279,14 +279,14 @@ def test_rows_with_errors_take_no_part_and_are_named(cli: Cli, tmp_path: Path) -
     ("options", "words"),
     [
         (("--axis", "beauty"), "no axis beauty"),
-        (("--axis", "style", "--weights", "style=1"), "exclude each other"),
-        (("--per", "seed", "--per-match", "x"), "exclude each other"),
+        (("--axis", "style", "--weights", "style=1"), "cannot be combined"),
+        (("--per", "seed", "--per-match", "x"), "cannot be combined"),
         (("--per", "nothing"), "no column nothing"),
-        (("--per-match", "["), "no regular expression"),
+        (("--per-match", "["), "invalid regular expression"),
         (("--abstain-below", "0.9"), "does not name its model"),
         (("--abstain-below", "0.9", "--axis", "style"), "only overall has"),
         (("--prompt", "a cat"), "not allowed with the scored file"),
-        (("--axis", "temporal"), "no row has a value on temporal"),
+        (("--axis", "temporal"), "no row has a score on temporal"),
     ],
 )
 def test_usage(cli: Cli, scores: Path, options: tuple, words: str) -> None:

@@ -106,7 +106,7 @@ def test_a_verdict_on_each_pair(cli: Cli, tmp_path: Path) -> None:
         "error", "MediaNotFoundError", None,
     )  # fmt: skip
     assert gone["overall_b"] == first["overall_a"]
-    assert "a is image and b is video" in mixed["error"]
+    assert "expected one kind, got a: image, b: video" in mixed["error"]
     assert (clips["winner"], clips["temporal_gap"] < 0) == ("b", True)
     assert "2 errors" in done.stderr
 

@@ -82,9 +82,9 @@ def test_conditions(cli: Cli, scores: Path, options: str, expected: str) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("", "no condition is given"),
-        ("--invert", "no condition is given"),
-        ("--by style", "--by and --per say how --top chooses"),
+        ("", "no condition given"),
+        ("--invert", "no condition given"),
+        ("--by style", "--by and --per need --top"),
         (
             "--min colour=1",
             "no column colour; expected one of: overall, overall_mu, temporal, seed",
@@ -92,10 +92,10 @@ def test_conditions(cli: Cli, scores: Path, options: str, expected: str) -> None
         ("--min prompt=1", "the column prompt holds string, not numbers"),
         ("--top 1 --by style", "no column style_mu"),
         ("--top 1 --per frames", "cannot group rows by column frames"),
-        ("--min overall", "'overall' is no limit"),
-        ("--min overall=high", "'overall=high' is no limit"),
-        ("--max overall=nan", "'overall=nan' is no limit"),
-        ("--min =1", "'=1' is no limit"),
+        ("--min overall", "--min: expected COLUMN=NUMBER, got 'overall'"),
+        ("--min overall=high", "--min: expected COLUMN=NUMBER, got 'overall=high'"),
+        ("--max overall=nan", "--max: expected COLUMN=NUMBER, got 'overall=nan'"),
+        ("--min =1", "--min: expected COLUMN=NUMBER, got '=1'"),
         ("--top 0", "--top '0' is neither"),
         ("--top 0%", "--top '0%' is neither"),
         ("--top 101%", "--top '101%' is neither"),
@@ -249,7 +249,7 @@ def test_placing(cli: Cli, scores: Path, flag: str, is_link: bool) -> None:
     assert Path("out/sub/0.png").is_symlink() == is_link
     again = cli("filter", scores, "--ok-only", flag, "out", "-o", "x.jsonl")
     assert again.returncode == 2
-    assert "out/sub/0.png exists, and 1 more" in again.stderr
+    assert "out/sub/0.png already exists, and 1 more" in again.stderr
     assert not Path("out/sub/3.png").exists()
     assert not Path("x.jsonl").exists()
     more = cli("filter", scores, "--max", "overall=0.3", flag, "out", "--null")
@@ -265,7 +265,7 @@ def test_placing_what_must_not_be(cli: Cli, scores: Path) -> None:
     pq.write_table(rows().set_column(0, "id", ids), scores)
     done = cli("filter", scores, "--top", 1, "--copy-to", "out")
     assert done.returncode == 1
-    assert "'../0.png' names no file inside out" in done.stderr
+    assert "'../0.png' is not the name of a file inside out" in done.stderr
     assert not Path("0.png").exists()
     pq.write_table(rows().drop_columns(["id"]), scores)
     assert "no column id" in cli("filter", scores, "--top", 1, "--copy-to", "out").stderr

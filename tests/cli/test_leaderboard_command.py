@@ -188,7 +188,7 @@ def test_only_and_folder(board: Run, scores: Path) -> None:
     assert [s["generator"] for s in overall["standings"]] == ["2", "0"]
     done = board(scores, "--by", "gen", "--only", "base", "--only", "bse")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: no generator is called bse\nhint: There are: [red]loud")
+    assert done.stderr.startswith("error: generator not found: bse\nhint: Choose from: [red]loud")
 
 
 def test_what_does_not_count_is_said(board: Run, scores: Path) -> None:
@@ -213,8 +213,8 @@ def test_what_does_not_count_is_said(board: Run, scores: Path) -> None:
         ("--by model", "error: no column model; expected one of: id, media, prompt, gen"),
         ("--by gen --category cat", "error: no column cat"),
         ("--by gen --axis beauty", "error: no axis beauty\nhint: There are: overall"),
-        ("--by gen --axis temporal", "error: no row has a score of temporal"),
-        ("--by gen --only base", "error: there is only one generator, base"),
+        ("--by gen --axis temporal", "error: no row has a score on temporal"),
+        ("--by gen --only base", "error: expected two or more generators, got one: base"),
         ("--by gen --resamples 10", "Invalid value for '--resamples'"),
         ("--by gen --seed -1", "Invalid value for '--seed'"),
         ("--by gen -o x.csv", "use .parquet, .jsonl, or - for stdout"),
@@ -232,8 +232,8 @@ def test_files_that_hold_no_leaderboard(board: Run, scores: Path) -> None:
     tables = {
         "holds no rows": (1, rows().slice(0, 0)),
         "all 160 rows of x.parquet are errors": (1, changed("status", ["error"] * 160)),
-        "there is only one generator, base": (2, rows().slice(0, 1)),
-        "3 of 160 rows have no value in gen": (2, changed("gen", [None, "", " "])),
+        "expected two or more generators, got one: base": (2, rows().slice(0, 1)),
+        "3 of 160 rows have no generator: no value": (2, changed("gen", [None, "", " "])),
         "x.parquet lacks the columns prompt": (2, rows().drop_columns("prompt")),
         "x.parquet lacks the columns media, status, prompt": (2, pa.table({"gen": ["a"]})),
         "rows of 2 different settings": (2, changed("settings", ["ba9876543210"])),
