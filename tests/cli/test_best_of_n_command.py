@@ -185,7 +185,7 @@ def test_copies_keep_the_prompt(cli: Cli, scores: Path) -> None:
     assert Path("linked/a-dog.png").resolve().name == "3.png"
     again = cli("best-of-n", scores, "--link-to", "linked")
     assert again.returncode == 2
-    assert "Nothing is overwritten" in again.stderr
+    assert "files are never overwritten" in again.stderr
 
 
 def test_outputs(cli: Cli, scores: Path) -> None:
@@ -204,7 +204,7 @@ def test_outputs(cli: Cli, scores: Path) -> None:
     clash = write(Path("clash.jsonl"), [scored_row("a", 1.0, margin=3)])
     done = cli("best-of-n", clash, "-o", "x.parquet")
     assert done.returncode == 2
-    assert "names of the output: margin" in done.stderr
+    assert "columns with reserved names: margin" in done.stderr
 
 
 def test_copies_and_outputs_are_told_of(cli: Cli, scores: Path, fit: Path) -> None:

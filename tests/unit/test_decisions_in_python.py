@@ -84,7 +84,7 @@ def test_best_of_n(table, tmp_path: Path) -> None:
 def test_best_of_n_abstains_by_a_calibrator_of_these_weights_alone(table) -> None:
     unsure = librehps.best_of_n(table, calibrator=FIT, abstain_below=0.95)
     assert (len(unsure.table), len(unsure.taken)) == (1, 0)
-    with pytest.raises(UsageError, match="give a calibrator"):
+    with pytest.raises(UsageError, match="needs a calibrator"):
         librehps.best_of_n(table, abstain_below=0.95)
     with pytest.raises(UsageError, match="only overall has"):
         librehps.best_of_n(table, weights={"overall": -1}, abstain_below=0.95, calibrator=FIT)

@@ -217,7 +217,7 @@ def test_nothing_is_overwritten(media: Path) -> None:
     assert placed(media / "out") == ["b.png"]
     with pytest.raises(OutputError, match=r"duplicate target .*'c' and './c'"):
         place(SOURCES, ["c", "./c"], Path("out"))
-    with pytest.raises(OutputError, match="both a file and a folder"):
+    with pytest.raises(OutputError, match="need a file and a folder"):
         place(SOURCES, ["c/d", "c"], Path("out"), link=True)
 
 
@@ -239,5 +239,5 @@ def test_no_folder(media: Path, folder: str) -> None:
 def test_half_a_copy_does_not_stay(media: Path) -> None:
     with pytest.raises(OutputError, match="cannot copy") as caught:
         place(SOURCES, ["a", "n" * 300], Path("out"))
-    assert caught.value.hint == "1 of 2 were placed before it."
+    assert caught.value.hint == "1 of 2 files are done. Remove them before a retry."
     assert placed(media / "out") == ["a"]
