@@ -218,7 +218,7 @@ def test_what_does_not_count_is_said(board: Run, scores: Path) -> None:
         ("--by gen --resamples 10", "Invalid value for '--resamples'"),
         ("--by gen --seed -1", "Invalid value for '--seed'"),
         ("--by gen -o x.csv", "use .parquet, .jsonl, or - for stdout"),
-        ("--by id", "error: no prompt has a score (overall) of every generator"),
+        ("--by id", "error: no prompt has a score on overall from every generator"),
     ],
 )
 def test_usage(board: Run, scores: Path, options: str, message: str) -> None:
