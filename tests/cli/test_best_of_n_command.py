@@ -279,8 +279,8 @@ def test_rows_with_errors_take_no_part_and_are_named(cli: Cli, tmp_path: Path) -
     ("options", "words"),
     [
         (("--axis", "beauty"), "no axis beauty"),
-        (("--axis", "style", "--weights", "style=1"), "cannot be combined"),
-        (("--per", "seed", "--per-match", "x"), "cannot be combined"),
+        (("--axis", "style", "--weights", "style=1"), "cannot be used together"),
+        (("--per", "seed", "--per-match", "x"), "cannot be used together"),
         (("--per", "nothing"), "no column nothing"),
         (("--per-match", "["), "invalid regular expression"),
         (("--abstain-below", "0.9"), "does not name its model"),

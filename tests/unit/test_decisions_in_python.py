@@ -93,7 +93,7 @@ def test_best_of_n_abstains_by_a_calibrator_of_these_weights_alone(table) -> Non
 
 
 def test_best_of_n_refuses(table) -> None:
-    with pytest.raises(UsageError, match="cannot be combined"):
+    with pytest.raises(UsageError, match="cannot be used together"):
         librehps.best_of_n(table, axis="overall", weights="overall=1")
     with pytest.raises(UsageError, match="no axis beauty"):
         librehps.best_of_n(table, axis="beauty")

@@ -66,9 +66,9 @@ def check_choice(
 ) -> Weights:
     """Return the weights for `axis` or `weights`; raises UsageError for options that conflict."""
     if per and per_match:
-        raise UsageError("--per cannot be combined with --per-match", hint="Use one of them.")
+        raise UsageError("--per and --per-match cannot be used together")
     if axis and weights:
-        raise UsageError("--axis cannot be combined with --weights", hint="Use one of them.")
+        raise UsageError("--axis and --weights cannot be used together")
     if axis is not None:
         return Weights({axis: 1.0})
     if weights is None:

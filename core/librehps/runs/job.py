@@ -53,7 +53,7 @@ class Job:
     ) -> None:
         self._check(output)
         if overwrite and (resume or retry_errors):
-            raise UsageError("--overwrite cannot be combined with --resume or --retry-errors")
+            raise UsageError("--overwrite and --resume or --retry-errors cannot be used together")
         self.output, self._overwrite = output, overwrite
         self.resumes, self.retries = resume or retry_errors, retry_errors
         self.journal = Journal(journal_folder(output), self._keeps_rows)
