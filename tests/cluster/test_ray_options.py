@@ -18,7 +18,7 @@ from make_media import picture
     [
         (("--engine", "ray"), "Add -o FOLDER"),
         (("--engine", "ray", "-o", "-"), "Add -o FOLDER"),
-        (("--engine", "ray", "-o", "x.parquet"), "a folder: -o scores"),
+        (("--engine", "ray", "-o", "x.parquet"), "a folder, such as -o scores"),
         (("--num-gpus", "1"), "need --engine ray"),
         (
             ("--engine", "ray", "-o", "x", "--num-gpus", "1.5"),
