@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import re
 import sys
 import unicodedata
 import warnings
@@ -40,6 +41,8 @@ NO_VALUE, BAR_CELLS = "-", 3
 # Variables that Jupyter sets for its kernels.
 NOTEBOOKS = ("JPY_PARENT_PID", "JPY_INTERRUPT_EVENT")
 EIGHTHS = " ▏▎▍▌▋▊▉█"
+# The bar before a figure: BAR_CELLS cells and a space.
+BAR = re.compile(rf"^[{EIGHTHS}]{{{BAR_CELLS}}} (?=\d)")
 
 
 class Output:
@@ -158,20 +161,32 @@ def _table(
 def _fitted(
     columns: Sequence[str], rows: list[list[str]], width: int, more: Sequence[str]
 ) -> list[list[str]]:
-    """Return the rows, names shortened until the table is `width` cells wide if possible."""
-    widths = [
-        max([*map(cell_len, name.split("\n")), *(cell_len(row[i]) for row in rows if i < len(row))])
-        for i, name in enumerate(columns)
-    ]
+    """Return the rows, made narrower until the table is `width` cells wide if possible.
+
+    Names are shortened; where that is not enough, figures lose their bars first.
+    """
     names = [i for i, name in enumerate(columns) if name in NAMES or name in more]
+    widths = _widths(columns, rows)
     # Rich puts a space between two columns and one more after each but the last.
-    over = sum(widths) + 2 * len(columns) - 2 - width
+    gaps = 2 * len(columns) - 2
+    least = [min(w, MIN_NAME_CELLS) if i in names else w for i, w in enumerate(widths)]
+    if sum(least) + gaps > width:
+        rows = [[BAR.sub("", cell) for cell in row] for row in rows]
+        widths = _widths(columns, rows)
+    over = sum(widths) + gaps - width
     for _ in range(over if names else 0):
         longest = max(names, key=lambda i: widths[i])
         widths[longest] = max(widths[longest] - 1, MIN_NAME_CELLS)
     return [
         [shorten(cell, widths[i]) if i in names else cell for i, cell in enumerate(row)]
         for row in rows
+    ]
+
+
+def _widths(columns: Sequence[str], rows: list[list[str]]) -> list[int]:
+    return [
+        max([*map(cell_len, name.split("\n")), *(cell_len(row[i]) for row in rows if i < len(row))])
+        for i, name in enumerate(columns)
     ]
 
 
