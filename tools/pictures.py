@@ -28,7 +28,7 @@ CHROMIUM = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgr
 
 
 def on_a_terminal(shell: Shell, command: str, total: int) -> Text:
-    """What a terminal of 80 columns shows in the middle of a run."""
+    """Return the screen of a terminal of 80 columns in the middle of a run."""
     pid, master = pty.fork()
     if pid == 0:
         os.chdir(shell.folder)

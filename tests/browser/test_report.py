@@ -103,7 +103,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loaded(page: Page, where: str) -> list[bool]:
-    """Whether each picture there has pixels."""
+    """Return True for each picture in the element `where` that has pixels."""
     code = "all => Promise.all(all.map(i => { i.loading = 'eager'; return i.decode()" \
            ".then(() => i.naturalWidth > 0) }))"  # fmt: skip
     return page.locator(f"{where} img").evaluate_all(code)

@@ -24,7 +24,7 @@ def table(tmp_path: Path) -> pa.Table:
 
 
 def part(page: Path, name: str) -> dict | list:
-    """What the page's script reads, as JSON."""
+    """Return the JSON data that the page's script reads under a name."""
     text = page.read_text(encoding="utf-8").split(f'id="{name}">', 1)[1]
     return json.loads(text.split("</script>", 1)[0])
 

@@ -41,7 +41,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> pq.ParquetFile:
-    """What the local engine makes of it."""
+    """Return the output of the local engine for the same manifest."""
     output = tmp_path_factory.mktemp("whole") / "x.parquet"
     done = in_process.run(("score", manifest, *MODEL, "-q", "-o", output))
     assert done.returncode == 3, done.stderr

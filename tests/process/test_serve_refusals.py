@@ -1,4 +1,4 @@
-"""What a server turns away, and that it stays well: sizes, times, names, paths, floods."""
+"""The server rejects bad sizes, names, paths and floods, and stays healthy."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What `librehps score` shows on a real terminal."""
+"""The output of `librehps score` on a real terminal."""
 
 import os
 import pty
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_names_cannot_steer_the_terminal(tmp_path: Path) -> None:
-    """On a real pseudo-terminal: markup is shown as it is, control characters spelled out."""
+    """File names on a pseudo-terminal keep their markup, and control characters are escaped."""
     for name in ("[red]x[_red].png", "a\x1b[31mb\n.png"):
         picture().save(tmp_path / name)
     (tmp_path / "[").mkdir()
@@ -52,7 +52,7 @@ def test_a_terminal_gets_a_ranking(folder: Path, golden: LibreHPS) -> None:
 
 
 def test_a_terminal_keeps_the_best_rows_on_screen(tmp_path: Path) -> None:
-    """Of many items the best 20 are the last rows; --table in a file has all of them."""
+    """The best 20 of many items are the last rows; --table in a file has all items."""
     for seed in range(23):
         picture(64, 64, seed=seed).save(tmp_path / f"item{seed}.png")
         (tmp_path / f"torn{seed}.png").write_bytes(b"")
@@ -72,7 +72,7 @@ def test_a_terminal_keeps_the_best_rows_on_screen(tmp_path: Path) -> None:
 
 
 def on_terminal(*arguments: str) -> str:
-    """What `librehps ARGS` shows on a terminal of 120 columns."""
+    """Return the output of `librehps ARGS` on a terminal of 120 columns."""
     parent, child = pty.openpty()
     environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
     process = subprocess.Popen(

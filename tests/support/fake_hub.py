@@ -18,7 +18,7 @@ Refusals = Mapping[str, tuple[int, str, str]]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """As much of the hub's protocol as its client asks of it."""
+    """The part of the hub's protocol that its client uses."""
 
     repos: Repos
     refusals: Refusals

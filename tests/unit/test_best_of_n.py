@@ -1,4 +1,4 @@
-"""Who competes, by what, who wins, and what more samples buy."""
+"""Best of n: groups, scores, picks, and the gain of more samples."""
 
 from itertools import combinations
 

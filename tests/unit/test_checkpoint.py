@@ -60,7 +60,7 @@ def test_variants_of_names_are_mapped(tmp_path: Path, golden: LibreHPS) -> None:
 
 
 def test_what_transformers_itself_saves_loads(tmp_path: Path) -> None:
-    """Its `save_pretrained` of the backbone, with our heads beside it in a second shard."""
+    """A backbone saved by `save_pretrained` loads, with our heads in a second shard."""
     from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
 
     config = Qwen3_5Config.from_dict(json.loads((CHECKPOINT / "config.json").read_text()))

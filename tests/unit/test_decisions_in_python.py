@@ -1,4 +1,4 @@
-"""What the commands decide, decided in Python from public names."""
+"""The decisions of the commands, made in Python with public names."""
 
 import ast
 import runpy

@@ -1,4 +1,4 @@
-"""Which rows pass, and where their media may be placed."""
+"""Rows that pass a filter, and targets for copies of media."""
 
 import datetime
 import os

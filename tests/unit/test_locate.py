@@ -1,4 +1,4 @@
-"""From a name to a folder: built in, or on disk."""
+"""Locate a model's folder by name: built in, or on disk."""
 
 import errno
 

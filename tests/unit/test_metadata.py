@@ -210,7 +210,7 @@ def test_comfy_graphs(name: str) -> None:
 
 
 def test_comfy_graphs_as_they_come() -> None:
-    """With what else a graph holds: NaN, which is not JSON, titles, nodes of other shapes."""
+    """Graphs may hold NaN, which is not JSON, titles, and nodes of other shapes."""
     nodes = {name: {"class_type": "X", "inputs": inputs, "_meta": {"title": "t"}}
              for name, inputs in text_to_image().items()}  # fmt: skip
     text = json.dumps({**nodes, "12": {"is_changed": [float("nan")]}, "13": 5, "14": None})

@@ -116,7 +116,7 @@ def test_a_tokenizer_without_reward_token_is_refused(tmp_path) -> None:
 
 
 def test_tokens_kept_after_special_ones_have_the_checkpoints_ids(tmp_path) -> None:
-    """And a saved truncation or padding does nothing to a prompt."""
+    """A saved truncation or padding does not change a prompt either."""
     from tokenizers import Tokenizer
 
     spec = json.loads((CHECKPOINT / "tokenizer.json").read_text())

@@ -51,7 +51,7 @@ def arrays() -> np.ndarray:
 
 
 def called(reward: Any, completions: list, prompts: list | None = None, **columns: Any) -> list:
-    """As GRPOTrainer calls it: all by keyword."""
+    """Return the rewards of a call with keywords only, like GRPOTrainer's."""
     return reward(
         prompts=prompts or [PROMPT] * len(completions),
         completions=completions,

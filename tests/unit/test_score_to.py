@@ -39,7 +39,7 @@ def media(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def model() -> LibreHPS:
-    """One picture a batch, so that a run stops soon."""
+    """Return a model with one picture per batch, so that a run stops soon."""
     return LibreHPS.from_pretrained("tiny", batch_size=1, workers=1)
 
 

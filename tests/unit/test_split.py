@@ -161,7 +161,7 @@ def test_how_shards_are_named() -> None:
 
 
 def test_all_shards_have_the_same_columns(tmp_path: Path) -> None:
-    """Those of the whole source, whichever values and fields the items of a shard have."""
+    """Each shard has the columns of the whole source, whatever fields its items have."""
     late = [f"late_{letter}" for letter in "qwertyuiop"]
     rows = [{"image": f"{at}.png", "score_x": at} for at in range(50)]
     rows.append({"image": "50.png", "score_x": 0.5, **dict.fromkeys(late, "x")})
