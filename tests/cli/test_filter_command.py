@@ -236,7 +236,7 @@ def test_media_without_a_path(cli: Cli, scores: Path) -> None:
         done = cli("filter", scores, "--top", 2, *options)
         assert (done.returncode, done.stdout) == (2, "")
         assert "2 of 2 rows have no path" in done.stderr
-        assert "hint: Take whole rows, with --json or -o." in done.stderr
+        assert "hint: Print whole rows with --json, or write them with -o." in done.stderr
     assert len(cli("filter", scores, "--top", 2, "--json").stdout.splitlines()) == 2
 
 
