@@ -177,10 +177,10 @@ def test_a_container_that_changed_is_not_resumed(tmp_path: Path, cli: Cli) -> No
     pq.write_table(pa.Table.from_pylist(rows[::-1]), source)
     done = cli(*command, "--resume")
     assert done.returncode == 2
-    assert "m.parquet changed since" in done.stderr
+    assert "m.parquet has changed since" in done.stderr
     anew = cli(*command, "--overwrite")
     assert anew.returncode == 0, anew.stderr
-    assert "left out: other" in anew.stderr
+    assert "skipped columns with binary values: other" in anew.stderr
     assert [row["id"] for row in rows_of(output)] == [f"{index}.png" for index in range(11, -1, -1)]
 
 
@@ -197,7 +197,7 @@ def test_journals_that_are_torn(folder: Path, tmp_path: Path, cli: Cli) -> None:
     (journal / "run.json").write_text("")
     torn = cli(*arguments, "--resume")
     assert torn.returncode == 2
-    assert "torn, or of another version" in torn.stderr
+    assert "damaged, or of another version" in torn.stderr
     (journal / "run.json").write_text(run)
     done = cli(*arguments, "--resume")
     assert done.returncode == 3, done.stderr
