@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/librehps score examples/media --model tiny --table \
 		--prompt "a red circle left of a blue square"
 
-# The tests of a few seconds each that start no process: what one runs between two edits.
+# The tests of a few seconds each: what to run between two edits.
 quick: $(READY)
 	$(BIN)/python -m pytest $(TOGETHER) -m "not slow" tests/unit tests/cli
 

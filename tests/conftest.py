@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ import forks
 import in_process
 from librehps import LibreHPS
 from paths import CHECKPOINT, EXAMPLES, GOLDEN, MEDIA
+from run_data import undisturbed, write_folder
 
 __all__ = ["CHECKPOINT", "EXAMPLES", "GOLDEN", "MEDIA", "Cli"]
 
@@ -74,6 +76,18 @@ def tiny() -> LibreHPS:
 @pytest.fixture(scope="session")
 def expected() -> dict:
     return json.loads((GOLDEN / "expected.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of media for runs, see run_data.py; nobody may change it."""
+    return write_folder(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def whole_run(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """The rows of the folder from a run that nothing disturbed."""
+    return undisturbed(run_folder, tmp_path_factory.mktemp("whole") / "x.parquet")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import CHECKPOINT, Cli
 from librehps import LibreHPS
-from make_media import bad_media, clip, picture
+from make_media import bad_media, clip, picture, two_pictures_and_a_clip
 
 MODEL = ("--model", CHECKPOINT)
 
@@ -16,11 +16,7 @@ MODEL = ("--model", CHECKPOINT)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two pictures and a clip, each with its prompt beside it."""
-    media = tmp_path / "out"
-    (media / "sub").mkdir(parents=True)
-    picture(seed=1).save(media / "a.png")
-    picture(200, 90, seed=2).save(media / "sub" / "b.jpg")
-    clip(media / "c.mp4")
+    media = two_pictures_and_a_clip(tmp_path / "out")
     for name in ("a", "sub/b", "c"):
         (media / f"{name}.txt").write_text(f"prompt of {name}")
     return media

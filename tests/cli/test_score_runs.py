@@ -7,19 +7,7 @@ import pytest
 
 from conftest import Cli
 from make_media import picture
-from run_data import assert_same, rows_of, undisturbed, write_folder
-
-MODEL = ("--model", "tiny", "--batch-size", "3", "--quiet")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("media"))
-
-
-@pytest.fixture(scope="module")
-def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    return undisturbed(folder, tmp_path_factory.mktemp("whole") / "x.parquet")
+from run_data import MODEL, assert_same, rows_of
 
 
 @pytest.mark.slow
@@ -48,14 +36,18 @@ def test_errors_are_done_again(tmp_path: Path, cli: Cli) -> None:
     assert rows_of(output) == after
 
 
-def test_resuming_nothing_begins(folder: Path, whole: list[dict], tmp_path: Path, cli: Cli) -> None:
+def test_resuming_nothing_begins(
+    run_folder: Path, whole_run: list[dict], tmp_path: Path, cli: Cli
+) -> None:
     output = tmp_path / "x.jsonl"
-    done = cli("score", folder, "--prompt", "x", *MODEL, "-o", output, "--resume")
+    done = cli("score", run_folder, "--prompt", "x", *MODEL, "-o", output, "--resume")
     assert done.returncode == 3
-    assert_same(rows_of(output), whole)
-    wrong = cli("score", folder, "--prompt", "x", *MODEL, "-o", output, "--resume", "--overwrite")
+    assert_same(rows_of(output), whole_run)
+    wrong = cli(
+        "score", run_folder, "--prompt", "x", *MODEL, "-o", output, "--resume", "--overwrite"
+    )
     assert wrong.returncode == 2
-    nowhere = cli("score", folder, "--prompt", "x", *MODEL, "--resume")
+    nowhere = cli("score", run_folder, "--prompt", "x", *MODEL, "--resume")
     assert nowhere.returncode == 2
     assert "-o" in nowhere.stderr
 
@@ -92,18 +84,24 @@ def test_columns_and_own_columns(tmp_path: Path, cli: Cli) -> None:
     assert "no column overal" in wrong.stderr
 
 
-def test_shards_make_a_whole(folder: Path, whole: list[dict], tmp_path: Path, cli: Cli) -> None:
+def test_shards_make_a_whole(
+    run_folder: Path, whole_run: list[dict], tmp_path: Path, cli: Cli
+) -> None:
     rows = []
     for which in (1, 2):
         output = tmp_path / f"{which}.parquet"
-        done = cli("score", folder, "--prompt", "x", *MODEL, "--shard", f"{which}/2", "-o", output)
+        done = cli(
+            "score", run_folder, "--prompt", "x", *MODEL, "--shard", f"{which}/2", "-o", output
+        )
         assert done.returncode in (0, 3), done.stderr
         rows += rows_of(output)
-    assert_same(sorted(rows, key=lambda row: row["id"]), sorted(whole, key=lambda row: row["id"]))
+    assert_same(
+        sorted(rows, key=lambda row: row["id"]), sorted(whole_run, key=lambda row: row["id"])
+    )
 
 
 @pytest.mark.slow
-def test_an_output_is_resumed_as_what_it_was(folder: Path, tmp_path: Path, cli: Cli) -> None:
+def test_an_output_is_resumed_as_what_it_was(run_folder: Path, tmp_path: Path, cli: Cli) -> None:
     output = tmp_path / "x.jsonl"
     picture().save(tmp_path / "a.png")
     arguments = ("score", tmp_path / "a.png", *MODEL, "-o", output)

@@ -14,21 +14,10 @@ import forks
 from conftest import Cli
 from killed import kill
 from make_media import picture
-from run_data import assert_same, journal_lines, rows_of, undisturbed, write_folder
+from run_data import MODEL, assert_same, journal_lines, rows_of
 
 SUPPORT = Path(__file__).parents[1] / "support"
 INTERRUPTER = SUPPORT / "interrupter.py"
-MODEL = ("--model", "tiny", "--batch-size", "3", "--quiet")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("media"))
-
-
-@pytest.fixture(scope="module")
-def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    return undisturbed(folder, tmp_path_factory.mktemp("whole") / "x.parquet")
 
 
 # Of one run each time: rows of the run so far where it dies.
@@ -42,19 +31,19 @@ MOMENTS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
 def test_killed_twenty_times(
-    folder: Path, whole: list[dict], tmp_path: Path, suffix: str, cli: Cli
+    run_folder: Path, whole_run: list[dict], tmp_path: Path, suffix: str, cli: Cli
 ) -> None:
     output = tmp_path / f"x{suffix}"
-    arguments = ("score", folder, "--prompt", "x", *MODEL, "-o", output)
+    arguments = ("score", run_folder, "--prompt", "x", *MODEL, "-o", output)
     moments = MOMENTS if suffix == ".parquet" else MOMENTS[::4]
     kill(moments, *arguments)
     last = cli(*arguments, "--resume")
     assert last.returncode == 3, last.stderr
-    assert_same(rows_of(output), whole)
+    assert_same(rows_of(output), whole_run)
     assert not output.with_name(output.name + ".journal").exists()
     again = cli(*arguments, "--resume")
     assert again.returncode == 3
-    assert_same(rows_of(output), whole)
+    assert_same(rows_of(output), whole_run)
 
 
 def stopped(output: Path, *arguments: object) -> subprocess.Popen[str]:
@@ -67,9 +56,11 @@ def stopped(output: Path, *arguments: object) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_interrupted_and_resumed(folder: Path, whole: list[dict], tmp_path: Path, cli: Cli) -> None:
+def test_interrupted_and_resumed(
+    run_folder: Path, whole_run: list[dict], tmp_path: Path, cli: Cli
+) -> None:
     output = tmp_path / "x.parquet"
-    arguments = ("score", folder, "--prompt", "x", *MODEL[:-1], "--batch-size", "1")
+    arguments = ("score", run_folder, "--prompt", "x", *MODEL[:-1], "--batch-size", "1")
     command = [*forks.python(), INTERRUPTER, "SIGINT", 1, *arguments, "-o", output]
     # With one thread of torch a window is two items, so that most rows are still to come.
     child = subprocess.run(
@@ -83,12 +74,12 @@ def test_interrupted_and_resumed(folder: Path, whole: list[dict], tmp_path: Path
     assert "--resume goes on" in child.stderr
     assert "Traceback" not in child.stderr
     kept = journal_lines(output)
-    assert 0 < kept < len(whole)
+    assert 0 < kept < len(whole_run)
     assert not output.exists()
     refused = cli(*arguments, "-o", output)
     assert refused.returncode == 2
     assert "has not finished" in refused.stderr
-    other = cli("score", folder, "--prompt", "y", *MODEL, "-o", output, "--resume")
+    other = cli("score", run_folder, "--prompt", "y", *MODEL, "-o", output, "--resume")
     assert other.returncode == 2
     assert "prompt 'x', now 'y'" in other.stderr
     frames = cli(*arguments, "--num-frames", 2, "-o", output, "--resume")
@@ -96,15 +87,15 @@ def test_interrupted_and_resumed(folder: Path, whole: list[dict], tmp_path: Path
     assert "num_frames 4, now 2" in frames.stderr
     done = cli(*arguments, "-o", output, "--resume")
     assert done.returncode == 3
-    assert f"{kept} of {len(whole)} were done before" in done.stderr
-    assert f"{len(whole) - 2} scored, 2 errors" in done.stderr
-    assert_same(rows_of(output), whole)
+    assert f"{kept} of {len(whole_run)} were done before" in done.stderr
+    assert f"{len(whole_run) - 2} scored, 2 errors" in done.stderr
+    assert_same(rows_of(output), whole_run)
 
 
-def test_one_process_at_a_time(folder: Path, tmp_path: Path, cli: Cli) -> None:
+def test_one_process_at_a_time(run_folder: Path, tmp_path: Path, cli: Cli) -> None:
     output = tmp_path / "x.parquet"
-    child = stopped(output, "score", folder, "--prompt", "x", *MODEL, "--batch-size", "1")
-    held = cli("score", folder, "--prompt", "x", *MODEL, "-o", output, "--resume")
+    child = stopped(output, "score", run_folder, "--prompt", "x", *MODEL, "--batch-size", "1")
+    held = cli("score", run_folder, "--prompt", "x", *MODEL, "-o", output, "--resume")
     child.send_signal(signal.SIGCONT)
     child.communicate()
     assert child.returncode == 3
@@ -113,11 +104,11 @@ def test_one_process_at_a_time(folder: Path, tmp_path: Path, cli: Cli) -> None:
 
 
 def test_a_full_disk_keeps_what_was_written(
-    folder: Path, whole: list[dict], tmp_path: Path, cli: Cli
+    run_folder: Path, whole_run: list[dict], tmp_path: Path, cli: Cli
 ) -> None:
     """The limit on the size of a file stands for the disk."""
     output = tmp_path / "x.jsonl"
-    arguments = ["score", str(folder), "--prompt", "x", *MODEL, "-o", str(output)]
+    arguments = ["score", str(run_folder), "--prompt", "x", *MODEL, "-o", str(output)]
     limited = f'ulimit -f 16; exec "{sys.executable}" -m librehps_cli "$@"'
     full = subprocess.run(
         ["bash", "-c", limited, "x", *arguments], capture_output=True, text=True, check=False
@@ -128,12 +119,14 @@ def test_a_full_disk_keeps_what_was_written(
     assert not output.exists()
     done = cli(*arguments, "--resume")
     assert done.returncode == 3, done.stderr
-    assert_same(rows_of(output), whole)
+    assert_same(rows_of(output), whole_run)
 
 
-def test_overwriting_waits_for_no_run_that_lives(folder: Path, tmp_path: Path, cli: Cli) -> None:
+def test_overwriting_waits_for_no_run_that_lives(
+    run_folder: Path, tmp_path: Path, cli: Cli
+) -> None:
     output = tmp_path / "x.parquet"
-    arguments = ("score", folder, "--prompt", "x", *MODEL, "--batch-size", "1")
+    arguments = ("score", run_folder, "--prompt", "x", *MODEL, "--batch-size", "1")
     child = stopped(output, *arguments)
     other = cli(*arguments, "-o", output, "--overwrite")
     child.send_signal(signal.SIGCONT)
@@ -185,9 +178,9 @@ def test_a_container_that_changed_is_not_resumed(tmp_path: Path, cli: Cli) -> No
 
 
 @pytest.mark.slow
-def test_journals_that_are_torn(folder: Path, tmp_path: Path, cli: Cli) -> None:
+def test_journals_that_are_torn(run_folder: Path, tmp_path: Path, cli: Cli) -> None:
     output = tmp_path / "x.jsonl"
-    arguments = ("score", folder, "--prompt", "x", *MODEL, "-o", output)
+    arguments = ("score", run_folder, "--prompt", "x", *MODEL, "-o", output)
     kill([("row", 9)], *arguments)
     journal = tmp_path / "x.jsonl.journal"
     with (journal / "rows.jsonl").open("ab") as file:

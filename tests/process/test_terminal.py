@@ -10,7 +10,7 @@ import pytest
 import forks
 from conftest import CHECKPOINT
 from librehps import Item, LibreHPS
-from make_media import clip, picture
+from make_media import picture, two_pictures_and_a_clip
 
 MODEL = ("--model", CHECKPOINT)
 
@@ -18,12 +18,7 @@ MODEL = ("--model", CHECKPOINT)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two pictures and a clip."""
-    media = tmp_path / "out"
-    (media / "sub").mkdir(parents=True)
-    picture(seed=1).save(media / "a.png")
-    picture(200, 90, seed=2).save(media / "sub" / "b.jpg")
-    clip(media / "c.mp4")
-    return media
+    return two_pictures_and_a_clip(tmp_path / "out")
 
 
 def test_names_cannot_steer_the_terminal(tmp_path: Path) -> None:

@@ -104,3 +104,12 @@ def bad_media(folder: Path) -> dict[str, str]:
         "short.mp4": "BrokenMediaError",
         "sound.mp4": "NoVideoStreamError",
     }
+
+
+def two_pictures_and_a_clip(folder: Path) -> Path:
+    """Write a.png, sub/b.jpg and c.mp4; give the folder."""
+    (folder / "sub").mkdir(parents=True)
+    picture(seed=1).save(folder / "a.png")
+    picture(200, 90, seed=2).save(folder / "sub" / "b.jpg")
+    clip(folder / "c.mp4")
+    return folder

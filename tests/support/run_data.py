@@ -9,6 +9,7 @@ import pytest
 import in_process
 from make_media import clip, picture
 
+MODEL = ("--model", "tiny", "--batch-size", "3", "--quiet")
 NUMBERS = ("overall", "overall_mu", "style_mu")
 
 
@@ -24,8 +25,7 @@ def write_folder(media: Path) -> Path:
 
 def undisturbed(folder: Path, output: Path) -> list[dict]:
     """Rows of a run that nothing disturbed."""
-    model = ("--model", "tiny", "--batch-size", "3", "--quiet")
-    done = in_process.run(("score", folder, "--prompt", "x", *model, "-o", output))
+    done = in_process.run(("score", folder, "--prompt", "x", *MODEL, "-o", output))
     assert done.returncode == 3, done.stderr
     return rows_of(output)
 
