@@ -1,4 +1,4 @@
-"""What bfloat16 changes: LibreHPS-Tiny on rendered pictures, against float32 and in other batches.
+"""Measure bfloat16 against float32, and in other batches: LibreHPS-Tiny on rendered pictures.
 
 python benchmarks/precision.py
 """

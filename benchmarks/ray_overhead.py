@@ -33,7 +33,7 @@ BOUNDS = dict.fromkeys(AXES, 1e-4) | {f"{axis}_mu": 2e-3 for axis in AXES}
 
 @dataclass(frozen=True)
 class Run:
-    """Until there was a row on disk, and from then to the end: seconds, of all cores, rows."""
+    """The seconds, core seconds and rows of a run, before and after its first row on disk."""
 
     starting: float
     scoring: float

@@ -45,7 +45,7 @@ AXES = ("overall", "alignment", "coherence", "style")
 
 @dataclass
 class Case:
-    """One item, as it is sent, and what it must bring."""
+    """An item, its request, and the expected scores."""
 
     item: Item
     sent: dict[str, str]
@@ -60,7 +60,7 @@ class Request:
 
 @dataclass
 class Tally:
-    """What came back: scored items, requests by kind; latencies in seconds, of scored requests."""
+    """The results: scored items, requests by kind, latencies of scored requests in seconds."""
 
     items: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
@@ -201,7 +201,7 @@ class Report:
 
     @property
     def share(self) -> float:
-        """Of what is served, over what offline scoring did just before and after."""
+        """Return the served rate over the rate of offline scoring just before and after."""
         around = [(a + b) / 2 for a, b in zip(self.offline, self.offline[1:], strict=False)]
         return statistics.median(s / o for s, o in zip(self.served, around, strict=True))
 

@@ -30,7 +30,7 @@ Generator = Callable[[str, int], Any]
 
 @dataclass(frozen=True)
 class Rules:
-    """When to stop: at `most` samples, at a mean of `good_enough`, or where another gains little.
+    """The stopping rules: `most` samples, a mean of `good_enough`, or a small expected gain.
 
     `least_gain` is in mu; samples are scored in rounds of `batch`.
     """
@@ -81,9 +81,9 @@ def reason_to_stop(mus: list[float], best_mean: float, rules: Rules) -> str | No
 
 
 def last_gain(mus: list[float]) -> float:
-    """What the last of n samples was worth, in mu, as the mean over the orders they might come in.
+    """Return the mean gain in mu by the last of n samples, over all orders of the samples.
 
-    It added something only where it was the best, and then its lead over the second.
+    The last sample gains only if it is the best: then its lead over the second best.
     """
     second, best = sorted(mus)[-2:]
     return (best - second) / len(mus)

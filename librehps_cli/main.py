@@ -1,77 +1,83 @@
-"""The app: names and one-line helps of the commands, and the one error boundary."""
+"""The app: the name and one-line help of each command, and the one place that catches errors."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from librehps.errors import LibreHPSError
-from librehps_cli.ui.lazy_commands import LazyCommand, LazyGroup, add_lazily
+from librehps_cli.ui.help import epilog
+from librehps_cli.ui.lazy_commands import LazyCommand, LazyGroup, add_lazily, add_loaded
 
+# Click's ClickException: Typer exports the class of the errors of one option alone.
+COMMAND_LINE_ERRORS: Any = (typer.BadParameter.__mro__[2], typer.Abort)
 HOME = "librehps_cli.commands"
+EXAMPLES = (
+    "librehps score examples/media -m tiny --prompt-from sidecar",
+    "librehps info -m tiny",
+)
 COMMANDS = [
     LazyCommand("score", f"{HOME}.score:score", "Score images and videos against their prompts."),
     LazyCommand(
         "compare",
         f"{HOME}.compare:compare",
-        "Compare images or videos of one prompt: two, several, or a file of pairs.",
+        "Compare two or more images or videos of one prompt, or each row of a file of pairs.",
     ),
     LazyCommand(
         "best-of-n",
         f"{HOME}.best_of_n:best_of_n",
-        "Print the best item of each prompt, folder or column; --top K prints more.",
+        "Print the best item of each group: of a prompt, a folder or a column.",
     ),
     LazyCommand(
         "filter",
         f"{HOME}.filter:filter_rows",
-        "Print the paths of the media whose scores meet every condition, in input order.",
+        "Print the paths of the media whose scores meet every condition.",
     ),
     LazyCommand(
         "leaderboard",
         f"{HOME}.leaderboard:leaderboard",
-        "Rank generators over the prompts that all of them have, and say what is significant.",
+        "Rank generators over the prompts that they share, with tests of significance.",
     ),
     LazyCommand(
         "report",
         f"{HOME}.report:report_page",
-        "Write scored files as one HTML page: pictures, tables and plots, to be opened offline.",
+        "Write scored files as one offline HTML page with pictures, tables and plots.",
     ),
     LazyCommand(
         "evaluate",
         f"{HOME}.evaluate:evaluate",
-        "Measure accuracy and calibration on preferences; each media file is scored once.",
+        "Measure how well scores agree with people's preferences: accuracy and calibration.",
     ),
     LazyCommand(
         "calibrate",
         f"{HOME}.calibrate:calibrate",
-        "Fit calibration.json on a tenth of the pairs; shows what it changes on the rest.",
+        "Fit calibration.json on a tenth of the pairs, and measure it on the rest.",
     ),
     LazyCommand(
         "train",
         f"{HOME}.train:train",
-        "Train on preferences; OUTPUT keeps the checkpoint that is best on held-out pairs.",
+        "Train a model on preferences, and keep the best checkpoint on held-out pairs.",
     ),
     LazyCommand(
         "serve",
         f"{HOME}.serve:serve",
-        "Score over HTTP: POST /score and /compare; GET /health, /rewards, /metrics,"
-        " /openapi.json.",
+        "Serve scores over HTTP: POST /score and /compare.",
     ),
     LazyCommand(
         "bench",
         f"{HOME}.bench:bench",
-        "Measure images/s of each stage on this machine, and end to end, on pictures it makes.",
+        "Measure the speed of each stage on this machine, in images per second.",
     ),
     LazyCommand(
         "info",
         f"{HOME}.info:info",
-        "Show the model, device, dtype, attention, kernel and calibrator, and why each was chosen.",
+        "Show the model, device and settings that would be used, and why.",
     ),
 ]
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(is_given: bool) -> None:
+    if is_given:
         from librehps import __version__
 
         print(f"librehps {__version__}")
@@ -83,8 +89,9 @@ def _empty_app(cls: type[LazyGroup] | None = None) -> typer.Typer:
     app = typer.Typer(
         name="librehps",
         cls=cls,
-        help="Score generated images and short videos against their prompts, and decide by the"
-        " scores.",
+        help="Score generated images and short videos against their prompts, then filter, rank and"
+        " compare them by these scores.",
+        epilog=epilog(EXAMPLES),
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -102,10 +109,10 @@ def root(
 
 
 def every_command() -> typer.Typer:
-    """Return the app with every command imported, for what walks all flags (docs/cli.md)."""
+    """Return the app with every command imported, for tools that read all flags (docs/cli.md)."""
     loaded = _empty_app()
     for command in COMMANDS:
-        loaded.command(command.name)(command.load())
+        add_loaded(loaded, command)
     return loaded
 
 
@@ -114,10 +121,15 @@ add_lazily(app, COMMANDS)
 
 
 def main() -> None:
-    """Run the command line; the library's errors become a message and an exit code."""
+    """Run the command line; every error becomes a line, a hint and an exit code."""
     try:
-        app()
+        # Not standalone: Typer would draw a box around usage errors.
+        sys.exit(app(standalone_mode=False))
     except LibreHPSError as error:
         from librehps_cli.ui.errors import report
 
         sys.exit(report(error))
+    except COMMAND_LINE_ERRORS as error:
+        from librehps_cli.ui.errors import report_command_line
+
+        sys.exit(report_command_line(error))

@@ -23,7 +23,7 @@ TESTS = [
 
 
 def runs(python: str) -> bool:
-    """Whether the interpreter is there, and not only a shim that points nowhere."""
+    """Return True if the interpreter runs; a broken shim does not."""
     if shutil.which(python) is None:
         return False
     done = subprocess.run([python, "-c", "import venv"], capture_output=True, check=False)

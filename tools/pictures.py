@@ -1,4 +1,4 @@
-"""The pictures of the README, from real runs: the report in a browser, a run on a terminal.
+"""Make the pictures of the docs from real runs: the report in a browser, a run on a terminal.
 
 python tools/pictures.py      writes docs/*.png; needs chromium
 """
@@ -22,13 +22,13 @@ from readme import ROOT, Shell
 
 DOCS = ROOT / "docs"
 ROWS, COLUMNS = 24, 80
-# The line that moves is taken when so much of the run is done.
-SHARE = 0.4
+# The progress line is photographed when this share of the run is finished.
+PHOTOGRAPHED_SHARE = 0.4
 CHROMIUM = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 
 
 def on_a_terminal(shell: Shell, command: str, total: int) -> Text:
-    """What a terminal of 80 columns shows in the middle of a run."""
+    """Return the text that a terminal of 80 columns shows in the middle of a run."""
     pid, master = pty.fork()
     if pid == 0:
         os.chdir(shell.folder)
@@ -38,7 +38,7 @@ def on_a_terminal(shell: Shell, command: str, total: int) -> Text:
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
     deadline = time.monotonic() + 120
-    while _done(screen, total) < SHARE and time.monotonic() < deadline:
+    while _done(screen, total) < PHOTOGRAPHED_SHARE and time.monotonic() < deadline:
         stream.feed(os.read(master, 65_536))
     os.kill(pid, 9)
     os.waitpid(pid, 0)
@@ -46,7 +46,7 @@ def on_a_terminal(shell: Shell, command: str, total: int) -> Text:
 
 
 def _done(screen: pyte.Screen, total: int) -> float:
-    """The share that the line says is done."""
+    """Return the share of the run that the progress line shows as finished."""
     for line in screen.display:
         before, slash, _ = line.partition(f"/{total}")
         if slash:
@@ -67,6 +67,18 @@ def _as_text(screen: pyte.Screen) -> Text:
             text.append(cell.data, f"{style} {'bold' if cell.bold else ''}".strip() or None)
         text.append("\n")
     return text
+
+
+def best_and_worst(page: Page, file: Path) -> None:
+    """Write a picture of the first four prompts of an open report, best and worst image each."""
+    boxes = [
+        box for card in page.locator("#gallery .panel").all()[:4] if (box := card.bounding_box())
+    ]
+    left, top = min(box["x"] for box in boxes), min(box["y"] for box in boxes)
+    right = max(box["x"] + box["width"] for box in boxes)
+    bottom = max(box["y"] + box["height"] for box in boxes)
+    clip = {"x": left - 12, "y": top - 12, "width": right - left + 24, "height": bottom - top + 24}
+    page.screenshot(path=file, clip=clip, full_page=True)
 
 
 def photograph(page: Page, html: str, file: Path) -> None:
@@ -102,6 +114,7 @@ def main() -> None:
         page.goto(f"file://{shell.folder}/report.html")
         page.wait_for_timeout(2000)
         page.screenshot(path=DOCS / "report.png")
+        best_and_worst(page, DOCS / "best_and_worst.png")
         page.close()
         page = browser.new_page()
         command = "librehps score outputs/manifest.csv -o all.parquet"

@@ -1,6 +1,6 @@
-"""The commands of the README: found, run in order, and their outputs held against the page.
+"""Run the commands of README.md and docs/, in order, and compare their outputs with the pages.
 
-python tools/readme.py      writes the outputs of the README's commands into it, and docs/cli.md
+python tools/readme.py      writes the outputs into the pages, and the reference docs/cli.md
 """
 
 import os
@@ -14,10 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-README, CLI = ROOT / "README.md", ROOT / "docs" / "cli.md"
+DOCS = ROOT / "docs"
+README, CLI = ROOT / "README.md", DOCS / "cli.md"
+# Pages share one folder: each page uses the files that the pages before it have written.
+NAMES = (
+    "quickstart", "score", "filter", "best-of-n", "compare", "leaderboard", "files", "preferences",
+    "training", "machines", "server", "rewards", "python", "models", "faq",
+)  # fmt: skip
+PAGES = (README, *(DOCS / f"{name}.md" for name in NAMES))
 FENCE = re.compile(r"^```(sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# Those that install, that are this very suite, or that other tests run in a smaller form.
+# Commands that install, need a network, run this suite, or have a smaller form in other tests.
 NOT_RUN = (
+    "git clone",
+    "cd librehps",
+    "python3 -m venv",
+    ". .venv",
+    "sudo ",
+    "hf download",
     "pip install",
     "make ",
     "ACCELERATE_USE_CPU=true torchrun",
@@ -30,14 +43,14 @@ RELATIVE, ABSOLUTE = 0.02, 0.025
 
 @dataclass(frozen=True)
 class Command:
-    """A command of the page, and what the page says that it prints (None: nothing is said)."""
+    """A command of a page, and the output on the page (None: the page shows no output)."""
 
     text: str
     printed: str | None
 
 
 def commands(page: str) -> list[Command]:
-    """Every command of the page's `sh` and `console` blocks, in order."""
+    """Return every command of the page's `sh` and `console` blocks, in order."""
     found = []
     for kind, body in FENCE.findall(page):
         if kind == "sh":
@@ -51,10 +64,11 @@ def commands(page: str) -> list[Command]:
 
 
 class Shell:
-    """Runs commands in a folder that has the examples, as a reader would in a clone."""
+    """A folder with the examples, as in a clone, where commands run; a repeated one runs once."""
 
     def __init__(self, folder: Path, python: Sequence[str] = (sys.executable,)) -> None:
         self.folder = folder
+        self.finished: dict[str, subprocess.CompletedProcess[str]] = {}
         (folder / "examples").symlink_to(ROOT / "examples")
         scripts = folder / ".bin"
         scripts.mkdir()
@@ -72,6 +86,12 @@ class Shell:
     def run(self, text: str) -> subprocess.CompletedProcess[str]:
         if exported := re.fullmatch(r"export (\w+)=(\S+)", text):
             self.environment[exported[1]] = exported[2]
+        # Pages repeat the first steps, so that each can be read alone.
+        if text not in self.finished:
+            self.finished[text] = self._run(text)
+        return self.finished[text]
+
+    def _run(self, text: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["bash", "-o", "pipefail", "-c", text],
             capture_output=True,
@@ -88,7 +108,7 @@ def is_run(command: Command) -> bool:
 
 
 def alike(said: str, printed: str) -> bool:
-    """Whether two outputs are the same, but for small differences in figures and bars."""
+    """Return True if two outputs are equal but for bars and small differences in numbers."""
     one, two = (re.sub(r"[▏▎▍▌▋▊▉█]", " ", text).split() for text in (said, printed))
     return len(one) == len(two) and all(map(_same, one, two))
 
@@ -101,9 +121,8 @@ def _same(a: str, b: str) -> bool:
     return abs(x - y) <= ABSOLUTE + RELATIVE * abs(x)
 
 
-def with_outputs(page: str, folder: Path) -> str:
-    """The page with what its commands really print."""
-    shell = Shell(folder)
+def with_outputs(page: str, shell: Shell) -> str:
+    """Return the page with the outputs that its commands print now."""
 
     def block(match: re.Match[str]) -> str:
         parts = []
@@ -111,6 +130,8 @@ def with_outputs(page: str, folder: Path) -> str:
             printed = ""
             if is_run(command):
                 done = shell.run(command.text)
+                if done.returncode:
+                    raise SystemExit(f"{command.text}\n{done.stderr}")
                 printed = "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
             shown = f"$ {command.text}\n{printed}" if match[1] == "console" else command.text + "\n"
             parts.append(shown)
@@ -120,7 +141,7 @@ def with_outputs(page: str, folder: Path) -> str:
 
 
 def reference() -> str:
-    """docs/cli.md as the app has it now."""
+    """Return the text of docs/cli.md for the commands and flags as they are now."""
     with tempfile.TemporaryDirectory() as folder:
         file, whole = Path(folder, "cli.md"), Path(folder, "whole.py")
         whole.write_text("from librehps_cli.main import every_command\napp = every_command()\n")
@@ -129,13 +150,16 @@ def reference() -> str:
              "--name", "librehps", "--output", file],
             check=True, capture_output=True,
         )  # fmt: skip
-        return file.read_text()
+        # Typer adds the type to an argument's name: `PATH... <list[str]>`.
+        return re.sub(r"^(\* `[A-Z.]+) <\S+>`", r"\1`", file.read_text(), flags=re.MULTILINE)
 
 
 def main() -> None:
     CLI.write_text(reference())
     with tempfile.TemporaryDirectory() as folder:
-        README.write_text(with_outputs(README.read_text(), Path(folder)))
+        shell = Shell(Path(folder))
+        for page in PAGES:
+            page.write_text(with_outputs(page.read_text(), shell))
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# The module of each public name; the others are types.
-_HOMES = {
+# Module of each public name; the names that are not here are in librehps.types.
+_MODULES = {
     "BestOfN": "librehps.decide.picks",
     "Comparison": "librehps.decide.compare",
     "Leaderboard": "librehps.decide.standings",
@@ -89,11 +89,11 @@ _HOMES = {
 
 
 if not TYPE_CHECKING:
-    # Type checkers would take any name at all for one that exists.
+    # A type checker that sees __getattr__ accepts every name, also misspelt ones.
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(_HOMES.get(name, "librehps.types")), name)
+        return getattr(import_module(_MODULES.get(name, "librehps.types")), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Every fixed set of words that an option takes, for the flags and for Python alike."""
+"""Valid values of each option that takes one of a fixed set, for flags and for Python."""
 
 from typing import Any, Literal, get_args
 
@@ -46,7 +46,7 @@ ServerStatus = Literal["ready", "draining"]
 def check_choice(
     value: object, choices: Any, name: str, error: type[LibreHPSError] = UsageError
 ) -> None:
-    """Raise `error` unless the value is a word of the Literal `choices`; `name` is the option's."""
-    known = get_args(choices)
-    if value not in known:
-        raise error(f"unknown {name} {value!r}: {', '.join(known)}")
+    """Raise `error` unless the value is one of the Literal `choices` of the option `name`."""
+    valid = get_args(choices)
+    if value not in valid:
+        raise error(f"{name}: expected {', '.join(valid[:-1])} or {valid[-1]}, got {value!r}")

@@ -1,48 +1,48 @@
-"""Every error this library raises on purpose.
+"""Every error that this library raises on purpose.
 
 LibreHPSError
-├── UsageError               what was asked for cannot be meant (a missing path, no prompt)
+├── UsageError               an invalid request: a path not found, no prompt, a wrong option
 ├── ModelError               no model to score with
-│   ├── ModelNotFoundError       no such folder or hub id, or not downloaded and offline
-│   ├── DownloadNeededError      not on this machine, and nobody agreed to download it
-│   ├── CheckpointError          a checkpoint that is torn, foreign or incomplete
-│   ├── AttentionError           the attention asked for cannot run here
-│   └── MemoryShortError         the weights would not fit
-├── CalibrationError         a calibration file that cannot be used
-│   └── CalibratorMismatchError  fitted for another model
-├── PreferenceError          a preference file, or its scores, that cannot be used
-├── TrainingError            a run that cannot be started, taken up or gone on with
-├── ExtraNeededError         what was asked for needs packages that are not installed
-├── RewardServerError        the reward server cannot be asked, or gives no good answer
-├── NothingScoredError       no row with a score to decide by
-├── OutputError              the output file cannot be written as asked
-├── ServeError               a server that cannot take or finish what it is asked
-│   ├── QueueFullError           too many items wait already
-│   └── AbandonedError           it ended before the item was scored
-├── EngineError              what runs the stages on many machines failed
-└── ItemError                one item cannot be scored: its row says so, the run goes on
-    ├── PromptError
-    │   ├── EmptyPromptError
-    │   └── PromptTooLongError
-    ├── MediaError
-    │   ├── MediaNotFoundError
-    │   ├── EmptyFileError
-    │   ├── UnsupportedMediaError    not one of the formats we open
-    │   ├── BrokenMediaError         one of them, but damaged
-    │   ├── DecompressionBombError
-    │   ├── AspectRatioError
-    │   ├── NoVideoStreamError
-    │   ├── MediaRefusedError        nothing that a server may read on a client's word
-    │   ├── VideoTimeoutError
-    │   └── DecoderCrashError
-    ├── WorkerDiedError          whichever process of a cluster took it up has died
-    ├── DeviceMemoryError        not even one item alone fits on the device
-    └── NonFiniteScoreError      the model gave NaN or infinity
+│   ├── ModelNotFoundError       no such folder or hub id, or a failed download
+│   ├── DownloadNeededError      the model is not on this machine, a download is not allowed
+│   ├── CheckpointError          an invalid, unsupported or incomplete checkpoint
+│   ├── AttentionError           the attention backend is not available here
+│   └── MemoryShortError         not enough memory for the weights
+├── CalibrationError         an invalid or missing calibration file
+│   └── CalibratorMismatchError  a calibration fitted for another model
+├── PreferenceError          an invalid preference file, or scores that do not fit one
+├── TrainingError            a training run that cannot start, resume or continue
+├── ExtraNeededError         a package is needed that is not installed
+├── RewardServerError        the reward server is unreachable or its answer invalid
+├── NothingScoredError       no row has a score
+├── OutputError              the output file cannot be written
+├── ServeError               a server that cannot accept or finish a request
+│   ├── QueueFullError           too many items are waiting
+│   └── AbandonedError           the server stopped before the item was scored
+├── EngineError              a cluster failed
+└── ItemError                one item cannot be scored: its row has the error, the run goes on
+    ├── PromptError              a missing or invalid prompt
+    │   ├── EmptyPromptError         the prompt is empty
+    │   └── PromptTooLongError       the prompt has too many tokens
+    ├── MediaError               media that cannot be read
+    │   ├── MediaNotFoundError       file not found
+    │   ├── EmptyFileError           a file of 0 bytes
+    │   ├── UnsupportedMediaError    an unsupported format
+    │   ├── BrokenMediaError         a supported format, but damaged
+    │   ├── DecompressionBombError   too many pixels
+    │   ├── AspectRatioError         an image that is too long and thin
+    │   ├── NoVideoStreamError       a video file without video
+    │   ├── MediaRefusedError        a path or URL that a server does not read for a client
+    │   ├── VideoTimeoutError        decoding took too long
+    │   └── DecoderCrashError        the decoder crashed
+    ├── WorkerDiedError          every worker of a cluster that took the item died
+    ├── DeviceMemoryError        the item alone does not fit in the device's memory
+    └── NonFiniteScoreError      the model returned NaN or infinity
 """
 
 
 class LibreHPSError(Exception):
-    """Base of every error of this library; `hint` is the next step for the user, or None."""
+    """The base of every error of this library; `hint` is the next step for the user, or None."""
 
     hint: str | None = None
 
@@ -53,71 +53,71 @@ class LibreHPSError(Exception):
 
 
 class UsageError(LibreHPSError):
-    pass
+    """An invalid request: a path not found, no prompt, a wrong option."""
 
 
 class ModelError(LibreHPSError):
-    pass
+    """No model to score with."""
 
 
 class ModelNotFoundError(ModelError):
-    pass
+    """No such folder or hub id, or a failed download."""
 
 
 class DownloadNeededError(ModelError):
-    pass
+    """A model that is not on this machine, while a download is not allowed."""
 
 
 class CheckpointError(ModelError):
-    pass
+    """An invalid, unsupported or incomplete checkpoint."""
 
 
 class AttentionError(ModelError):
-    pass
+    """An attention backend that is not available here."""
 
 
 class MemoryShortError(ModelError):
-    pass
+    """Not enough memory for the weights."""
 
 
 class CalibrationError(LibreHPSError):
-    pass
+    """An invalid or missing calibration file."""
 
 
 class CalibratorMismatchError(CalibrationError):
-    pass
+    """A calibration fitted for another model."""
 
 
 class PreferenceError(LibreHPSError):
-    pass
+    """An invalid preference file, or scores that do not fit one."""
 
 
 class TrainingError(LibreHPSError):
-    pass
+    """A training run that cannot start, resume or continue."""
 
 
 class ExtraNeededError(LibreHPSError):
-    pass
+    """A needed package that is not installed."""
 
 
 class RewardServerError(LibreHPSError):
-    pass
+    """A reward server that is unreachable, or its invalid answer."""
 
 
 class NothingScoredError(LibreHPSError):
-    pass
+    """An error raised when no row has a score."""
 
 
 class OutputError(LibreHPSError):
-    pass
+    """An output file that cannot be written."""
 
 
 class ServeError(LibreHPSError):
-    pass
+    """A server that cannot accept or finish a request."""
 
 
 class QueueFullError(ServeError):
-    """`retry_after` in seconds."""
+    """Too many items are waiting; a client may retry after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
@@ -125,80 +125,80 @@ class QueueFullError(ServeError):
 
 
 class AbandonedError(ServeError):
-    pass
+    """A server that stopped before the item was scored."""
 
 
 class EngineError(LibreHPSError):
-    pass
+    """A failure of the cluster that scores the items."""
 
 
 class ItemError(LibreHPSError):
-    pass
+    """The error of one item that cannot be scored: its row has the error, the run goes on."""
 
 
 class PromptError(ItemError):
-    pass
+    """A missing or invalid prompt."""
 
 
 class EmptyPromptError(PromptError):
-    pass
+    """An empty prompt."""
 
 
 class PromptTooLongError(PromptError):
-    pass
+    """A prompt of too many tokens."""
 
 
 class MediaError(ItemError):
-    pass
+    """Media that cannot be read."""
 
 
 class MediaNotFoundError(MediaError):
-    pass
+    """A media file that is not found."""
 
 
 class EmptyFileError(MediaError):
-    pass
+    """A media file of 0 bytes."""
 
 
 class UnsupportedMediaError(MediaError):
-    pass
+    """Media in an unsupported format."""
 
 
 class BrokenMediaError(MediaError):
-    pass
+    """A damaged media file in a supported format."""
 
 
 class DecompressionBombError(MediaError):
-    pass
+    """An image or video with too many pixels."""
 
 
 class AspectRatioError(MediaError):
-    pass
+    """An image that is too long and thin."""
 
 
 class NoVideoStreamError(MediaError):
-    pass
+    """A video file without video."""
 
 
 class MediaRefusedError(MediaError):
-    pass
+    """A path or URL that a server does not read for a client."""
 
 
 class VideoTimeoutError(MediaError):
-    pass
+    """A video that takes too long to decode."""
 
 
 class DecoderCrashError(MediaError):
-    pass
+    """A video that crashed the decoder."""
 
 
 class DeviceMemoryError(ItemError):
-    pass
+    """An item that does not fit in the device's memory, even alone."""
 
 
 class WorkerDiedError(ItemError):
-    pass
+    """An item whose workers in the cluster died, each time it was tried."""
 
 
 class NonFiniteScoreError(ItemError):
-    pass
+    """A score of NaN or infinity."""

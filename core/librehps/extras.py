@@ -1,4 +1,4 @@
-"""Packages of an extra, asked for where they are needed."""
+"""The optional dependencies (extras), and a check that the packages of an extra are installed."""
 
 import importlib.util
 
@@ -14,10 +14,10 @@ EXTRAS = {
 
 
 def require(extra: str, purpose: str) -> None:
-    """Raise ExtraNeededError where a package of the extra is not installed."""
+    """Raise ExtraNeededError if a package of the extra is not installed."""
     missing = [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
     if missing:
         raise ExtraNeededError(
             f"{purpose} needs {', '.join(missing)}",
-            hint=f"From a clone of our repository: pip install '.[{extra}]'.",
+            hint=f"In a clone of the librehps repository, run: pip install '.[{extra}]'",
         )

@@ -1,4 +1,4 @@
-"""Output files: checked before the work, whole on the disk or absent; names of files as text."""
+"""Output files: checks before a run, atomic writes, and file names as UTF-8 text."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -7,39 +7,45 @@ from pathlib import Path
 
 from librehps.errors import OutputError, UsageError
 
-# Ends the name of a file that is still being written.
+# Suffix of a file that is still being written.
 PARTIAL = ".partial"
 
 
 def check_file(output: Path, suffixes: Collection[str] = (), expected: str = "") -> None:
-    """Raise UsageError for an unknown suffix, a folder, or a file whose folder does not exist.
+    """Raise UsageError for an unsupported suffix, a folder, or a file whose folder does not exist.
 
-    `expected` says which suffixes there are; without `suffixes` any will do.
+    `expected` names the supported suffixes in the message; empty `suffixes` allow any suffix.
     """
-    if suffixes and output.suffix.lower() not in suffixes:
-        raise UsageError(f"{output}: {expected}")
+    suffix = output.suffix.lower()
+    if suffixes and suffix not in suffixes:
+        raise UsageError(f"{output}: unsupported output format {suffix!r}: {expected}")
     if output.is_dir():
-        raise UsageError(f"{output} is a folder")
+        raise UsageError(f"{output} is a folder; expected a file")
     check_parent(output)
 
 
 def check_parent(output: Path) -> None:
-    """Raise UsageError where the folder that the output goes into does not exist."""
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"the folder of {output} does not exist")
+    """Raise UsageError if the folder that the output goes into does not exist."""
+    folder = output.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(
+            f"{output}: folder {folder} does not exist", hint=f"Create it: mkdir -p {folder}"
+        )
 
 
 def check_free(output: Path, overwrite: bool) -> None:
-    """Raise UsageError for an output that exists, unless it may be overwritten."""
+    """Raise UsageError for an output that already exists, unless `overwrite` is true."""
     if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
+        raise UsageError(
+            f"{output} already exists", hint="Give another name, or --overwrite to replace it."
+        )
 
 
 @contextmanager
 def growing(output: Path) -> Iterator[Path]:
-    """Path to write a new file to; after the block the file is synced and gets the output's name.
+    """Yield a temporary path to write; after the block, sync that file and rename it to `output`.
 
-    After an error the new file is removed, and an output that was there stays as it was.
+    After an error the temporary file is removed, and an existing output is unchanged.
     """
     partial = partial_of(output)
     try:
@@ -50,7 +56,7 @@ def growing(output: Path) -> Iterator[Path]:
 
 
 def write_whole(output: Path, content: str | bytes) -> None:
-    """Write a file by way of `growing`; raises OSError."""
+    """Write a file atomically: complete, or not at all; raises OSError."""
     data = content.encode() if isinstance(content, str) else content
     with growing(output) as partial:
         partial.write_bytes(data)
@@ -60,32 +66,32 @@ def write_whole(output: Path, content: str | bytes) -> None:
 def writing(
     output: Path, hint: str | None = None, errors: tuple[type[Exception], ...] = (OSError,)
 ) -> Iterator[None]:
-    """Turn errors of the block into an OutputError with the reason; `hint` says what is left."""
+    """Raise OutputError with the reason for an error of the block; `hint` says what was kept."""
     try:
         yield
     except errors as error:
         reason = getattr(error, "strerror", None) or error
         if hint is None and output.is_file():
-            hint = f"{output} is as it was."
+            hint = f"{output} is unchanged."
         raise OutputError(f"{output} cannot be written: {reason}", hint) from error
 
 
 def partial_of(output: Path) -> Path:
-    """Where a file lies while it is being written."""
+    """Return the path of a file while it is being written."""
     return output.with_name(output.name + PARTIAL)
 
 
 def publish(partial: Path, output: Path) -> None:
-    """Sync a whole file to the disk, and then give it the output's name."""
+    """Sync a complete file to the disk, then rename it to `output`."""
     sync(partial)
     partial.replace(output)
     sync(output.absolute().parent)
 
 
 def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk itself."""
+    """Flush a file, or the names in a folder, to the disk."""
     if path.is_dir() and os.name == "nt":
-        # Windows opens no folders.
+        # Windows cannot open folders.
         return
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
@@ -95,9 +101,9 @@ def sync(path: Path) -> None:
 
 
 def printable(text: object) -> str:
-    """Undecodable bytes of a file's name as %XX, so that every output is valid UTF-8.
+    """Return the text with undecodable bytes of a file name as %XX, so that it is valid UTF-8.
 
-    What is no text, as a prompt or a group may be that is an error, is shown as Python shows it.
+    Values of other types are converted by `str`.
     """
     return (
         "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in str(text))

@@ -1,6 +1,6 @@
-"""Files of rows, read one row at a time: CSV, TSV, JSON, JSON Lines and Parquet, some also as .gz.
+"""Row files, read one row at a time: CSV, TSV, JSON, JSON Lines and Parquet; text also as .gz.
 
-A new format is one reader and one entry of FORMATS; all else asks this file.
+A new format needs one reader function and one entry in FORMATS.
 """
 
 import csv
@@ -17,10 +17,10 @@ from typing import IO, Any
 from librehps.errors import LibreHPSError, UsageError
 
 Row = Mapping[str, Any]
-# (file and line or row, for messages; the row)
+# (position for messages, such as "x.csv, line 3"; the row)
 Placed = tuple[str, Row]
 GZIP = ".gz"
-# A field of a CSV file may be long: a prompt, a list of numbers.
+# A CSV field may be long: a prompt, a list of numbers.
 MAX_FIELD_CHARS = 1 << 24
 BATCH_ROWS = 1024
 JSON_BLOCK_CHARS = 1 << 16
@@ -28,7 +28,7 @@ JSON_BLOCK_CHARS = 1 << 16
 
 @dataclass(frozen=True)
 class Schema:
-    """Names of the columns, and which of the columns hold bytes (alone or as `{bytes, path}`)."""
+    """The names of all columns, and of the binary columns (bytes, or a `{bytes, path}` struct)."""
 
     names: list[str]
     binary: frozenset[str] = frozenset()
@@ -36,12 +36,12 @@ class Schema:
 
 @dataclass(frozen=True)
 class Format:
-    """How files of one suffix are read.
+    """A reader of files with one suffix.
 
-    `rows(file, names)` gives placed rows, of the named columns alone where there is a choice.
-    `schema` is None where only the first row tells. `is_open`: later rows may have other columns.
-    `is_text`: also read as .gz. `begins`: what a file begins with, where the suffix is shared with
-    files that hold no rows.
+    `rows(file, names)` yields (position, row); a columnar format reads only the named columns.
+    `schema` reads the columns without a row, None if only the first row names them. `is_open`:
+    later rows may have other columns. `is_text`: the format is also read as .gz. `begins`: first
+    character of a row file, for a suffix that other files share.
     """
 
     rows: Callable[[Path, Sequence[str] | None], Iterator[Placed]]
@@ -52,7 +52,7 @@ class Format:
 
 
 class RowFile:
-    """Rows of a file; raises `error` (a class) for a file that is missing, unknown or damaged."""
+    """A file of rows; raises `error` (a class) for an unsupported or damaged file."""
 
     def __init__(self, file: Path, error: type[LibreHPSError] = UsageError) -> None:
         self.file, self._error = file, error
@@ -63,15 +63,15 @@ class RowFile:
             raise error(f"{file}: unsupported row file (expected {KNOWN})")
         self._format = FORMATS[suffix]
         if file.suffix.lower() == GZIP and not self._format.is_text:
-            raise error(f"{file}: {suffix} is compressed inside, and not read as {GZIP}: unpack it")
+            raise error(f"{file}: {suffix} is not read as {GZIP}", f"Decompress it: gunzip {file}")
 
     @property
     def is_open(self) -> bool:
-        """Whether later rows may have columns that the first row lacks."""
+        """True if later rows may have columns that the first row lacks."""
         return self._format.is_open
 
     def schema(self) -> Schema | None:
-        """Columns, known before the first row; None for a file without rows."""
+        """Return the columns before any row is read; None for a file without rows."""
         with self._translated():
             if self._format.schema is not None:
                 return self._format.schema(self.file)
@@ -79,13 +79,13 @@ class RowFile:
         return None if first is None else Schema(list(first[1]))
 
     def rows(self, names: Sequence[str] | None = None) -> Iterator[Placed]:
-        """(place, row) of every row; with `names`, a binary column is read without its bytes."""
+        """Yield (position, row); with `names`, a binary column is read without its bytes."""
         with self._translated():
             yield from self._format.rows(self.file, names)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Turn errors of the parsers into the caller's, which names the file."""
+        """Raise the caller's error class, with the file's name, for an error of a parser."""
         try:
             yield
         except _RowError as error:
@@ -95,18 +95,18 @@ class RowFile:
 
 
 class _RowError(UsageError):
-    """A row that cannot be read; the message names the place."""
+    """Error for an invalid row; the message begins with the row's position."""
 
 
 def names_rows(path: str | Path) -> bool:
-    """Whether the path's suffix is that of a file of rows."""
+    """Return whether the path has the suffix of a row file."""
     return _suffix(Path(path)) is not None
 
 
 def holds_rows(path: Path) -> bool:
-    """Whether the path is a file of rows; of a suffix with other uses, whether it begins like one.
+    """Return whether the path is a row file, by its suffix and, for .json, its first character.
 
-    A missing file is judged by its suffix.
+    For a missing file the suffix decides.
     """
     suffix = _suffix(path)
     if suffix is None or path.is_dir():
@@ -125,7 +125,7 @@ def holds_rows(path: Path) -> bool:
 
 
 def json_rows(lines: Iterable[str | bytes], place: str) -> Iterator[Placed]:
-    """(place, row) of JSON Lines; raises UsageError for a line that holds no object."""
+    """Yield (position, row) of JSON Lines; raises UsageError for a line that is not an object."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -133,14 +133,14 @@ def json_rows(lines: Iterable[str | bytes], place: str) -> Iterator[Placed]:
         try:
             row = json.loads(line)
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _RowError(f"{where} is no JSON: {error}") from error
+            raise _RowError(f"{where}: invalid JSON: {error}") from error
         if not isinstance(row, dict):
-            raise _RowError(f"{where} is not a JSON object")
+            raise _RowError(f"{where}: expected a JSON object")
         yield where, row
 
 
 def _suffix(path: Path) -> str | None:
-    """The key of FORMATS that the path ends in, `.gz` left out; None where there is none."""
+    """Return the path's key in FORMATS, ignoring a final `.gz`; None for other suffixes."""
     name = path.name.lower().removesuffix(GZIP)
     suffix = Path(name).suffix
     return suffix if suffix in FORMATS else None
@@ -158,13 +158,13 @@ def _json_lines(file: Path, names: Sequence[str] | None) -> Iterator[Placed]:
 
 
 def _json_array(file: Path, names: Sequence[str] | None) -> Iterator[Placed]:
-    """Objects of a JSON array, decoded one by one as the file is read."""
+    """Yield (position, row) of a JSON array, decoded one object at a time."""
     with _open_text(file) as text:
         scan = _Scanner(text)
         if scan.take() != "[":
             raise _RowError(
                 f"{file}: expected a JSON array of objects",
-                hint="A file that holds an object on each line is named .jsonl.",
+                hint="If each line is an object, name the file .jsonl.",
             )
         number, mark = 0, ","
         if scan.peek() == "]":
@@ -174,7 +174,7 @@ def _json_array(file: Path, names: Sequence[str] | None) -> Iterator[Placed]:
             place = f"{file}, entry {number}"
             row = scan.value(place)
             if not isinstance(row, dict):
-                raise _RowError(f"{place} is not a JSON object")
+                raise _RowError(f"{place}: expected a JSON object")
             yield place, row
             mark = scan.take()
         if mark != "]" or scan.peek():
@@ -182,37 +182,40 @@ def _json_array(file: Path, names: Sequence[str] | None) -> Iterator[Placed]:
 
 
 class _Scanner:
-    """JSON text read in blocks: single marks and whole values, white space left out."""
+    """A JSON reader that takes characters and whole values from a text stream, block by block.
+
+    White space between tokens is skipped.
+    """
 
     def __init__(self, text: IO[str]) -> None:
         self._text, self._rest = text, ""
         self._decoder = json.JSONDecoder()
 
     def peek(self) -> str:
-        """The next character; empty at the end of the text."""
+        """Return the next character without consuming it; empty at the end of the text."""
         self._rest = self._rest.lstrip()
         while not self._rest and (block := self._text.read(JSON_BLOCK_CHARS)):
             self._rest = block.lstrip()
         return self._rest[:1]
 
     def take(self) -> str:
-        """The next character, which is then behind."""
+        """Return the next character and consume it."""
         mark = self.peek()
         self._rest = self._rest[1:]
         return mark
 
     def value(self, place: str) -> Any:
-        """The next value; raises _RowError where there is none, or no end of it."""
+        """Return the next value; raises _RowError for an invalid or incomplete value."""
         self.peek()
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._rest)
             except (json.JSONDecodeError, RecursionError) as error:
-                # The value may go on in the next block; ever larger ones keep this linear.
+                # The value may continue in the next block; growing blocks keep this linear.
                 block = self._text.read(max(JSON_BLOCK_CHARS, len(self._rest)))
                 if not block:
                     reason = getattr(error, "msg", error)
-                    raise _RowError(f"{place} is no JSON: {reason}") from error
+                    raise _RowError(f"{place}: invalid JSON: {reason}") from error
                 self._rest += block
             else:
                 self._rest = self._rest[end:]
@@ -220,19 +223,21 @@ class _Scanner:
 
 
 def _delimited(delimiter: str, file: Path, names: Sequence[str] | None) -> Iterator[Placed]:
-    """Rows below a header line; an empty field is None."""
+    """Yield (position, row) of the lines below the header; an empty field is None."""
     header: list[str] | None = None
     for place, fields in _fields(delimiter, file):
         if header is None:
             header = fields
         elif len(fields) != len(header):
-            raise _RowError(f"{place} has another number of fields than the header")
+            raise _RowError(
+                f"{place}: got {len(fields)} fields, expected {len(header)} as in the header"
+            )
         else:
             yield place, {n: v or None for n, v in zip(header, fields, strict=True)}
 
 
 def _fields(delimiter: str, file: Path) -> Iterator[tuple[str, list[str]]]:
-    """(place, fields) of each line that is not blank; the place of several lines is the first."""
+    """Yield (position, fields) of each row that is not blank; the position is its first line."""
     csv.field_size_limit(MAX_FIELD_CHARS)
     with _open_text(file) as lines:
         # Without `strict` a stray quote would swallow the rows up to the next quote.
@@ -242,18 +247,17 @@ def _fields(delimiter: str, file: Path) -> Iterator[tuple[str, list[str]]]:
             try:
                 fields = next(reader, None)
             except csv.Error as error:
-                raise _RowError(f"{place} is damaged: {error}", hint=QUOTES) from error
+                raise _RowError(f"{place}: invalid row: {error}", hint=QUOTE_HINT) from error
             if fields is None:
                 return
             if delimiter == "\t" and any("\t" in field and "\n" in field for field in fields):
-                raise _RowError(f"{place}: a quoted field goes on over several rows", hint=QUOTES)
+                raise _RowError(f"{place}: a quoted field spans several rows", hint=QUOTE_HINT)
             if fields:
                 yield place, fields
 
 
-QUOTES = (
-    "A field that begins with a quotation mark ends at the next one; inside such a field write "
-    'two ("") for one.'
+QUOTE_HINT = (
+    'Close each quoted field with a quotation mark; inside it write "" for a quotation mark.'
 )
 
 
@@ -285,7 +289,7 @@ def _parquet(file: Path, names: Sequence[str] | None) -> Iterator[Placed]:
 
 
 def _without_bytes(schema: Any, names: Sequence[str]) -> list[str]:
-    """Arrow's names of the columns; of a struct that holds bytes its path alone."""
+    """Return the Arrow names of the columns without bytes; of a binary struct only its path."""
     import pyarrow as pa
 
     kinds = {name: schema.field(name).type for name in names}
@@ -295,7 +299,7 @@ def _without_bytes(schema: Any, names: Sequence[str]) -> list[str]:
 
 
 def _is_binary(kind: Any) -> bool:
-    """Whether an Arrow type holds bytes, alone or as `{bytes, path}`."""
+    """Return whether an Arrow type holds bytes, alone or in a `{bytes, path}` struct."""
     import pyarrow as pa
 
     if pa.types.is_struct(kind):
@@ -311,7 +315,7 @@ FORMATS: dict[str, Format] = {
     ".json": Format(_json_array, is_open=True, begins="["),
     ".parquet": Format(_parquet, schema=_parquet_schema, is_text=False),
 }
-# For help texts and messages.
+# Text for help and messages: the supported suffixes.
 _TEXTS = [suffix for suffix, known in FORMATS.items() if known.is_text]
 _OTHERS = [suffix for suffix in FORMATS if suffix not in _TEXTS]
 KNOWN = f"{' '.join(_TEXTS)}, each also {GZIP}, and {' '.join(_OTHERS)}"

@@ -1,4 +1,4 @@
-"""LibreHPS, the public face: load a checkpoint, score, compare."""
+"""The class LibreHPS: load a checkpoint, score, compare."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,11 +30,13 @@ from librehps.models.base import (
 )
 from librehps.models.families import open_checkpoint
 from librehps.models.locate import EMBEDDED, Located, locate
+from librehps.scores.score_table import ScoreTable
 from librehps.settings import DEFAULT_MODEL, NUMERICS, TINY, Settings
 from librehps.types import (
     BatchItem,
     ImageScore,
     Item,
+    Kind,
     PairComparison,
     Score,
     ScoredRow,
@@ -47,18 +49,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("librehps")
 
 BATCH_SIZES = {"cpu": 16, "mps": 8, "cuda": 32}
-# On a CPU small batches stay in its caches; small pictures are as many as fill one.
-CPU_TOKENS = 2 * ITEM_TOKENS
+# On a CPU a small batch stays in the processor's caches.
+CPU_BATCH_TOKENS = 2 * ITEM_TOKENS
 CALIBRATION_FILE = "calibration.json"
-# Clips longer than this were never seen in training.
-TRAINED_FRAMES = 8
+# Training saw no clips of more frames.
+MAX_TRAINED_FRAMES = 8
 
 
 class LibreHPS:
     """A loaded reward model; see `from_pretrained`.
 
-    `settings` is what its scores depend on, `axes` what it scores; `reasons` says why device,
-    dtype, attention and kernel were chosen.
+    `settings` records everything that a score depends on, `axes` names the axes; `reasons` says
+    why device, dtype, attention and kernel were chosen.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class LibreHPS:
         self.reasons = loaded.reasons
         self.batch_size = batch_size or BATCH_SIZES.get(self.device.type, 8)
         is_by_device = batch_size is None and self.device.type == "cpu"
-        self._tokens = CPU_TOKENS if is_by_device else None
+        self._tokens = CPU_BATCH_TOKENS if is_by_device else None
         self._checkpoint, self._model, self._processor = checkpoint, loaded.model, processor
         self.max_prompt_tokens = max_prompt_tokens
         self.workers = workers or default_workers()
@@ -103,8 +105,10 @@ class LibreHPS:
     ) -> "LibreHPS":
         """Load `tiny`, a checkpoint's folder, or a hub id (downloaded unless `download` is false).
 
-        attn_impl is auto, fa4, fa2, sdpa or eager. num_frames is the default for clips, else the
-        checkpoint's. `workers` threads decode (None: one a core). Raises ModelError.
+        attn_impl: auto, fa4, fa2, sdpa or eager. dtype: float32, bfloat16, float16, their short
+        names (fp32, bf16, fp16) or torch dtypes. device: auto, cpu, cuda, cuda:1, mps. num_frames:
+        frames sampled of a clip (None: the checkpoint's). workers: threads that decode (None: one
+        per core). Raises ModelError, and UsageError for an invalid or unavailable device or dtype.
         """
         located = locate(path_or_id, revision, download)
         checkpoint = open_checkpoint(located.folder, located.base)
@@ -137,7 +141,7 @@ class LibreHPS:
     ) -> Settings:
         """Return the settings that `from_pretrained` would have here, without reading the weights.
 
-        They differ only where an attention backend fails its first forward. Raises ModelError.
+        The two differ only if an attention backend fails its first forward. Raises ModelError.
         """
         located = locate(path_or_id, revision, download)
         checkpoint = open_checkpoint(located.folder, located.base)
@@ -145,7 +149,11 @@ class LibreHPS:
         return _settings_of(located, checkpoint, choice, num_frames)
 
     def score_image(self, image: "ImageSource", prompt: str) -> ImageScore:
-        """Scores of a path, encoded bytes, PIL image or (3, H, W) tensor; raises ItemError."""
+        """Return the scores of an image; raises ItemError.
+
+        image: a path, encoded bytes, a PIL image, an (H, W, 3) numpy array or a (3, H, W) tensor;
+        arrays and tensors hold uint8, or floats in [0, 1].
+        """
         [score] = self._score_all([Item("image", image, prompt, "image")], self._decoder())
         assert isinstance(score, ImageScore)  # noqa: S101 - the item is an image
         return score
@@ -157,10 +165,11 @@ class LibreHPS:
         num_frames: int | None = None,
         pixel_budget: int | None = None,
     ) -> VideoScore:
-        """Scores of a path or a list of frames; raises ItemError.
+        """Return the scores of a video: a path, a list of frames, or an array; raises ItemError.
 
-        num_frames are sampled (None: the checkpoint's, 8 where published), each resized to about
-        pixel_budget pixels (None: the checkpoint's; 0: sides only rounded to multiples of 32).
+        num_frames: frames that are sampled (None: the checkpoint's, 8 in the published one).
+        pixel_budget: pixels that a frame is resized to, about (None: the checkpoint's; 0: sides
+        are only rounded to multiples of 32).
         """
         decoder = self._decoder(num_frames, pixel_budget)
         score = self._score_all([Item("video", video, prompt, "video")], decoder)[0]
@@ -168,10 +177,18 @@ class LibreHPS:
         return score
 
     def score_images_batch(
-        self, items: Sequence[BatchItem], batch_size: int | None = None
+        self,
+        items: "Sequence[BatchItem | ImageSource]",
+        batch_size: int | None = None,
+        *,
+        prompt: str | None = None,
     ) -> list[ImageScore]:
-        """Scores in the order of the items; raises the first ItemError."""
-        listed = [Item(str(at), i.image, i.prompt, "image") for at, i in enumerate(items)]
+        """Return the scores of many images, in order; raises the first ItemError.
+
+        items: `BatchItem`s, or with `prompt` images as `score_image` takes. See `score_items` for
+        rows with errors instead of an exception, `score_table` for a DataFrame.
+        """
+        listed = [_as_item(at, item, prompt, "image") for at, item in enumerate(items)]
         scores = self._score_all(listed, self._decoder(), batch_size)
         return [score for score in scores if isinstance(score, ImageScore)]
 
@@ -182,14 +199,25 @@ class LibreHPS:
         *,
         prompt: str | None = None,
     ) -> Iterator[ScoredRow]:
-        """Return an iterator of a row for each item, in order; an unscorable item's row says why.
+        """Return an iterator of a row for each item, in order; a failed item's row has an error.
 
-        Media that are no `Item` are scored under `prompt`; a path is its own id, other media have
-        their place. Duplicates (same bytes, same prompt) are scored once. Raises UsageError for
-        media without a prompt.
+        items: `Item`s, or with `prompt` paths and other media; the id of a path is the path, of
+        other media their index. Duplicates (same bytes, same prompt) are scored once. Raises
+        UsageError for media without a prompt.
         """
         listed = (_as_item(at, item, prompt) for at, item in enumerate(items))
         return self.engine(batch_size=batch_size).run(listed)
+
+    def score_table(
+        self,
+        items: "Iterable[Item | ImageSource]",
+        batch_size: int | None = None,
+        *,
+        prompt: str | None = None,
+    ) -> ScoreTable:
+        """Return the rows of `score_items` as a table with `to_pandas`, `to_arrow` and `write`."""
+        rows = self.score_items(items, batch_size, prompt=prompt)
+        return ScoreTable.from_rows(rows, self.settings)
 
     def engine(
         self,
@@ -200,11 +228,11 @@ class LibreHPS:
         max_pixels: int = MAX_PIXELS,
         resize_on: torch.device | None = None,
     ) -> LocalEngine:
-        """Return the engine behind `score_items`, for callers that follow its work or stop it.
+        """Return the engine behind `score_items`, for callers that read its progress or stop it.
 
-        `find_prompt` gives each item its prompt, in the threads that decode; `cache` remembers
-        scores (None: a temporary file). Encoded media of more than `max_pixels` a frame are
-        refused. `resize_on` is the device on which tensors are resized, close to the exact way.
+        find_prompt: returns each item with its prompt, in the threads that decode. cache: keeps
+        scores (None: in a temporary file). max_pixels: limit on a frame of encoded media.
+        resize_on: device that resizes tensors, with small differences from the exact resize.
         """
         decoder = replace(self._decoder(), max_pixels=max_pixels, resize_on=resize_on)
         engine = self._engine(decoder, batch_size)
@@ -222,9 +250,9 @@ class LibreHPS:
         calibrator: Platt | PlattCalibrators | None = None,
         **rules: Unpack[Rules],
     ) -> PairComparison:
-        """Which image a person would prefer, on `overall`; raises ItemError.
+        """Return which image a person would prefer, on `overall`; raises ItemError.
 
-        `probability` is P(a wins): by the calibrator, or by the sigmas where it is None. The rules
+        `probability` is P(a wins), from the calibrator, or from the sigmas if it is None. The rules
         are those of `decide.probability.judge`: symmetric (True), probability_cutoff (0.55),
         sigma_cutoff (3.0), temperature (1.0). A calibrator of another model raises
         CalibratorMismatchError.
@@ -242,36 +270,43 @@ class LibreHPS:
         pixel_budget: int | None = None,
         **rules: Unpack[Rules],
     ) -> PairComparison:
-        """As `compare_images`, on clips; num_frames and pixel_budget as in `score_video`."""
+        """Return which clip a person would prefer: `compare_images` for videos.
+
+        num_frames and pixel_budget are those of `score_video`.
+        """
         items = [Item("a", video_a, prompt, "video"), Item("b", video_b, prompt, "video")]
         return self._judge(items, self._decoder(num_frames, pixel_budget), calibrator, rules)
 
     def calibrator(self, path: str | Path | None = None) -> Platt | None:
-        """The global fit in `path`, else in the file beside the checkpoint, else None.
+        """Return the global fit in `path`, or in the checkpoint's calibration.json, or None.
 
-        Raises CalibrationError, also where the fit is of another model.
+        Raises CalibrationError for an invalid file or a fit of another model.
         """
         fits = self.calibrators(path)
         return None if fits is None else fits.default
 
     def calibrators(self, path: str | Path | None = None) -> PlattCalibrators | None:
-        """As `calibrator`, with the fits of single benchmarks."""
+        """Return all fits of a calibration file: the global one, and one per benchmark."""
         file = Path(path) if path is not None else self.folder / CALIBRATION_FILE
         if path is None and not file.exists():
             return None
         try:
             fits = load_platt_calibrator(file)
         except FileNotFoundError:
-            raise CalibrationError(f"calibration file {file} does not exist") from None
+            raise CalibrationError(f"calibration file not found: {file}") from None
         check_origin(fits.default, self.settings.model, self.settings.fingerprint)
         return fits
 
     def _decoder(self, num_frames: int | None = None, pixel_budget: int | None = None) -> Decoder:
         frames = self.settings.num_frames if num_frames is None else num_frames
         if frames < 1:
-            raise UsageError(f"{frames} frames of a video cannot be scored")
-        if frames > TRAINED_FRAMES:
-            log.warning("%d frames a video: trained on at most %d", frames, TRAINED_FRAMES)
+            raise UsageError(f"num_frames: expected 1 or more, got {frames}")
+        if frames > MAX_TRAINED_FRAMES:
+            log.warning(
+                "num_frames: %d frames per video, but the model was trained on at most %d",
+                frames,
+                MAX_TRAINED_FRAMES,
+            )
         processor = self._processor
         if pixel_budget is not None:
             processor = processor.with_budget(pixel_budget)
@@ -308,16 +343,20 @@ class LibreHPS:
         return PairComparison(verdict.winner, verdict.probability, verdict.confident, a, b)
 
 
-def _as_item(at: int, item: "Item | ImageSource", prompt: str | None) -> Item:
+def _as_item(
+    at: int, item: "Item | BatchItem | ImageSource", prompt: str | None, kind: Kind | None = None
+) -> Item:
     if isinstance(item, Item):
         return item
+    if isinstance(item, BatchItem):
+        return Item(str(at), item.image, item.prompt, kind)
     name = str(item) if isinstance(item, str | Path) else str(at)
     if prompt is None:
         raise UsageError(
             f"no prompt for {name}",
-            hint='Give score_items(..., prompt="..."), or items: Item(id, media, prompt).',
+            hint='Pass prompt="...", or items with prompts: Item(id, media, prompt).',
         )
-    return Item(name, item, prompt)
+    return Item(name, item, prompt, kind)
 
 
 def choice_of(loaded: Loaded) -> Choice:
@@ -327,10 +366,10 @@ def choice_of(loaded: Loaded) -> Choice:
 
 
 def warn_of_tiny(settings: Settings) -> None:
-    """Say what the embedded model is for, where these are its settings."""
+    """Log a warning if these are the settings of the embedded model."""
     if settings.model == locate(TINY).name:
         log.warning(
-            "%s ranks rendered scenes of coloured shapes; on photographs it means nothing",
+            "%s ranks rendered scenes of coloured shapes; its scores of photographs mean nothing",
             settings.model,
         )
 

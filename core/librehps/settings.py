@@ -1,4 +1,4 @@
-"""What a score depends on, and the short digest that rows carry."""
+"""Settings: everything that a score depends on, and the short digest of it in each row."""
 
 import hashlib
 import json
@@ -12,18 +12,20 @@ from librehps.types import AXES
 DEFAULT_MODEL = "LibreHPS/LibreHPS-4B-v1.1"
 DEFAULT_MODEL_SIZE = "20.7 GB"
 TINY = "tiny"
-# Raised only when a golden number moves: scores of two values cannot be compared.
+# Version of the computed numbers, raised only when a golden number changes: scores of different
+# values cannot be compared.
 NUMERICS = 1
-# Version 0.1.0 wrote its version into the digest; scores of numerics 1 keep its digests.
+# Version 0.1.0 put its version into the digest; numerics 1 keeps these digests.
 FIRST_NUMERICS, FIRST_VERSION = 1, "0.1.0"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Two scores can be compared only where these are equal, but for `version` and `axes`.
+    """The settings that a score depends on; only scores with equal settings can be compared.
 
-    `pixel_budget` in pixels a picture (0: only round the sides); `fingerprint` names the weights,
-    `layout` the model's configuration, tokenizer and template. `axes` are those of the checkpoint.
+    `version` and `axes` may differ. `pixel_budget` is in pixels per picture (0: only round the
+    sides); `fingerprint` identifies the weights; `layout` the configuration, tokenizer and
+    template; `axes` are the checkpoint's.
     """
 
     model: str
@@ -40,7 +42,7 @@ class Settings:
 
     @cached_property
     def digest(self) -> str:
-        """12 hex digits over every field that scores depend on."""
+        """12 hex digits, a hash of every field that scores depend on."""
         compared = comparable(self.record())
         if self.numerics == FIRST_NUMERICS:
             del compared["numerics"]
@@ -49,7 +51,7 @@ class Settings:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def record(self) -> dict[str, Any]:
-        """Return every field, as it stands beside or inside an output file."""
+        """Return every field as JSON values, as stored in the output file or its .settings.json."""
         return {**asdict(self), "axes": list(self.axes)}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What goes in and what comes out: items, scores, verdicts and rows."""
+"""Public data types: items to score, scores, comparisons of two items, and output rows."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,35 +21,38 @@ if TYPE_CHECKING:
     ImageSource = str | Path | bytes | Image | Tensor | NDArray[Any]
     VideoSource = str | Path | list[ImageSource] | Tensor | NDArray[Any]
 
-# Of the published checkpoint; what a model scores is its checkpoint's own `axes`.
+# Axes of the published checkpoint; another checkpoint has its own `axes`.
 AXES = ("overall", "alignment", "coherence", "style", "temporal")
 
 
 class Stored(ABC):
-    """A place to read bytes from, small enough to be listed a million times."""
+    """A reference to encoded media that are not a local file: a tar member, a cell, a URL.
+
+    Small, so that a run can hold a million of them.
+    """
 
     @abstractmethod
     def read(self) -> bytes:
-        """The content, never empty; raises MediaError."""
+        """Return the encoded bytes, never empty; raises MediaError."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """A name whose suffix tells the kind, where there is one."""
+        """The file name, whose suffix tells image or video; empty if there is no name."""
 
     def record(self) -> dict[str, Any]:
-        """Fields as JSON values, and the class; `stored_from` reads it back."""
+        """Return the fields and the class name as JSON values; `stored_from` reads them back."""
         return {"in": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to score: a still or a clip, and the prompt it answers.
+    """An image or video to score, with its prompt.
 
-    `media` is a path, stored media, or what `score_image` / `score_video` take; where `kind` is
-    None it is told from the name or the first bytes. `group` names the set that the item competes
-    in (best of N); `extra` is carried to the row untouched; `problem` is why it cannot be scored,
-    where its source found that out.
+    `media` is a path, a `Stored`, or anything that `score_image` or `score_video` takes. `kind`
+    None: detected from the name or the first bytes. `group` names the items that compete in best
+    of N; `extra` is copied to the output row; `problem` is an error that the source found, which
+    makes the item an error row.
     """
 
     id: str
@@ -71,7 +74,7 @@ class BatchItem:
 
 @dataclass(frozen=True)
 class ScoreAxis:
-    """One axis: `mean` in [0, 1] = sigmoid(raw_mean); `raw_mean` unbounded; `sigma` above 0."""
+    """A score on one axis: `mean` = sigmoid(raw_mean); `raw_mean` is unbounded, `sigma` above 0."""
 
     mean: float
     sigma: float
@@ -79,7 +82,7 @@ class ScoreAxis:
 
     @property
     def mu(self) -> float:
-        """The same as `raw_mean`: what the score table's `<axis>_mu` columns hold."""
+        """The same value as `raw_mean`, stored in the score table's column `<axis>_mu`."""
         return self.raw_mean
 
 
@@ -87,7 +90,7 @@ class ScoreAxis:
 class Score(Mapping[str, ScoreAxis]):
     """Scores of one image or video: a mapping of axis names to `ScoreAxis`, `overall` first.
 
-    `scalar` is the unbounded rating head, None where the checkpoint has none.
+    `scalar` is the output of the unbounded rating head, None for a checkpoint without that head.
     """
 
     axes: Mapping[str, ScoreAxis]
@@ -110,22 +113,22 @@ class Score(Mapping[str, ScoreAxis]):
 
     @property
     def overall(self) -> ScoreAxis:
-        """The axis that every checkpoint has."""
+        """The axis `overall`, which every checkpoint has."""
         return self.axes["overall"]
 
     @property
     def alignment(self) -> ScoreAxis | None:
-        """The axis `alignment`, None where the checkpoint has none."""
+        """The axis `alignment`, None for a checkpoint without this axis."""
         return self.axes.get("alignment")
 
     @property
     def coherence(self) -> ScoreAxis | None:
-        """The axis `coherence`, None where the checkpoint has none."""
+        """The axis `coherence`, None for a checkpoint without this axis."""
         return self.axes.get("coherence")
 
     @property
     def style(self) -> ScoreAxis | None:
-        """The axis `style`, None where the checkpoint has none."""
+        """The axis `style`, None for a checkpoint without this axis."""
         return self.axes.get("style")
 
     @property
@@ -134,7 +137,7 @@ class Score(Mapping[str, ScoreAxis]):
         return self.axes.get("temporal")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return mean, mu and sigma of each axis, and `scalar`, by the score table's columns."""
+        """Return mean, mu and sigma of each axis, and `scalar`, keyed by score table column."""
         mus = {f"{name}_mu": axis.raw_mean for name, axis in self.axes.items()}
         sigmas = {f"{name}_sigma": axis.sigma for name, axis in self.axes.items()}
         means = {name: axis.mean for name, axis in self.axes.items()}
@@ -148,17 +151,17 @@ class ImageScore(Score):
 
 @dataclass(frozen=True, eq=False)
 class VideoScore(Score):
-    """Scores of a video; `frames` are the indices of the frames that were scored."""
+    """Scores of a video; `frames` are the indices of the sampled frames."""
 
     frames: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `Score.to_dict` does, and `frames`."""
+        """Return the columns of `Score.to_dict`, and `frames`."""
         return {**super().to_dict(), "frames": list(self.frames)}
 
 
 def score_columns(score: Score | None, axes: Sequence[str]) -> dict[str, float | None]:
-    """Return mean and mu of each axis by column, None where the score lacks the axis."""
+    """Return mean and mu of each axis, keyed by column; None for an axis that the score lacks."""
     known: Mapping[str, ScoreAxis] = {} if score is None else score
     means = {name: known[name].mean if name in known else None for name in axes}
     mus = {f"{name}_mu": known[name].raw_mean if name in known else None for name in axes}
@@ -167,7 +170,7 @@ def score_columns(score: Score | None, axes: Sequence[str]) -> dict[str, float |
 
 @dataclass(frozen=True)
 class PairComparison:
-    """Which of two is better. `probability` is P(a wins) in [0, 1]; `winner` is a, b or tie."""
+    """A comparison of two items: `winner` is a, b or tie; `probability` is P(a wins) in [0, 1]."""
 
     winner: Winner
     probability: float
@@ -176,7 +179,7 @@ class PairComparison:
     score_b: Score
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the verdict, and both scores as `Score.to_dict` gives them."""
+        """Return winner, probability, confident, and both scores in the form of `Score.to_dict`."""
         verdict = {"winner": self.winner, "probability": self.probability}
         scores = {"score_a": self.score_a.to_dict(), "score_b": self.score_b.to_dict()}
         return {**verdict, "confident": self.confident, **scores}
@@ -184,7 +187,7 @@ class PairComparison:
 
 @dataclass(frozen=True)
 class ScoredRow:
-    """One row of output: a score, or the error that says why there is none."""
+    """An output row: the item with its score, or with the error that prevented the score."""
 
     item: Item
     kind: Kind | None
@@ -200,7 +203,7 @@ class ScoredRow:
         return "ok" if self.score is not None else "error"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the row by the score table's columns, the user's own columns at the end."""
+        """Return the row keyed by score table column; the user's own columns are last."""
         item, error = self.item, self.error
         facts = {
             "id": printable(item.id),
@@ -221,5 +224,5 @@ class ScoredRow:
 
 
 def media_text(media: Any) -> str | None:
-    """Return where an item's media lies, as UTF-8 text; None for media in memory."""
+    """Return the path or URL of an item's media as UTF-8 text; None for media in memory."""
     return printable(str(media)) if isinstance(media, str | PurePath | Stored) else None

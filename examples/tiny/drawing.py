@@ -36,7 +36,7 @@ class Defects:
 
 
 def show(caption: Caption, defects: Defects, rng: random.Random) -> tuple[Scene, tuple[str, ...]]:
-    """What is drawn for a caption, true or misaligned, and the names of the changes."""
+    """Return the scene drawn for a caption, true or misaligned, and the names of the changes."""
     scene = compose(caption, rng)
     changes = round(defects.severity.get("alignment", 0) * MOST_CHANGES)
     return misalign(scene, changes, rng, caption.unseen) if changes else (scene, ())

@@ -1,4 +1,4 @@
-"""What LibreHPS-Tiny is before training: tokenizer, configuration, random weights."""
+"""Build LibreHPS-Tiny before training: tokenizer, configuration, random weights."""
 
 import random
 from pathlib import Path

@@ -74,7 +74,7 @@ def pairs_of(made: list[Picture]) -> list[dict[str, Any]]:
 
 
 def _captions(count: int) -> list[scenes.Caption]:
-    """So many captions, no two alike."""
+    """Return `count` different captions."""
     rng, found = random.Random(SEED), dict[str, scenes.Caption]()
     while len(found) < count:
         caption = scenes.random_caption(rng)

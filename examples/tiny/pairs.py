@@ -67,7 +67,7 @@ def _gap(ranked: tuple[drawing.Defects, drawing.Defects], axis: str) -> float:
 
 
 def _defect(gaps: dict[str, float], worse: drawing.Defects, changes: tuple[str, ...]) -> str:
-    """What sets the two apart, where it is one thing."""
+    """Return the name of the defect that differs between the two sides of a pair."""
     differ = [axis for axis, gap in gaps.items() if gap > 0]
     if len(differ) > 1:
         return "two axes"

@@ -82,7 +82,7 @@ class Mention:
 
 
 def mentions(caption: scenes.Caption, shown: scenes.Scene, encoder: PromptEncoder) -> list[Mention]:
-    """One for each name of the caption, as it stands in what is shown."""
+    """Return a mention for each name of the caption, with its place in the shown scene."""
     found, text = [], caption.text
     for colour, shape in caption.names:
         until = text.index(f"{colour} {shape}") + len(f"{colour} {shape}")

@@ -83,7 +83,7 @@ def card(whole: Record) -> str:
 
 
 def by_axis(found: dict[str, Record]) -> str:
-    """One row for each benchmark and axis: all, by class of severity, unseen combinations."""
+    """Return a table by benchmark and axis: all, by severity class, unseen combinations."""
     rows: list[list[object]] = []
     for name, record in found.items():
         for axis in record["axes"]:

@@ -1,4 +1,4 @@
-"""Which defects: at random for training, and by class of severity for held-out pairs."""
+"""Choose defects: at random for training, by severity class for held-out pairs."""
 
 import random
 

@@ -51,14 +51,14 @@ class Thing:
 
     @property
     def fill(self) -> tuple[int, int, int]:
-        """Its colour, in its shade of it."""
+        """The RGB colour of the thing, in its shade."""
         r, g, b = (c + s for c, s in zip(COLOURS[self.colour], self.shade, strict=True))
         return r, g, b
 
 
 @dataclass(frozen=True)
 class Caption:
-    """One or two (colour, shape), the first standing in `relation` to the second."""
+    """A caption of one or two (colour, shape); the first is in `relation` to the second."""
 
     names: tuple[tuple[str, str], ...]
     relation: str | None = None
@@ -70,7 +70,7 @@ class Caption:
 
     @property
     def unseen(self) -> bool:
-        """Whether it names a combination that training never shows."""
+        """True if the caption names a combination that training never shows."""
         return not UNSEEN.isdisjoint(self.names)
 
 

@@ -245,7 +245,7 @@ def start_lane() -> None:
 def _gradients(
     student: Student, clips: bool, examples: list[Example]
 ) -> tuple[tuple[Tensor | None, ...], dict[str, float]]:
-    """Of one part of a batch, over the student's parameters; and the terms of its loss."""
+    """Return the student's gradients on a part of a batch, and the terms of the loss."""
     terms = loss_terms(student, examples, clips)
     loss = torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum()
     found = torch.autograd.grad(loss, list(student.parameters()), allow_unused=True)

@@ -1,4 +1,4 @@
-"""librehps bench: how fast a model runs on this machine, stage by stage."""
+"""librehps bench: the speed of a model on this machine, stage by stage."""
 
 import json as jsonlib
 import re
@@ -8,6 +8,7 @@ import typer
 
 from librehps.choices import BenchConfig, PictureFormat
 from librehps.errors import UsageError
+from librehps_cli.ui.help import MODEL, examples
 from librehps_cli.ui.load import load_scorer
 from librehps_cli.ui.options import Json, ModelOptions, PromptOptions, Quiet, grouped
 from librehps_cli.ui.output import Output
@@ -18,15 +19,20 @@ if TYPE_CHECKING:
     from librehps.bench.workload import Workload
 
 QUICK = {"images": 4, "repeats": 1, "rows": 500}
-# What random weights leave without a meaning.
-OF_A_CHECKPOINT = {"model": "--model", "revision": "--revision", "download": "--download"}
-OF_OTHER_COMMANDS = {
+# Flags without an effect on random weights.
+CHECKPOINT_FLAGS = {"model": "--model", "revision": "--revision", "download": "--download"}
+IMAGES, TIMING = "Images", "Timing"
+UNUSED_FLAGS = {
     "num_frames": "--num-frames",
     "video_backend": "--video-backend",
     "calibration": "--calibration",
 }
 
 
+@examples(
+    "librehps bench -m tiny --quick",
+    "librehps bench --config 47m --quick --batch-sizes 1,4",
+)
 @grouped
 def bench(
     context: typer.Context,
@@ -34,40 +40,67 @@ def bench(
     config: Annotated[
         BenchConfig | None,
         typer.Option(
-            help="Random weights instead of a model: 4b is the published one's size, 47m one for "
-            "a CPU, tiny the built-in one's.",
-            rich_help_panel="Model",
+            metavar="SIZE",
+            help="Use random weights instead of a model: 4b (as large as the published model), 47m "
+            "(for a CPU), tiny (as large as the built-in model).",
+            rich_help_panel=MODEL,
         ),
     ] = None,
     size: Annotated[
-        str, typer.Option(help="Of the pictures in pixels, WIDTHxHEIGHT.")
+        str,
+        typer.Option(
+            metavar="WIDTHxHEIGHT", help="Size of the images in pixels.", rich_help_panel=IMAGES
+        ),
     ] = "1024x1024",
-    format: Annotated[PictureFormat, typer.Option(help="Of the pictures.")] = "jpeg",
+    format: Annotated[
+        PictureFormat,
+        typer.Option(
+            metavar="FORMAT", help="Format of the images: jpeg or png.", rich_help_panel=IMAGES
+        ),
+    ] = "jpeg",
     images: Annotated[
-        int | None, typer.Option(min=1, help="How many pictures (default: 64).")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Number of images (default: 64).", rich_help_panel=IMAGES
+        ),
     ] = None,
     batch_sizes: Annotated[
         str | None,
-        typer.Option(help="Forward passes to time, as 1,4,16 (default: by device)."),
+        typer.Option(
+            metavar="N,N,...",
+            help="Batch sizes to time, as 1,4,16 (default: by device).",
+            rich_help_panel=TIMING,
+        ),
     ] = None,
     repeats: Annotated[
         int | None,
-        typer.Option(min=1, help="Times a forward pass is run, for the median (default: 5)."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Runs of each batch size; the median counts (default: 5).",
+            rich_help_panel=TIMING,
+        ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A few seconds, to see that it runs: rough figures.")
+        bool,
+        typer.Option(
+            "--quick",
+            help="Run for a few seconds only; the figures are rough.",
+            rich_help_panel=TIMING,
+        ),
     ] = False,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure images/s of each stage on this machine, and end to end, on pictures it makes.
+    """Measure the speed of each stage on this machine, in images per second.
 
-    --batch-size is that of the run end to end.
+    The images are rendered for the measurement. --batch-size is the batch size of the end-to-end
+    run.
     """
     from librehps.bench.measure import measure
 
     out = Output(quiet, json)
-    _refuse(context, OF_OTHER_COMMANDS, "bench times images, and decides nothing")
+    _refuse(context, UNUSED_FLAGS, "librehps bench measures images only")
     workload = _workload(size, format, images, batch_sizes, repeats, quick)
     measured = measure(_scorer(context, models, config, out), workload, out.note)
     if out.json:
@@ -84,14 +117,16 @@ def _workload(
     repeats: int | None,
     quick: bool,
 ) -> "Workload":
-    """What was asked, over the defaults of `--quick` or of a full run; raises UsageError."""
+    """Return the workload of the flags, with defaults of --quick or of a full run."""
     from librehps.bench.workload import Workload
 
     sides = re.fullmatch(r"(\d{1,6})x(\d{1,6})", size)
     if sides is None:
-        raise UsageError(f"--size {size!r} is not WIDTHxHEIGHT", hint="For example 1024x1024.")
-    asked: dict[str, Any] = {"images": images, "repeats": repeats}
-    counts = (QUICK if quick else {}) | {k: v for k, v in asked.items() if v is not None}
+        raise UsageError(
+            f"--size: expected WIDTHxHEIGHT, got {size!r}", hint="Use --size 1024x1024."
+        )
+    given: dict[str, Any] = {"images": images, "repeats": repeats}
+    counts = (QUICK if quick else {}) | {k: v for k, v in given.items() if v is not None}
     width, height = map(int, sides.groups())
     sweep = None if batch_sizes is None else _numbers(batch_sizes)
     return Workload(
@@ -102,7 +137,7 @@ def _workload(
 def _numbers(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\d{1,6}(,\d{1,6})*", text):
         raise UsageError(
-            f"--batch-sizes {text!r} is not a list of numbers", hint="For example 1,4,16."
+            f"--batch-sizes: expected N,N,..., got {text!r}", hint="Use --batch-sizes 1,4,16."
         )
     return tuple(map(int, text.split(",")))
 
@@ -114,16 +149,16 @@ def _scorer(
         return load_scorer(models, PromptOptions(), out)
     from librehps.bench.random_model import random_scorer
 
-    _refuse(context, OF_A_CHECKPOINT, f"--config {config} has random weights")
+    _refuse(context, CHECKPOINT_FLAGS, f"--config {config} uses random weights")
     return random_scorer(config, models.attn, models.dtype, models.device, models.batch_size)
 
 
-def _refuse(context: typer.Context, flags: dict[str, str], because: str) -> None:
-    """Raise UsageError for a flag that was given and would mean nothing."""
+def _refuse(context: typer.Context, flags: dict[str, str], reason: str) -> None:
+    """Raise UsageError for a given flag that has no effect."""
     for name, flag in flags.items():
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"{because}: {flag} would mean nothing", hint=f"Leave out {flag}.")
+            raise UsageError(f"{flag}: unsupported here, {reason}", hint=f"Leave out {flag}.")
 
 
 def _print(measured: "Measured", out: Output) -> None:
@@ -139,7 +174,7 @@ def _print(measured: "Measured", out: Output) -> None:
     if measured.decode_cores is not None:
         cores = f"{measured.decode_cores} core{'s' * (measured.decode_cores > 1)}"
         out.text("")
-        out.text(f"{cores} of decoding would keep the forward fed.")
+        out.text(f"{cores} needed to decode as fast as the forward pass.")
     for note in measured.notes:
         out.text(note)
 
@@ -157,7 +192,7 @@ def _print_setting(measured: "Measured", out: Output) -> None:
         + f", {measured.flops.total / 1e9:,.4g} GFLOP an image",
         "matmul": f"{measured.matmul:,.0f} GFLOP/s in {model['dtype']}",
     }
-    out.table(["item", "value"], list(map(list, facts.items())))
+    out.table(["setting", "value"], list(map(list, facts.items())))
 
 
 def _print_stages(measured: "Measured", out: Output) -> None:
@@ -175,7 +210,7 @@ def _print_stages(measured: "Measured", out: Output) -> None:
     if run is not None:
         arithmetic = _arithmetic(measured, run.images_per_s)
         rows.append([f"end to end, batch {run.batch_size}", _figure(run.images_per_s), *arithmetic])
-    out.table(["item", "images/s", "GFLOP/s", "of matmul"], rows)
+    out.table(["stage", "images/s", "GFLOP/s", "of matmul"], rows)
 
 
 def _arithmetic(measured: "Measured", images_per_s: float) -> list[str]:

@@ -1,4 +1,4 @@
-"""librehps best-of-n: the best of each prompt's items."""
+"""librehps best-of-n: the best item of each group."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,11 +8,12 @@ import typer
 from librehps_cli.ui.best_of_n_output import (
     deliver,
     print_curve,
+    print_errors,
     print_picks,
     summarise,
-    tell_errors,
 )
 from librehps_cli.ui.errors import exit_code
+from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.options import (
     ModelOptions,
     PromptOptions,
@@ -29,14 +30,14 @@ CHOICE = "Choice"
 
 @dataclass(frozen=True)
 class ChoiceOptions:
-    """Flags that say which items compete, and by which score."""
+    """Flags that say how items are grouped, and by which score the best is chosen."""
 
     per: Annotated[
         str | None,
         typer.Option(
             metavar="prompt|folder|COLUMN",
-            help="What competes: items of one prompt, of one folder, of one value of a column "
-            "(default: the column group, else the prompt).",
+            help="Group the items by prompt, by folder or by a column (default: the column group, "
+            "else the prompt).",
             show_default=False,
             rich_help_panel=CHOICE,
         ),
@@ -45,13 +46,14 @@ class ChoiceOptions:
         str | None,
         typer.Option(
             metavar="REGEX",
-            help=r"Items compete whose ids agree in what it matches, or in its groups: '^(.*)_'.",
+            help=r"Group the items by the part of the id that matches: '^(.*)_'.",
             rich_help_panel=CHOICE,
         ),
     ] = None
     axis: Annotated[
         str | None,
         typer.Option(
+            metavar="AXIS",
             help="Choose by this axis (default: overall).",
             show_default=False,
             rich_help_panel=CHOICE,
@@ -61,12 +63,15 @@ class ChoiceOptions:
         str | None,
         typer.Option(
             metavar="AXIS=W,...",
-            help="Choose by a weighted sum of mus: overall=1,alignment=0.5.",
+            help="Choose by a weighted sum of axes: overall=1,alignment=0.5.",
             rich_help_panel=CHOICE,
         ),
     ] = None
     top: Annotated[
-        int, typer.Option(min=1, help="The best so many of each.", rich_help_panel=CHOICE)
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Choose the best N of each group.", rich_help_panel=CHOICE
+        ),
     ] = 1
     abstain_below: Annotated[
         float | None,
@@ -74,7 +79,7 @@ class ChoiceOptions:
             metavar="P",
             min=0.5,
             max=1.0,
-            help="Choose nothing where the last chosen beats the next with less than P.",
+            help="Choose nothing in a group if the best beats the next with probability below P.",
             rich_help_panel=CHOICE,
         ),
     ] = None
@@ -82,7 +87,7 @@ class ChoiceOptions:
         bool,
         typer.Option(
             "--curve",
-            help="Print the expected best score of n = 1, 2, ... samples instead of the picks.",
+            help="Print the expected best score of 1, 2, ... N samples, instead of the choices.",
             rich_help_panel=CHOICE,
         ),
     ] = False
@@ -91,13 +96,19 @@ class ChoiceOptions:
 Candidates = Annotated[
     list[str],
     typer.Argument(
-        help="Media, as for `librehps score`, or scored files (.parquet .jsonl, folders of parts, "
-        "- for rows on stdin).",
+        metavar="PATH...",
+        help="Media, as for `librehps score`, or scored files (.parquet, .jsonl, folders of parts, "
+        "or - for JSON Lines on stdin).",
         show_default=False,
+        rich_help_panel=INPUT,
     ),
 ]
 
 
+@examples(
+    "librehps best-of-n examples/media -m tiny --prompt-from sidecar",
+    "librehps best-of-n scores.parquet --copy-to best",
+)
 @grouped
 def best_of_n(
     paths: Candidates,
@@ -110,13 +121,14 @@ def best_of_n(
         bool | None,
         typer.Option(
             "--json/--table",
-            help="JSON Lines, or a table (default: paths in a pipe).",
+            help="Print JSON Lines or a table (default: a table on a terminal, paths in a pipe).",
             show_default=False,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Print the best item of each prompt, folder or column; --top K prints more."""
+    """Print the best item of each group: of a prompt, a folder or a column."""
     from librehps.decide.best_of_n import best_of_n as pick
     from librehps.decide.best_of_n import check_choice
 
@@ -128,7 +140,7 @@ def best_of_n(
     out = Output(quiet, json)
     scored = scores_of(paths, sources, prompts, models, out, [*weights.weights])
     failed = scored.scores.errors()
-    tell_errors(failed, out)
+    print_errors(failed, out)
     if is_overall and choice.abstain_below is not None:
         scored.check_calibrated("--abstain-below")
     picked = pick(

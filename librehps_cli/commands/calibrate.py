@@ -1,4 +1,4 @@
-"""librehps calibrate: fit win probabilities to people's preferences."""
+"""librehps calibrate: win probabilities fitted to people's preferences."""
 
 import json as jsonlib
 from pathlib import Path
@@ -9,38 +9,52 @@ import typer
 from librehps.choices import CalibrationMethod
 from librehps_cli.ui.errors import OK, SOME_ERRORS
 from librehps_cli.ui.evaluation_tables import Figures, print_tables
-from librehps_cli.ui.options import (
-    Json,
-    ModelOptions,
-    PairsFile,
-    PreferenceOptions,
-    Quiet,
-    Scores,
-    grouped,
-)
+from librehps_cli.ui.help import OUTPUT, examples
+from librehps_cli.ui.options import Json, ModelOptions, Overwrite, Quiet, grouped
 from librehps_cli.ui.output import Output
+from librehps_cli.ui.pair_options import PairsFile, PreferenceOptions, Scores
 from librehps_cli.ui.preferences import judge_pairs
 
 COLUMNS = ("benchmark", "n", "ece", "ece_calibrated", "brier", "brier_calibrated", "nll",
            "nll_calibrated")  # fmt: skip
 
 
+@examples(
+    "librehps calibrate outputs/pairs.jsonl -m tiny -o ours.json",
+    "librehps calibrate outputs/pairs.jsonl -m tiny --method temperature -o t.json",
+)
 @grouped
 def calibrate(
     pairs: PairsFile,
     preferences: PreferenceOptions,
     models: ModelOptions,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The calibration.json to write.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The calibration.json to write.",
+            rich_help_panel=OUTPUT,
+        ),
+    ],
     method: Annotated[
         CalibrationMethod,
-        typer.Option(help="platt: slope and offset; temperature: slope alone."),
+        typer.Option(
+            metavar="NAME",
+            help="platt: fit slope and offset; temperature: fit the slope only.",
+            rich_help_panel="Fit",
+        ),
     ] = "platt",
     scores: Scores = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    overwrite: Overwrite = False,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fit calibration.json on a tenth of the pairs; shows what it changes on the rest."""
+    """Fit calibration.json on a tenth of the pairs, and measure it on the rest.
+
+    `python examples/tiny/outputs.py outputs` makes the files of the examples.
+    """
     from librehps.evaluate.calibration import calibrate as fit
     from librehps.evaluate.evaluation import evaluate
     from librehps.extras import require
@@ -55,7 +69,7 @@ def calibrate(
     fitted.write(output)
     held_out = evaluate(judged.chosen("held-out"), fitted.calibrators)
     rows = [*held_out.benchmarks, held_out.aggregate]
-    out.note(f"fitted on {fitted.content['pairs']} pairs; below, the others")
+    out.note(f"fitted on {fitted.content['pairs']} pairs; the figures are of the other pairs")
     if out.json:
         for row in rows:
             out.line(jsonlib.dumps(_only(row), ensure_ascii=False))

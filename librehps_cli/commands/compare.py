@@ -1,4 +1,4 @@
-"""librehps compare: which of two, of several, or of each row's two a person would prefer."""
+"""librehps compare: which image or video a person would prefer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +9,11 @@ import typer
 from librehps.rowfiles import KNOWN
 from librehps_cli.ui.compare_pairs import compare_pairs
 from librehps_cli.ui.errors import exit_code
+from librehps_cli.ui.help import examples
 from librehps_cli.ui.load import load_scorer
-from librehps_cli.ui.options import (
-    Json,
-    ModelOptions,
-    PairsOptions,
-    PromptOptions,
-    Quiet,
-    VerdictOptions,
-    grouped,
-)
+from librehps_cli.ui.options import Json, ModelOptions, PromptOptions, Quiet, grouped
 from librehps_cli.ui.output import Output, axes_in, figures, percent, signed
+from librehps_cli.ui.pair_options import PairsOptions, VerdictOptions
 from librehps_cli.ui.result_options import OutputOptions
 
 if TYPE_CHECKING:
@@ -27,16 +21,22 @@ if TYPE_CHECKING:
     from librehps.decide.probability import Verdict
 
 Record = dict[str, Any]
-UNCALIBRATED = "no calibration beside the model: probabilities are rough ones, by the sigmas"
+UNCALIBRATED = "calibration not found: win probabilities are rough, computed from the sigmas"
 
 
+@examples(
+    "librehps compare examples/media/match.png examples/media/torn.png -m tiny"
+    " --prompt-from sidecar",
+    'librehps compare examples/media/*.png -m tiny -p "a red circle" --json',
+)
 @grouped
 def compare(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="Two or more images, or videos; or a file of pairs: prompt, media_a, media_b "
-            f"({KNOWN}).",
+            metavar="PATH...",
+            help="Two or more images or videos of one prompt; or a file of pairs with the columns "
+            f"prompt, media_a, media_b ({KNOWN}).",
             show_default=False,
         ),
     ],
@@ -48,7 +48,7 @@ def compare(
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compare images or videos of one prompt: two, several, or a file of pairs."""
+    """Compare two or more images or videos of one prompt, or each row of a file of pairs."""
     from librehps.errors import UsageError
     from librehps.runs.compare import compare as decide
 
@@ -56,7 +56,10 @@ def compare(
     if len(paths) == 1:
         raise typer.Exit(compare_pairs(paths[0], verdict, prompts, pairs, models, result, out))
     if result.output is not None:
-        raise UsageError("-o is for a file of pairs", hint="Redirect stdout, with --json.")
+        raise UsageError(
+            "--output: expected a file of pairs, got several media",
+            hint="Use --json, and redirect stdout.",
+        )
     found = decide(
         paths,
         prompt=prompts.prompt,
@@ -65,11 +68,11 @@ def compare(
         calibrator=models.calibration,
         symmetric=verdict.symmetric,
     )
-    tell = _tell_many if found.verdict is None else _tell_two
-    raise typer.Exit(tell(found, verdict.explain, out))
+    show = _print_many if found.verdict is None else _print_two
+    raise typer.Exit(show(found, verdict.explain, out))
 
 
-def _tell_two(found: "Comparison", explain: bool, out: Output) -> int:
+def _print_two(found: "Comparison", explain: bool, out: Output) -> int:
     [record] = found.records(explain)
     if out.json or found.verdict is None:
         out.records([record])
@@ -86,8 +89,8 @@ def _tell_two(found: "Comparison", explain: bool, out: Output) -> int:
     return 0
 
 
-def _tell_many(found: "Comparison", explain: bool, out: Output) -> int:
-    """A ranking, in which each has its chance against the next and against any other."""
+def _print_many(found: "Comparison", explain: bool, out: Output) -> int:
+    """Print a ranking with the win probability of each item over the next and over all others."""
     for row in found.rows:
         if row.error is not None:
             out.error(f"{row.item.media}: {row.error} ({type(row.error).__name__})")
@@ -99,14 +102,14 @@ def _tell_many(found: "Comparison", explain: bool, out: Output) -> int:
 
 
 def _explain(scores: Sequence[Record], gaps: Record, out: Output) -> None:
-    """The gap of each axis in mu, and whom it favours; `overall` is what decides."""
+    """Print the difference on each axis in mu, and the side that it favours."""
     rows = []
     for axis, gap in gaps.items():
         side = "a" if gap > 0 else "b" if gap < 0 else "neither"
         mus = [signed(score[f"{axis}_mu"]) for score in scores]
         rows.append([axis, *mus, signed(gap), side])
     out.table(["axis", "mu of a", "mu of b", "gap", "favours"], rows)
-    out.note("overall decides, by its gap; the other axes have heads of their own and no vote")
+    out.note("only overall decides; the other axes are scored separately")
 
 
 def _print_ranking(records: list[Record], explain: bool, out: Output) -> None:
@@ -130,8 +133,8 @@ def _print_ranking(records: list[Record], explain: bool, out: Output) -> None:
     if explain:
         gaps = [[r["item"], *(signed(r["gaps"][axis]) for axis in axes)] for r in records[:-1]]
         out.table(["item", *axes], gaps)
-        out.note("gaps in mu over the next; overall decides")
-    out.note("next, field: how often it beats the next, and another one drawn at random")
+        out.note("gap: mu of the item minus mu of the next; only overall decides")
+    out.note("next, field: probability to beat the next item, and any other item")
 
 
 def _sentence(names: Sequence[str], verdict: "Verdict") -> str:

@@ -1,4 +1,4 @@
-"""librehps evaluate: how well scores agree with people's preferences."""
+"""librehps evaluate: agreement of scores with people's preferences."""
 
 import json as jsonlib
 from pathlib import Path
@@ -9,16 +9,10 @@ import typer
 from librehps.choices import Split
 from librehps_cli.ui.errors import OK, SOME_ERRORS
 from librehps_cli.ui.evaluation_tables import print_tables, tables_of, to_markdown
-from librehps_cli.ui.options import (
-    Json,
-    ModelOptions,
-    PairsFile,
-    PreferenceOptions,
-    Quiet,
-    Scores,
-    grouped,
-)
+from librehps_cli.ui.help import INPUT, OUTPUT, examples
+from librehps_cli.ui.options import Json, Markdown, ModelOptions, Overwrite, Quiet, grouped
 from librehps_cli.ui.output import Output
+from librehps_cli.ui.pair_options import PairsFile, PreferenceOptions, Scores
 from librehps_cli.ui.preferences import judge_pairs
 
 if TYPE_CHECKING:
@@ -26,6 +20,10 @@ if TYPE_CHECKING:
     from librehps.evaluate.judged import Judged
 
 
+@examples(
+    "librehps evaluate outputs/pairs.jsonl -m tiny",
+    "librehps evaluate outputs/pairs.jsonl -m tiny --by source --plot plot.svg",
+)
 @grouped
 def evaluate(
     pairs: PairsFile,
@@ -34,26 +32,47 @@ def evaluate(
     scores: Scores = None,
     by: Annotated[
         list[str] | None,
-        typer.Option(help="Also by this column of the file: source, severity, ..."),
+        typer.Option(
+            metavar="COLUMN",
+            help="Add a table by this column of the file of pairs. Repeatable.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     split: Annotated[
         Split,
         typer.Option(
-            help="held-out leaves out the tenth that calibration fits on (auto: where calibrated)."
+            metavar="SPLIT",
+            help="Pairs to measure on: all, held-out (without the tenth that calibration is fitted "
+            "on), auto (held-out if there is a calibration).",
+            rich_help_panel=INPUT,
         ),
     ] = "auto",
     plot: Annotated[
-        list[Path] | None, typer.Option(help="Reliability diagram: X.png, X.svg.")
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a reliability diagram: a .png or .svg file. Repeatable.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     save_scores: Annotated[
-        Path | None, typer.Option(help="Keep the scores: X.parquet, X.jsonl, for --scores.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the scores to a .parquet or .jsonl file, for --scores.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace saved scores.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    overwrite: Overwrite = False,
+    markdown: Markdown = False,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure accuracy and calibration on preferences; each media file is scored once."""
+    """Measure how well scores agree with people's preferences: accuracy and calibration.
+
+    Each media file is scored once per prompt. `python examples/tiny/outputs.py outputs` makes the
+    files of the examples.
+    """
     from librehps.evaluate.evaluation import evaluate as run
     from librehps.evaluate.reliability import check_plot, plot_reliability
     from librehps.extras import require

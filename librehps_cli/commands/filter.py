@@ -1,17 +1,17 @@
-"""librehps filter: the rows of scored files that meet conditions."""
+"""librehps filter: rows of scored files that meet conditions."""
 
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from librehps.errors import UsageError
-from librehps_cli.ui.options import Quiet, grouped
+from librehps_cli.ui.help import OUTPUT, examples
+from librehps_cli.ui.options import Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output
-from librehps_cli.ui.result_options import RESULT, ResultOptions
+from librehps_cli.ui.result_options import ResultOptions
 
 if TYPE_CHECKING:
     from librehps.scores.score_table import ScoreTable
@@ -21,14 +21,14 @@ CONDITIONS = "Conditions"
 
 @dataclass(frozen=True)
 class ConditionOptions:
-    """Which rows pass."""
+    """Flags that say which rows pass."""
 
     minimum: Annotated[
         list[str] | None,
         typer.Option(
             "--min",
-            metavar="COLUMN=VALUE",
-            help="At least this: overall=0.6, overall_mu=1, or a column of yours. Repeatable.",
+            metavar="COLUMN=NUMBER",
+            help="Keep rows with at least this value: overall=0.6, overall_mu=1. Repeatable.",
             rich_help_panel=CONDITIONS,
         ),
     ] = None
@@ -36,8 +36,8 @@ class ConditionOptions:
         list[str] | None,
         typer.Option(
             "--max",
-            metavar="COLUMN=VALUE",
-            help="At most this. Repeatable.",
+            metavar="COLUMN=NUMBER",
+            help="Keep rows with at most this value. Repeatable.",
             rich_help_panel=CONDITIONS,
         ),
     ] = None
@@ -45,14 +45,15 @@ class ConditionOptions:
         str | None,
         typer.Option(
             metavar="N|P%",
-            help="The best N, or P% rounded up, of the rows within --min and --max.",
+            help="Keep the best N rows, or P% of the rows (rounded up), after --min and --max.",
             rich_help_panel=CONDITIONS,
         ),
     ] = None
     by: Annotated[
         str | None,
         typer.Option(
-            help="What --top ranks by: an axis (its mu) or a column (default: overall).",
+            metavar="COLUMN",
+            help="Rank --top by this axis or column (default: overall).",
             show_default=False,
             rich_help_panel=CONDITIONS,
         ),
@@ -60,7 +61,8 @@ class ConditionOptions:
     per: Annotated[
         str | None,
         typer.Option(
-            help="--top within each prompt, group or value of a column.",
+            metavar="COLUMN",
+            help="Apply --top within each group: prompt, group or another column.",
             rich_help_panel=CONDITIONS,
         ),
     ] = None
@@ -68,67 +70,77 @@ class ConditionOptions:
         bool,
         typer.Option(
             "--ok-only",
-            help="Every row without an error (no other passes any condition).",
+            help="Keep every row without an error.",
             rich_help_panel=CONDITIONS,
         ),
     ] = False
     invert: Annotated[
         bool,
         typer.Option(
-            "--invert", help="The rows that do not pass instead.", rich_help_panel=CONDITIONS
+            "--invert", help="Keep the rows that do not pass instead.", rich_help_panel=CONDITIONS
         ),
     ] = False
 
 
 @dataclass(frozen=True)
 class PrintOptions:
-    """How the chosen rows are printed."""
+    """Flags that say how the chosen rows are printed."""
 
     null: Annotated[
         bool,
-        typer.Option("--null", "-0", help="Paths end in NUL: xargs -0.", rich_help_panel=RESULT),
+        typer.Option(
+            "--null", "-0", help="End each path with NUL: xargs -0.", rich_help_panel=OUTPUT
+        ),
     ] = False
     json: Annotated[
         bool,
-        typer.Option("--json", help="Whole rows as JSON Lines.", rich_help_panel=RESULT),
+        typer.Option("--json", help="Print whole rows as JSON Lines.", rich_help_panel=OUTPUT),
     ] = False
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Everywhere the chosen rows go."""
+    """The outputs of the chosen rows: stdout, a file, a folder."""
 
     printed: PrintOptions
     result: ResultOptions
 
     @property
     def as_json(self) -> bool:
+        """True if whole rows are printed."""
         return self.printed.json or self.result.to_stdout
 
     @property
     def as_paths(self) -> bool:
-        """Paths are printed unless the rows go somewhere else."""
-        elsewhere = self.as_json or self.result.output or self.result.folder
-        return self.printed.null or not elsewhere
+        """True if paths are printed: with --null, and without any other output."""
+        has_output = self.as_json or self.result.output or self.result.folder
+        return self.printed.null or not has_output
 
     def check(self) -> None:
+        """Raise UsageError for flags that cannot be combined."""
         self.result.check()
         if self.printed.null and self.as_json:
-            raise UsageError("--null ends paths, and JSON Lines are not paths")
+            raise UsageError(
+                "--null: unsupported with JSON Lines; expected paths", hint="Leave out --null."
+            )
 
 
+@examples(
+    "librehps filter scores.parquet --min overall=0.6",
+    "librehps filter scores.parquet --top 10% --copy-to kept",
+)
 @grouped
 def filter_rows(
-    scores: Annotated[
-        list[Path],
-        typer.Argument(help="Scored files, folders of parts, or - for JSON Lines on stdin."),
-    ],
+    scores: ScoredFiles,
     conditions: ConditionOptions,
     printed: PrintOptions,
     result: ResultOptions,
     quiet: Quiet = False,
 ) -> None:
-    """Print the paths of the media whose scores meet every condition, in input order."""
+    """Print the paths of the media whose scores meet every condition.
+
+    Paths are printed in input order; rows with errors never pass.
+    """
     from librehps.decide.filter import filter_rows as keep
     from librehps.scores.score_table import read_scores
 
@@ -144,7 +156,7 @@ def filter_rows(
 
 
 def _conditions(options: ConditionOptions) -> dict[str, Any]:
-    """Keywords of the library's function; raises UsageError before anything is read."""
+    """Return the keywords of the library's function; raises UsageError for invalid conditions."""
     from librehps.decide.filter import check_conditions, parse_limit, parse_top
 
     least, most = options.minimum or [], options.maximum or []
@@ -152,8 +164,8 @@ def _conditions(options: ConditionOptions) -> dict[str, Any]:
     if options.top is not None:
         parse_top(options.top)
     return {
-        "min": [parse_limit(text) for text in least],
-        "max": [parse_limit(text) for text in most],
+        "min": [parse_limit(text, "--min") for text in least],
+        "max": [parse_limit(text, "--max") for text in most],
         "top": options.top,
         "by": options.by,
         "per": options.per,
@@ -163,14 +175,14 @@ def _conditions(options: ConditionOptions) -> dict[str, Any]:
 
 
 def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> None:
-    """The rows go everywhere they were asked for; what can fail comes first."""
+    """Write the rows to every output; outputs that can fail come before stdout."""
     from librehps.decide.copy_media import copy_media
     from librehps.scores.select import media_paths
     from librehps.scores.table import json_lines
 
     result, null = delivery.result, delivery.printed.null
-    otherwise = None if null else "Use --null, and xargs -0 to read it."
-    paths = media_paths(chosen.table, otherwise) if delivery.as_paths else None
+    hint = None if null else "Use --null, and read the paths with xargs -0."
+    paths = media_paths(chosen.table, hint) if delivery.as_paths else None
     if result.folder is not None:
         copy_media(chosen, result.folder, link=result.folder == result.link_to)
     if result.file is not None:
@@ -195,7 +207,7 @@ def _print_paths(paths: Any, null: bool, out: Output) -> None:
 
 
 def _print(lines: Iterable[str], out: Output) -> None:
-    """Lines of data on stdout, for a pipe many at once."""
+    """Print lines on stdout; into a pipe in large writes."""
     if sys.stdout.isatty():
         for line in lines:
             out.line(line)

@@ -1,15 +1,17 @@
-"""librehps info: what would run here, and why."""
+"""librehps info: the model, device and settings that would be used here."""
 
 import json as jsonlib
 
+from librehps_cli.ui.help import examples
 from librehps_cli.ui.load import load_scorer
 from librehps_cli.ui.options import Json, ModelOptions, PromptOptions, Quiet, grouped
 from librehps_cli.ui.output import Output
 
 
+@examples("librehps info -m tiny", "librehps info -m tiny --dtype float32 --json")
 @grouped
 def info(models: ModelOptions, json: Json = None, quiet: Quiet = False) -> None:
-    """Show the model, device, dtype, attention, kernel and calibrator, and why each was chosen."""
+    """Show the model, device and settings that would be used, and why."""
     out = Output(quiet, json)
     scorer = load_scorer(models, PromptOptions(), out)
     calibrator = scorer.calibrator(models.calibration)
@@ -18,16 +20,24 @@ def info(models: ModelOptions, json: Json = None, quiet: Quiet = False) -> None:
         "device": (str(scorer.device), scorer.reasons["device"]),
         "calibrator": (
             "none" if calibrator is None else f"a={calibrator.a:.4g} b={calibrator.b:.4g}",
-            f"{source} does not exist" if calibrator is None else str(source),
+            f"{source} not found" if calibrator is None else str(source),
         ),
-        "batch_size": (scorer.batch_size, "as asked" if models.batch_size else "auto: by device"),
+        "batch_size": (
+            scorer.batch_size,
+            "--batch-size" if models.batch_size else "auto: by device",
+        ),
     }
     for name, value in scorer.settings.record().items():
         facts[name] = (value, scorer.reasons.get(name, ""))
-    facts["settings"] = (scorer.settings.digest, "digest of what a score depends on")
+    facts["settings"] = (scorer.settings.digest, "digest of all settings that change a score")
     if out.json:
         record = {name: {"value": value, "why": why} for name, (value, why) in facts.items()}
         out.line(jsonlib.dumps(record, ensure_ascii=False))
     else:
-        rows = [[name, str(value), why] for name, (value, why) in facts.items()]
-        out.table(["item", "value", "why"], rows)
+        rows = [[name, _text(value), why] for name, (value, why) in facts.items()]
+        out.table(["setting", "value", "why"], rows)
+
+
+def _text(value: object) -> str:
+    """Return a setting as text; the items of a list are separated by commas."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,58 +1,84 @@
-"""librehps leaderboard: generators against each other over shared prompts."""
+"""librehps leaderboard: a ranking of generators over shared prompts."""
 
 import json as jsonlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from librehps_cli.ui.evaluation_tables import print_tables, to_markdown
+from librehps_cli.ui.help import MORE, examples
 from librehps_cli.ui.leaderboard_tables import board_tables, undecided
-from librehps_cli.ui.options import Json, Quiet, grouped
+from librehps_cli.ui.options import Json, Markdown, Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output, shorten
 from librehps_cli.ui.result_options import OutputOptions
 
 if TYPE_CHECKING:
     from librehps.decide.standings import Leaderboard
 
-# Generators that a note names before it only counts them.
-NAMED = 8
+# More generators than these are counted in a note instead of named.
+MAX_NAMED_GENERATORS = 8
+RANKING = "Ranking"
 
 
+@examples(
+    "librehps leaderboard scores.parquet --by generator",
+    "librehps leaderboard scores.parquet --by folder --markdown",
+)
 @grouped
 def leaderboard(
-    scores: Annotated[
-        list[Path],
-        typer.Argument(help="Scored files, folders of parts, or - for JSON Lines on stdin."),
-    ],
+    scores: ScoredFiles,
     result: OutputOptions,
     by: Annotated[
         str,
         typer.Option(
             metavar="COLUMN",
-            help="The column that names the generator; `folder`, unless a column is called so, is "
-            "the first folder of the id.",
+            help="Column with the generator's name; `folder`: the first folder of the id.",
+            rich_help_panel=RANKING,
         ),
     ],
     axis: Annotated[
         list[str] | None,
-        typer.Option(metavar="AXIS", help="overall, alignment, ... (default: all). Repeatable."),
+        typer.Option(
+            metavar="AXIS",
+            help="Rank by this axis (default: all axes). Repeatable.",
+            rich_help_panel=RANKING,
+        ),
     ] = None,
     category: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Also within each value of this column.")
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Rank also within each value of this column.",
+            rich_help_panel=RANKING,
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="GENERATOR", help="Leave out all others. Repeatable."),
+        typer.Option(
+            metavar="NAME", help="Include only this generator. Repeatable.", rich_help_panel=RANKING
+        ),
     ] = None,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the prompts, for intervals.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Of these resamples.")] = 0,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    resamples: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=100,
+            help="Bootstrap resamples for the intervals.",
+            rich_help_panel=MORE,
+        ),
+    ] = 2000,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Random seed of the resamples.", rich_help_panel=MORE
+        ),
+    ] = 0,
+    markdown: Markdown = False,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Rank generators over the prompts that all of them have, and say what is significant."""
+    """Rank generators over the prompts that they share, with tests of significance."""
     from librehps.decide.leaderboard import leaderboard as run
     from librehps.extras import require
     from librehps.scores.score_table import read_scores
@@ -96,12 +122,15 @@ def _print(found: "Leaderboard", markdown: bool, out: Output) -> None:
 
 
 def _warn(found: "Leaderboard", out: Output) -> None:
-    counts = {"prompts that others lack": found.unshared}
+    counts = {"prompts that not every generator has": found.unshared}
     counts["rows with errors"] = {s.generator: s.errors for s in found.boards[0].standings}
-    for what, by_generator in counts.items():
+    for reason, by_generator in counts.items():
         some = {name: count for name, count in by_generator.items() if count}
-        named = [f"{shorten(name, 40)} {count}" for name, count in list(some.items())[:NAMED]]
-        if len(some) > NAMED:
-            named.append(f"and of {len(some) - NAMED} more generators")
+        named = [
+            f"{shorten(name, 40)} {count}"
+            for name, count in list(some.items())[:MAX_NAMED_GENERATORS]
+        ]
+        if len(some) > MAX_NAMED_GENERATORS:
+            named.append(f"and {len(some) - MAX_NAMED_GENERATORS} more generators")
         if some:
-            out.note(f"warning: {what} do not count: {', '.join(named)}")
+            out.note(f"warning: skipped {reason}: {', '.join(named)}")

@@ -1,4 +1,4 @@
-"""librehps report: scored files as one page to look at."""
+"""librehps report: scored files as one HTML page."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,37 +6,53 @@ from typing import Annotated
 
 import typer
 
-from librehps_cli.ui.options import PreferenceOptions, Quiet, grouped
+from librehps_cli.ui.help import OUTPUT, examples
+from librehps_cli.ui.options import Overwrite, Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output
-from librehps_cli.ui.preferences import tell_left_out, tell_pairs
+from librehps_cli.ui.pair_options import PreferenceOptions
+from librehps_cli.ui.preferences import print_pair_counts, print_skipped_pairs
 
-PAGE, PICTURES = "Page", 2000
+PAGE, DEFAULT_PICTURES = "Page", 2000
 
 
 @dataclass(frozen=True)
 class PageOptions:
-    """Flags of the page: its content and its file."""
+    """Flags that name the page's file and say what the page shows."""
 
-    output: Annotated[Path, typer.Option("--output", "-o", help="X.html.", rich_help_panel=PAGE)]
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the page.", rich_help_panel=PAGE)
-    ] = False
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The .html file to write.",
+            rich_help_panel=OUTPUT,
+        ),
+    ]
+    overwrite: Overwrite = False
     title: Annotated[
         str | None,
         typer.Option(
-            help="Of the page (default: of the file).", show_default=False, rich_help_panel=PAGE
+            metavar="TEXT",
+            help="Title of the page (default: the file's name).",
+            show_default=False,
+            rich_help_panel=PAGE,
         ),
     ] = None
     by: Annotated[
         str | None,
         typer.Option(
-            help="Column that names the generators: adds a leaderboard.", rich_help_panel=PAGE
+            metavar="COLUMN",
+            help="Add a leaderboard by this column of generators.",
+            rich_help_panel=PAGE,
         ),
     ] = None
     per: Annotated[
         str | None,
         typer.Option(
-            help="Best and worst of each prompt, group or value of a column (default: prompt).",
+            metavar="COLUMN",
+            help="Show the best and worst of each group: prompt, group or another column "
+            "(default: prompt).",
             show_default=False,
             rich_help_panel=PAGE,
         ),
@@ -44,15 +60,18 @@ class PageOptions:
     pictures: Annotated[
         int,
         typer.Option(
+            metavar="N",
             min=0,
-            help="Rows with a picture at most: best and worst first, then a sample.",
+            help="Most rows shown with a picture: the best and worst first, then a sample.",
             rich_help_panel=PAGE,
         ),
-    ] = PICTURES
+    ] = DEFAULT_PICTURES
     pairs: Annotated[
         Path | None,
         typer.Option(
-            help="Preferences: adds a reliability diagram. Needs the columns of --columns full.",
+            metavar="PAIRS",
+            help="Add a reliability diagram from this file of preferences (needs scores with "
+            "--columns full).",
             show_default=False,
             rich_help_panel=PAGE,
         ),
@@ -60,22 +79,26 @@ class PageOptions:
     calibration: Annotated[
         Path | None,
         typer.Option(
-            help="File of win probabilities for --pairs.", show_default=False, rich_help_panel=PAGE
+            metavar="FILE",
+            help="Calibration file, for --pairs.",
+            show_default=False,
+            rich_help_panel=PAGE,
         ),
     ] = None
 
 
+@examples(
+    "librehps report scores.parquet -o report.html",
+    "librehps report scores.parquet --by generator -o generators.html",
+)
 @grouped
 def report_page(
-    scores: Annotated[
-        list[Path],
-        typer.Argument(help="Scored files, folders of parts, or - for JSON Lines on stdin."),
-    ],
+    scores: ScoredFiles,
     page: PageOptions,
     preferences: PreferenceOptions,
     quiet: Quiet = False,
 ) -> None:
-    """Write scored files as one HTML page: pictures, tables and plots, to be opened offline."""
+    """Write scored files as one offline HTML page with pictures, tables and plots."""
     from librehps.report.write import write_report
 
     out = Output(quiet)
@@ -95,8 +118,8 @@ def report_page(
         watch=lambda made, total: out.progress(made, total, "pictures"),
     )
     if written.judged is not None:
-        tell_pairs(written.judged.preferences, out)
-        tell_left_out(written.judged, out)
+        print_pair_counts(written.judged.preferences, out)
+        print_skipped_pairs(written.judged, out)
     missing = written.missing()
     if missing:
         reasons = ", ".join(f"{reason} {count}" for reason, count in missing.items())

@@ -1,4 +1,4 @@
-"""librehps score: every item's scores, as a table, JSON Lines or Parquet."""
+"""librehps score: the scores of every item as a table, JSON Lines or Parquet."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from librehps_cli.ui.errors import INTERRUPTED, exit_code
+from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.load import check_calibration, model_options, source_keywords
 from librehps_cli.ui.options import (
     Json,
     ModelOptions,
+    Overwrite,
     Paths,
     PromptOptions,
     Quiet,
@@ -26,8 +28,15 @@ if TYPE_CHECKING:
     from librehps.runs.run import RowStream
 
 Record = dict[str, Any]
+# Rows and errors that a terminal shows without scrolling the best away.
+MAX_TABLE_ROWS, MAX_TABLE_ERRORS = 20, 20
+EVERY_ROW = "-o scores.parquet, or --json"
 
 
+@examples(
+    "librehps score examples/media -m tiny --prompt-from sidecar",
+    'librehps score examples/media -m tiny -p "a red circle" -o red.jsonl',
+)
 @grouped
 def score(
     paths: Paths,
@@ -38,22 +47,41 @@ def score(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="X.parquet, X.jsonl, or - for stdout; with Ray a folder."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to a .parquet or .jsonl file, or to - (stdout); with Ray, to a folder.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     columns: Annotated[
         str,
-        typer.Option(help="default, full (sigmas, scalar, prompt_tokens, sha256), or A,B,C."),
+        typer.Option(
+            metavar="COLUMNS",
+            help="default, full (adds sigmas, scalar, prompt_tokens, sha256), or names: "
+            "id,overall.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = "default",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that did not finish.")
+        bool, typer.Option("--resume", help="Continue an unfinished run.", rich_help_panel=OUTPUT)
     ] = False,
     retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="Resume, and do rows with errors again.")
+        bool,
+        typer.Option(
+            "--retry-errors",
+            help="Resume, and retry the items with errors.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    overwrite: Overwrite = False,
     shard: Annotated[
-        str | None, typer.Option(help="I/N: the I-th of N parts, the same on every machine.")
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Score only shard I of N; every machine splits alike.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     json: Json = None,
     quiet: Quiet = False,
@@ -64,7 +92,7 @@ def score(
     file = None if output is None or str(output) == "-" else output
     out = Output(quiet, True if output is not None and file is None else json)
     if file is None and (resume or retry_errors):
-        raise UsageError("--resume and --retry-errors need an output file (-o)")
+        raise UsageError("--resume and --retry-errors need an output file", hint="Add -o FILE.")
     _check_engine(ray, file)
     check_calibration(models)
     observer = CommandObserver(out)
@@ -91,16 +119,16 @@ def score(
         columns=_columns(columns),
         engine=_engine(ray),
     )
-    raise typer.Exit(_told(summary, ray.engine == "ray", out))
+    raise typer.Exit(_report(summary, ray.engine == "ray", out))
 
 
 def _check_engine(ray: RayOptions, file: Path | None) -> None:
     from librehps.errors import UsageError
 
     if ray.engine == "ray" and file is None:
-        raise UsageError("--engine ray writes a folder of parts", hint="Name one with -o.")
-    if ray.engine == "local" and ray.is_asked:
-        raise UsageError("--num-gpus, --concurrency and --ray-address go with --engine ray")
+        raise UsageError("--engine ray needs an output folder", hint="Add -o FOLDER.")
+    if ray.engine == "local" and ray.has_cluster_flags:
+        raise UsageError("--num-gpus, --concurrency and --ray-address need --engine ray")
 
 
 def _engine(ray: RayOptions) -> Any:
@@ -112,22 +140,22 @@ def _engine(ray: RayOptions) -> Any:
 
 
 def _columns(text: str) -> str | list[str]:
-    """The name of a set of columns, or the columns themselves."""
+    """Return the name of a set of columns, or a list of columns."""
     from librehps.scores.columns import SETS
 
     return text if text in SETS else [name.strip() for name in text.split(",")]
 
 
-def _told(summary: "RunSummary", is_ray: bool, out: Output) -> int:
-    """Print the counts of a run; returns the exit code."""
+def _report(summary: "RunSummary", is_ray: bool, out: Output) -> int:
+    """Print the counts of a run; return the exit code."""
     if summary.was_complete:
         counts = f"{summary.ok} scored, {summary.failed} errors"
         out.note(f"{summary.output} is complete: {counts}")
         return exit_code(summary.ok, summary.failed)
     print_counts(summary.ok, summary.failed, summary.errors, summary.distributions, out)
     if summary.interrupted:
-        kept = "whole parts are kept" if is_ray else "what was scored is kept"
-        out.note(f"interrupted; {kept}, --resume goes on")
+        kept = "finished parts" if is_ray else "scored rows"
+        out.note(f"interrupted: {kept} are kept; continue with --resume")
         return INTERRUPTED
     return exit_code(summary.ok, summary.failed)
 
@@ -139,13 +167,13 @@ def _to_stdout(
     calibration: Path | None,
     out: Output,
 ) -> int:
-    """Print rows as they come, or a ranking once all are there; returns the exit code."""
+    """Print rows as they are scored, or a ranking at the end; return the exit code."""
     from librehps.runs.run import score_rows
 
     rows = score_rows(paths, **request)
     is_ranked = not out.json
-    asked = is_ranked or calibration is not None
-    calibrator = rows.scorer.calibrator(calibration) if asked else None
+    is_calibrated = is_ranked or calibration is not None
+    calibrator = rows.scorer.calibrator(calibration) if is_calibrated else None
     if is_ranked:
         _print_ranking([rows.record(row) for row in rows], calibrator, out)
     else:
@@ -161,20 +189,34 @@ def _print_rows(rows: "RowStream", columns: str | list[str], out: Output) -> Non
 
 
 def _print_ranking(records: list[Record], calibrator: "Platt | None", out: Output) -> None:
-    """Best first; under one prompt and with a calibrator, how surely each beats the next."""
+    """Print the errors, then the ranking, best first: on a terminal the best MAX_TABLE_ROWS."""
+    failed = [record for record in records if record["status"] == "error"]
     scored = [record for record in records if record["status"] == "ok"]
     ranked = sorted(scored, key=lambda record: -record["overall_mu"])
-    one_prompt = len({record["prompt"] for record in ranked}) == 1
-    axes = axes_in(ranked)
+    errors = failed if not out.stderr_is_terminal else failed[:MAX_TABLE_ERRORS]
+    for record in errors:
+        out.error(f"{record['id']}: {record['error']} ({record['error_type']})")
+    if len(errors) < len(failed):
+        out.error(f"{len(failed) - len(errors)} more items failed; for every error: {EVERY_ROW}")
+    is_one_prompt = len({record["prompt"] for record in ranked}) == 1
+    shown = ranked if not out.stdout_is_terminal else ranked[:MAX_TABLE_ROWS]
+    if shown:
+        _print_table(shown, ranked, calibrator if is_one_prompt else None, out)
+    if len(shown) < len(ranked):
+        more = len(ranked) - len(shown)
+        out.text(f"best {len(shown)} of {len(ranked)}, {more} more; for every row: {EVERY_ROW}")
+
+
+def _print_table(
+    shown: list[Record], ranked: list[Record], calibrator: "Platt | None", out: Output
+) -> None:
+    """Print the first rows of a ranking, with a calibrator how surely each beats the next."""
+    axes = axes_in(shown)
     columns = ["", "item", *axes]
-    rows = [[str(at), r["id"], *figures(r, axes)] for at, r in enumerate(ranked, 1)]
-    if calibrator is not None and one_prompt:
+    rows = [[str(at), r["id"], *figures(r, axes)] for at, r in enumerate(shown, 1)]
+    if calibrator is not None:
         columns.append("beats\nnext")
         for row, better, worse in zip(rows, ranked, ranked[1:], strict=False):
             gap = better["overall_mu"] - worse["overall_mu"]
             row.append(percent(calibrator.probability(gap)))
-    if ranked:
-        out.table(columns, rows)
-    for record in records:
-        if record["status"] == "error":
-            out.error(f"{record['id']}: {record['error']} ({record['error_type']})")
+    out.table(columns, rows)

@@ -1,4 +1,4 @@
-"""librehps serve: scores over HTTP."""
+"""librehps serve: a server of scores over HTTP."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from librehps_cli.ui.help import examples
 from librehps_cli.ui.load import load_scorer
 from librehps_cli.ui.options import ModelOptions, PromptOptions, Quiet, grouped
 from librehps_cli.ui.output import Output
@@ -14,28 +15,37 @@ if TYPE_CHECKING:
     from librehps.serve.options import Access, Limits
 
 ACCESS, LIMITS = "Access", "Limits"
-# Of times: more than a day, and less than timers can hold.
-LONGEST = 1_000_000
+# More than a day in ms or s, and less than timers can hold.
+MAX_TIME = 1_000_000
 
 
 @dataclass(frozen=True)
 class AccessFlags:
-    """Where it listens, to whom, and which media requests may name."""
+    """Flags that set the server's address, its clients, and the media that requests may name."""
 
     host: Annotated[
         str,
         typer.Option(
-            help="Address to listen on; any but this machine's own needs --token-file.",
+            metavar="HOST",
+            help="Address to listen on; any but 127.0.0.1 and ::1 needs --token-file.",
             rich_help_panel=ACCESS,
         ),
     ] = "127.0.0.1"
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="0: any that is free.", rich_help_panel=ACCESS)
+        int,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Port to listen on; 0: any free port.",
+            rich_help_panel=ACCESS,
+        ),
     ] = 8000
     token_file: Annotated[
         Path | None,
         typer.Option(
-            help="Holds the token that every request but /health must bring.",
+            metavar="FILE",
+            help="File with the token that every request must send, except /health.",
             show_default=False,
             rich_help_panel=ACCESS,
         ),
@@ -43,8 +53,9 @@ class AccessFlags:
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="A name that clients know this server by, for the Host header (default: names of "
-            "this machine alone, so that others are refused, also with --host 0.0.0.0).",
+            metavar="NAME",
+            help="Accept requests with this name in the Host header (default: only the loopback "
+            "names, also with --host 0.0.0.0). Repeatable.",
             show_default=False,
             rich_help_panel=ACCESS,
         ),
@@ -52,7 +63,8 @@ class AccessFlags:
     media_root: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A folder that paths in requests may lie in (default: no paths).",
+            metavar="FOLDER",
+            help="Accept paths in this folder from requests (default: no paths). Repeatable.",
             show_default=False,
             rich_help_panel=ACCESS,
         ),
@@ -60,7 +72,8 @@ class AccessFlags:
     url_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="A public host, or HOST:PORT, that URLs in requests may name (default: no URLs).",
+            metavar="HOST[:PORT]",
+            help="Accept URLs of this public host from requests (default: no URLs). Repeatable.",
             show_default=False,
             rich_help_panel=ACCESS,
         ),
@@ -69,71 +82,97 @@ class AccessFlags:
 
 @dataclass(frozen=True)
 class LimitFlags:
-    """How much is taken in, and for how long."""
+    """Flags that limit the size of requests and the time for them."""
 
     max_items: Annotated[
-        int, typer.Option(min=1, max=4096, help="Items of a request.", rich_help_panel=LIMITS)
+        int,
+        typer.Option(
+            metavar="N", min=1, max=4096, help="Most items of a request.", rich_help_panel=LIMITS
+        ),
     ] = 64
     max_queue: Annotated[
         int,
         typer.Option(
-            min=1, help="Items of all requests; more are told to retry.", rich_help_panel=LIMITS
+            metavar="N",
+            min=1,
+            help="Most items waiting; further requests get a retry error.",
+            rich_help_panel=LIMITS,
         ),
     ] = 256
     max_body_mb: Annotated[
         float,
         typer.Option(
-            min=0.001, max=1 << 16, help="Size of a request, or of a file.", rich_help_panel=LIMITS
+            metavar="MB",
+            min=0.001,
+            max=1 << 16,
+            help="Largest request body, or fetched file.",
+            rich_help_panel=LIMITS,
         ),
     ] = 64
     max_megapixels: Annotated[
         float,
         typer.Option(
+            metavar="NUMBER",
             min=0.001,
             max=178,
-            help="Of a picture, or a frame of a clip.",
+            help="Largest image, or frame of a video.",
             rich_help_panel=LIMITS,
         ),
     ] = 64
     max_wait_ms: Annotated[
         float,
         typer.Option(
+            metavar="MS",
             min=0,
-            max=LONGEST,
-            help="An item waits so long for others to share a batch.",
+            max=MAX_TIME,
+            help="Longest wait of an item for others to share its batch.",
             rich_help_panel=LIMITS,
         ),
     ] = 10
     timeout_s: Annotated[
-        float, typer.Option(min=0.01, max=LONGEST, help="For an answer.", rich_help_panel=LIMITS)
+        float,
+        typer.Option(
+            metavar="S",
+            min=0.01,
+            max=MAX_TIME,
+            help="Timeout of a response.",
+            rich_help_panel=LIMITS,
+        ),
     ] = 60
     read_timeout_s: Annotated[
         float,
         typer.Option(
+            metavar="S",
             min=0.01,
-            max=LONGEST,
-            help="For a request's header, and its body.",
+            max=MAX_TIME,
+            help="Timeout for reading a request's header, and for its body.",
             rich_help_panel=LIMITS,
         ),
     ] = 20
     drain_s: Annotated[
         float,
         typer.Option(
+            metavar="S",
             min=0,
-            max=LONGEST,
-            help="For what was taken in, after SIGTERM or Ctrl-C.",
+            max=MAX_TIME,
+            help="Time to finish accepted requests after SIGTERM or Ctrl-C.",
             rich_help_panel=LIMITS,
         ),
     ] = 30
 
 
+@examples(
+    "librehps serve -m tiny",
+    "librehps serve -m tiny --port 8001 --media-root examples/media",
+)
 @grouped
 def serve(
     access: AccessFlags, limits: LimitFlags, models: ModelOptions, quiet: Quiet = False
 ) -> None:
-    """Score over HTTP: POST /score and /compare; GET /health, /rewards, /metrics, /openapi.json.
+    """Serve scores over HTTP: POST /score and /compare.
 
-    Clients share batches. After SIGTERM it takes no more requests and answers those it has.
+    GET /health, /rewards, /metrics and /openapi.json are served too. Items of several clients share
+    a batch. After SIGTERM or Ctrl-C the server finishes the accepted requests, then stops.
     """
     from librehps.errors import ServeError
     from librehps.extras import require
@@ -144,7 +183,7 @@ def serve(
 
     out = Output(quiet, json=False)
     options = ServeOptions(access.host, access.port, _limits(limits), _access(access))
-    # Before the model is loaded, which may take minutes.
+    # The port is checked before the model is loaded, which may take minutes.
     listener = listen(options)
     scorer = load_scorer(models, PromptOptions(), out)
     calibrator = scorer.calibrator(models.calibration)
@@ -152,14 +191,14 @@ def serve(
     from librehps.serve.server import leave_at_once
     from librehps.serve.server import serve as run
 
-    def tell(url: str) -> None:
+    def print_url(url: str) -> None:
         out.note(f"{scorer.settings.model} on {scorer.device} at {url}")
         if quiet and not access.port:
-            # Nothing else tells which port it is.
+            # With port 0 this line is the only place that names the port.
             out.line(url)
 
     try:
-        run(scorer, options, calibrator, tell, listener)
+        run(scorer, options, calibrator, print_url, listener)
     except ServeError as error:
         report(error)
         leave_at_once(FATAL)

@@ -1,4 +1,4 @@
-"""librehps train: fine-tune a checkpoint, or a plain Qwen3.5, on preferences."""
+"""librehps train: fine-tuning of a checkpoint, or of a plain Qwen3.5, on preferences."""
 
 import json as jsonlib
 import logging
@@ -10,110 +10,208 @@ from typing import Annotated, Any
 import typer
 
 from librehps.choices import SigmaLoss, TrainedPart
+from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.load import find_checkpoint
-from librehps_cli.ui.options import CheckpointOptions, PairsFile, PreferenceOptions, Quiet, grouped
+from librehps_cli.ui.options import CheckpointOptions, Overwrite, Quiet, grouped
 from librehps_cli.ui.output import Output
+from librehps_cli.ui.pair_options import PairsFile, PreferenceOptions
 from librehps_cli.ui.preferences import load_preferences
 
-LEARNING, RUN = "Learning", "Run"
+LEARNING, RUN = "Training", "Evaluation and saving"
 
 
 @dataclass(frozen=True)
 class LearningOptions:
-    """Fields of librehps.train.options.TrainOptions, as flags."""
+    """Flags that set the fields of librehps.train.options.TrainOptions."""
 
     part: Annotated[
         TrainedPart,
         typer.Option(
-            help="The heads, adapters of the text layers too, or everything.",
+            metavar="PART",
+            help="Weights to train: heads, lora (heads and adapters of the text layers), full "
+            "(everything).",
             rich_help_panel=LEARNING,
         ),
     ] = "lora"
     sigma: Annotated[
         SigmaLoss,
         typer.Option(
-            help="plain: Bradley-Terry on mu, sigma follows; aware: sigma inside the gap.",
+            metavar="LOSS",
+            help="plain: Bradley-Terry loss on mu, then sigma; aware: mu differences divided by "
+            "sigma.",
             rich_help_panel=LEARNING,
         ),
     ] = "plain"
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Passes (default: heads 20, else 2).", rich_help_panel=LEARNING),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Passes over the pairs (default: 20 for heads, else 2).",
+            rich_help_panel=LEARNING,
+        ),
     ] = None
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Optimiser steps, instead of passes.", rich_help_panel=LEARNING),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Optimiser steps, instead of --epochs.",
+            rich_help_panel=LEARNING,
+        ),
     ] = None
     batch_size: Annotated[
         int,
-        typer.Option(min=1, help="Pairs of a process and a pass.", rich_help_panel=LEARNING),
+        typer.Option(
+            metavar="N", min=1, help="Pairs in a batch, per process.", rich_help_panel=LEARNING
+        ),
     ] = 8
     accumulate: Annotated[
-        int, typer.Option(min=1, help="Batches of an optimiser step.", rich_help_panel=LEARNING)
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Batches per optimiser step.", rich_help_panel=LEARNING
+        ),
     ] = 1
     rate: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Of the backbone (lora 1e-4, full 1e-5).", rich_help_panel=LEARNING
+            metavar="NUMBER",
+            min=0,
+            help="Learning rate of the backbone (default: 1e-4 for lora, 1e-5 for full).",
+            rich_help_panel=LEARNING,
         ),
     ] = None
     head_rate: Annotated[
-        float, typer.Option(min=0, help="Of the heads.", rich_help_panel=LEARNING)
+        float,
+        typer.Option(
+            metavar="NUMBER", min=0, help="Learning rate of the heads.", rich_help_panel=LEARNING
+        ),
     ] = 5e-4
-    weight_decay: Annotated[float, typer.Option(min=0, rich_help_panel=LEARNING)] = 0.01
+    weight_decay: Annotated[
+        float,
+        typer.Option(
+            metavar="NUMBER", min=0, help="Weight decay of the optimiser.", rich_help_panel=LEARNING
+        ),
+    ] = 0.01
     warm_up: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the steps.", rich_help_panel=LEARNING)
+        float,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Share of the steps that warm up the learning rate.",
+            rich_help_panel=LEARNING,
+        ),
     ] = 0.05
     clip: Annotated[
-        float, typer.Option(min=0, help="Norm of the gradient.", rich_help_panel=LEARNING)
+        float,
+        typer.Option(
+            metavar="NUMBER", min=0, help="Largest norm of the gradient.", rich_help_panel=LEARNING
+        ),
     ] = 1.0
     rating_weight: Annotated[
         float,
-        typer.Option(min=0, help="Of rating_a, rating_b in the loss.", rich_help_panel=LEARNING),
+        typer.Option(
+            metavar="NUMBER",
+            min=0,
+            help="Weight of the columns rating_a, rating_b in the loss.",
+            rich_help_panel=LEARNING,
+        ),
     ] = 0.1
-    lora_rank: Annotated[int, typer.Option(min=1, rich_help_panel=LEARNING)] = 16
+    lora_rank: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Rank of the adapters of --part lora.",
+            rich_help_panel=LEARNING,
+        ),
+    ] = 16
     gradient_checkpointing: Annotated[
         bool,
         typer.Option(
-            "--gradient-checkpointing", help="Less memory, more time.", rich_help_panel=LEARNING
+            "--gradient-checkpointing",
+            help="Use less memory and more time.",
+            rich_help_panel=LEARNING,
         ),
     ] = False
     num_frames: Annotated[
         int | None,
-        typer.Option(min=1, help="Frames of a clip (default: the model's).", rich_help_panel=RUN),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Frames sampled from a video (default: the model's).",
+            rich_help_panel=RUN,
+        ),
     ] = None
     held_out_share: Annotated[
         float,
         typer.Option(
-            min=0.001, max=0.9, help="Of PAIRS, by prompt, without --held-out.", rich_help_panel=RUN
+            metavar="SHARE",
+            min=0.001,
+            max=0.9,
+            help="Share of the prompts held out, without --held-out.",
+            rich_help_panel=RUN,
         ),
     ] = 0.1
     eval_every: Annotated[
-        int, typer.Option(min=0, help="Steps; 0: once a pass.", rich_help_panel=RUN)
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Steps between evaluations; 0: once per pass.",
+            rich_help_panel=RUN,
+        ),
     ] = 0
     save_every: Annotated[
-        int, typer.Option(min=1, help="Steps between saved states.", rich_help_panel=RUN)
+        int,
+        typer.Option(metavar="N", min=1, help="Steps between saved states.", rich_help_panel=RUN),
     ] = 200
-    seed: Annotated[int, typer.Option(min=0, rich_help_panel=RUN)] = 0
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Random seed.", rich_help_panel=RUN)
+    ] = 0
 
 
+@examples(
+    "librehps train outputs/pairs.jsonl -m tiny --part heads -o ours",
+    "librehps train outputs/pairs.jsonl -m tiny --part heads --steps 20 -o quick",
+)
 @grouped
 def train(
     pairs: PairsFile,
     preferences: PreferenceOptions,
     checkpoint: CheckpointOptions,
     learning: LearningOptions,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new checkpoint.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for the new checkpoint.",
+            rich_help_panel=OUTPUT,
+        ),
+    ],
     held_out: Annotated[
-        Path | None, typer.Option(help="Preferences to report on.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="PAIRS",
+            help="File of preferences to evaluate on, not trained on.",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an unfinished run.", rich_help_panel=OUTPUT)
+    ] = False,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train on preferences; OUTPUT keeps the checkpoint that is best on held-out pairs.
+    """Train a model on preferences, and keep the best checkpoint on held-out pairs.
 
-    On several devices: torchrun --nproc-per-node N -m librehps_cli train ... (accelerate inside).
+    On several devices: torchrun --nproc-per-node N -m librehps_cli train ...
+
+    `python examples/tiny/outputs.py outputs` makes the files of the examples.
     """
     from librehps.extras import require
     from librehps.train.options import TrainOptions, halves
@@ -128,8 +226,8 @@ def train(
     if first:
         check_output(output, resume, overwrite)
     read = load_preferences(pairs, preferences).pairs
-    told = None if held_out is None else load_preferences(held_out, preferences).pairs
-    learned, reported = halves(read, told, options)
+    separate = None if held_out is None else load_preferences(held_out, preferences).pairs
+    learned, reported = halves(read, separate, options)
     out.note(f"{len(learned)} pairs to train on, {len(reported)} held out")
     folder = find_checkpoint(checkpoint, out)
     if first:

@@ -1,4 +1,4 @@
-"""The picks of best of N: where they go, and what is said of them."""
+"""Output of best-of-n: files, tables and notes."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,22 +10,22 @@ if TYPE_CHECKING:
     from librehps.scores.score_table import ScoreTable
 
 Record = dict[str, Any]
-# So many groups, and rows of equal score, are told of one by one.
-FEW = 5
+# More groups, errors or ties than these are counted instead of named.
+MAX_NAMED_ROWS = 5
 
 
-def tell_errors(failed: "ScoreTable", out: Output) -> None:
+def print_errors(failed: "ScoreTable", out: Output) -> None:
     """Name the first rows with errors on stderr, and count the others."""
     names = [n for n in ("id", "error", "error_type") if n in failed.columns]
-    for row in failed.table.select(names).slice(0, FEW).to_pylist():
-        why = row.get("error") or "it does not say why"
+    for row in failed.table.select(names).slice(0, MAX_NAMED_ROWS).to_pylist():
+        why = row.get("error") or "no error message"
         out.error(f"{row.get('id')}: {why} ({row.get('error_type') or 'unknown'})")
-    if len(failed) > FEW:
-        out.error(f"and {len(failed) - FEW} rows more")
+    if len(failed) > MAX_NAMED_ROWS:
+        out.error(f"and {len(failed) - MAX_NAMED_ROWS} more rows with errors")
 
 
 def deliver(picked: "BestOfN", result: ResultOptions) -> None:
-    """Place the media and write the file, where that was asked for."""
+    """Copy or link the media, and write the output file, as the flags say."""
     if result.folder is not None:
         picked.copy_to(result.folder, link=result.folder == result.link_to)
     if result.file is not None:
@@ -33,7 +33,7 @@ def deliver(picked: "BestOfN", result: ResultOptions) -> None:
 
 
 def print_picks(picked: "BestOfN", json: bool | None, out: Output) -> None:
-    """Records, a table, or, where neither was asked for and nobody watches, bare paths."""
+    """Print JSON Lines or a table; without a flag, a table on a terminal and paths in a pipe."""
     from librehps.scores.select import media_paths
     from librehps.scores.table import json_lines
 
@@ -61,11 +61,11 @@ def _print_table(picked: "BestOfN", out: Output) -> None:
     columns = ["group", "best", *axes, "beats\nnext", "of"]
     out.table(["", *columns] if is_ranked else columns, rows)
     if any(record["tied"] for record in picked.records):
-        out.note("= others have the same score")
+        out.note("=: tied with other items of the group")
 
 
 def print_curve(picked: "BestOfN", out: Output) -> None:
-    """Print the expected best of n samples: of an axis its mean in [0, 1], else the mixed mu."""
+    """Print the expected best of n samples: an axis as mean in [0, 1], a weighted sum as mu."""
     found = picked.curve()
     points = found.records()
     if out.json:
@@ -73,9 +73,11 @@ def print_curve(picked: "BestOfN", out: Output) -> None:
     else:
         is_mean = picked.weights.axis is not None
         out.table(["n", "expected best", "95 %", "gain"], [_cells(p, is_mean) for p in points])
-    out.note(f"over {found.groups} groups; {found.left_out} with fewer samples are left out")
+    out.note(f"{found.groups} groups; skipped {found.left_out} groups with fewer samples")
     if found.most > len(points):
-        out.note(f"ends at {len(points)}, which most groups have; the largest has {found.most}")
+        out.note(
+            f"n ends at {len(points)}, the size of most groups; the largest group has {found.most}"
+        )
 
 
 def _cells(point: Record, is_mean: bool) -> list[str]:
@@ -86,9 +88,9 @@ def _cells(point: Record, is_mean: bool) -> list[str]:
 
 
 def summarise(picked: "BestOfN", out: Output) -> None:
-    """Summarise the picks on stderr, group by group where there are few."""
+    """Print a note for each chosen item, or counts if there are many groups."""
     first = [record for record in picked.records if record["rank"] == 1]
-    if len(first) <= FEW:
+    if len(first) <= MAX_NAMED_ROWS:
         for record in first:
             out.note(_sentence(record))
         return
@@ -96,8 +98,8 @@ def summarise(picked: "BestOfN", out: Output) -> None:
     tied = sum(record["tied"] > 0 for record in first)
     unsure = sum(record["abstained"] for record in first)
     out.note(
-        f"{len(first)} groups of {min(sizes)} to {max(sizes)}; "
-        f"{tied} with ties at the top, {unsure} abstained from"
+        f"{len(first)} groups of {min(sizes)} to {max(sizes)} items; "
+        f"{tied} tied for the best, {unsure} abstained"
     )
 
 
@@ -106,9 +108,9 @@ def _sentence(record: Record) -> str:
     if record.get("overall") is not None:
         text += f", overall {record['overall']:.3f}"
     if record["win_probability"] is not None:
-        text += f"; beats the runner-up in {percent(record['win_probability'])}"
+        text += f"; beats the runner-up with {percent(record['win_probability'])}"
     if record["tied"]:
-        named = record["ties"][:FEW]
+        named = record["ties"][:MAX_NAMED_ROWS]
         more = record["tied"] - len(named)
         text += f"; tied with {', '.join(map(str, named))}" + (f" and {more} more" if more else "")
     return f"{text}; abstained" if record["abstained"] else text

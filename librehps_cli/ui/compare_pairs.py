@@ -1,12 +1,13 @@
-"""A verdict on each row of a file of pairs; each media file is scored once a prompt."""
+"""Verdicts on the rows of a file of pairs; each media file is scored once per prompt."""
 
 from pathlib import Path
 from typing import Any
 
 from librehps_cli.ui.errors import exit_code
 from librehps_cli.ui.load import load_scorer
-from librehps_cli.ui.options import ModelOptions, PairsOptions, PromptOptions, VerdictOptions
+from librehps_cli.ui.options import ModelOptions, PromptOptions
 from librehps_cli.ui.output import Output, percent
+from librehps_cli.ui.pair_options import PairsOptions, VerdictOptions
 from librehps_cli.ui.result_options import OutputOptions
 
 Record = dict[str, Any]
@@ -21,7 +22,7 @@ def compare_pairs(
     result: OutputOptions,
     out: Output,
 ) -> int:
-    """Judge the pairs of a file, to a file or to stdout; gives the exit code."""
+    """Write verdicts on the pairs of a file to a file or stdout, and return the exit code."""
     from librehps.runs.compare import compare_pairs as decide
 
     _check(file, prompts)
@@ -45,7 +46,7 @@ def compare_pairs(
     for record in found.errors:
         out.error(f"{record['pair_id']}: {record['error']} ({record['error_type']})")
     failed = len(found.errors)
-    out.note(f"{len(found.records) - failed} pairs judged, {failed} errors")
+    out.note(f"{len(found.records) - failed} pairs compared, {failed} errors")
     return exit_code(len(found.records) - failed, failed)
 
 
@@ -55,11 +56,14 @@ def _check(file: Path, prompts: PromptOptions) -> None:
 
     if not names_rows(file):
         raise UsageError(
-            f"{file} alone has nothing to be compared with",
-            hint=f"Give two or more of one prompt, or a file of pairs ({KNOWN}).",
+            f"{file}: expected two or more images or videos, or a file of pairs, got one file",
+            hint=f"Add a second file, or give a file of pairs ({KNOWN}).",
         )
     if prompts.prompt is not None or prompts.prompt_from is not None:
-        raise UsageError("a file of pairs has its own prompts: leave out --prompt")
+        raise UsageError(
+            f"--prompt and --prompt-from: unsupported with a file of pairs ({file} has prompts)",
+            hint="Leave out --prompt and --prompt-from.",
+        )
 
 
 def _print(records: list[Record], out: Output) -> None:

@@ -1,6 +1,9 @@
-"""Errors of the library become a message, a hint and an exit code."""
+"""Errors on the command line: a message, a hint and an exit code for each."""
 
 import sys
+from typing import Any
+
+import typer
 
 from librehps.errors import (
     CalibrationError,
@@ -40,7 +43,7 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
 
 
 def report(error: LibreHPSError) -> int:
-    """Print the error to stderr; gives the exit code."""
+    """Print the error and its hint to stderr; return the exit code."""
     message = "\n".join(map(safe, str(error).split("\n")))
     print(f"error: {message}", file=sys.stderr)
     if error.hint:
@@ -48,8 +51,24 @@ def report(error: LibreHPSError) -> int:
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FATAL)
 
 
+def report_command_line(error: Any) -> int:
+    """Print an error of Typer (an invalid option, a missing argument) and return its exit code."""
+    if isinstance(error, typer.Abort):
+        print("aborted", file=sys.stderr)
+        return FATAL
+    if type(error).__name__ == "NoArgsIsHelpError":
+        # The message is the help page of the group.
+        typer.echo(error.format_message())
+    else:
+        message = error.format_message().replace(": Value error, ", ": ")
+        print(f"error: {' '.join(safe(message).split())}", file=sys.stderr)
+        if (context := getattr(error, "ctx", None)) is not None:
+            print(f"hint: Run: {context.command_path} --help", file=sys.stderr)
+    return int(error.exit_code)
+
+
 def exit_code(ok: int, failed: int) -> int:
-    """0 all scored, 1 none, 3 some."""
+    """Return 0 if every item was scored, 1 if none was, 3 if some were."""
     if not failed:
         return OK
     return SOME_ERRORS if ok else FATAL

@@ -1,4 +1,4 @@
-"""Figures of an evaluation as tables, for a terminal or as Markdown."""
+"""Tables of an evaluation, for a terminal or as Markdown."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from librehps.evaluate.evaluation import Evaluation
 
 Record = dict[str, Any]
-# As the published card reports a model.
+# The columns of the published model card.
 CARD = ("benchmark", "n", "pair_acc", "pair_acc_ci", "ece", "ece_calibrated", "brier",
         "brier_calibrated")  # fmt: skip
 DECISIONS = ("benchmark", "ties", "pair_acc_with_ties", "nll", "nll_calibrated",
@@ -31,7 +31,7 @@ HEADINGS = {
 
 @dataclass(frozen=True)
 class Figures:
-    """A table of an evaluation; its title names what its rows are."""
+    """A table of an evaluation, with a title that says what each row is."""
 
     title: str
     columns: tuple[str, ...]
@@ -39,7 +39,7 @@ class Figures:
 
 
 def tables_of(evaluation: "Evaluation") -> list[Figures]:
-    """Benchmarks and their aggregate, decisions, axes, and each breakdown."""
+    """Return the tables by benchmark, of decisions, by axis, and by each column of --by."""
     benchmarks = [*evaluation.benchmarks]
     if len(benchmarks) > 1:
         benchmarks.append(evaluation.aggregate)
@@ -54,6 +54,7 @@ def tables_of(evaluation: "Evaluation") -> list[Figures]:
 
 
 def print_tables(tables: Iterable[Figures], out: Output) -> None:
+    """Print each table on stdout, below its title."""
     for figures in tables:
         out.text(figures.title, style="bold")
         if figures.columns:
@@ -61,7 +62,7 @@ def print_tables(tables: Iterable[Figures], out: Output) -> None:
 
 
 def to_markdown(tables: Iterable[Figures]) -> str:
-    """The tables, each under its title."""
+    """Return the tables as Markdown, each below its title."""
     parts = []
     for figures in tables:
         head = _line([name.replace("\n", " ") for name in _headings(figures)])
@@ -92,6 +93,6 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A value of the user's as text within a Markdown table."""
+    """Return a user's text with the characters escaped that have a meaning in Markdown tables."""
     text = re.sub(r"[\\|`*\[\]]", r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
     return safe(text.replace("\n", " "))

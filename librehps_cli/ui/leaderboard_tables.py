@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 STANDING = ("#", "rank", "generator", "mean", "strength", "95 %", "win rate")
 # Cells between two columns of a table.
 GAP = 2
-# Where so short a name does not fit, a column for each generator cannot be.
-LEAST_NAME = 12
+# A table with a column for each generator is left out if names would be shorter than this.
+MIN_NAME_WIDTH = 12
 
 
 def board_tables(found: "Leaderboard", width: int | None = None) -> list[Figures]:
-    """Standings and wins of the first axis, then means by axis and by category.
+    """Return standings and wins of the first axis, then means by axis and by category.
 
-    Tables that `width` cells have no room for are a title alone.
+    A table that is wider than `width` cells is replaced by its title alone.
     """
     first = found.boards[0]
     whole = [board for board in found.boards if board.category is None]
@@ -52,7 +52,7 @@ def _standings(board: "Board") -> Figures:
 
 
 def _wins(board: "Board") -> Figures:
-    """Shares of prompts, the row's generator over the column's."""
+    """Return the share of prompts on which the row's generator beats the column's."""
     rows = _numbered(board.standings)
     heads = tuple(row["#"] for row in rows)
     for i, row in enumerate(rows):
@@ -72,7 +72,7 @@ def _by_axis(boards: Sequence["Board"]) -> Figures:
 
 
 def _by_category(boards: Sequence["Board"], first: "Board") -> Figures:
-    """A row for each category, since there may be many; generators are numbered as in `first`."""
+    """Return a row for each category; generators are numbered as in `first`."""
     names = [s.generator for s in first.standings]
     heads = tuple(str(i) for i in range(1, len(names) + 1))
     rows: list[Record] = []
@@ -88,12 +88,12 @@ def _numbered(standings: Sequence["Standing"]) -> list[Record]:
 
 
 def _fitted(table: Figures, width: int) -> Figures:
-    """The table, or its title alone where even short names would leave no room for it."""
+    """Return the table, or its title alone if the table is too wide even with short names."""
     name = "category" if "category" in table.columns else "generator"
     figures = [column for column in table.columns if column != name]
     widths = [max(map(len, (c, *(_cell(row[c]) for row in table.rows)))) for c in figures]
-    if width - sum(w + GAP for w in widths) < LEAST_NAME and "1" in table.columns:
-        return Figures(f"{table.title}: too wide, see --markdown or --json", (), [])
+    if width - sum(w + GAP for w in widths) < MIN_NAME_WIDTH and "1" in table.columns:
+        return Figures(f"{table.title}: too wide here, use --markdown or --json", (), [])
     return table
 
 
@@ -102,7 +102,7 @@ def _cell(value: Any) -> str:
 
 
 def _spread(figure: "Interval") -> str:
-    """A mean and half the width of its interval, which is all but symmetric."""
+    """Return a mean and half the width of its interval, which is almost symmetric."""
     half = (figure.high - figure.low) / 2
     return f"{figure.value:.3f}" + ("" if math.isnan(half) else f" ± {half:.3f}")
 
@@ -112,7 +112,7 @@ def _ends(figure: "Interval") -> str:
 
 
 def undecided(board: "Board", width: int) -> Iterator[str]:
-    """A line for each two neighbours that share a rank's worth of doubt (p over 0.05)."""
+    """Yield a line for each two neighbours whose difference is not significant (p over 0.05)."""
     from librehps.decide.leaderboard import SIGNIFICANT
 
     for i, (upper, lower) in enumerate(pairwise(board.standings)):

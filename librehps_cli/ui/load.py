@@ -1,4 +1,4 @@
-"""What every command that scores does first: list the items, load the model."""
+"""Steps that commands share before they score: read the options, load the model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ def source_options(flags: SourceFlags) -> "SourceOptions":
 
 
 def prompt_finder(prompts: PromptOptions, has_prompts: bool) -> "PromptFinder":
-    """Where each item's prompt comes from."""
+    """Return the function that finds each item's prompt."""
     from librehps.items.prompts import find_prompts
 
     return find_prompts(prompts.prompt, prompts.prompt_from, has_prompts)
@@ -41,13 +41,13 @@ def _renames(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         old, equals, new = pair.partition("=")
         if not (old and equals and new):
-            raise UsageError(f"--rename {pair}: expected OLD=NEW")
+            raise UsageError(f"--rename: expected OLD=NEW, got {pair!r}")
         renames[old] = new
     return renames
 
 
 def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "LibreHPS":
-    """The model; a person at a terminal is asked before a download."""
+    """Return the loaded model; asks before a download on a terminal."""
     from librehps import LibreHPS
 
     arguments = load_arguments(options, prompts)
@@ -60,7 +60,7 @@ def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "
 
 
 def load_arguments(options: ModelOptions, prompts: PromptOptions) -> Record:
-    """What `LibreHPS.from_pretrained` is called with."""
+    """Return the arguments of `LibreHPS.from_pretrained`."""
     return {
         "path_or_id": options.model,
         "attn_impl": options.attn,
@@ -99,15 +99,15 @@ def model_options(options: ModelOptions, prompts: PromptOptions) -> "LibraryOpti
 
 
 def check_calibration(options: ModelOptions) -> None:
-    """Raise UsageError for a calibration file that is missing."""
+    """Raise UsageError if the calibration file is not found."""
     from librehps.errors import UsageError
 
     if options.calibration is not None and not options.calibration.is_file():
-        raise UsageError(f"no such calibration file: {options.calibration}")
+        raise UsageError(f"--calibration: file not found: {options.calibration}")
 
 
 def find_checkpoint(options: CheckpointOptions, out: Output) -> Path:
-    """The model's folder; a person at a terminal is asked before a download."""
+    """Return the model's folder; asks before a download on a terminal."""
     from librehps.models.locate import locate
 
     def find(download: bool) -> Path:
@@ -117,7 +117,7 @@ def find_checkpoint(options: CheckpointOptions, out: Output) -> Path:
 
 
 def _agreed(options: CheckpointOptions, load: Callable[[bool], T], out: Output) -> T:
-    """What `load` gives, with a download where that is agreed to."""
+    """Return the result of `load`, with a download if a person agrees to one."""
     from librehps.errors import DownloadNeededError
 
     try:

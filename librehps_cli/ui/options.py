@@ -1,112 +1,149 @@
-"""Flags, each spelled and documented once, and how a command takes a group of them."""
+"""Flags that several commands share, and the decorator that spreads a group of flags."""
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from librehps.choices import Attention, Dtype, Engine, PairsFormat, PromptFrom, VideoBackend
+from librehps.choices import Attention, Dtype, Engine, PromptFrom, VideoBackend
 from librehps.rowfiles import KNOWN
 from librehps.settings import DEFAULT_MODEL, TINY
+from librehps_cli.ui.help import CLUSTER, INPUT, MODEL, OUTPUT, PROMPT
 
-PROMPT = "Prompt"
-MODEL = "Model"
-PAIRS = "Preferences"
-SOURCE = "Source"
-RAY = "Engine"
+
+def choices(literal: Any) -> str:
+    """Return the words of a Literal, for a flag's help: `auto, cpu`."""
+    return ", ".join(get_args(literal))
 
 
 @dataclass(frozen=True)
 class PromptOptions:
-    """Where prompts come from."""
+    """Flags that give each item its prompt."""
 
     prompt: Annotated[
         str | None,
-        typer.Option("--prompt", "-p", help="The prompt of every item.", rich_help_panel=PROMPT),
+        typer.Option(
+            "--prompt",
+            "-p",
+            metavar="TEXT",
+            help="One prompt for all items.",
+            rich_help_panel=PROMPT,
+        ),
     ] = None
     prompt_from: Annotated[
         PromptFrom | None,
         typer.Option(
-            help="Each item's own: of its row, the .txt or .json of the same stem, what the "
-            "generator wrote into the picture, its folder's name; auto: the first of the first "
-            "three that has one.",
+            metavar="SOURCE",
+            help="Read each prompt from: column (of the manifest), sidecar (a.txt or a.json next "
+            "to a.png), metadata (written by the generator into the image), folder (the folder's "
+            "name), auto (column, sidecar or metadata: the first that has a prompt).",
             rich_help_panel=PROMPT,
         ),
     ] = None
     max_prompt_tokens: Annotated[
         int,
-        typer.Option(min=1, help="Longer prompts are errors, never cut.", rich_help_panel=PROMPT),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="A longer prompt is an error; prompts are never truncated.",
+            rich_help_panel=PROMPT,
+        ),
     ] = 1024
 
 
 @dataclass(frozen=True)
 class CheckpointOptions:
-    """Which model, and where it runs."""
+    """Flags that name the model and its device."""
 
     model: Annotated[
         str,
         typer.Option(
             "--model",
             "-m",
+            metavar="MODEL",
             envvar="LIBREHPS_MODEL",
-            help=f"A hub id, a checkpoint's folder, or `{TINY}` (built in, for rendered shapes).",
+            help=f"Hub id, checkpoint folder, or `{TINY}` (built in; scores rendered shapes only).",
             rich_help_panel=MODEL,
         ),
     ] = DEFAULT_MODEL
     revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of a hub id.", rich_help_panel=MODEL)
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Branch, tag or commit of the hub id.", rich_help_panel=MODEL
+        ),
     ] = None
     download: Annotated[
         bool,
-        typer.Option("--download", help="Download without asking.", rich_help_panel=MODEL),
+        typer.Option(
+            "--download", help="Download the model without asking.", rich_help_panel=MODEL
+        ),
     ] = False
     device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)
+        str,
+        typer.Option(
+            metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=MODEL
+        ),
     ] = "auto"
 
 
 @dataclass(frozen=True)
 class ModelOptions(CheckpointOptions):
-    """And how it runs."""
+    """Flags that name the model and say how it runs."""
 
     dtype: Annotated[
         Dtype,
-        typer.Option(help="Of the backbone; the heads are float32.", rich_help_panel=MODEL),
+        typer.Option(
+            metavar="TYPE",
+            help=f"Number type of the backbone: {choices(Dtype)}. The heads are always float32.",
+            rich_help_panel=MODEL,
+        ),
     ] = "auto"
     attn: Annotated[
         Attention,
-        typer.Option(help="Attention backend.", rich_help_panel=MODEL),
+        typer.Option(
+            metavar="NAME", help=f"Attention backend: {choices(Attention)}.", rich_help_panel=MODEL
+        ),
     ] = "auto"
     batch_size: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Items in a forward pass (default: by device).", rich_help_panel=MODEL
+            metavar="N", min=1, help="Items in a batch (default: by device).", rich_help_panel=MODEL
         ),
     ] = None
     num_frames: Annotated[
         int | None,
-        typer.Option(min=1, help="Frames of a clip (default: the model's).", rich_help_panel=MODEL),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Frames sampled from a video (default: the model's).",
+            rich_help_panel=MODEL,
+        ),
     ] = None
     workers: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=1,
-            help="Threads (with Ray: tasks) that decode (default: one a core).",
+            help="Threads that decode media; with Ray, tasks (default: one per core).",
             rich_help_panel=MODEL,
         ),
     ] = None
     video_backend: Annotated[
         VideoBackend,
-        typer.Option(help="Reader of videos.", rich_help_panel=MODEL),
+        typer.Option(
+            metavar="NAME", help=f"Video decoder: {choices(VideoBackend)}.", rich_help_panel=MODEL
+        ),
     ] = "auto"
     calibration: Annotated[
         Path | None,
         typer.Option(
-            help="File of win probabilities (default: the one beside the model).",
+            metavar="FILE",
+            help="Calibration file, for win probabilities (default: calibration.json of the "
+            "model).",
             show_default=False,
             rich_help_panel=MODEL,
         ),
@@ -115,170 +152,162 @@ class ModelOptions(CheckpointOptions):
 
 @dataclass(frozen=True)
 class SourceFlags:
-    """How manifests, shards and lists are read."""
+    """Flags that say how manifests, tars and lists are read."""
 
     media_column: Annotated[
         str | None,
-        typer.Option(help="Of a manifest (default: media, image, ...).", rich_help_panel=SOURCE),
+        typer.Option(
+            metavar="COLUMN",
+            help="Manifest column of the media path (default: media, image, ...).",
+            rich_help_panel=INPUT,
+        ),
     ] = None
     prompt_column: Annotated[
         str | None,
         typer.Option(
-            help="Of a manifest, or a field of a shard's .json (default: prompt, caption, text).",
-            rich_help_panel=SOURCE,
+            metavar="COLUMN",
+            help="Manifest column, or .json field in a tar, of the prompt (default: prompt, "
+            "caption, text).",
+            rich_help_panel=INPUT,
         ),
     ] = None
     id_column: Annotated[
         str | None,
-        typer.Option(help="Of a manifest (default: id, else the path).", rich_help_panel=SOURCE),
+        typer.Option(
+            metavar="COLUMN",
+            help="Manifest column of the id (default: id, else the path).",
+            rich_help_panel=INPUT,
+        ),
     ] = None
     group_column: Annotated[
-        str | None, typer.Option(help="Of a manifest (default: group).", rich_help_panel=SOURCE)
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Manifest column of the group (default: group).",
+            rich_help_panel=INPUT,
+        ),
     ] = None
     rename: Annotated[
         list[str] | None,
         typer.Option(
-            help="OLD=NEW: another name for a column of your own.",
+            metavar="OLD=NEW",
+            help="Rename a manifest column whose name is reserved. Repeatable.",
             show_default=False,
-            rich_help_panel=SOURCE,
+            rich_help_panel=INPUT,
         ),
     ] = None
     root: Annotated[
         str | None,
         typer.Option(
-            help="Where relative media of a manifest begin (default: its folder).",
+            metavar="FOLDER",
+            help="Base folder of relative paths in a manifest (default: the manifest's folder).",
             show_default=False,
-            rich_help_panel=SOURCE,
+            rich_help_panel=INPUT,
         ),
     ] = None
     null: Annotated[
         bool,
-        typer.Option("--null", "-0", help="Paths on stdin end with NUL.", rich_help_panel=SOURCE),
+        typer.Option(
+            "--null", "-0", help="Paths on stdin end with NUL: find -print0.", rich_help_panel=INPUT
+        ),
     ] = False
     allow_remote: Annotated[
         bool,
         typer.Option(
             "--allow-remote",
-            help="Fetch URLs that a manifest or list names.",
-            rich_help_panel=SOURCE,
+            help="Fetch the URLs that a manifest or list names.",
+            rich_help_panel=INPUT,
         ),
     ] = False
 
 
 @dataclass(frozen=True)
 class RayOptions:
-    """Who runs the stages, and on what of a cluster."""
+    """Flags that choose between this machine and a Ray cluster."""
 
     engine: Annotated[
         Engine,
         typer.Option(
-            help="local: this machine; ray: a cluster, into a folder of parts.",
-            rich_help_panel=RAY,
+            metavar="NAME",
+            help="local: this machine; ray: a cluster, with a folder of parts as output.",
+            rich_help_panel=CLUSTER,
         ),
     ] = "local"
     num_gpus: Annotated[
         float | None,
         typer.Option(
-            min=0, help="GPUs of a Ray actor (default: 1 where there are any).", rich_help_panel=RAY
+            metavar="NUMBER",
+            min=0,
+            help="GPUs per Ray actor (default: 1 if there are any).",
+            rich_help_panel=CLUSTER,
         ),
     ] = None
     concurrency: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Ray actors (default: one a GPU, else by cores).", rich_help_panel=RAY
+            metavar="N",
+            min=1,
+            help="Ray actors (default: one per GPU, else by cores).",
+            rich_help_panel=CLUSTER,
         ),
     ] = None
     ray_address: Annotated[
         str | None,
         typer.Option(
+            metavar="ADDRESS",
             help="Cluster to join: auto, or HOST:PORT of its head (default: start one here).",
             show_default=False,
-            rich_help_panel=RAY,
+            rich_help_panel=CLUSTER,
         ),
     ] = None
 
     @property
-    def is_asked(self) -> bool:
-        """Whether anything is said that only Ray understands."""
+    def has_cluster_flags(self) -> bool:
+        """True if a flag is given that only --engine ray uses."""
         return (self.num_gpus, self.concurrency, self.ray_address) != (None, None, None)
-
-
-@dataclass(frozen=True)
-class PairsOptions:
-    """How a file of pairs is read."""
-
-    format: Annotated[
-        PairsFormat,
-        typer.Option(help="Layout of the file (auto: by columns).", rich_help_panel=PAIRS),
-    ] = "auto"
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where media paths begin (default: the file's folder).",
-            show_default=False,
-            rich_help_panel=PAIRS,
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
-class PreferenceOptions(PairsOptions):
-    """And what becomes of pairs that cannot be judged."""
-
-    skip_missing: Annotated[
-        bool,
-        typer.Option(
-            "--skip-missing",
-            help="Leave out pairs of media that do not exist.",
-            rich_help_panel=PAIRS,
-        ),
-    ] = False
-
-
-@dataclass(frozen=True)
-class VerdictOptions:
-    """How two scores become a verdict, and what is said of it."""
-
-    symmetric: Annotated[
-        bool,
-        typer.Option(
-            "--symmetric/--plain",
-            help="Average over both orders, or the calibrator's plain formula, whose offset "
-            "favours one side.",
-        ),
-    ] = True
-    explain: Annotated[bool, typer.Option("--explain", help="Show what each axis says of it.")] = (
-        False
-    )
 
 
 Paths = Annotated[
     list[str],
     typer.Argument(
-        help=f"Images, videos, folders, manifests ({KNOWN}), shards (.tar), URLs, or - for a list "
-        "on stdin.",
+        metavar="PATH...",
+        help=f"Images, videos, folders, manifests ({KNOWN}), tars (.tar), URLs, or - for a list "
+        "of paths on stdin.",
         show_default=False,
     ),
 ]
-PairsFile = Annotated[
-    Path,
-    typer.Argument(help=f"Preferences, a row for each pair: {KNOWN}.", show_default=False),
-]
-Scores = Annotated[
-    list[Path] | None,
-    typer.Option(
-        help="Scored files, or a folder of parts, to use instead of a model.", show_default=False
+ScoredFiles = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="SCORES...",
+        help="Scored files (.parquet, .jsonl), folders of parts, or - for JSON Lines on stdin.",
     ),
 ]
 Json = Annotated[
     bool | None,
-    typer.Option("--json/--table", help="JSON Lines or a table (default: a table on a terminal)."),
+    typer.Option(
+        "--json/--table",
+        help="Print JSON Lines or a table (default: a table on a terminal).",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only on stderr.")]
+Markdown = Annotated[
+    bool, typer.Option("--markdown", help="Print Markdown tables.", rich_help_panel=OUTPUT)
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace an output that already exists.", rich_help_panel=OUTPUT
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print only errors on stderr.", rich_help_panel=OUTPUT),
+]
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with each dataclass parameter spread into its fields, as Typer wants them."""
+    """Return the command with each dataclass parameter replaced by its fields, as Typer needs."""
     hints: dict[str, Any] = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {n: hint for n, hint in hints.items() if is_dataclass(hint)}
 

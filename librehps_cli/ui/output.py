@@ -1,8 +1,9 @@
-"""stdout is data, stderr is talk; what comes from files or users is text, never markup."""
+"""Output of commands: data on stdout, notes and errors on stderr, as text without markup."""
 
 import logging
 import math
 import os
+import re
 import sys
 import unicodedata
 import warnings
@@ -16,9 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from librehps.scores.columns import axes_among
+from librehps_cli.ui.progress_log import logged
 
 TEXT_COLUMNS = (
     "item",
+    "setting",
+    "stage",
     "group",
     "generator",
     "value",
@@ -30,73 +34,85 @@ TEXT_COLUMNS = (
     "best",
     "prompt",
 )
-# Names, which may lose their middle where a table would not fit.
-NAMES, LEAST_NAME = ("item", "group", "generator", "category", "best", "prompt"), 8
+# Columns of names, which are shortened in the middle if a table would not fit.
+NAMES, MIN_NAME_CELLS = ("item", "group", "generator", "category", "best", "prompt"), 8
 ELLIPSIS = "…"
-NOTHING, BAR = "-", 3
-# What Jupyter sets for the kernels it starts, whatever the notebook's front end.
+NO_VALUE, BAR_CELLS = "-", 3
+# Variables that Jupyter sets for its kernels.
 NOTEBOOKS = ("JPY_PARENT_PID", "JPY_INTERRUPT_EVENT")
 EIGHTHS = " ▏▎▍▌▋▊▉█"
+# The bar before a figure: BAR_CELLS cells and a space.
+BAR = re.compile(rf"^[{EIGHTHS}]{{{BAR_CELLS}}} (?=\d)")
 
 
 class Output:
-    """Where a command writes; `json` None means JSON Lines unless stdout is a terminal."""
+    """The output of a command; `json` None means JSON Lines unless stdout is a terminal."""
 
     def __init__(self, quiet: bool = False, json: bool | None = None) -> None:
         if isinstance(sys.stdout, TextIOWrapper):
-            # JSON Lines are UTF-8 whatever the locale says.
+            # JSON Lines are UTF-8 in any locale.
             sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         self.quiet = quiet
         self.json = not sys.stdout.isatty() if json is None else json
         self._out = Console(file=sys.stdout, highlight=False, soft_wrap=False)
         self._talk = Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        # Pillow warns of oddities in files that it goes on to read well.
+        # Pillow warns about files that it then reads correctly.
         warnings.filterwarnings("ignore", module="PIL")
         logger = logging.getLogger("librehps")
         logger.handlers, logger.propagate = [_Notes(self)], False
 
     def note(self, message: str) -> None:
-        """A line on stderr, unless --quiet."""
+        """Print a line on stderr, unless --quiet."""
         if not self.quiet:
             self._talk.print(Text(safe(message)), style="dim")
 
     def line(self, text: str) -> None:
-        """A line of data on stdout: as it is, but on a terminal."""
+        """Print a line of data on stdout, on a terminal with control characters escaped."""
         sys.stdout.write((safe(text) if sys.stdout.isatty() else text) + "\n")
         sys.stdout.flush()
 
     def records(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Records as JSON Lines on stdout."""
+        """Print the records as JSON Lines on stdout."""
         from librehps.scores.jsonl import to_line
 
         for record in records:
             self.line(to_line(record))
 
     def error(self, message: str) -> None:
-        """An error of one item, on stderr, also under --quiet."""
+        """Print the error of one item on stderr, also with --quiet."""
         self._talk.print(Text(f"error: {safe(message)}", style="red"))
 
     def text(self, message: str, style: str = "") -> None:
-        """A line for a reader on stdout."""
+        """Print a line of text on stdout."""
         self._out.print(Text(safe(message), style=style))
 
     @property
     def width(self) -> int:
-        """Columns of the terminal that stdout is, or would be."""
+        """Width of the terminal in cells."""
         return self._out.width
 
     @property
+    def stdout_is_terminal(self) -> bool:
+        """True if stdout is a terminal."""
+        return sys.stdout.isatty()
+
+    @property
+    def stderr_is_terminal(self) -> bool:
+        """True if stderr is a terminal."""
+        return sys.stderr.isatty()
+
+    @property
     def is_watched(self) -> bool:
-        """Whether a person reads what is said on stderr."""
+        """True if stderr is a terminal and --quiet is not set."""
         return not self.quiet and sys.stderr.isatty()
 
     @property
     def talk_console(self) -> Console:
-        """The console of stderr, for a live display."""
+        """Console of stderr, for a live display."""
         return self._talk
 
     def talk_table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A table for a reader on stderr."""
+        """Print a table on stderr."""
         self._talk.print(_table(columns, rows, self._talk.width))
 
     def table(
@@ -105,22 +121,25 @@ class Output:
         rows: Iterable[Sequence[str]],
         names: Sequence[str] = (),
     ) -> None:
-        """A table for a reader on stdout; figures stand to the right, NAMES and `names` left."""
+        """Print a table on stdout; numbers are aligned right, NAMES and `names` left."""
         self._out.print(_table(columns, rows, self._out.width, names))
 
     def progress(self, rows: Iterable[Any], total: int, what: str = "scoring") -> Iterator[Any]:
-        """The rows, with a bar on stderr where that is a terminal."""
-        if not self.is_watched:
+        """Yield the rows, with a bar on a terminal, plain lines in a log, nothing if quiet."""
+        if self.quiet:
             yield from rows
+            return
+        if not self.is_watched:
+            yield from logged(rows, total, what, self.note)
             return
         from rich.progress import track
 
         yield from track(rows, what, total=total, console=self._talk, transient=True)
 
     def can_ask(self) -> bool:
-        """Whether a person sits at a terminal, who can read a question and answer it.
+        """Return whether a person at a terminal can answer a question.
 
-        A notebook's `!command` has a terminal too, but no way to type into it.
+        In a notebook `!command` has a terminal too, but nobody can type into it.
         """
         in_notebook = any(name in os.environ for name in NOTEBOOKS)
         streams = (sys.stdin, sys.stdout, sys.stderr)
@@ -142,30 +161,42 @@ def _table(
 def _fitted(
     columns: Sequence[str], rows: list[list[str]], width: int, more: Sequence[str]
 ) -> list[list[str]]:
-    """The rows with names shortened until the table is no wider than `width`, where that can be."""
-    widths = [
-        max([*map(cell_len, name.split("\n")), *(cell_len(row[i]) for row in rows if i < len(row))])
-        for i, name in enumerate(columns)
-    ]
+    """Return the rows, made narrower until the table is `width` cells wide if possible.
+
+    Names are shortened; where that is not enough, figures lose their bars first.
+    """
     names = [i for i, name in enumerate(columns) if name in NAMES or name in more]
+    widths = _widths(columns, rows)
     # Rich puts a space between two columns and one more after each but the last.
-    over = sum(widths) + 2 * len(columns) - 2 - width
+    gaps = 2 * len(columns) - 2
+    least = [min(w, MIN_NAME_CELLS) if i in names else w for i, w in enumerate(widths)]
+    if sum(least) + gaps > width:
+        rows = [[BAR.sub("", cell) for cell in row] for row in rows]
+        widths = _widths(columns, rows)
+    over = sum(widths) + gaps - width
     for _ in range(over if names else 0):
         longest = max(names, key=lambda i: widths[i])
-        widths[longest] = max(widths[longest] - 1, LEAST_NAME)
+        widths[longest] = max(widths[longest] - 1, MIN_NAME_CELLS)
     return [
         [shorten(cell, widths[i]) if i in names else cell for i, cell in enumerate(row)]
         for row in rows
     ]
 
 
+def _widths(columns: Sequence[str], rows: list[list[str]]) -> list[int]:
+    return [
+        max([*map(cell_len, name.split("\n")), *(cell_len(row[i]) for row in rows if i < len(row))])
+        for i, name in enumerate(columns)
+    ]
+
+
 def shorten(text: str, width: int) -> str:
-    """The text in at most `width` cells; what is too long loses its middle, as paths can."""
+    """Return the text in at most `width` cells; a longer text is cut in the middle."""
     text = safe(text)
     if cell_len(text) <= width:
         return text
     kept = max(width - 1, 0)
-    # The end tells more: that is where the file's name is.
+    # The end is longer: it holds the file name.
     head, tail = "", ""
     for character in text:
         if cell_len(head + character) > kept // 3:
@@ -179,14 +210,14 @@ def shorten(text: str, width: int) -> str:
 
 
 def bar(share: float, width: int) -> str:
-    """A share in [0, 1] as a bar of so many cells, to an eighth of a cell."""
+    """Return a share in [0, 1] as a bar of `width` cells, to an eighth of a cell."""
     eighths = round(min(max(share, 0.0), 1.0) * width * 8)
     whole, part = divmod(eighths, 8)
     return ("█" * whole + EIGHTHS[part] * (part > 0)).ljust(width)
 
 
 class _Notes(logging.Handler):
-    """The library's warnings, as notes."""
+    """A log handler that prints the library's warnings as notes."""
 
     def __init__(self, output: Output) -> None:
         super().__init__(logging.WARNING)
@@ -197,7 +228,7 @@ class _Notes(logging.Handler):
 
 
 def safe(text: str) -> str:
-    """Control characters spelled out, so that no name can steer a terminal."""
+    """Return the text with control characters escaped, so that no name can control a terminal."""
     return "".join(
         ascii(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text
     )
@@ -212,22 +243,22 @@ def axes_in(records: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def figures(record: Mapping[str, Any], axes: Sequence[str]) -> list[str]:
-    """The means of the axes, each with a bar, for a table."""
+    """Return the means of the axes, each with a bar, for a table."""
     return [figure(record[axis]) for axis in axes]
 
 
 def figure(mean: float | None) -> str:
-    """A mean in [0, 1] with its bar."""
+    """Return a mean in [0, 1] with its bar."""
     if mean is None or not math.isfinite(mean):
-        return NOTHING
-    return f"{bar(mean, BAR)} {mean:.3f}"
+        return NO_VALUE
+    return f"{bar(mean, BAR_CELLS)} {mean:.3f}"
 
 
 def signed(mu: float) -> str:
-    """A mu, or a gap between two, with its sign."""
+    """Return a mu, or a difference of two, with its sign."""
     return f"{mu:+.2f}"
 
 
 def percent(probability: float) -> str:
-    """A probability for a reader; never 100 %, which no model can promise."""
+    """Return a probability in percent, at most 99.9 %: no model is certain."""
     return f"{min(probability, 0.999):.1%}"

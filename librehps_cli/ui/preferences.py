@@ -1,12 +1,13 @@
-"""Read preferences and get the scores of their media, for evaluate and calibrate."""
+"""Preferences with the scores of their media, for evaluate and calibrate."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from librehps_cli.ui.load import load_scorer
-from librehps_cli.ui.options import ModelOptions, PreferenceOptions, PromptOptions
+from librehps_cli.ui.options import ModelOptions, PromptOptions
 from librehps_cli.ui.output import Output
+from librehps_cli.ui.pair_options import PreferenceOptions
 
 if TYPE_CHECKING:
     from librehps import ScoredRow
@@ -22,46 +23,46 @@ def judge_pairs(
     save_scores: Path | None,
     out: Output,
 ) -> "Judged":
-    """The file's pairs with scores, by the model or from scored files."""
+    """Return the pairs of a file with scores, from scored files or from the model."""
     from librehps.evaluate.judged import judge_media, judge_table
     from librehps.scores.score_table import read_scores
 
     if scores:
         table = read_scores(scores)
         read = load_preferences(file, preferences)
-        tell_pairs(read, out)
+        print_pair_counts(read, out)
         judged = judge_table(read, table, models.calibration)
     else:
         read = load_preferences(file, preferences)
-        tell_pairs(read, out)
+        print_pair_counts(read, out)
         scorer = load_scorer(models, PromptOptions(), out)
         judged = judge_media(
             read, scorer, models.calibration, save_scores=save_scores, watch=_watch(out)
         )
-    tell_left_out(judged, out)
+    print_skipped_pairs(judged, out)
     return judged
 
 
 def load_preferences(file: Path, options: PreferenceOptions) -> "Preferences":
-    """The preferences of a file."""
+    """Return the preferences of a file."""
     from librehps.preferences.read import read_preferences
 
     return read_preferences(file, options.format, options.root, options.skip_missing)
 
 
-def tell_pairs(read: "Preferences", out: Output) -> None:
-    """Say how many pairs a file holds."""
-    out.note(f"{len(read.pairs)} pairs, {read.ties()} of them ties on overall")
+def print_pair_counts(read: "Preferences", out: Output) -> None:
+    """Print the number of pairs of a file, and of ties on overall."""
+    out.note(f"{len(read.pairs)} pairs, {read.ties()} ties on overall")
 
 
-def tell_left_out(judged: "Judged", out: Output) -> None:
-    """Count the pairs that are left out, by reason."""
+def print_skipped_pairs(judged: "Judged", out: Output) -> None:
+    """Print the number of skipped pairs by reason."""
     for reason, count in judged.left_out.items():
-        out.note(f"left out: {count} pairs ({reason})")
+        out.note(f"skipped {count} pairs: {reason}")
 
 
 def _watch(out: Output) -> "Watch":
-    """Show progress, and name on stderr each media that could not be scored."""
+    """Return a function that shows progress, and prints each media file with an error."""
 
     def watch(rows: "Iterable[ScoredRow]", total: int) -> "Iterator[ScoredRow]":
         for row in out.progress(rows, total):

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a line that moves, counts at its end, and how to stop it."""
+"""Progress of a run on stderr, the counts at its end, and the signals that stop it."""
 
 import os
 import signal
@@ -13,43 +13,56 @@ import typer
 from librehps.runs.observer import RunObserver
 from librehps_cli.ui.errors import INTERRUPTED
 from librehps_cli.ui.output import Output
+from librehps_cli.ui.progress_log import ProgressLog, progress_line
 
 if TYPE_CHECKING:
     from librehps.runs.progress import Distribution, RunProgress
 
 
 class CommandObserver(RunObserver):
-    """Shows a run on stderr; Ctrl-C or SIGTERM sets `stop` while rows are scored."""
+    """An observer that shows a run on stderr; Ctrl-C or SIGTERM sets `stop` during the run."""
 
     def __init__(self, out: Output) -> None:
         self.stop = threading.Event()
         self._out = out
         self._bar: Any = None
+        self._log: ProgressLog | None = None
 
     def note(self, message: str) -> None:
         """Print the message on stderr."""
         self._out.note(message)
 
     def confirm_download(self, message: str) -> bool:
-        """Ask a person at a terminal; nobody else agrees."""
+        """Return whether a person at a terminal agrees; False where nobody can be asked."""
         return self._out.can_ask() and typer.confirm(f"{message}. Download?", err=True)
 
     @contextmanager
     def watching(self, progress: "RunProgress") -> Iterator[None]:
-        """Handle signals, and show a live line where stderr is a terminal."""
-        with _signals(self.stop, self._out):
-            if not self._out.is_watched:
-                yield
-                return
+        """Handle signals; show a live line on a terminal, print plain lines into a log."""
+        with _signals(self.stop, self._out), self._shown(progress):
+            yield
+
+    @contextmanager
+    def _shown(self, progress: "RunProgress") -> Iterator[None]:
+        if self._out.quiet:
+            yield
+        elif self._out.is_watched:
             with _progress_bar(self._out) as self._bar:
                 self._task = self._bar.add_task(
                     "", total=progress.total, completed=progress.done, rate="", errors=""
                 )
                 yield
             self._bar = None
+        else:
+            self._log = ProgressLog(lambda: _line(progress), self._out.note)
+            with self._log.ticking():
+                yield
+            self._log = None
 
     def advanced(self, progress: "RunProgress") -> None:
-        """Move the live line."""
+        """Move the live line, or print a plain one when it is due."""
+        if self._log is not None:
+            self._log.tick()
         if self._bar is None:
             return
         # A cluster does not say how busy its devices are.
@@ -62,6 +75,11 @@ class CommandObserver(RunObserver):
         )
 
 
+def _line(progress: "RunProgress") -> str:
+    rate, errors = progress.rows_per_s, progress.failed
+    return progress_line("scoring", progress.done, progress.total, rate, errors)
+
+
 def print_counts(
     ok: int,
     failed: int,
@@ -69,7 +87,7 @@ def print_counts(
     distributions: "Mapping[str, Distribution]",
     out: Output,
 ) -> None:
-    """Print a line always, and tables where a person reads stderr."""
+    """Print one line of counts; on a terminal also a table of axes and one of errors."""
     if out.is_watched and distributions:
         rows = [[axis, *(f"{v:.3f}" for v in found)] for axis, found in distributions.items()]
         out.talk_table(["axis", "mean", "5 %", "median", "95 %"], rows)
@@ -101,17 +119,17 @@ def _progress_bar(out: Output) -> Any:
 
 @contextmanager
 def _signals(event: threading.Event, out: Output) -> Iterator[None]:
-    """Ctrl-C, or SIGTERM, ends the run after the batch on the device; a second one at once."""
+    """Set the event at the first Ctrl-C or SIGTERM; exit at the second."""
     before: dict[int, Any] = {}
 
     def stop(number: int, frame: object) -> None:
         event.set()
         for kind in before:
             signal.signal(kind, leave)
-        out.note("finishing the batch; once more to stop at once")
+        out.note("stopping after this batch; press Ctrl-C again to stop now")
 
     def leave(number: int, frame: object) -> None:
-        # Batches in other threads cannot be broken off; what is journalled stays all the same.
+        # A batch in another thread cannot be cancelled; rows in the journal are kept.
         out.talk_console.show_cursor(True)
         os._exit(INTERRUPTED)
 

@@ -1,4 +1,4 @@
-"""Where chosen rows go beside stdout: a file, or a folder of their media."""
+"""Flags that write rows to a file, or their media to a folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,36 +6,38 @@ from typing import Annotated
 
 import typer
 
-RESULT = "Result"
+from librehps_cli.ui.help import OUTPUT
+from librehps_cli.ui.options import Overwrite
 
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Which file rows go to."""
+    """Flags that name the output file."""
 
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="Whole rows to X.parquet, X.jsonl, or - for stdout.",
-            rich_help_panel=RESULT,
+            metavar="FILE",
+            help="Write whole rows to a .parquet or .jsonl file, or to - (stdout).",
+            rich_help_panel=OUTPUT,
         ),
     ] = None
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output.", rich_help_panel=RESULT)
-    ] = False
+    overwrite: Overwrite = False
 
     @property
     def file(self) -> Path | None:
+        """The output file, or None without --output and for stdout."""
         return None if str(self.output) == "-" else self.output
 
     @property
     def to_stdout(self) -> bool:
+        """True for `--output -`."""
         return str(self.output) == "-"
 
     def check(self) -> None:
-        """Raise UsageError for what can be refused before anything is read."""
+        """Raise UsageError for invalid flags, and for an output that already exists."""
         from librehps.scores.writer import check_output
 
         if self.file is not None:
@@ -44,25 +46,32 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class ResultOptions(OutputOptions):
-    """And which folder their media go to."""
+    """Flags that name the output file, and the folder for the media of its rows."""
 
     copy_to: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Copy the media to DIR.", rich_help_panel=RESULT),
+        typer.Option(
+            metavar="FOLDER", help="Copy the media to this folder.", rich_help_panel=OUTPUT
+        ),
     ] = None
     link_to: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Symbolic links in DIR instead.", rich_help_panel=RESULT),
+        typer.Option(
+            metavar="FOLDER", help="Link to the media from this folder.", rich_help_panel=OUTPUT
+        ),
     ] = None
 
     @property
     def folder(self) -> Path | None:
+        """The folder of --copy-to or --link-to."""
         return self.copy_to or self.link_to
 
     def check(self) -> None:
-        """Raise UsageError for what can be refused before anything is read."""
+        """Raise UsageError for invalid flags, and for an output that already exists."""
         from librehps.errors import UsageError
 
         super().check()
         if self.copy_to and self.link_to:
-            raise UsageError("--copy-to and --link-to exclude each other")
+            raise UsageError(
+                "--copy-to and --link-to cannot be used together", hint="Leave out one of them."
+            )

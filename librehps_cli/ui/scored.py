@@ -1,4 +1,4 @@
-"""Flags of a command that takes scored files or media, as `librehps.runs.scored` takes them."""
+"""Scores for commands that take scored files or media."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ def scores_of(
     out: Output,
     axes: Sequence[str] = (),
 ) -> "Scored":
-    """Return the rows of scored files as they are, and of anything else by the model."""
+    """Return the rows of scored files; paths of media are scored with the model."""
     from librehps.runs.scored import Scoring, read_or_score
 
     scoring = Scoring(

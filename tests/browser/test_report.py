@@ -22,7 +22,7 @@ from playwright.sync_api import (
 )
 
 from conftest import EXAMPLES
-from librehps.report.pictures import LEFT_OUT, Pictures
+from librehps.report.pictures import OVER_LIMIT, Pictures
 from report_data import AGREEMENT, HOSTILE, hostile_page, page_of, picture, rich_page, scored, webp
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -103,7 +103,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loaded(page: Page, where: str) -> list[bool]:
-    """Whether each picture there has pixels."""
+    """Return True for each picture in the element `where` that has pixels."""
     code = "all => Promise.all(all.map(i => { i.loading = 'eager'; return i.decode()" \
            ".then(() => i.naturalWidth > 0) }))"  # fmt: skip
     return page.locator(f"{where} img").evaluate_all(code)
@@ -117,8 +117,8 @@ def test_pictures_load_and_missing_ones_say_why(report: Path, visit: Visit) -> N
     for text in page.locator("#gallery img, #rows img").all():
         assert re.fullmatch(r"prompt \d", text.get_attribute("alt") or "")
     reasons = [one.inner_text() for one in page.locator("#rows .none").all()]
-    assert sorted(reasons) == ["damaged", "file not found", "media in an archive or on the network",
-                               "media without a file"]  # fmt: skip
+    assert sorted(reasons) == ["damaged", "file not found", "media has no file",
+                               "media in an archive or on the network"]  # fmt: skip
     expect(page.locator("#pictures-note")).to_contain_text("4 rows have no picture here")
 
 
@@ -143,7 +143,7 @@ def test_best_and_worst_of_each_prompt(report: Path, visit: Visit) -> None:
     assert panel.locator(".card").first.locator(".bars .name").all_inner_texts() == [
         "overall", "alignment", "coherence", "style",
     ]  # fmt: skip
-    page.locator("#gallery").get_by_label("Judged by").select_option("style")
+    page.locator("#gallery").get_by_label("Axis").select_option("style")
     assert panel.locator("[data-row]").evaluate_all(data) == [18, 0]
     panel.get_by_role("button", name="Show all 4 rows of prompt 0").click()
     assert sorted(shown(page)) == [0, 6, 12, 18]
@@ -163,7 +163,7 @@ def test_sort_and_filters_change_what_is_shown(report: Path, visit: Visit) -> No
     expect(rows.get_by_role("status")).to_have_text("4 of 24 rows")
     form.get_by_label("generator").select_option(label="cow")
     assert shown(page) == []
-    expect(rows).to_contain_text("No row passes")
+    expect(rows).to_contain_text("No rows match")
     rows.get_by_role("button", name="Clear").click()
     assert len(shown(page)) == 24
     form.get_by_label("Prompt").fill("prompt 2")
@@ -221,8 +221,8 @@ def test_plots_are_drawn_and_a_dot_shows_its_picture(report: Path, visit: Visit)
     assert page.locator("#spread figcaption").count() == 4
     painted = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v)"
     assert page.locator("#scatter canvas").evaluate(painted)
-    page.locator("#scatter").get_by_label("Across").select_option("overall")
-    page.locator("#scatter").get_by_label("Up").select_option("style")
+    page.locator("#scatter").get_by_label("X axis").select_option("overall")
+    page.locator("#scatter").get_by_label("Y axis").select_option("style")
     page.locator("#scatter canvas").scroll_into_view_if_needed()
     box = page.locator("#scatter canvas").bounding_box()
     assert box is not None
@@ -247,7 +247,7 @@ def test_leaderboard_and_agreement(report: Path, visit: Visit) -> None:
     assert page.locator("#leaderboard .standings .range").count() == 5
     assert page.locator("#leaderboard .wins").get_by_text("75 %").count() == 3
     assert page.locator("#leaderboard .wins").get_by_text("n.s.").count() == 2
-    expect(page.locator("#leaderboard")).to_contain_text("Prompts left out since not all")
+    expect(page.locator("#leaderboard")).to_contain_text("Prompts skipped, because not all")
     page.locator("#leaderboard").get_by_label("Axis").select_option("style")
     expect(page.locator("#leaderboard .note").first).to_contain_text("Style over 12 prompts")
     words = page.locator("#agreement").inner_text()
@@ -349,7 +349,7 @@ def test_few_pictures_go_to_the_best_and_worst(tmp_path: Path, visit: Visit) -> 
     page = visit(page_of(table, tmp_path / "r.html", limit=40))
     assert page.locator("#gallery .card img").count() == 4
     expect(page.locator("#pictures-note")).to_contain_text(
-        f"160 rows have no picture here: {LEFT_OUT}"
+        f"160 rows have no picture here: {OVER_LIMIT}"
     )
 
 
@@ -380,7 +380,7 @@ def test_ten_thousand_rows_are_ready(tmp_path: Path, visit: Visit) -> None:
     images = [webp(i) for i in range(20)] * 100
     of = [i if i < len(images) else -1 for i in range(count)]
     file = page_of(
-        table, tmp_path / "big.html", by="generator", pictures=Pictures(images, of, [LEFT_OUT])
+        table, tmp_path / "big.html", by="generator", pictures=Pictures(images, of, [OVER_LIMIT])
     )
     page = visit(file)
     assert page.locator(READY).get_attribute("data-ready")

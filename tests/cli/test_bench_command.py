@@ -39,7 +39,7 @@ def test_table_of_a_checkpoint(cli: Cli) -> None:
     assert done.stderr == ""
     for words in ("checkpoint", "decode, one core", "transfer", "end to end, batch 2", "of matmul"):
         assert words in done.stdout
-    assert "of decoding would keep the forward fed." in done.stdout
+    assert "needed to decode as fast as the forward pass." in done.stdout
 
 
 def test_a_config_overrides_the_model_of_the_environment(cli: Cli) -> None:
@@ -50,18 +50,18 @@ def test_a_config_overrides_the_model_of_the_environment(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--size", "1024"), "--size '1024' is not WIDTHxHEIGHT"),
-        (("--size", "3000x10"), "cannot be scored"),
+        (("--size", "1024"), "--size: expected WIDTHxHEIGHT, got '1024'"),
+        (("--size", "3000x10"), "unsupported aspect ratio"),
         (("--size", "60000x60000"), "too large"),
         (("--size", "0x10"), "1 or more"),
-        (("--batch-sizes", "1,x"), "--batch-sizes '1,x' is not a list of numbers"),
+        (("--batch-sizes", "1,x"), "--batch-sizes: expected N,N,..., got '1,x'"),
         (("--batch-sizes", "0,4"), "1 or more"),
         (("--images", "0"), "--images"),
         (("--format", "webp"), "--format"),
         (("--config", "5b"), "--config"),
-        (("--model", "tiny"), "random weights: --model would"),
-        (("--download",), "--download would mean nothing"),
-        (("--num-frames", "4"), "--num-frames would mean nothing"),
+        (("--model", "tiny"), "--model: unsupported here"),
+        (("--download",), "--download: unsupported here"),
+        (("--num-frames", "4"), "--num-frames: unsupported here"),
         (("--device", "nowhere"), "nowhere"),
     ],
 )

@@ -91,12 +91,12 @@ def test_odd_rows_on_stdin(cli: Cli, content: str, code: int, words: str) -> Non
 
 
 def test_why_there_are_no_win_probabilities(cli: Cli, scores: Path) -> None:
-    assert "no win probabilities: the rows do not say" in cli("best-of-n", scores).stderr
+    assert "no win probabilities: the scored file does not" in cli("best-of-n", scores).stderr
     record = {"model": "LibreHPS/LibreHPS-4B-v1.1", "fingerprint": "f"}
     Path(f"{scores}.settings.json").write_text(json.dumps(record))
     done = cli("best-of-n", scores, "--abstain-below", "0.6")
     assert done.returncode == 2
-    assert "calibration.json of LibreHPS/LibreHPS-4B-v1.1 is not on this machine" in done.stderr
+    assert "calibration.json of LibreHPS/LibreHPS-4B-v1.1 not found on this machine" in done.stderr
 
 
 def test_odd_values(cli: Cli, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_only_the_columns_that_decide_are_needed(cli: Cli, tmp_path: Path) -> No
 
 
 def test_a_file_given_twice_is_noticed(cli: Cli, scores: Path) -> None:
-    assert "5 rows are of media" in cli("best-of-n", scores, scores).stderr
+    assert "5 duplicate rows" in cli("best-of-n", scores, scores).stderr
 
 
 def test_media_and_their_scored_file_agree(cli: Cli, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_groups(cli: Cli, scores: Path) -> None:
     assert cli("best-of-n", scores, "--per", "folder").stdout == "2.png\n"
     mixed = cli("best-of-n", scores, "--per", "seed")
     assert mixed.stdout == "3.png\n2.png\n"
-    assert "1 of 2 groups hold several prompts" in mixed.stderr
+    assert "1 of 2 groups contain several prompts" in mixed.stderr
     matched = cli("best-of-n", scores, "--per-match", "^[123]|.")
     assert matched.stdout == "1.png\n2.png\n3.png\n4.png\n5.png\n"
 
@@ -185,7 +185,7 @@ def test_copies_keep_the_prompt(cli: Cli, scores: Path) -> None:
     assert Path("linked/a-dog.png").resolve().name == "3.png"
     again = cli("best-of-n", scores, "--link-to", "linked")
     assert again.returncode == 2
-    assert "Nothing is overwritten" in again.stderr
+    assert "files are never overwritten" in again.stderr
 
 
 def test_outputs(cli: Cli, scores: Path) -> None:
@@ -204,7 +204,7 @@ def test_outputs(cli: Cli, scores: Path) -> None:
     clash = write(Path("clash.jsonl"), [scored_row("a", 1.0, margin=3)])
     done = cli("best-of-n", clash, "-o", "x.parquet")
     assert done.returncode == 2
-    assert "names of the output: margin" in done.stderr
+    assert "columns with reserved names: margin" in done.stderr
 
 
 def test_copies_and_outputs_are_told_of(cli: Cli, scores: Path, fit: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_table_fits_80_columns(cli: Cli, tmp_path: Path) -> None:
 
 OTHER = {"settings": "ffffffffffff"}
 BAD = [
-    ([scored_row("a", 1), scored_row("b", 2, **OTHER)], 2, "mix 2 settings"),
+    ([scored_row("a", 1), scored_row("b", 2, **OTHER)], 2, "rows of 2 different settings"),
     ([{"id": "a", "status": "ok", "overall_mu": 1.0}], 2, "lacks the columns media, prompt"),
     ([scored_row("a", None), scored_row("b", None)], 1, "all 2 rows of"),
 ]
@@ -279,14 +279,14 @@ def test_rows_with_errors_take_no_part_and_are_named(cli: Cli, tmp_path: Path) -
     ("options", "words"),
     [
         (("--axis", "beauty"), "no axis beauty"),
-        (("--axis", "style", "--weights", "style=1"), "exclude each other"),
-        (("--per", "seed", "--per-match", "x"), "exclude each other"),
+        (("--axis", "style", "--weights", "style=1"), "cannot be used together"),
+        (("--per", "seed", "--per-match", "x"), "cannot be used together"),
         (("--per", "nothing"), "no column nothing"),
-        (("--per-match", "["), "no regular expression"),
-        (("--abstain-below", "0.9"), "do not say which model"),
+        (("--per-match", "["), "invalid regular expression"),
+        (("--abstain-below", "0.9"), "does not name its model"),
         (("--abstain-below", "0.9", "--axis", "style"), "only overall has"),
-        (("--prompt", "a cat"), "is scored already"),
-        (("--axis", "temporal"), "no row has a value on temporal"),
+        (("--prompt", "a cat"), "not allowed with the scored file"),
+        (("--axis", "temporal"), "no row has a score on temporal"),
     ],
 )
 def test_usage(cli: Cli, scores: Path, options: tuple, words: str) -> None:
@@ -298,7 +298,7 @@ def test_usage(cli: Cli, scores: Path, options: tuple, words: str) -> None:
 def test_scored_files_and_media_do_not_mix(cli: Cli, scores: Path) -> None:
     done = cli("best-of-n", scores, "1.png", "--prompt", "x", *TINY)
     assert done.returncode == 2
-    assert "is a scored file and 1.png is not" in done.stderr
+    assert "is a scored file, 1.png is not" in done.stderr
 
 
 @pytest.mark.slow

@@ -82,25 +82,28 @@ def test_conditions(cli: Cli, scores: Path, options: str, expected: str) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("", "no condition is given"),
-        ("--invert", "no condition is given"),
-        ("--by style", "--by and --per say how --top chooses"),
-        ("--min colour=1", "no column colour; there are: overall, overall_mu, temporal, seed"),
+        ("", "no condition given"),
+        ("--invert", "no condition given"),
+        ("--by style", "--by and --per need --top"),
+        (
+            "--min colour=1",
+            "no column colour; expected one of: overall, overall_mu, temporal, seed",
+        ),
         ("--min prompt=1", "the column prompt holds string, not numbers"),
         ("--top 1 --by style", "no column style_mu"),
-        ("--top 1 --per frames", "cannot be grouped by frames"),
-        ("--min overall", "'overall' is no limit"),
-        ("--min overall=high", "'overall=high' is no limit"),
-        ("--max overall=nan", "'overall=nan' is no limit"),
-        ("--min =1", "'=1' is no limit"),
-        ("--top 0", "--top '0' is neither"),
-        ("--top 0%", "--top '0%' is neither"),
-        ("--top 101%", "--top '101%' is neither"),
-        ("--top -3", "--top '-3' is neither"),
-        ("--ok-only --null --json", "--null ends paths"),
-        ("--ok-only --copy-to a --link-to b", "exclude each other"),
-        ("--ok-only -o x.csv", "an output ends in .parquet or .jsonl"),
-        ("--ok-only -o s.parquet", "s.parquet exists"),
+        ("--top 1 --per frames", "cannot group rows by column frames"),
+        ("--min overall", "--min: expected COLUMN=NUMBER, got 'overall'"),
+        ("--min overall=high", "--min: expected COLUMN=NUMBER, got 'overall=high'"),
+        ("--max overall=nan", "--max: expected COLUMN=NUMBER, got 'overall=nan'"),
+        ("--min =1", "--min: expected COLUMN=NUMBER, got '=1'"),
+        ("--top 0", "--top: expected a number of rows or a percentage, got '0'"),
+        ("--top 0%", "--top: expected a number of rows or a percentage, got '0%'"),
+        ("--top 101%", "--top: expected a number of rows or a percentage, got '101%'"),
+        ("--top -3", "--top: expected a number of rows or a percentage, got '-3'"),
+        ("--ok-only --null --json", "--null: unsupported with JSON Lines"),
+        ("--ok-only --copy-to a --link-to b", "cannot be used together"),
+        ("--ok-only -o x.csv", "use .parquet, .jsonl, or - for stdout"),
+        ("--ok-only -o s.parquet", "s.parquet already exists"),
     ],
 )
 def test_usage(cli: Cli, scores: Path, options: str, message: str) -> None:
@@ -138,7 +141,7 @@ def test_mixed_settings(cli: Cli, scores: Path) -> None:
     pq.write_table(bare.set_column(9, "settings", pa.array(["ba9876543210"] * 6)), "bare.parquet")
     done = cli("filter", scores, "bare.parquet", "--ok-only")
     assert done.returncode == 2
-    assert "mix 2 settings: 0123456789ab, ba9876543210" in done.stderr
+    assert "rows of 2 different settings: 0123456789ab, ba9876543210" in done.stderr
 
 
 def test_whole_rows(cli: Cli, scores: Path) -> None:
@@ -232,8 +235,8 @@ def test_media_without_a_path(cli: Cli, scores: Path) -> None:
     for options in ((), ("--copy-to", "out")):
         done = cli("filter", scores, "--top", 2, *options)
         assert (done.returncode, done.stdout) == (2, "")
-        assert "2 of the 2 rows have no path" in done.stderr
-        assert "hint: Take whole rows, with --json or -o." in done.stderr
+        assert "2 of 2 rows have no path" in done.stderr
+        assert "hint: Print whole rows with --json, or write them with -o." in done.stderr
     assert len(cli("filter", scores, "--top", 2, "--json").stdout.splitlines()) == 2
 
 
@@ -246,7 +249,7 @@ def test_placing(cli: Cli, scores: Path, flag: str, is_link: bool) -> None:
     assert Path("out/sub/0.png").is_symlink() == is_link
     again = cli("filter", scores, "--ok-only", flag, "out", "-o", "x.jsonl")
     assert again.returncode == 2
-    assert "out/sub/0.png exists, and 1 more" in again.stderr
+    assert "out/sub/0.png already exists, and 1 more" in again.stderr
     assert not Path("out/sub/3.png").exists()
     assert not Path("x.jsonl").exists()
     more = cli("filter", scores, "--max", "overall=0.3", flag, "out", "--null")
@@ -262,7 +265,7 @@ def test_placing_what_must_not_be(cli: Cli, scores: Path) -> None:
     pq.write_table(rows().set_column(0, "id", ids), scores)
     done = cli("filter", scores, "--top", 1, "--copy-to", "out")
     assert done.returncode == 1
-    assert "'../0.png' names no file inside out" in done.stderr
+    assert "'../0.png' is not the name of a file inside out" in done.stderr
     assert not Path("0.png").exists()
     pq.write_table(rows().drop_columns(["id"]), scores)
     assert "no column id" in cli("filter", scores, "--top", 1, "--copy-to", "out").stderr

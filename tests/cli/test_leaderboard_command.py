@@ -99,7 +99,9 @@ def test_a_narrow_terminal_and_many_generators(board: Run, scores: Path) -> None
     pq.write_table(rows([f"generator number {i}" for i in range(30)], 8), "s.parquet")
     done = board(scores, "--by", "gen", "--axis", "overall", "--table", COLUMNS="80")
     assert done.returncode == 0, done.stderr
-    assert "wins of the row over the column, %: too wide, see --markdown or --json" in done.stdout
+    assert (
+        "wins of the row over the column, %: too wide here, use --markdown or --json" in done.stdout
+    )
     assert "means" not in done.stdout
     narrow = board(scores, "--by", "gen", "--table", COLUMNS="20")
     assert narrow.returncode == 0, narrow.stderr
@@ -165,7 +167,7 @@ def test_files(board: Run, scores: Path) -> None:
     assert board(*options, "-o", "-").stdout.splitlines() == written
     again = board(*options, "-o", "x.jsonl")
     assert (again.returncode, again.stdout) == (2, "")
-    assert "x.jsonl exists" in again.stderr
+    assert "x.jsonl already exists" in again.stderr
     assert board(*options, "-o", "x.jsonl", "--overwrite").returncode == 0
 
 
@@ -186,7 +188,7 @@ def test_only_and_folder(board: Run, scores: Path) -> None:
     assert [s["generator"] for s in overall["standings"]] == ["2", "0"]
     done = board(scores, "--by", "gen", "--only", "base", "--only", "bse")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: no generator is called bse\nhint: There are: [red]loud")
+    assert done.stderr.startswith("error: generator not found: bse\nhint: Choose from: [red]loud")
 
 
 def test_what_does_not_count_is_said(board: Run, scores: Path) -> None:
@@ -198,8 +200,8 @@ def test_what_does_not_count_is_said(board: Run, scores: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith("overall, 39 prompts")
     assert done.stderr.splitlines() == [
-        r"warning: prompts that others lack do not count: bell\x07\x1b[31m 1",
-        "warning: rows with errors do not count: [red]loud[/red] 1",
+        r"warning: skipped prompts that not every generator has: bell\x07\x1b[31m 1",
+        "warning: skipped rows with errors: [red]loud[/red] 1",
     ]
     assert board(scores, "--by", "gen", "--table", "--quiet").stderr == ""
 
@@ -208,15 +210,15 @@ def test_what_does_not_count_is_said(board: Run, scores: Path) -> None:
     ("options", "message"),
     [
         ("", "Missing option '--by'"),
-        ("--by model", "error: no column model; there are: id, media, prompt, gen"),
+        ("--by model", "error: no column model; expected one of: id, media, prompt, gen"),
         ("--by gen --category cat", "error: no column cat"),
         ("--by gen --axis beauty", "error: no axis beauty\nhint: There are: overall"),
-        ("--by gen --axis temporal", "error: no row has a score of temporal"),
-        ("--by gen --only base", "error: there is only one generator, base"),
+        ("--by gen --axis temporal", "error: no row has a score on temporal"),
+        ("--by gen --only base", "error: expected two or more generators, got one: base"),
         ("--by gen --resamples 10", "Invalid value for '--resamples'"),
         ("--by gen --seed -1", "Invalid value for '--seed'"),
-        ("--by gen -o x.csv", "an output ends in .parquet or .jsonl"),
-        ("--by id", "error: no prompt has a score (overall) of every generator"),
+        ("--by gen -o x.csv", "use .parquet, .jsonl, or - for stdout"),
+        ("--by id", "error: no prompt has a score on overall from every generator"),
     ],
 )
 def test_usage(board: Run, scores: Path, options: str, message: str) -> None:
@@ -230,11 +232,11 @@ def test_files_that_hold_no_leaderboard(board: Run, scores: Path) -> None:
     tables = {
         "holds no rows": (1, rows().slice(0, 0)),
         "all 160 rows of x.parquet are errors": (1, changed("status", ["error"] * 160)),
-        "there is only one generator, base": (2, rows().slice(0, 1)),
-        "3 of 160 rows have no value in gen": (2, changed("gen", [None, "", " "])),
+        "expected two or more generators, got one: base": (2, rows().slice(0, 1)),
+        "3 of 160 rows have no generator: no value": (2, changed("gen", [None, "", " "])),
         "x.parquet lacks the columns prompt": (2, rows().drop_columns("prompt")),
         "x.parquet lacks the columns media, status, prompt": (2, pa.table({"gen": ["a"]})),
-        "mix 2 settings": (2, changed("settings", ["ba9876543210"])),
+        "rows of 2 different settings": (2, changed("settings", ["ba9876543210"])),
         "the column overall_mu holds string, not numbers": (
             2, changed("overall_mu", [str(i) for i in range(160)])
         ),

@@ -24,7 +24,7 @@ def table(tmp_path: Path) -> pa.Table:
 
 
 def part(page: Path, name: str) -> dict | list:
-    """What the page's script reads, as JSON."""
+    """Return the JSON data that the page's script reads under a name."""
     text = page.read_text(encoding="utf-8").split(f'id="{name}">', 1)[1]
     return json.loads(text.split("</script>", 1)[0])
 
@@ -79,7 +79,7 @@ def test_missing_pictures_are_counted_not_fatal(cli: Cli, table: pa.Table, tmp_p
     done = cli("report", write_scores(table, tmp_path / "s.parquet"), "-o", page)
     assert done.returncode == 0
     assert "no picture for 4 of 12 rows" in done.stderr
-    for reason in ("file not found 1", "empty file 1", "damaged 1", "media without a file 1"):
+    for reason in ("file not found 1", "empty file 1", "damaged 1", "media has no file 1"):
         assert reason in done.stderr
     assert len(part(page, "images")) == 8
 
@@ -180,7 +180,7 @@ def test_nothing_scored(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("output", "words"),
-    [("r.pdf", "ends in .html"), ("no/r.html", "folder of"), ("dir.html", "is a folder")],
+    [("r.pdf", "ends in .html"), ("no/r.html", "does not exist"), ("dir.html", "is a folder")],
 )
 def test_outputs_that_cannot_be(
     cli: Cli, table: pa.Table, tmp_path: Path, output: str, words: str

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from conftest import CHECKPOINT, Cli
 from librehps import LibreHPS
@@ -38,7 +39,7 @@ def test_json_lines_in_a_pipe(cli: Cli, folder: Path, golden: LibreHPS) -> None:
     assert (rows[2]["width"], rows[2]["height"]) == (200, 90)
     assert {row["settings"] for row in rows} == {golden.settings.digest}
     assert "3 scored, 0 errors" in done.stderr
-    assert "3 files of other kinds were skipped" in done.stderr
+    assert "skipped 3 files of unsupported types" in done.stderr
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
@@ -115,9 +116,11 @@ def test_long_prompts_are_that_rows_error(cli: Cli, folder: Path) -> None:
         (("score", "x.png"), "--prompt-from sidecar"),
         (("score", "x.png", "--prompt", " "), "the prompt is empty"),
         (("score", "x.png", "--prompt", "x", "--prompt-from", "folder"), "not both"),
-        (("score", "x.png", "--prompt", "x", "-o", "x.csv"), ".parquet or .jsonl"),
+        (
+            ("score", "x.png", "--prompt", "x", "-o", "x.csv"),
+            "use .parquet, .jsonl, or - for stdout",
+        ),
         (("score", "x.png", "--prompt", "x", "--batch-size", "0"), "--batch-size"),
-        (("score", "x.png", "--prompt", "x", "--device", "abacus"), "abacus"),
         (("score",), "Missing argument"),
     ],
 )
@@ -134,6 +137,53 @@ def test_usage_errors(
     assert words in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--dtype", "int4"), "'int4' is not one of 'auto', 'float32', 'bfloat16', 'float16', "),
+        (("--batch-size", "0"), "Invalid value for '--batch-size'"),
+        (("--nothing",), "No such option: --nothing"),
+    ],
+)
+def test_an_invalid_option_is_one_line(cli: Cli, arguments: tuple, problem: str) -> None:
+    done = cli("score", ".", "--prompt", "x", *arguments, COLUMNS="40")
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert problem in first
+    assert second.startswith("hint: Run: ")
+    assert second.endswith("score --help")
+
+
+@pytest.mark.parametrize(
+    ("device", "problem"),
+    [
+        ("mps", "mps is not available on this machine (MPS needs a Mac with an Apple GPU)"),
+        ("cuda:77", "cuda:77 is not available on this machine ("),
+        ("xla", "xla is not available on this machine (unsupported by this PyTorch build)"),
+        ("meta", "meta is not available on this machine (meta tensors hold no data)"),
+        ("abacus", "expected auto, cpu, cuda, cuda:N or mps, got 'abacus'"),
+    ],
+)
+def test_devices_that_are_not_there(cli: Cli, folder: Path, device: str, problem: str) -> None:
+    if device == "mps" and torch.backends.mps.is_built():
+        pytest.skip("this machine has MPS")
+    done = cli("score", folder, "--prompt", "x", *MODEL, "--device", device)
+    assert done.returncode == 2
+    first, *hint = done.stderr.splitlines()
+    assert first.startswith(f"error: --device: {problem}")
+    assert len(first) < 120
+    assert hint == ["hint: Use --device auto or --device cpu."] * ("available" in problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("bf16", "bfloat16"), ("fp32", "float32"), ("float32", "float32")]
+)
+def test_short_names_of_dtypes_are_the_long_ones(cli: Cli, name: str, dtype: str) -> None:
+    done = cli("info", *MODEL, "--json", "--dtype", name)
+    assert lines(done.stdout)[0]["dtype"]["value"] == dtype
 
 
 @pytest.mark.parametrize(

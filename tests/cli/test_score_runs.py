@@ -122,7 +122,7 @@ def test_an_output_is_resumed_as_what_it_was(run_folder: Path, tmp_path: Path, c
     assert output.read_bytes() == before
     itself = cli("score", output, *MODEL, "-o", output, "--overwrite")
     assert itself.returncode == 2
-    assert "is what is to be scored" in itself.stderr
+    assert "is both an input and the output" in itself.stderr
     assert output.read_bytes() == before
 
 

@@ -11,7 +11,7 @@ from librehps.scores.shards import in_shard
 from make_media import picture
 
 MODEL = ("--model", "tiny")
-NOTE = "no item falls into this shard"
+NOTE = "this shard contains no items"
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_shards_of_one_schema_are_read_once_all_are_there(
     empty = empty_shard(4)
     for which in range(1, 5):
         if which == 3:
-            assert_refused(cli, scores, "lacks shards 3/4, 4/4")
+            assert_refused(cli, scores, "missing shards 3/4, 4/4")
         shard, output = f"{which}/4", scores / f"{which}.parquet"
         done = cli("score", manifest, *MODEL, "--shard", shard, "-o", output, "--resume")
         assert done.returncode == 0, done.stderr

@@ -44,7 +44,7 @@ def test_a_run_is_not_resumed_as_another(pairs: Path, tmp_path: Path, cli: Cli) 
     assert cli(*train_command(pairs, tmp_path / "o", *extra)).returncode == 0
     other = cli(*train_command(pairs, tmp_path / "o", *extra, "--seed", 1, "--resume"))
     assert other.returncode == 1
-    assert "started with other seed" in other.stderr
+    assert "started with different seed" in other.stderr
     again = cli(*train_command(pairs, tmp_path / "o", *extra))
     assert again.returncode == 2
     assert "--resume" in again.stderr
@@ -86,7 +86,7 @@ def test_broken_media_are_left_out_and_named(tmp_path: Path, cli: Cli) -> None:
 def test_too_few_pairs_for_a_step(pairs: Path, tmp_path: Path, cli: Cli) -> None:
     done = cli(*train_command(pairs, tmp_path / "o", "--part", "heads", "--batch-size", 64))
     assert done.returncode == 1
-    assert "do not fill one step of 64" in done.stderr
+    assert "fewer than one step needs: 64" in done.stderr
 
 
 @pytest.mark.parametrize("sigma", ["plain", "aware"])

@@ -77,7 +77,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
 
 
 def test_items_that_kill_every_process_are_error_rows(told: Told) -> None:
-    died = ["error", "every process that took it up died, 4 of them"]
+    died = ["error", "all 4 processes that tried this item died"]
     wanted = [*([name, "ok", None] for name in GOOD), ["decoded", *died], ["scored", *died]]
     assert sorted(told["some"], key=str) == sorted(wanted, key=str)
 
@@ -85,7 +85,7 @@ def test_items_that_kill_every_process_are_error_rows(told: Told) -> None:
 def test_where_all_processes_die_the_run_ends(told: Told) -> None:
     (name, _, why), *_ = told["all"]
     assert name == "ended"
-    assert why is not None and why.startswith("Ray stopped:")
+    assert why is not None and why.startswith("Ray failed:")
 
 
 def test_what_nobody_foresaw_ends_the_run_and_says_where(told: Told) -> None:

@@ -16,16 +16,16 @@ from make_media import picture
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--engine", "ray"), "Name one with -o"),
-        (("--engine", "ray", "-o", "-"), "Name one with -o"),
-        (("--engine", "ray", "-o", "x.parquet"), "a folder: -o scores"),
-        (("--num-gpus", "1"), "go with --engine ray"),
+        (("--engine", "ray"), "Add -o FOLDER"),
+        (("--engine", "ray", "-o", "-"), "Add -o FOLDER"),
+        (("--engine", "ray", "-o", "x.parquet"), "a folder, such as -o scores"),
+        (("--num-gpus", "1"), "need --engine ray"),
         (
             ("--engine", "ray", "-o", "x", "--num-gpus", "1.5"),
-            "expected a fraction of one, or a whole",
+            "expected at most 1 or a whole number",
         ),
-        (("--engine", "ray", "-o", "x", "--ray-address", "ray://h:1"), "streams no data"),
-        (("--concurrency", "2", "-o", "x.parquet"), "go with --engine ray"),
+        (("--engine", "ray", "-o", "x", "--ray-address", "ray://h:1"), "cannot stream data"),
+        (("--concurrency", "2", "-o", "x.parquet"), "need --engine ray"),
     ],
 )
 def test_what_cannot_be_meant(
@@ -66,11 +66,11 @@ def test_places(
         (
             RayOptions(num_gpus=1),
             [node(8)],
-            "1 actors of 1 GPUs were asked, the cluster has 0 GPUs",
+            "1 actors with 1 GPUs each do not fit: the cluster has 0 GPUs",
         ),
         # Together they have three, but no actor lives on two nodes.
-        (RayOptions(num_gpus=3), [node(8, 2), node(8, 1)], "has 3 GPUs: room for 0"),
-        (RayOptions(actors=9), [node(8)], "9 actors were asked, the cluster has 8 cores"),
+        (RayOptions(num_gpus=3), [node(8, 2), node(8, 1)], "has 3 GPUs, for 0 actors"),
+        (RayOptions(actors=9), [node(8)], "9 actors do not fit: the cluster has 8 cores"),
     ],
 )
 def test_no_room(asked: RayOptions, nodes: list[dict[str, float]], said: str) -> None:
@@ -83,7 +83,7 @@ def test_a_cluster_that_is_not_there(tmp_path: Path, cli: Cli) -> None:
     command = ("score", tmp_path / "a.png", "--prompt", "x", "--model", "tiny", "--engine", "ray")
     done = cli(*command, "-o", tmp_path / "out", "--ray-address", "127.0.0.1:1")
     assert done.returncode == 1, done.stderr
-    assert "Ray cannot be joined at 127.0.0.1:1: " in done.stderr
+    assert "Ray: cannot join at 127.0.0.1:1: " in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -38,7 +38,7 @@ def score(folder: Path, *arguments: object) -> tuple[int, str, str]:
 
 
 def outcomes(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """What came of each id, which must be there once."""
+    """Return the outcome of each id; every id must be unique."""
     assert [name for name, count in Counter(row["id"] for row in rows).items() if count > 1] == []
     return {row["id"]: OK if row["status"] == "ok" else row["error_type"] for row in rows}
 

@@ -34,7 +34,7 @@ print((status("VmHWM") - before) / resident, resident)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_memory_of_loading_one_large_shard(tmp_path: Path, dtype: str) -> None:
-    """At most 1.15 x the resident parameters, for a shard of over 1 GB in float32."""
+    """Loading a shard of over 1 GB in float32 takes at most 1.15 x the memory of its parameters."""
     config = json.loads((CHECKPOINT / "config.json").read_text())
     config["text_config"]["vocab_size"] = 4_300_000
     folder = rewrite(

@@ -70,7 +70,7 @@ def test_a_closed_pipe_is_quiet(folder: Path) -> None:
 
 @pytest.mark.parametrize("options", ["", "--null", "--json"])
 def test_a_reader_that_goes_away(tmp_path: Path, options: str) -> None:
-    """Of more rows than a pipe holds."""
+    """A reader leaves before the end of more rows than a pipe holds."""
     media = [f"in/{index}.png" for index in range(30_000)]
     scores = write_scores(scored(media, ["a cat"] * len(media)), tmp_path / "s.parquet")
     command = [*forks.librehps(), "filter", scores, "--ok-only"]

@@ -71,14 +71,14 @@ def test_interrupted_and_resumed(
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert child.returncode == 130, child.stderr
-    assert "--resume goes on" in child.stderr
+    assert "continue with --resume" in child.stderr
     assert "Traceback" not in child.stderr
     kept = journal_lines(output)
     assert 0 < kept < len(whole_run)
     assert not output.exists()
     refused = cli(*arguments, "-o", output)
     assert refused.returncode == 2
-    assert "has not finished" in refused.stderr
+    assert "an unfinished run of" in refused.stderr
     other = cli("score", run_folder, "--prompt", "y", *MODEL, "-o", output, "--resume")
     assert other.returncode == 2
     assert "prompt 'x', now 'y'" in other.stderr
@@ -87,7 +87,7 @@ def test_interrupted_and_resumed(
     assert "num_frames 4, now 2" in frames.stderr
     done = cli(*arguments, "-o", output, "--resume")
     assert done.returncode == 3
-    assert f"{kept} of {len(whole_run)} were done before" in done.stderr
+    assert f"{kept} of {len(whole_run)} items were scored before" in done.stderr
     assert f"{len(whole_run) - 2} scored, 2 errors" in done.stderr
     assert_same(rows_of(output), whole_run)
 
@@ -170,10 +170,10 @@ def test_a_container_that_changed_is_not_resumed(tmp_path: Path, cli: Cli) -> No
     pq.write_table(pa.Table.from_pylist(rows[::-1]), source)
     done = cli(*command, "--resume")
     assert done.returncode == 2
-    assert "m.parquet changed since" in done.stderr
+    assert "m.parquet has changed since" in done.stderr
     anew = cli(*command, "--overwrite")
     assert anew.returncode == 0, anew.stderr
-    assert "left out: other" in anew.stderr
+    assert "skipped columns with binary values: other" in anew.stderr
     assert [row["id"] for row in rows_of(output)] == [f"{index}.png" for index in range(11, -1, -1)]
 
 
@@ -190,7 +190,7 @@ def test_journals_that_are_torn(run_folder: Path, tmp_path: Path, cli: Cli) -> N
     (journal / "run.json").write_text("")
     torn = cli(*arguments, "--resume")
     assert torn.returncode == 2
-    assert "torn, or of another version" in torn.stderr
+    assert "damaged, or of another version" in torn.stderr
     (journal / "run.json").write_text(run)
     done = cli(*arguments, "--resume")
     assert done.returncode == 3, done.stderr

@@ -36,4 +36,4 @@ def test_a_drain_that_takes_too_long(tmp_path: Path) -> None:
         assert b"100 Continue" in link.recv(1000)
         server.terminate()
         assert server.process.wait() == 1
-    assert "ended before every request was answered" in server.all_said()
+    assert "server stopped before all requests were answered" in server.all_said()

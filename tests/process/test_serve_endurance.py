@@ -1,4 +1,4 @@
-"""What a server lives through: bodies made to be costly, clients that never read, the end."""
+"""The server survives costly bodies, clients that never read, and a shutdown."""
 
 import asyncio
 import contextlib

@@ -146,14 +146,14 @@ def test_redirects_to_where_nothing_is_read(net: Net, target: str) -> None:
 
 
 def test_redirects_without_end(net: Net) -> None:
-    with pytest.raises(MediaError, match="more than 3 times"):
+    with pytest.raises(MediaError, match="too many redirects"):
         fetcher(net, "cdn.example").fetch("http://cdn.example/to/")
     assert len(net.connected) == 4
 
 
 @pytest.mark.parametrize("path", ["bytes/1001", "stream/1001", "stream/5000000"])
 def test_what_is_too_large(net: Net, path: str) -> None:
-    with pytest.raises(MediaError, match="larger than 1000"):
+    with pytest.raises(MediaError, match="at most 1000"):
         fetcher(net, "cdn.example").fetch(f"http://cdn.example/{path}")
     assert len(fetcher(net, "cdn.example").fetch("http://cdn.example/stream/1000")) == 1000
 
@@ -169,11 +169,11 @@ def test_answers_that_hold_no_picture(net: Net) -> None:
         get("http://cdn.example/status/404")
     with pytest.raises(EmptyFileError):
         get("http://cdn.example/bytes/0")
-    with pytest.raises(MediaError, match=r"cannot be fetched|early"):
+    with pytest.raises(MediaError, match=r"cannot fetch|short"):
         get("http://cdn.example/short/5")
-    with pytest.raises(MediaError, match="cannot be fetched"):
+    with pytest.raises(MediaError, match="cannot fetch"):
         get("http://gone.example/a")
-    with pytest.raises(MediaError, match="cannot be fetched"):
+    with pytest.raises(MediaError, match="cannot fetch"):
         get("https://cdn.example/not-tls")
 
 

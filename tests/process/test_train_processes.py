@@ -72,7 +72,7 @@ def test_two_processes_share_a_batch(pairs: Path, tmp_path: Path) -> None:
 
 
 def mean_gradient(pairs: Path, folder: Path, processes: int, batch_size: int) -> dict:
-    """Of the first step, computed here, one process' share after the other."""
+    """Return the gradient of the first step, computed here, one process' share at a time."""
     options = TrainOptions(part="full")
     learned, _ = split(read_preferences(pairs).pairs, options.held_out_share)
     base = open_base(CHECKPOINT, folder, options, torch.device("cpu"))

@@ -249,7 +249,7 @@ def _cut(name: str, size: Callable[[int, int], int] | None = None) -> Write:
 
 
 def _edited(name: str, mark: bytes, offset: int, length: int = 1, value: int = 255) -> Write:
-    """With bytes replaced, that far from where the mark begins."""
+    """Return a writer of the file with `length` bytes replaced, `offset` bytes after `mark`."""
 
     def write(path: Path, variant: int) -> None:
         data = bytearray(_whole(name))
@@ -261,7 +261,7 @@ def _edited(name: str, mark: bytes, offset: int, length: int = 1, value: int = 2
 
 
 def _zeroed(name: str) -> Write:
-    """As downloads are that were given their space, and then broke off."""
+    """Return a writer of the file with zeros at its end, like an interrupted download."""
 
     def write(path: Path, variant: int) -> None:
         whole = _whole(name)

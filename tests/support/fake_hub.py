@@ -13,17 +13,24 @@ from pathlib import Path
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Repos = Mapping[str, Mapping[str, bytes]]
+# (status, X-Error-Code, X-Error-Message) by what a path must contain.
+Refusals = Mapping[str, tuple[int, str, str]]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """As much of the hub's protocol as its client asks of it."""
+    """The part of the hub's protocol that its client uses."""
 
     repos: Repos
+    refusals: Refusals
     paths: list[str]
 
     def answer(self) -> bytes:
         path = self.path.split("?")[0]
         self.paths.append(path)
+        for part, refusal in self.refusals.items():
+            # The head of a file is answered: a download fails in its body.
+            if part in path and (self.command == "GET" or "/api/" in path):
+                return self.refuse(*refusal)
         for repo, files in self.repos.items():
             if path.startswith(f"/api/models/{repo}"):
                 record = _tree(files) if "/tree/" in path else _info(repo, files)
@@ -31,8 +38,12 @@ class Handler(BaseHTTPRequestHandler):
             name = path.rsplit("/", 1)[-1]
             if path.startswith(f"/{repo}/resolve/") and name in files:
                 return self.send(files[name], "application/octet-stream")
-        self.send_response(404)
-        self.send_header("X-Error-Code", "RepoNotFound")
+        return self.refuse(404, "RepoNotFound", "Repository not found")
+
+    def refuse(self, status: int, code: str, message: str) -> bytes:
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("X-Error-Message", message)
         self.send_header("Content-Length", "0")
         self.end_headers()
         return b""
@@ -69,9 +80,12 @@ def _tree(files: Mapping[str, bytes]) -> list[dict[str, object]]:
 
 
 @contextmanager
-def fake_hub(repos: Repos, home: Path) -> Iterator[tuple[dict[str, str], list[str]]]:
+def fake_hub(
+    repos: Repos, home: Path, refusals: Refusals | None = None
+) -> Iterator[tuple[dict[str, str], list[str]]]:
     """Give (environment of a process that knows this hub alone, paths it was asked for)."""
-    handler = type("Handler", (Handler,), {"repos": repos, "paths": []})
+    fields = {"repos": repos, "refusals": refusals or {}, "paths": []}
+    handler = type("Handler", (Handler,), fields)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield (

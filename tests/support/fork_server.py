@@ -42,7 +42,7 @@ def serve() -> dict[str, Any]:
 
 
 def keep(link: socket.socket) -> dict[str, Any]:
-    """In a fork: forks the process itself; passes signals on to it, and its stops and end back."""
+    """Fork the process and forward signals to it, and its stops and end to the client."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     size, streams, _, _ = socket.recv_fds(link, 8, 3)
     body = b""

@@ -61,7 +61,7 @@ def arm(moment: str, count: int) -> None:
 
 
 def killed(moment: str, count: int, arguments: list[str]) -> bool:
-    """Whether a run with these arguments died of SIGKILL."""
+    """Return True if a run with these arguments died of SIGKILL."""
     child = os.fork()
     if child == 0:
         arm(moment, count)

@@ -64,7 +64,7 @@ def png(path: Path, width: int, height: int, rows: bytes | None = None) -> Path:
 
 
 def bad_media(folder: Path) -> dict[str, str]:
-    """One file of each bad kind in the folder; name -> error type that its row must carry."""
+    """Write one file of each bad kind; return the expected error type by file name."""
     folder.mkdir(exist_ok=True)
     whole = folder / "truncated.png"
     picture(200, 200).save(whole)

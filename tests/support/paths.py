@@ -1,4 +1,4 @@
-"""Where the vectors of the golden tests and the examples are."""
+"""Paths of the golden vectors and of the examples."""
 
 from pathlib import Path
 

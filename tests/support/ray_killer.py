@@ -27,14 +27,14 @@ from librehps_cli.main import main
 
 @dataclass(frozen=True)
 class Moments:
-    """What is to happen, and in which folder it is noted."""
+    """The named moments to act on, and the folder that records them."""
 
     folder: Path
     names: tuple[str, ...]
     driver: int
 
     def comes(self, name: str) -> bool:
-        """Whether it is to happen here and now; True once, in whichever process asks first."""
+        """Return True if the moment `name` happens now: once, in the first process that asks."""
         if name not in self.names:
             return False
         try:
@@ -90,7 +90,7 @@ class Load:
 
 
 def at_work(process: psutil.Process) -> bool:
-    """Whether it decodes or scores; Ray's agents, which do not, live a while longer."""
+    """Return True if the process decodes or scores; Ray's agents do neither."""
     title = " ".join(process.cmdline())
     return title.startswith("ray::") and "Agent" not in title
 

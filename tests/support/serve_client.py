@@ -149,7 +149,7 @@ def file_b64(path: Path) -> str:
 
 
 class Link:
-    """One kept connection of an asyncio client, opened again where the server closed it."""
+    """A kept connection of an asyncio client, reopened if the server closed it."""
 
     def __init__(self, port: int) -> None:
         self._port = port

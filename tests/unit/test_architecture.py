@@ -37,7 +37,7 @@ ALLOWED = {
     "evaluate": BASE | {"scores", "decide", "preferences", "evaluate"},
     "train": BASE | {"media", "models", "engine", "preferences", "train"},
     "report": BASE | {"decide", "evaluate", "extras", "media", "preferences", "report", "scores"},
-    "scorer": BASE | {"decide", "media", "models", "engine", ""},
+    "scorer": BASE | {"decide", "media", "models", "engine", "scores", ""},
     "rewards": BASE | {"decide", "media", "models", "engine", "scores", "scorer", "rewards"},
     "serve": BASE | {"decide", "engine", "media", "models", "scores", "scorer", "serve", ""},
     "bench": BASE | {"engine", "media", "models", "scores", "scorer", "bench", ""},

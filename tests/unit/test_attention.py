@@ -57,7 +57,7 @@ def test_auto_says_why_not_fa4(
         ("fa4", CPU, "needs CUDA"),
         ("fa2", host((10, 0), FA4), "not installed"),
         ("fa2", host((9, 0), FA2, dtype=FP32), "float32"),
-        ("best", CPU, "unknown attention"),
+        ("best", CPU, "attention: expected auto"),
     ],
 )
 def test_what_is_asked_and_cannot_be_is_an_error(request_: str, machine: Host, words: str) -> None:

@@ -110,7 +110,7 @@ def test_every_config_fits_the_tokenizer(random_tiny: LibreHPS) -> None:
     assert all(
         config_of(name)["text_config"]["vocab_size"] > last for name in get_args(BenchConfig)
     )
-    with pytest.raises(UsageError, match="unknown config '5b': 4b, 47m, tiny"):
+    with pytest.raises(UsageError, match="config: expected 4b, 47m or tiny, got '5b'"):
         config_of("5b")
 
 
@@ -176,7 +176,7 @@ def test_out_of_memory_ends_the_sweep(
     runs_out(2, monkeypatch)
     measured = measure(random_tiny, SMALL)
     assert [rate.batch_size for rate in measured.forward] == [1]
-    assert measured.notes == ["out of memory at a batch of 2"]
+    assert measured.notes == ["out of memory at batch size 2"]
     assert measured.run is not None and measured.run.batch_size == 1
 
 
@@ -185,7 +185,7 @@ def test_nothing_fits(random_tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch) ->
     record = measure(random_tiny, SMALL).record()
     assert record["forward"] == []
     assert record["end_to_end"] is record["decode_cores"] is record["best_batch_size"] is None
-    assert record["notes"] == ["out of memory at a batch of 1", "end to end: out of memory"]
+    assert record["notes"] == ["out of memory at batch size 1", "end to end: out of memory"]
 
 
 def test_other_errors_are_not_taken_for_memory(

@@ -1,4 +1,4 @@
-"""Who competes, by what, who wins, and what more samples buy."""
+"""Best of n: groups, scores, picks, and the gain of more samples."""
 
 from itertools import combinations
 
@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from librehps.decide.curve import MOST_POINTS, curve, expected_best
+from librehps.decide.curve import MAX_POINTS, curve, expected_best
 from librehps.decide.groups import group_by, group_by_pattern
-from librehps.decide.names import LONGEST, readable_names
+from librehps.decide.names import MAX_SLUG_BYTES, readable_names
 from librehps.decide.probability import Platt
-from librehps.decide.rank import MOST_TIES, pick_best, rank
+from librehps.decide.rank import MAX_NAMED_TIES, pick_best, rank
 from librehps.decide.weights import Weights, parse_weights
 from librehps.errors import UsageError
 
@@ -48,8 +48,8 @@ def test_picks() -> None:
 def test_many_ties_are_counted_and_the_first_named() -> None:
     [pick] = picks([1.0] * 50_000 + [0.5], "a" * 50_001, FIT, top=1000)
     assert set(pick.tied) == {49_999}
-    assert pick.ties[0] == tuple(range(1, MOST_TIES + 1))
-    assert pick.ties[3] == (0, 1, 2, *range(4, MOST_TIES + 1))
+    assert pick.ties[0] == tuple(range(1, MAX_NAMED_TIES + 1))
+    assert pick.ties[3] == (0, 1, 2, *range(4, MAX_NAMED_TIES + 1))
     [pick] = picks([3.0, 2.0, 2.0, 1.0], "aaaa", FIT, top=4)
     assert (pick.tied, pick.ties) == ((0, 1, 1, 0), ((), (2,), (1,), ()))
 
@@ -98,7 +98,7 @@ def test_groups_by_column_and_folder() -> None:
     assert len(set(codes)) == 4
     codes, names = labels("folder")
     assert names == ["r/a", "a", "r/b", "."]
-    with pytest.raises(UsageError, match="1 rows have no seed"):
+    with pytest.raises(UsageError, match="cannot group by seed: 1 rows"):
         group_by(TABLE, "seed")
     with pytest.raises(UsageError, match="no column nothing"):
         group_by(TABLE, "nothing")
@@ -112,9 +112,9 @@ def test_groups_by_pattern() -> None:
     assert group_by_pattern(paths, r"^([^/]*)/(.*)_").codes.tolist() == [0, 1, 0]
     with pytest.raises(UsageError, match="empty text"):
         group_by_pattern(paths, "x*")
-    with pytest.raises(UsageError, match=r"1 of 4 ids: 'c.png'"):
+    with pytest.raises(UsageError, match=r"1 of 4 ids do not match '_': 'c.png'"):
         group_by_pattern(TABLE, "_")
-    with pytest.raises(UsageError, match="no regular expression"):
+    with pytest.raises(UsageError, match="invalid regular expression"):
         group_by_pattern(TABLE, "(")
 
 
@@ -146,7 +146,7 @@ def test_a_curve_of_one_large_group() -> None:
     """Quantiles of a uniform: the best of n of them is expected at n / (n + 1)."""
     values = np.linspace(0, 1, 50_000)
     found = curve(rank(values, np.zeros(len(values), dtype=int)), values)
-    assert (len(found.points), found.most) == (MOST_POINTS, 50_000)
+    assert (len(found.points), found.most) == (MAX_POINTS, 50_000)
     for n, point in enumerate(found.points, 1):
         assert point.value == pytest.approx(n / (n + 1), abs=1e-3)
 
@@ -192,7 +192,7 @@ def test_readable_names() -> None:
     names = readable_names(prompts, [".png"] * 6, [1] * 6)
     assert names[:3] == ["A-cat-on-a-sill.png", "a-cat-on-a-sill-2.png", "etc-passwd.png"]
     assert names[3:5] == ["日本の猫.png", "untitled.png"]
-    assert len(names[5]) == LONGEST + 4
+    assert len(names[5]) == MAX_SLUG_BYTES + 4
     assert readable_names(["a", "a"], ["", ""], [1, 2]) == ["a-1", "a-2"]
     many = readable_names(["a", "a-2", "a", "a"], ["", "", "", ""], [1] * 4)
     assert len({name.lower() for name in many}) == 4

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from librehps import choices
+from librehps import LibreHPS, choices
 from librehps.choices import check_choice
 from librehps.errors import AttentionError, UsageError
 from librehps.evaluate.calibration import METHODS
@@ -18,9 +18,9 @@ from librehps.models.attention import Host, candidates
 from librehps.models.device import DTYPES, choose_dtype
 from librehps.preferences.formats import FORMATS
 from librehps.preferences.read import read_preferences
-from librehps.rewards.reward_spec import SUFFIX
+from librehps.rewards.reward_spec import COLUMN_SUFFIX
 from librehps.scores.columns import chosen_columns
-from librehps.train.options import EPOCHS, RATES, TrainOptions
+from librehps.train.options import DEFAULT_EPOCHS, DEFAULT_RATES, TrainOptions
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -32,9 +32,9 @@ def test_every_word_has_something_behind_it() -> None:
         (choices.Dtype, ("auto", *DTYPES)),
         (choices.PairsFormat, ("auto", *FORMATS)),
         (choices.CalibrationMethod, tuple(METHODS)),
-        (choices.RewardScale, tuple(SUFFIX)),
-        (choices.TrainedPart, tuple(EPOCHS)),
-        (choices.TrainedPart, tuple(RATES)),
+        (choices.RewardScale, tuple(COLUMN_SUFFIX)),
+        (choices.TrainedPart, tuple(DEFAULT_EPOCHS)),
+        (choices.TrainedPart, tuple(DEFAULT_RATES)),
     ]
     for literal, words in tables:
         assert get_args(literal) == words
@@ -43,19 +43,22 @@ def test_every_word_has_something_behind_it() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: choose_dtype("int4", CPU), "unknown dtype 'int4': auto, float32, .*, bf16"),
-        (lambda: choose_backend("vlc"), "unknown video backend 'vlc': auto, decord"),
-        (lambda: find_prompts(None, "exif", True), "unknown prompt_from 'exif': auto"),
-        (lambda: chosen_columns("fuller", {}), "unknown columns 'fuller': default, full"),
-        (lambda: read_preferences("p.csv", "hpdv9"), "unknown format 'hpdv9': auto, pairs"),
-        (lambda: TrainOptions(part="toes"), "unknown part 'toes': heads, lora, full"),
-        (lambda: TrainOptions(sigma="odd"), "unknown sigma 'odd': plain, aware"),
+        (
+            lambda: choose_dtype("int4", CPU),
+            "dtype: expected auto, float32, .*, bf16.*, got 'int4'",
+        ),
+        (lambda: choose_backend("vlc"), "video backend: expected auto, decord.*, got 'vlc'"),
+        (lambda: find_prompts(None, "exif", True), "prompt_from: expected auto.*, got 'exif'"),
+        (lambda: chosen_columns("fuller", {}), "columns: expected default or full, got 'fuller'"),
+        (lambda: read_preferences("p.csv", "hpdv9"), "format: expected auto, pairs.*, got 'hpdv9'"),
+        (lambda: TrainOptions(part="toes"), "part: expected heads, lora or full, got 'toes'"),
+        (lambda: TrainOptions(sigma="odd"), "sigma: expected plain or aware, got 'odd'"),
     ],
 )
 def test_python_refuses_another_word_by_name(call: Callable[[], object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         call()
-    with pytest.raises(AttentionError, match="unknown attention 'fa9': auto, fa4"):
+    with pytest.raises(AttentionError, match=r"attention: expected auto, fa4.*, got 'fa9'"):
         candidates("fa9", HOST)
 
 
@@ -66,6 +69,19 @@ def test_every_dtype_is_understood(name: str) -> None:
     dtype, _ = choose_dtype(name, CPU)
     short = name.replace("bfloat", "bf")
     assert dtype == wanted.get(short[:2], wanted.get(short[-2:], torch.float32))
+
+
+@pytest.mark.parametrize("name", ["torch.bfloat16", torch.bfloat16, "bf16", "bfloat16"])
+def test_every_spelling_of_a_dtype_has_the_same_settings(name: str | torch.dtype) -> None:
+    assert LibreHPS.foresee("tiny", dtype=name).dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("name", ["int4", "auto16", torch.float64, "torch.int8"])
+def test_other_dtypes_are_refused_with_the_valid_ones(name: str | torch.dtype) -> None:
+    short = str(name).removeprefix("torch.")
+    valid = "auto, float32, bfloat16, float16, fp32, bf16 or fp16"
+    with pytest.raises(UsageError, match=f"dtype: expected {valid}, got '{short}'"):
+        choose_dtype(name, CPU)
 
 
 def literals(file: Path) -> list[tuple[str, ...]]:

@@ -77,8 +77,8 @@ def test_calibration_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"per_benchmark": {"hpdv3": {"a": 1, "b": 0}}}, "no global"),
-        ("{", "cannot be read"),
+        ({"per_benchmark": {"hpdv3": {"a": 1, "b": 0}}}, "missing key `global`"),
+        ("{", "cannot read"),
         ([1], "JSON object"),
         ({"global": {"a": 1}}, "finite numbers"),
         ({"global": {"a": "1", "b": 0}}, "finite numbers"),

@@ -19,7 +19,7 @@ from librehps.models.librehps.gated_delta_net import (
 
 
 def recurrence(query: Tensor, key: Tensor, value: Tensor, decay: Tensor, beta: Tensor) -> Tensor:
-    """One step after another, in float64."""
+    """Return the result of the plain recurrence, step by step, in float64."""
     query, key, value, decay, beta = (x.double() for x in (query, key, value, decay, beta))
     repeat = value.shape[2] // key.shape[2]
     query, key = (F.normalize(x, dim=-1).repeat_interleave(repeat, 2) for x in (query, key))

@@ -96,7 +96,7 @@ def test_a_full_device_halves_the_batch_and_goes_on(
         assert row.score.overall.raw_mean == pytest.approx(score.overall.raw_mean, abs=2e-3)
     # 8 is too many once, then never again.
     assert [size for size in small.batches if size > 4] == [8]
-    assert "batches of" in caplog.text
+    assert "batch size is now" in caplog.text
 
 
 def test_other_failures_of_the_device_are_not_hidden(folder: Path, tiny: LibreHPS) -> None:

@@ -97,7 +97,7 @@ def test_training_shows_no_unseen_combination() -> None:
 def test_the_demo_picks_the_scene_that_matches(cli: Cli) -> None:
     done = cli("best-of-n", EXAMPLES / "media", "--prompt", PROMPT, "--model", "tiny")
     assert done.stdout == f"{EXAMPLES / 'media' / 'match.png'}\n"
-    assert "on photographs it means nothing" in done.stderr
+    assert "scores of photographs mean nothing" in done.stderr
     table = cli("score", EXAMPLES / "media", "--prompt", PROMPT, "--model", "tiny", "--table")
     # The heading of the last column takes two lines.
     _, heading, first, *_ = table.stdout.splitlines()

@@ -57,7 +57,7 @@ def test_an_error_says_the_reason_and_what_stays(tmp_path: Path) -> None:
     output.write_text("before")
     with pytest.raises(OutputError, match="No space left") as raised, writing(output):
         Path("/dev/full").write_text("x")
-    assert raised.value.hint == f"{output} is as it was."
+    assert raised.value.hint == f"{output} is unchanged."
     with pytest.raises(OutputError) as raised, writing(output, "rows are in y", (ValueError,)):
         raise ValueError("odd")
     assert raised.value.hint == "rows are in y"
@@ -68,8 +68,8 @@ def test_an_error_says_the_reason_and_what_stays(tmp_path: Path) -> None:
 def test_outputs_that_are_refused(tmp_path: Path) -> None:
     check_file(tmp_path / "x.any")
     check_file(tmp_path / "x.TXT", (".txt",))
-    with pytest.raises(UsageError, match=r"x\.csv: it ends in \.txt"):
-        check_file(tmp_path / "x.csv", (".txt",), "it ends in .txt")
+    with pytest.raises(UsageError, match=r"x\.csv: unsupported output format .*: use \.txt"):
+        check_file(tmp_path / "x.csv", (".txt",), "use .txt")
     with pytest.raises(UsageError, match="is a folder"):
         check_file(tmp_path)
     with pytest.raises(UsageError, match="does not exist"):

@@ -1,4 +1,4 @@
-"""Which rows pass, and where their media may be placed."""
+"""Rows that pass a filter, and targets for copies of media."""
 
 import datetime
 import os
@@ -45,11 +45,11 @@ def chosen(table: pa.Table, *limits: Limit, top: Top | None = None) -> str:
 
 
 def least(column: str, value: float) -> Limit:
-    return Limit(column, value, is_least=True)
+    return Limit(column, value, is_min=True)
 
 
 def most(column: str, value: float) -> Limit:
-    return Limit(column, value, is_least=False)
+    return Limit(column, value, is_min=False)
 
 
 def test_limits_hold_their_ends_and_never_nulls(table: pa.Table) -> None:
@@ -81,7 +81,7 @@ def test_within_each_group(table: pa.Table) -> None:
     assert chosen(table, top=Top(1, per="kind")) == "ab"
     assert chosen(table, top=Top(1, by="price", per="day")) == "bdf"
     assert chosen(table, top=Top(1, per="temporal")) == "b", "nulls are a group"
-    with pytest.raises(UsageError, match="cannot be grouped by frames"):
+    with pytest.raises(UsageError, match="cannot group rows by column frames"):
         chosen(table, top=Top(1, per="frames"))
 
 
@@ -116,16 +116,16 @@ def test_against_sorting_in_python(chunks: int) -> None:
 
 
 def test_wrong_columns_name_the_right_ones(table: pa.Table) -> None:
-    with pytest.raises(UsageError, match=r"no column colour; there are: overall, overall_mu"):
+    with pytest.raises(UsageError, match=r"no column colour; expected one of: overall, overall_mu"):
         chosen(table, least("colour", 1))
     with pytest.raises(UsageError, match=r"the column prompt holds string, not numbers"):
         chosen(table, top=Top(1, by="prompt"))
     with pytest.raises(UsageError, match=r"no column style_mu"):
         chosen(table, top=Top(1, by="style"))
-    with pytest.raises(UsageError, match=r"no column kin; there are: media, prompt"):
+    with pytest.raises(UsageError, match=r"no column kin; expected one of: media, prompt"):
         chosen(table, top=Top(1, per="kin"))
     twice = table.append_column("seed", table["seed"])
-    with pytest.raises(UsageError, match="2 columns are called seed"):
+    with pytest.raises(UsageError, match="duplicate column seed"):
         chosen(twice, least("seed", 1))
 
 
@@ -184,7 +184,7 @@ def test_links(media: Path) -> None:
 )
 @pytest.mark.parametrize("link", [False, True])
 def test_ids_that_lead_outside(media: Path, name: str, link: bool) -> None:
-    with pytest.raises(OutputError, match="names no file inside out"):
+    with pytest.raises(OutputError, match="is not the name of a file inside out"):
         place(SOURCES, ["a.png", name], Path("out"), link)
     assert not Path("out").exists()
 
@@ -205,19 +205,19 @@ def test_a_link_within_and_a_folder_that_is_a_link(media: Path) -> None:
     Path("out").symlink_to("real")
     place(SOURCES, ["alias/a.png", "sub/b.png"], Path("out"))
     assert placed(media / "real/sub") == ["a.png", "b.png"]
-    with pytest.raises(OutputError, match="two items would be placed as"):
+    with pytest.raises(OutputError, match="duplicate target"):
         place(SOURCES, ["alias/c.png", "sub/c.png"], Path("out"))
 
 
 def test_nothing_is_overwritten(media: Path) -> None:
     Path("out").mkdir()
     Path("out/b.png").symlink_to("nowhere")
-    with pytest.raises(UsageError, match=r"out/b.png exists$"):
+    with pytest.raises(UsageError, match=r"out/b.png already exists$"):
         place(SOURCES, ["a.png", "b.png"], Path("out"))
     assert placed(media / "out") == ["b.png"]
-    with pytest.raises(OutputError, match=r"two items would be placed as .*'c', './c'"):
+    with pytest.raises(OutputError, match=r"duplicate target .*'c' and './c'"):
         place(SOURCES, ["c", "./c"], Path("out"))
-    with pytest.raises(OutputError, match="both a file and a folder"):
+    with pytest.raises(OutputError, match="need a file and a folder"):
         place(SOURCES, ["c/d", "c"], Path("out"), link=True)
 
 
@@ -237,7 +237,7 @@ def test_no_folder(media: Path, folder: str) -> None:
 
 
 def test_half_a_copy_does_not_stay(media: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be placed as") as caught:
+    with pytest.raises(OutputError, match="cannot copy") as caught:
         place(SOURCES, ["a", "n" * 300], Path("out"))
-    assert caught.value.hint == "1 of 2 were placed before it."
+    assert caught.value.hint == "1 of 2 files are done. Remove them before a retry."
     assert placed(media / "out") == ["a"]

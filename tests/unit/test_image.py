@@ -168,9 +168,9 @@ def test_folders_pipes_and_missing_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tensor", "words"),
     [
-        (torch.full((3, 8, 8), -1.0), r"expected \[0, 1\]"),
-        (torch.full((3, 8, 8), 255.0), r"expected \[0, 1\]"),
-        (torch.full((3, 8, 8), float("nan")), r"expected \[0, 1\]"),
+        (torch.full((3, 8, 8), -1.0), r"expected float pixels in \[0, 1\]"),
+        (torch.full((3, 8, 8), 255.0), r"expected float pixels in \[0, 1\]"),
+        (torch.full((3, 8, 8), float("nan")), r"expected float pixels in \[0, 1\]"),
         (torch.zeros(8, 8, 3), "shape"),
         (torch.zeros(1, 3, 8, 8), "shape"),
         (torch.zeros(3, 8, 8, dtype=torch.int64), "int64"),

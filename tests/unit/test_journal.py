@@ -23,7 +23,7 @@ except UsageError as error:
 
 
 def opened_elsewhere(folder: Path) -> str:
-    """What another process says that opens the journal; empty where it could."""
+    """Return the error of another process that opens the journal; empty without an error."""
     command = [sys.executable, "-c", OPEN, folder]
     return subprocess.run(command, capture_output=True, text=True, check=False).stderr.strip()
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from librehps_cli.main import COMMANDS, app
+from librehps_cli.main import COMMANDS, app, main
 
 # In one fresh process: after each of several calls, which command modules are in sys.modules.
 CALLS = """
@@ -41,6 +41,14 @@ def test_a_listed_help_is_the_first_line_of_the_command(command) -> None:
     shown = CliRunner().invoke(app, [command.name, "--help"])
     assert shown.exit_code == 0
     assert "--quiet" in shown.stdout
+
+
+def test_no_arguments_print_the_help(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["librehps"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "best-of-n  " in capsys.readouterr().out
 
 
 def test_a_misspelt_command_is_a_usage_error() -> None:

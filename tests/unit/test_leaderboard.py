@@ -135,8 +135,8 @@ def test_win_shares_against_plain_loops() -> None:
 def test_blocks_do_not_change_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     table = simulated(np.random.default_rng(2), [0, 0.3, 1], 300, samples=2)
     whole = leaderboard(table, "gen", resamples=2000).boards[0]
-    monkeypatch.setattr("librehps.decide.shared_prompts.PROMPTS_AT_ONCE", 37)
-    monkeypatch.setattr("librehps.decide.shared_prompts.AT_ONCE", 150)
+    monkeypatch.setattr("librehps.decide.shared_prompts.BLOCK_PROMPTS", 37)
+    monkeypatch.setattr("librehps.decide.shared_prompts.BLOCK_COMPARISONS", 150)
     parts = leaderboard(table, "gen", resamples=2000).boards[0]
     assert np.allclose(parts.wins, whole.wins)
     for one, other in zip(parts.standings, whole.standings, strict=True):
@@ -269,13 +269,13 @@ def test_axes(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch)
     found = leaderboard(pa.Table.from_pylist(rows), "gen", resamples=100)
     assert [(b.axis, b.prompts) for b in found.boards] == [("overall", 3), ("style", 2)]
     assert caplog.messages == [
-        "temporal is left out: no prompt has it from every generator",
-        "style: only 2 of 3 shared prompts",
+        "skipped axis temporal: no prompt has its score from every generator",
+        "style: scores on 2 of 3 shared prompts",
     ]
     assert board_of(rows, axis=["style"]).axis == "style"
-    with pytest.raises(UsageError, match=r"no prompt has a score \(temporal\)"):
+    with pytest.raises(UsageError, match="no prompt has a score on temporal"):
         board_of(rows, axis=["temporal"])
-    with pytest.raises(UsageError, match="no row has a score of coherence"):
+    with pytest.raises(UsageError, match="no row has a score on coherence"):
         board_of(rows, axis=["coherence"])
     with pytest.raises(UsageError, match="no axis beauty"):
         board_of(rows, axis=["beauty"])
@@ -292,13 +292,13 @@ def test_categories(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.Monkey
     assert found.boards[1].wins == alone.wins
     of = by_name(found.boards[2])
     assert [of[name].errors for name in "abc"] == [0, 0, 1]
-    assert "1 prompts have no value of cat" in caplog.messages
-    assert "category 3 is left out: no prompt of it is shared by all" in caplog.messages
+    assert "1 prompts have no value of cat and are in no category" in caplog.messages
+    assert "skipped category 3: no prompt has scores from every generator" in caplog.messages
     assert not any("several" in message for message in caplog.messages)
     rows.append(row("a", "x", 1.0, cat=2))
     found = leaderboard(pa.Table.from_pylist(rows), "gen", category="cat", resamples=100)
     assert [b.prompts for b in found.boards] == [3, 2, 2]
-    assert "1 prompts have several values of cat: each counts" in caplog.messages
+    assert "1 prompts have several values of cat and count in each" in caplog.messages
 
 
 def test_generators_by_folder_and_by_number() -> None:
@@ -307,7 +307,7 @@ def test_generators_by_folder_and_by_number() -> None:
     found = leaderboard(table, "folder", resamples=200)
     assert found.boards == leaderboard(table, "gen", resamples=200).boards
     assert len(only(table, "folder", ["a"])) == 4
-    with pytest.raises(UsageError, match="10 of 10 rows lie in no folder"):
+    with pytest.raises(UsageError, match="10 of 10 rows have no generator: no folder"):
         leaderboard(pa.Table.from_pylist(SMALL), "folder")
     steps = [dict(r, gen="abc".index(str(r["gen"])) * 1000) for r in SMALL]
     assert set(by_name(board_of(steps))) == {"0", "1000", "2000"}
@@ -316,12 +316,15 @@ def test_generators_by_folder_and_by_number() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([row("a", "x", 1.0)], "there is only one generator, a"),
-        ([row("a", "x", 1.0), row("a", "y", 1.0)], "there is only one generator, a"),
-        ([*SMALL, row(None, "x", 1.0), row(" ", "x", 1.0)], "2 of 12 rows have no value in gen"),
+        ([row("a", "x", 1.0)], "expected two or more generators, got one: a"),
+        ([row("a", "x", 1.0), row("a", "y", 1.0)], "expected two or more generators, got one: a"),
+        (
+            [*SMALL, row(None, "x", 1.0), row(" ", "x", 1.0)],
+            "2 of 12 rows have no generator: no value",
+        ),
         ([*SMALL, row("a", None, 1.0)], "1 of 11 rows have a score but no prompt"),
-        ([row(["a"], "x", 1.0)], "the column gen holds list<.*>, which names nothing"),
-        ([row(str(i), "x", 1.0) for i in range(501)], "gen names 501 generators; at most 500"),
+        ([row(["a"], "x", 1.0)], "column gen holds list<.*>; expected text or numbers"),
+        ([row(str(i), "x", 1.0) for i in range(501)], "gen: 501 generators; expected at most 500"),
     ],
 )
 def test_what_is_no_leaderboard(rows: list[Row], message: str) -> None:
@@ -331,21 +334,23 @@ def test_what_is_no_leaderboard(rows: list[Row], message: str) -> None:
 
 def test_missing_columns_and_scores() -> None:
     table = pa.Table.from_pylist(SMALL)
-    with pytest.raises(UsageError, match="no column model; there are: id, media, prompt, gen"):
+    with pytest.raises(
+        UsageError, match="no column model; expected one of: id, media, prompt, gen"
+    ):
         leaderboard(table, "model")
     with pytest.raises(UsageError, match="no column cat"):
         leaderboard(table, "gen", category="cat")
     with pytest.raises(UsageError, match="the table lacks the columns prompt"):
         leaderboard(table.drop_columns("prompt"), "gen")
-    with pytest.raises(UsageError, match="no row has a score of any axis"):
+    with pytest.raises(UsageError, match="no row has a score on any axis"):
         leaderboard(table.drop_columns("overall"), "gen")
     with pytest.raises(NothingScoredError, match="the table holds no rows"):
         leaderboard(table.slice(0, 0), "gen")
     with pytest.raises(NothingScoredError, match="all 2 rows of the table are errors: Broken"):
         board_of([row("a", "x", None), row("b", "x", None)])
-    with pytest.raises(UsageError, match="no generator is called d") as caught:
+    with pytest.raises(UsageError, match="generator not found: d") as caught:
         only(table, "gen", ["a", "d"])
-    assert caught.value.hint == "There are: a, b, c."
+    assert caught.value.hint == "Choose from: a, b, c."
 
 
 def test_shared_may_be_empty() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from librehps.errors import EmptyPromptError, PromptError
-from librehps.media.metadata import MAX_TEXT, prompt_of
+from librehps.media.metadata import MAX_TEXT_CHARS, prompt_of
 from make_media import picture
 
 SETTINGS = "Steps: 20, Sampler: DPM++ 2M, CFG scale: 7, Seed: 1, Size: 512x512, Version: v1.10"
@@ -210,7 +210,7 @@ def test_comfy_graphs(name: str) -> None:
 
 
 def test_comfy_graphs_as_they_come() -> None:
-    """With what else a graph holds: NaN, which is not JSON, titles, nodes of other shapes."""
+    """Graphs may hold NaN, which is not JSON, titles, and nodes of other shapes."""
     nodes = {name: {"class_type": "X", "inputs": inputs, "_meta": {"title": "t"}}
              for name, inputs in text_to_image().items()}  # fmt: skip
     text = json.dumps({**nodes, "12": {"is_changed": [float("nan")]}, "13": 5, "14": None})
@@ -248,14 +248,14 @@ UNCLEAR = {
 
 @pytest.mark.parametrize("name", UNCLEAR)
 def test_comfy_graphs_that_do_not_tell(name: str) -> None:
-    with pytest.raises(PromptError, match="cannot tell the prompt"):
+    with pytest.raises(PromptError, match="cannot read the prompt"):
         prompt_of(graph(text_to_image(**UNCLEAR[name])))
 
 
 @pytest.mark.parametrize(
     "text",
     ["a cat", "", "[]", "5", "NaN", '{"3": ', "[" * 100_000, '{"a":' * 100_000, "1" * 10_000,
-     '{"3": {"inputs": {"positive": ["3", 0]}}}', " " * (MAX_TEXT + 1)],
+     '{"3": {"inputs": {"positive": ["3", 0]}}}', " " * (MAX_TEXT_CHARS + 1)],
 )  # fmt: skip
 def test_prompt_chunks_that_are_no_graph(text: str) -> None:
     with pytest.raises(PromptError):

@@ -5,7 +5,7 @@ from io import StringIO
 
 import pytest
 
-from librehps_cli.ui.output import NOTEBOOKS, Output
+from librehps_cli.ui.output import NOTEBOOKS, Output, figure
 
 
 class Terminal(StringIO):
@@ -40,3 +40,17 @@ def test_nobody_is_asked_in_a_notebook(monkeypatch: pytest.MonkeyPatch, name: st
     sit_down(monkeypatch)
     monkeypatch.setenv(name, "4711")
     assert not Output().can_ask()
+
+
+def test_a_narrow_table_drops_bars_before_it_breaks_a_figure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    axes = ["overall", "alignment", "coherence", "style"]
+    row = ["a_long_name.png", *(figure(share) for share in (0.1, 0.5, 0.9, 1.0))]
+    for columns, has_bars in (("50", False), ("80", True)):
+        monkeypatch.setenv("COLUMNS", columns)
+        Output(json=False).table(["item", *axes], [row])
+        printed = capsys.readouterr().out
+        assert ("█" in printed) == has_bars
+        assert printed.split()[:5] == ["item", *axes]
+        assert len(printed.splitlines()) == 2

@@ -92,12 +92,12 @@ def test_rows_that_come_twice_and_backwards(tiny: LibreHPS, tmp_path: Path) -> N
 
 def test_what_is_missing_is_named_and_resumed(tiny: LibreHPS, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    with pytest.raises(EngineError, match="2 items were given no row: 70, 71"):
+    with pytest.raises(EngineError, match="2 items have no row: 70, 71"):
         run(output, tiny.settings, Fake(tiny.settings, bad={70, 71}))
     assert (output / UNFINISHED_FILE).exists()
     with pytest.raises(UsageError, match="is unfinished"):
         read_table([output])
-    with pytest.raises(UsageError, match="has not finished"):
+    with pytest.raises(UsageError, match="an unfinished run of"):
         PartsJob(output, resume=False)
     before = (output / "part-000000000000.parquet").stat().st_mtime_ns
     (output / "part-000000000064.parquet.partial").write_bytes(b"torn")
@@ -117,13 +117,13 @@ def test_resuming_as_something_else(tiny: LibreHPS, tmp_path: Path) -> None:
     other = dataclasses.replace(tiny.settings, num_frames=2)
     with pytest.raises(UsageError, match="num_frames 4, now 2"):
         run(output, other, Fake(other), resume=True)
-    with pytest.raises(UsageError, match="other columns: prompt"):
+    with pytest.raises(UsageError, match="columns differ: prompt"):
         names = [n for n in pq.read_schema(output / "part-000000000000.parquet").names
                  if n != "prompt"]  # fmt: skip
         run(output, tiny.settings, Fake(tiny.settings), names, resume=True)
     for file in journal_folder(output).iterdir():
         file.unlink()
-    with pytest.raises(UsageError, match=r"out\.journal is gone"):
+    with pytest.raises(UsageError, match=r"out\.journal not found"):
         run(output, tiny.settings, Fake(tiny.settings), resume=True)
 
 
@@ -159,7 +159,7 @@ def test_errors_alone_are_done_again(tiny: LibreHPS, tmp_path: Path) -> None:
     }
     pq.write_table(table.replace_schema_metadata(metadata), part)
     again = Fake(tiny.settings)
-    with pytest.raises(UsageError, match="has '70' where the source has nothing"):
+    with pytest.raises(UsageError, match="has '70' where the source has no item"):
         run(output, tiny.settings, again, total=70, retry_errors=True)
     run(output, tiny.settings, again, retry_errors=True)
     assert again.asked == TOTAL - 32

@@ -126,11 +126,17 @@ def test_videogen_maps_only_the_axes_that_mean_the_same(folder: Path) -> None:
     ("rows", "words"),
     [
         ([{"prompt": "x", "media_a": "0.png", "overall": 1}], "lacks the column media_b"),
-        ([row(0, 1, overall=3), row(1, 2, overall=1)], "line 1: overall is 3"),
-        ([row(0, 1, overall="left"), row(1, 2, overall=1)], "overall is 'left'"),
-        ([row(0, 9, overall=1), row(1, 2, overall=1)], "1 media files do not exist"),
-        ([row(0, 1, overall=1, pair_id="p"), row(1, 2, overall=1, pair_id="p")], "several rows: p"),
-        ([row(0, 1, overall=1)], "holds 1 pairs; at least 2"),
+        (
+            [row(0, 1, overall=3), row(1, 2, overall=1)],
+            "a, b or tie, got 3",
+        ),
+        ([row(0, 1, overall="left"), row(1, 2, overall=1)], "a, b or tie, got 'left'"),
+        ([row(0, 9, overall=1), row(1, 2, overall=1)], "1 media files not found"),
+        (
+            [row(0, 1, overall=1, pair_id="p"), row(1, 2, overall=1, pair_id="p")],
+            "1 duplicate values of pair_id: p",
+        ),
+        ([row(0, 1, overall=1)], "expected at least 2 pairs, got 1"),
         ([], "holds no rows"),
         ([row(0, 1, overall=1), {"prompt": "x"}], "line 2 lacks media_a, media_b"),
         ([row(0, 1, overall=1, votes_a=1, votes_b=2)] * 2, "both a preference and votes"),
@@ -154,5 +160,5 @@ def test_missing_media_can_be_left_out(folder: Path) -> None:
 def test_votes_against_the_preferred_side_are_not_guessed_at(folder: Path) -> None:
     entry = {"prompt": "x", "path1": "0.png", "path2": "1.png", "choice_dist": [1, 9]}
     (folder / "h.json").write_text(json.dumps([entry] * 2))
-    with pytest.raises(PreferenceError, match="path1 is the preferred one"):
+    with pytest.raises(PreferenceError, match="expected path1 to win"):
         read_preferences(folder / "h.json")

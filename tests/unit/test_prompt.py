@@ -68,7 +68,7 @@ def test_such_prompts_are_scored(golden: LibreHPS, spelled: str) -> None:
 
 def test_prompts_are_never_cut(encoder: PromptEncoder) -> None:
     short = PromptEncoder(CHECKPOINT / "tokenizer.json", max_prompt_tokens=3)
-    with pytest.raises(PromptTooLongError, match="more than 3"):
+    with pytest.raises(PromptTooLongError, match="at most 3 tokens"):
         short.encode_prompt("a rather long prompt")
 
 
@@ -76,7 +76,7 @@ def test_a_huge_prompt_is_refused_before_it_is_tokenised(
     encoder: PromptEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoder._text, "encode", lambda text: pytest.fail("tokenised"))
-    with pytest.raises(PromptTooLongError, match="14000000 characters, more than fit into 1024"):
+    with pytest.raises(PromptTooLongError, match="14000000 characters; at most 1024"):
         encoder.encode_prompt("a bear " * 2_000_000)
 
 
@@ -116,7 +116,7 @@ def test_a_tokenizer_without_reward_token_is_refused(tmp_path) -> None:
 
 
 def test_tokens_kept_after_special_ones_have_the_checkpoints_ids(tmp_path) -> None:
-    """And a saved truncation or padding does nothing to a prompt."""
+    """A saved truncation or padding does not change a prompt either."""
     from tokenizers import Tokenizer
 
     spec = json.loads((CHECKPOINT / "tokenizer.json").read_text())

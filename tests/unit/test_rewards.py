@@ -51,7 +51,7 @@ def arrays() -> np.ndarray:
 
 
 def called(reward: Any, completions: list, prompts: list | None = None, **columns: Any) -> list:
-    """As GRPOTrainer calls it: all by keyword."""
+    """Return the rewards of a call with keywords only, like GRPOTrainer's."""
     return reward(
         prompts=prompts or [PROMPT] * len(completions),
         completions=completions,
@@ -117,7 +117,7 @@ def test_pictures_and_prompts_of_the_dataset(tiny: LibreHPS, mus: list[float]) -
     words, captions = ["text"] * 4, [PROMPT] * 4
     found = called(reward, words, ["draw it"] * 4, made=STILLS, caption=captions)
     assert found == pytest.approx(mus, abs=BOUND)
-    with pytest.raises(UsageError, match="no column 'made'"):
+    with pytest.raises(UsageError, match="column not found: 'made'"):
         called(reward, words, caption=captions)
 
 
@@ -235,7 +235,7 @@ def test_a_policy_that_writes_a_files_name_gains_nothing(tiny: LibreHPS) -> None
     said = chat({"type": "image", "image": name}, role="assistant")
     found = called(trl_reward(tiny), [name, [said], [name], {"path": name}, STILLS[0]])
     assert [reward is None for reward in found] == [True] * 4 + [False]
-    with pytest.raises(UsageError, match="are text"):
+    with pytest.raises(UsageError, match="got text"):
         called(trl_reward(tiny), [name])
 
 
@@ -263,7 +263,7 @@ def test_pixels_of_another_range_are_refused_together(tiny: LibreHPS) -> None:
 
 
 def test_text_without_a_renderer_is_refused(tiny: LibreHPS) -> None:
-    with pytest.raises(UsageError, match="are text"):
+    with pytest.raises(UsageError, match="got text"):
         called(trl_reward(tiny), ["a fine picture", [chat("another", role="assistant")]])
 
 
@@ -313,7 +313,7 @@ def test_ddpo_fills_what_is_missing(tiny: LibreHPS) -> None:
     assert honest.isnan().tolist() == [False, True, False, False]
     with pytest.raises(NothingScoredError):
         ddpo_reward(tiny)(None)(images, [""] * 4, None)
-    with pytest.raises(UsageError, match="4 images for 1"):
+    with pytest.raises(UsageError, match="4 images, 1"):
         ddpo_reward(tiny)(None)(images, [PROMPT], None)
 
 

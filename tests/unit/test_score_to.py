@@ -39,7 +39,7 @@ def media(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def model() -> LibreHPS:
-    """One picture a batch, so that a run stops soon."""
+    """Return a model with one picture per batch, so that a run stops soon."""
     return LibreHPS.from_pretrained("tiny", batch_size=1, workers=1)
 
 
@@ -79,7 +79,7 @@ def test_a_folder_by_names_alone(media: Path, tmp_path: Path, caplog) -> None:
     assert [row["id"] for row in rows] == [f"{n}.png" for n in range(TOTAL - 2)] + [
         "broken.png", "empty.png"]  # fmt: skip
     assert [row["status"] for row in rows] == ["ok"] * (TOTAL - 2) + ["error"] * 2
-    assert "1 files of other kinds were skipped" in caplog.messages
+    assert "skipped 1 files of unsupported types" in caplog.messages
 
 
 def test_a_library_run_prints_nothing(media: Path, tmp_path: Path, model, capfd) -> None:
@@ -98,7 +98,7 @@ def test_stopped_and_resumed(media: Path, tmp_path: Path, model, suffix: str) ->
     assert first.interrupted
     assert 2 <= first.ok + first.failed == first.total - first.remaining < TOTAL
     assert not output.exists()
-    with pytest.raises(UsageError, match="has not finished"):
+    with pytest.raises(UsageError, match="an unfinished run of"):
         score_to(media, output, prompt=PROMPT, model=model)
     with pytest.raises(UsageError, match="prompt 'a red circle', now 'y'"):
         score_to(media, output, prompt="y", model=model, resume=True)
@@ -107,7 +107,7 @@ def test_stopped_and_resumed(media: Path, tmp_path: Path, model, suffix: str) ->
     assert counts(second) == (TOTAL, TOTAL - 2, 2)
     assert second.kept == first.ok + first.failed
     assert sum(second.errors.values()) == 2, "errors of the first call are counted too"
-    assert f"{second.kept} of {TOTAL} were done before" in again.notes
+    assert f"{second.kept} of {TOTAL} items were scored before" in again.notes
     assert rows_of(output) == rows_of(whole)
     assert not list(tmp_path.glob("*.journal"))
 
@@ -122,7 +122,7 @@ def test_a_complete_output(media: Path, tmp_path: Path, model) -> None:
     assert again.was_complete
     assert (*counts(again), again.errors) == (*counts(first), first.errors)
     assert output.read_bytes() == written
-    with pytest.raises(UsageError, match="other request: prompt"):
+    with pytest.raises(UsageError, match="started with prompt"):
         score_to(media, output, prompt="y", model=model, resume=True)
     other = score_to(media, output, prompt="y", model=model, overwrite=True)
     assert not other.was_complete

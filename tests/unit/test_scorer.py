@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from librehps.errors import (
     AspectRatioError,
     CalibratorMismatchError,
     EmptyPromptError,
+    ExtraNeededError,
     MediaNotFoundError,
     PromptTooLongError,
     UnsupportedMediaError,
@@ -117,6 +119,36 @@ def test_media_alone_are_scored_under_one_prompt(golden: LibreHPS) -> None:
     assert rows[0].score.overall.mu == pytest.approx(alone.overall.mu, abs=2e-3)
     with pytest.raises(UsageError, match="no prompt for"):
         list(golden.score_items(files))
+
+
+def test_a_batch_takes_paths_and_arrays_under_one_prompt(golden: LibreHPS) -> None:
+    file = MEDIA / "sq448.png"
+    pixels = np.asarray(Image.open(file).convert("RGB"))
+    media = [file, str(file), pixels, Image.open(file), BatchItem(file, "a cat")]
+    scores = golden.score_images_batch(media, prompt="a cat")
+    assert len(scores) == 5
+    for score in scores:
+        assert score.overall.mu == pytest.approx(scores[0].overall.mu, abs=2e-3)
+    with pytest.raises(UsageError, match="no prompt for"):
+        golden.score_images_batch([file])
+
+
+@pytest.mark.parametrize("pixels", [np.full((32, 32, 3), 255.0), np.full((32, 32, 3), -1.0)])
+def test_float_pixels_of_another_range_are_refused(golden: LibreHPS, pixels: np.ndarray) -> None:
+    with pytest.raises(UnsupportedMediaError, match=r"\[0, 1\]"):
+        golden.score_image(pixels, "x")
+
+
+def test_scores_as_a_table(golden: LibreHPS, monkeypatch: pytest.MonkeyPatch) -> None:
+    media = [MEDIA / "small.png", MEDIA / "gone.png"]
+    table = golden.score_table(media, prompt="a cat")
+    assert table.to_arrow()["id"].to_pylist() == [str(path) for path in media]
+    assert table.to_arrow()["status"].to_pylist() == ["ok", "error"]
+    assert table.digest == golden.settings.digest
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ExtraNeededError, match="to_pandas needs pandas") as caught:
+        table.to_pandas()
+    assert caught.value.hint == "Run: pip install pandas"
 
 
 def test_scores_as_plain_values(golden: LibreHPS) -> None:

@@ -81,7 +81,7 @@ def test_an_interrupted_write_keeps_its_rows_aside(
 
 
 def test_outputs_that_cannot_be(tmp_path: Path, golden: LibreHPS) -> None:
-    with pytest.raises(UsageError, match=r"\.parquet or \.jsonl"):
+    with pytest.raises(UsageError, match=r"use \.parquet, \.jsonl"):
         check_output(tmp_path / "x.csv", overwrite=False)
     with pytest.raises(UsageError, match="does not exist"):
         check_output(tmp_path / "no" / "x.jsonl", overwrite=False)
@@ -120,5 +120,5 @@ def test_a_prompt_that_is_no_text_is_an_error_row(golden: LibreHPS, prompt: Any)
     item = Item("a", MEDIA / "small.png", prompt, group=prompt)
     [row] = golden.score_items([item])
     record = to_record(row, golden.settings)
-    assert record["error_type"] == "PromptError" and "not text" in record["error"]
+    assert record["error_type"] == "PromptError" and "expected text" in record["error"]
     assert record["prompt"] == record["group"] == str(prompt)

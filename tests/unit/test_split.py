@@ -55,9 +55,9 @@ def test_all_shards_or_none(tmp_path: Path, suffix: str) -> None:
     put(files[0], "1/3", "a", "b")
     put(files[2], "3/3", "c")
     said = refusal(tmp_path)
-    assert f"beside 1{suffix} it lacks shard 2/3" in said
+    assert f"missing shard 2/3 of the run of 1{suffix}" in said
     assert "--shard 2/3" in said
-    assert "read as they are" in said
+    assert "are not checked" in said
     assert ids_of(files[0], files[2]) == ["a", "b", "c"]
     # A shard that no item fell into counts.
     put(files[1], "2/3")
@@ -73,15 +73,16 @@ def test_one_shard_twice(tmp_path: Path) -> None:
     for name, shard in (("a", "1/2"), ("b", "2/2"), ("c", "2/2")):
         put(tmp_path / f"{name}.parquet", shard, name)
     said = refusal(tmp_path)
-    assert f"{tmp_path / 'b.parquet'} and {tmp_path / 'c.parquet'} are both shard 2/2" in said
+    assert "duplicate shard 2/2" in said
+    assert f"{tmp_path / 'b.parquet'} and {tmp_path / 'c.parquet'}" in said
 
 
 def test_shards_of_two_splits(tmp_path: Path) -> None:
     for shard in ("1/2", "2/2", "3/3"):
         put(tmp_path / f"{shard.replace('/', ' of ')}.parquet", shard, shard)
     said = refusal(tmp_path)
-    assert "of a run in 2 shards" in said
-    assert "in 3" in said
+    assert "is one of 2" in said
+    assert "one of 3" in said
 
 
 def test_runs_of_one_folder_are_told_apart(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_runs_of_one_folder_are_told_apart(tmp_path: Path) -> None:
     put(tmp_path / "whole.parquet", None, "whole")
     assert len(ids_of(tmp_path)) == 5
     (tmp_path / "cirrus1.parquet").unlink()
-    assert "beside cirrus2.parquet it lacks shard 1/2" in refusal(tmp_path)
+    assert "missing shard 1/2 of the run of cirrus2.parquet" in refusal(tmp_path)
 
 
 def test_parts_of_a_shard_are_not_shards(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_how_shards_are_named() -> None:
 
 
 def test_all_shards_have_the_same_columns(tmp_path: Path) -> None:
-    """Those of the whole source, whichever values and fields the items of a shard have."""
+    """Each shard has the columns of the whole source, whatever fields its items have."""
     late = [f"late_{letter}" for letter in "qwertyuiop"]
     rows = [{"image": f"{at}.png", "score_x": at} for at in range(50)]
     rows.append({"image": "50.png", "score_x": 0.5, **dict.fromkeys(late, "x")})

@@ -1,4 +1,4 @@
-"""Time on a device, and the rate of its plain matrix product."""
+"""Timing on a device, and the speed of its matrix product."""
 
 import time
 from collections.abc import Callable
@@ -7,20 +7,20 @@ from statistics import median
 
 import torch
 
-# Side of the square product: large enough to fill the device.
-SIDES = {"cuda": 8192, "mps": 4096}
-CPU_SIDE = 2048
-QUICK_SIDE = 512
+# Rows and columns of the matrices: large enough to fill the device.
+MATMUL_SIDES = {"cuda": 8192, "mps": 4096}
+CPU_MATMUL_SIDE = 2048
+QUICK_MATMUL_SIDE = 512
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Times calls on a device, until their work is done there."""
+    """A clock that times calls on a device, including their asynchronous work."""
 
     device: torch.device
 
     def seconds(self, call: Callable[[], object]) -> float:
-        """Of one call."""
+        """Return the seconds of one call."""
         if self.device.type == "cuda":
             return self._by_events(call)
         start = time.perf_counter()
@@ -30,7 +30,7 @@ class Clock:
         return time.perf_counter() - start
 
     def median(self, call: Callable[[], object], repeats: int) -> float:
-        """Seconds of the middle one of `repeats` calls, after one that is not counted."""
+        """Return the median seconds of `repeats` calls, after one warm-up call."""
         self.seconds(call)
         return median(self.seconds(call) for _ in range(repeats))
 
@@ -46,8 +46,8 @@ class Clock:
 
 
 def matmul_gflops(clock: Clock, dtype: torch.dtype, quick: bool) -> float:
-    """GFLOP/s of a square product in `dtype`, the best of several."""
-    side = QUICK_SIDE if quick else SIDES.get(clock.device.type, CPU_SIDE)
+    """Return GFLOP/s of a square matrix product in `dtype`, the best of several calls."""
+    side = QUICK_MATMUL_SIDE if quick else MATMUL_SIDES.get(clock.device.type, CPU_MATMUL_SIDE)
     a, b = (torch.randn(side, side, device=clock.device).to(dtype) for _ in range(2))
     clock.seconds(lambda: a @ b)
     least = min(clock.seconds(lambda: a @ b) for _ in range(5 if quick else 20))

@@ -1,4 +1,4 @@
-"""Sizes of model to time without a checkpoint: their config.json, as dicts."""
+"""Model sizes to time without a checkpoint: config.json as dicts."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ _4B = {
         **_PATCHES,
     },
 }
-# Small enough for a laptop's CPU, large enough that products and not overheads take the time.
+# Small enough for a laptop's CPU, large enough that matrix products dominate the time.
 _47M = {
     **_FAMILY,
     "tie_word_embeddings": False,
@@ -91,6 +91,6 @@ _47M = {
 
 
 def config_of(name: str) -> dict[str, Any]:
-    """The config.json of a size; raises UsageError for a name that BenchConfig lacks."""
+    """Return the config.json of a model size; raises UsageError for an unknown name."""
     check_choice(name, BenchConfig, "config")
     return {"4b": _4B, "47m": _47M}.get(name) or read_json(EMBEDDED / "config.json")

@@ -1,8 +1,8 @@
-"""How much arithmetic one item costs: 2 for each multiply-add of the forward, part by part.
+"""Floating-point operations of one item's forward, by part; a multiply-add counts as 2.
 
-Counted are matrix products, attention and the short convolution; not norms, activations, softmax
-and rotations, which are a few per cent of the arithmetic. Attention counts the whole square, also
-where it is causal. `lm_head` never runs.
+Matrix products, attention and the short convolution are counted. Norms, activations, softmax and
+rotations are not: they are a few per cent of the operations. Causal attention counts as full
+attention. `lm_head` never runs.
 """
 
 from dataclasses import asdict, dataclass
@@ -35,9 +35,9 @@ class Flops:
 
 
 def count(config: Any, grid: tuple[int, int, int], tokens: int) -> Flops:
-    """Of an item with `grid` (time steps, rows, columns) in patches and `tokens` in its stream.
+    """Return the FLOPs of an item, from its patches and its number of text-model tokens.
 
-    config is a Qwen3_5Config.
+    `grid`: patches in (time steps, rows, columns). `config`: a Qwen3_5Config.
     """
     vision, text = config.vision_config, config.text_config
     steps, area = grid[0], grid[1] * grid[2]
@@ -60,7 +60,7 @@ def count(config: Any, grid: tuple[int, int, int], tokens: int) -> Flops:
 
 
 def product(rows: int, inner: int, columns: int) -> int:
-    """Of (rows, inner) times (inner, columns)."""
+    """Return the FLOPs of the matrix product (rows, inner) x (inner, columns)."""
     return 2 * rows * inner * columns
 
 
@@ -70,13 +70,13 @@ def _patch_values(vision: Any) -> int:
 
 
 def _vision_linear(vision: Any, patches: int) -> int:
-    """Query, key, value and output, then the two layers of the MLP."""
+    """Return the FLOPs of query, key, value and output, and of the two MLP layers."""
     hidden = vision.hidden_size
     return product(patches, hidden, 4 * hidden + 2 * vision.intermediate_size)
 
 
 def _square(length: int, width: int) -> int:
-    """Scores and weighted sum of attention over `length`, all heads together `width` wide."""
+    """Return the FLOPs of attention over `length` tokens; `width` is the total of all heads."""
     return 2 * product(length, length, width)
 
 
@@ -87,13 +87,13 @@ def _merger(vision: Any, patches: int) -> int:
 
 
 def _attention_projections(text: Any, tokens: int) -> int:
-    """Query and its gate, key, value, output."""
+    """Return the FLOPs of query, query gate, key, value and output."""
     query, key = (n * text.head_dim for n in (text.num_attention_heads, text.num_key_value_heads))
     return product(tokens, text.hidden_size, 3 * query + 2 * key)
 
 
 def _delta_projections(text: Any, tokens: int) -> int:
-    """Query, key, value, gate and output; decay and beta, one number a head each."""
+    """Return the FLOPs of query, key, value, gate, output, decay and beta."""
     keys = text.linear_num_key_heads * text.linear_key_head_dim
     values = text.linear_num_value_heads * text.linear_value_head_dim
     width = 2 * keys + 3 * values + 2 * text.linear_num_value_heads
@@ -101,10 +101,10 @@ def _delta_projections(text: Any, tokens: int) -> int:
 
 
 def _delta_rule(text: Any, tokens: int) -> int:
-    """The chunked form over whole chunks of C tokens, and the convolution before it.
+    """Return the FLOPs of the delta rule in chunks of C tokens, and of its convolution.
 
-    A head's chunk takes two (C, C) products of keys, the inverse of one and its product with keys
-    and values, the local read, and three products with the (d_k, d_v) state.
+    Each head and chunk takes two (C, C) products of keys, the inverse of one and its product with
+    keys and values, the local read, and three products with the (d_k, d_v) state.
     """
     key, value = text.linear_key_head_dim, text.linear_value_head_dim
     inverse = CHUNK**3 // 3

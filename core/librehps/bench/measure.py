@@ -1,4 +1,4 @@
-"""All stages of one model, and what the figures say together."""
+"""Measure the speed of all stages of a model, and derive combined figures."""
 
 import math
 import platform
@@ -36,9 +36,9 @@ from librehps.types import Item
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of a run; rates in images/s (`write` rows/s), arithmetic in GFLOP and GFLOP/s.
+    """The figures of a benchmark: rates in images/s (`write`: rows/s), `matmul` in GFLOP/s.
 
-    `transfer` is None on a CPU, `run` where no batch size fits in memory.
+    `transfer` is None on a CPU; `run` is None if no batch size fits in memory.
     """
 
     machine: dict[str, Any]
@@ -55,16 +55,16 @@ class Measured:
 
     @property
     def best(self) -> ForwardRate | None:
-        """The fastest batch size."""
+        """The forward rate of the fastest batch size."""
         return max(self.forward, key=lambda rate: rate.forward, default=None)
 
     @property
     def decode_cores(self) -> int | None:
-        """Cores that decode as fast as the fastest forward scores."""
+        """The number of cores that decode as fast as the fastest forward scores."""
         return None if self.best is None else math.ceil(self.best.forward / self.decode.one_thread)
 
     def record(self) -> dict[str, Any]:
-        """One JSON object of it all."""
+        """Return all figures as a JSON object."""
         run, best = self.run, self.best
         return {
             "machine": self.machine,
@@ -92,7 +92,7 @@ class Measured:
         }
 
     def arithmetic(self, images_per_s: float) -> dict[str, float]:
-        """What a rate comes to in GFLOP/s, and as a share of the matrix product's."""
+        """Return a rate in GFLOP/s, and its share of the matrix product's GFLOP/s."""
         gflops = images_per_s * self.flops.total / 1e9
         return {"gflops": gflops, "share_of_matmul": gflops / self.matmul}
 
@@ -100,7 +100,7 @@ class Measured:
 def measure(
     scorer: LibreHPS, workload: Workload, say: Callable[[str], None] = lambda _: None
 ) -> Measured:
-    """Times every stage in a temporary folder; `say` hears what runs. Raises ItemError."""
+    """Return the figures of all stages; `say` receives progress messages. Raises ItemError."""
     with tempfile.TemporaryDirectory(prefix="librehps-bench-") as name:
         return _measure(scorer, workload, Path(name), say)
 
@@ -110,7 +110,7 @@ def _measure(
 ) -> Measured:
     model, decoder, clock = _network(scorer), scorer._decoder(), Clock(scorer.device)
     notes: list[str] = []
-    say(f"making {workload.images} pictures")
+    say(f"making {workload.images} images")
     items = make_items(folder, workload, decoder.processor)
     matmul = matmul_gflops(clock, scorer.dtype, workload.quick)
     say("decoding")
@@ -118,14 +118,14 @@ def _measure(
     prepared = [one.prepared for one in decoded]
     transfer = transfer_rate(clock, prepared, workload.repeats)
     sizes = workload.sweep(scorer.device.type)
-    say(f"forward, batches of {', '.join(map(str, sizes))}")
+    say(f"forward, batch sizes {', '.join(map(str, sizes))}")
     forward = list(forward_rates(model, clock, prepared, sizes, workload.repeats))
     if len(forward) < len(sizes):
-        notes.append(f"out of memory at a batch of {sizes[len(forward)]}")
+        notes.append(f"out of memory at batch size {sizes[len(forward)]}")
     write = write_rate(folder / "rows.parquet", scorer.settings, items[0], workload.rows)
     say("end to end")
     run = _run(scorer, items, forward, len(forward) < len(sizes), folder / "run.parquet", notes)
-    # A machine that others share, or that grows hot, changes its pace while it is measured.
+    # Measured twice: load and heat change the speed of a machine during a benchmark.
     matmul = max(matmul, matmul_gflops(clock, scorer.dtype, workload.quick))
     return Measured(
         machine=_machine(scorer.device),
@@ -144,7 +144,9 @@ def _measure(
 
 def _network(scorer: LibreHPS) -> RewardModel:
     if not isinstance(scorer._model, LibreHPSModel):
-        raise UsageError(f"bench measures LibreHPS checkpoints only, not {scorer.settings.model}")
+        raise UsageError(
+            f"bench: unsupported model {scorer.settings.model} (expected a LibreHPS checkpoint)"
+        )
     return scorer._model.network
 
 
@@ -156,7 +158,7 @@ def _run(
     output: Path,
     notes: list[str],
 ) -> RunRate | None:
-    """At the scorer's batch size, or the largest that fits; None where none does."""
+    """Return the end-to-end rate at the scorer's batch size or the largest that fits, or None."""
     run = None
     if not ran_out:
         run = run_rate(scorer, items, None, output)
@@ -165,7 +167,7 @@ def _run(
     if run is None:
         notes.append("end to end: out of memory")
     elif run.errors:
-        notes.append(f"end to end: {run.errors} of {len(items)} pictures got no score")
+        notes.append(f"end to end: {run.errors} of {len(items)} images have no score")
     return run
 
 
@@ -183,7 +185,7 @@ def _machine(device: torch.device) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """What the processor calls itself; only Linux needs to be asked by file."""
+    """Return the processor's name; on Linux from /proc/cpuinfo."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A scorer with random weights, made where it runs and never written to disk."""
+"""A scorer with random weights, created in memory for benchmarks."""
 
 from dataclasses import replace
 
@@ -24,8 +24,8 @@ from librehps.scorer import LibreHPS
 from librehps.settings import NUMERICS, Settings
 from librehps.types import AXES
 
-# A gain at which activations neither vanish nor blow up through the layers.
-GAIN = 1.4
+# Keeps activations from vanishing or exploding through the layers.
+WEIGHT_GAIN = 1.4
 
 
 def random_scorer(
@@ -35,10 +35,10 @@ def random_scorer(
     device: str | None = None,
     batch_size: int | None = None,
 ) -> LibreHPS:
-    """A scorer of the size `name` (of BenchConfig); raises UsageError, ModelError.
+    """Return a scorer of the size `name` (a BenchConfig); raises UsageError, ModelError.
 
-    The tokenizer is that of LibreHPS-Tiny, whose few ids lie in every vocabulary here: the cost of
-    a forward does not depend on which tokens it reads.
+    The tokenizer is that of LibreHPS-Tiny, whose token ids are valid in every size; the cost of a
+    forward does not depend on the token ids.
     """
     config = config_of(name)
     plan = plan_load(LoadOptions(attn_impl, dtype, device))
@@ -46,7 +46,7 @@ def random_scorer(
     check_memory(resident_bytes(network, plan.dtype), plan.device, plan.dtype)
     fill(network, plan.dtype, plan.device)
     model = LibreHPSModel(network, plan.device, plan.dtype, AXES)
-    # Of the embedded checkpoint everything but config and weights.
+    # The embedded checkpoint, except its config and weights.
     checkpoint = LibreHPSCheckpoint(replace(Checkpoint.open(EMBEDDED), config=config))
     processor = checkpoint.processor(ProcessorOptions())
     attention = fit_attention(model, processor, plan.attentions)
@@ -69,16 +69,16 @@ def random_scorer(
 
 
 def fill(model: RewardModel, dtype: torch.dtype, device: torch.device) -> None:
-    """Give a model on the meta device weights: normal, GAIN / sqrt(fan in), one seed.
+    """Fill a model on the meta device with weights: normal, WEIGHT_GAIN / sqrt(fan in), one seed.
 
-    The backbone in `dtype`, the heads in float32, one tensor at a time.
+    The backbone is in `dtype`, the heads in float32; made one tensor at a time to save memory.
     """
     generator = torch.Generator(device).manual_seed(0)
     for name, parameter in list(model.named_parameters()):
         kind = torch.float32 if name.startswith(HEAD_PREFIXES) else dtype
         fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
         value = torch.empty(parameter.shape, dtype=kind, device=device)
-        value.normal_(0, GAIN / fan_in**0.5, generator=generator)
+        value.normal_(0, WEIGHT_GAIN / fan_in**0.5, generator=generator)
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, nn.Parameter(value, requires_grad=False))
     restore_buffers(model, device)

@@ -1,4 +1,4 @@
-"""The stages of a run, each timed by itself: decode, transfer, forward, write, and all together."""
+"""Time each stage of a run (decode, transfer, forward, write) and the whole run."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,12 +26,12 @@ from librehps.settings import Settings
 from librehps.types import ImageScore, Item, ScoreAxis, ScoredRow
 
 T = TypeVar("T")
-_HOST = Clock(torch.device("cpu"))
+_CPU_CLOCK = Clock(torch.device("cpu"))
 
 
 @dataclass(frozen=True)
 class DecodeRate:
-    """Images/s: opened, resized and tokenised, by one thread and by a thread a core."""
+    """The decode rate in images/s, with one thread and with one thread per core."""
 
     one_thread: float
     all_workers: float
@@ -40,7 +40,7 @@ class DecodeRate:
 
 @dataclass(frozen=True)
 class ForwardRate:
-    """Images/s of a batch size: `forward` the model, `collate` what makes its inputs."""
+    """The rates of a batch size in images/s: the model's `forward`, and `collate`, its inputs."""
 
     batch_size: int
     forward: float
@@ -49,7 +49,7 @@ class ForwardRate:
 
 @dataclass(frozen=True)
 class RunRate:
-    """Images/s from files to Parquet; `errors` counts rows without a score."""
+    """The rate from files to Parquet in images/s; `errors` counts rows without a score."""
 
     images_per_s: float
     batch_size: int
@@ -57,18 +57,18 @@ class RunRate:
 
 
 def decode_rate(decoder: Decoder, items: Sequence[Item]) -> tuple[DecodeRate, list[Decoded]]:
-    """And what it decoded; raises ItemError."""
+    """Return the decode rate and the decoded items; raises ItemError."""
     workers = default_workers()
     decoder.decode(items[0])
     decoded: list[Decoded] = []
     with _torch_threads(1), ThreadPoolExecutor(workers) as pool:
-        alone = _HOST.seconds(lambda: decoded.extend(map(decoder.decode, items)))
-        together = _HOST.seconds(lambda: list(pool.map(decoder.decode, items)))
+        alone = _CPU_CLOCK.seconds(lambda: decoded.extend(map(decoder.decode, items)))
+        together = _CPU_CLOCK.seconds(lambda: list(pool.map(decoder.decode, items)))
     return DecodeRate(len(items) / alone, len(items) / together, workers), decoded
 
 
 def transfer_rate(clock: Clock, prepared: Sequence[Prepared], repeats: int) -> float | None:
-    """Images/s of uint8 pixels to the device; None on a CPU, where they stay."""
+    """Return images/s of copying uint8 pixels to the device; None on a CPU, without a copy."""
     if clock.device.type == "cpu":
         return None
     took = clock.median(lambda: [p.pixels.to(clock.device) for p in prepared], repeats)
@@ -82,7 +82,7 @@ def forward_rates(
     batch_sizes: Sequence[int],
     repeats: int,
 ) -> Iterator[ForwardRate]:
-    """Each batch size's, rising; ends at the first that does not fit in memory."""
+    """Yield the rate of each batch size; stops at the first that does not fit in memory."""
     for size in batch_sizes:
         batch = list(islice(cycle(prepared), size))
         rate = _unless_out_of_memory(partial(_forward_rate, model, clock, batch, repeats))
@@ -92,19 +92,19 @@ def forward_rates(
 
 
 def write_rate(output: Path, settings: Settings, item: Item, rows: int) -> float:
-    """Rows/s into a new file."""
+    """Return rows/s of writing a new file."""
     axis = ScoreAxis(mean=0.5, sigma=1.0, raw_mean=0.0)
     score = ImageScore(dict.fromkeys(settings.axes, axis), scalar=0.0)
     row = ScoredRow(item, "image", score, width=1024, height=1024, prompt_tokens=30)
-    return rows / _HOST.seconds(lambda: _save(repeat(row, rows), output, settings))
+    return rows / _CPU_CLOCK.seconds(lambda: _save(repeat(row, rows), output, settings))
 
 
 def run_rate(
     scorer: LibreHPS, items: Sequence[Item], batch_size: int | None, output: Path
 ) -> RunRate | None:
-    """From files to a Parquet file, after a few as a warm-up; None where memory runs out.
+    """Return the rate from files to a Parquet file, after a warm-up batch; None if out of memory.
 
-    `batch_size` None: the scorer's own.
+    `batch_size` None: the scorer's own batch size.
     """
     size = min(batch_size or scorer.batch_size, len(items))
 
@@ -118,7 +118,7 @@ def run_rate(
 
 
 def _save(rows: Iterable[ScoredRow], output: Path, settings: Settings) -> int:
-    """Write the rows; gives how many are errors."""
+    """Write the rows; returns the number of error rows."""
     errors = 0
     with open_sink(output, settings) as sink:
         for row in rows:
@@ -131,7 +131,7 @@ def _forward_rate(
     model: RewardModel, clock: Clock, batch: list[Prepared], repeats: int
 ) -> ForwardRate:
     inputs = collate(batch, clock.device)
-    # On a CPU the engine runs a batch on each core.
+    # On a CPU the engine runs one batch per core.
     lanes = lanes_of(clock.device, torch.get_num_threads()) if clock.device.type == "cpu" else 1
 
     @torch.inference_mode()
@@ -154,13 +154,13 @@ def _forward_rate(
 
 
 def _unless_out_of_memory(call: Callable[[], T]) -> T | None:
-    """What `call` gives, or None where the memory does not suffice."""
+    """Return the result of `call`, or None if out of memory."""
     try:
         return call()
     except RuntimeError as error:
         if not is_full(error):
             raise
-    # Out of the handler, since the error holds on to what the call had made.
+    # Outside the handler, since the error keeps the call's tensors alive.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
@@ -168,7 +168,7 @@ def _unless_out_of_memory(call: Callable[[], T]) -> T | None:
 
 @contextmanager
 def _torch_threads(count: int) -> Iterator[None]:
-    """Torch's operations on `count` threads each, so that a decoding thread is one core."""
+    """Limit torch to `count` threads within the context, so that a decoder uses one core."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

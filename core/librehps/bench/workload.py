@@ -1,4 +1,4 @@
-"""What is measured: pictures of a size and format, a prompt, and how often."""
+"""The benchmark's workload: number, size and format of images, the prompt, and repeats."""
 
 from dataclasses import dataclass
 from itertools import cycle
@@ -15,21 +15,21 @@ from librehps.models.base import Processor
 from librehps.types import Item
 
 PROMPT_TOKENS = 30
-SENTENCE = "a lighthouse on a cliff at dusk with waves below painted in oil on canvas"
-QUALITY = 90
-# Of a JPEG, as Pillow writes it.
-MAX_SIDE = 65_500
+PROMPT_WORDS = "a lighthouse on a cliff at dusk with waves below painted in oil on canvas"
+IMAGE_QUALITY = 90
+# The largest side of a JPEG that Pillow writes.
+MAX_SIDE_PX = 65_500
 
-SWEEPS = {"cuda": (1, 4, 8, 16, 32, 64, 128)}
-CPU_SWEEP = (1, 2, 4, 8, 16)
-QUICK_SWEEP = (1, 2)
+BATCH_SIZES = {"cuda": (1, 4, 8, 16, 32, 64, 128)}
+CPU_BATCH_SIZES = (1, 2, 4, 8, 16)
+QUICK_BATCH_SIZES = (1, 2)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """`width` and `height` of the pictures in pixels; `rows` that the write stage writes.
+    """The workload of a benchmark: `width` and `height` in pixels, `rows` of the write stage.
 
-    `batch_sizes` None: by device.
+    `batch_sizes` None: chosen by device.
     """
 
     images: int = 64
@@ -44,23 +44,23 @@ class Workload:
     def __post_init__(self) -> None:
         counts = (self.images, self.width, self.height, self.repeats, self.rows)
         if min(*counts, *(self.batch_sizes or (1,))) < 1:
-            raise UsageError("sizes and counts to measure are 1 or more")
-        if max(self.width, self.height) > MAX_SIDE or self.width * self.height > MAX_PIXELS:
-            raise UsageError(f"pictures of {self.width} x {self.height} are too large to score")
+            raise UsageError("sizes and counts: expected 1 or more")
+        if max(self.width, self.height) > MAX_SIDE_PX or self.width * self.height > MAX_PIXELS:
+            raise UsageError(f"image size {self.width} x {self.height} is too large")
         try:
             check_aspect_ratio(self.height, self.width)
         except AspectRatioError as error:
             raise UsageError(str(error)) from error
 
     def sweep(self, device: str) -> tuple[int, ...]:
-        """The batch sizes to try on a type of device, rising."""
+        """Return the batch sizes to try on a type of device, in rising order."""
         if self.batch_sizes is not None:
             return tuple(sorted(set(self.batch_sizes)))
-        return QUICK_SWEEP if self.quick else SWEEPS.get(device, CPU_SWEEP)
+        return QUICK_BATCH_SIZES if self.quick else BATCH_SIZES.get(device, CPU_BATCH_SIZES)
 
 
 def make_items(folder: Path, workload: Workload, processor: Processor) -> list[Item]:
-    """Pictures in `folder`, smooth waves and some noise, each with the same prompt."""
+    """Write images (smooth waves and some noise) to `folder`; returns items with one prompt."""
     prompt, items = _prompt(processor), []
     shape = (workload.height, workload.width, 3)
     noise = np.random.default_rng(0).normal(128, 4, shape).astype(np.float32)
@@ -71,15 +71,15 @@ def make_items(folder: Path, workload: Workload, processor: Processor) -> list[I
         across = np.sin(6 * np.outer(x, channels) + index)
         pixels = np.roll(noise, index, axis=1) + 50 * (across + down)
         path = folder / f"{index:05}.{workload.format}"
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=QUALITY)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=IMAGE_QUALITY)
         items.append(Item(path.name, path, prompt, "image"))
     return items
 
 
 def _prompt(processor: Processor) -> str:
-    """Words of about PROMPT_TOKENS tokens, whatever the tokenizer."""
+    """Return a prompt of about PROMPT_TOKENS tokens, for any tokenizer."""
     text = ""
-    for word in cycle(SENTENCE.split()):
+    for word in cycle(PROMPT_WORDS.split()):
         text = f"{text} {word}".strip()
         if len(processor.encode(text)) >= PROMPT_TOKENS:
             break

@@ -1,4 +1,4 @@
-"""The best item of each prompt, folder, column value or pattern."""
+"""Best of n: pick the best rows of each prompt, folder, column value or pattern match."""
 
 import logging
 from collections.abc import Mapping
@@ -29,15 +29,15 @@ def best_of_n(
     abstain_below: float | None = None,
     calibrator: Calibrator = None,
 ) -> BestOfN:
-    """Pick the best rows of each group by mu; rows with errors take no part.
+    """Pick the best rows of each group by mu; rows with errors are ignored.
 
     Groups are the values of `per` (prompt, folder or a column; default: the column group, else the
-    prompt) or what the regular expression `per_match` matches in the id. Rows rank by `overall`,
-    by another `axis`, or by a weighted sum of mus: `weights={"overall": 1, "alignment": 0.5}`.
+    prompt), or the text that the regular expression `per_match` matches in the id. Rows rank by
+    `overall`, another `axis`, or a weighted sum of mus: `weights={"overall": 1, "style": 0.5}`.
     `top` rows of each group are picked. The `calibrator` (`find_calibrator(scores)`, or a
-    calibration.json) gives win probabilities, for overall alone; with `abstain_below` P, a group
-    whose last picked row beats the next with less than P is abstained from. Raises UsageError, and
-    NothingScoredError where no row has a score.
+    calibration.json) gives win probabilities, for overall only. With `abstain_below` P, a group
+    has no pick if its last picked row beats the next row with a probability below P. Raises
+    UsageError, and NothingScoredError if no row has a score.
     """
     chosen = check_choice(per=per, per_match=per_match, axis=axis, weights=weights)
     if top < 1 or (abstain_below is not None and not 0.5 <= abstain_below <= 1):
@@ -64,11 +64,11 @@ def check_choice(
     axis: str | None = None,
     weights: Mapping[str, float] | str | None = None,
 ) -> Weights:
-    """Return the weights that a choice by `axis` or `weights` stands for; raises UsageError."""
+    """Return the weights for `axis` or `weights`; raises UsageError for options that conflict."""
     if per and per_match:
-        raise UsageError("per and per-match exclude each other")
+        raise UsageError("--per and --per-match cannot be used together")
     if axis and weights:
-        raise UsageError("axis and weights exclude each other")
+        raise UsageError("--axis and --weights cannot be used together")
     if axis is not None:
         return Weights({axis: 1.0})
     if weights is None:
@@ -85,16 +85,16 @@ def _groups(rows: Any, per: str | None, per_match: str | None) -> Groups:
 
 def _scores(rows: Any, weights: Weights) -> Any:
     scores = weights.scores(rows)
-    lacking, names = int(np.isnan(scores).sum()), ", ".join(weights.weights)
-    if lacking == len(rows):
-        raise NothingScoredError(f"no row has a value on {names}")
-    if lacking:
-        log.warning("%d rows without a value on %s take no part", lacking, names)
+    missing, names = int(np.isnan(scores).sum()), ", ".join(weights.weights)
+    if missing == len(rows):
+        raise NothingScoredError(f"no row has a score on {names}")
+    if missing:
+        log.warning("%d rows without a score on %s are ignored", missing, names)
     return scores
 
 
 def _warn_of_mixtures(rows: Any, groups: Groups) -> None:
-    """Scores of two prompts, or of an image and a video, were never meant to be compared."""
+    """Log a warning for groups with several prompts or kinds, whose scores compare poorly."""
     for column, what in (("prompt", "several prompts"), ("kind", "both images and videos")):
         if column not in rows.column_names:
             continue
@@ -103,7 +103,7 @@ def _warn_of_mixtures(rows: Any, groups: Groups) -> None:
         mixed = int((held > 1).sum())
         if mixed:
             log.warning(
-                "%d of %d groups hold %s: scores across them compare poorly", mixed, len(held), what
+                "%d of %d groups contain %s: their scores compare poorly", mixed, len(held), what
             )
 
 
@@ -111,9 +111,9 @@ def _check_abstention(abstain_below: float | None, weights: Weights, is_calibrat
     if abstain_below is None:
         return
     if weights.axis != "overall":
-        raise UsageError("abstain-below needs win probabilities, which only overall has")
+        raise UsageError("--abstain-below needs win probabilities, which only overall has")
     if not is_calibrated:
         raise UsageError(
-            "abstain-below needs win probabilities: give a calibrator",
-            hint="In Python: calibrator=librehps.find_calibrator(scores).",
+            "abstain_below needs a calibrator of win probabilities",
+            hint="Pass calibrator=librehps.find_calibrator(scores).",
         )

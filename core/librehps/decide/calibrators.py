@@ -1,4 +1,4 @@
-"""Reading calibration.json."""
+"""Read calibration.json, and check which model it was fitted for."""
 
 import json
 import sys
@@ -13,28 +13,28 @@ from librehps.errors import CalibrationError, CalibratorMismatchError, UsageErro
 
 @dataclass(frozen=True)
 class PlattCalibrators:
-    """The fits of one file: `default`, and one for each benchmark."""
+    """The fits of one calibration file: `default`, and one for each benchmark."""
 
     default: Platt
     per_benchmark: Mapping[str, Platt]
 
     def get(self, benchmark: str) -> Platt:
-        """Return the fit of a benchmark; raises CalibrationError, naming those there are."""
+        """Return the fit of a benchmark; raises CalibrationError if the file has none."""
         if benchmark not in self.per_benchmark:
             known = ", ".join(self.per_benchmark) or "none"
-            raise CalibrationError(f"no fit for benchmark {benchmark!r}; the file has: {known}")
+            raise CalibrationError(f"no fit for benchmark {benchmark!r} (the file has: {known})")
         return self.per_benchmark[benchmark]
 
 
-# What a caller may give: a fit, the fits of a file, or the path of a calibration.json.
+# A fit, the fits of a file, or the path of a calibration.json.
 Calibrator = Platt | PlattCalibrators | str | Path | None
 
 
 def load_platt_calibrator(path: str | Path, benchmark: str | None = None) -> PlattCalibrators:
-    """The fits in a file; `default` is the global one, or that of `benchmark` where given.
+    """Return the fits in a file; `default` is the global fit, or the fit of `benchmark` if given.
 
     Accepts `{"per_benchmark": {name: {"a", "b"}}, "global": {"a", "b"}}` and `{"a", "b"}`.
-    Raises FileNotFoundError, and CalibrationError for a file that cannot be used.
+    Raises FileNotFoundError, and CalibrationError for an invalid file.
     """
     content = _read(Path(path))
     origin = {key: content.get(key) for key in ("model", "fingerprint")}
@@ -42,12 +42,12 @@ def load_platt_calibrator(path: str | Path, benchmark: str | None = None) -> Pla
         calibrators = PlattCalibrators(_fit(path, "the file", content, origin), {})
     elif "global" not in content:
         raise CalibrationError(
-            f"{path} has no global fit", hint="It needs a `global` entry beside `per_benchmark`."
+            f"{path}: missing key `global`", hint='Add "global": {"a": ..., "b": ...} to the file.'
         )
     else:
         fits = content.get("per_benchmark", {})
         if not isinstance(fits, dict):
-            raise CalibrationError(f"{path}: per_benchmark is not an object")
+            raise CalibrationError(f"{path}: expected an object in `per_benchmark`")
         named = {name: _fit(path, name, fit, origin) for name, fit in fits.items()}
         calibrators = PlattCalibrators(_fit(path, "global", content["global"], origin), named)
     if benchmark is None:
@@ -56,7 +56,7 @@ def load_platt_calibrator(path: str | Path, benchmark: str | None = None) -> Pla
 
 
 def check_origin(calibrator: Platt, model: str, fingerprint: str) -> None:
-    """Raise CalibratorMismatchError where the fit is of other weights; unnamed ones pass."""
+    """Raise CalibratorMismatchError if the fit names other weights; a fit without a name passes."""
     by_print = calibrator.fingerprint is not None
     theirs = calibrator.fingerprint if by_print else calibrator.model
     ours = fingerprint if by_print else model
@@ -64,17 +64,17 @@ def check_origin(calibrator: Platt, model: str, fingerprint: str) -> None:
         raise CalibratorMismatchError(
             f"the calibrator was fitted for {calibrator.model or 'a model'} "
             f"({calibrator.fingerprint or 'no fingerprint'}), not for {model} ({fingerprint})",
-            hint="Its probabilities would be wrong: use the calibration.json of this model.",
+            hint="Use the calibration.json of this model: other probabilities would be wrong.",
         )
 
 
 def load_for(path: Path, model: str | None, fingerprint: str | None) -> PlattCalibrators:
-    """The fits in a file, for scores that say of which weights they are, or do not (None).
+    """Return the fits in a file, checked against the scores' model (None if unknown).
 
-    Raises UsageError where there is no such file, CalibrationError where it is of other weights.
+    Raises UsageError if the file is not found, CalibrationError if it was fitted for other weights.
     """
     if not path.is_file():
-        raise UsageError(f"no such calibration file: {path}")
+        raise UsageError(f"calibration file not found: {path}")
     fits = load_platt_calibrator(path)
     if model is not None and fingerprint is not None:
         check_origin(fits.default, model, fingerprint)
@@ -84,8 +84,8 @@ def load_for(path: Path, model: str | None, fingerprint: str | None) -> PlattCal
 def fit_for(calibrator: Calibrator, settings: Mapping[str, Any]) -> Platt | None:
     """Return the fit of win probabilities for scores with this settings record.
 
-    A PlattCalibrators gives its `default`, a path the global fit in the file. Raises
-    CalibrationError where the fit is of another model than the scores.
+    Of a PlattCalibrators its `default`, of a path the global fit in the file. Raises
+    CalibrationError if the fit and the scores are of different models.
     """
     model, fingerprint = settings.get("model"), settings.get("fingerprint")
     if calibrator is None:
@@ -104,18 +104,18 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except (ValueError, OSError) as error:
-        raise CalibrationError(f"{path} cannot be read: {error}") from error
+        raise CalibrationError(f"cannot read {path}: {error}") from error
     if not isinstance(content, dict):
-        raise CalibrationError(f"{path} does not hold a JSON object")
+        raise CalibrationError(f"{path}: expected a JSON object")
     return content
 
 
 def _fit(path: str | Path, name: str, fit: Any, origin: Mapping[str, Any]) -> Platt:
     a, b = (fit.get("a"), fit.get("b")) if isinstance(fit, dict) else (None, None)
     if not (_is_number(a) and _is_number(b)):
-        raise CalibrationError(f"{path}: {name} needs finite numbers `a` and `b`")
+        raise CalibrationError(f"{path}: {name}: expected finite numbers `a` and `b`")
     if a <= 0:
-        raise CalibrationError(f"{path}: {name} has a slope of {a}; it must be above 0")
+        raise CalibrationError(f"{path}: {name}: expected a slope `a` above 0, got {a}")
     return Platt(float(a), float(b), origin["model"], origin["fingerprint"])
 
 

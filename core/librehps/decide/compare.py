@@ -1,4 +1,4 @@
-"""Scored rows against each other: two, and a ranking of several."""
+"""Compare scored rows: a verdict on two, a ranking of several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ VERDICT = ("winner", "win_probability", "p_a_wins", "confident")
 
 @dataclass(frozen=True)
 class RankedRow:
-    """A row's place in a ranking; of the last, and of one alone, there is no verdict.
+    """A row of a ranking, best first; `verdict` and `gaps` compare it, as a, with the next row.
 
-    `verdict` and `gaps` are on the row, as a, and the next; `field` is the mean probability that
-    the row beats another one, in [0, 1].
+    The last row has neither. `field` is the mean probability that the row beats each other row, in
+    [0, 1], None for a single row.
     """
 
     row: ScoredRow
@@ -29,9 +29,9 @@ class RankedRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of `compare`: the rows as given, and the ones with a score ranked, best first.
+    """The result of `compare`: the given rows, and the `ranking` of scored rows, best first.
 
-    `verdict` is on the first row, as a, and the second, where there are exactly two.
+    `verdict` compares the first row, as a, with the second, if there are exactly two.
     """
 
     rows: Sequence[ScoredRow]
@@ -42,9 +42,9 @@ class Comparison:
     settings: str | None = None
 
     def records(self, explain: bool = False) -> list[Record]:
-        """Return one dict for the verdict on two, else a dict for each ranked row, best first.
+        """Return one dict for the verdict on two, else one dict per ranked row, best first.
 
-        `explain` adds the gap in mu on each axis.
+        `explain` adds the difference in mu on each axis.
         """
         if self.verdict is not None:
             return [self._pair(self.verdict, explain)]
@@ -90,11 +90,11 @@ def compare_rows(
 ) -> Comparison:
     """Compare two or more scored rows of one kind and one prompt, by `overall`.
 
-    `axes` and `settings`, the digest, are of the model. Raises UsageError, and the ItemError of
-    either row where there are two.
+    `axes` and `settings` (the digest) describe the model. Raises UsageError, and of two rows the
+    ItemError of a failed one.
     """
     if len(rows) < 2:
-        raise UsageError(f"expected two or more to compare, got {len(rows)}")
+        raise UsageError(f"expected two or more media to compare, got {len(rows)}")
     for row in rows:
         if len(rows) == 2 and row.error is not None:
             raise row.error
@@ -121,7 +121,7 @@ def compare_rows(
 def ranking(
     rows: Sequence[ScoredRow], calibrator: Platt | None = None, symmetric: bool = True
 ) -> list[RankedRow]:
-    """The rows that have a score, best first by `overall`, of equals the first."""
+    """Return the rows with a score, best first by `overall`; ties keep their order."""
     found = [(row, row.score) for row in rows if row.score is not None]
     found.sort(key=lambda pair: -pair[1].overall.raw_mean)
     return [_ranked_row(at, found, calibrator, symmetric) for at in range(len(found))]
@@ -144,7 +144,7 @@ def _ranked_row(
 
 
 def gaps(a: Score, b: Score) -> dict[str, float]:
-    """Return mu of a less mu of b, on each axis that both have."""
+    """Return mu of a minus mu of b, for each axis that both have."""
     return {axis: a[axis].raw_mean - b[axis].raw_mean for axis in a if axis in b}
 
 
@@ -156,7 +156,7 @@ def judged(
     symmetric: bool,
     explain: bool,
 ) -> Record:
-    """Return the verdict on a pair and its scores on `axes`, or the error that prevents one."""
+    """Return the verdict on a pair with its scores on `axes`, or an error without a verdict."""
     record: Record = dict.fromkeys(VERDICT)
     for side, row in (("a", one), ("b", two)):
         record |= {
@@ -175,10 +175,10 @@ def judged(
 
 
 def _fault(one: ScoredRow, two: ScoredRow) -> tuple[str, str] | None:
-    """(error type, message) of the first that cannot be scored, or of two that do not compare."""
+    """Return (error type, message) for a failed row or a pair of different kinds, else None."""
     for row in (one, two):
         if row.error is not None:
             return type(row.error).__name__, str(row.error)
     if one.kind != two.kind:
-        return "KindMismatchError", f"a is {one.kind} and b is {two.kind}: they do not compare"
+        return "KindMismatchError", f"expected one kind, got a: {one.kind}, b: {two.kind}"
     return None

@@ -1,4 +1,4 @@
-"""Chosen media copied or linked into a folder, each under its id."""
+"""Copy or link chosen media into a folder, each file named by its id."""
 
 import os
 import shutil
@@ -13,23 +13,23 @@ Pairs = list[tuple[Path, Path]]
 
 
 def copy_media(scores: Scores, folder: str | Path, *, link: bool = False) -> None:
-    """Copy, or link to, the media of each row as `folder`/id; raises as `place`.
+    """Copy the media of each row to `folder`/id, or with `link` create symbolic links.
 
-    Raises UsageError for a row without a path or an id too.
+    Raises UsageError for a row without a path or an id, and the errors of `place`.
     """
     table = as_score_table(scores).table
     ids = text_column(table, "id")
     if ids.null_count:
-        raise UsageError("a row without an id cannot be placed by it")
+        raise UsageError("cannot copy media: a row has no id to name the file")
     place(media_paths(table).to_pylist(), ids.to_pylist(), Path(folder), link)
 
 
 def place(media: Sequence[str], ids: Sequence[str], folder: Path, link: bool = False) -> None:
-    """Copy, or link to, each media file as `folder`/id; folders are made as needed.
+    """Copy each media file to `folder`/id, or with `link` create symbolic links.
 
-    Everything is checked before the first is placed. Raises UsageError where a target exists,
-    MediaNotFoundError for a missing file, OutputError for an id that names no place of its own
-    inside the folder, and for a failing disk.
+    All files are checked before the first is copied; folders are created. Raises UsageError if a
+    target exists, MediaNotFoundError for a missing file, and OutputError for an id that is
+    duplicate or leads out of the folder, and for a failed write.
     """
     pairs = list(zip(map(Path, media), _targets(ids, folder), strict=True))
     _check_sources(source for source, _ in pairs)
@@ -41,30 +41,31 @@ def place(media: Sequence[str], ids: Sequence[str], folder: Path, link: bool = F
             put(source, target)
         except OSError as error:
             raise OutputError(
-                f"{source} cannot be placed as {target}: {error.strerror or error}",
-                hint=f"{done} of {len(pairs)} were placed before it.",
+                f"cannot {'link' if link else 'copy'} {source} to {target}: "
+                f"{error.strerror or error}",
+                hint=f"{done} of {len(pairs)} files are done. Remove them before a retry.",
             ) from error
 
 
 def _targets(ids: Sequence[str], folder: Path) -> list[Path]:
-    """Return the path of each id, free of links; raises OutputError for an id that leads out."""
+    """Return the real path of each id; raises OutputError for an id outside the folder."""
     root = Path(os.path.realpath(folder))
     parents: dict[PurePath, Path] = {}
     taken: dict[Path, str] = {}
     for name in ids:
         path = PurePath(name)
         if not path.name or path.anchor or ".." in path.parts or "\0" in name:
-            raise OutputError(f"the id {name!r} names no file inside {folder}")
+            raise OutputError(f"id {name!r} is not the name of a file inside {folder}")
         if path.parent not in parents:
             parent = Path(os.path.realpath(root / path.parent))
             if not parent.is_relative_to(root):
                 raise OutputError(
-                    f"the id {name!r} leads out of {folder}: a folder on its way links to {parent}"
+                    f"id {name!r} leads out of {folder}: a folder in its path links to {parent}"
                 )
             parents[path.parent] = parent
         target = parents[path.parent] / path.name
         if target in taken:
-            raise OutputError(f"two items would be placed as {target}: {taken[target]!r}, {name!r}")
+            raise OutputError(f"duplicate target {target} of ids {taken[target]!r} and {name!r}")
         taken[target] = name
     return list(taken)
 
@@ -74,38 +75,39 @@ def _check_sources(sources: Iterable[Path]) -> None:
     if missing:
         raise MediaNotFoundError(
             f"no such file: {missing[0]}{_more(missing)}",
-            hint="Paths begin at the current directory: run this where the media were scored.",
+            hint="Run the command in the folder in which the media were scored.",
         )
 
 
 def _check_room(targets: list[Path], folder: Path) -> None:
-    """Raise where a target exists, or where something else stands in the place of a folder."""
+    """Raise UsageError if a target exists, and OutputError if a folder cannot be created."""
     existing = [target for target in targets if os.path.lexists(target)]
     if existing:
         raise UsageError(
-            f"{existing[0]} exists{_more(existing)}", hint="Nothing is overwritten: empty it first."
+            f"{existing[0]} already exists{_more(existing)}",
+            hint="Give an empty folder: files are never overwritten.",
         )
     wanted = {
         parent for target in {t.parent for t in targets} for parent in (target, *target.parents)
     }
     both = sorted(wanted.intersection(targets))
     if both:
-        raise OutputError(f"{both[0]} would be both a file and a folder of others")
-    # A link that leads nowhere stands in the way too, and only its own name shows it.
+        raise OutputError(f"{both[0]}: ids need a file and a folder of this name")
+    # A dangling link blocks a folder too, and only `lexists` finds such a link.
     for parent in {folder, *wanted}:
         if os.path.lexists(parent) and not parent.is_dir():
             raise OutputError(f"{parent} is not a folder")
 
 
 def _make_parent(target: Path) -> None:
-    """The folder of the target; raises OSError where a link took its place since the check."""
+    """Create the folder of the target; raises OSError if it became a link after the check."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.realpath(target.parent) != str(target.parent):
         raise NotADirectoryError(f"{target.parent} has become a link")
 
 
 def _copy(source: Path, target: Path) -> None:
-    """The content and the permissions; half a copy never stays."""
+    """Copy content and permissions; delete the target if the copy fails."""
     with source.open("rb") as theirs, target.open("xb") as ours:
         whole = False
         try:
@@ -118,7 +120,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    target.symlink_to(os.path.abspath(source))  # noqa: PTH100 - a link is not its target
+    target.symlink_to(os.path.abspath(source))  # noqa: PTH100 - resolve() would follow links
 
 
 def _more(paths: Sequence[Path]) -> str:

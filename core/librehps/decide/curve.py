@@ -1,4 +1,4 @@
-"""Expected gain of more samples: the best of n samples, for every n up to what the groups have."""
+"""The expected best score of n samples, for every n up to the size of the groups."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,17 +12,18 @@ from librehps.decide.rank import Ranked
 from librehps.decide.standings import Interval
 
 Floats = NDArray[np.float64]
-# A few groups that are short, by errors say, must not cut the curve of all others.
-LEAST_SHARE = 0.9
-# More points than anyone draws samples.
-MOST_POINTS = 256
+# A few small groups, for example with errors, must not shorten the curve of all others.
+MIN_GROUP_SHARE = 0.9
+# More samples than people generate.
+MAX_POINTS = 256
 
 
 @dataclass(frozen=True)
 class Curve:
-    """`points[n - 1]` is the expected best of n; over `groups` of at least that many samples.
+    """The expected best score of n samples, `points[n - 1]`, averaged over `groups` groups.
 
-    `left_out` are groups that had fewer; `most` is the size of the largest.
+    `left_out` is the number of groups with fewer than `len(points)` samples, `most` the size of
+    the largest group.
     """
 
     points: tuple[Interval, ...]
@@ -40,9 +41,9 @@ class Curve:
 
 
 def curve(ranked: Ranked, values: Floats) -> Curve:
-    """The curve of (rows,) values that rise with the scores they were ranked by."""
-    common = int(np.quantile(ranked.sizes, 1 - LEAST_SHARE, method="lower"))
-    longest = min(common, MOST_POINTS)
+    """Return the curve of `values` (rows,), which must increase with the ranked scores."""
+    common = int(np.quantile(ranked.sizes, 1 - MIN_GROUP_SHARE, method="lower"))
+    longest = min(common, MAX_POINTS)
     kept = ranked.sizes >= longest
     best = np.array(
         [
@@ -56,9 +57,9 @@ def curve(ranked: Ranked, values: Floats) -> Curve:
 
 
 def expected_best(ascending: Floats, longest: int) -> Floats:
-    """Mean of the best over all subsets of n of the N values, for n = 1..longest; unbiased.
+    """Return the mean of the best over all subsets of n values, for n = 1..longest; unbiased.
 
-    The k-th smallest is the best of C(k-1, n-1) of the C(N, n) subsets.
+    The k-th smallest value is the best of C(k-1, n-1) of the C(N, n) subsets.
     """
     best: Floats = ascending @ _shares(len(ascending), longest)
     return best
@@ -66,11 +67,11 @@ def expected_best(ascending: Floats, longest: int) -> Floats:
 
 @lru_cache(maxsize=8)
 def _shares(count: int, longest: int) -> Floats:
-    """(count, longest): share of the subsets of n in which the k-th smallest is the best."""
+    """Return the share of subsets of n whose best is the k-th smallest, (count, longest)."""
     shares = np.empty((count, longest))
     below = np.arange(count - 1, 0, -1, dtype=float)
     for n in range(1, longest + 1):
-        # Downwards from the largest, which is in n of count subsets: C(k-2, n-1) / C(k-1, n-1).
+        # From the largest, in n / count of the subsets, down by C(k-2, n-1) / C(k-1, n-1).
         steps = np.maximum(below + 1 - n, 0) / below
         shares[::-1, n - 1] = n / count * np.cumprod(np.concatenate([[1.0], steps]))
     return shares

@@ -1,4 +1,4 @@
-"""Which rows of a scored table pass: limits on columns, and the best of each group."""
+"""Filter a score table by limits on columns, and keep the best rows of each group."""
 
 import math
 import re
@@ -24,24 +24,25 @@ from librehps.scores.select import (
 )
 
 Mask = NDArray[np.bool_]
-# A bound for each column; pairs where a column has several.
+# A mapping from column to bound, or (column, bound) pairs for several bounds of a column.
 Bounds = Mapping[str, float] | Iterable[tuple[str, float]]
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A column's least value, or its greatest; both belong to the range."""
+    """The minimum of a column, or its maximum; both are inclusive."""
 
     column: str
     value: float
-    is_least: bool
+    is_min: bool
 
 
 @dataclass(frozen=True)
 class Top:
-    """The highest of a column within each value of `per`: `count` rows, or `percent` of them.
+    """The rule "keep the best `count` rows, or `percent` of the rows, of each value of `per`".
 
-    An axis ranks by its mu, since means saturate. A percentage rounds up.
+    Rows rank by the column `by`; an axis ranks by its mu, since means saturate. A percentage
+    rounds up.
     """
 
     count: int | None = None
@@ -50,7 +51,7 @@ class Top:
     per: str | None = None
 
     def quota(self, size: int) -> int:
-        """How many rows of a group of `size` are taken."""
+        """Return the number of rows to keep in a group of `size` rows."""
         if self.percent is not None:
             return ceil(size * self.percent / 100)
         return self.count or 0
@@ -67,16 +68,16 @@ def filter_rows(
     ok_only: bool = False,
     invert: bool = False,
 ) -> ScoreTable:
-    """Return the rows that meet every condition, in input order; a row with an error never does.
+    """Return the rows that meet every condition, in input order; rows with errors never do.
 
-    `min` and `max` bound columns: `min={"overall": 0.6}`. `top` keeps the best N, or "P%" rounded
-    up, of the rows within the bounds, ranked `by` an axis (its mu) or a column (default: overall),
-    within each value of the column `per` where given. `ok_only` alone keeps every row without an
-    error; `invert` returns the rows that do not pass instead. Raises UsageError for a column that
-    is missing or of the wrong type, and where no condition is given.
+    `min` and `max` bound columns: `min={"overall": 0.6}`. `top` keeps the best N rows, or "P%"
+    rounded up, of the rows within the bounds, ranked `by` an axis (its mu) or a column (default:
+    overall), within each value of the column `per` if given. `ok_only` keeps the rows without an
+    error; `invert` returns the other rows instead. Raises UsageError for a column that is missing
+    or of the wrong type, and if no condition is given.
     """
     check_conditions(bool(min or max or ok_only), top, by, per)
-    limits = [*_limits(min, is_least=True), *_limits(max, is_least=False)]
+    limits = [*_limits(min, is_min=True), *_limits(max, is_min=False)]
     best = None if top is None else parse_top(top, by, per)
     given = as_score_table(scores)
     check_scored(given.table, given.origin)
@@ -85,49 +86,51 @@ def filter_rows(
 
 
 def check_conditions(is_bounded: bool, top: object, by: str | None, per: str | None) -> None:
-    """Raise UsageError where nothing, or only how `top` chooses, is asked for."""
+    """Raise UsageError if no condition is given, or only options of `top`."""
     if top is None and (by is not None or per is not None):
-        raise UsageError("--by and --per say how --top chooses", hint="Give --top too.")
+        raise UsageError("--by and --per need --top", hint="Add --top N or --top P%.")
     if top is None and not is_bounded:
-        raise UsageError("no condition is given", hint="Give --min, --max, --top or --ok-only.")
+        raise UsageError("no condition given", hint="Add --min, --max, --top or --ok-only.")
 
 
-def _limits(bounds: Bounds, is_least: bool) -> list[Limit]:
+def _limits(bounds: Bounds, is_min: bool) -> list[Limit]:
     pairs = bounds.items() if isinstance(bounds, Mapping) else bounds
-    return [Limit(column, value, is_least) for column, value in pairs]
+    return [Limit(column, value, is_min) for column, value in pairs]
 
 
-def parse_limit(text: str) -> tuple[str, float]:
-    """Return (column, bound) of `overall=0.6`; raises UsageError."""
+def parse_limit(text: str, flag: str = "limit") -> tuple[str, float]:
+    """Return (column, bound) for text like `overall=0.6`; raises UsageError, which names `flag`."""
     column, _, number = text.rpartition("=")
     try:
         value = float(number)
     except ValueError:
         value = math.nan
     if not column or not math.isfinite(value):
-        raise UsageError(f"{text!r} is no limit", hint="Write it like overall=0.6.")
+        raise UsageError(
+            f"{flag}: expected COLUMN=NUMBER, got {text!r}", hint="For example: overall=0.6"
+        )
     return column, value
 
 
 def parse_top(top: int | str, by: str | None = None, per: str | None = None) -> Top:
-    """Return the Top that keeps `100` rows or `10%` of them; raises UsageError."""
+    """Return the Top for `100` rows or `10%` of the rows; raises UsageError for other text."""
     text = str(top)
     share = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%", text)
     percent = Fraction(share[1]) if share else None
     count = int(text) if re.fullmatch(r"[0-9]+", text) else None
     if not count and (percent is None or not 0 < percent <= 100):
         raise UsageError(
-            f"--top {text!r} is neither a number of rows nor a percentage",
-            hint="Write --top 100 or --top 10%.",
+            f"--top: expected a number of rows or a percentage, got {text!r}",
+            hint="For example: --top 100 or --top 10%",
         )
     return Top(count, percent, by or "overall", per)
 
 
 def passing(table: Any, limits: Sequence[Limit] = (), top: Top | None = None) -> Mask:
-    """Return whether each row passes, (rows,); a row with an error or no value never does.
+    """Return a mask of the rows that pass, (rows,); rows with an error or no value never do.
 
-    `top` chooses among the rows within all limits; of equals the first stay. Raises UsageError for
-    a column that is not there, or of the wrong type.
+    `top` chooses among the rows within all limits; of equal rows the first stay. Raises UsageError
+    for a column that is missing or of the wrong type.
     """
     passed: Mask = np.asarray(pc.equal(text_column(table, "status"), "ok"))
     for limit in limits:
@@ -139,10 +142,10 @@ def _within(table: Any, limit: Limit) -> Mask:
     column = number_column(table, limit.column)
     bound = limit.value
     if pa.types.is_floating(column.type):
-        # Stored as float32, 0.7 is below 0.7: the limit must be rounded as the column was.
+        # 0.7 stored as float32 is below 0.7, so the limit is rounded like the column.
         with np.errstate(over="ignore"):
             bound = float(np.dtype(column.type.to_pandas_dtype()).type(bound))
-    compare = pc.greater_equal if limit.is_least else pc.less_equal
+    compare = pc.greater_equal if limit.is_min else pc.less_equal
     held = compare(column.cast(pa.float64(), safe=False), bound)
     mask: Mask = np.asarray(held.fill_null(False))
     return mask
@@ -154,11 +157,11 @@ def _best(table: Any, top: Top, passed: Mask) -> Mask:
     known = pc.invert(pc.is_nan(column)).fill_null(False)
     rows = np.flatnonzero(passed & np.asarray(known))
     values = column.take(pa.array(rows)).combine_chunks()
-    # Both sorts are stable, so of equals the first row comes first.
+    # Both sorts are stable, so equal rows keep their order.
     rows = rows[pc.array_sort_indices(values, order="descending").to_numpy()]
     rows = rows[np.argsort(codes[rows], kind="stable")]
     _, starts, sizes = np.unique(codes[rows], return_index=True, return_counts=True)
-    # Exact fractions, but only once for each size that groups have.
+    # Exact fractions are slow, so each size is computed once.
     distinct, which = np.unique(sizes, return_inverse=True)
     quotas = np.array([top.quota(int(size)) for size in distinct], dtype=np.int64)[which]
     place = np.arange(len(rows)) - np.repeat(starts, sizes)

@@ -1,4 +1,4 @@
-"""The rows of a scored table by generator, prompt and category, as numbers."""
+"""The rows of a score table, with generators, prompts and categories as integer codes."""
 
 import logging
 from collections.abc import Sequence
@@ -21,31 +21,31 @@ from librehps.scores.select import (
     text_column,
 )
 
-# Every two are compared in every resample: this many take 2 GB.
-MOST = 500
-# Where no column is called so, it is the first folder of the id.
+# Each pair is compared in each resample: 500 generators take 2 GB.
+MAX_GENERATORS = 500
+# Without a column of this name, the generator is the first folder of the id.
 FOLDER = "folder"
 
 log = logging.getLogger(__name__)
 
 
 def only(table: Any, by: str, names: Sequence[str]) -> Any:
-    """The rows of the generators named; raises UsageError for a name that there is not."""
+    """Return the rows of the named generators; raises UsageError for an unknown generator."""
     generators = _generators(table, by)
-    there = sorted(name for name in generators.unique().to_pylist() if name)
-    unknown = [name for name in names if name not in there]
+    known = sorted(name for name in generators.unique().to_pylist() if name)
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(
-            f"no generator is called {', '.join(unknown)}",
-            hint=f"There are: {', '.join(there)}.",
+            f"generator not found: {', '.join(unknown)}",
+            hint=f"Choose from: {', '.join(known)}.",
         )
     return table.filter(pc.is_in(generators, value_set=pa.array(names, pa.string())))
 
 
 class GeneratorTable:
-    """Each row's `generator` and `prompt` as numbers, (rows,), by `generators` and `prompts`.
+    """The rows as codes `generator` and `prompt`, (rows,), which index `generators` and `prompts`.
 
-    Raises UsageError where rows have no generator or no prompt, or all have the same generator.
+    Raises UsageError for rows without a generator or prompt, and for fewer than two generators.
     """
 
     def __init__(self, table: Any, by: str) -> None:
@@ -56,45 +56,48 @@ class GeneratorTable:
         self._check()
 
     def _check(self) -> None:
-        # A place more, for the code of nulls.
+        # The last entry is for null, whose code is -1.
         nameless = np.array([*(not name.strip() for name in self.generators), True])
         bare = int(nameless[self.generator].sum())
         if bare:
             in_folders = _is_folder(self._table, self._by)
-            lacks = "lie in no folder" if in_folders else f"have no value in {self._by}"
-            raise UsageError(f"{bare} of {len(self._table)} rows {lacks}: no generator is named")
+            missing = "folder in their id" if in_folders else f"value in the column {self._by}"
+            raise UsageError(
+                f"{bare} of {len(self._table)} rows have no generator: no {missing}",
+                hint="Choose another column with --by.",
+            )
         bare = int((self.is_ok & (self.prompt < 0)).sum())
         if bare:
             raise UsageError(f"{bare} of {len(self._table)} rows have a score but no prompt")
-        if len(self.generators) > MOST:
+        if len(self.generators) > MAX_GENERATORS:
             raise UsageError(
-                f"{self._by} names {len(self.generators)} generators; at most {MOST} are compared",
+                f"{self._by}: {len(self.generators)} generators; expected at most {MAX_GENERATORS}",
                 hint="Choose some with --only, or another column with --by.",
             )
         if len(self.generators) < 2:
             raise UsageError(
-                f"there is only one generator, {self.generators[0]}",
-                hint="Give the scored files of another too, or another column with --by.",
+                f"expected two or more generators, got one: {self.generators[0]}",
+                hint="Add scored files of other generators, or choose another column with --by.",
             )
 
     def axes(self, asked: Sequence[str] | None) -> list[str]:
-        """Axes with scores, or those asked for; raises UsageError where one of them has none."""
+        """Return the axes with scores, or the `asked` ones; raises UsageError without scores."""
         check_axes(self._table, asked or ())
-        there = [axis for axis in axes_among(self._table.column_names) if self._has(axis)]
-        lacking = [axis for axis in asked or () if axis not in there]
-        if lacking or not there:
+        scored = [axis for axis in axes_among(self._table.column_names) if self._has(axis)]
+        missing = [axis for axis in asked or () if axis not in scored]
+        if missing or not scored:
             raise UsageError(
-                f"no row has a score of {', '.join(lacking) or 'any axis'}",
-                hint=f"Axes with scores: {', '.join(there)}." if there else None,
+                f"no row has a score on {', '.join(missing) or 'any axis'}",
+                hint=f"Axes with scores: {', '.join(scored)}." if scored else None,
             )
-        return there if asked is None else [axis for axis in there if axis in asked]
+        return scored if asked is None else [axis for axis in scored if axis in asked]
 
     def _has(self, axis: str) -> bool:
-        is_there = {axis, f"{axis}_mu"} <= set(self._table.column_names)
-        return is_there and len(self.scored(axis).mu) > 0
+        has_columns = {axis, f"{axis}_mu"} <= set(self._table.column_names)
+        return has_columns and len(self.scored(axis).mu) > 0
 
     def scored(self, axis: str) -> Scored:
-        """The rows without an error that have a score of the axis."""
+        """Return the rows that have a score on the axis and no error."""
         mean, mu = self._numbers(axis), self._numbers(f"{axis}_mu")
         known = self.is_ok & np.isfinite(mean) & np.isfinite(mu)
         return Scored(self.prompt, self.generator, mu, mean).where(known)
@@ -105,12 +108,12 @@ class GeneratorTable:
         return numbers
 
     def errors(self, prompts: Codes | None = None) -> Codes:
-        """Rows with errors by generator, (generators,), of all prompts or of some."""
+        """Return the number of failed rows of each generator, (generators,)."""
         failed = ~self.is_ok if prompts is None else ~self.is_ok & np.isin(self.prompt, prompts)
         return np.bincount(self.generator[failed], minlength=len(self.generators))
 
     def categories(self, column: str) -> dict[str, Codes]:
-        """Prompts of each category; a prompt whose rows say several is in each of them."""
+        """Return the prompts of each category; a prompt may be in several categories."""
         category, names = sorted_codes(label_column(self._table, column))
         known = (category >= 0) & (self.prompt >= 0)
         count = len(self.prompts)
@@ -118,9 +121,9 @@ class GeneratorTable:
         times = np.bincount(pairs % count, minlength=count)
         several, none = int((times > 1).sum()), int((times < 1).sum())
         if several:
-            log.warning("%d prompts have several values of %s: each counts", several, column)
+            log.warning("%d prompts have several values of %s and count in each", several, column)
         if none:
-            log.warning("%d prompts have no value of %s", none, column)
+            log.warning("%d prompts have no value of %s and are in no category", none, column)
         return {name: pairs[pairs // count == i] % count for i, name in enumerate(names)}
 
 

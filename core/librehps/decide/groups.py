@@ -1,4 +1,4 @@
-"""Which rows compete with each other: those of a prompt, a folder, a column's value, a pattern."""
+"""Group rows that compete: by prompt, folder, column value or pattern."""
 
 import re
 from dataclasses import dataclass
@@ -13,22 +13,23 @@ from librehps.errors import UsageError
 from librehps.scores.select import column_of, group_codes, text_column
 
 FOLDER = "folder"
-# Of a name, what follows its last separator.
+# Matches the last part of a path, with its separator.
 _LEAF = r"[/\\]?[^/\\]*$"
 
 
 @dataclass(frozen=True)
 class Groups:
-    """`codes` (rows,) are equal within a group; `labels` an Arrow column, what each is called."""
+    """The groups of rows: `codes` (rows,) equal within a group, and `labels`, an Arrow column."""
 
     codes: NDArray[np.int64]
     labels: Any
 
 
 def group_by(table: Any, per: str) -> Groups:
-    """By `group` (a row without one is in its prompt's), `folder` of the media, or any column.
+    """Return groups by the column `per`, or by the folder of the media for `folder`.
 
-    Raises UsageError for a column that is not there, or that rows have no value in.
+    A row without a value in `group` belongs to its prompt. Raises UsageError for a missing column
+    and for rows without a value.
     """
     if per == FOLDER and FOLDER not in table.column_names:
         return _by_labels(_folders(table))
@@ -38,35 +39,35 @@ def group_by(table: Any, per: str) -> Groups:
         column = pc.coalesce(column.cast(pa.string()), text_column(table, "prompt"))
     if column.null_count:
         raise UsageError(
-            f"{column.null_count} rows have no {per}, and cannot be grouped by it",
-            hint="Group by another column, or leave them out with `librehps filter`.",
+            f"cannot group by {per}: {column.null_count} rows have no value",
+            hint="Choose another column with --per, or remove these rows with `librehps filter`.",
         )
     return Groups(codes, column.cast(pa.string()))
 
 
 def group_by_pattern(table: Any, pattern: str) -> Groups:
-    """By what the pattern's groups, or else the whole of it, match in the id.
+    """Return groups by what the pattern's groups, or else the whole pattern, match in the id.
 
-    Raises UsageError for a bad pattern, and for ids that it does not match.
+    Raises UsageError for an invalid pattern, and for ids that do not match.
     """
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise UsageError(f"{pattern!r} is no regular expression: {error}") from error
+        raise UsageError(f"--per-match: invalid regular expression {pattern!r}: {error}") from error
     ids = text_column(table, "id").to_pylist()
     found = [compiled.search(name or "") for name in ids]
     missed = [name for name, match in zip(ids, found, strict=True) if match is None]
     if missed:
         raise UsageError(
-            f"{pattern!r} matches nothing in {len(missed)} of {len(ids)} ids: {missed[0]!r}",
-            hint="Every row must belong to a group; leave others out with `librehps filter`.",
+            f"--per-match: {len(missed)} of {len(ids)} ids do not match {pattern!r}: {missed[0]!r}",
+            hint="Change the pattern, or remove these rows with `librehps filter`.",
         )
     keys = [match.groups() or (match[0],) for match in found if match]
     if not any(part for key in keys for part in key):
-        raise UsageError(f"{pattern!r} matches nothing but empty text: no group has a name")
-    # Of two groups of a pattern, `a b` + `c` and `a` + `b c` are not the same.
-    places: dict[tuple[str | None, ...], int] = {}
-    codes = [places.setdefault(key, len(places)) for key in keys]
+        raise UsageError(f"--per-match: {pattern!r} matches only empty text")
+    # Keys are tuples, since (`a b`, `c`) and (`a`, `b c`) have the same label.
+    numbers: dict[tuple[str | None, ...], int] = {}
+    codes = [numbers.setdefault(key, len(numbers)) for key in keys]
     labels = pa.array([" ".join(part or "" for part in key) for key in keys], pa.string())
     return Groups(np.array(codes, dtype=np.int64), pa.chunked_array([labels]))
 

@@ -1,4 +1,4 @@
-"""Generators against each other over the prompts that all of them have."""
+"""Rank generators over the prompts that all generators have."""
 
 import logging
 import shlex
@@ -33,13 +33,13 @@ def leaderboard(
     *,
     only: Sequence[str] = (),
 ) -> Leaderboard:
-    """Rank generators over the prompts that all of them have, each axis on a board of its own.
+    """Rank generators over the prompts that all generators have, with one board per axis.
 
-    Generators are the values of the column `by` (`folder`: the first folder of the id), or of
-    these the ones in `only`; `axis` names one axis or several (default: all with values). Boards of
-    each value of the column `category` follow those over all prompts. A prompt counts once, however
-    many samples a generator has of it. Memory is 8 bytes for each resample of each pair of
-    generators. Raises UsageError, and NothingScoredError without a score.
+    Generators are the values of the column `by` (`folder`: the first folder of the id); `only`
+    limits the board to some of them. `axis` names one axis or several (default: all with scores).
+    Boards for each value of the column `category` follow the boards over all prompts. A prompt
+    counts once, for any number of samples. Memory is 8 bytes per resample and pair of generators.
+    Raises UsageError, and NothingScoredError if no row has a score.
     """
     given = as_score_table(scores)
     check_scored(given.table, given.origin, ("prompt",))
@@ -57,7 +57,7 @@ def leaderboard(
 
 
 def _shared(rows: GeneratorTable, axes: Sequence[str], is_asked: bool) -> dict[str, Shared]:
-    """Scores of each axis; raises UsageError where the first, or one asked for, has none."""
+    """Return the shared scores of each axis; raises UsageError if a required axis has none."""
     found: dict[str, Shared] = {}
     for axis in axes:
         shared = share(rows.scored(axis), len(rows.generators))
@@ -66,24 +66,24 @@ def _shared(rows: GeneratorTable, axes: Sequence[str], is_asked: bool) -> dict[s
         elif is_asked or not found:
             raise _nothing_shared(rows, shared, axis)
         else:
-            log.warning("%s is left out: no prompt has it from every generator", axis)
+            log.warning("skipped axis %s: no prompt has its score from every generator", axis)
     most = max(len(shared.prompts) for shared in found.values())
     for axis, shared in found.items():
         if len(shared.prompts) < most:
-            log.warning("%s: only %d of %d shared prompts", axis, len(shared.prompts), most)
+            log.warning("%s: scores on %d of %d shared prompts", axis, len(shared.prompts), most)
     return found
 
 
 def _nothing_shared(rows: GeneratorTable, shared: Shared, axis: str) -> UsageError:
     fewest = int(np.argmin(shared.unshared))
-    hint = "Generators are compared under prompts that each of them has."
+    hint = "Score every generator on the same prompts."
     if shared.count > 2:
         most = sorted(np.argsort(-shared.unshared, kind="stable")[:2])
         options = " ".join(f"--only {shlex.quote(rows.generators[i])}" for i in most)
-        hint = f"Choose generators that share prompts, as in {options}"
+        hint = f"Choose generators that share prompts: {options}"
     return UsageError(
-        f"no prompt has a score ({axis}) of every generator; {rows.generators[fewest]} has the"
-        f" fewest prompts: {shared.unshared[fewest]}",
+        f"no prompt has a score on {axis} from every generator; {rows.generators[fewest]} has the "
+        f"fewest prompts: {shared.unshared[fewest]}",
         hint=hint,
     )
 
@@ -101,7 +101,7 @@ def _within(
     bootstrap: _Bootstrap,
     category: str,
 ) -> list[Board]:
-    """The boards of a category; none where no prompt of it is shared."""
+    """Return the boards of a category; an empty list if none of its prompts is shared."""
     parts = {axis: part.among(prompts) for axis, part in shared.items()}
     errors = rows.errors(prompts)
     boards = [
@@ -110,7 +110,7 @@ def _within(
         if len(part.prompts)
     ]
     if not boards:
-        log.warning("category %s is left out: no prompt of it is shared by all", category)
+        log.warning("skipped category %s: no prompt has scores from every generator", category)
     return boards
 
 
@@ -125,7 +125,7 @@ def _board(
     sums, again = shared.sums(), shared.resampled(bootstrap.resamples, bootstrap.seed)
     prompts, count = sums.prompts, shared.count
     fitted, refitted = strengths(sums), resampled_strengths(again, bootstrap.seed)
-    # Equals stand in the order of their names, whatever rounding made of them.
+    # Rounded, so that equal strengths keep the order of names.
     order = np.argsort(-fitted.round(6), kind="stable")
     table = np.ix_(order, order)
     wins = (square(sums.wins, prompts - sums.wins, count, prompts / 2) / prompts)[table]

@@ -1,19 +1,19 @@
-"""File names that keep a prompt readable."""
+"""Readable file names made from prompts."""
 
 import re
 from collections import Counter
 from collections.abc import Sequence
 
-# A name of 255 bytes is the most that common file systems hold; a number and a suffix follow.
-LONGEST = 180
+# File systems allow 255 bytes, and a number and a suffix follow.
+MAX_SLUG_BYTES = 180
 
 
 def readable_names(
     labels: Sequence[str], suffixes: Sequence[str], ranks: Sequence[int]
 ) -> list[str]:
-    """One name an item: its label, its rank where ranks differ, its suffix; no two are alike.
+    """Return a unique file name for each item: label, rank if ranks differ, and suffix.
 
-    Also on file systems that hold `A` and `a` for one name.
+    Names are unique on file systems that ignore case too.
     """
     is_ranked = len(set(ranks)) > 1
     stems = [
@@ -32,6 +32,6 @@ def readable_names(
 
 
 def slug(text: str) -> str:
-    """Words of any script joined by dashes, LONGEST bytes at most; `untitled` without words."""
+    """Return the words of `text` joined by dashes, MAX_SLUG_BYTES at most, or `untitled`."""
     joined = "-".join(re.findall(r"\w+", text))
-    return joined.encode()[:LONGEST].decode(errors="ignore").strip("-_") or "untitled"
+    return joined.encode()[:MAX_SLUG_BYTES].decode(errors="ignore").strip("-_") or "untitled"

@@ -1,4 +1,4 @@
-"""The picks of best of n: which rows were chosen, why, and copies of their media."""
+"""The picks of best of n: the chosen rows, their margins, and copies of their media."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,15 +21,15 @@ from librehps.scores.score_table import ScoreTable
 from librehps.scores.select import media_paths
 
 Record = dict[str, Any]
-# What a pick adds to its row.
-ADDED = ("rank", "score", "scored", "margin", "win_probability", "tied", "ties", "abstained")
+# Columns that a pick adds to its row.
+PICK_COLUMNS = ("rank", "score", "scored", "margin", "win_probability", "tied", "ties", "abstained")
 
 
 @dataclass(frozen=True)
 class BestOfN:
-    """The result of `best_of_n`: the scored `rows`, how they are grouped, and the picks.
+    """The result of `best_of_n`: the scored `rows`, the groups, and the picks.
 
-    `is_calibrated` tells whether the picks have win probabilities.
+    `is_calibrated` is True if the picks have win probabilities.
     """
 
     rows: ScoreTable
@@ -41,15 +41,15 @@ class BestOfN:
 
     @cached_property
     def table(self) -> ScoreTable:
-        """The picked rows whole, also of groups abstained from, each with the columns ADDED.
+        """The picked rows with all columns and PICK_COLUMNS, including abstained groups.
 
-        `group` is the name of the group. Raises UsageError where a column of the user has a name
-        of ADDED.
+        `group` is the name of the group. Raises UsageError if a column of the user has a name in
+        PICK_COLUMNS.
         """
         rows = self.rows.table
         _check_names(rows)
         at = _indices([row for pick in self.picks for row in pick.rows])
-        whole = rows.drop_columns([name for name in ADDED if name in rows.column_names])
+        whole = rows.drop_columns([name for name in PICK_COLUMNS if name in rows.column_names])
         chosen = _with(whole.take(at), "group", self.groups.labels.take(at))
         for name, values in self._added(rows, at).items():
             chosen = chosen.append_column(name, values)
@@ -57,20 +57,20 @@ class BestOfN:
 
     @cached_property
     def records(self) -> list[Record]:
-        """Return a dict for each picked row: group, id, scores, prompt and the columns ADDED."""
-        names = ("group", "id", *self.rows.axes, "overall_mu", "prompt", *ADDED)
+        """Return a dict for each picked row: group, id, scores, prompt and PICK_COLUMNS."""
+        names = ("group", "id", *self.rows.axes, "overall_mu", "prompt", *PICK_COLUMNS)
         kept = [name for name in names if name in self.table.columns]
         records: list[Record] = self.table.table.select(kept).to_pylist()
         return records
 
     @property
     def taken(self) -> ScoreTable:
-        """The picked rows of every group that was not abstained from, in the order of `records`."""
+        """The picked rows without abstained groups, in the order of `records`."""
         table = self.table.table
         return self.rows.of(table.filter(pc.invert(table.column("abstained"))))
 
     def copy_to(self, folder: str | Path, *, link: bool = False) -> None:
-        """Copy, or link, the media of `taken` into a folder, each named by its prompt.
+        """Copy the media of `taken` into a folder, named by prompt; with `link` create links.
 
         Raises UsageError for rows without a path and for an existing target, MediaNotFoundError
         for a missing file.
@@ -84,9 +84,9 @@ class BestOfN:
         place(paths, names, Path(folder), link)
 
     def curve(self) -> Curve:
-        """Return the expected best score of n = 1, 2, ... samples.
+        """Return the curve of the expected best score of n = 1, 2, ... samples.
 
-        In [0, 1] where one axis alone counts, else the weighted sum of mus.
+        Scores are means in [0, 1] for a single axis, else weighted sums of mus.
         """
         return curve(self.ranked, self.weights.shown(self.weights.scores(self.rows.table)))
 
@@ -106,28 +106,28 @@ class BestOfN:
 
 
 def _check_names(rows: Any) -> None:
-    theirs = [name for name in ADDED if name in rows.column_names]
-    if 0 < len(theirs) < len(ADDED):
+    taken = [name for name in PICK_COLUMNS if name in rows.column_names]
+    if 0 < len(taken) < len(PICK_COLUMNS):
         raise UsageError(
-            f"columns of your own have names of the output: {', '.join(theirs)}",
-            hint="Rename them: `librehps score ... --rename OLD=NEW`.",
+            f"columns with reserved names: {', '.join(taken)}",
+            hint="Rename these columns: `librehps score ... --rename OLD=NEW`.",
         )
 
 
 def _ids(rows: Any, groups: list[tuple[int, ...]]) -> Any:
-    """The ids of each tuple of rows, as a column of lists."""
+    """Return the ids of each tuple of rows, as an Arrow column of lists."""
     ends = np.concatenate([[0], np.cumsum([len(part) for part in groups])]).astype(np.int32)
     flat = rows.column("id").take(_indices([row for part in groups for row in part]))
     return pa.ListArray.from_arrays(ends, flat.combine_chunks().cast(pa.string()))
 
 
 def _indices(rows: list[int]) -> Any:
-    """Row numbers as Arrow takes them; Arrow cannot tell the type of an empty list."""
+    """Return row numbers as an Arrow array, typed since Arrow cannot infer an empty list."""
     return pa.array(rows, pa.int64())
 
 
 def _with(table: Any, name: str, values: Any) -> Any:
-    """The table with a column, in the place of that of its name."""
+    """Return the table with the column `name` added or replaced."""
     if name not in table.column_names:
         return table.append_column(name, values)
     return table.set_column(table.column_names.index(name), name, values)

@@ -1,4 +1,4 @@
-"""Pair formulas: from two scores to the probability that a wins, and the verdict.
+"""Pair formulas: the probability that a wins, from two scores, and the verdict.
 
 Formulas of the published LibreHPS model: uncalibrated, a probit-like gap over both sigmas;
 calibrated, Platt scaling of the gap alone.
@@ -16,7 +16,7 @@ PROBABILITY_CUTOFF, SIGMA_CUTOFF = 0.55, 3.0
 
 @dataclass(frozen=True)
 class Platt:
-    """P(a wins) = sigmoid(a * gap + b), gap = mu_a - mu_b; of the weights named, if they are."""
+    """A fit P(a wins) = sigmoid(a * (mu_a - mu_b) + b), and its model where known."""
 
     a: float
     b: float
@@ -24,14 +24,14 @@ class Platt:
     fingerprint: str | None = None
 
     def probability(self, gap: float, symmetric: bool = True) -> float:
-        """P(a wins) in [0, 1]; symmetric: the mean over both orders, so that B favours neither."""
+        """Return P(a wins) in [0, 1]; symmetric: the mean over both orders, which cancels `b`."""
         forth = sigmoid(self.a * gap + self.b)
         return (forth + sigmoid(self.a * gap - self.b)) / 2 if symmetric else forth
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which of two is better; `probability` is P(a wins) in [0, 1]."""
+    """The verdict on a pair: its winner, and `probability` = P(a wins) in [0, 1]."""
 
     winner: Winner
     probability: float
@@ -39,11 +39,11 @@ class Verdict:
 
     @property
     def win_probability(self) -> float:
-        """Of the likelier side, in [0.5, 1]."""
+        """The win probability of the likelier side, in [0.5, 1]."""
         return max(self.probability, 1 - self.probability)
 
     def record(self) -> dict[str, Any]:
-        """The verdict in the columns of an output."""
+        """Return the verdict as a dict of output columns."""
         return {
             "winner": self.winner,
             "win_probability": self.win_probability,
@@ -53,7 +53,7 @@ class Verdict:
 
 
 class Rules(TypedDict, total=False):
-    """What `judge` can be told beside the scores and the calibrator."""
+    """The keyword arguments of `judge`."""
 
     symmetric: bool
     probability_cutoff: float
@@ -62,7 +62,7 @@ class Rules(TypedDict, total=False):
 
 
 def uncalibrated_probability(a: ScoreAxis, b: ScoreAxis, temperature: float = 1.0) -> float:
-    """P(a wins) = sigmoid((mu_a - mu_b) / (T * sqrt(sigma_a^2 + sigma_b^2)))."""
+    """Return P(a wins) = sigmoid((mu_a - mu_b) / (T * sqrt(sigma_a^2 + sigma_b^2)))."""
     spread = math.hypot(a.sigma, b.sigma)
     return sigmoid((a.raw_mean - b.raw_mean) / (temperature * spread))
 
@@ -77,11 +77,11 @@ def judge(
     sigma_cutoff: float = SIGMA_CUTOFF,
     temperature: float = 1.0,
 ) -> Verdict:
-    """The verdict on two scores of one axis.
+    """Return the verdict on two scores of one axis.
 
-    Symmetric, the winner has the higher mu; otherwise the one whose probability is over one half.
-    Confident: the likelier side over `probability_cutoff`, and, uncalibrated, both sigmas below
-    `sigma_cutoff`.
+    If `symmetric`, the winner has the higher mu; otherwise a win probability above 0.5. A verdict
+    is confident if the win probability is above `probability_cutoff` and, without a calibrator,
+    both sigmas are below `sigma_cutoff`.
     """
     gap = a.raw_mean - b.raw_mean
     if calibrator is None:
@@ -96,7 +96,7 @@ def judge(
 
 
 def sigmoid(x: float) -> float:
-    """1 / (1 + exp(-x)), without overflow at either end."""
+    """Return 1 / (1 + exp(-x)), without overflow for large x of either sign."""
     if x >= 0:
         return 1 / (1 + math.exp(-x))
     return math.exp(x) / (1 + math.exp(x))

@@ -1,4 +1,4 @@
-"""Rank scores within groups, and pick the best of each."""
+"""Rank scores within groups, and pick the best rows of each group."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,16 +10,16 @@ from librehps.decide.probability import Platt
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
-MOST_TIES = 20
+MAX_NAMED_TIES = 20
 SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """The rows of a table that have a score, group by group, best first, of equals the first.
+    """The rows with a score, group by group, best first; ties keep their order.
 
-    `rows` and `scores` are (n,); of group g, from `starts[g]`, `sizes[g]` of them. Groups stand in
-    the order of their first rows.
+    `rows` and `scores` are (n,); group g has `sizes[g]` of them from `starts[g]`. Groups are in the
+    order of their first rows.
     """
 
     rows: Indices
@@ -30,12 +30,12 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Pick:
-    """A group's best `rows` (of the table, best first) out of `scored`.
+    """The best `rows` of a group (row numbers, best first) out of `scored` rows.
 
-    For each, `margins` in score over the next, None where nothing else was scored, and
-    `win_probabilities` of beating it, None without a calibrator of the score; `tied` counts the
-    other rows with its score, of which `ties` are the first MOST_TIES. `abstained`: the last
-    chosen is not sure enough to beat the next.
+    For each row: `margins` is its score minus the next row's, `win_probabilities` the probability
+    of beating the next row; both are None without a next row, the latter without a calibrator.
+    `tied` counts the other rows with an equal score; `ties` are the first MAX_NAMED_TIES of them.
+    `abstained`: the last row beats the next with too low a probability.
     """
 
     rows: tuple[int, ...]
@@ -48,9 +48,9 @@ class Pick:
 
 
 def rank(scores: Floats, codes: Indices) -> Ranked:
-    """Rank (rows,) scores within groups of equal codes; NaN takes no part."""
+    """Return the ranking of scores (rows,) within groups of equal codes; NaN is left out."""
     rows = np.flatnonzero(~np.isnan(scores))
-    # Both sorts are stable, so of equals the first row comes first.
+    # Both sorts are stable, so equal rows keep their order.
     rows = rows[np.argsort(-scores[rows], kind="stable")]
     rows = rows[np.argsort(codes[rows], kind="stable")]
     _, starts, sizes = np.unique(codes[rows], return_index=True, return_counts=True)
@@ -65,10 +65,10 @@ def pick_best(
     top: int = 1,
     abstain_below: float | None = None,
 ) -> list[Pick]:
-    """The `top` of each group; `calibrator` only where the scores are mus of `overall`.
+    """Return the `top` rows of each group; give a `calibrator` only for mus of `overall`.
 
-    With `abstain_below` P, a group whose last chosen beats the first not chosen with less than
-    P is abstained from.
+    With `abstain_below` P, a group is abstained if its last picked row beats the next row with a
+    probability below P.
     """
     return [
         _pick(ranked, slice(start, start + size), calibrator, top, abstain_below)
@@ -84,7 +84,7 @@ def _pick(
     margins = [float(scores[i] - scores[i + 1]) if i + 1 < len(rows) else None for i in taken]
     sure = [None if m is None or calibrator is None else calibrator.probability(m) for m in margins]
     unsure = abstain_below is not None and sure[-1] is not None and sure[-1] < abstain_below
-    # Descending, so that the run of equals is found between the two ends of its negative.
+    # Scores descend, and searchsorted needs ascending values.
     first, last = (np.searchsorted(-scores, -scores[: len(taken)], side) for side in SIDES)
     return Pick(
         rows=tuple(rows[: len(taken)].tolist()),
@@ -100,6 +100,6 @@ def _pick(
 
 
 def _others(rows: Indices, at: int, run: slice) -> tuple[int, ...]:
-    """The first of the rows that share a score, but for the one itself."""
-    near = rows[run][: MOST_TIES + 1].tolist()
-    return tuple(row for row in near if row != rows[at])[:MOST_TIES]
+    """Return the first rows of a run of equal scores, without row `at`."""
+    near = rows[run][: MAX_NAMED_TIES + 1].tolist()
+    return tuple(row for row in near if row != rows[at])[:MAX_NAMED_TIES]

@@ -1,4 +1,4 @@
-"""Scores of several generators under the prompts that all of them have."""
+"""Scores of several generators under the prompts that all generators have."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from librehps.decide.bootstrap import draws
 from librehps.decide.bradley_terry import Floats, Sums
 
 Codes = NDArray[np.int64]
-# Comparisons of samples held at a time, and prompts whose draws are.
-AT_ONCE, PROMPTS_AT_ONCE = 4_000_000, 1024
+# Limits of a block of prompts, for memory.
+BLOCK_COMPARISONS, BLOCK_PROMPTS = 4_000_000, 1024
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Rows with a score: numbers of their prompt and generator, `mu` and `mean`; all (rows,)."""
+    """The rows with a score: codes of prompt and generator, `mu` and `mean`; each (rows,)."""
 
     prompt: Codes
     generator: Codes
@@ -25,7 +25,7 @@ class Scored:
     mean: Floats
 
     def where(self, chosen: NDArray[np.bool_] | Codes) -> "Scored":
-        """The rows of a mask, or of places, in their order."""
+        """Return the rows of a mask, or of row numbers, in their order."""
         return Scored(
             self.prompt[chosen], self.generator[chosen], self.mu[chosen], self.mean[chosen]
         )
@@ -33,9 +33,10 @@ class Scored:
 
 @dataclass(frozen=True)
 class Shared:
-    """Scores under shared prompts, sorted by prompt and generator; `count` generators.
+    """The scores under shared prompts, sorted by prompt and generator; `count` generators.
 
-    `prompts` numbers them as the rows do, `unshared` counts what each generator has beside them.
+    `prompts` are the codes of the shared prompts; `unshared` is the number of other prompts of each
+    generator.
     """
 
     scored: Scored
@@ -45,13 +46,13 @@ class Shared:
 
     @cached_property
     def sizes(self) -> Codes:
-        """Samples of each generator under each prompt, (prompts, generators), at least 1."""
+        """The number of samples per prompt and generator, (prompts, generators), at least 1."""
         cells = self._places * self.count + self.scored.generator
         return np.bincount(cells, minlength=len(self.prompts) * self.count).reshape(-1, self.count)
 
     @cached_property
     def means(self) -> Floats:
-        """Mean over samples, (prompts, generators)."""
+        """The mean over samples, (prompts, generators)."""
         cells = self._places * self.count + self.scored.generator
         sums = np.bincount(cells, self.scored.mean, len(self.prompts) * self.count)
         means: Floats = sums.reshape(-1, self.count) / self.sizes
@@ -62,22 +63,22 @@ class Shared:
         return np.searchsorted(self.prompts, self.scored.prompt)
 
     def among(self, prompts: Codes) -> "Shared":
-        """Those under some of the prompts; the numbers of them are sorted."""
+        """Return the scores under some prompts, given as sorted codes."""
         kept = np.intersect1d(self.prompts, prompts)
         rows = np.isin(self.scored.prompt, kept)
         return Shared(self.scored.where(rows), kept, self.unshared, self.count)
 
     def sums(self) -> Sums:
-        """Over all prompts."""
+        """Return wins and means summed over all prompts."""
         parts = [(self._wins(block).sum(axis=0), self.means[block].sum(axis=0))
                  for block in self._blocks()]  # fmt: skip
         wins, means = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
         return Sums(wins, means, len(self.prompts))
 
     def resampled(self, resamples: int, seed: int) -> Sums:
-        """Over as many prompts drawn anew, for each resample.
+        """Return wins and means summed over each resample of the prompts.
 
-        One draw serves every generator, so that differences between them are paired.
+        A resample is the same for every generator, so that differences are paired.
         """
         pairs = self.count * (self.count - 1) // 2
         total = np.zeros((resamples, pairs + self.count))
@@ -90,21 +91,21 @@ class Shared:
         return Sums(total[:, :pairs], total[:, pairs:], len(self.prompts))
 
     def _blocks(self) -> Iterator[Codes]:
-        """Places of prompts, a part at a time; those of as many samples stand together."""
+        """Yield blocks of indices into `prompts`, ordered by number of samples."""
         most = self.sizes.max(axis=1)
         order = np.argsort(most, kind="stable")
         pairs = self.count * (self.count - 1) // 2
         start = 0
         while start < len(order):
-            # The last of a block has the most samples: halve until even that many fit.
-            size = min(len(order) - start, PROMPTS_AT_ONCE)
-            while size > 1 and size * pairs * int(most[order[start + size - 1]]) > AT_ONCE:
+            # The last prompt has the most samples: halve the block until that many fit.
+            size, limit = min(len(order) - start, BLOCK_PROMPTS), BLOCK_COMPARISONS // pairs
+            while size > 1 and size * int(most[order[start + size - 1]]) > limit:
                 size //= 2
             yield order[start : start + size]
             start += size
 
     def _wins(self, block: Codes) -> Floats:
-        """Share of sample pairs that the first generator of each pair wins, (block, pairs)."""
+        """Return the share of comparisons that the first of each pair wins, (block, pairs)."""
         sizes = self.sizes[block]
         ends = np.cumsum(self.sizes.ravel()).reshape(self.sizes.shape)[block]
         sample = np.arange(sizes.max())
@@ -115,7 +116,7 @@ class Shared:
         theirs = mu[:, second]
         doubled = np.zeros(theirs.shape[:2])
         for nth in sample:
-            # NaN, where there is no such sample, neither wins nor ties.
+            # NaN stands for a missing sample, which neither wins nor ties.
             ours = mu[:, first, nth, None]
             doubled += (ours > theirs).sum(axis=-1)
             doubled += (ours >= theirs).sum(axis=-1)
@@ -124,12 +125,12 @@ class Shared:
 
 
 def share(scored: Scored, count: int) -> Shared:
-    """The scores under prompts that all `count` generators have; there may be none."""
+    """Return the scores under prompts that all `count` generators have; may be empty."""
     cells = np.unique(scored.prompt * count + scored.generator)
     prompts, generators = np.unique(cells // count, return_counts=True)
     shared = prompts[generators == count]
     kept = scored.where(np.isin(scored.prompt, shared))
-    # Sorted to the last figure, so that sums do not depend on the order of rows.
+    # Sorted by all values, so that sums do not depend on the order of rows.
     order = np.lexsort((kept.mean, kept.mu, kept.generator, kept.prompt))
     unshared: Codes = np.bincount(cells % count, minlength=count) - np.int64(len(shared))
     return Shared(kept.where(order), shared, unshared, count)

@@ -1,4 +1,4 @@
-"""Leaderboards: boards, standings, and figures with intervals."""
+"""Leaderboards: boards, standings, and values with intervals."""
 
 import math
 from collections.abc import Mapping
@@ -10,26 +10,25 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and its 95 % bootstrap interval, prompts resampled; NaN where it has none."""
+    """A value and its 95 % bootstrap interval over prompts; ends are NaN without an interval."""
 
     value: float
     low: float = float("nan")
     high: float = float("nan")
 
     def record(self, name: str) -> Record:
-        """The figure and its ends, as `name`, `name_low` and `name_high`; None for NaN."""
+        """Return a dict of `name`, `name_low` and `name_high`; None for NaN."""
         ends = {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
         return {key: None if math.isnan(end) else end for key, end in ends.items()}
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Figures of one generator on one axis.
+    """The results of one generator on one axis.
 
-    `mean` of the axis in [0, 1], each prompt counting once; `strength` is Bradley-Terry's, in
-    log-odds, with mean zero over the generators; `win_rate` the mean over its opponents, in [0, 1];
-    `rank` is 1 + the number of generators that are significantly stronger. `scored` rows count,
-    `errors` do not.
+    `mean` is the mean over prompts, in [0, 1]; `strength` the Bradley-Terry strength in log-odds,
+    with mean zero over generators; `win_rate` the mean over opponents, in [0, 1]; `rank` is 1 +
+    the number of significantly stronger generators. `scored` and `errors` are numbers of rows.
     """
 
     generator: str
@@ -41,7 +40,7 @@ class Standing:
     errors: int
 
     def record(self) -> Record:
-        """The standing as plain values, by column."""
+        """Return the standing as a dict of plain values, by column."""
         return {
             "rank": self.rank,
             "generator": self.generator,
@@ -55,10 +54,10 @@ class Standing:
 
 @dataclass(frozen=True)
 class Board:
-    """Standings on one axis, over all prompts or those of one category, strongest first.
+    """The standings on one axis, strongest first, over all prompts or one category.
 
-    `wins[i][j]` is the share of prompts, in [0, 1], in which the i-th beats the j-th, ties counting
-    half; `p_values[i][j]` of their strengths being equal, corrected for the number of pairs.
+    `wins[i][j]` is the share of prompts, in [0, 1], on which the i-th beats the j-th; ties count
+    half. `p_values[i][j]` tests equal strengths, corrected for the number of pairs.
     """
 
     axis: str
@@ -71,8 +70,8 @@ class Board:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Every board; `unshared` counts, for each generator, prompts of its own left out since not
-    all have them, on the first axis."""
+    """The boards of all axes; `unshared` is, for each generator, the number of its prompts on the
+    first axis that other generators lack."""
 
     by: str
     boards: tuple[Board, ...]
@@ -104,7 +103,7 @@ class Leaderboard:
             for board in self.boards
             for standing in board.standings
         ]
-        # A column may hold nulls alone, which would tell Arrow nothing.
+        # Arrow cannot infer the type of a column of nulls.
         kinds = dict.fromkeys(rows[0], pa.float64()) | {
             **dict.fromkeys(("axis", "category", "generator"), pa.string()),
             **dict.fromkeys(("prompts", "rank", "scored", "errors"), pa.int64()),

@@ -1,4 +1,4 @@
-"""One score a row: an axis, or a weighted sum of several, on mu."""
+"""Weights of axes, which make one score per row: a weighted sum of mus."""
 
 import math
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Weights:
-    """Weight of each axis that counts; the score of a row is the weighted sum of its mus."""
+    """The weight of each axis; the score of a row is the weighted sum of its mus."""
 
     weights: Mapping[str, float]
 
     @property
     def axis(self) -> str | None:
-        """The axis that counts alone, with any weight above 0; None of several."""
+        """The single axis with a positive weight; None for several axes."""
         [*names] = self.weights
         return names[0] if len(names) == 1 and self.weights[names[0]] > 0 else None
 
     def scores(self, table: Any) -> Floats:
-        """Return (rows,) scores; NaN where a row lacks a finite value on an axis that counts.
+        """Return the score of each row, (rows,); NaN if an axis of the row has no finite mu.
 
-        Raises UsageError for a name that is no axis of the table.
+        Raises UsageError for an unknown axis.
         """
         check_axes(table, self.weights)
         total = np.zeros(len(table))
@@ -41,7 +41,7 @@ class Weights:
         return total
 
     def shown(self, scores: Floats) -> Floats:
-        """Scores as a person reads them: of an axis alone its mean in [0, 1], else as they are."""
+        """Return scores for display: means in [0, 1] for a single axis, else unchanged."""
         if self.axis is None:
             return scores
         means: Floats = 1 / (1 + np.exp(-scores / self.weights[self.axis]))
@@ -52,7 +52,7 @@ OVERALL = Weights({"overall": 1.0})
 
 
 def parse_weights(text: str) -> Weights:
-    """The weights of `overall=1,alignment=0.5`; raises UsageError."""
+    """Return the weights for text like `overall=1,alignment=0.5`; raises UsageError."""
     weights: dict[str, float] = {}
     for part in text.split(","):
         name, _, number = (piece.strip() for piece in part.partition("="))
@@ -62,11 +62,11 @@ def parse_weights(text: str) -> Weights:
             weight = math.nan
         if not name or name in weights or not math.isfinite(weight):
             raise UsageError(
-                f"{text!r} is no mix of axes",
-                hint="Write it like overall=1,alignment=0.5.",
+                f"--weights: expected AXIS=NUMBER,..., got {text!r}",
+                hint="For example: --weights overall=1,alignment=0.5",
             )
         if weight:
             weights[name] = weight
     if not weights:
-        raise UsageError(f"{text!r} gives every axis a weight of 0")
+        raise UsageError(f"--weights: expected a weight other than 0, got {text!r}")
     return Weights(weights)

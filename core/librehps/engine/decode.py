@@ -1,4 +1,4 @@
-"""First stage: an item's media and prompt become what the model reads, or a named error."""
+"""The decode stage: an item's media and prompt become the model's input, or an ItemError."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from librehps.types import Item, Kind
 
 @dataclass(frozen=True)
 class Decoded:
-    """A prepared item; width and height of the original, and the indices of a clip's frames.
+    """A decoded item: model input, original width and height, and indices of a video's frames.
 
-    `sha256` is of the encoded bytes, None of pixels in memory.
+    `sha256` is the hash of the encoded bytes, None for pixels in memory.
     """
 
     prepared: Prepared
@@ -34,9 +34,9 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Opens media, samples frames, and has the model's processor prepare them.
+    """A decoder: opens media, samples frames, and prepares them with the model's processor.
 
-    Media of other `kinds`, and encoded pictures and frames of more than `max_pixels`, are refused.
+    Media of other `kinds`, and encoded images and frames of more than `max_pixels`, are errors.
     `resize_on`: the device on which tensors are resized, as floats (None: exactly, on the CPU).
     """
 
@@ -48,7 +48,7 @@ class Decoder:
     max_pixels: int = MAX_PIXELS
 
     def decode(self, item: Item, content: Media | None = None) -> Decoded:
-        """Raises ItemError; `content` is the item's media, where it was looked at before."""
+        """Return the decoded item; `content` is its media, if opened before. Raises ItemError."""
         if item.problem is not None:
             raise item.problem
         prompt_ids = self.processor.encode(item.prompt)
@@ -91,11 +91,11 @@ class Decoder:
 
 
 def _from_frames(frames: Any, num_frames: int, load: Callable[[Any], Tensor]) -> Clip:
-    """A clip of given frames, sampled as a file would be."""
+    """Return a clip of frames in memory, sampled like the frames of a file."""
     if getattr(frames, "ndim", 0) == 4:
         frames = [*frames]
     if not isinstance(frames, list | tuple) or not frames:
-        raise UnsupportedMediaError("a video is a path or a list of at least one frame")
+        raise UnsupportedMediaError("expected a video as path or non-empty list of frames")
     indices = sample_indices(len(frames), num_frames)
     pixels = [load(frames[index]) for index in indices]
     shapes = {(frame.shape[2], frame.shape[1]) for frame in pixels}

@@ -1,4 +1,4 @@
-"""Batches on the device, several at a time, and halved where it is full."""
+"""Batches on the device, several at a time, and halved when device memory runs out."""
 
 import logging
 import threading
@@ -14,22 +14,22 @@ from librehps.models.base import Model, Prepared, RawScore
 
 log = logging.getLogger("librehps")
 
-# What devices without an error class of their own say when they are full.
-FULL = ("out of memory", "can't allocate memory", "not enough memory")
+# Out-of-memory texts of devices that raise a plain RuntimeError.
+OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory")
 
 _counting, _runs, _base = threading.Lock(), 0, 1
 
-# Head outputs of the items of a batch, one row each; fewer where the run was stopped.
-Landed = list[RawScore | ItemError]
+# Raw score or error of each item of a batch; fewer after a stop.
+BatchResult = list[RawScore | ItemError]
 
 
 class Launcher:
-    """Runs batches in lanes; `batch_size` shrinks for good where the device was full.
+    """A runner of batches in lanes; out of memory lowers `batch_size` for the rest of the run.
 
-    On a CPU a lane is a core: batches that never wait for each other use it better than the
-    threads of one batch, which meet after every operation. On a GPU one lane launches while the
-    other waits for its results. The lanes of a CPU share the caller's threads of torch, which are
-    set again at the end. Once `stop` is set, batches that have not begun give nothing.
+    On a CPU a lane is a core: independent batches use cores better than the threads of one batch,
+    which synchronise after every operation. On a GPU one lane launches while the other waits for
+    results. CPU lanes share torch's threads, whose number `close` restores. After `stop` is set,
+    batches that have not started return nothing.
     """
 
     def __init__(
@@ -39,67 +39,67 @@ class Launcher:
         stop: threading.Event,
     ) -> None:
         self.batch_size, self.axes, device = batch_size, model.axes, model.device
-        self._threads = threads = _begin()
+        self._threads = threads = _start_run()
         self.lanes = lanes_of(device, threads)
         self.meter = Meter(threads if device.type == "cpu" else 1)
         self._model, self._device, self._stop = model, device, stop
         self._closed = False
-        # Of a GPU, since two threads that launch take turns at the interpreter for nothing.
-        self._turn: AbstractContextManager[object] = (
+        # One thread launches on a GPU at a time: two would only compete for the interpreter.
+        self._launching: AbstractContextManager[object] = (
             nullcontext() if device.type == "cpu" else threading.Lock()
         )
         # One permit per lane. An item that ran out of memory is retried once holding all permits.
-        self._places, self._alone = threading.Semaphore(self.lanes), threading.Lock()
+        self._permits, self._retrying = threading.Semaphore(self.lanes), threading.Lock()
         self._pool = ThreadPoolExecutor(self.lanes, "forward", torch.get_num_threads)
 
-    def submit(self, batches: Sequence[Sequence[Prepared]]) -> list[Future[Landed]]:
-        """What each batch gives; they share the cores where they are fewer than the lanes."""
+    def submit(self, batches: Sequence[Sequence[Prepared]]) -> list[Future[BatchResult]]:
+        """Return a future for each batch; fewer batches than lanes share all cores."""
         threads = max(1, self._threads // max(1, len(batches)))
         return [self._pool.submit(self._run, batch, threads) for batch in batches]
 
     def close(self) -> None:
-        """Wait for what runs, drop what does not yet, give the caller its threads back."""
+        """Wait for running batches, cancel the others, and restore torch's number of threads."""
         self._closed = True
         try:
             self._pool.shutdown(cancel_futures=True)
         finally:
-            _end(self._threads if self._device.type == "cpu" else None)
+            _end_run(self._threads if self._device.type == "cpu" else None)
 
-    def _run(self, batch: Sequence[Prepared], threads: int) -> Landed:
+    def _run(self, batch: Sequence[Prepared], threads: int) -> BatchResult:
         if self._device.type == "cpu":
             torch.set_num_threads(threads)
-        found: Landed = []
+        found: BatchResult = []
         with self.meter.running(threads):
             # The batch size may have shrunk since it was planned.
             while len(found) < len(batch) and not (self._stop.is_set() or self._closed):
                 found += self._halving(batch[len(found) :][: self.batch_size])
         return found
 
-    def _halving(self, batch: Sequence[Prepared]) -> Landed:
-        with self._places:
+    def _halving(self, batch: Sequence[Prepared]) -> BatchResult:
+        with self._permits:
             rows = self._rows(batch)
         if rows is not None:
             return rows
         if len(batch) == 1:
-            return [self._by_itself(batch)]
+            return [self._retry_alone(batch)]
         half = len(batch) // 2
         if half < self.batch_size:
             self.batch_size = half
-            log.warning("out of memory on %s: batches of %d from here on", self._device, half)
+            log.warning("out of memory on %s: batch size is now %d", self._device, half)
         return self._halving(batch[:half]) + self._halving(batch[half:])
 
-    def _by_itself(self, item: Sequence[Prepared]) -> RawScore | ItemError:
-        """Once more, while no other lane holds memory."""
-        with self._alone, ExitStack() as places:
+    def _retry_alone(self, item: Sequence[Prepared]) -> RawScore | ItemError:
+        """Return the result of one item, retried while no other lane uses device memory."""
+        with self._retrying, ExitStack() as permits:
             for _ in range(self.lanes):
-                places.enter_context(self._places)
+                permits.enter_context(self._permits)
             rows = self._rows(item)
         if rows is not None:
             return rows[0]
-        return DeviceMemoryError(f"one item alone does not fit on {self._device}")
+        return DeviceMemoryError(f"out of memory on {self._device} with this item alone")
 
-    def _rows(self, batch: Sequence[Prepared]) -> Landed | None:
-        """What the items give; None where the device is full."""
+    def _rows(self, batch: Sequence[Prepared]) -> BatchResult | None:
+        """Return the items' raw scores; None if the device is out of memory."""
         try:
             output = self._forward(batch)
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -107,29 +107,29 @@ class Launcher:
                 raise
         else:
             return [*output]
-        # Out of the handler, since the error holds on to what the forward had made.
+        # Outside the handler, because the error keeps the forward's tensors alive.
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         return None
 
     def _forward(self, batch: Sequence[Prepared]) -> list[RawScore]:
-        with self._turn:
+        with self._launching:
             wait = self._model.launch(batch)
         return wait()
 
 
-def _begin() -> int:
-    """Torch's threads, as they were before any run that is on set them for its lanes."""
+def _start_run() -> int:
+    """Return torch's number of threads from before the first of the current runs changed it."""
     global _runs, _base
     with _counting:
-        # Asked in any case: a thread's first question would undo what it was told before.
+        # Always called: a thread's first call would reset an earlier set_num_threads.
         threads = torch.get_num_threads()
         _base = threads if _runs == 0 else _base
         _runs += 1
         return _base
 
 
-def _end(threads: int | None) -> None:
+def _end_run(threads: int | None) -> None:
     global _runs
     with _counting:
         _runs -= 1
@@ -138,7 +138,7 @@ def _end(threads: int | None) -> None:
 
 
 class Meter:
-    """How long the device was busy; of `width` places, those that run count."""
+    """A meter of the device's busy seconds; `width` running places count as fully busy."""
 
     def __init__(self, width: int) -> None:
         self._width, self._running, self._seconds = width, 0, 0.0
@@ -146,7 +146,7 @@ class Meter:
 
     @contextmanager
     def running(self, places: int) -> Iterator[None]:
-        """So many places are taken within."""
+        """Count `places` as running during the block."""
         self._change(places)
         try:
             yield
@@ -154,7 +154,7 @@ class Meter:
             self._change(-places)
 
     def take_seconds(self) -> float:
-        """Busy seconds since it was last asked."""
+        """Return the busy seconds since the last call."""
         self._change(0)
         with self._lock:
             seconds, self._seconds = self._seconds, 0.0
@@ -169,12 +169,12 @@ class Meter:
 
 
 def lanes_of(device: torch.device, threads: int) -> int:
-    """How many batches are on the device at a time; `threads` are torch's."""
+    """Return the number of batches on the device at the same time; `threads` are torch's."""
     return {"cpu": threads, "cuda": 2}.get(device.type, 1)
 
 
 def is_full(error: Exception) -> bool:
-    """Whether the error says that a device has no memory left."""
+    """Return whether the error means that a device is out of memory."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    return any(words in str(error).lower() for words in FULL)
+    return any(words in str(error).lower() for words in OUT_OF_MEMORY_TEXTS)

@@ -1,4 +1,4 @@
-"""The stages on one machine: decoding, forward and writing overlap, window by window."""
+"""The local engine: decoding, forward and writing overlap, window by window."""
 
 import os
 import threading
@@ -19,18 +19,18 @@ from librehps.media.media import Media
 from librehps.models.base import Model
 from librehps.types import Item, ScoredRow
 
-# Batches of common stills that a window has for each lane: neighbours of like length are among
-# them, and it is answered soon.
-DEPTH = 2
-# Items of a window: on many cores each of its batches has several.
-MOST = 256
+# Batches of usual images per lane in a window: enough to sort items by length, few enough for
+# early rows.
+BATCHES_PER_LANE = 2
+# Larger windows on many cores would only delay rows.
+MAX_WINDOW_ITEMS = 256
 
 FindPrompt = Callable[[Item, Media], Item]
 
 
 @dataclass
 class Work:
-    """What a run has done so far; times in seconds, `forward` that the device was busy."""
+    """Progress of a run: rows and forwards so far; `forward` is the device's busy seconds."""
 
     rows: int = 0
     forwards: int = 0
@@ -44,7 +44,7 @@ class Work:
 
     @property
     def seconds(self) -> float:
-        """Wall time since the run began."""
+        """Seconds of wall time since the run started."""
         return time.perf_counter() - self.started
 
     @property
@@ -53,18 +53,18 @@ class Work:
         return min(1.0, self.forward / max(self.seconds, 1e-9))
 
 
-def _as_it_is(item: Item, content: Media) -> Item:
+def _unchanged(item: Item, content: Media) -> Item:
     return item
 
 
 @dataclass
 class LocalEngine:
-    """Scores items in order; one that cannot be scored costs its own row only.
+    """An engine that scores items in order; an item that cannot be scored gives an error row.
 
-    `find_prompt` gives an item its prompt; `index` knows what was scored before; a batch holds
-    at most `batch_size` items and `tokens` (None: 256 an item). Two windows are on the device
-    while the next is decoded, and no more, however many items there are. Once `stop` is set, the
-    batches on the device are the last.
+    `find_prompt` returns an item with its prompt; `index` is the score cache; a batch holds at most
+    `batch_size` items and `tokens` (None: 256 per item). At most two windows are on the device
+    while the next is decoded, so that memory use does not depend on the number of items. After
+    `stop` is set, no further batch starts.
     """
 
     model: Model
@@ -72,13 +72,13 @@ class LocalEngine:
     batch_size: int
     workers: int
     tokens: int | None = None
-    find_prompt: FindPrompt = _as_it_is
+    find_prompt: FindPrompt = _unchanged
     index: ScoreCache | None = None
     work: Work = field(default_factory=Work)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, items: Iterable[Item]) -> Iterator[ScoredRow]:
-        """A row for each item, in the order of the items."""
+        """Yield a row for each item, in the order of the items."""
         launcher = Launcher(self.model, self.batch_size, self.stop)
         source, size = iter(items), self.window_size(launcher.lanes)
         waiting: deque[list[Future[Ready]]] = deque()
@@ -100,7 +100,7 @@ class LocalEngine:
                         return
                 if not (items_ahead or waiting or running):
                     return
-            # Rows behind the first that is missing come again with --resume.
+            # A stop may leave gaps: rows after the first gap are scored again with --resume.
             for window in running:
                 whole = yield from self._finish(window, launcher)
                 if not whole:
@@ -112,24 +112,25 @@ class LocalEngine:
                 pool.shutdown(cancel_futures=True)
 
     def window_size(self, lanes: int) -> int:
-        """Items that are decoded, planned and answered together."""
+        """Return the number of items per window."""
         tokens = self.batch_size * ITEM_TOKENS if self.tokens is None else self.tokens
-        return max(self.batch_size, min(MOST, DEPTH * lanes * tokens // ITEM_TOKENS))
+        usual = BATCHES_PER_LANE * lanes * tokens // ITEM_TOKENS
+        return max(self.batch_size, min(MAX_WINDOW_ITEMS, usual))
 
     def _finish(self, window: Window, launcher: Launcher) -> Generator[ScoredRow, None, bool]:
-        """The window's rows; gives whether all are there, which a stop prevents."""
+        """Yield the window's rows; return false if a stop left some out."""
         rows = window.rows()
         self.work.add(len(rows), window.forwards, launcher.meter.take_seconds())
         yield from rows
         return len(rows) == len(window)
 
     def prepare(self, item: Item) -> Ready:
-        """In a worker: prompt, bytes, pixels, or the reason why not."""
+        """Return the item with its prompt and pixels, or its error; runs in a worker thread."""
         return make_ready(item, self.find_prompt, self.decoder)
 
 
 def make_ready(item: Item, find_prompt: FindPrompt, decoder: Decoder) -> Ready:
-    """An item decoded under its prompt, or the reason why not."""
+    """Return the item with its prompt and pixels, or its error."""
     content = Media(item.media)
     try:
         if item.problem is not None:
@@ -139,11 +140,11 @@ def make_ready(item: Item, find_prompt: FindPrompt, decoder: Decoder) -> Ready:
     except ItemError as error:
         return Ready(item, None, error)
     except (ValueError, OSError, MemoryError, RecursionError) as error:
-        # Of a name that is no path, or a picture that no reader foresaw.
+        # An invalid path, or an image that its reader does not handle.
         reason = f"{type(error).__name__}: {error}"
         return Ready(item, None, MediaError(f"{content.name} cannot be read: {reason}"))
 
 
 def default_workers() -> int:
-    """Decode threads: one for each core that this process may use."""
+    """Return the number of decode threads: one per core that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

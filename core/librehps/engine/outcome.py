@@ -1,4 +1,4 @@
-"""A model's raw score becomes a score, and an item with it a scored row."""
+"""Scores from a model's raw scores, and the scored row or error row of an item."""
 
 import math
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from librehps.errors import ItemError, NonFiniteScoreError
 from librehps.models.base import RawScore
 from librehps.types import ImageScore, Item, Score, ScoreAxis, ScoredRow, VideoScore
 
-# Axes that only videos have: what a model says of them for an image means nothing.
+# Axes of videos only: a model's output on them for an image is meaningless.
 VIDEO_AXES = ("temporal",)
 
 
 def to_score(raw: RawScore, axes: Sequence[str], frames: tuple[int, ...] | None) -> Score:
-    """Return the score on `axes`; `frames` are a video's, None for an image.
+    """Return the score on `axes`; `frames` are a video's frame indices, None for an image.
 
     Raises NonFiniteScoreError.
     """
     if not is_finite(raw):
         raise NonFiniteScoreError(
-            "the model gave NaN or infinity",
-            hint="Try --dtype float32; if it stays, the weights are damaged.",
+            "the model returned NaN or infinity",
+            hint="Try --dtype float32; if the error stays, the weights are damaged.",
         )
     means = torch.tensor(raw.mu, dtype=torch.float32).sigmoid().tolist()
     values = zip(axes, means, raw.sigma, raw.mu, strict=True)
@@ -33,7 +33,7 @@ def to_score(raw: RawScore, axes: Sequence[str], frames: tuple[int, ...] | None)
 
 
 def is_finite(raw: RawScore) -> bool:
-    """Return whether neither NaN nor infinity is in a raw score."""
+    """Return whether a raw score has neither NaN nor infinity."""
     scalar = () if raw.scalar is None else (raw.scalar,)
     return all(map(math.isfinite, (*raw.mu, *raw.sigma, *scalar)))
 

@@ -1,16 +1,16 @@
-"""Second stage: which items share a batch."""
+"""Batch planning: which items of a window share a batch."""
 
 from collections.abc import Iterator, Sequence
 
-# Tokens that an item counts as: a still of the published size and a prompt of usual length.
+# Tokens of a usual item: an image of the default size and a prompt of common length.
 ITEM_TOKENS = 256
 
 
 def plan(lengths: Sequence[int], batch_size: int, tokens: int | None = None) -> Iterator[list[int]]:
-    """Indices into `lengths` (tokens), cut into batches of neighbours in length.
+    """Yield batches of indices into `lengths` (tokens), sorted by length.
 
-    A batch holds at most `batch_size` items, and at most `tokens` (None: `batch_size` x 256) with
-    its padding, unless it is one item alone.
+    A batch holds at most `batch_size` items, and at most `tokens` (None: `batch_size` x 256)
+    including padding; an item longer than `tokens` is a batch of its own.
     """
     budget = batch_size * ITEM_TOKENS if tokens is None else tokens
     batch: list[int] = []

@@ -1,4 +1,4 @@
-"""What was scored before, on disk, so that duplicates are scored once."""
+"""The score cache: raw scores on disk by media and prompt, so that duplicates are scored once."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from librehps.engine.decode import Decoded
 from librehps.errors import OutputError
 from librehps.models.base import RawScore
 
-# SQL takes a limited number of values in one statement.
-ASKED_AT_ONCE = 500
+# SQLite limits the number of values in one statement.
+MAX_QUERY_KEYS = 500
 
 
 def key_of(decoded: Decoded, prompt: str) -> bytes | None:
-    """Of the content as this kind of media, and the prompt; None of pixels in memory."""
+    """Return the cache key of media and prompt; None for pixels in memory."""
     if decoded.sha256 is None:
         return None
     text = f"{decoded.kind}\0{decoded.sha256}\0{prompt}"
@@ -24,9 +24,9 @@ def key_of(decoded: Decoded, prompt: str) -> bytes | None:
 
 
 class ScoreCache:
-    """Head outputs by key, in `file`, or in a temporary file that SQLite deletes where None.
+    """A cache of raw scores by key, in `file` (None: a temporary file that SQLite deletes).
 
-    A full disk raises OutputError.
+    Raises OutputError if the file cannot be written, as on a full disk.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -37,17 +37,17 @@ class ScoreCache:
             except sqlite3.DatabaseError:
                 if file is None or not file.exists():
                     raise
-                # Torn by a loss of power: begin again, since a lost entry costs a forward only.
+                # Damaged by a power loss: start empty, since a lost entry costs one forward only.
                 for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
                     file.with_name(name).unlink(missing_ok=True)
                 self._base = _opened(file)
 
     def find(self, keys: list[bytes]) -> dict[bytes, RawScore]:
-        """The outputs that are known, one row each, by key."""
+        """Return the cached raw scores by key; keys that are not cached are left out."""
         found = {}
         with _translated(self._file):
-            for start in range(0, len(keys), ASKED_AT_ONCE):
-                part = keys[start : start + ASKED_AT_ONCE]
+            for start in range(0, len(keys), MAX_QUERY_KEYS):
+                part = keys[start : start + MAX_QUERY_KEYS]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT key, value FROM scores WHERE key IN ({marks})"  # noqa: S608 - only marks
                 for key, value in self._base.execute(query, part):
@@ -55,7 +55,7 @@ class ScoreCache:
         return found
 
     def add(self, outputs: Iterable[tuple[bytes, RawScore]]) -> None:
-        """Keep outputs of one row each."""
+        """Store raw scores by key."""
         rows = [(k, json.dumps(o)) for k, o in outputs]
         with _translated(self._file), self._base:
             self._base.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
@@ -87,6 +87,6 @@ def _translated(file: Path | None) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise OutputError(
-            f"the index of scores ({file or 'a temporary file'}) cannot be written: {error}",
-            hint="Make room on that disk; what was journalled stays.",
+            f"score cache ({file or 'a temporary file'}) cannot be written: {error}",
+            hint="Free space on that disk, then continue with --resume; the journal is kept.",
         ) from error

@@ -1,4 +1,4 @@
-"""Items that were decoded together, from their pixels to their rows."""
+"""A window: items that are decoded, batched and scored together, up to their rows."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from librehps.engine.decode import Decoded
-from librehps.engine.device import Landed, Launcher
+from librehps.engine.device import BatchResult, Launcher
 from librehps.engine.outcome import error_row, is_finite, ok_row, to_score
 from librehps.engine.plan import plan
 from librehps.engine.score_cache import ScoreCache, key_of
@@ -14,14 +14,14 @@ from librehps.errors import ItemError
 from librehps.models.base import RawScore
 from librehps.types import Item, ScoredRow
 
-# Cache key: digest of (content hash, prompt); of pixels in memory, the item's index in the window.
+# Digest of (content hash, prompt); for pixels in memory the item's index in its window.
 Key = bytes | int
 Outputs = dict[Key, RawScore | ItemError]
 
 
 @dataclass(frozen=True)
 class Ready:
-    """One item after its worker: decoded, or the reason why not."""
+    """An item after its decode worker: decoded, or with the error."""
 
     item: Item
     decoded: Decoded | None
@@ -29,9 +29,10 @@ class Ready:
 
 
 class Window:
-    """Launches, at once, what is new in `ready`; `before` is the window that runs already.
+    """A window of decoded items, launched at construction; `before` is the previous window.
 
-    `forwards` counts the items that are launched.
+    Items whose score is cached, or that `before` is scoring, are not launched again; `forwards`
+    counts the launched items.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Window:
         self._outputs = self._known()
         self._before = before
         running: set[Key] = set() if before is None else before._new
-        # A number is a place in its own window alone.
+        # An integer key is valid only in its own window.
         self._shared = {k for k in self._sources if isinstance(k, bytes) and k in running}
         new = [k for k in self._sources if k not in self._outputs and k not in self._shared]
         self._new: set[Key] = set(new)
@@ -56,7 +57,7 @@ class Window:
         prepared = [_decoded(ready[self._sources[key][0]]).prepared for key in new]
         cut = list(plan([p.cost for p in prepared], launcher.batch_size, tokens))
         futures = launcher.submit([[prepared[index] for index in batch] for batch in cut])
-        self._flying: list[tuple[list[Key], Future[Landed]]] = [
+        self._running: list[tuple[list[Key], Future[BatchResult]]] = [
             ([new[index] for index in batch], future)
             for batch, future in zip(cut, futures, strict=True)
         ]
@@ -65,24 +66,24 @@ class Window:
         return self._size
 
     def rows(self) -> list[ScoredRow]:
-        """The rows, once all have landed, in order; after a stop, those before the first gap.
+        """Wait for all batches; return the rows in order, after a stop those before the first gap.
 
-        To be asked after the window before.
+        Call this after `before.rows()`.
         """
-        for keys, future in self._flying:
-            # A stopped batch gives fewer.
+        for keys, future in self._running:
+            # A stopped batch returns fewer results.
             self._outputs |= dict(zip(keys, future.result(), strict=False))
         if self._before is not None:
-            landed = self._before._outputs
-            self._outputs |= {key: landed[key] for key in self._shared & landed.keys()}
+            shared = self._before._outputs
+            self._outputs |= {key: shared[key] for key in self._shared & shared.keys()}
             self._before = None
         self._keep()
         rows = {at: _error(r) for at, r in enumerate(self._ready) if r.error is not None}
         for key in self._sources.keys() & self._outputs.keys():
             output = self._outputs[key]
             rows |= {at: self._row(self._ready[at], output) for at in self._sources[key]}
-        # The window behind holds on to this one for its outputs alone.
-        self._ready, self._sources, self._flying = (), {}, []
+        # The next window refers to this one, but only for its outputs: free the rest.
+        self._ready, self._sources, self._running = (), {}, []
         return [rows[at] for at in takewhile(rows.__contains__, range(self._size))]
 
     def _row(self, ready: Ready, output: RawScore | ItemError) -> ScoredRow:
@@ -113,7 +114,7 @@ class Window:
 
 
 def _sources(ready: Sequence[Ready]) -> dict[Key, list[int]]:
-    """Places in the window by key; each place of pixels in memory under its own number."""
+    """Return item indices by key; pixels in memory have their own index as key."""
     sources: dict[Key, list[int]] = {}
     for at, one in enumerate(ready):
         if one.decoded is not None:
@@ -128,5 +129,5 @@ def _decoded(ready: Ready) -> Decoded:
 
 
 def _error(ready: Ready) -> ScoredRow:
-    assert ready.error is not None  # noqa: S101 - what was not decoded has a reason
+    assert ready.error is not None  # noqa: S101 - an item is decoded or has an error
     return error_row(ready.item, ready.error)

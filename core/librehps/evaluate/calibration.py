@@ -1,7 +1,7 @@
-"""Calibration of pair probabilities: which pairs fit, the fits, and what they change.
+"""Calibrate pair probabilities: choose the pairs to fit on, and fit Platt or temperature scaling.
 
-Platt scaling, p = sigmoid(a * gap + b), with the targets of Platt (1999), section 2.2, which keep
-the slope finite where no pair is wrong. Temperature is the same with b = 0 and a = 1 / T.
+Platt scaling is p = sigmoid(a * gap + b), with the targets of Platt (1999), section 2.2, which keep
+the slope finite if no pair is wrong. Temperature scaling has b = 0 and a = 1 / T.
 """
 
 import hashlib
@@ -24,27 +24,27 @@ from librehps.files import write_whole, writing
 
 __all__ = ["CalibrationMethod", "PlattCalibrators", "calibrate", "fits", "load_platt_calibrator"]
 
-LEAST = 50
+MIN_FIT_PAIRS = 50
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The fits, and the content of the file that holds them."""
+    """The fits, and the content of their calibration.json."""
 
     calibrators: PlattCalibrators
     content: dict[str, Any]
 
     def write(self, output: Path) -> None:
-        """Write a calibration.json; raises OutputError."""
+        """Write the calibration.json `output`; raises OutputError."""
         with writing(output):
             write_whole(output, json.dumps(self.content, indent=1) + "\n")
 
 
 def fits(pairs: ScoredPairs) -> NDArray[np.bool_]:
-    """Which pairs the calibration is fitted on, (n,); the other nine tenths report.
+    """Return a mask of the tenth of the pairs to fit on, (n,); the others are held out.
 
-    The published split: sha256 of phaseC|benchmark|index. How its digest is reduced is not
-    published; this takes its first 8 bytes, big-endian, modulo 10.
+    The published split is by the sha256 of phaseC|benchmark|index. The reduction of the digest is
+    not published; here it is the first 8 bytes, big-endian, modulo 10.
     """
     return np.array(
         [_bucket(f"phaseC|{b}|{i}") == 0 for b, i in zip(pairs.benchmark, pairs.index, strict=True)]
@@ -54,17 +54,16 @@ def fits(pairs: ScoredPairs) -> NDArray[np.bool_]:
 def calibrate(
     pairs: ScoredPairs, method: CalibrationMethod, model: str | None, fingerprint: str | None
 ) -> Calibration:
-    """Fits for each benchmark and for all, on the pairs that `fits` chooses.
+    """Return one fit per benchmark and one for all, fitted on the pairs that `fits` chooses.
 
-    Ties are left out. A benchmark with fewer than 50 pairs to fit on gets none of its own; raises
-    CalibrationError where all together have fewer, or where the slope is not above 0.
+    Ties are left out. A benchmark with fewer than 50 pairs to fit on gets no fit. Raises
+    CalibrationError for fewer than 50 pairs in total, and for a slope that is not above 0.
     """
-    told = _told(pairs)
-    chosen = pairs.where(told & fits(pairs))
-    if len(chosen) < LEAST:
+    chosen = pairs.where(_is_decided(pairs) & fits(pairs))
+    if len(chosen) < MIN_FIT_PAIRS:
         raise CalibrationError(
-            f"{len(chosen)} pairs to fit on; at least {LEAST} are needed",
-            hint=f"A tenth of the pairs fits: give about {10 * LEAST}, decided and not tied.",
+            f"too few pairs to fit on ({len(chosen)}; expected at least {MIN_FIT_PAIRS})",
+            hint=f"A tenth of the pairs is used: give about {10 * MIN_FIT_PAIRS} pairs, not ties.",
         )
     check_choice(method, CalibrationMethod, "method")
     fit = METHODS[method]
@@ -73,7 +72,7 @@ def calibrate(
     named = {}
     for name in sorted(set(chosen.benchmark)):
         own = chosen.where(chosen.benchmark == name)
-        if len(own) >= LEAST:
+        if len(own) >= MIN_FIT_PAIRS:
             named[name] = Platt(*_checked(fit(own.gap(), own.preferred()), name), *origin)
     content = {
         "model": model,
@@ -87,13 +86,13 @@ def calibrate(
 
 
 def fit_platt(gap: Floats, outcome: Floats) -> tuple[float, float]:
-    """(a, b) of greatest likelihood."""
+    """Return the (a, b) of maximum likelihood."""
     target = _platt_targets(outcome)
     return _minimised(lambda x: _loss(x[0] * gap + x[1], target), [1.0, 0.0])
 
 
 def fit_temperature(gap: Floats, outcome: Floats) -> tuple[float, float]:
-    """(1 / T, 0) of greatest likelihood."""
+    """Return the (1 / T, 0) of maximum likelihood."""
     target = _platt_targets(outcome)
     return _minimised(lambda x: _loss(x[0] * gap, target), [1.0])
 
@@ -112,7 +111,7 @@ def _minimised(loss: Callable[[Floats], float], start: list[float]) -> tuple[flo
 
 
 def _loss(logit: Floats, target: Floats) -> float:
-    """Mean cross-entropy of sigmoid(logit)."""
+    """Return the mean cross-entropy of sigmoid(logit)."""
     return float((np.logaddexp(0, logit) - target * logit).mean())
 
 
@@ -126,16 +125,16 @@ def _platt_targets(outcome: Floats) -> Floats:
 def _checked(fit: tuple[float, float], name: str) -> tuple[float, float]:
     if not np.isfinite(fit).all() or fit[0] <= 0:
         raise CalibrationError(
-            f"the fit on {name} has a slope of {fit[0]:.3g}: higher scores do not win there",
-            hint="Check that `a` and `b`, and 1 and 0, are not exchanged in the preferences.",
+            f"invalid fit on {name}: slope {fit[0]:.3g}, so higher scores do not win",
+            hint="Check that a and b, or 1 and 0, are not swapped in the preferences.",
         )
     return fit
 
 
-def _told(pairs: ScoredPairs) -> NDArray[np.bool_]:
+def _is_decided(pairs: ScoredPairs) -> NDArray[np.bool_]:
     outcome = pairs.preferred()
-    told: NDArray[np.bool_] = ~np.isnan(outcome) & (outcome != 0.5)
-    return told
+    decided: NDArray[np.bool_] = ~np.isnan(outcome) & (outcome != 0.5)
+    return decided
 
 
 def _bucket(text: str) -> int:

@@ -1,4 +1,4 @@
-"""One evaluation: every figure on a set of scored pairs, as tables of plain values."""
+"""Evaluate scored pairs: accuracy, calibration and correlation, as tables of plain values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from librehps.evaluate.metrics import Floats
 from librehps.evaluate.scored_pairs import ScoredPairs
 
 Record = dict[str, Any]
-# Figures whose n-weighted mean over benchmarks makes the aggregate.
+# Metrics that the aggregate averages over benchmarks, weighted by n.
 AGGREGATED = (
     *("pair_acc", "pair_acc_with_ties", "ece", "ece_calibrated", "brier", "brier_calibrated"),
     *("nll", "nll_calibrated", "confident_share", "confident_acc"),
@@ -24,10 +24,10 @@ AGGREGATED = (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Rows of figures: `benchmarks` (on overall), their `aggregate`, `axes`, and `by` column.
+    """The metrics of `benchmarks` (on overall), their `aggregate`, of `axes`, and `by` column.
 
-    A figure that cannot be had is None; `x_ci` is the 95 % interval of x. `reliability` holds
-    (mean p, mean outcome, count) of each bin, calibrated where there is a calibrator.
+    A metric that cannot be computed is None; `x_ci` is the 95 % interval of x. `reliability` holds
+    (mean p, mean outcome, count) of each bin, calibrated if there is a calibrator.
     """
 
     benchmarks: list[Record]
@@ -40,15 +40,15 @@ class Evaluation:
 def evaluate(
     pairs: ScoredPairs, calibrators: PlattCalibrators | None = None, by: Sequence[str] = ()
 ) -> Evaluation:
-    """Every figure on the pairs; `by` names columns to break the accuracies down by.
+    """Return every metric on the pairs; `by` names columns to report accuracy by.
 
-    Raises PreferenceError for a column that the pairs do not have.
+    Raises PreferenceError for a column that is not found.
     """
     unknown = [name for name in by if name not in pairs.columns]
     if unknown:
         raise PreferenceError(
-            f"the pairs have no column {', '.join(unknown)}",
-            hint=f"They have: {', '.join(pairs.columns) or 'none beside the known ones'}.",
+            f"column not found in the pairs: {', '.join(unknown)}",
+            hint=f"Columns to choose from: {', '.join(pairs.columns) or 'none'}.",
         )
     names = sorted(set(pairs.benchmark))
     parts = [pairs.where(pairs.benchmark == name) for name in names]
@@ -63,7 +63,7 @@ def evaluate(
 
 
 def probabilities(pairs: ScoredPairs, calibrators: PlattCalibrators | None) -> Floats:
-    """P(a wins) on overall, symmetric over both orders; by the sigmas without a calibrator."""
+    """Return P(a wins) on overall, symmetric in a and b; from sigmas without a calibrator."""
     gap = pairs.gap()
     if calibrators is None:
         return _sigmoid(gap / pairs.spread())
@@ -76,33 +76,33 @@ def probabilities(pairs: ScoredPairs, calibrators: PlattCalibrators | None) -> F
 def _benchmark(name: str, pairs: ScoredPairs, calibrators: PlattCalibrators | None) -> Record:
     known = pairs.where(~np.isnan(pairs.preferred()))
     outcome = known.preferred()
-    told = known.where(outcome != 0.5)
-    right = metrics.correctness(told.gap(), told.preferred())
+    decided = known.where(outcome != 0.5)
+    right = metrics.correctness(decided.gap(), decided.preferred())
     record: Record = {
         "benchmark": name,
-        "n": len(told),
-        "ties": len(known) - len(told),
-        **_figure("pair_acc", metrics.mean_of(right, told.prompt)),
+        "n": len(decided),
+        "ties": len(known) - len(decided),
+        **_figure("pair_acc", metrics.mean_of(right, decided.prompt)),
     }
     for suffix, fit in (("", None), ("_calibrated", calibrators)):
         wanted = not suffix or fit is not None
-        record |= _probability_figures(suffix, told if wanted else None, fit)
+        record |= _probability_metrics(suffix, decided if wanted else None, fit)
     best = probabilities(known, calibrators)
-    record |= _decisions(best, known, told, calibrators)
-    record["sigma_auroc"] = _plain(metrics.sigma_auroc(told.spread(), right))
+    record |= _verdict_metrics(best, known, decided, calibrators)
+    record["sigma_auroc"] = _plain(metrics.sigma_auroc(decided.spread(), right))
     return record | _figure("spearman", _rating_correlation(pairs))
 
 
-def _probability_figures(
-    suffix: str, told: ScoredPairs | None, calibrators: PlattCalibrators | None
+def _probability_metrics(
+    suffix: str, decided: ScoredPairs | None, calibrators: PlattCalibrators | None
 ) -> Record:
-    """ECE, Brier and NLL; None without pairs or sigmas."""
-    p = probabilities(told, calibrators) if told is not None else np.array([np.nan])
-    if told is None or not len(p) or np.isnan(p).any():
+    """Return a record of ECE, Brier and NLL; None without pairs or sigmas."""
+    p = probabilities(decided, calibrators) if decided is not None else np.array([np.nan])
+    if decided is None or not len(p) or np.isnan(p).any():
         figures = (("brier", _NOTHING), ("nll", _NOTHING))
         error = float("nan")
     else:
-        outcome, prompt = told.preferred(), told.prompt
+        outcome, prompt = decided.preferred(), decided.prompt
         error = metrics.ece(p, outcome)
         figures = (
             ("brier", metrics.mean_of(metrics.brier(p, outcome), prompt)),
@@ -114,26 +114,26 @@ def _probability_figures(
     return record
 
 
-def _decisions(
-    p: Floats, known: ScoredPairs, told: ScoredPairs, calibrators: PlattCalibrators | None
+def _verdict_metrics(
+    p: Floats, known: ScoredPairs, decided: ScoredPairs, calibrators: PlattCalibrators | None
 ) -> Record:
-    """What a user who acts on confident verdicts alone would see."""
+    """Return a record of accuracy with ties, and of accuracy on confident verdicts only."""
     if np.isnan(p).any() or not len(p):
         names = ("pair_acc_with_ties", "confident_share", "confident_acc")
         return {key: value for name in names for key, value in _figure(name, _NOTHING).items()}
     ties = metrics.with_ties(p, known.preferred())
-    sure_p = probabilities(told, calibrators)
+    sure_p = probabilities(decided, calibrators)
     sure = np.maximum(sure_p, 1 - sure_p) > PROBABILITY_CUTOFF
-    right = metrics.correctness(told.gap(), told.preferred())
+    right = metrics.correctness(decided.gap(), decided.preferred())
     return {
         **_figure("pair_acc_with_ties", metrics.mean_of(ties, known.prompt)),
-        **_figure("confident_share", metrics.mean_of(sure.astype(float), told.prompt)),
-        **_figure("confident_acc", metrics.mean_of(right[sure], told.prompt[sure])),
+        **_figure("confident_share", metrics.mean_of(sure.astype(float), decided.prompt)),
+        **_figure("confident_acc", metrics.mean_of(right[sure], decided.prompt[sure])),
     }
 
 
 def _rating_correlation(pairs: ScoredPairs) -> Interval:
-    """Spearman of overall's mu with absolute ratings, each media once."""
+    """Return Spearman's correlation of mu of overall with absolute ratings, each media once."""
     rated = ~np.isnan(pairs.rating)
     media, mu, rating = pairs.media[rated], pairs.mu[:, :, 0][rated], pairs.rating[rated]
     _, first = np.unique(media.astype(str), return_index=True)
@@ -141,7 +141,7 @@ def _rating_correlation(pairs: ScoredPairs) -> Interval:
 
 
 def _aggregate(benchmarks: list[Record]) -> Record:
-    """Means weighted by n over the benchmarks that have the figure."""
+    """Return means over the benchmarks that have a metric, weighted by n."""
     total: Record = {"benchmark": "aggregate", "n": sum(r["n"] for r in benchmarks)}
     total["ties"] = sum(record["ties"] for record in benchmarks)
     for name in AGGREGATED:
@@ -152,7 +152,7 @@ def _aggregate(benchmarks: list[Record]) -> Record:
 
 
 def _axes(pairs: ScoredPairs) -> list[Record]:
-    """Accuracy on each axis that any pair speaks of."""
+    """Return the accuracy on each axis that has preferences."""
     return [record for axis in pairs.axes if (record := _axis(pairs, axis)) is not None]
 
 
@@ -161,13 +161,13 @@ def _axis(pairs: ScoredPairs, axis: str) -> Record | None:
     known = ~np.isnan(outcome) & ~np.isnan(gap)
     if not known.any():
         return None
-    told = known & (outcome != 0.5)
-    right = metrics.correctness(gap[told], outcome[told])
+    decided = known & (outcome != 0.5)
+    right = metrics.correctness(gap[decided], outcome[decided])
     return {
         "axis": axis,
-        "n": int(told.sum()),
-        "ties": int((known & ~told).sum()),
-        **_figure("pair_acc", metrics.mean_of(right, pairs.prompt[told])),
+        "n": int(decided.sum()),
+        "ties": int((known & ~decided).sum()),
+        **_figure("pair_acc", metrics.mean_of(right, pairs.prompt[decided])),
     }
 
 
@@ -184,11 +184,11 @@ def _reliability(
     pairs: ScoredPairs, calibrators: PlattCalibrators | None
 ) -> list[tuple[float, float, int]]:
     outcome = pairs.preferred()
-    told = pairs.where(~np.isnan(outcome) & (outcome != 0.5))
-    p = probabilities(told, calibrators)
+    decided = pairs.where(~np.isnan(outcome) & (outcome != 0.5))
+    p = probabilities(decided, calibrators)
     if np.isnan(p).any() or not len(p):
         return []
-    return metrics.bins(metrics.both_orders(p), metrics.both_orders(told.preferred()))
+    return metrics.bins(metrics.both_orders(p), metrics.both_orders(decided.preferred()))
 
 
 _NOTHING = Interval(float("nan"))

@@ -1,4 +1,4 @@
-"""Preferences joined to scores: from a score table, or from a model that scores the media now."""
+"""Join preferences to scores of a score table, or to scores of media that a model scores."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,12 +19,12 @@ from librehps.scores.writer import open_sink
 from librehps.settings import Settings
 from librehps.types import Item, ScoredRow
 
-# Shows progress: the rows again, one by one, of so many.
+# Progress hook: takes (rows, total) and yields the rows unchanged.
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 class Scorer(Protocol):
-    """Interface of `LibreHPS` that scores the media of preferences."""
+    """The part of `LibreHPS` that scores the media of preferences."""
 
     settings: Settings
 
@@ -35,10 +35,10 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Judged:
-    """Pairs with preferences and scores, and which model the scores are of.
+    """The pairs with preferences and scores, and the model of the scores.
 
-    `preferences` are all of the file, `pairs` the ones with scores; `left_out` counts the others by
-    the reason. `failed` are the media that could not be scored.
+    `preferences` are all pairs of the file, `pairs` the pairs with scores; `left_out` counts the
+    other pairs by reason. `failed` are the media that could not be scored.
     """
 
     preferences: Preferences
@@ -51,12 +51,12 @@ class Judged:
     left_out: Mapping[str, int]
 
     def is_held_out(self, split: Split = "auto") -> bool:
-        """Return whether a split leaves out what calibration fits on; auto: where calibrated."""
+        """Return True if `split` leaves out the pairs for fitting; auto: if calibrated."""
         check_choice(split, Split, "split")
         return split == "held-out" or (split == "auto" and self.calibrators is not None)
 
     def chosen(self, split: Split = "auto") -> ScoredPairs:
-        """Return the pairs that a split reports on."""
+        """Return the pairs of a split."""
         return self.pairs.where(~fits(self.pairs)) if self.is_held_out(split) else self.pairs
 
 
@@ -65,8 +65,8 @@ def judge_table(
 ) -> Judged:
     """Join preferences to the scores of a table, by media path and prompt.
 
-    Raises PreferenceError where no pair has both scores, and CalibrationError where the file
-    `calibration` is of another model than the scores.
+    Raises PreferenceError if no pair has both scores, and CalibrationError if the file
+    `calibration` and the scores are of different models.
     """
     given = as_score_table(scores)
     left_out = Counter(preferences.left_out)
@@ -95,11 +95,11 @@ def judge_media(
 ) -> Judged:
     """Score every media of the preferences once, and join the scores to the pairs.
 
-    `save_scores` is a file that keeps all columns of the scores. Raises as `judge_table`.
+    `save_scores` is a file to write the scores to, with all columns. Raises like `judge_table`.
     """
     items = list(items_of(preferences.pairs).values())
     failed: list[ScoredRow] = []
-    rows = watch(_kept(scorer, items, save_scores), len(items))
+    rows = watch(_saved_rows(scorer, items, save_scores), len(items))
     found: dict[Key, MediaScore] = scores_of(rows, failed)
     left_out = Counter(preferences.left_out)
     record = scorer.settings
@@ -115,8 +115,8 @@ def judge_media(
     )
 
 
-def _kept(scorer: Scorer, items: list[Item], file: Path | None) -> Iterator[ScoredRow]:
-    """The rows of the items, written to the file on their way."""
+def _saved_rows(scorer: Scorer, items: list[Item], file: Path | None) -> Iterator[ScoredRow]:
+    """Yield the scored rows of the items, after each is written to `file`."""
     if file is None:
         yield from scorer.score_items(items)
         return

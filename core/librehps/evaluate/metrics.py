@@ -1,4 +1,4 @@
-"""How well scores agree with people: accuracy, calibration, rank correlation.
+"""Metrics of agreement with people: accuracy, calibration, rank correlation.
 
 p is P(a wins), outcome the share of people who prefer a; both are arrays of shape (n,).
 """
@@ -13,14 +13,14 @@ Floats = NDArray[np.float64]
 # Equal-width bins over [0, 1], as in the published model's report.
 BINS = 15
 RESAMPLES = 1000
-# Keeps the logarithm of the NLL finite where a probability is 0 or 1.
+# Keeps the NLL finite for a probability of 0 or 1.
 EPSILON = 1e-12
 
 
 def correctness(gap: Floats, outcome: Floats) -> Floats:
-    """1 where the higher mu is the preferred one, 0 where not, 0.5 where the mus are equal.
+    """Return 1 for pairs where people prefer the higher mu, 0 where not, 0.5 for equal mus.
 
-    Only for pairs that people decided: ties have no right answer here.
+    Valid for pairs without a tie of people: a tie has no right answer.
     """
     agrees = np.sign(gap) * np.sign(outcome - 0.5)
     right: Floats = (agrees + 1) / 2
@@ -28,7 +28,7 @@ def correctness(gap: Floats, outcome: Floats) -> Floats:
 
 
 def with_ties(p: Floats, outcome: Floats) -> Floats:
-    """1 where the verdict is right, a tie being what is not confident (0.55 or less)."""
+    """Return 1 for right verdicts, else 0; a verdict of 0.55 or less counts as a tie."""
     confident = np.maximum(p, 1 - p) > PROBABILITY_CUTOFF
     verdict = np.where(confident, np.sign(p - 0.5), 0)
     right: Floats = (verdict == np.sign(outcome - 0.5)).astype(float)
@@ -36,7 +36,7 @@ def with_ties(p: Floats, outcome: Floats) -> Floats:
 
 
 def ece(p: Floats, outcome: Floats) -> float:
-    """Expected calibration error over both orders of each pair, in [0, 1]."""
+    """Return the expected calibration error over both orders of each pair, in [0, 1]."""
     p, outcome = both_orders(p), both_orders(outcome)
     total = 0.0
     for said, happened, count in bins(p, outcome):
@@ -45,7 +45,7 @@ def ece(p: Floats, outcome: Floats) -> float:
 
 
 def bins(p: Floats, outcome: Floats) -> list[tuple[float, float, int]]:
-    """(mean p, mean outcome, count) of each of BINS bins that holds anything."""
+    """Return (mean p, mean outcome, count) of each non-empty bin, of BINS bins."""
     at = np.minimum((p * BINS).astype(int), BINS - 1)
     return [
         (float(p[at == i].mean()), float(outcome[at == i].mean()), int((at == i).sum()))
@@ -55,25 +55,25 @@ def bins(p: Floats, outcome: Floats) -> list[tuple[float, float, int]]:
 
 
 def brier(p: Floats, outcome: Floats) -> Floats:
-    """Squared error of each pair; the same in both orders."""
+    """Return the squared error of each pair; the same in both orders."""
     squared: Floats = (p - outcome) ** 2
     return squared
 
 
 def nll(p: Floats, outcome: Floats) -> Floats:
-    """Cross-entropy of each pair in nats; the same in both orders."""
+    """Return the cross-entropy of each pair in nats; the same in both orders."""
     p = p.clip(EPSILON, 1 - EPSILON)
     loss: Floats = -(outcome * np.log(p) + (1 - outcome) * np.log(1 - p))
     return loss
 
 
 def both_orders(p: Floats) -> Floats:
-    """Probabilities of (a, b) and then of (b, a)."""
+    """Return the probabilities of all pairs (a, b), then of all pairs (b, a)."""
     return np.concatenate([p, 1 - p])
 
 
 def mean_of(values: Floats, clusters: NDArray[np.object_]) -> Interval:
-    """Mean, its interval by resampling clusters (prompts): their pairs are not independent."""
+    """Return the mean with a 95 % interval; clusters (prompts) are resampled as a whole."""
     if not len(values):
         return Interval(float("nan"))
     _, at = np.unique(clusters.astype(str), return_inverse=True)
@@ -83,7 +83,7 @@ def mean_of(values: Floats, clusters: NDArray[np.object_]) -> Interval:
 
 
 def spearman(scores: Floats, ratings: Floats) -> Interval:
-    """Rank correlation of scores with absolute ratings, in [-1, 1]."""
+    """Return the rank correlation of scores with absolute ratings, in [-1, 1]."""
     from scipy import stats
 
     if len(scores) < 3 or np.ptp(scores) == 0 or np.ptp(ratings) == 0:
@@ -97,7 +97,7 @@ def spearman(scores: Floats, ratings: Floats) -> Interval:
 
 
 def sigma_auroc(spread: Floats, right: Floats) -> float:
-    """P(a wrong pair's spread exceeds a right pair's): 0.5 where sigma says nothing of errors."""
+    """Return P(spread of a wrong pair > of a right pair); 0.5: sigma does not predict errors."""
     from scipy import stats
 
     wrong_spread, right_spread = spread[right < 0.5], spread[right > 0.5]
@@ -110,7 +110,7 @@ def sigma_auroc(spread: Floats, right: Floats) -> float:
 def _interval(
     data: tuple[Floats, ...], statistic: object, vectorized: bool = True
 ) -> tuple[float, float]:
-    """Percentile bootstrap, 95 %, resampling the entries of `data` together."""
+    """Return a 95 % percentile bootstrap interval; the arrays of `data` are resampled together."""
     from scipy import stats
 
     if len(data[0]) < 2:

@@ -1,4 +1,4 @@
-"""The reliability diagram: what was said against what happened."""
+"""The reliability diagram: predicted probabilities against the share of wins."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +9,14 @@ SUFFIXES = (".png", ".svg")
 
 
 def check_plot(file: Path) -> None:
-    """Raise UsageError unless the suffix names a format, in a folder that exists."""
-    check_file(file, SUFFIXES, "a plot ends in .png or .svg")
+    """Raise UsageError for an unsupported format or a missing folder."""
+    check_file(file, SUFFIXES, "use .png or .svg")
 
 
 def plot_reliability(
     points: Sequence[tuple[float, float, int]], file: Path, title: str, calibrated: bool
 ) -> None:
-    """Write the diagram of (mean p, mean outcome, count) of each bin; below it, the counts."""
+    """Write the diagram of points (mean p, mean outcome, count), one per bin, to `file`."""
     from matplotlib.figure import Figure
 
     said, happened, counts = zip(*points, strict=True) if points else ((), (), ())

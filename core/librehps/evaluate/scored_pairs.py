@@ -1,4 +1,4 @@
-"""Pairs with their scores, as arrays."""
+"""Pairs with scores, as arrays."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MediaScore:
-    """mu and sigma by axis, and the scalar (NaN where unknown), of one media under one prompt."""
+    """The mu and sigma by axis, and the scalar (NaN: unknown), of one media under one prompt."""
 
     mu: Mapping[str, float]
     sigma: Mapping[str, float]
@@ -29,10 +29,11 @@ class MediaScore:
 
 @dataclass(frozen=True)
 class ScoredPairs:
-    """n pairs. mu, sigma (n, 2, axes) over a, b and `axes`; preference (n, axes); NaN: unknown.
+    """The arrays of n scored pairs; NaN stands for an unknown value.
 
-    scalar, rating (n, 2); prompt, benchmark (n,) text; index (n,); media (n, 2) keys; `columns`
-    holds the file's other columns, each (n,).
+    mu, sigma (n, 2, axes) over a, b and `axes`; preference (n, axes); scalar, rating (n, 2);
+    prompt, benchmark (n,) text; index (n,); media (n, 2) keys; `columns` holds the file's other
+    columns, each (n,).
     """
 
     axes: tuple[str, ...]
@@ -51,32 +52,32 @@ class ScoredPairs:
         return len(self.index)
 
     def where(self, chosen: NDArray[np.bool_]) -> "ScoredPairs":
-        """The chosen pairs."""
+        """Return the pairs of a mask."""
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
         columns = {name: values[chosen] for name, values in parts.pop("columns").items()}
         del parts["axes"]
         return replace(self, columns=columns, **{n: part[chosen] for n, part in parts.items()})
 
     def gap(self, axis: str = "overall") -> Floats:
-        """mu_a - mu_b, (n,)."""
+        """Return mu_a - mu_b on an axis, (n,)."""
         mu = self.mu[:, :, self.axes.index(axis)]
         gap: Floats = mu[:, 0] - mu[:, 1]
         return gap
 
     def spread(self, axis: str = "overall") -> Floats:
-        """sqrt(sigma_a^2 + sigma_b^2), (n,)."""
+        """Return sqrt(sigma_a^2 + sigma_b^2) on an axis, (n,)."""
         sigma = self.sigma[:, :, self.axes.index(axis)]
         spread: Floats = np.hypot(sigma[:, 0], sigma[:, 1])
         return spread
 
     def preferred(self, axis: str = "overall") -> Floats:
-        """Probability that people prefer a, (n,); 0.5 for a tie, NaN where unknown."""
+        """Return the probability that people prefer a, (n,); 0.5: tie, NaN: unknown."""
         chosen: Floats = self.preference[:, self.axes.index(axis)]
         return chosen
 
 
 def scores_of(rows: Iterable[ScoredRow], failed: list[ScoredRow]) -> dict[Key, MediaScore]:
-    """Score by media and prompt; rows with errors go to `failed`."""
+    """Return scores by media and prompt; rows with errors are added to `failed`."""
     scores = {}
     for row in rows:
         if row.score is None:
@@ -91,13 +92,13 @@ def scores_of(rows: Iterable[ScoredRow], failed: list[ScoredRow]) -> dict[Key, M
 
 
 def scores_in(table: Any, origin: str) -> dict[Key, MediaScore]:
-    """Scores by media and prompt from a scored file's Arrow table."""
+    """Return scores by media and prompt from the Arrow table of a scored file."""
     names, axes = set(table.column_names), axes_among(table.column_names)
     needed = {"id", "media", "prompt", "status", "overall_mu"}
     if not needed <= names:
         raise PreferenceError(
             f"{origin} lacks the columns {', '.join(sorted(needed - names))}",
-            hint="Give a file that `librehps score -o` wrote.",
+            hint="Write the scored file with `librehps score -o`.",
         )
     mus, sigmas = ({a: f"{a}_{what}" for a in axes} for what in ("mu", "sigma"))
     wanted = (*mus.values(), *sigmas.values(), "scalar")
@@ -110,7 +111,7 @@ def scores_in(table: Any, origin: str) -> dict[Key, MediaScore]:
                 for found in (mus, sigmas)
             )
             score = MediaScore(mu, sigma, _real(row.get("scalar")))
-            # Of media that came as bytes, the id is the digest that `items_of` gave it.
+            # For media in memory, `items_of` put the digest into the id.
             name = row["media"] or row["id"].rpartition("#")[0]
             key = key_of(Path(name), row["prompt"]) if row["media"] else (name, row["prompt"])
             scores[key] = score
@@ -120,7 +121,7 @@ def scores_in(table: Any, origin: str) -> dict[Key, MediaScore]:
 def join(
     pairs: Sequence[Pair], scores: Mapping[Key, MediaScore], left_out: Counter[str]
 ) -> ScoredPairs:
-    """The pairs both of whose media have a score; raises PreferenceError where none has."""
+    """Return the pairs with two scored media; raises PreferenceError if there are none."""
     found = []
     for pair in pairs:
         keys = keys_of(pair)
@@ -130,8 +131,8 @@ def join(
             left_out["media without a score"] += 1
     if not found:
         raise PreferenceError(
-            f"none of the {len(pairs)} pairs has scores for both of its media",
-            hint="Scores are matched by media path and prompt: are they of these files?",
+            f"no pair of {len(pairs)} has scores for both media",
+            hint="Check that the scores are of these files: paths and prompts must match.",
         )
     both = [[scores[key] for key in keys] for _, keys in found]
     names = sorted({name for pair, _ in found for name in pair.extra})

@@ -1,4 +1,4 @@
-"""Files and folders on the command line become items."""
+"""Items from files, folders and glob patterns."""
 
 import fnmatch
 import os
@@ -13,16 +13,15 @@ from librehps.media.media import kind_by_name
 from librehps.types import Item
 
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-GLOB = frozenset("*?[")
+GLOB_CHARS = frozenset("*?[")
 
 
 class Files:
-    """Items of files as named, and of folders and globs searched for the suffixes we know.
+    """The items of files, and of folders and globs searched for supported suffixes.
 
-    Hidden files and folders are passed over; links to folders are items like files, and not
-    followed. An id is the path below the one folder given, else below the folder that all share.
-    Raises UsageError for a path that is missing or given twice. `skipped` counts what else was
-    there.
+    Hidden files and folders are skipped; links to folders are not followed. An id is the path
+    relative to the only folder given, else to the common parent folder. Raises UsageError for a
+    path that is missing or given twice. `skipped` counts the other files found.
     """
 
     has_prompts = False
@@ -52,11 +51,11 @@ class Files:
                     yield self._item(found, kind)
 
     def nothing(self) -> UsageError:
-        """What to say where there was no item."""
+        """Return the error for paths without an item."""
         return UsageError(
             f"nothing to score in {', '.join(map(str, self._paths))}: "
             f"{self.skipped} files of other kinds",
-            hint=f"Known are {' '.join(sorted(SUFFIXES))}.",
+            hint=f"Supported suffixes: {' '.join(sorted(SUFFIXES))}.",
         )
 
     def _item(self, path: Path, kind: str | None) -> Item:
@@ -65,29 +64,31 @@ class Files:
 
 
 def file_item(path: Path) -> Item:
-    """One file as an item, its path as its id; raises UsageError where it is no file."""
+    """Return the item of one file, with the path as its id; raises UsageError for other paths."""
     if not os.path.lexists(path):
         raise UsageError(f"no such file: {path}")
     if path.is_dir():
-        raise UsageError(f"{path} is a folder", hint="`librehps best-of-n` takes folders.")
+        raise UsageError(
+            f"{path} is a folder; expected a file", hint="For folders use `librehps best-of-n`."
+        )
     return Item(printable(str(path)), path, None, kind_of(path))
 
 
 def _start(path: Path) -> Path:
-    """The path, or of a glob the folder above its first pattern."""
-    if os.path.lexists(path) or GLOB.isdisjoint(str(path)):
+    """Return the path itself, or for a glob the folder above its first wildcard."""
+    if os.path.lexists(path) or GLOB_CHARS.isdisjoint(str(path)):
         return path
     start = Path()
     for part in path.parts:
         # A folder may have brackets in its name.
-        if not GLOB.isdisjoint(part) and not os.path.lexists(start / part):
+        if not GLOB_CHARS.isdisjoint(part) and not os.path.lexists(start / part):
             break
         start /= part
     return start
 
 
 def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Whether a path below a folder fits a glob below it; `**` is any number of folders."""
+    """Return whether the parts of a path match a glob pattern; `**` is any number of folders."""
     if not pattern:
         return True
     head, *rest = pattern
@@ -101,9 +102,9 @@ def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files below, sorted by name; hidden folders are passed over.
+    """Yield the files below a folder, sorted by name; hidden folders are skipped.
 
-    Links to folders are given like files and not followed, so that no loop is.
+    A link to a folder is yielded like a file and not followed, to prevent loops.
     """
 
     def fail(error: OSError) -> None:
@@ -116,11 +117,11 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _check_distinct(paths: list[Path]) -> None:
-    """Raise UsageError where one path is another, or lies in another."""
+    """Raise UsageError if a path is given twice, or lies inside another."""
     places = sorted((os.path.abspath(path), path) for path in paths)  # noqa: PTH100 - links stay
     for (one, _), (other, path) in pairwise(places):
         if other == one or other.startswith(one.rstrip(os.sep) + os.sep):
-            raise UsageError(f"{path} is named twice")
+            raise UsageError(f"{path} is given twice")
 
 
 def _root(paths: list[Path]) -> str:

@@ -1,4 +1,4 @@
-"""Manifests: a row for each item, read as it is needed."""
+"""Items from a manifest: a row file with one row per item, read while the run goes on."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +12,10 @@ from librehps.types import Item
 
 
 class Manifest:
-    """The items of a manifest file; its columns are known before the first row is read.
+    """The items of a manifest file.
 
-    Raises UsageError for a file that cannot be read, here or on the way.
+    The columns are read at once, the rows during iteration; both raise UsageError for an
+    unreadable file.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class Manifest:
         self.container = file
         schema = self._rows.schema()
         if schema is None:
-            raise UsageError(f"{file} holds no row")
+            raise UsageError(f"{file}: no rows")
         self.dropped = _other_pictures(schema, options.media)
         names = [name for name in schema.names if name not in self.dropped]
         self.columns = find_columns(names, options, str(file), reserved, is_open=self._rows.is_open)
@@ -41,18 +42,18 @@ class Manifest:
         for number, (place, row) in enumerate(self._rows.rows(self.columns.used)):
             cell = None
             if self._holds_bytes:
-                # Rows come without the pictures: bytes are read when their turn comes.
+                # Rows come without the images; a worker reads the bytes later.
                 path = _path_in(row.get(self.columns.media))
                 cell = ParquetCell(str(self.container), self.columns.media, number, path)
             yield self._reader.item(row, place, cell)
 
 
 def _other_pictures(schema: Schema, asked: str | None) -> list[str]:
-    """Columns of bytes beside the media, which would be copied into every file we write."""
+    """Return the binary columns except the media; copied to the output they would be huge."""
     media = asked or next((name for name in MEDIA_NAMES if name in schema.names), None)
     return [name for name in schema.names if name in schema.binary and name != media]
 
 
 def _path_in(value: Any) -> str:
-    """The name that a cell `{bytes, path}` gives its picture, else an empty one."""
+    """Return the path in a `{bytes, path}` cell; empty if the cell has no path."""
     return (value.get("path") if isinstance(value, dict) else None) or ""

@@ -1,4 +1,4 @@
-"""Where an item's prompt comes from."""
+"""Prompt sources: a given prompt, a column, a sidecar file, image metadata, or the folder name."""
 
 import json
 from collections.abc import Callable
@@ -16,19 +16,19 @@ from librehps.types import Item
 
 @dataclass(frozen=True)
 class PromptFinder:
-    """Gives an item its prompt; `prompt` for all, else each its own in the way named.
+    """A function that returns an item with its prompt: `prompt` for all items, else by `way`.
 
-    column: what its manifest, shard or row of JSON says. sidecar: the .txt or .json of the same
-    stem. metadata: what generators write into their pictures. auto: the first of these three that
-    has one. folder: the name of the item's folder, with underscores read as spaces, which is also
-    its group.
+    column: the prompt in the manifest, tar or JSON row. sidecar: a .txt or .json file with the same
+    stem. metadata: the prompt that the generator wrote into the image. auto: the first of these
+    three that exists. folder: the name of the item's folder, with underscores as spaces; the folder
+    is then also the item's group.
     """
 
     prompt: str | None = None
     way: PromptFrom = "auto"
 
     def __call__(self, item: Item, content: Media) -> Item:
-        """The item with its prompt; raises PromptError where there is none."""
+        """Return the item with its prompt; raises PromptError if no prompt is found."""
         if self.prompt is not None:
             return replace(item, prompt=self.prompt)
         if self.way == "folder":
@@ -39,13 +39,16 @@ class PromptFinder:
                 if not found.strip():
                     raise EmptyPromptError(f"the prompt of {content.name} is empty")
                 return replace(item, prompt=found)
-        raise PromptError(f"no prompt: {WANTED[self.way].format(stem=_stem(item))}")
+        raise PromptError(f"no prompt: {NOT_FOUND[self.way].format(stem=_stem(item))}")
 
 
 def find_prompts(
     prompt: str | None, prompt_from: PromptFrom | None, has_prompts: bool
 ) -> PromptFinder:
-    """The finder asked for; of a source that has prompts itself, those. Raises UsageError."""
+    """Return the finder for these options; without options it reads the source's own prompts.
+
+    Raises UsageError.
+    """
     if prompt is not None and prompt_from is not None:
         raise UsageError("give --prompt or --prompt-from, not both")
     if prompt is not None:
@@ -57,9 +60,8 @@ def find_prompts(
     elif not has_prompts:
         raise UsageError(
             "no prompt was given",
-            hint='Use --prompt "..." for all, or --prompt-from sidecar (a.png has a.txt beside '
-            "it), metadata (what the generator wrote into the picture), folder (the folder's "
-            "name), or auto.",
+            hint='Use --prompt "..." for all items, or --prompt-from sidecar (a.txt for a.png), '
+            "metadata (the prompt in the image file), folder (the folder's name), or auto.",
         )
     return PromptFinder(way=prompt_from or "column")
 
@@ -70,7 +72,7 @@ def _from_column(item: Item, content: Media) -> str | None:
 
 def _from_sidecar(item: Item, content: Media) -> str | None:
     if not isinstance(content.media, Path):
-        # In a shard the text beside it is its prompt already.
+        # A tar's items have the text of their sidecar as prompt already.
         return item.prompt
     if not content.media.name:
         return None
@@ -84,7 +86,7 @@ def _from_sidecar(item: Item, content: Media) -> str | None:
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise PromptError(f"prompt file {file} is no JSON: {error}") from error
+        raise PromptError(f"prompt file {file}: invalid JSON: {error}") from error
     names = PROMPT_NAMES if isinstance(fields, dict) else ()
     return next((fields[name] for name in names if isinstance(fields.get(name), str)), None)
 
@@ -94,7 +96,7 @@ def _from_metadata(item: Item, content: Media) -> str | None:
         return None
     found = prompt_of(content.data)
     if found is None:
-        # What is no picture has a worse fault than that it carries no prompt.
+        # Report a damaged image as such, rather than as an image without a prompt.
         open_image(content.data, content.name)
     return found
 
@@ -105,11 +107,11 @@ FINDERS: dict[str, tuple[Callable[[Item, Media], str | None], ...]] = {
     "metadata": (_from_metadata,),
     "auto": (_from_column, _from_sidecar, _from_metadata),
 }
-WANTED = {
-    "column": "its row has none",
-    "sidecar": "neither {stem}.txt nor {stem}.json has one",
-    "metadata": "the image carries none, and of videos none is read",
-    "auto": "neither a column, nor {stem}.txt or .json, nor the image itself has one",
+NOT_FOUND = {
+    "column": "the item's row has no prompt",
+    "sidecar": "not found in {stem}.txt or {stem}.json",
+    "metadata": "not found in the image's metadata; metadata of videos is not read",
+    "auto": "not found in a column, in {stem}.txt or .json, or in the image's metadata",
 }
 
 
@@ -129,6 +131,6 @@ def _stem(item: Item) -> str:
 
 def _from_folder(item: Item) -> Item:
     if not isinstance(item.media, str | Path):
-        raise PromptError("no prompt: it lies in no folder")
+        raise PromptError("no prompt: the item is not in a folder")
     folder = Path(item.media).absolute().parent
     return replace(item, prompt=folder.name.replace("_", " "), group=str(folder))

@@ -1,4 +1,4 @@
-"""Remote files and folders, by whatever drivers fsspec finds installed."""
+"""Items from remote files and folders, read by the installed fsspec drivers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from librehps.types import Item
 
 
 class RemoteFiles:
-    """Items below a URL, in order of their paths; the URL itself where it is a file."""
+    """The items below a URL, sorted by path; a URL of one file is one item."""
 
     has_prompts = False
 

@@ -1,4 +1,4 @@
-"""A row of a manifest becomes an item."""
+"""Manifest columns, and the item of each manifest row."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -12,16 +12,16 @@ from librehps.media.archived import ParquetCell, Remote, is_remote
 from librehps.media.media import kind_by_name
 from librehps.types import Item, Stored
 
-# Names that a column is looked for by, where no flag gives one; the first that is there is taken.
+# Default column names, used if no flag names the column; the first that exists is taken.
 MEDIA_NAMES = ("media", "image", "video", "path", "file", "file_name", "image_path", "video_path")
 PROMPT_NAMES = ("prompt", "caption", "text")
 ID_NAMES, GROUP_NAMES = ("id",), ("group",)
-FLAGS = {"media": MEDIA_NAMES, "prompt": PROMPT_NAMES, "id": ID_NAMES, "group": GROUP_NAMES}
+DEFAULT_NAMES = {"media": MEDIA_NAMES, "prompt": PROMPT_NAMES, "id": ID_NAMES, "group": GROUP_NAMES}
 
 
 @dataclass(frozen=True)
 class ColumnOptions:
-    """Names of columns where the user gave them, and new names for others (old -> new)."""
+    """Column names that the user gave, and new names for other columns (old -> new)."""
 
     media: str | None = None
     prompt: str | None = None
@@ -32,9 +32,10 @@ class ColumnOptions:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column is what; `own` maps the user's other columns to their names in the output.
+    """The roles of a manifest's columns.
 
-    `dropped` are those that a row's extra must not have: used ones, and results of ours.
+    `own` maps the user's other columns to their output names. `dropped` columns are not copied to
+    the output: the used ones, and results of an earlier run.
     """
 
     media: str
@@ -48,7 +49,7 @@ class Columns:
 
     @property
     def used(self) -> list[str]:
-        """Every column that an item is made from, by its name in the file."""
+        """Names in the file of all columns that an item is made from."""
         named = (self.media, self.prompt, self.id, self.group, *self.own)
         return [name for name in named if name is not None]
 
@@ -60,21 +61,20 @@ def find_columns(
     reserved: frozenset[str],
     is_open: bool = False,
 ) -> Columns:
-    """The columns of a manifest; raises UsageError for one that is missing or reserved.
+    """Return the columns of a manifest; raises UsageError for a missing or reserved column.
 
-    `is_open`: later rows may have others, so that what a flag names need not be there yet.
-
-    A file of scores gives its media, prompts, ids and groups; its own results are left out.
+    `is_open`: later rows may have other columns, so a column that a flag names may come later. A
+    score table can be a manifest: its media, prompts, ids and groups are read, its scores dropped.
     """
     names = list(names)
-    asked = {what: getattr(options, what) for what in FLAGS}
+    asked = {what: getattr(options, what) for what in DEFAULT_NAMES}
     seen = [*names, *filter(None, asked.values())] if is_open else names
-    taken = {what: _find(seen, what, asked[what], place) for what in FLAGS}
+    taken = {what: _find(seen, what, asked[what], place) for what in DEFAULT_NAMES}
     media = taken.pop("media")
     if media is None:
         raise UsageError(
-            f"{place} has no column of media: it has {', '.join(names) or 'none'}",
-            hint="Name it with --media-column.",
+            f"{place}: no media column; columns: {', '.join(names) or 'none'}",
+            hint="Name the column: --media-column NAME",
         )
     dropped = {media, *filter(None, taken.values())}
     if {"settings", "status", "overall_mu"} <= set(names):
@@ -83,7 +83,7 @@ def find_columns(
     for name, new in own.items():
         _check_free(name, new, reserved, place)
     if len(set(own.values())) < len(own):
-        raise UsageError(f"{place}: --rename gives two columns one name")
+        raise UsageError(f"{place}: --rename gives two columns the same name")
     return Columns(
         media,
         **taken,
@@ -97,35 +97,35 @@ def find_columns(
 def _check_free(name: str, new: str, reserved: frozenset[str], place: str) -> None:
     if new in reserved:
         raise UsageError(
-            f"{place}: the column {name!r} has the name of one of the output",
-            hint=f"Give it another name: --rename {name}=my_{name}",
+            f"{place}: column {new!r} conflicts with an output column",
+            hint=f"Rename it: --rename {name}=my_{name}",
         )
 
 
 def _find(names: list[str], what: str, asked: str | None, place: str) -> str | None:
     if asked is not None and asked not in names:
         raise UsageError(
-            f"{place} has no column {asked!r} (--{what}-column): it has {', '.join(names)}"
+            f"{place}: no column {asked!r} (--{what}-column); columns: {', '.join(names)}"
         )
-    return asked or next((name for name in FLAGS[what] if name in names), None)
+    return asked or next((name for name in DEFAULT_NAMES[what] if name in names), None)
 
 
 @dataclass(frozen=True)
 class RowReader:
-    """Rows as items; relative paths begin at `root`, a folder or a URL."""
+    """Makes items from rows; relative paths are relative to `root`, a folder or a URL."""
 
     columns: Columns
     root: str
     allow_remote: bool
 
     def item(self, row: Mapping[str, Any], place: str, cell: ParquetCell | None = None) -> Item:
-        """The item of a row; what is wrong with it is the item's problem.
+        """Return the item of a row; an invalid row gives an item with a `problem`.
 
-        `cell` is the media where it lies in the row itself.
+        `cell` refers to media bytes inside the row, None if the row has a path.
         """
         columns = self.columns
         extra = {new: row.get(old) for old, new in columns.own.items()}
-        # Rows of JSON may have fields that the first one had not; their order is the columns'.
+        # JSON rows may have fields that the first row lacks; these follow the known columns.
         for name in row:
             if name in columns.own or name in columns.dropped:
                 continue
@@ -137,16 +137,16 @@ class RowReader:
         group = _text(row.get(columns.group)) if columns.group else None
         problem: MediaError | PromptError | None = None
         if prompt is not None and not isinstance(prompt, str):
-            problem = PromptError(f"{place}: the prompt is of type {type(prompt).__name__}")
+            problem = PromptError(f"{place}: expected text as prompt, got {type(prompt).__name__}")
             prompt = None
         media: Any = cell
         if cell is None:
             value = row.get(columns.media)
             media = self._media(value) if isinstance(value, str) and value else Path(place)
             if isinstance(media, Remote) and not self.allow_remote:
-                problem = MediaError(f"{media}: remote media of a manifest need --allow-remote")
+                problem = MediaError(f"{media}: remote media in a manifest need --allow-remote")
             elif media == Path(place):
-                problem = MediaError(f"{place} names no media in {columns.media!r}")
+                problem = MediaError(f"{place}: column {columns.media!r} has no media path")
         name = media.name if isinstance(media, Stored) else str(media)
         return Item(
             identity or self._identity(media),

@@ -1,4 +1,4 @@
-"""What a command was given to score: files, folders, manifests, shards, URLs, standard input."""
+"""The items of a command's paths: files, folders, manifests, tars, URLs and standard input."""
 
 import os
 import sqlite3
@@ -26,7 +26,7 @@ RESERVED = frozenset(full_columns())
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How sources are read; `shard` is (which, of how many), from 1."""
+    """Options for reading sources; `shard` is (number, count), numbered from 1."""
 
     columns: ColumnOptions = field(default_factory=ColumnOptions)
     root: str | None = None
@@ -36,9 +36,10 @@ class SourceOptions:
 
 
 class Part(Protocol):
-    """One kind of source; `has_prompts` where its rows may carry them.
+    """A source of items of one kind: files and folders, a manifest, a tar, a URL or stdin.
 
-    `container` is the file that its items are read from, where they have none of their own.
+    `has_prompts`: items may have a prompt. `skipped` counts unsupported files. `container` is the
+    manifest or tar file, else None.
     """
 
     has_prompts: bool
@@ -51,9 +52,9 @@ class Part(Protocol):
 
 
 class Source:
-    """Every item of the paths, once; raises UsageError for what cannot be meant.
+    """All items of the given paths; raises UsageError for an invalid path.
 
-    `has_prompts` is whether any part carries prompts of its own.
+    `has_prompts`: some part may have items with a prompt.
     """
 
     def __init__(self, paths: Sequence[str], options: SourceOptions) -> None:
@@ -63,14 +64,14 @@ class Source:
         self.has_prompts = any(part.has_prompts for part in self._parts)
 
     def items(self) -> Iterator[Item]:
-        """Items in order, of the shard where one is asked for, which may hold none.
+        """Yield the items in order; with a shard, only its items, which may be none.
 
-        Raises UsageError where two have one id, or there is no item in any shard.
+        Raises UsageError for a duplicate id, and if the paths have no item at all.
         """
         is_empty = True
         for item in unique(item for part in self._parts for item in part):
             is_empty = False
-            # Before the shard is taken: all shards of a source have the same columns.
+            # Before the shard filter, so that all shards of a source have the same columns.
             extra = self._own.see(item.extra)
             if self._options.shard is None or in_shard(item.id, *self._options.shard):
                 yield replace(item, extra=extra) if extra else item
@@ -78,7 +79,7 @@ class Source:
             raise self._nothing()
 
     def facts(self) -> Mapping[str, Any]:
-        """What was seen on the way."""
+        """Return facts of the items yielded so far: skipped files, own columns, containers."""
         return {
             "skipped": self.skipped,
             "own_columns": self._own.kinds(),
@@ -89,7 +90,7 @@ class Source:
 
     @property
     def skipped(self) -> int:
-        """Files of kinds that we do not score."""
+        """Number of unsupported files that were skipped."""
         return sum(part.skipped for part in self._parts)
 
     def _nothing(self) -> UsageError:
@@ -98,11 +99,11 @@ class Source:
 
 
 def _parts(paths: list[str], options: SourceOptions) -> Iterator[Part]:
-    """One part for each manifest, shard, URL or stdin, and one for all files and folders."""
+    """Yield a part for each manifest, tar, URL and stdin, and one for all files and folders."""
     files: list[Path] = []
-    shards = [file.parent for path in paths if _is_shard(path) for file in _shards(path)]
-    # Tars of one name in two folders are told apart by what they do not share.
-    root = os.path.commonpath([file.absolute() for file in shards]) if shards else ""
+    folders = [file.parent for path in paths if _is_tar(path) for file in _tars(path)]
+    # Names relative to the common folder keep tars of the same name in two folders distinct.
+    root = os.path.commonpath([file.absolute() for file in folders]) if folders else ""
     manifest = (options.columns, options.root, options.allow_remote, RESERVED)
     for path in paths:
         if path == "-":
@@ -112,8 +113,8 @@ def _parts(paths: list[str], options: SourceOptions) -> Iterator[Part]:
         elif holds_rows(Path(path)):
             _check_exists(path)
             yield Manifest(Path(path), *manifest)
-        elif _is_shard(path):
-            for file in _shards(path):
+        elif _is_tar(path):
+            for file in _tars(path):
                 yield Tar(file, os.path.relpath(file, root), options.columns.prompt)
         else:
             files.append(Path(path))
@@ -121,12 +122,12 @@ def _parts(paths: list[str], options: SourceOptions) -> Iterator[Part]:
         yield Files(files)
 
 
-def _is_shard(path: str) -> bool:
+def _is_tar(path: str) -> bool:
     return path.lower().endswith(".tar") and not is_remote(path)
 
 
-def _shards(path: str) -> list[Path]:
-    """The tars of a path with or without braces; raises UsageError where one is missing."""
+def _tars(path: str) -> list[Path]:
+    """Return the tars of a path, with braces expanded; raises UsageError if a tar is missing."""
     names = [path] if Path(path).exists() else expand_braces(path)
     for name in names:
         _check_exists(name)
@@ -134,7 +135,7 @@ def _shards(path: str) -> list[Path]:
 
 
 def unique(items: Iterable[Item]) -> Iterator[Item]:
-    """The items as they are; raises UsageError for an id that was there before."""
+    """Yield the items unchanged; raises UsageError for a duplicate id."""
     base = sqlite3.connect("")
     try:
         base.execute("PRAGMA synchronous = OFF")
@@ -144,8 +145,8 @@ def unique(items: Iterable[Item]) -> Iterator[Item]:
                 base.execute("INSERT INTO ids VALUES (?)", (item.id,))
             except sqlite3.IntegrityError:
                 raise UsageError(
-                    f"two items would have the id {item.id!r}",
-                    hint="Name a column of ids with --id-column, or rename one of the files.",
+                    f"duplicate id {item.id!r}",
+                    hint="Use a column of unique ids with --id-column, or rename one file.",
                 ) from None
             yield item
     finally:

@@ -1,4 +1,4 @@
-"""Items from standard input: a path a line, paths ended by NUL, or JSON Lines."""
+"""Items from standard input: a path per line, paths separated by NUL, or JSON Lines."""
 
 import os
 from codecs import BOM_UTF8
@@ -15,11 +15,11 @@ from librehps.media.media import kind_by_name
 from librehps.rowfiles import json_rows
 from librehps.types import Item
 
-BLOCK = 1 << 16
+BLOCK_BYTES = 1 << 16
 
 
 class Stdin:
-    """What standard input names, as it comes; JSON Lines where its first line begins with `{`."""
+    """The items that standard input lists; a first line that begins with `{` means JSON Lines."""
 
     def __init__(
         self,
@@ -55,16 +55,17 @@ class Stdin:
     def _item(self, name: str) -> Item:
         if is_remote(name):
             if not self._allow_remote:
-                raise UsageError(f"{name}: remote media of a list need --allow-remote")
+                raise UsageError(f"{name}: remote media in a list need --allow-remote")
             return Item(name, Remote(name), None, kind_by_name(name))
-        # `./a.png`, as find prints it, is the same item as `a.png`.
+        # `find` prints `./a.png` for the item `a.png`.
         return Item(printable(os.path.normpath(name)), Path(self._root, name), None)
 
 
 def _until_null(stream: BinaryIO) -> Iterator[bytes]:
-    """Pieces ended by NUL; the last may be ended by the stream."""
+    """Yield the pieces between NUL bytes; the last NUL may be missing."""
     rest = b""
-    while block := stream.read1(BLOCK) if hasattr(stream, "read1") else stream.read(BLOCK):
+    read = stream.read1 if hasattr(stream, "read1") else stream.read
+    while block := read(BLOCK_BYTES):
         *whole, rest = (rest + block).split(b"\0")
         yield from whole
     if rest:

@@ -1,4 +1,4 @@
-"""webdataset shards: tar files whose members of one stem make a sample."""
+"""Items from webdataset tars, in which members with the same stem form one sample."""
 
 import json
 import re
@@ -16,12 +16,12 @@ from librehps.media.media import kind_by_name
 from librehps.types import Item
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
-# A caption or its JSON; anything longer is none.
-LONGEST_TEXT = 1 << 20
+# A longer .txt or .json member is no caption.
+MAX_TEXT_BYTES = 1 << 20
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """`{000..012}` and `{a,b}` written out, as shells do; numbers keep their width."""
+    """Return the names that `{000..012}` and `{a,b}` stand for, as in shells; widths are kept."""
     parts, choices, at = [], [], 0
     for found in BRACES.finditer(pattern):
         parts.append(pattern[at : found.start()])
@@ -39,7 +39,7 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 class Tar:
-    """The items of one tar: each picture or clip, its prompt from the .txt or .json beside it.
+    """The items of one tar: each image or video, with the prompt in the sample's .txt or .json.
 
     Ids begin with `name`.
     """
@@ -64,7 +64,7 @@ class Tar:
         yield from self._sample(members)
 
     def _members(self) -> Iterator[tarfile.TarInfo]:
-        """Regular members in order; the library keeps every one it has read, which is undone."""
+        """Yield the regular members in order, without the list of them that `tarfile` keeps."""
         try:
             with tarfile.open(self._file, "r:") as tar:
                 while (member := tar.next()) is not None:
@@ -77,17 +77,20 @@ class Tar:
         except (tarfile.TarError, OSError) as error:
             raise UsageError(
                 f"{self._file} cannot be read as a tar: {error}",
-                hint="Compressed tars cannot be read from the middle: unpack them first.",
+                hint="Compressed tars are not supported: decompress them first.",
             ) from error
 
     def _check_end(self, offset: int) -> None:
-        """The library takes a damaged header, or a cut, for the end: only zeros mark it."""
+        """Raise UsageError unless the tar ends with a block of zeros.
+
+        `tarfile` stops silently at a damaged header or a truncated file.
+        """
         with self._file.open("rb") as file:
             file.seek(offset)
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise UsageError(
-                    f"{self._file} is damaged or cut short at byte {offset}",
-                    hint="Fetch or pack it again: what lies behind cannot be read.",
+                    f"{self._file} is damaged or truncated at byte {offset}",
+                    hint="Download or pack the tar again.",
                 )
 
     def _sample(self, members: list[tarfile.TarInfo]) -> Iterator[Item]:
@@ -118,7 +121,7 @@ class Tar:
         try:
             content: Any = json.loads(self._text(text))
         except (ValueError, RecursionError) as error:
-            raise PromptError(f"{self._file}::{text.name} is no JSON: {error}") from error
+            raise PromptError(f"{self._file}::{text.name}: invalid JSON: {error}") from error
         fields = content if isinstance(content, dict) else {}
         names = (self._field,) if self._field else PROMPT_NAMES
         return next((fields[n] for n in names if isinstance(fields.get(n), str)), None)
@@ -126,27 +129,33 @@ class Tar:
     def _beside(
         self, name: str, suffix: str, members: list[tarfile.TarInfo]
     ) -> tarfile.TarInfo | None:
-        """The text of the same stem, else the only one of the sample."""
+        """Return the member with this suffix and the same stem, else the sample's only one."""
         found = [m for m in members if m.name.lower().endswith(suffix)]
         stem = str(PurePosixPath(name).with_suffix(""))
         same = [m for m in found if m.name[: -len(suffix)] == stem]
         if not same and len(found) > 1:
-            raise PromptError(f"{self._file}::{name} has several {suffix} beside it, none its own")
+            raise PromptError(
+                f"{self._file}::{name}: {len(found)} {suffix} files in its sample, "
+                f"expected {PurePosixPath(stem).name}{suffix}"
+            )
         return next(iter(same or found), None)
 
     def _text(self, member: tarfile.TarInfo) -> str:
-        if member.size > LONGEST_TEXT:
-            raise PromptError(f"{self._file}::{member.name} is too long for a prompt")
+        if member.size > MAX_TEXT_BYTES:
+            raise PromptError(
+                f"{self._file}::{member.name} is too long for a prompt ({member.size} bytes; "
+                f"at most {MAX_TEXT_BYTES})"
+            )
         with self._file.open("rb") as file:
             file.seek(member.offset_data)
             content = file.read(member.size)
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise PromptError(f"{self._file}::{member.name} is no text: {error}") from error
+            raise PromptError(f"{self._file}::{member.name}: not valid UTF-8: {error}") from error
 
 
 def _key(name: str) -> str:
-    """Up to the first dot of the base name: what webdataset tells samples by."""
+    """Return the webdataset sample key: the name up to the first dot of its base name."""
     folder, _, base = name.rpartition("/")
     return f"{folder}/{base.split('.', 1)[0]}"

@@ -1,4 +1,4 @@
-"""Media that is no file of its own: a member of a tar, a cell of a Parquet file, a URL."""
+"""Stored media: a member of a tar, a cell of a Parquet file, or a URL."""
 
 import sys
 import threading
@@ -11,9 +11,9 @@ from typing import Any
 from librehps.errors import BrokenMediaError, EmptyFileError, MediaError, MediaNotFoundError
 from librehps.types import Stored
 
-# Rows that a Parquet column is read by, and how many such batches wait for slower workers.
-CELL_BATCH, CELL_BATCHES = 16, 8
-# What drivers of remote storage raise beside OSError, where they are loaded.
+# Rows per batch of a Parquet column, and batches kept for slower worker threads.
+CELL_BATCH_ROWS, MAX_CELL_BATCHES = 16, 8
+# Error classes, by module, that drivers of remote storage raise in addition to OSError.
 DRIVER_ERRORS = {
     "aiohttp": "ClientError",
     "botocore.exceptions": "BotoCoreError",
@@ -25,7 +25,7 @@ DRIVER_ERRORS = {
 
 @dataclass(frozen=True)
 class TarMember(Stored):
-    """A member of an uncompressed tar; `size` bytes from `offset`."""
+    """A member of an uncompressed tar: `size` bytes from `offset`."""
 
     tar: str
     member: str
@@ -42,7 +42,7 @@ class TarMember(Stored):
         except OSError as error:
             raise MediaError(f"{self.tar} cannot be read: {error}") from error
         if len(content) < self.size:
-            raise BrokenMediaError(f"{self} is cut short: {len(content)} of {self.size} bytes")
+            raise BrokenMediaError(f"{self} is truncated: {len(content)} of {self.size} bytes")
         return _filled(content, self)
 
     @property
@@ -55,7 +55,7 @@ class TarMember(Stored):
 
 @dataclass(frozen=True)
 class ParquetCell(Stored):
-    """Row `row` of a column of bytes, or of `{bytes, path}` structs."""
+    """A cell of a Parquet column of bytes or of `{bytes, path}` structs, in row `row` from 0."""
 
     file: str
     column: str
@@ -78,7 +78,7 @@ class ParquetCell(Stored):
 
 @dataclass(frozen=True)
 class Remote(Stored):
-    """What fsspec opens by its URL, with the drivers that are installed."""
+    """A file at a URL, read by the installed fsspec drivers."""
 
     url: str
 
@@ -106,18 +106,18 @@ STORED: dict[str, type[Stored]] = {c.__name__: c for c in (TarMember, ParquetCel
 
 
 def stored_from(record: dict[str, Any]) -> Stored:
-    """What `Stored.record` gave, as the object again."""
+    """Return the stored media of a `Stored.record`."""
     fields = dict(record)
     return STORED[fields.pop("in")](**fields)
 
 
 def is_remote(place: str) -> bool:
-    """Whether it is a URL, or a chain of them, rather than a path."""
+    """Return whether `place` is a URL or a chain of URLs, not a local path."""
     return "://" in place
 
 
 def driver_errors() -> tuple[type[Exception], ...]:
-    """What a driver may raise: the standard classes, and those of the drivers that are loaded."""
+    """Return the error classes that fsspec and its loaded drivers may raise."""
     found = [getattr(sys.modules.get(m), name, None) for m, name in DRIVER_ERRORS.items()]
     loaded = [kind for kind in found if isinstance(kind, type)]
     return (OSError, ValueError, ImportError, RuntimeError, *loaded)
@@ -135,15 +135,15 @@ def _column(file: str, column: str) -> "_ParquetColumn":
 
 
 class _ParquetColumn:
-    """One column read forwards, batch by batch; the latest batches stay for other threads.
+    """A Parquet column, read forwards in batches; the latest batches are kept for other threads.
 
-    Row groups hold hundreds of pictures: to read one for every cell would take all the time, to
-    keep one all the memory.
+    A row group holds hundreds of images: reading one per cell is too slow, keeping one takes too
+    much memory.
     """
 
     def __init__(self, file: str, column: str) -> None:
         self._file, self._column, self._lock = file, column, threading.Lock()
-        self._recent: deque[tuple[int, list[Any]]] = deque(maxlen=CELL_BATCHES)
+        self._recent: deque[tuple[int, list[Any]]] = deque(maxlen=MAX_CELL_BATCHES)
         self._batches: Any = None
         self._next = 0
 
@@ -171,7 +171,7 @@ class _ParquetColumn:
         return next(v[row - at] for at, v in self._recent if at <= row < at + len(v))
 
     def _start(self, row: int) -> None:
-        """Begin again, at the row group that holds the row."""
+        """Restart reading at the row group that holds the row."""
         import pyarrow.parquet as pq
 
         source = pq.ParquetFile(self._file)
@@ -183,4 +183,6 @@ class _ParquetColumn:
                 break
             self._next, group = self._next + rows, group + 1
         groups = list(range(group, source.num_row_groups))
-        self._batches = source.iter_batches(CELL_BATCH, row_groups=groups, columns=[self._column])
+        self._batches = source.iter_batches(
+            CELL_BATCH_ROWS, row_groups=groups, columns=[self._column]
+        )

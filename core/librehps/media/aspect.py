@@ -1,4 +1,4 @@
-"""The greatest ratio of sides that a picture may have."""
+"""The largest aspect ratio that can be scored."""
 
 from librehps.errors import AspectRatioError
 
@@ -6,10 +6,10 @@ MAX_ASPECT_RATIO = 200
 
 
 def check_aspect_ratio(height: int, width: int) -> None:
-    """Raise AspectRatioError where one side is over 200 times the other."""
+    """Raise AspectRatioError if one side is more than 200 times the other."""
     ratio = max(height, width) / min(height, width)
     if ratio > MAX_ASPECT_RATIO:
         raise AspectRatioError(
-            f"{width} x {height} is {ratio:.0f}:1; sides of more than {MAX_ASPECT_RATIO}:1 "
-            "cannot be scored"
+            f"{width} x {height}: unsupported aspect ratio ({ratio:.0f}:1; "
+            f"at most {MAX_ASPECT_RATIO}:1)"
         )

@@ -1,4 +1,4 @@
-"""What a media file is, told by its name and first bytes, before any decoder sees it."""
+"""Detection of a media file's format by its name and first bytes, before any decoder reads it."""
 
 import stat
 from pathlib import Path
@@ -19,9 +19,9 @@ IMAGE_SUFFIXES = frozenset(
 VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"))
 HEAD_BYTES = 64
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-# The boxes without which frames are lost; what else trails a file does not matter.
+# Boxes that hold frames; a truncated box of any other type loses none.
 _MP4_BODY = (b"moov", b"mdat", b"moof")
-# AVIF and HEIC: stills in the box format of MP4.
+# AVIF and HEIC: images in the box format of MP4.
 _STILL_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
@@ -41,7 +41,7 @@ _FOREIGN = (
 
 
 def kind_of(path: Path) -> Kind:
-    """By suffix; a file of another suffix is a video where it begins as one."""
+    """Return the kind of a file by its suffix, else by its first bytes; "image" if unknown."""
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return "video"
@@ -50,14 +50,14 @@ def kind_of(path: Path) -> Kind:
     try:
         return "video" if container_of(read_bytes(path, HEAD_BYTES)) else "image"
     except MediaError:
-        # Whoever opens it will say what is wrong.
+        # The decoder reports the error when it opens the file.
         return "image"
 
 
 def read_bytes(path: Path, limit: int = -1) -> bytes:
-    """Content of a regular file, at most `limit` bytes of it; raises MediaError."""
+    """Return the content of a regular file, at most `limit` bytes; raises MediaError."""
     try:
-        # Asked before opening: to open a pipe or a device may wait for ever.
+        # Checked before opening: opening a pipe or a device may block for ever.
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
@@ -74,7 +74,7 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
 
 
 def container_of(head: bytes) -> str | None:
-    """FFmpeg's name of the container that a file beginning so is in; None for any other file."""
+    """Return FFmpeg's name of the video container that begins with `head`; None if unknown."""
     if head[4:8] in _MP4_BOXES:
         return None if head[8:12] in _STILL_BRANDS else "mov"
     if head.startswith(_EBML):
@@ -85,7 +85,7 @@ def container_of(head: bytes) -> str | None:
 
 
 def resembles(head: bytes) -> str | None:
-    """In words, what a file that we do not open seems to be; None where that is unknown."""
+    """Return a name for the format of an unsupported file by its first bytes; None if unknown."""
     for magic, name in _FOREIGN:
         if head.lstrip()[: len(magic)].lower() == magic.lower():
             return name
@@ -98,24 +98,27 @@ def resembles(head: bytes) -> str | None:
 
 
 def check_video_file(path: Path) -> str:
-    """The container of a video file; raises MediaError unless it is one we open, and whole."""
+    """Return the container of a video file; raises MediaError if unsupported or truncated."""
     head = read_bytes(path, HEAD_BYTES)
     container = container_of(head)
     if container is None:
-        seen = resembles(head) or "no video that we open"
+        seen = resembles(head) or "not a supported video"
         raise UnsupportedMediaError(f"{path} is {seen}: expected MP4/MOV, Matroska/WebM or AVI")
     size = path.stat().st_size
     with path.open("rb") as file:
         needed = _declared_size(file, container, size)
         if container == "matroska" and not _chains(file, min(needed or size, size)):
-            raise BrokenMediaError(f"{path} is damaged: zeros stand where its blocks should")
+            raise BrokenMediaError(f"{path} is damaged: zeros in place of its blocks")
     if needed > size:
-        raise BrokenMediaError(f"{path} is cut short: {size} of {needed} bytes are there")
+        raise BrokenMediaError(f"{path} is truncated: {size} of {needed} bytes")
     return container
 
 
 def _declared_size(file: BinaryIO, container: str, size: int) -> int:
-    """Bytes the container's own headers speak of; a decoder may take a part for the whole."""
+    """Return the file size that the container's headers declare, 0 if unknown.
+
+    A decoder may accept a truncated file silently.
+    """
     if container == "avi":
         return 8 + int.from_bytes(file.read(8)[4:], "little")
     if container == "matroska":
@@ -127,7 +130,7 @@ def _declared_size(file: BinaryIO, container: str, size: int) -> int:
         length = int.from_bytes(header[:4], "big")
         if length == 1:
             length = int.from_bytes(header[8:16], "big")
-        # 0 means "to the end of the file"; anything else below 8 is for the decoder to refuse.
+        # 0 means "to the end of the file"; the decoder rejects other values below 8.
         if length < 8:
             return size
         at += length
@@ -137,7 +140,7 @@ def _declared_size(file: BinaryIO, container: str, size: int) -> int:
 
 
 def _matroska_size(head: bytes) -> int:
-    """End of the segment by its size field; 0 where that is unknown, as in live recordings."""
+    """Return the end of the segment by its size field; 0 if unknown, as in live recordings."""
     at = 4
     length, width = _ebml_number(head[at:])
     at += width + length
@@ -150,7 +153,7 @@ def _matroska_size(head: bytes) -> int:
 
 
 def _ebml_number(data: bytes) -> tuple[int, int]:
-    """(value, bytes taken) of an EBML variable-length integer (RFC 8794, section 4)."""
+    """Return (value, length in bytes) of an EBML variable-length integer (RFC 8794, section 4)."""
     if not data or not data[0]:
         return 0, 0
     width = 9 - data[0].bit_length()
@@ -159,9 +162,9 @@ def _ebml_number(data: bytes) -> tuple[int, int]:
 
 
 def _chains(file: BinaryIO, size: int) -> bool:
-    """Whether the elements of a Matroska file follow each other to its end.
+    """Return whether the elements of a Matroska file are contiguous up to its end.
 
-    FFmpeg takes a tail of zeros, as broken downloads have, for the end of the file.
+    FFmpeg treats a tail of zeros, as in broken downloads, as the end of the file.
     """
     at = 0
     while at < size:
@@ -169,7 +172,7 @@ def _chains(file: BinaryIO, size: int) -> bool:
         head = file.read(12)
         if not head[0]:
             return False
-        # The length of an EBML id is told as that of a number is, the marker being part of it.
+        # An EBML id encodes its length as a number does, but keeps the marker bit.
         width = 9 - head[0].bit_length()
         length, taken = _ebml_number(head[width:])
         at += width + taken

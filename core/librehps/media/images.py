@@ -1,4 +1,4 @@
-"""From whatever holds a picture to uint8 RGB pixels."""
+"""Images as uint8 RGB pixels, from paths, bytes, PIL images, arrays or tensors."""
 
 import re
 import struct
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 Read = TypeVar("Read")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-# How files of these formats begin.
-_BEGIN = re.compile(
+# First bytes of these formats.
+_MAGIC = re.compile(
     rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....WEBP|BM|II\*\0|MM\0\*|GIF8[79]a", re.DOTALL
 )
-# Where Pillow itself refuses: twice the size it warns of.
+# Pillow's own limit: twice the size at which it warns.
 MAX_PIXELS = 2 * 89_478_485
-# What Pillow's readers of these formats raise on damaged files.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
-          OverflowError, AssertionError, struct.error, zlib.error)  # fmt: skip
-# How far float pixels may stray from [0, 1] by rounding, in grey levels of 1/255.
+# Errors that Pillow's readers of these formats raise for damaged files.
+DAMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
+                 OverflowError, AssertionError, struct.error, zlib.error)  # fmt: skip
+# Float pixels may exceed [0, 1] by this much, through rounding.
 STRAY = 1 / 255
 FULL_SCALES = (255, 65535, 2**31 - 1, 2**32 - 1)
 
@@ -44,14 +44,12 @@ FULL_SCALES = (255, 65535, 2**31 - 1, 2**32 - 1)
 def load_pixels(
     source: "ImageSource", name: str = "the image", max_pixels: int = MAX_PIXELS
 ) -> Tensor:
-    """Pixels (3, H, W) uint8 of a path, encoded bytes, PIL image, tensor or array.
+    """Return (3, H, W) uint8 pixels of a path, encoded bytes, PIL image, tensor or array.
 
-    A tensor is (3, H, W), a numpy array (H, W, 3); each uint8, or floats in [0, 1].
-
-    `name` is how errors call what is no path. A file whose header says more than `max_pixels` is
-    not decoded. EXIF orientation is applied, transparency dropped, the first frame of an animation
-    taken.
-    Raises MediaError.
+    A tensor is (3, H, W), a numpy array (H, W, 3); both uint8, or floats in [0, 1]. `name` is used
+    in errors if the source is not a path. An image of more than `max_pixels` is not decoded. EXIF
+    orientation is applied, transparency dropped, the first frame of an animation used. Raises
+    MediaError.
     """
     if isinstance(source, Tensor):
         return quantised(source.cpu())
@@ -64,29 +62,29 @@ def load_pixels(
     if isinstance(source, bytes):
         return _from_pil(open_image(source, name), name, max_pixels)
     raise UnsupportedMediaError(
-        f"an image is a path, bytes, a PIL image, an array or a tensor, not {type(source).__name__}"
+        f"expected an image as path, bytes, PIL image, array or tensor, got {type(source).__name__}"
     )
 
 
 def open_image(content: bytes, name: str) -> Image.Image:
-    """The picture with its header read, no pixel yet; raises MediaError."""
+    """Return the image with its header read but no pixels; raises MediaError."""
     try:
         return Image.open(BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
-        if _BEGIN.match(content) and not resembles(content):
+        if _MAGIC.match(content) and not resembles(content):
             raise BrokenMediaError(f"{name} is damaged: its header cannot be read") from None
         raise UnsupportedMediaError(
-            f"{name} is {resembles(content) or 'none of the picture formats we open'}: "
+            f"{name} is {resembles(content) or 'not a supported image'}: "
             f"expected {', '.join(FORMATS)}"
         ) from None
     except Image.DecompressionBombError as error:
         raise DecompressionBombError(f"{name}: {error}") from error
-    except DAMAGE as error:
+    except DAMAGE_ERRORS as error:
         raise BrokenMediaError(f"{name} is damaged: {error}") from error
 
 
 def load_rgb(path: Path) -> Image.Image:
-    """The picture of a file, upright and as 8-bit RGB; raises MediaError."""
+    """Return the image of a file, upright and as 8-bit RGB; raises MediaError."""
     return _read(open_image(read_bytes(path), str(path)), str(path), lambda rgb: rgb)
 
 
@@ -104,13 +102,13 @@ def _read(
     use: Callable[[Image.Image], Read],
     max_pixels: int = MAX_PIXELS,
 ) -> Read:
-    """What `use` makes of the decoded picture, upright and in RGB."""
+    """Return `use(rgb)` of the decoded image, upright and in RGB; raises MediaError."""
     width, height = image.size
     if not width or not height:
         raise BrokenMediaError(f"{name} has no pixels")
     if width * height > max_pixels:
         raise DecompressionBombError(
-            f"{name}: {width} x {height} is over the limit of {max_pixels} pixels"
+            f"{name}: too many pixels ({width} x {height}; at most {max_pixels})"
         )
     try:
         check_aspect_ratio(height, width)
@@ -122,22 +120,25 @@ def _read(
         raise DecompressionBombError(
             f"{name}: {width} x {height} does not fit in memory"
         ) from error
-    except DAMAGE as error:
+    except DAMAGE_ERRORS as error:
         raise BrokenMediaError(f"{name} is damaged: {error}") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except DAMAGE:
-        # Damaged EXIF says nothing of orientation; the picture itself is whole, as viewers show it.
+    except DAMAGE_ERRORS:
+        # Viewers show an image with damaged EXIF too, without any rotation.
         return image
 
 
 def to_rgb(image: Image.Image, unsigned: bool = False) -> Image.Image:
-    """Any mode as 8-bit RGB; integer and float modes are scaled first, since Pillow would clip."""
+    """Return an image of any mode as 8-bit RGB.
+
+    Integer and float modes are scaled first, because Pillow would clip them.
+    """
     if image.mode.startswith("I;16"):
-        # The high byte, as Pillow keeps it of 16-bit colour.
+        # The high byte, as Pillow does for 16-bit colour.
         values = np.asarray(image).astype(np.uint16) >> 8
         return Image.fromarray(values.astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
@@ -153,7 +154,7 @@ def to_rgb(image: Image.Image, unsigned: bool = False) -> Image.Image:
 
 
 def _is_unsigned(image: Image.Image) -> bool:
-    """Whether it is an unsigned 32-bit TIFF, which Pillow keeps in signed integers."""
+    """Return whether the image is an unsigned 32-bit TIFF, which Pillow reads as signed."""
     if image.mode != "I" or image.format != "TIFF":
         return False
     bits, sample_format = (getattr(image, "tag_v2", {}).get(tag, (1,)) for tag in (258, 339))
@@ -161,9 +162,12 @@ def _is_unsigned(image: Image.Image) -> bool:
 
 
 def _scaled(values: np.ndarray, is_float: bool) -> np.ndarray:
-    """To [0, 255] by the smallest full scale (1, for floats only) that holds the brightest."""
+    """Return the values scaled to [0, 255] by the smallest full scale that holds the largest value.
+
+    The full scale 1 is for floats only.
+    """
     if not np.isfinite(values).all():
-        raise BrokenMediaError("the picture holds NaN or infinite values")
+        raise BrokenMediaError("the image holds NaN or infinite values")
     brightest = values.max()
     if is_float and brightest <= 1:
         scale = 1
@@ -180,34 +184,34 @@ def from_array(array: Any) -> Tensor:
     is_rgb = array.ndim == 3 and array.shape[2] == 3
     if not is_rgb or (array.dtype.kind != "f" and array.dtype != np.uint8):
         raise UnsupportedMediaError(
-            "an array of shape (H, W, 3), uint8 or floats in [0, 1], is expected, "
-            f"not {array.shape} of {array.dtype}"
+            "expected an array of shape (H, W, 3), uint8 or floats in [0, 1], "
+            f"got {array.shape} of {array.dtype}"
         )
-    # float32 is what the pixels become anyway; torch takes no longdouble and no foreign byte order.
+    # Pixels become float32 anyway; torch supports neither longdouble nor foreign byte order.
     array = array.astype(np.float32) if array.dtype.kind == "f" else array
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 
 def quantised(tensor: Tensor) -> Tensor:
-    """Pixels (3, H, W) uint8, on its device, of a uint8 or a float tensor in [0, 1].
+    """Return (3, H, W) uint8 pixels of a uint8 tensor or a float tensor in [0, 1], on its device.
 
     Raises MediaError.
     """
     if tensor.ndim != 3 or tensor.shape[0] != 3 or not tensor.numel():
         shape = tuple(tensor.shape)
-        raise UnsupportedMediaError(f"a tensor of shape (3, H, W) is expected, not {shape}")
+        raise UnsupportedMediaError(f"expected a tensor of shape (3, H, W), got {shape}")
     check_aspect_ratio(tensor.shape[1], tensor.shape[2])
     tensor = tensor.detach()
     if tensor.dtype == torch.uint8:
         return tensor.contiguous()
     if not tensor.is_floating_point():
-        raise UnsupportedMediaError(f"float or uint8 pixels are expected, not {tensor.dtype}")
+        raise UnsupportedMediaError(f"expected float or uint8 pixels, got {tensor.dtype}")
     tensor = tensor.float()
     low, high = tensor.min().item(), tensor.max().item()
-    # Written so that NaN, which compares false, is refused too.
+    # Written so that NaN, which compares false, is an error too.
     if not (low >= -STRAY and high <= 1 + STRAY):
         raise UnsupportedMediaError(
-            f"float pixels run from {low:.3g} to {high:.3g}: expected [0, 1]",
-            hint="For pixels in [-1, 1] give (x + 1) / 2.",
+            f"expected float pixels in [0, 1], got {low:.3g} to {high:.3g}",
+            hint="Convert pixels in [-1, 1] with (x + 1) / 2.",
         )
     return (tensor.clamp(0, 1) * 255).round().to(torch.uint8)

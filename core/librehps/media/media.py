@@ -1,4 +1,4 @@
-"""An item's media, whatever holds it, read at most once."""
+"""The media of an item: bytes, kind and hash, read at most once."""
 
 import hashlib
 import os
@@ -20,11 +20,11 @@ from librehps.media.containers import (
 )
 from librehps.types import Kind, Stored
 
-HASH_BLOCK = 1 << 20
+HASH_BLOCK_BYTES = 1 << 20
 
 
 class Media:
-    """The media of one item; `name` is how messages call it."""
+    """The media of one item; `name` is used in messages."""
 
     def __init__(self, media: Any) -> None:
         self.media = Path(media) if isinstance(media, str) else media
@@ -32,7 +32,7 @@ class Media:
 
     @cached_property
     def data(self) -> bytes:
-        """Encoded bytes of a path, of stored media or of bytes; raises MediaError."""
+        """The encoded bytes of a path, of stored media or of bytes; raises MediaError."""
         if isinstance(self.media, Stored):
             return self.media.read()
         if isinstance(self.media, Path):
@@ -43,11 +43,11 @@ class Media:
 
     @property
     def is_encoded(self) -> bool:
-        """Whether there are bytes of a file, rather than pixels in memory."""
+        """True for a path, stored media or encoded bytes; false for pixels in memory."""
         return isinstance(self.media, Path | Stored | bytes)
 
     def kind(self) -> Kind:
-        """By suffix, else by the first bytes; a list is a clip."""
+        """Return the kind by suffix, else by the first bytes; a list of frames is a video."""
         if isinstance(self.media, Path):
             return kind_of(self.media)
         if isinstance(self.media, Stored):
@@ -57,7 +57,7 @@ class Media:
         return "video" if isinstance(self.media, list | tuple) else "image"
 
     def sha256(self) -> str | None:
-        """Hex digest of the encoded bytes; None of pixels in memory."""
+        """Return the SHA-256 hex digest of the encoded bytes; None for pixels in memory."""
         return self._digest if self.is_encoded else None
 
     @cached_property
@@ -68,11 +68,14 @@ class Media:
 
     @contextmanager
     def as_file(self) -> Iterator[Path]:
-        """A path to it, for decoders that take nothing else; a change meanwhile is an error."""
+        """Yield a path to the media, for decoders that only read files.
+
+        Raises BrokenMediaError if the file changes during the block.
+        """
         if isinstance(self.media, Path):
             before = _stamp(self.media)
             yield self.media
-            # Within the two looks at the file, so that the hash is of what was read.
+            # Hashed between the two checks, so that the hash matches the decoded content.
             self.sha256()
             if _stamp(self.media) != before:
                 raise BrokenMediaError(f"{self.name} changed while it was read")
@@ -83,7 +86,7 @@ class Media:
             try:
                 path.write_bytes(content)
             except OSError as error:
-                raise MediaError(f"{self.name}: no room for it in {folder}: {error}") from error
+                raise MediaError(f"{self.name} cannot be copied to {folder}: {error}") from error
             try:
                 yield path
             except MediaError as error:
@@ -93,12 +96,12 @@ class Media:
         try:
             return "video" if container_of(self.data[:HEAD_BYTES]) else "image"
         except MediaError:
-            # Whoever opens it will say what is wrong.
+            # The decoder reports the error when it opens the media.
             return "image"
 
 
 def kind_by_name(name: str) -> Kind | None:
-    """By suffix; None where it is none that we know."""
+    """Return the kind that a name's suffix tells; None for an unsupported suffix."""
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a name, not always a path
     if suffix in VIDEO_SUFFIXES:
         return "video"
@@ -109,7 +112,7 @@ def _digest_of_file(path: Path) -> str:
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while block := file.read(HASH_BLOCK):
+            while block := file.read(HASH_BLOCK_BYTES):
                 digest.update(block)
     except FileNotFoundError:
         raise MediaNotFoundError(f"{path} does not exist") from None
@@ -122,6 +125,6 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
     except (OSError, ValueError):
-        # Whoever opens it will say so.
+        # The decoder reports the error when it opens the file.
         return None
     return found.st_size, found.st_mtime_ns

@@ -1,4 +1,4 @@
-"""The prompt that a picture's generator wrote into its file."""
+"""The prompt in an image's metadata, as written by its generator."""
 
 import json
 import re
@@ -10,42 +10,42 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from librehps.errors import EmptyPromptError, PromptError
-from librehps.media.images import DAMAGE, FORMATS
+from librehps.media.images import DAMAGE_ERRORS, FORMATS
 
-# Characters of one text; JSON takes some twenty times as much memory when parsed.
-MAX_TEXT = 1 << 22
-# The lines that follow the prompt in AUTOMATIC1111's text; the first may begin the text.
+# JSON takes about twenty times as much memory when parsed.
+MAX_TEXT_CHARS = 1 << 22
+# Lines that end the prompt in AUTOMATIC1111's text; the first may also begin the text.
 _NEGATIVE = re.compile(r"^Negative prompt:", re.MULTILINE)
 _STEPS = re.compile(r"^Steps: \d", re.MULTILINE)
 _EXIF_IFD, _USER_COMMENT, _MODEL = 0x8769, 0x9286, 0x0110
-# Inputs of ComfyUI's nodes: what a text encoder reads, and where a conditioning comes from.
+# Inputs of ComfyUI nodes: texts of a text encoder, and links to another conditioning.
 _ENCODED = ("text", "text_g", "text_l", "prompt", "user_prompt", "positive_prompt",
             "clip_l", "clip_g", "t5xxl", "bert", "mt5xl")  # fmt: skip
 _UPSTREAM = re.compile(r"conditioning\w*|cond\d|guider")
-# The one input of a node that only holds or hands on a string.
+# Name of the only input of a node that holds or forwards a string.
 _STRING = ("text", "string", "value", "prompt")
 
 Inputs = Mapping[str, Any]
 
 
 class Link(NamedTuple):
-    """An output of another node of the graph."""
+    """A reference to an output of another node of a ComfyUI graph."""
 
     node: str
     slot: int
 
 
 def prompt_of(data: bytes) -> str | None:
-    """The prompt in the metadata of an encoded picture; None where there is no such metadata.
+    """Return the prompt in the metadata of an encoded image; None if there is no such metadata.
 
-    Known are AUTOMATIC1111 and Forge, ComfyUI and InvokeAI. Text after a PNG's pixels is not
-    seen, and of what is no picture nothing is said: whoever opens it will. Raises PromptError
-    where there is metadata, but not one prompt that can be told from it.
+    Supports AUTOMATIC1111, Forge, ComfyUI and InvokeAI. Text after a PNG's pixels is not read, and
+    data that is not an image gives None. Raises PromptError if the metadata do not contain exactly
+    one prompt.
     """
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             info = dict(image.info)
-    except (*DAMAGE, Image.DecompressionBombError):
+    except (*DAMAGE_ERRORS, Image.DecompressionBombError):
         return None
     for key, read in _CHUNKS.items():
         if isinstance(text := info.get(key), str):
@@ -57,14 +57,14 @@ def prompt_of(data: bytes) -> str | None:
 def _checked(prompt: str) -> str:
     prompt = prompt.strip(" \t\r\n\0")
     if not prompt:
-        raise EmptyPromptError("the prompt in the picture's metadata is empty")
+        raise EmptyPromptError("the prompt in the image's metadata is empty")
     if any("\ud800" <= character <= "\udfff" or character == "\ufffd" for character in prompt):
-        raise PromptError("the prompt in the picture's metadata is not valid Unicode")
+        raise PromptError("the prompt in the image's metadata is not valid Unicode")
     return prompt
 
 
 def _mended(text: str) -> str:
-    """Text that was written as UTF-8 where PNG wants Latin-1, and read as that."""
+    """Return a PNG's Latin-1 text decoded as UTF-8 if it is valid UTF-8, else unchanged."""
     try:
         return text.encode("latin-1").decode()
     except UnicodeError:
@@ -72,17 +72,17 @@ def _mended(text: str) -> str:
 
 
 def _from_parameters(text: str) -> str:
-    """AUTOMATIC1111's text: the prompt, the negative prompt, the settings, each from a new line."""
+    """Return the prompt of AUTOMATIC1111's text: the lines above negative prompt or settings."""
     text = text.replace("\r\n", "\n")
     end = _NEGATIVE.search(text)
     if end is None:
-        # The last such line, since a prompt may have one of its own.
-        for end in _STEPS.finditer(text):  # noqa: B007 - the last is what it is for
+        # The last match, because the prompt itself may contain such a line.
+        for end in _STEPS.finditer(text):  # noqa: B007 - the last match is used
             pass
     if end is None:
         raise PromptError(
-            "the picture's `parameters` are not AUTOMATIC1111's: there is neither a line "
-            "'Negative prompt:' nor a line 'Steps:' to end the prompt"
+            "the image's `parameters` are not in AUTOMATIC1111's format: expected a line "
+            "'Negative prompt:' or 'Steps:' after the prompt"
         )
     return text[: end.start()]
 
@@ -90,12 +90,12 @@ def _from_parameters(text: str) -> str:
 def _from_invoke(text: str) -> str:
     prompt = _parsed(text, "invokeai_metadata").get("positive_prompt")
     if not isinstance(prompt, str):
-        raise PromptError("the picture's `invokeai_metadata` has no `positive_prompt`")
+        raise PromptError("the image's `invokeai_metadata` has no `positive_prompt`")
     return prompt
 
 
 def _from_graph(text: str) -> str:
-    """The one text that conditions every sampler of a ComfyUI graph."""
+    """Return the only text that conditions the samplers of a ComfyUI graph; raises PromptError."""
     graph = _parsed(text, "prompt")
     nodes = {name: _inputs(node) for name, node in graph.items()}
     starts = [
@@ -105,19 +105,17 @@ def _from_graph(text: str) -> str:
         if link is not None
     ]
     if not starts:
-        raise PromptError("cannot tell the prompt: the picture's ComfyUI graph has no sampler")
+        raise _unreadable("no sampler")
     prompts = _conditions(nodes, starts)
     if len(prompts) > 1:
-        raise PromptError(
-            f"cannot tell the prompt: the picture's ComfyUI graph has {len(prompts)} of them"
-        )
+        raise _unreadable(f"expected one prompt, got {len(prompts)}")
     if not prompts:
-        raise _lost("a loop")
+        raise _unreadable("the links form a loop")
     return prompts.pop()
 
 
 def _conditions(nodes: Mapping[str, Inputs], starts: list[Link]) -> set[str]:
-    """The different texts behind these links, each link followed once."""
+    """Return the distinct texts that the links lead to; each link is followed once."""
     found: set[str] = set()
     seen: set[Link] = set()
     while starts:
@@ -129,51 +127,51 @@ def _conditions(nodes: Mapping[str, Inputs], starts: list[Link]) -> set[str]:
         upstream = list(_upstream(inputs, link.slot))
         texts = {_string(nodes, value) for value in _texts(inputs)}
         if not upstream and not texts:
-            raise _lost(f"node {link.node[:20]!r}")
+            raise _unreadable(f"node {link.node[:20]!r} has no text")
         if texts:
-            # An encoder of two texts, as SDXL's, leaves one empty or repeats it.
+            # An encoder with two texts, such as SDXL's, has one empty or both equal.
             found |= texts - {""} or {""}
         starts += upstream
     return found
 
 
 def _texts(inputs: Inputs) -> Iterator[Any]:
-    """What of a node's inputs it encodes: a string each, or a link to one."""
+    """Yield the inputs that a node encodes as text: strings, or links to strings."""
     for name, value in inputs.items():
         is_text = isinstance(value, str)
-        # A loader that takes both prompts as strings has an input `positive` too.
+        # A loader that takes both prompts as strings also has an input `positive`.
         if (name in _ENCODED and (is_text or _link(value))) or (name == "positive" and is_text):
             yield value
 
 
 def _upstream(inputs: Inputs, slot: int) -> Iterator[Link]:
-    """The links of a node that its output in this slot depends on."""
+    """Yield the links that output `slot` of a node depends on."""
     for name, value in inputs.items():
         link = _link(value)
         if link is None:
             continue
         if name == "positive":
-            # A node that hands on both prompts gives the positive one first.
+            # A node that forwards both prompts has the positive prompt in slot 0.
             if slot:
-                raise _lost(f"output {slot} of a node that has a positive input")
+                raise _unreadable(f"output {slot} of a node that has a positive input")
             yield link
         elif _UPSTREAM.fullmatch(name):
             yield link
 
 
 def _string(nodes: Mapping[str, Inputs], value: Any) -> str:
-    """A string, or the one that a chain of nodes with nothing but a string in them leads to."""
+    """Return a string, or the string at the end of a chain of nodes that only forward it."""
     seen: set[Link] = set()
     while not isinstance(value, str):
         link = _link(value)
         inputs = nodes.get(link.node, {}) if link else {}
-        # Anything with more inputs may change the text, choose it or invent it.
+        # A node with more inputs may change the text.
         if link is None or link in seen or len(inputs) != 1:
-            raise _lost("a node that computes the text")
+            raise _unreadable("a node computes the text")
         seen.add(link)
         [(name, value)] = inputs.items()
         if name.lower() not in _STRING:
-            raise _lost("a node that computes the text")
+            raise _unreadable("a node computes the text")
     return value.strip()
 
 
@@ -190,19 +188,21 @@ def _link(value: Any) -> Link | None:
     return None
 
 
-def _lost(where: str) -> PromptError:
-    return PromptError(f"cannot tell the prompt: in the picture's ComfyUI graph {where} hides it")
+def _unreadable(reason: str) -> PromptError:
+    return PromptError(f"cannot read the prompt in the image's ComfyUI graph: {reason}")
 
 
 def _parsed(text: str, chunk: str) -> dict[str, Any]:
-    if len(text) > MAX_TEXT:
-        raise PromptError(f"the picture's `{chunk}` is too long: {len(text)} characters")
+    if len(text) > MAX_TEXT_CHARS:
+        raise PromptError(
+            f"the image's `{chunk}` is too long ({len(text)} characters; at most {MAX_TEXT_CHARS})"
+        )
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise PromptError(f"the picture's `{chunk}` is not JSON: {error}") from error
+        raise PromptError(f"the image's `{chunk}` is invalid JSON: {error}") from error
     if not isinstance(record, dict):
-        raise PromptError(f"the picture's `{chunk}` is not a JSON object")
+        raise PromptError(f"the image's `{chunk}` is not a JSON object")
     return record
 
 
@@ -214,7 +214,7 @@ _CHUNKS: dict[str, Callable[[str], str]] = {
 
 
 def _from_exif(exif: bytes) -> str | None:
-    """AUTOMATIC1111's text in the user comment, or ComfyUI's graph where WebP has it."""
+    """Return the prompt of AUTOMATIC1111's user comment or of ComfyUI's graph in a WebP's EXIF."""
     try:
         order = {b"II": "<", b"MM": ">"}[exif[:2]]
         [first] = struct.unpack_from(f"{order}I", exif, 4)
@@ -222,7 +222,7 @@ def _from_exif(exif: bytes) -> str | None:
         pointer = main.get(_EXIF_IFD, (0, b""))[1]
         inner = _entries(exif, order, *struct.unpack(f"{order}I", pointer)) if pointer else {}
     except (KeyError, struct.error):
-        # Damaged EXIF says nothing, as where it tells of orientation.
+        # Damaged EXIF counts as no metadata, as for the orientation.
         return None
     for text in _comments(_value(exif, order, inner.get(_USER_COMMENT))):
         if _NEGATIVE.search(text) or _STEPS.search(text):
@@ -234,7 +234,7 @@ def _from_exif(exif: bytes) -> str | None:
 
 
 def _entries(exif: bytes, order: str, at: int) -> dict[int, tuple[int, bytes]]:
-    """tag -> (count, the four bytes of value or offset) of one directory of TIFF 6.0."""
+    """Return tag -> (count, four bytes of value or offset) of one TIFF 6.0 directory."""
     [count] = struct.unpack_from(f"{order}H", exif, at)
     found: dict[int, tuple[int, bytes]] = {}
     for index in range(count):
@@ -245,7 +245,7 @@ def _entries(exif: bytes, order: str, at: int) -> dict[int, tuple[int, bytes]]:
 
 
 def _value(exif: bytes, order: str, entry: tuple[int, bytes] | None) -> bytes:
-    """The bytes of an entry of a type of one byte; Pillow would read those of all entries."""
+    """Return the bytes of one entry with a one-byte type; Pillow would read all entries."""
     length, value = entry or (0, b"")
     if length <= 4:
         return value[:length]
@@ -254,7 +254,7 @@ def _value(exif: bytes, order: str, entry: tuple[int, bytes] | None) -> bytes:
 
 
 def _comments(comment: bytes) -> Iterator[str]:
-    """What a user comment may say: EXIF names its charset, but not the order of its bytes."""
+    """Yield the possible texts of a user comment: EXIF names the charset, not the byte order."""
     charset, body = comment[:8], comment[8:]
     encodings = ("utf-16-be", "utf-16-le") if charset == b"UNICODE\0" else ("utf-8",)
     for encoding in encodings:

@@ -1,8 +1,8 @@
-"""The decoder process: reads requests from stdin, answers with frames on stdout.
+"""The video worker process: reads requests from stdin and writes frames to stdout.
 
-A process of its own, because a hostile file can crash or hang the C libraries that decode it.
-A request is a line of JSON: path, container, num_frames, max_pixels, backend. An answer is one too,
-either {"error", "message"} or {"indices", "shape"}, and then the frames as raw RGB bytes.
+A separate process, because a hostile file can crash or hang the C libraries that decode it.
+A request is a line of JSON: path, container, num_frames, max_pixels, backend. A response is a line
+of JSON, {"error", "message"} or {"indices", "shape"}; after the latter the frames as raw RGB bytes.
 """
 
 import json
@@ -14,18 +14,18 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-# More pixels a frame than 16k x 8k are no video that a generator made.
+# 16k x 8k: larger than the videos of any generator.
 MAX_FRAME_PIXELS = 1 << 27
 
 Frames = tuple[list[int], np.ndarray]
 
 
 class RefusedError(Exception):
-    """A named reason, told to the parent: (error class of librehps.errors, message)."""
+    """Error that the parent raises: (name of the class in librehps.errors, message)."""
 
 
 def sample_indices(available: int, wanted: int) -> list[int]:
-    """All frames where there are at most `wanted`, else the middles of `wanted` equal spans."""
+    """Return all frame indices if at most `wanted`, else the middles of `wanted` equal spans."""
     if available <= wanted:
         return list(range(available))
     spans = (round(i * available / wanted + available / (2 * wanted)) for i in range(wanted))
@@ -37,20 +37,20 @@ def read_decord(path: str, container: str, num_frames: int, max_pixels: int) -> 
 
     decord.logging.set_level(decord.logging.QUIET)
     try:
-        # A fault tolerance above zero and below one frame: a damaged frame is an error, where the
-        # default would hand out the frame before it again.
+        # With a tolerance above zero and below one frame a damaged frame is an error; the default
+        # repeats the previous frame.
         reader = decord.VideoReader(_openable(path), fault_tol=1e-9)
         height, width = reader[0].shape[:2]
         _check_frame(height, width, max_pixels)
         if container == "mov" and reader.get_frame_timestamp(0)[0] < 0:
-            # decord counts the frames that an edit list cuts off, and hands out others for them.
-            reason = "an edit list cuts off its start, which decord misreads; use PyAV"
+            # decord counts the frames that an edit list removes, and returns wrong frames.
+            reason = "an edit list removes its first frames, which decord misreads; use PyAV"
             raise RefusedError("UnsupportedMediaError", f"{reason} (--video-backend pyav)")
         indices = sample_indices(len(reader), num_frames)
         return indices, reader.get_batch(indices).asnumpy()
     except (decord.DECORDError, decord.DECORDLimitReachedError) as error:
         if "cannot find video stream" in str(error):
-            reason = "there is no video stream in it that decord can read"
+            reason = "no video stream that decord can read"
             raise RefusedError("NoVideoStreamError", reason) from error
         raise RefusedError("BrokenMediaError", _first_line(error)) from error
     except (RuntimeError, AssertionError, IndexError) as error:
@@ -63,14 +63,14 @@ def read_pyav(path: str, container: str, num_frames: int, max_pixels: int) -> Fr
     try:
         with av.open(path, format=container) as file:
             if not file.streams.video:
-                raise RefusedError("NoVideoStreamError", "there is no video in it, only sound")
+                raise RefusedError("NoVideoStreamError", "no video stream, only audio")
             stream = file.streams.video[0]
             _check_frame(stream.height, stream.width, max_pixels)
             declared = stream.frames
-            # Packets that an edit list cuts off are there, and are not shown.
+            # Packets that an edit list removes are in the file, but not shown.
             shown = [not packet.is_discard for packet in file.demux(stream) if packet.size]
         if declared and len(shown) != declared:
-            reason = f"{len(shown)} of its {declared} frames are there"
+            reason = f"the file holds {len(shown)} of {declared} declared frames"
             raise RefusedError("BrokenMediaError", reason)
         indices = sample_indices(sum(shown), num_frames)
         with av.open(path, format=container) as file:
@@ -103,7 +103,7 @@ def _pick(file: Any, wanted: set[int]) -> list[np.ndarray]:
 
 
 def _openable(path: str) -> str | BinaryIO:
-    """decord takes names in UTF-8 only; any other is opened here and handed over as bytes."""
+    """Return the path, or an open file for a name that is not UTF-8, which decord cannot open."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -111,15 +111,15 @@ def _openable(path: str) -> str | BinaryIO:
     return path
 
 
-def _check_frame(height: int, width: int, most: int) -> None:
-    if height * width > most:
-        reason = f"frames of {width} x {height} are over the limit of {most} pixels"
+def _check_frame(height: int, width: int, max_pixels: int) -> None:
+    if height * width > max_pixels:
+        reason = f"too many pixels per frame ({width} x {height}; at most {max_pixels})"
         raise RefusedError("DecompressionBombError", reason)
 
 
 def _first_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
-    # decord puts the time and the line of its source before it.
+    # decord prefixes the time and its source line.
     said = re.sub(r"^\[[\d:]+\] \S+:\d+: ", "", lines[0]) if lines else type(error).__name__
     return said.split("Error: ")[-1][:300]
 
@@ -136,7 +136,7 @@ def _limit_memory(limit: int) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     except (ValueError, OSError):
-        # Some systems know the limit and refuse it; the time limit still holds.
+        # Some systems reject this limit; the time limit still applies.
         return
 
 
@@ -153,15 +153,15 @@ def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 
 def main(memory_limit: int) -> None:
-    # Decoders print to stdout at times: keep the real one for answers alone.
-    answers = os.fdopen(os.dup(1), "wb")
+    # Decoders may print to stdout: keep the real stdout for responses only.
+    responses = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _limit_memory(memory_limit)
     for line in sys.stdin.buffer:
         header, payload = _answer(json.loads(line))
-        answers.write(json.dumps(header).encode() + b"\n")
-        answers.write(payload)
-        answers.flush()
+        responses.write(json.dumps(header).encode() + b"\n")
+        responses.write(payload)
+        responses.flush()
 
 
 if __name__ == "__main__":

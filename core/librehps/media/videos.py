@@ -1,4 +1,4 @@
-"""Sampled frames of a video file, decoded by a child process under limits of time and memory."""
+"""Sampled frames of a video file, decoded in a worker process with limits on time and memory."""
 
 import importlib.util
 import json
@@ -22,19 +22,22 @@ from librehps.media.containers import check_video_file
 from librehps.media.video_worker import MAX_FRAME_PIXELS
 
 MODULES = {"decord": "decord", "pyav": "av"}
-TIME_LIMIT, MEMORY_LIMIT = 60.0, 4 << 30
+VIDEO_TIMEOUT_S, MAX_MEMORY_BYTES = 60.0, 4 << 30
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames (F, 3, H, W) uint8 and their indices in the video."""
+    """Sampled frames (F, 3, H, W) uint8, and their indices in the video."""
 
     frames: Tensor
     indices: tuple[int, ...]
 
 
 def choose_backend(backend: VideoBackend) -> str:
-    """ "auto" is decord where it is installed, else PyAV; raises UsageError for an absent one."""
+    """Return the backend's name; "auto" is decord if installed, else PyAV.
+
+    Raises UsageError if the backend is not installed.
+    """
     check_choice(backend, VideoBackend, "video backend")
     wanted = list(MODULES) if backend == "auto" else [backend]
     for name in wanted:
@@ -44,21 +47,21 @@ def choose_backend(backend: VideoBackend) -> str:
 
 
 class VideoReader:
-    """One decoder child, started when first needed and again after it crashed or hung.
+    """A video worker process, started on the first read and again after a crash or timeout.
 
-    `time_limit` in seconds a video, `memory_limit` in bytes of address space. Safe to share
-    between threads: one video at a time.
+    `time_limit` in seconds per video, `memory_limit` in bytes of address space. Thread-safe: one
+    video at a time.
     """
 
-    # Of the class, for `__del__` of one whose making failed.
+    # Class attributes, for `__del__` after an error in `__init__`.
     _child: subprocess.Popen[bytes] | None = None
     _log: IO[bytes] | None = None
 
     def __init__(
         self,
         backend: VideoBackend = "auto",
-        time_limit: float = TIME_LIMIT,
-        memory_limit: int = MEMORY_LIMIT,
+        time_limit: float = VIDEO_TIMEOUT_S,
+        memory_limit: int = MAX_MEMORY_BYTES,
     ) -> None:
         if backend != "auto":
             choose_backend(backend)
@@ -67,12 +70,12 @@ class VideoReader:
         self._lock = threading.Lock()
 
     def read(self, path: Path, num_frames: int, max_pixels: int = MAX_FRAME_PIXELS) -> Clip:
-        """`num_frames` frames spread evenly, or all where there are no more; raises MediaError.
+        """Return `num_frames` evenly spaced frames, or all frames of a shorter video.
 
-        A frame has `max_pixels` at most.
+        Raises MediaError, also for a frame of more than `max_pixels`.
         """
         request = {
-            # Absolute, so that FFmpeg cannot take a name for a protocol.
+            # Absolute, so that FFmpeg cannot read a name as a protocol.
             "path": os.path.abspath(path),  # noqa: PTH100 - keeps undecodable bytes as they are
             "container": check_video_file(path),
             "num_frames": num_frames,
@@ -88,7 +91,7 @@ class VideoReader:
         return Clip(frames.permute(0, 3, 1, 2), tuple(header["indices"]))
 
     def close(self) -> None:
-        """End the child, if one runs."""
+        """Stop the worker process, if it runs."""
         with self._lock:
             self._end()
 
@@ -113,7 +116,7 @@ class VideoReader:
         except BrokenPipeError:
             header, payload = {}, None
         except BaseException:
-            # Half an answer may wait in the pipe, and would pass for the next video's.
+            # The pipe may hold half a response, which the next read would take for its own.
             self._end()
             raise
         finally:
@@ -126,7 +129,7 @@ class VideoReader:
         if self._child is None or self._child.poll() is not None:
             self._end()
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-            # The child finds what this process finds, and nothing of the working directory.
+            # The child imports from this process's path, but not from the working directory.
             search = os.pathsep.join(entry for entry in sys.path if entry)
             self._child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "librehps.media.video_worker", str(self.memory_limit)],
@@ -148,9 +151,9 @@ class VideoReader:
         said = self._last_words()
         self._end()
         if late:
-            return VideoTimeoutError(f"{path}: not decoded within {self.time_limit:g} s")
+            return VideoTimeoutError(f"{path}: timeout: not decoded within {self.time_limit:g} s")
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        return DecoderCrashError(f"{path}: the video decoder ended {how}{said}")
+        return DecoderCrashError(f"{path}: the video decoder crashed {how}{said}")
 
     def _last_words(self) -> str:
         if self._log is None:
@@ -175,7 +178,7 @@ class VideoReader:
 
 
 class VideoReaders:
-    """Up to `count` readers, each with its child, for as many threads; started when needed."""
+    """A pool of `count` video readers, one per thread; each starts its process when first used."""
 
     def __init__(self, backend: VideoBackend = "auto", count: int = 1) -> None:
         self._free: LifoQueue[VideoReader] = LifoQueue()
@@ -184,7 +187,7 @@ class VideoReaders:
             self._free.put(reader)
 
     def read(self, path: Path, num_frames: int, max_pixels: int = MAX_FRAME_PIXELS) -> Clip:
-        """As `VideoReader.read`, on a reader that is free."""
+        """Return the clip that `VideoReader.read` returns, read by a free reader."""
         reader = self._free.get()
         try:
             return reader.read(path, num_frames, max_pixels)
@@ -192,13 +195,13 @@ class VideoReaders:
             self._free.put(reader)
 
     def close(self) -> None:
-        """End every child."""
+        """Stop every worker process."""
         for reader in self._all:
             reader.close()
 
 
 def _read_frames(stream: IO[bytes], shape: list[int] | None) -> bytearray | None:
-    """The raw bytes of frames of this shape; None where the stream ends before."""
+    """Return the raw bytes of frames of this shape; None if the stream ends early."""
     size = 1
     for side in shape or [0]:
         size *= side
@@ -216,5 +219,5 @@ def _close(pipe: IO[bytes]) -> None:
     try:
         pipe.close()
     except BrokenPipeError:
-        # What was not yet flushed was meant for a child that is gone.
+        # Unflushed data was for a child that has exited.
         return

@@ -1,4 +1,4 @@
-"""Which attention runs, and why: chosen once, applied through `attn_implementation`."""
+"""Attention backends: the choice for a machine, and a first forward that tests the choice."""
 
 import logging
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from librehps.errors import AttentionError
 log = logging.getLogger("librehps")
 
 # Compute capabilities: FA4 is written for Blackwell, FA2 needs Ampere or newer.
-BLACKWELL, AMPERE = 10, 8
-# Both packages import as `flash_attn`, so that only their distributions tell them apart.
+FA4_CAPABILITY, FA2_CAPABILITY = 10, 8
+# Both packages import as `flash_attn`: only the names of their distributions differ.
 FA4, FA2 = "flash-attn-4", "flash-attn"
 
 
 @dataclass(frozen=True)
 class Host:
-    """What the choice depends on; `capability` is CUDA's, None elsewhere."""
+    """A machine as the choice sees it; `capability` is CUDA's, None on other devices."""
 
     device: str
     dtype: torch.dtype
@@ -31,7 +31,7 @@ class Host:
 
     @classmethod
     def of(cls, device: torch.device, dtype: torch.dtype) -> "Host":
-        """The machine that this process runs on."""
+        """Return the machine that this process runs on."""
         cuda = device.type == "cuda"
         capability = torch.cuda.get_device_capability(device) if cuda else None
         installed = frozenset(name for name in (FA4, FA2) if _installed(name))
@@ -40,14 +40,14 @@ class Host:
 
 @dataclass(frozen=True)
 class Attention:
-    """A choice: the name `transformers` knows it by, and why."""
+    """A chosen backend: its name in `transformers`, and why it was chosen."""
 
     implementation: str
     reason: str
 
 
 def candidates(request: str, host: Host) -> list[Attention]:
-    """What to try, in order; raises AttentionError where the request cannot be met here."""
+    """Return the backends to try, in order; raises AttentionError for an unavailable request."""
     check_choice(request, choices.Attention, "attention", AttentionError)
     if request in ("sdpa", "eager"):
         return [Attention(request, "as asked")]
@@ -56,13 +56,14 @@ def candidates(request: str, host: Host) -> list[Attention]:
     if request != "auto":
         if obstacles[request]:
             raise AttentionError(
-                f"{request} cannot run here: {obstacles[request]}", hint="Use --attn auto."
+                f"--attn: {request} is not available here ({obstacles[request]})",
+                hint="Use --attn auto.",
             )
         return [Attention(names[request], "as asked")]
     reasons = [f"{name}: {why}" for name, why in obstacles.items() if why]
     chosen = [Attention(names[name], "auto") for name, why in obstacles.items() if not why]
     if obstacles["fa4"] and host.device == "cuda" and host.dtype != torch.float32:
-        log.warning("FA4 is not used: %s", obstacles["fa4"])
+        log.warning("attention fa4 is not used: %s", obstacles["fa4"])
     return [
         *chosen,
         Attention("sdpa", "; ".join(["auto", *reasons])),
@@ -71,9 +72,9 @@ def candidates(request: str, host: Host) -> list[Attention]:
 
 
 def apply(backbone: Any, choices: list[Attention], probe: Callable[[], object]) -> Attention:
-    """Set the first choice with which `probe`, one small forward, succeeds.
+    """Set the first backend with which `probe`, one small forward, succeeds, and return it.
 
-    Raises AttentionError, with the reason, where none does.
+    Raises AttentionError with the reasons if none does.
     """
     failures: list[str] = []
     for choice in choices:
@@ -82,7 +83,7 @@ def apply(backbone: Any, choices: list[Attention], probe: Callable[[], object]) 
             probe()
         except (RuntimeError, ValueError, ImportError, TypeError, NotImplementedError) as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            failures.append(f"{choice.implementation} failed its first forward: {first}")
+            failures.append(f"attention {choice.implementation} failed its first forward: {first}")
             log.warning("%s", failures[-1])
             continue
         return Attention(choice.implementation, "; ".join([choice.reason, *failures]))
@@ -92,7 +93,7 @@ def apply(backbone: Any, choices: list[Attention], probe: Callable[[], object]) 
 def _fa4_obstacle(host: Host) -> str | None:
     if (common := _flash_obstacle(host)) is not None:
         return common
-    if host.capability is None or host.capability[0] != BLACKWELL:
+    if host.capability is None or host.capability[0] != FA4_CAPABILITY:
         found = "none" if host.capability is None else ".".join(map(str, host.capability))
         return f"needs Blackwell (compute capability 10.x), found {found}"
     return None if FA4 in host.installed else f"the package {FA4} is not installed"
@@ -101,7 +102,7 @@ def _fa4_obstacle(host: Host) -> str | None:
 def _fa2_obstacle(host: Host) -> str | None:
     if (common := _flash_obstacle(host)) is not None:
         return common
-    if host.capability is None or host.capability[0] < AMPERE:
+    if host.capability is None or host.capability[0] < FA2_CAPABILITY:
         return "needs compute capability 8.0 or newer"
     return None if FA2 in host.installed else f"the package {FA2} is not installed"
 

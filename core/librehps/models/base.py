@@ -1,7 +1,8 @@
-"""The seam between a model family and everything else: a prompt and pixels in, scores out.
+"""The protocols of a model family: a prompt and pixels in, scores out.
 
-A family knows one checkpoint layout. It opens a folder as a `Checkpoint`, which makes a `Processor`
-(pixels and a prompt to tensors, in worker threads) and loads a `Model` (batches to raw scores).
+A `Family` knows one checkpoint layout and opens a folder as a `Checkpoint`. The checkpoint makes a
+`Processor` (pixels and a prompt to tensors, in worker threads) and loads a `Model` (batches of
+prepared items to raw scores).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ MAX_PROMPT_TOKENS = 1024
 
 @dataclass(frozen=True)
 class Prepared:
-    """One item as a model reads it.
+    """The model input of one item.
 
     pixels (frames, 3, H, W) uint8, already resized; ids (length,) token ids; positions (3, length);
     vision (V,) indices of the vision tokens in `ids`. The last id is the reward token.
@@ -32,12 +33,12 @@ class Prepared:
 
     @property
     def cost(self) -> int:
-        """Length of the token stream: what batches are cut by."""
+        """Number of tokens, by which items are sorted into batches."""
         return len(self.ids)
 
 
 class RawScore(NamedTuple):
-    """Model output of one item: mu and sigma per axis of the checkpoint; `scalar` if it has one."""
+    """Model output of one item: mu and sigma per axis; `scalar` if the checkpoint has that head."""
 
     mu: tuple[float, ...]
     sigma: tuple[float, ...]
@@ -46,14 +47,14 @@ class RawScore(NamedTuple):
 
 @dataclass(frozen=True)
 class ProcessorOptions:
-    """How media are prepared; `pixel_budget` in pixels (None: the checkpoint's, 0: none)."""
+    """Options of a processor; `pixel_budget` in pixels (None: the checkpoint's, 0: no resize)."""
 
     max_prompt_tokens: int = MAX_PROMPT_TOKENS
     pixel_budget: int | None = None
 
 
 class Processor(Protocol):
-    """Pixels and a prompt to a `Prepared`; called from several threads at once."""
+    """A converter of pixels and a prompt to a `Prepared`; thread-safe."""
 
     def encode(self, prompt: str | None) -> list[int]:
         """Return the token ids of the prompt as plain text; raises PromptError."""
@@ -68,15 +69,15 @@ class Processor(Protocol):
         """
 
     def with_budget(self, pixel_budget: int) -> "Processor":
-        """Return the same processor with another budget, in pixels a frame; 0 for none."""
+        """Return the same processor with another budget, in pixels per frame; 0 for none."""
 
 
 class Model(Protocol):
-    """Loaded weights on a device."""
+    """Loaded weights on a device, which score batches."""
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Names of the axes that it scores, in the order of `RawScore`."""
+        """Names of the scored axes, in the order of `RawScore`."""
 
     @property
     def device(self) -> torch.device:
@@ -87,12 +88,15 @@ class Model(Protocol):
         """Number format of the backbone."""
 
     def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
-        """Start a batch; the returned call waits for its scores, one for each item."""
+        """Start a batch, and return a function that waits for the raw score of each item."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is ready to score; `reasons` says why it runs as it does, by name of choice."""
+    """A loaded model, and the choices made for it.
+
+    `reasons` explains the choice of device, dtype, attention and kernel, by the name of the choice.
+    """
 
     model: Model
     attention: str
@@ -102,7 +106,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How a model should run: what the user asked for, where None and "auto" leave the choice."""
+    """The user's options for loading a model; None and "auto" leave the choice to the family."""
 
     attn_impl: str = "auto"
     dtype: str | torch.dtype | None = None
@@ -111,7 +115,10 @@ class LoadOptions:
 
 @dataclass(frozen=True)
 class Choice:
-    """How a model would run, known without its weights; `attention` is tried first."""
+    """The device, dtype, attention and kernel that loading would choose, before weights are read.
+
+    `attention` is the first candidate.
+    """
 
     device: torch.device
     dtype: torch.dtype
@@ -120,38 +127,38 @@ class Choice:
 
 
 class Checkpoint(Protocol):
-    """An opened checkpoint folder: everything but the weights is read."""
+    """An opened checkpoint folder, of which everything except the weights is read."""
 
     @property
     def folder(self) -> Path:
-        """Folder that was opened."""
+        """The checkpoint's folder."""
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Names of the axes that it scores, `overall` first."""
+        """Names of the scored axes, `overall` first."""
 
     @property
     def has_scalar(self) -> bool:
-        """Whether it has an unbounded rating head beside the axes."""
+        """True if the checkpoint has an unbounded rating head in addition to the axes."""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """Kinds of media that it scores."""
+        """Kinds of media that the model scores."""
 
     @property
     def pixel_budget(self) -> int:
-        """Pixels that a picture or frame is resized to, about."""
+        """Approximate number of pixels that an image or frame is resized to."""
 
     @property
     def num_frames(self) -> int:
-        """Frames that are sampled of a clip."""
+        """Number of frames that are sampled from a video."""
 
     @property
     def layout(self) -> str:
-        """12 hex digits over what scores depend on except the weights."""
+        """12 hex digits, a hash of everything that scores depend on except the weights."""
 
     def fingerprint(self) -> str:
-        """Return 12 hex digits that name the weights, in whatever dtype they are stored."""
+        """Return 12 hex digits that identify the weights, independent of the stored dtype."""
 
     def processor(self, options: ProcessorOptions) -> Processor:
         """Return the processor; raises CheckpointError for an unusable tokenizer."""
@@ -164,15 +171,15 @@ class Checkpoint(Protocol):
 
 
 class Family(Protocol):
-    """One checkpoint layout."""
+    """A model family: one checkpoint layout, and the code that loads and runs it."""
 
     name: str
 
     def matches(self, folder: Path, config: Mapping[str, Any]) -> bool:
-        """Whether the folder's config.json describes this layout."""
+        """Return whether the folder's config.json describes this layout."""
 
     def open(self, folder: Path, base: Path | None = None) -> Checkpoint:
-        """Return the opened folder; raises CheckpointError, naming file and cause.
+        """Return the opened checkpoint; raises CheckpointError, naming file and cause.
 
-        `base` is the folder of config.json and tokenizer.json where they are published apart.
+        `base` is the folder of config.json and tokenizer.json, if published separately.
         """

@@ -1,4 +1,4 @@
-"""Device and dtype: what is chosen where nothing is asked, and whether the weights fit."""
+"""Device and dtype of a model: the choice for `auto`, and a check that the weights fit."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,13 +18,14 @@ DTYPES = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-GB = 1e9
-# CUDA cards older than this have no bfloat16.
-AMPERE = 8
+BYTES_PER_GB = 1e9
+# Compute capability: CUDA GPUs below have no bfloat16.
+BFLOAT16_CAPABILITY = 8
+MAX_REASON_CHARS = 120
 
 
 def choose_device(request: str | torch.device | None) -> tuple[torch.device, str]:
-    """(device, why); raises UsageError for one that is not here."""
+    """Return (device, why); raises UsageError for an invalid or unavailable device."""
     if request is None or request == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device()), "auto: CUDA is available"
@@ -33,26 +34,58 @@ def choose_device(request: str | torch.device | None) -> tuple[torch.device, str
         return torch.device("cpu"), "auto: no GPU found"
     try:
         device = torch.device(request)
-        # With its index: which device is the current one differs from thread to thread.
-        device = torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"device {str(request)!r} cannot be used: {reason}") from error
-    return device, "as asked"
+    except RuntimeError as error:
+        raise UsageError(
+            f"--device: expected auto, cpu, cuda, cuda:N or mps, got {str(request)!r}"
+        ) from error
+    obstacle = _obstacle(device)
+    if obstacle is not None:
+        raise UsageError(
+            f"--device: {device} is not available on this machine ({obstacle})",
+            hint="Use --device auto or --device cpu.",
+        )
+    # With its index: which device is the current one differs from thread to thread.
+    return torch.empty(0, device=device).device, "as asked"
+
+
+def _obstacle(device: torch.device) -> str | None:
+    """Return why the device cannot be used here, None if it can."""
+    if device.type == "cuda" and (reason := _cuda_obstacle(device.index)) is not None:
+        return reason
+    if device.type == "mps" and not torch.backends.mps.is_built():
+        return "MPS needs a Mac with an Apple GPU"
+    if device.type == "meta":
+        return "meta tensors hold no data"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        # PyTorch lists every operator and backend where a device type is not built in.
+        if device.type not in ("cuda", "mps"):
+            return "unsupported by this PyTorch build"
+        return (str(error) or type(error).__name__).splitlines()[0][:MAX_REASON_CHARS]
+    return None
+
+
+def _cuda_obstacle(index: int | None) -> str | None:
+    if not torch.backends.cuda.is_built():
+        return "this PyTorch build has no CUDA support"
+    count = torch.cuda.device_count()
+    if not count:
+        return "no NVIDIA GPU or no driver found"
+    if index is not None and index >= count:
+        return "the only one is cuda:0" if count == 1 else f"found cuda:0 to cuda:{count - 1}"
+    return None
 
 
 def choose_dtype(
     request: str | torch.dtype | None, device: torch.device
 ) -> tuple[torch.dtype, str]:
-    """(dtype of the backbone, why); raises UsageError for an unknown name."""
-    if isinstance(request, torch.dtype):
-        if request not in DTYPES.values():
-            raise UsageError(f"the model runs in float32, bfloat16 or float16, not {request}")
-        return request, "as asked"
+    """Return (dtype of the backbone, why); raises UsageError for an unsupported dtype."""
     if request is not None and request != "auto":
-        check_choice(request, Dtype, "dtype")
-        return DTYPES[request], "as asked"
-    if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= AMPERE:
+        name = str(request).removeprefix("torch.")
+        check_choice(name, Dtype, "dtype")
+        return DTYPES[name], "as asked"
+    if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= BFLOAT16_CAPABILITY:
         return torch.bfloat16, "auto: CUDA with bfloat16"
     if device.type == "cpu":
         return torch.float32, "auto: bfloat16 is several times slower on most CPUs"
@@ -60,27 +93,27 @@ def choose_dtype(
 
 
 def check_memory(needed: int, device: torch.device, dtype: torch.dtype) -> None:
-    """Raise MemoryShortError where weights of `needed` bytes do not fit in what is free."""
+    """Raise MemoryShortError if `needed` bytes of weights exceed the free memory of the device."""
     free = free_memory(device)
     if free is not None and needed > free:
-        hint = "Use a machine or device with more memory."
+        hint = "Use a device with more memory."
         if dtype == torch.float32:
-            hint = "--dtype bfloat16 needs half as much. " + hint
+            hint = "Use --dtype bfloat16, which needs half as much, or a device with more memory."
         raise MemoryShortError(
-            f"the weights need {needed / GB:.1f} GB on {device} in {str(dtype)[6:]}; "
-            f"{free / GB:.1f} GB are free",
+            f"not enough memory on {device}: the weights need {needed / BYTES_PER_GB:.1f} GB in "
+            f"{str(dtype)[6:]}, {free / BYTES_PER_GB:.1f} GB are free",
             hint=hint,
         )
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes free for weights; None where the system does not say."""
+    """Return the bytes free for weights, None where the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
-        # Not Linux: the whole of the memory is an upper bound.
+        # Not Linux: all of the memory is an upper bound.
         names = getattr(os, "sysconf_names", {})
         if "SC_PHYS_PAGES" not in names:
             return None
@@ -91,7 +124,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def _control_group_free() -> int | None:
-    """What a container's limit leaves; None where there is none."""
+    """Return the bytes free within the container's memory limit, None without a limit."""
     group = Path("/sys/fs/cgroup")
     try:
         limit = (group / "memory.max").read_text().strip()
@@ -99,13 +132,13 @@ def _control_group_free() -> int | None:
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return None
-    # Cached files count as used, and are given up when memory is asked for.
+    # Cached files count as used, but the kernel drops them when memory is needed.
     cached = int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
     return None if limit == "max" else max(0, int(limit) - used + cached)
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """On the device; to a GPU through pinned memory, so that nothing waits for the copy."""
+    """Return the tensor on the device; copies to a GPU are asynchronous, from pinned memory."""
     if tensor.device == device:
         return tensor
     if device.type == "cuda":
@@ -114,10 +147,10 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def copied(outputs: Sequence[Tensor], device: torch.device) -> Callable[[], list[Tensor]]:
-    """Start copying outputs from the device; the returned call waits for them on the CPU."""
+    """Start copying the outputs to the CPU; return a function that waits for the copies."""
     if device.type != "cuda":
         return lambda: [tensor.cpu() for tensor in outputs]
-    # Copied as soon as they are there: a copy asked for later stands behind the next batch.
+    # Started now: a copy that is started later waits for the next batch.
     here = [tensor.to("cpu", non_blocking=True) for tensor in outputs]
     done = torch.cuda.Event(blocking=True)
     done.record(torch.cuda.current_stream(device))

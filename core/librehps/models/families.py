@@ -1,4 +1,4 @@
-"""The model families that are known, and which of them a checkpoint folder belongs to."""
+"""The supported model families, and the family of a checkpoint folder."""
 
 from pathlib import Path
 
@@ -12,9 +12,10 @@ FAMILIES: tuple[Family, ...] = (LibreHPSFamily(), HPSv3Family())
 
 
 def open_checkpoint(folder: Path, base: Path | None = None) -> Checkpoint:
-    """Return the folder opened by its family; raises CheckpointError, naming file and cause.
+    """Return the checkpoint in a folder, opened by its family.
 
-    `base` is the folder of config and tokenizer where it is another one.
+    `base` is the folder of config and tokenizer, if it is another folder. Raises CheckpointError,
+    naming file and cause.
     """
     return family_of(folder, base).open(folder, base)
 
@@ -22,7 +23,7 @@ def open_checkpoint(folder: Path, base: Path | None = None) -> Checkpoint:
 def family_of(folder: Path, base: Path | None = None) -> Family:
     """Return the family that a checkpoint folder's config.json belongs to.
 
-    Raises CheckpointError, naming what was found and the families that are known.
+    Raises CheckpointError, naming the model type found and the supported families.
     """
     file = (base or folder) / "config.json"
     config = read_json(file)
@@ -30,7 +31,7 @@ def family_of(folder: Path, base: Path | None = None) -> Family:
         if family.matches(folder, config):
             return family
     raise CheckpointError(
-        f"{file} describes a {config.get('model_type')!r} model, which no known "
-        f"family can read: {', '.join(family.name for family in FAMILIES)}",
+        f"{file}: unsupported model type {config.get('model_type')!r}; "
+        f"supported families: {', '.join(family.name for family in FAMILIES)}",
         hint="Give a LibreHPS or HPSv3 checkpoint: a folder or a hub id.",
     )

@@ -1,4 +1,4 @@
-"""Token streams of several lengths as one batch."""
+"""Padding of token streams with different lengths to one batch."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from librehps.models.base import Prepared
 
 
 class Padded(NamedTuple):
-    """Streams of a batch, right-padded with zeros, on the CPU.
+    """The token streams of a batch, right-padded with zeros, on the CPU.
 
     ids (batch, length); positions (3, batch, length); vision (V,) indices of all vision tokens in
     the flattened batch; last (batch,) index of each row's reward token.

@@ -1,13 +1,13 @@
-"""Resizing on a device, for pixels that are there already."""
+"""Resizing of pixels on the device that holds them."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def scale_as_floats(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize (frames, 3, H, W) uint8 to (height, width) on floats: antialiased bicubic.
+    """Return (frames, 3, H, W) uint8 pixels resized to (height, width): antialiased bicubic.
 
-    Rounds to levels after each of the two directions, as the integer kernels on the CPU do.
+    Computed in floats, and rounded after each of the two directions like the CPU's integer kernels.
     """
     height, width = size
     for step in ((pixels.shape[-2], width), (height, width)):

@@ -1,4 +1,4 @@
-"""Parts of a Qwen vision tower that run faster than those of `transformers`, names unchanged."""
+"""Faster parts of a Qwen vision tower, with the parameter names of `transformers`."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 
 class PatchEmbed(nn.Module):
-    """Patches (P, values) to (P, hidden); the convolution's kernel is its stride, so a product."""
+    """The patch embedding, (P, values) to (P, hidden).
+
+    A matrix product, because the convolution's kernel equals its stride.
+    """
 
     def __init__(self, config: Any, width: int, bias: bool = True) -> None:
         super().__init__()
@@ -23,13 +26,13 @@ class PatchEmbed(nn.Module):
 
 
 class VisionAttention(nn.Module):
-    """Attention within each time step of each item; steps of one size go as one batch.
+    """Attention within each time step of each item; steps of the same size form one batch.
 
-    Reads the backend from `config`, where `set_attn_implementation` puts it.
+    The backend is read from `config`, where `set_attn_implementation` stores it.
     """
 
     is_causal = False
-    # What the backends of `transformers` ask of the module that calls them.
+    # The backends of `transformers` read this attribute.
     num_key_value_groups = 1
 
     def __init__(self, config: Any, width: int) -> None:
@@ -48,9 +51,10 @@ class VisionAttention(nn.Module):
         lengths: Sequence[int],
         **_: Any,
     ) -> Tensor:
-        """hidden_states (P, hidden), time steps of `lengths` patches one after another.
+        """Return the attention output (P, hidden) of hidden_states (P, hidden).
 
-        cu_seqlens (steps + 1,) is the same on the device, for flash attention.
+        Time steps have `lengths` patches, in order; cu_seqlens (steps + 1,) are their cumulative
+        lengths on the device, for flash attention.
         """
         query, key, value = self.qkv(hidden_states).unflatten(-1, (3, self.num_heads, -1)).unbind(1)
         query, key = (rotate(x, *position_embeddings) for x in (query, key))
@@ -64,7 +68,7 @@ class VisionAttention(nn.Module):
         return output
 
     def _batch(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(steps, length, heads, d) each; gives (steps * length, heads, d)."""
+        """Return (steps * length, heads, d) for inputs of (steps, length, heads, d)."""
         parts = (x.transpose(1, 2) for x in (query, key, value))
         mixed: Tensor = self._attend(*parts)
         return mixed.flatten(0, 1)
@@ -102,9 +106,9 @@ class VisionAttention(nn.Module):
 
 
 def unfold(pixels: Tensor, patch: int, merge: int) -> Tensor:
-    """Return (frames, 3, H, W) as patches (steps * rows * columns, 6 * patch * patch).
+    """Return (frames, 3, H, W) pixels as patches (steps * rows * columns, 6 * patch * patch).
 
-    An odd count of frames repeats the last; patches of one merge block are neighbours.
+    An odd number of frames repeats the last frame; patches of one merge block are neighbours.
     """
     if len(pixels) % 2:
         pixels = torch.cat([pixels, pixels[-1:]])
@@ -114,7 +118,7 @@ def unfold(pixels: Tensor, patch: int, merge: int) -> Tensor:
 
 
 def block_coordinates(rows: int, columns: int, merge: int) -> Tensor:
-    """Row and column of each patch, (rows * columns, 2), patches in the order of `unfold`."""
+    """Return row and column of each patch, (rows * columns, 2), in the order of `unfold`."""
     down, across = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     positions = torch.stack([down, across], -1)
     blocks = positions.view(rows // merge, merge, columns // merge, merge, 2)
@@ -122,7 +126,7 @@ def block_coordinates(rows: int, columns: int, merge: int) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions on (P, heads, d), halves paired; cos, sin (P, d), in float32."""
+    """Return x (P, heads, d) with rotary positions cos, sin (P, d) applied in float32."""
     half = x.shape[-1] // 2
     cos, sin = cos[:, None, :half].float(), sin[:, None, :half].float()
     one, two = x[..., :half].float(), x[..., half:].float()
@@ -131,7 +135,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _by_length(tensors: tuple[Tensor, ...], lengths: Sequence[int]) -> list[tuple[Tensor, ...]]:
-    """Neighbours of one length as (steps, length, heads, d), in order."""
+    """Return runs of steps with equal length as (steps, length, heads, d), in order."""
     parts, at = [], 0
     for length, run in groupby(lengths):
         steps = len(list(run))

@@ -1,4 +1,4 @@
-"""Tensors of safetensors files: their names, shapes and values, for any model family."""
+"""Names, shapes and values of the tensors in safetensors files, for any model family."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -10,15 +10,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from librehps.errors import CheckpointError
-from librehps.models.weight_files import some_of
+from librehps.models.weight_files import first_names
 
 M = TypeVar("M", bound=nn.Module)
-# Canonical name of a tensor -> (shard that holds it, name that it is stored under).
+# Canonical name of a tensor -> (shard file, name in the shard).
 Stored = Mapping[str, tuple[Path, str]]
 
-# Mapped pages of a shard count as resident until the map is closed: copy this much a map.
+# Mapped pages of a shard count as resident memory until the map is closed: copy this much per map.
 PIECE_BYTES = 32 << 20
-# What a fingerprint reads of a tensor: this many rows, this many values of each.
+# A fingerprint reads this many rows of a tensor, and this many values of each row.
 SAMPLE_ROWS, SAMPLE_VALUES = 8, 64
 
 _DTYPES = {
@@ -32,7 +32,7 @@ _DTYPES = {
 def find_tensors(shards: Iterable[Path], canonical_name: Callable[[str], str | None]) -> Stored:
     """Return every stored tensor by canonical name; a tensor whose name maps to None is skipped.
 
-    Raises CheckpointError for a damaged shard, and where two tensors have one canonical name.
+    Raises CheckpointError for a damaged shard and a duplicate canonical name.
     """
     tensors: dict[str, tuple[Path, str]] = {}
     for shard in shards:
@@ -41,7 +41,7 @@ def find_tensors(shards: Iterable[Path], canonical_name: Callable[[str], str | N
             if canonical is None:
                 continue
             if canonical in tensors:
-                raise CheckpointError(f"{shard}: {canonical} is stored twice in {shard.parent}")
+                raise CheckpointError(f"{shard}: duplicate tensor {canonical} in {shard.parent}")
             tensors[canonical] = (shard, name)
     return tensors
 
@@ -58,7 +58,7 @@ def stored_shape(place: tuple[Path, str]) -> tuple[int, ...]:
 
 
 def stored_dtype(place: tuple[Path, str]) -> torch.dtype:
-    """Return the dtype that a tensor is stored in; raises CheckpointError unless a float."""
+    """Return the dtype of a stored tensor; raises CheckpointError unless it holds floats."""
     return _header(*place)[1]
 
 
@@ -79,9 +79,9 @@ def read_tensor(place: tuple[Path, str], dtype: torch.dtype, device: torch.devic
 
 
 def fingerprint(tensors: Stored) -> str:
-    """Return 12 hex digits that name the weights, whatever dtype or shards they are stored in.
+    """Return 12 hex digits that identify the weights, independent of stored dtype and shards.
 
-    A digest of every tensor's name, shape and up to 8 x 64 of its values as bfloat16.
+    A digest of each tensor's name, shape, and up to 8 x 64 values as bfloat16.
     """
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -104,16 +104,16 @@ def check_tensors(
 ) -> None:
     """Raise CheckpointError that lists every missing, unexpected or misshapen tensor.
 
-    `expected` is the shape of each canonical name; `likely_cause` makes the hint from the missing
-    and the unexpected names.
+    `expected` maps each canonical name to its shape; `likely_cause` returns the hint for the
+    missing and the unexpected names.
     """
     missing, unexpected = sorted({*expected} - {*tensors}), sorted({*tensors} - {*expected})
     if missing or unexpected:
-        lines = [f"{folder} does not hold the tensors of its config.json"]
+        lines = [f"{folder}: tensors do not match config.json"]
         if missing:
-            lines.append(f"missing {len(missing)}: {some_of(missing)}")
+            lines.append(f"missing {len(missing)}: {first_names(missing)}")
         if unexpected:
-            lines.append(f"unexpected {len(unexpected)}: {some_of(unexpected)}")
+            lines.append(f"unexpected {len(unexpected)}: {first_names(unexpected)}")
         raise CheckpointError("\n".join(lines), hint=likely_cause(missing, unexpected))
     shapes = {name: stored_shape(place) for name, place in tensors.items()}
     wrong = [
@@ -123,25 +123,25 @@ def check_tensors(
     ]
     if wrong:
         raise CheckpointError(
-            f"{folder}: {some_of(wrong)}",
+            f"{folder}: {first_names(wrong)}",
             hint="The weights and config.json seem to come from different models.",
         )
 
 
 def assign(model: nn.Module, name: str, value: Tensor) -> None:
-    """Set a parameter of the model by its dotted name; it takes no gradient."""
+    """Set a parameter of the model by its dotted name, without gradient."""
     parent, _, leaf = name.rpartition(".")
     setattr(model.get_submodule(parent), leaf, nn.Parameter(value, requires_grad=False))
 
 
 def on_meta(build: Callable[[], M]) -> M:
-    """Return the model that `build` makes of a config.json, on the meta device.
+    """Return the model that `build` makes from a config.json, on the meta device.
 
-    Raises CheckpointError where the fields of the config do not fit each other.
+    Raises CheckpointError if the fields of the config are inconsistent.
     """
     from huggingface_hub.errors import StrictDataclassError
 
-    # What a config class and the layers raise then.
+    # Errors that config classes and layers raise for inconsistent fields.
     misfits = (
         *(StrictDataclassError, ValueError, TypeError, KeyError, AttributeError),
         *(RuntimeError, ZeroDivisionError),
@@ -150,9 +150,7 @@ def on_meta(build: Callable[[], M]) -> M:
         with torch.device("meta"):
             return build()
     except misfits as error:
-        raise CheckpointError(
-            f"config.json does not describe a model that can be built: {error}"
-        ) from error
+        raise CheckpointError(f"config.json: cannot build the model: {error}") from error
 
 
 def resident_bytes(model: nn.Module, dtype: torch.dtype, heads: tuple[str, ...]) -> int:
@@ -164,7 +162,7 @@ def resident_bytes(model: nn.Module, dtype: torch.dtype, heads: tuple[str, ...])
 
 
 class _Opened:
-    """`safe_open` on a shard, its errors in our words."""
+    """A context manager that opens a shard, and raises CheckpointError for its errors."""
 
     def __init__(self, shard: Path) -> None:
         self.shard = shard
@@ -175,8 +173,8 @@ class _Opened:
             return self.file.__enter__()
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
-                f"{self.shard} is corrupted or cut short: {error}",
-                hint="Fetch this file again.",
+                f"{self.shard} is damaged or truncated: {error}",
+                hint="Download this file again.",
             ) from error
 
     def __exit__(self, *exc: Any) -> None:
@@ -190,6 +188,6 @@ def _header(shard: Path, name: str) -> tuple[tuple[int, ...], torch.dtype]:
         shape, kind = tuple(piece.get_shape()), piece.get_dtype()
     if kind not in _DTYPES:
         raise CheckpointError(
-            f"{shard}: {name} is stored as {kind}; quantised checkpoints are not supported"
+            f"{shard}: unsupported dtype {kind} of {name}; quantised checkpoints are not supported"
         )
     return shape, _DTYPES[kind]

@@ -1,6 +1,6 @@
-"""What a row means in our own layout, and in the files of public benchmarks.
+"""Readers of preference rows: our own layout, and the files of public benchmarks.
 
-Fields as their publishers give them: HPDv3, HPDv2, ImageReward, VisionReward (`vrr` in the
+Supported, with the publishers' columns: HPDv3, HPDv2, ImageReward, VisionReward (`vrr` in the
 published card), Pick-a-Pic and VideoGen-RewardBench.
 """
 
@@ -24,9 +24,10 @@ RATINGS = ("rating_a", "rating_b")
 
 @dataclass
 class Context:
-    """Where media paths begin, what was left out and why, and how many pairs each benchmark has.
+    """The state of reading a file: `left_out` rows by reason, and `counts` of pairs by benchmark.
 
-    `judged`: whether pairs without a preference are of no use. `axes` may have preferences.
+    `root` is the base of media paths. `judged` skips pairs without a preference. `axes` are the
+    axes that may have preferences.
     """
 
     root: Path
@@ -38,7 +39,7 @@ class Context:
     def pair(
         self, row: Row, media: tuple[Any, Any], preference: dict[str, float], benchmark: str
     ) -> Pair:
-        """A pair of a benchmark's row, numbered in the order of the file."""
+        """Return a pair of a benchmark, numbered in the order of the file."""
         index = self.counts[benchmark]
         self.counts[benchmark] += 1
         known = {"prompt", *_MEDIA_FIELDS}
@@ -54,13 +55,13 @@ class Context:
         )
 
     def media(self, value: Any) -> Path | bytes:
-        """Encoded bytes, also as `{bytes, path}`; else a path below the root."""
+        """Return encoded bytes or a path below `root`; accepts a dict `{bytes, path}` too."""
         if isinstance(value, dict):
             value = value.get("bytes") or value.get("path")
         if isinstance(value, bytes):
             return value
         if not isinstance(value, str) or not value:
-            raise PreferenceError(f"media is {value!r}, not a path")
+            raise PreferenceError(f"expected a media path, got {value!r}")
         return self.root / value
 
 
@@ -69,14 +70,14 @@ Reader = Callable[[str, Row, Context], Iterator[Pair]]
 
 @dataclass(frozen=True)
 class Format:
-    """Columns that a layout is known by, and how a row becomes pairs."""
+    """The columns that identify a layout, and the function that reads pairs from a row."""
 
     columns: frozenset[str]
     read: Reader
 
 
 def _own(place: str, row: Row, context: Context) -> Iterator[Pair]:
-    """Our own: a preference for each axis, votes, ratings; all but prompt and media optional."""
+    """Yield the pair of a row in our own layout; only prompt and media are required."""
     benchmark = str(row.get("benchmark") or "pairs")
     count = context.counts[benchmark]
     context.counts[benchmark] += 1
@@ -107,33 +108,33 @@ def _own(place: str, row: Row, context: Context) -> Iterator[Pair]:
 
 
 def _hpdv3(place: str, row: Row, context: Context) -> Iterator[Pair]:
-    """path1 is preferred; choice_dist holds the votes for each."""
+    """Yield the pair of an HPDv3 row: path1 is preferred; choice_dist holds the votes."""
     preference, votes = 1.0, row.get("choice_dist")
     if votes:
         if len(votes) != 2 or min(votes) < 0 or sum(votes) <= 0:
-            raise PreferenceError(f"{place}: choice_dist is {votes}, not two counts of votes")
+            raise PreferenceError(f"{place}: choice_dist: expected two vote counts, got {votes}")
         preference = votes[0] / sum(votes)
         if preference < 0.5:
-            raise PreferenceError(f"{place}: path1 is the preferred one, but the votes are {votes}")
+            raise PreferenceError(f"{place}: choice_dist: expected path1 to win, got votes {votes}")
     yield context.pair(row, (row["path1"], row["path2"]), {"overall": preference}, "hpdv3")
 
 
 def _hpdv2(place: str, row: Row, context: Context) -> Iterator[Pair]:
-    """rank holds the place of each picture, lower is better."""
+    """Yield the pairs of an HPDv2 row: a lower rank is better."""
     yield from _ranked(place, row, context, ("image_path", "rank"), "hpdv2")
 
 
 def _hpdv2_train(place: str, row: Row, context: Context) -> Iterator[Pair]:
-    """human_preference is 1 for the preferred of two pictures."""
+    """Yield the pair of an HPDv2 training row: human_preference is 1 for the preferred image."""
     chosen = row["human_preference"]
     if len(chosen) != 2 or set(chosen) > {0, 1} or len(row["file_path"]) != 2:
-        raise PreferenceError(f"{place}: expected two pictures and two marks of 0 or 1")
+        raise PreferenceError(f"{place}: expected two images and two values of 0 or 1")
     preference = (1 + chosen[0] - chosen[1]) / 2
     yield context.pair(row, tuple(row["file_path"]), {"overall": preference}, "hpdv2")
 
 
 def _imagereward(place: str, row: Row, context: Context) -> Iterator[Pair]:
-    """ranking holds the place of each picture, lower is better."""
+    """Yield the pairs of an ImageReward row: a lower ranking is better."""
     yield from _ranked(place, row, context, ("generations", "ranking"), "imgrew")
 
 
@@ -143,16 +144,16 @@ def _visionreward(place: str, row: Row, context: Context) -> Iterator[Pair]:
 
 
 def _pickapic(place: str, row: Row, context: Context) -> Iterator[Pair]:
-    """label_0 is the share of the first picture; equal labels are ties."""
+    """Yield the pair of a Pick-a-Pic row: label_0 is the share of the first image."""
     labels = [_number(place, row, name) for name in ("label_0", "label_1")]
     if None in labels or abs(sum(labels) - 1) > 1e-6:  # type: ignore[arg-type]
-        raise PreferenceError(f"{place}: label_0 and label_1 are {labels}, which do not sum to 1")
+        raise PreferenceError(f"{place}: expected label_0 and label_1 with sum 1, got {labels}")
     caption = {**row, "prompt": row["caption"]}
     media = (row["jpg_0"], row["jpg_1"])
     yield context.pair(caption, media, {"overall": labels[0] or 0.0}, "pickscore")
 
 
-# Which column of VideoGen-RewardBench speaks of which axis; visual quality (VQ) is of none alone.
+# From column of VideoGen-RewardBench to axis; visual quality (VQ) matches no single axis.
 VIDEOGEN_AXES = {"Overall": "overall", "TA": "alignment", "MQ": "temporal"}
 _VIDEOGEN_SIDES = {"A": 1.0, "B": 0.0, "same": 0.5}
 
@@ -164,7 +165,7 @@ def _videogen(place: str, row: Row, context: Context) -> Iterator[Pair]:
         if _is_missing(value):
             continue
         if value not in _VIDEOGEN_SIDES:
-            raise PreferenceError(f"{place}: {column} is {value!r}, expected A, B or same")
+            raise PreferenceError(f"{place}: {column}: expected A, B or same, got {value!r}")
         preference[axis] = _VIDEOGEN_SIDES[value]
     yield context.pair(row, (row["path_A"], row["path_B"]), preference, "videogen")
 
@@ -172,10 +173,12 @@ def _videogen(place: str, row: Row, context: Context) -> Iterator[Pair]:
 def _ranked(
     place: str, row: Row, context: Context, columns: tuple[str, str], benchmark: str
 ) -> Iterator[Pair]:
-    """Every pair of a ranked list; the earlier in the file is a."""
+    """Yield every pair of a ranked list; the earlier item is a."""
     media, ranks = (row[column] for column in columns)
     if not isinstance(media, list) or not isinstance(ranks, list) or len(media) != len(ranks):
-        raise PreferenceError(f"{place}: {columns[0]} and {columns[1]} differ in length")
+        raise PreferenceError(
+            f"{place}: expected {columns[0]} and {columns[1]} to be lists of equal length"
+        )
     for (a, rank_a), (b, rank_b) in combinations(zip(media, ranks, strict=True), 2):
         preference = 0.5 if rank_a == rank_b else float(rank_a < rank_b)
         yield context.pair(row, (a, b), {"overall": preference}, benchmark)
@@ -197,26 +200,26 @@ _MEDIA_FIELDS = frozenset().union(*(f.columns for f in FORMATS.values())) - {"Ov
 
 
 def _own_fields(axes: Sequence[str]) -> set[str]:
-    """Return the columns of our own layout that carry a meaning."""
+    """Return the columns with a meaning in our own layout."""
     named = ("prompt", "media_a", "media_b", "pair_id", "benchmark", "index", *RATINGS, *VOTES)
     return {*named, *axes, *(f"{axis}_{side}" for axis in axes for side in VOTES)}
 
 
 def _preference(place: str, axis: str, row: Row) -> float | None:
-    """From the axis' own column or its votes; None where neither says anything."""
+    """Return the preference in the axis' column or in its votes; None if both are empty."""
     votes = _votes(place, axis, row)
     value = row.get(axis)
     if _is_missing(value):
         return votes
     if votes is not None:
-        raise PreferenceError(f"{place} has both a preference and votes on {axis}")
+        raise PreferenceError(f"{place}: both a preference and votes on {axis}")
     if value in SIDES:
         return SIDES[value]
     number = _as_number(value)
     if number is None or not 0 <= number <= 1:
         raise PreferenceError(
-            f"{place}: {axis} is {value!r}, expected a number from 0 to 1, a, b or tie",
-            hint="1 means that a is better. Absolute ratings go into rating_a and rating_b.",
+            f"{place}: {axis}: expected a number in [0, 1], a, b or tie, got {value!r}",
+            hint="1 means that a is better. Put absolute ratings into rating_a and rating_b.",
         )
     return number
 
@@ -227,7 +230,7 @@ def _votes(place: str, axis: str, row: Row) -> float | None:
     if counts[0] is None or counts[1] is None:
         return None
     if min(counts[0], counts[1]) < 0 or counts[0] + counts[1] <= 0:
-        raise PreferenceError(f"{place}: votes on {axis} are {counts}")
+        raise PreferenceError(f"{place}: invalid votes on {axis}: {counts}")
     return counts[0] / (counts[0] + counts[1])
 
 
@@ -237,7 +240,7 @@ def _number(place: str, row: Row, name: str) -> float | None:
         return None
     number = _as_number(value)
     if number is None:
-        raise PreferenceError(f"{place}: {name} is {value!r}, not a number")
+        raise PreferenceError(f"{place}: {name}: expected a number, got {value!r}")
     return number
 
 
@@ -252,7 +255,7 @@ def _as_number(value: Any) -> float | None:
 
 
 def _is_missing(value: Any) -> bool:
-    """Null, an empty cell, or the NaN that data frames write for it."""
+    """Return True for null, an empty cell, and the NaN that data frames write for null."""
     return value is None or value == "" or value != value
 
 

@@ -1,4 +1,4 @@
-"""Preference data: pairs of media of one prompt, and which of the two people preferred."""
+"""Preference data: pairs of media under one prompt, and the preferences of people."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,17 +8,17 @@ from typing import Any
 
 from librehps.errors import PreferenceError
 
-LEAST = 2
-SHOWN = 3
+MIN_PAIRS = 2
+MAX_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two media of one prompt; media are paths or encoded bytes.
+    """A pair of media under one prompt; media are paths or encoded bytes.
 
-    `preference` maps an axis to the probability, or share of votes, that a is better, in [0, 1];
-    an unknown axis is absent. `index` counts within its benchmark; `rating_*` are absolute ratings,
-    `extra` the file's other columns.
+    `preference` maps an axis to the probability, or share of votes, that a is better, in [0, 1]; an
+    axis without a preference is absent. `index` is the number of the pair in its benchmark;
+    `rating_*` are absolute ratings, `extra` the file's other columns.
     """
 
     pair_id: str
@@ -35,22 +35,22 @@ class Pair:
 
 @dataclass(frozen=True)
 class Preferences:
-    """The pairs of a file, of which `left_out` says how many were not taken, by reason."""
+    """The pairs of a file; `left_out` is the number of skipped pairs by reason."""
 
     pairs: list[Pair]
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     def ties(self, axis: str = "overall") -> int:
-        """Pairs of which neither side is preferred."""
+        """Return the number of ties on an axis."""
         return sum(pair.preference.get(axis) == 0.5 for pair in self.pairs)
 
 
 def checked(
     path: Path, pairs: Iterable[Pair], left_out: Counter[str], skip_missing: bool
 ) -> Preferences:
-    """The pairs, if they can be worked with; raises PreferenceError.
+    """Return the valid pairs; raises PreferenceError.
 
-    Refused: fewer than two pairs, a pair_id used twice, and, unless `skip_missing`, media files
+    Invalid are fewer than two pairs, a duplicate pair_id, and, unless `skip_missing`, media files
     that do not exist.
     """
     found = list(pairs)
@@ -58,25 +58,25 @@ def checked(
     absent = {m for p in found for m in (p.media_a, p.media_b) if _is_absent(m)}
     if absent and not skip_missing:
         raise PreferenceError(
-            f"{path}: {len(absent)} media files do not exist: {_some(sorted(map(str, absent)))}",
-            hint="Paths are read from the folder of the file, or from --root; "
-            "--skip-missing leaves such pairs out.",
+            f"{path}: {len(absent)} media files not found: {_some(sorted(map(str, absent)))}",
+            hint="Paths are relative to the folder of the file: set another with --root, or skip "
+            "such pairs with --skip-missing.",
         )
     whole = [p for p in found if not {p.media_a, p.media_b} & absent]
     if len(whole) < len(found):
         left_out["media file missing"] += len(found) - len(whole)
-    if len(whole) < LEAST:
-        raise PreferenceError(f"{path} holds {len(whole)} pairs; at least {LEAST} are needed")
+    if len(whole) < MIN_PAIRS:
+        raise PreferenceError(f"{path}: expected at least {MIN_PAIRS} pairs, got {len(whole)}")
     return Preferences(whole, left_out)
 
 
 def check_ids(path: Path, pairs: Iterable[Pair]) -> None:
-    """Raise PreferenceError for a pair_id that stands in several rows."""
+    """Raise PreferenceError for a duplicate pair_id."""
     twice = [name for name, count in Counter(p.pair_id for p in pairs).items() if count > 1]
     if twice:
         raise PreferenceError(
-            f"{path}: {len(twice)} values of pair_id stand in several rows: {_some(twice)}",
-            hint="Each pair needs an id of its own; without the column, rows are numbered.",
+            f"{path}: {len(twice)} duplicate values of pair_id: {_some(twice)}",
+            hint="Give each pair its own id, or remove the column to number the rows.",
         )
 
 
@@ -85,5 +85,5 @@ def _is_absent(media: Path | bytes) -> bool:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more

@@ -1,4 +1,4 @@
-"""From a preference file to pairs: our own columns, or those of a known benchmark."""
+"""Read preference files, in our own layout or the layout of a known benchmark."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,17 +19,16 @@ def read_preferences(
     skip_missing: bool = False,
     axes: Sequence[str] = AXES,
 ) -> Preferences:
-    """The pairs of a file; `format` one of FORMATS, else told from the columns.
+    """Return the pairs of a file; `format` auto detects the layout from the columns.
 
     Media paths are relative to `root`, by default the file's folder; `axes` may have columns of
-    preferences. Raises PreferenceError, which
-    names file, row and cause.
+    preferences. Raises PreferenceError, which names file, row and cause.
     """
     check_choice(format, PairsFormat, "format")
     path = Path(path)
     rows = list(RowFile(path, PreferenceError).rows())
     if not rows:
-        raise PreferenceError(f"{path} holds no rows; at least 2 pairs are needed")
+        raise PreferenceError(f"{path} holds no rows; expected at least 2 pairs")
     chosen = _detect(path, rows[0][1]) if format == "auto" else FORMATS[format]
     context = Context(Path(root) if root is not None else path.parent, Counter(), axes=axes)
     return checked(path, _pairs(chosen, rows, context), context.left_out, skip_missing)
@@ -38,9 +37,9 @@ def read_preferences(
 def read_unjudged(
     path: str | Path, format: PairsFormat = "auto", root: str | Path | None = None
 ) -> list[Pair]:
-    """The pairs of a file that need not say who is preferred, nor have media that exist.
+    """Return the pairs of a file like `read_preferences`; preferences and media are optional.
 
-    As `read_preferences` in all else.
+    A pair without a preference, or with a missing media file, is returned too.
     """
     check_choice(format, PairsFormat, "format")
     path = Path(path)
@@ -55,7 +54,7 @@ def read_unjudged(
 
 
 def _detect(path: Path, row: Row) -> Format:
-    """The first format all of whose columns are there."""
+    """Return the first format whose columns are all in the row; raises PreferenceError."""
     for known in FORMATS.values():
         if known.columns <= row.keys():
             return known
@@ -63,7 +62,7 @@ def _detect(path: Path, row: Row) -> Format:
     missing = sorted(own.columns - row.keys())
     raise PreferenceError(
         f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}",
-        hint=f"It has: {', '.join(map(str, row))}. Known layouts: {', '.join(FORMATS)}.",
+        hint=f"Its columns: {', '.join(map(str, row))}. Supported layouts: {', '.join(FORMATS)}.",
     )
 
 

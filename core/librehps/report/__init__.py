@@ -1,1 +1,1 @@
-"""One HTML page of scored rows: pictures, figures and plots."""
+"""The HTML report of scored rows: images, tables and plots."""

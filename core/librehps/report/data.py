@@ -1,4 +1,4 @@
-"""A scored table as the columns that the page shows: plain values, ready for JSON."""
+"""The data of the report: columns of a score table as plain values, ready for JSON."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,29 +17,29 @@ from librehps.scores.columns import axes_among, full_columns
 from librehps.scores.select import column_of, group_codes, number_column, text_column
 
 Record = dict[str, Any]
-NEEDED = ("overall", "overall_mu")
-# Of a user's own columns, how many are kept, and how much of a value.
-OWN_COLUMNS, OWN_LENGTH = 8, 200
-# Finer than any device repeats a score.
-DECIMALS = 4
+REQUIRED_COLUMNS = ("overall", "overall_mu")
+# Limits of the user's own columns: their number, and the characters of a value.
+MAX_USER_COLUMNS, MAX_CELL_CHARS = 8, 200
+# Finer than the difference of a score between devices.
+SCORE_DECIMALS = 4
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Values by column, as the page reads them, and where each row's media lies."""
+    """The rows of a report: values by column, as the page reads them, and media paths."""
 
     columns: Record
     paths: list[str | None]
 
     @property
     def kinds(self) -> list[str | None]:
-        """The kind of each row, None where it is not told."""
+        """The kind of each row, None if unknown."""
         values, codes = self.columns["kind"]["values"], self.columns["kind"]["codes"]
         return [values[code] if code >= 0 else None for code in codes]
 
     @property
     def groups(self) -> list[int]:
-        """The group that each row competes in."""
+        """The group of each row."""
         group = self.columns["group"]
         if group is None:
             return [0] * len(self.paths)
@@ -48,22 +48,21 @@ class Rows:
 
     @property
     def scores(self) -> list[float | None]:
-        """The mu of overall."""
+        """The mu of overall of each row."""
         mu: list[float | None] = self.columns["axes"]["overall"]["mu"]
         return mu
 
 
 def rows_of(table: Any, by: str | None, per: str | None, folder: Path) -> Rows:
-    """Every row of a scored table, for a page in `folder`.
+    """Return the rows of a score table, for a page in `folder`.
 
-    `by` names the column of generators, `per` the groups that compete; without it those of one
-    prompt do. Raises UsageError for a column that there is not,
-    and NothingScoredError where overall has no value.
+    `by` is the column of generators; `per` is the column of groups (default: prompt). Raises
+    UsageError if a column is not found, and NothingScoredError if overall has no value.
     """
     if per is None and "prompt" in table.column_names:
         per = "prompt"
     if not _has_axis(table, "overall"):
-        raise NothingScoredError("no row has both a mean and a mu of overall")
+        raise NothingScoredError("no row has values in both columns overall and overall_mu")
     paths = _texts(table, "media")
     columns = _columns(table, by, per, paths)
     return Rows({**columns, "link": _links(paths, folder)}, paths)
@@ -87,9 +86,9 @@ def _columns(table: Any, by: str | None, per: str | None, media: list[str | None
 
 
 def _links(media: Sequence[str | None], folder: Path) -> list[str | None]:
-    """For each path that exists, its address relative to the page's folder, percent-encoded.
+    """Return the link to each existing file, relative to the page's folder and percent-encoded.
 
-    The leading dot and the encoded colons leave no name that a browser takes for a scheme.
+    The leading dot and the encoded colons keep browsers from reading a scheme in a file name.
     """
     return [None if path is None else _link(path, folder) for path in media]
 
@@ -100,7 +99,7 @@ def _link(path: str, folder: Path) -> str | None:
             return None
         relative = relpath(path, folder)
     except (OSError, ValueError):
-        # A name that no file can have, or one on another drive.
+        # An invalid file name, or a file on another drive.
         return None
     return "./" + quote(fsencode(Path(relative).as_posix()))
 
@@ -116,19 +115,19 @@ def _texts(table: Any, name: str) -> list[str | None]:
 
 
 def _coded(texts: Sequence[str | None]) -> Record:
-    """`codes` into the distinct `values`, in order of first use; -1 where there is none."""
+    """Return distinct `values` in order of first use, and each row's index as `codes`, or -1."""
     places: dict[str, int] = {}
     codes = [-1 if text is None else places.setdefault(text, len(places)) for text in texts]
     return {"values": list(places), "codes": codes}
 
 
 def _sparse(texts: Sequence[str | None]) -> dict[int, str]:
-    """Row -> text, of those that have one: few rows are errors."""
+    """Return a mapping from row to text, of the rows with a text."""
     return {row: text for row, text in enumerate(texts) if text is not None}
 
 
 def _error_types(table: Any) -> Record:
-    """The named errors; of a row that is one without a name, unknown."""
+    """Return the error types; an error row without a type has `unknown`."""
     status = text_column(table, "status").to_pylist()
     named = _texts(table, "error_type")
     pairs = zip(status, named, strict=True)
@@ -143,7 +142,7 @@ def _has_axis(table: Any, axis: str) -> bool:
 
 
 def _axis(table: Any, axis: str) -> Record:
-    """Means in [0, 1] to show, and the mu to sort by; None where there is none."""
+    """Return the means in [0, 1] to show, and the mu to sort by; None for missing values."""
     return {"mean": _numbers(table, axis), "mu": _numbers(table, f"{axis}_mu")}
 
 
@@ -154,13 +153,13 @@ def _numbers(table: Any, name: str) -> list[float | None]:
 def _rounded(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
-    return round(value, DECIMALS)
+    return round(value, SCORE_DECIMALS)
 
 
 def _groups(table: Any, per: str | None) -> Record | None:
-    """Codes from 0 in order of first use, and each group's label, None for rows that lack one.
+    """Return group codes from 0 in order of first use, and each group's label or None.
 
-    Of prompts neither: the page has them already.
+    For prompts both are None, since the page has the prompts already.
     """
     if per is None:
         return None
@@ -182,24 +181,26 @@ def _labels(table: Any, per: str) -> Callable[[int], str | None]:
     own, prompt = _texts(table, per), _texts(table, "prompt")
     if per != "group":
         return lambda row: own[row]
-    # Rows without a group compete within their prompt.
+    # The group of a row without a group is its prompt.
     return lambda row: own[row] if own[row] is not None else prompt[row]
 
 
 def _own(table: Any, shown: set[str | None]) -> dict[str, list[str | None]]:
-    """The user's own columns that a person can read, beside those shown elsewhere."""
+    """Return the user's own columns as text, without those shown elsewhere on the page."""
     plain = dict.fromkeys(f.name for f in table.schema if _is_plain(f.type))
     ours = full_columns(axes_among(table.column_names))
     names = [name for name in plain if name not in ours and name not in shown]
-    return {name: _short(_texts(table, name)) for name in names[:OWN_COLUMNS]}
+    return {name: _short(_texts(table, name)) for name in names[:MAX_USER_COLUMNS]}
 
 
 def _is_plain(kind: Any) -> bool:
-    """Neither nested nor bytes, such as whole pictures."""
+    """Return True if the type is neither nested nor bytes, such as embedded images."""
     of = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary,
           pa.types.is_fixed_size_binary)  # fmt: skip
     return not any(fits(kind) for fits in of)
 
 
 def _short(texts: Sequence[str | None]) -> list[str | None]:
-    return [t if t is None or len(t) <= OWN_LENGTH else t[: OWN_LENGTH - 1] + "…" for t in texts]
+    return [
+        t if t is None or len(t) <= MAX_CELL_CHARS else t[: MAX_CELL_CHARS - 1] + "…" for t in texts
+    ]

@@ -1,4 +1,4 @@
-"""What the page shows beside the rows: a leaderboard, and how far the scores agree with people."""
+"""The leaderboard and the agreement with people, as plain values for the page."""
 
 import math
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the scores agree with people's preferences in `source`.
+    """The agreement of the scores with people's preferences in the file `source`.
 
-    `points` are (mean p, mean outcome, count) of each bin, both orders of a pair counted; accuracy
-    and errors are in [0, 1], None where they cannot be had.
+    `points` are (mean p, mean outcome, count) of each bin, counting both orders of a pair. Accuracy
+    and calibration errors are in [0, 1], None if not available.
     """
 
     source: str
@@ -30,7 +30,7 @@ class Agreement:
 
 
 def leaderboard_record(leaderboard: Leaderboard) -> Record:
-    """The boards as plain values; what is not finite is None."""
+    """Return the leaderboard as plain values, None for values that are not finite."""
     return {
         "by": leaderboard.by,
         "boards": [_board(board) for board in leaderboard.boards],
@@ -39,7 +39,7 @@ def leaderboard_record(leaderboard: Leaderboard) -> Record:
 
 
 def agreement_record(agreement: Agreement) -> Record:
-    """The agreement as plain values."""
+    """Return the agreement as plain values."""
     return asdict(agreement)
 
 

@@ -1,4 +1,4 @@
-"""The page itself: one file with all that it shows, which asks for nothing else."""
+"""The HTML page: one self-contained file that loads nothing else."""
 
 import hashlib
 from base64 import b64encode
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from librehps.report.pictures import Pictures
 
 TEMPLATES = Path(__file__).parent / "templates"
-SUFFIXES = (".html", ".htm")
-# Rows and pictures are drawn by the first part, before the browser has read Plotly.
-FIRST = ("dom.js", "model.js", "cards.js", "gallery.js", "board.js", "rows.js", "main.js")
-SECOND = ("plots.js", "scatter.js", "drawn.js")
+PAGE_SUFFIXES = (".html", ".htm")
+# The early scripts draw rows and images before the browser has parsed Plotly.
+EARLY_SCRIPTS = ("dom.js", "model.js", "cards.js", "gallery.js", "board.js", "rows.js", "main.js")
+PLOT_SCRIPTS = ("plots.js", "scatter.js", "drawn.js")
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What goes on a page; `record` is that of the settings, empty where there is none."""
+    """The contents of a page; `record` is the settings record, empty if unknown."""
 
     title: str
     record: dict[str, Any]
@@ -36,13 +36,13 @@ class Contents:
 
 
 def check_page(output: Path, overwrite: bool) -> None:
-    """Raise UsageError for a file that exists, or that cannot be a page."""
-    check_file(output, SUFFIXES, "a report ends in .html")
+    """Raise UsageError if the file exists (without `overwrite`) or does not end in .html."""
+    check_file(output, PAGE_SUFFIXES, "a report ends in .html")
     check_free(output, overwrite)
 
 
 def write_page(contents: Contents, output: Path) -> int:
-    """Write the page, which appears only when it is whole; gives its size in bytes."""
+    """Write the page atomically; returns its size in bytes."""
     page = render(contents).encode(errors="replace")
     with writing(output):
         write_whole(output, page)
@@ -50,15 +50,15 @@ def write_page(contents: Contents, output: Path) -> int:
 
 
 def render(contents: Contents) -> str:
-    """The HTML; whatever a user wrote stands in it as text, or as JSON."""
+    """Return the HTML; text of users is escaped, or stands in JSON."""
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-    # The axes have an order of their own.
+    # Without sort_keys: the axes keep their order.
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    scripts = [_joined(FIRST), _script(get_plotlyjs()), _joined(SECOND)]
+    scripts = [_joined(EARLY_SCRIPTS), _script(get_plotlyjs()), _joined(PLOT_SCRIPTS)]
     return environment.get_template("page.html").render(
         title=contents.title,
         style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - ours
@@ -88,12 +88,12 @@ def _joined(names: tuple[str, ...]) -> str:
 
 
 def _script(text: str) -> str:
-    """The script as the browser will read it, between line breaks and with one kind of them."""
+    """Return the script as browsers read it, with \\n as the only line break."""
     if "</script" in text.lower() or "<!--" in text:
-        raise OutputError("a script of the report would end the element that holds it")
+        raise OutputError("invalid script in the report: it has </script or <!--")
     return f"\n{text}\n".replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _hash(script: str) -> str:
-    """How the page's policy names the script; no other one runs."""
+    """Return the script's hash for the page's Content-Security-Policy."""
     return "sha256-" + b64encode(hashlib.sha256(script.encode()).digest()).decode()

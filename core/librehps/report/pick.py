@@ -1,18 +1,18 @@
-"""Which rows get a picture where not all can have one."""
+"""The choice of rows that get a thumbnail, if not all rows can."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-# How many of the best and of the worst of all rows the page shows where groups do not compete.
-ENDS = 12
+# Rows that the page shows as best, and as worst, if no group has two rows.
+MAX_END_ROWS = 12
 
 
 def picked(groups: Sequence[int], scores: Sequence[float | None], limit: int) -> list[int]:
-    """At most `limit` rows: the best and worst of all, those of each group, others evenly spread.
+    """Return at most `limit` rows: best and worst of all, of each group, then evenly spaced rows.
 
-    Groups whose best and worst differ most come first, as on the page.
+    Groups with the largest gap between best and worst come first, as on the page.
     """
     mu = np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
     codes = np.asarray(groups)
@@ -26,13 +26,13 @@ def picked(groups: Sequence[int], scores: Sequence[float | None], limit: int) ->
 
 
 def _ends(ranked: NDArray[np.int64]) -> list[int]:
-    return [*ranked[:ENDS].tolist(), *ranked[-ENDS:].tolist()]
+    return [*ranked[:MAX_END_ROWS].tolist(), *ranked[-MAX_END_ROWS:].tolist()]
 
 
 def _ends_of_groups(
     ranked: NDArray[np.int64], codes: NDArray[np.int64], mu: NDArray[np.float64]
 ) -> list[int]:
-    """Best and worst of each group; `ranked` holds rows, best first."""
+    """Return the best and worst row of each group; `ranked` has the rows, best first."""
     if not len(ranked):
         return []
     _, best = np.unique(codes[ranked], return_index=True)

@@ -1,4 +1,4 @@
-"""Which row shows which thumbnail, or why it shows none."""
+"""The thumbnail of each row, or the reason why a row has none."""
 
 from base64 import b64encode
 from collections import Counter
@@ -9,27 +9,27 @@ from librehps.report.data import Rows
 from librehps.report.pick import picked
 from librehps.report.thumbnails import Thumbnail, thumbnails
 
-LEFT_OUT = "left out to keep the page small"
-# Shows progress: the results again, one by one, of so many.
+OVER_LIMIT = "skipped to keep the page small"
+# Wraps an iterator to show progress, given the total number.
 Watch = Callable[[Iterator[Thumbnail], int], Iterator[Thumbnail]]
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """`images` in base64; `of` has for each row an index into them, or -1 - that of a reason."""
+    """The thumbnails (base64) of a report; `of` maps each row to an image, or to -1 - a reason."""
 
     images: list[str]
     of: list[int]
     reasons: list[str]
 
     def missing(self) -> dict[str, int]:
-        """Rows without a picture, by reason, most first."""
+        """Return the number of rows without a thumbnail by reason, largest first."""
         counts = Counter(self.reasons[-1 - at] for at in self.of if at < 0)
         return dict(counts.most_common())
 
 
 def pictures_of(rows: Rows, limit: int, workers: int, watch: Watch) -> Pictures:
-    """Pictures of at most `limit` rows; each file is opened once."""
+    """Return the thumbnails of at most `limit` rows; each file is opened once."""
     chosen = picked(rows.groups, rows.scores, limit)
     kinds = rows.kinds
     opened = {rows.paths[row]: kinds[row] for row in chosen}
@@ -46,7 +46,7 @@ def pictures_of(rows: Rows, limit: int, workers: int, watch: Watch) -> Pictures:
         else:
             of[row] = -1 - reasons.setdefault(thumbnail, len(reasons))
     if len(chosen) < len(of):
-        left_out = -1 - reasons.setdefault(LEFT_OUT, len(reasons))
+        left_out = -1 - reasons.setdefault(OVER_LIMIT, len(reasons))
         for row in set(range(len(of))).difference(chosen):
             of[row] = left_out
     return Pictures([_text(found[path]) for path in places], of, list(reasons))

@@ -1,4 +1,4 @@
-"""Small pictures of media, as the page embeds them."""
+"""Thumbnails of media, to embed in the page."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,25 +21,25 @@ from librehps.media.containers import kind_of
 from librehps.media.images import load_rgb
 from librehps.media.videos import VideoReaders
 
-SIDE, QUALITY = 160, 70
-# Frames that are read of a clip; the middle one is shown.
-FRAMES = 3
-IN_MEMORY, ELSEWHERE = "media without a file", "media in an archive or on the network"
+MAX_SIDE_PX, WEBP_QUALITY = 160, 70
+# Frames read of a video; the middle frame is shown.
+FRAMES_READ = 3
+NO_FILE, NOT_LOCAL = "media has no file", "media in an archive or on the network"
 REASONS: dict[type[MediaError], str] = {
     MediaNotFoundError: "file not found",
     EmptyFileError: "empty file",
-    UnsupportedMediaError: "no format that we open",
-    DecompressionBombError: "picture too large",
-    VideoTimeoutError: "video took too long",
+    UnsupportedMediaError: "unsupported format",
+    DecompressionBombError: "image too large",
+    VideoTimeoutError: "video timeout",
 }
-# A thumbnail, or why there is none.
+# A thumbnail, or the reason why there is none.
 Thumbnail = bytes | str
 
 
 def thumbnails(
     media: Sequence[str | None], kinds: Sequence[str | None], workers: int
 ) -> Iterator[Thumbnail]:
-    """WebP of at most SIDE pixels a side for each path, or the reason in words, in order."""
+    """Yield a WebP of at most MAX_SIDE_PX a side for each path, or the reason, in order."""
     readers = VideoReaders(count=workers)
     pool = ThreadPoolExecutor(workers)
     try:
@@ -51,20 +51,20 @@ def thumbnails(
 
 def _thumbnail(media: str | None, kind: str | None, readers: VideoReaders) -> Thumbnail:
     if media is None:
-        return IN_MEMORY
+        return NO_FILE
     path = Path(media)
     try:
         return _shrunk(_frame(path, readers) if _is_video(path, kind) else load_rgb(path))
     except MediaNotFoundError:
         is_elsewhere = is_remote(media) or "::" in media
-        return ELSEWHERE if is_elsewhere else REASONS[MediaNotFoundError]
+        return NOT_LOCAL if is_elsewhere else REASONS[MediaNotFoundError]
     except MediaError as error:
         return next((said for of, said in REASONS.items() if isinstance(error, of)), "damaged")
     except UsageError:
-        # Scores may be looked at where no reader of videos is installed.
+        # Reports may be made on a machine without a video reader.
         return "no video reader is installed"
     except (ValueError, OSError, MemoryError, RecursionError):
-        # Of a name that is no path, or a picture that no reader foresaw.
+        # An invalid path, or an image that crashes its reader.
         return "cannot be read"
 
 
@@ -73,13 +73,13 @@ def _is_video(path: Path, kind: str | None) -> bool:
 
 
 def _frame(path: Path, readers: VideoReaders) -> Image.Image:
-    """The middle of a clip."""
-    frames = readers.read(path, FRAMES).frames
+    """Return the middle frame of a video."""
+    frames = readers.read(path, FRAMES_READ).frames
     return Image.fromarray(frames[len(frames) // 2].permute(1, 2, 0).numpy())
 
 
 def _shrunk(image: Image.Image) -> bytes:
-    image.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.BICUBIC, reducing_gap=2.0)
     encoded = BytesIO()
-    image.save(encoded, "WEBP", quality=QUALITY, method=2)
+    image.save(encoded, "WEBP", quality=WEBP_QUALITY, method=2)
     return encoded.getvalue()

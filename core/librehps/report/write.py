@@ -1,4 +1,4 @@
-"""Write scored rows as one HTML page."""
+"""Write the HTML report of scored rows."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from librehps.evaluate.evaluation import evaluate
 from librehps.evaluate.judged import Judged, judge_table
 from librehps.extras import require
 from librehps.preferences.read import read_preferences
-from librehps.report.data import NEEDED, rows_of
+from librehps.report.data import REQUIRED_COLUMNS, rows_of
 from librehps.report.figures import Agreement
 from librehps.report.page import Contents, check_page, write_page
 from librehps.report.pictures import Pictures, Watch, pictures_of
@@ -24,12 +24,12 @@ from librehps.scores.select import scored_rows
 
 log = logging.getLogger("librehps")
 
-PICTURES = 2000
+MAX_PICTURES = 2000
 
 
 @dataclass(frozen=True)
 class Report:
-    """A page that was written: its file, rows, size in bytes, and pictures that are missing."""
+    """A written report: its file, number of rows, size in bytes and thumbnails."""
 
     output: Path
     rows: int
@@ -38,7 +38,7 @@ class Report:
     judged: Judged | None = None
 
     def missing(self) -> dict[str, int]:
-        """Rows without a picture, by reason, most first."""
+        """Return the number of rows without a thumbnail by reason, largest first."""
         return self.pictures.missing()
 
 
@@ -50,7 +50,7 @@ def write_report(
     title: str | None = None,
     by: str | None = None,
     per: str | None = None,
-    pictures: int = PICTURES,
+    pictures: int = MAX_PICTURES,
     pairs: str | Path | None = None,
     calibration: str | Path | None = None,
     format: PairsFormat = "auto",
@@ -58,22 +58,22 @@ def write_report(
     skip_missing: bool = False,
     watch: Watch | None = None,
 ) -> Report:
-    """Write a score table as one HTML page, to be opened offline: pictures, tables and plots.
+    """Write a score table as one HTML page that opens offline: images, tables and plots.
 
-    `by` names the column of generators and adds a leaderboard; `per` the groups whose best and
-    worst are shown (default: prompt). At most `pictures` rows have a picture. `pairs`, a file of
-    preferences read as `read_preferences` does with `format`, `root` and `skip_missing`, adds a
-    reliability diagram, calibrated by the file `calibration`; it needs the columns of
-    `--columns full`. `watch` shows the progress of the pictures. Raises UsageError where `output`
-    exists or is no .html, and NothingScoredError without a score.
+    `by` is the column of generators and adds a leaderboard. `per` is the column of the groups whose
+    best and worst rows are shown (default: prompt). At most `pictures` rows have a thumbnail.
+    `pairs`, a preference file read by `read_preferences` with `format`, `root` and `skip_missing`,
+    adds a reliability diagram, calibrated by the file `calibration`; the diagram needs scores with
+    `--columns full`. `watch` shows the progress of the thumbnails. Raises UsageError if `output`
+    exists or does not end in .html, and NothingScoredError if no row has a score.
     """
     require("report", "librehps report")
     if calibration is not None and pairs is None:
-        raise UsageError("--calibration is for --pairs", hint="Give --pairs too.")
+        raise UsageError("--calibration needs --pairs", hint="Add --pairs.")
     page = Path(output)
     check_page(page, overwrite)
     given = as_score_table(scores)
-    digest = given.of(scored_rows(given.table, given.origin, NEEDED)).digest
+    digest = given.of(scored_rows(given.table, given.origin, REQUIRED_COLUMNS)).digest
     rows = rows_of(given.table, by, per, page.absolute().parent)
     board = None if by is None else _leaderboard(given, by)
     judged = None
@@ -103,19 +103,19 @@ def _cores() -> int:
 
 
 def _leaderboard(scores: ScoreTable, by: str) -> Leaderboard | None:
-    """The leaderboard by a column, which `rows_of` has found; None where there can be none."""
+    """Return the leaderboard by an existing column; None, with a warning, if not possible."""
     try:
         return leaderboard(scores, by)
     except UsageError as error:
-        log.warning("the page has no leaderboard: %s", error)
+        log.warning("report without leaderboard: %s", error)
         return None
 
 
 def _agreement(judged: Judged, file: Path) -> Agreement:
-    """The evaluation of the pairs; calibrated, of those that calibration does not fit on."""
+    """Return the agreement on the pairs; with calibration, on pairs not used to calibrate."""
     evaluation = evaluate(judged.chosen(), judged.calibrators)
     figures, is_calibrated = evaluation.aggregate, judged.calibrators is not None
-    # Of several benchmarks together there is no interval.
+    # Several benchmarks together have no interval.
     only = evaluation.benchmarks[0] if len(evaluation.benchmarks) == 1 else {}
     return Agreement(
         source=file.name,

@@ -1,6 +1,6 @@
 """Rewards for training: adapters for RL trainers, and a client of the reward server.
 
-Nothing heavy is imported before a model is loaded or a picture looked at.
+Heavy packages are imported only when a model is loaded or an image is read.
 """
 
 from librehps.rewards.client import RewardClient

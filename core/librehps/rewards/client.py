@@ -1,4 +1,4 @@
-"""A client of the reward server, which stands where a model stands in the reward functions."""
+"""The client of the reward server, which reward functions accept in place of a model."""
 
 import base64
 import json
@@ -18,30 +18,37 @@ from librehps.errors import (
     UnsupportedMediaError,
     UsageError,
 )
-from librehps.rewards.transport import Patience, TooLargeError, check_address, checked_token, post
+from librehps.rewards.transport import (
+    RetryPolicy,
+    TooLargeError,
+    check_address,
+    checked_token,
+    post,
+)
 from librehps.scores.columns import axes_in_rows
 from librehps.types import BatchItem, Item
 
 Row = Mapping[str, Any]
-# An item's place in its part, and its JSON text.
+# An item's index in its batch, and its JSON text.
 Entry = tuple[int, bytes]
 BEGIN, SEPARATOR, END = b'{"items": [', b", ", b"]}"
-ENVELOPE = len(BEGIN) + len(END)
-# Of every client, since one with a lock of its own could not be pickled.
+ENVELOPE_BYTES = len(BEGIN) + len(END)
+# Shared by all clients, since a client with its own lock could not be pickled.
 _SETTINGS_LOCK = Lock()
 
 
 @dataclass
 class RewardClient:
-    """Asks the reward server at `url`, with `token` where it wants one.
+    """A client that scores items on the reward server at `url`, with `token` if required.
 
-    A busy or absent server is asked again `retries` times, after waits that double from half a
-    second to a minute, each up to a quarter longer. An answer has `timeout` seconds to begin, and
-    is given up after them unless it is whole. A request holds at most `batch_size` items, and
-    `body_limit` bytes unless one item alone has more; what the server finds too much is halved.
-    `parallel` of them are under way. `settings` is the digest of what the scores depend on, once
-    known; where it changes, RewardServerError is raised, since scores of two models would be mixed.
-    Clips are sent as files, by path or bytes; frames in memory get an error row. It can be pickled.
+    A request to a busy or absent server is retried `retries` times, after waits that double from
+    0.5 s to 60 s, each up to 25 % longer at random. `timeout` is the limit in seconds for the start
+    of an answer and for the whole answer. A request has at most `batch_size` items and `body_limit`
+    bytes (a single item may be larger); a request that the server finds too large is split in half.
+    At most `parallel` requests run at the same time. `settings` is the digest of the server's
+    settings after the first answer; RewardServerError is raised if the digest changes, since the
+    scores of two models would be mixed. Videos are sent as files, from a path or bytes; a video
+    given as frames gets an error row. A client can be pickled.
     """
 
     url: str
@@ -59,22 +66,22 @@ class RewardClient:
         self.token = checked_token(self.token)
         counts = (self.batch_size, self.body_limit, self.parallel)
         if not all(isinstance(n, int) for n in (self.retries, *counts)):
-            raise UsageError("retries, batch_size, body_limit and parallel are whole numbers")
+            raise UsageError("retries, batch_size, body_limit, parallel: expected integers")
         if self.retries < 0 or not min(self.timeout, *counts) > 0:
             raise UsageError(
-                "retries are 0 or more; timeout, batch_size, body_limit and parallel above 0"
+                "expected retries >= 0, and timeout, batch_size, body_limit, parallel > 0"
             )
 
     def score(self, items: Sequence[Item | BatchItem]) -> list[Row | None]:
-        """The row of each item, in order: default columns; None for one that has no score.
+        """Return the row of each item, in order, with the default columns; None without a score.
 
-        A path is sent as the file is, pixels in memory as PNG, so that the scores are those of
+        A file is sent unchanged and pixels in memory as PNG, so that the scores equal those of
         `score_image`. Raises RewardServerError.
         """
         return [row if row["status"] == "ok" else None for row in self.rows(items)]
 
     def rows(self, items: Sequence[Item | BatchItem]) -> list[Row]:
-        """As `score`, with the rows of errors: status, error_type, error."""
+        """Return the row of each item, in order; an error row has status, error_type and error."""
         listed = [
             item if isinstance(item, Item) else Item(str(at), item.image, item.prompt, "image")
             for at, item in enumerate(items)
@@ -83,17 +90,17 @@ class RewardClient:
         pool = ThreadPoolExecutor(self.parallel, thread_name_prefix="reward")
         over = Event()
         try:
-            asked = [pool.submit(self._part, part, over) for part in parts]
-            for one in wait(asked, return_when=FIRST_EXCEPTION).done:
-                # Raises what is fatal, without the others, which may wait for minutes.
-                one.result()
-            return [row for one in asked for row in one.result()]
+            futures = [pool.submit(self._part, part, over) for part in parts]
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                # Raise a fatal error now; the other requests may wait for minutes.
+                future.result()
+            return [row for future in futures for row in future.result()]
         finally:
             over.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _part(self, items: list[Item], over: Event) -> list[Row]:
-        """In a thread: encode, send, wait, unless it is over."""
+        """Return the rows of one batch, unless `over` is set; runs in a thread."""
         rows: dict[int, Row] = {}
         entries: list[Entry] = []
         for at, item in enumerate(items):
@@ -102,34 +109,34 @@ class RewardClient:
             except ItemError as error:
                 rows[at] = _error_row(error)
         for group in self._groups(entries):
-            rows |= self._ask(group, over)
+            rows |= self._send(group, over)
         return [{**rows[at], "id": item.id} for at, item in enumerate(items)]
 
     def _groups(self, entries: list[Entry]) -> Iterator[list[Entry]]:
-        """Neighbours that fit in one body together; one that does not fit is alone."""
+        """Yield groups of neighbours that fit in one body; a larger entry is a group of its own."""
         group: list[Entry] = []
-        size = ENVELOPE
+        size = ENVELOPE_BYTES
         for entry in entries:
             taken = len(entry[1]) + len(SEPARATOR)
             if group and size + taken > self.body_limit:
                 yield group
-                group, size = [], ENVELOPE
+                group, size = [], ENVELOPE_BYTES
             group.append(entry)
             size += taken
         if group:
             yield group
 
-    def _ask(self, group: list[Entry], over: Event) -> dict[int, Row]:
-        """Rows by place; what the server finds too much for a request is halved."""
+    def _send(self, group: list[Entry], over: Event) -> dict[int, Row]:
+        """Return rows by index; a group that the server finds too large is split in half."""
         body = BEGIN + SEPARATOR.join(text for _, text in group) + END
         address = f"{self.url.rstrip('/')}/score"
         try:
-            answer = post(address, body, self.token, Patience(self.retries, self.timeout, over))
+            answer = post(address, body, self.token, RetryPolicy(self.retries, self.timeout, over))
         except TooLargeError as error:
             if len(group) == 1:
                 return {group[0][0]: _error_row(MediaError(str(error)))}
             half = len(group) // 2
-            return self._ask(group[:half], over) | self._ask(group[half:], over)
+            return self._send(group[:half], over) | self._send(group[half:], over)
         self._check_settings(answer.get("settings"))
         return dict(zip((at for at, _ in group), _rows_of(answer, group, address), strict=True))
 
@@ -139,18 +146,20 @@ class RewardClient:
                 self.settings = digest
         if digest != self.settings:
             raise RewardServerError(
-                f"the server's settings changed from {self.settings} to {digest}: its scores "
-                "cannot be compared with those before",
-                hint="Make a new RewardClient to go on with the new ones.",
+                f"{self.url}: server settings changed from {self.settings} to {digest}: "
+                "old and new scores cannot be compared",
+                hint="Make a new RewardClient to use the new settings.",
             )
 
 
 def _rows_of(answer: Row, group: list[Entry], address: str) -> list[Row]:
-    """The rows of an answer, one for each entry and of its id; raises RewardServerError."""
+    """Return the rows of an answer, one for each entry; raises RewardServerError."""
     rows = answer.get("items")
     whole = isinstance(rows, list) and all(isinstance(r, dict) and "status" in r for r in rows)
     if not whole or [r.get("id") for r in rows or ()] != [str(at) for at, _ in group]:
-        raise RewardServerError(f"{address} answers other items than it was asked for")
+        raise RewardServerError(
+            f"{address}: invalid answer: the items differ from those of the request"
+        )
     for row in rows or ():
         _check_numbers(row, address)
     return list(rows or ())
@@ -159,7 +168,9 @@ def _rows_of(answer: Row, group: list[Entry], address: str) -> list[Row]:
 def _check_numbers(row: Row, address: str) -> None:
     for name in (column for axis in axes_in_rows([row]) for column in (axis, f"{axis}_mu")):
         if not isinstance(row.get(name), Real | None):
-            raise RewardServerError(f"{address} answers {row[name]!r} for {name}, not a number")
+            raise RewardServerError(
+                f"{address}: invalid answer: {name}: expected a number, got {row[name]!r}"
+            )
 
 
 def _error_row(error: ItemError) -> Row:
@@ -167,7 +178,7 @@ def _error_row(error: ItemError) -> Row:
 
 
 def _fields(item: Item) -> dict[str, Any]:
-    """An item as the server reads it; raises ItemError."""
+    """Return the JSON fields of an item for the server; raises ItemError."""
     from librehps.media.media import Media
 
     if item.problem is not None:
@@ -178,7 +189,9 @@ def _fields(item: Item) -> dict[str, Any]:
     if content.is_encoded:
         media = content.data
     elif kind == "video":
-        raise UnsupportedMediaError("a video is sent to a server as a file, not as frames")
+        raise UnsupportedMediaError(
+            "unsupported video in memory: give the server a video file (path or bytes)"
+        )
     else:
         media = _png(item.media)
     name = "video_b64" if kind == "video" else "image_b64"
@@ -186,17 +199,17 @@ def _fields(item: Item) -> dict[str, Any]:
 
 
 def _check_prompt(prompt: Any) -> None:
-    """Raise PromptError for what would spoil the whole request, since it is no text."""
+    """Raise PromptError for an invalid prompt, which would fail the whole request."""
     if not isinstance(prompt, str) or not prompt.strip():
-        raise EmptyPromptError("the prompt is empty, or no text")
+        raise EmptyPromptError("empty prompt, or not a string")
     try:
         prompt.encode()
     except UnicodeEncodeError as error:
-        raise PromptError(f"the prompt is not valid Unicode text: {error.reason}") from error
+        raise PromptError(f"invalid Unicode in the prompt: {error.reason}") from error
 
 
 def _png(source: Any) -> bytes:
-    """Pixels as `score_image` reads them, without loss, packed lightly since time counts."""
+    """Return pixels as PNG, lossless, as `score_image` reads them; compressed lightly for speed."""
     from io import BytesIO
 
     from PIL import Image

@@ -1,4 +1,4 @@
-"""Reward functions as DDPO and Flow-GRPO call them."""
+"""Reward functions for DDPO and Flow-GRPO."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from librehps.errors import NothingScoredError, UsageError
 from librehps.rewards.client import RewardClient
 from librehps.rewards.pictures import check_range, item_of
 from librehps.rewards.reward_spec import (
-    SUFFIX,
+    COLUMN_SUFFIX,
     RewardOptions,
     RewardSpec,
     read_reward_options,
@@ -30,38 +30,39 @@ def ddpo_reward(
     model: "LibreHPS | RewardClient | str | Path",
     *,
     missing: MissingReward = "mean",
-    **aim: Unpack[RewardOptions],
+    **options: Unpack[RewardOptions],
 ) -> "DDPOFactory":
-    """`factory(device)`, which gives `f(images, prompts, metadata) -> (scores, info)`.
+    """Return `factory(device)`, which returns `f(images, prompts, metadata) -> (scores, info)`.
 
-    A model that is named is loaded on `device`; one that is loaded stays where it is, and cannot be
-    pickled: across processes use a `RewardClient`, which takes clips as files only. These trainers
-    know no missing reward: what cannot be scored gets, with missing="mean", the mean of its
-    prompt's others in the batch of this process, else of that batch. That may still push, since
-    other processes and prompts have other means. Better mask by info["scored"], with "nan" so that
-    none is forgotten: one NaN spoils the weights. Of `aim` see `RewardOptions`.
+    A model's name is loaded on `device`; a loaded model stays on its own device and cannot be
+    pickled: across processes use a `RewardClient`, which takes videos as files only. These trainers
+    have no missing reward. With missing="mean", a sample without a score gets the mean reward of
+    its prompt's other samples in this process' batch, or else of the whole batch; this mean may
+    still bias training, since means differ between processes and prompts. It is better to mask by
+    info["scored"] with missing="nan": a forgotten mask then shows, since one NaN spoils the
+    weights. For `options` see `RewardOptions`.
     """
     check_choice(missing, MissingReward, "missing")
-    return DDPOFactory(model, *read_reward_options(aim), missing)
+    return DDPOFactory(model, *read_reward_options(options), missing)
 
 
 @dataclass(frozen=True)
 class DDPOFactory:
-    """Makes the reward function on a device; see `ddpo_reward`."""
+    """A factory of reward functions, one per device; see `ddpo_reward`."""
 
     model: "LibreHPS | RewardClient | str | Path"
-    goal: RewardSpec
+    spec: RewardSpec
     resize: ResizeDevice
     missing: MissingReward
 
     def __call__(self, device: "str | torch.device | None" = None) -> "DDPOReward":
         to_rows = rows_by(self.model, self.resize, device)
-        return DDPOReward(Rewarder(to_rows, self.goal), self.missing)
+        return DDPOReward(Rewarder(to_rows, self.spec), self.missing)
 
 
 @dataclass(frozen=True)
 class DDPOReward:
-    """Callable as DDPO and Flow-GRPO do it; see `ddpo_reward`."""
+    """A reward function that DDPO and Flow-GRPO can call; see `ddpo_reward`."""
 
     rewarder: Rewarder
     missing: MissingReward = "mean"
@@ -69,19 +70,19 @@ class DDPOReward:
     def __call__(
         self, images: Any, prompts: Sequence[str], metadata: Any = None
     ) -> tuple[Any, Info]:
-        """(scores, info) of images (N, 3, H, W), float in [0, 1] or uint8, or arrays (N, H, W, 3).
+        """Return (scores, info) of images (N, 3, H, W), float in [0, 1] or uint8.
 
-        One dimension more holds clips: (N, frames, ...); one frame is a still. Scores are float32
-        (N,): a tensor on the device of the images where these are a tensor, else an array. info
-        has, as arrays (N,), `scored` and each axis, NaN where there is none. Raises
-        NothingScoredError where none could be scored, unless NaN was asked for, and UsageError
-        where pixels leave [0, 1].
+        Arrays (N, H, W, 3) are accepted too, and videos with one dimension more: (N, frames, ...);
+        a single frame is an image. Scores are float32 (N,): a tensor on the images' device if the
+        images are a tensor, else an array. info has arrays (N,): `scored`, and each axis, NaN
+        without a score. Raises NothingScoredError if no image has a score, unless missing="nan",
+        and UsageError for pixels outside [0, 1].
         """
         import numpy as np
         import torch
 
         if len(images) != len(prompts):
-            raise UsageError(f"{len(images)} images for {len(prompts)} prompts")
+            raise UsageError(f"different lengths: {len(images)} images, {len(prompts)} prompts")
         items = [item_of(i, *pair) for i, pair in enumerate(zip(images, prompts, strict=True))]
         check_range(items)
         rewards, rows = self.rewarder.rewards(items)
@@ -89,19 +90,19 @@ class DDPOReward:
         values = np.array([np.nan if r is None else r for r in rewards], dtype=np.float32)
         if self.missing == "mean" and not scored.all():
             values = _filled(values, scored, prompts)
-        info = {"scored": scored, **_axes(rows, SUFFIX[self.rewarder.goal.scale])}
+        info = {"scored": scored, **_axes(rows, COLUMN_SUFFIX[self.rewarder.spec.scale])}
         if isinstance(images, torch.Tensor):
             return torch.from_numpy(values).to(images.device), info
         return values, info
 
 
 def _filled(values: Any, scored: Any, prompts: Sequence[str]) -> Any:
-    """The values with those that are not scored replaced by a mean of those that are."""
+    """Return the values with missing scores replaced by a mean of the others."""
     import numpy as np
 
     if not scored.any():
         raise NothingScoredError(
-            f"none of {len(values)} images could be scored", hint="The log says why."
+            f"none of {len(values)} images could be scored", hint="See the log for the errors."
         )
     filled, named = values.copy(), np.array([str(prompt) for prompt in prompts])
     for at in np.flatnonzero(~scored):
@@ -111,7 +112,7 @@ def _filled(values: Any, scored: Any, prompts: Sequence[str]) -> Any:
 
 
 def _axes(rows: list[Row], suffix: str) -> Info:
-    """Each axis that some row has, (N,) float32."""
+    """Return each axis that some row has, as float32 (N,), NaN without a score."""
     import numpy as np
 
     columns = {axis: [row.get(f"{axis}{suffix}") for row in rows] for axis in axes_in_rows(rows)}

@@ -1,4 +1,4 @@
-"""From what trainers hold (arrays, chat messages, rows of a dataset) to items."""
+"""Convert the samples of trainers (arrays, chat messages, dataset rows) to items."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from librehps.types import Item
 
 
 def item_of(at: int, media: Any, prompt: Any, names: bool = True) -> Item:
-    """The item of one sample; one whose media or prompt is of no use has the reason with it."""
+    """Return the item of a sample; an invalid sample's item has the error in `problem`."""
     try:
         return Item(str(at), media_of(media, names), text_of(prompt))
     except ItemError as error:
@@ -16,25 +16,25 @@ def item_of(at: int, media: Any, prompt: Any, names: bool = True) -> Item:
 
 
 def media_of(value: Any, names: bool = True) -> Any:
-    """What `Item.media` takes.
+    """Return a trainer's media in a form that `Item.media` accepts.
 
-    Beside that: (H, W, 3) arrays, (frames, 3, H, W) tensors and (frames, H, W, 3) arrays as clips,
-    {bytes, path} of a dataset, chat messages with a picture. One frame, in whatever holds it, is a
-    still. `names`: whether text is the name of a file. Raises UnsupportedMediaError.
+    Accepts what `Item.media` does, and also: (H, W, 3) arrays; videos as (frames, 3, H, W) tensors
+    or (frames, H, W, 3) arrays; {bytes, path} of a dataset; chat messages with an image. A video of
+    one frame becomes an image. `names`: whether text is a file name. Raises UnsupportedMediaError.
     """
     import numpy as np
     import torch
 
     if value is None:
-        raise UnsupportedMediaError("there is no picture, or none could be rendered")
+        raise UnsupportedMediaError("no image (None)")
     if isinstance(value, str) and not names:
-        raise UnsupportedMediaError("a completion is text, which is never read as a file's name")
+        raise UnsupportedMediaError("unsupported completion: text is never read as a file name")
     if isinstance(value, np.ndarray | torch.Tensor):
         return _unwrapped(_from_array(value) if isinstance(value, np.ndarray) else _frames(value))
     if isinstance(value, Mapping):
         content = value.get("bytes") or value.get("path")
         if not content:
-            raise UnsupportedMediaError("a picture of a dataset has bytes or a path")
+            raise UnsupportedMediaError("dataset image: expected bytes or path, both are empty")
         return media_of(content, names)
     if is_chat(value):
         return _from_chat(value, names)
@@ -44,10 +44,10 @@ def media_of(value: Any, names: bool = True) -> Any:
 
 
 def check_range(items: Sequence[Item]) -> None:
-    """Raise UsageError where float pixels of a batch leave [0, 1].
+    """Raise UsageError if float pixels of a batch are outside [0, 1].
 
-    Of a batch in [-1, 1] the bright pictures alone would pass, one by one, and get wrong scores.
-    NaN and infinity are left to who decodes the picture.
+    Checked over the batch: in a batch in [-1, 1], a bright image alone may lie within [0, 1] and
+    would get a wrong score. NaN and infinity are errors of the single image, found by its decoder.
     """
     import torch
 
@@ -59,27 +59,27 @@ def check_range(items: Sequence[Item]) -> None:
             low, high = torch.where(x.isfinite(), x, 0).detach().float().aminmax()
             if low < -STRAY or high > 1 + STRAY:
                 raise UsageError(
-                    f"float pixels of the batch run from {low:.3g} to {high:.3g}, not in [0, 1]",
-                    hint="For pixels in [-1, 1] give ((x + 1) / 2).clamp(0, 1).",
+                    f"float pixels: expected [0, 1], got {low:.3g} to {high:.3g} in the batch",
+                    hint="Convert pixels in [-1, 1] with ((x + 1) / 2).clamp(0, 1).",
                 )
 
 
 def text_of(prompt: Any) -> Any:
-    """The prompt; of chat messages the text of the last that a user said, else of all of them."""
+    """Return the prompt's text; for chat messages the last user message, or else all messages."""
     if not is_chat(prompt):
         if not isinstance(prompt, str):
-            raise EmptyPromptError(f"the prompt is no text, but {type(prompt).__name__}")
+            raise EmptyPromptError(f"prompt: expected a string, got {type(prompt).__name__}")
         return prompt
     said = [_texts(message) for message in prompt if message.get("role") == "user"][-1:]
     texts = said or [_texts(message) for message in prompt]
     text = "\n".join(part for parts in texts for part in parts)
     if not text.strip():
-        raise EmptyPromptError("the messages of the prompt hold no text")
+        raise EmptyPromptError("empty prompt: its messages have no text")
     return text
 
 
 def is_chat(value: Any) -> bool:
-    """Whether it is a list of messages with a role and a content."""
+    """Return True if `value` is a list of chat messages, each with a content."""
     return (
         isinstance(value, list | tuple)
         and bool(value)
@@ -88,14 +88,14 @@ def is_chat(value: Any) -> bool:
 
 
 def completion_text(completion: Any) -> Any:
-    """Text of a completion: of chat messages all their text; what is no text is as it was."""
+    """Return the text of a completion; other values than chat messages are returned unchanged."""
     if not is_chat(completion):
         return completion
     return "\n".join(part for message in completion for part in _texts(message))
 
 
 def is_words(completion: Any) -> bool:
-    """Whether a completion is text, and no picture."""
+    """Return True if a completion is text without an image."""
     return not _images(completion) if is_chat(completion) else isinstance(completion, str)
 
 
@@ -120,7 +120,7 @@ def _listed(media: Any) -> list[Any]:
 def _from_chat(messages: Any, names: bool) -> Any:
     images = _images(messages)
     if not images:
-        raise UnsupportedMediaError("the messages of the completion hold no picture")
+        raise UnsupportedMediaError("no image in the messages of the completion")
     return media_of(images[-1], names)
 
 

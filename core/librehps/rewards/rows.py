@@ -1,4 +1,4 @@
-"""Items become scored rows, by a model in this process or by a server."""
+"""Score items to rows and rewards, with a model in this process or a server."""
 
 import logging
 from collections import Counter
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("librehps")
 
-# Reasons of one kind that are each told when they first come.
-FEW = 3
+# Different reasons of one kind that are logged when they first occur.
+MAX_LOGGED_REASONS = 3
 
 Row = Mapping[str, Any]
 ToRows = Callable[[list[Item]], list[Row]]
@@ -33,10 +33,12 @@ def rows_by(
     resize: ResizeDevice = "cpu",
     device: "str | torch.device | None" = None,
 ) -> ToRows:
-    """What makes a row of each item, in order; a model that is named is loaded, on `device`."""
+    """Return a function from items to rows, in order; loads a model's name on `device`."""
     if isinstance(model, RewardClient):
         if resize == "device":
-            raise UsageError("a server resizes on its own CPU: resize='device' needs a model here")
+            raise UsageError(
+                "resize='device' is unsupported with a server: use a model in this process"
+            )
         return ServerRows(model)
     if isinstance(model, str | Path):
         from librehps.scorer import LibreHPS
@@ -47,7 +49,7 @@ def rows_by(
 
 @dataclass(frozen=True)
 class ServerRows:
-    """Rows by a server; raises UsageError where it could be sent nothing, all being clips."""
+    """A function that scores items on a server; raises UsageError if all are videos in memory."""
 
     client: RewardClient
 
@@ -55,15 +57,15 @@ class ServerRows:
         media = [item.media for item in items if item.problem is None]
         if media and all(isinstance(one, list | tuple) for one in media):
             raise UsageError(
-                "clips in memory cannot be sent to a server, which reads clips as files",
-                hint="Give each clip as the path or bytes of a video file, or use a model here.",
+                "unsupported videos in memory: a server reads videos as files",
+                hint="Give the path or bytes of a video file, or use a model in this process.",
             )
         return self.client.rows(items)
 
 
 @dataclass(frozen=True)
 class LocalRows:
-    """Rows by a model in this process."""
+    """A function that scores items with a model in this process."""
 
     model: "LibreHPS"
     resize: ResizeDevice
@@ -78,37 +80,38 @@ class LocalRows:
 
 @dataclass(frozen=True)
 class Rewarder:
-    """Rewards of items by one goal.
+    """A function that returns rewards of items, by one RewardSpec.
 
-    Why one has none is logged: of each kind the first few reasons that differ, then every tenfold.
+    Missing rewards are logged: of each kind of error the first few different reasons, then the
+    10th, 100th, 1000th and so on.
     """
 
     to_rows: ToRows
-    goal: RewardSpec
+    spec: RewardSpec
     counts: Counter[str] = field(default_factory=Counter)
-    told: dict[str, set[str]] = field(default_factory=dict)
+    logged: dict[str, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # A model here is asked at once; a server shows its axes with its first answer.
+        # A server shows its axes only with its first answer.
         if isinstance(self.to_rows, LocalRows):
-            self.goal.check_axes(self.to_rows.model.axes)
+            self.spec.check_axes(self.to_rows.model.axes)
 
     def rewards(self, items: list[Item]) -> tuple[list[float | None], list[Row]]:
-        """(reward or None, row) of each item, in order."""
+        """Return the reward (or None) and the row of each item, in order."""
         rows = self.to_rows(items)
         if axes := axes_in_rows(rows):
-            self.goal.check_axes(axes)
-        rewards = [self.goal.reward(row) for row in rows]
+            self.spec.check_axes(axes)
+        rewards = [self.spec.reward(row) for row in rows]
         for reward, row in zip(rewards, rows, strict=True):
             if reward is None:
-                self._tell(*self.goal.why_not(row))
+                self._log_missing(*self.spec.why_not(row))
         return rewards, rows
 
-    def _tell(self, kind: str, reason: str) -> None:
+    def _log_missing(self, kind: str, reason: str) -> None:
         self.counts[kind] += 1
-        count, told = self.counts[kind], self.told.setdefault(kind, set())
-        is_new = reason not in told and len(told) < FEW
+        count, logged = self.counts[kind], self.logged.setdefault(kind, set())
+        is_new = reason not in logged and len(logged) < MAX_LOGGED_REASONS
         if is_new or str(count).strip("0") == "1":
             if is_new:
-                told.add(reason)
+                logged.add(reason)
             log.warning("no reward: %s: %s (%d of this kind so far)", kind, reason, count)

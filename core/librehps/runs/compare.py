@@ -1,4 +1,4 @@
-"""Compare media of one prompt, or the pairs of a file; each media is scored once."""
+"""Compare media under one prompt, or the pairs of a file; each media file is scored once."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Model = LibreHPS | str | Path | Callable[[], LibreHPS]
 
 Record = dict[str, Any]
-# Shows progress: the rows again, one by one, of so many.
+# Progress hook: takes (rows, total) and yields the rows unchanged.
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
@@ -39,12 +39,12 @@ def compare(
     calibrator: Calibrator = None,
     symmetric: bool = True,
 ) -> Comparison:
-    """Compare two or more images, or videos, of one prompt: a verdict on two, else a ranking.
+    """Compare images, or videos, under one prompt: a verdict on two, a ranking of three or more.
 
-    Paths are scored by `model` under `prompt`, or the prompt that `prompt_from` finds; win
-    probabilities are by `calibrator`, else by the one of the model. Scored rows are compared as
-    they are, by `calibrator`, else by their sigmas. Raises UsageError unless all are of one kind
-    and one prompt, and ItemError where one of two cannot be scored.
+    Paths are scored by `model` under `prompt`, or under the prompt that `prompt_from` finds. Win
+    probabilities come from `calibrator`, by default the model's own. Scored rows are compared
+    without a model: win probabilities come from `calibrator`, else from the sigmas. Raises
+    UsageError for mixed kinds or prompts, and ItemError where one of two cannot be scored.
     """
     rows = [row for row in media if isinstance(row, ScoredRow)]
     if rows:
@@ -66,29 +66,29 @@ def compare(
 def comparable_items(
     paths: Sequence[Path], prompt: str | None = None, prompt_from: PromptFrom | None = None
 ) -> list[Item]:
-    """Return an item for each path; raises UsageError unless all are of one kind and prompt."""
+    """Return one item for each path; raises UsageError for mixed kinds or prompts."""
     from librehps.items.prompts import find_prompts
 
     found = [file_item(path) for path in paths]
     finder = find_prompts(prompt, prompt_from, has_prompts=False)
     for path, item in zip(paths, found, strict=True):
         if item.kind != found[0].kind:
-            kinds = f"{paths[0]} is {found[0].kind} and {path} is {item.kind}"
-            raise UsageError(f"{kinds}: give those of one kind")
+            kinds = f"{paths[0]} ({found[0].kind}) and {path} ({item.kind})"
+            raise UsageError(f"expected media of one kind, got {kinds}")
     items = [finder(item, Media(item.media)) for item in found]
     for item in items:
         if item.prompt != items[0].prompt:
             raise UsageError(
-                f"the prompts differ: {items[0].prompt!r} and {item.prompt!r}",
-                hint="A verdict is on one prompt: give it by --prompt.",
+                f"expected one prompt, got {items[0].prompt!r} and {item.prompt!r}",
+                hint="Give one prompt for all media with --prompt.",
             )
-    # The same file twice is two items.
+    # A file that is listed twice becomes two items.
     return [replace(item, id=f"{at}") for at, item in enumerate(items)]
 
 
 @dataclass(frozen=True)
 class ComparedPairs:
-    """A verdict on each pair of a file, in the file's order, as `records` and as a `table`."""
+    """The verdict on each pair of a file, in the file's order, as `records` and as a `table`."""
 
     records: list[Record]
     settings: Record
@@ -96,12 +96,12 @@ class ComparedPairs:
 
     @property
     def errors(self) -> list[Record]:
-        """The pairs that could not be judged."""
+        """The records of pairs that could not be judged."""
         return [record for record in self.records if record["status"] == "error"]
 
     @property
     def table(self) -> ScoreTable:
-        """The records as one table."""
+        """The records as a score table."""
         from librehps.scores.table import table_of
 
         return ScoreTable(table_of(self.records, self.axes), self.settings, "the pairs")
@@ -120,9 +120,9 @@ def compare_pairs(
 ) -> ComparedPairs:
     """Judge each row of a file of pairs (prompt, media_a, media_b), scoring each media once.
 
-    `format` and `root` as in `read_preferences`; `explain` adds the gap in mu on each axis. A pair
-    that cannot be judged is a record that says why. Raises PreferenceError for the file, and
-    UsageError where a column of the file has a name of the output.
+    `format` and `root` as in `read_preferences`; `explain` adds the difference in mu on each axis.
+    A pair that cannot be judged becomes a record with status error. Raises PreferenceError for an
+    invalid file, and UsageError for a column of the file that has a reserved name.
     """
     pairs = read_unjudged(file, format, root)
     scorer = loaded(model)
@@ -135,12 +135,12 @@ def compare_pairs(
     for pair in pairs:
         one, two = (rows[key] for key in keys_of(pair))
         found = judged(one, two, scorer.axes, fit, symmetric, explain)
-        records.append(_with_their_own({**_named(pair), **found, **facts}, pair))
+        records.append(_with_extra({**_pair_columns(pair), **found, **facts}, pair))
     return ComparedPairs(records, scorer.settings.record(), scorer.axes)
 
 
 def loaded(model: "Model") -> "LibreHPS":
-    """Return the model itself, or load it."""
+    """Return the loaded model, after loading the model where only a name is given."""
     if isinstance(model, str | Path):
         from librehps.scorer import LibreHPS
 
@@ -154,18 +154,18 @@ def _fit(scorer: "LibreHPS", calibrator: Calibrator) -> Platt | None:
     return fit_for(calibrator, scorer.settings.record())
 
 
-def _with_their_own(record: Record, pair: Pair) -> Record:
-    """The record and the file's other columns; raises UsageError where one has a name of ours."""
+def _with_extra(record: Record, pair: Pair) -> Record:
+    """Return the record with the file's other columns; raises UsageError for a reserved name."""
     taken = sorted(record.keys() & pair.extra.keys())
     if taken:
         raise UsageError(
-            f"the columns {', '.join(taken)} have names of the output",
-            hint="Rename them in the file of pairs.",
+            f"the pairs file has columns with reserved names: {', '.join(taken)}",
+            hint="Rename these columns in the pairs file.",
         )
     return {**record, **pair.extra}
 
 
-def _named(pair: Pair) -> Record:
+def _pair_columns(pair: Pair) -> Record:
     return {
         "pair_id": pair.pair_id,
         "prompt": pair.prompt,

@@ -1,4 +1,4 @@
-"""Items as lines of JSON, so that a resumed run has the source of its start."""
+"""Items as lines of JSON: a resumed run reads the items that were listed when the run started."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ Entry = dict[str, Any]
 
 
 class Listed(Protocol):
-    """A source: its items, once, and then its facts as JSON values."""
+    """A source of items; `facts` are JSON values, complete after `items` has been read once."""
 
     def items(self) -> Iterable[Item]: ...
 
@@ -21,7 +21,7 @@ class Listed(Protocol):
 
 
 def to_entry(item: Item) -> Entry:
-    """Return the item's fields as JSON values, without the empty ones."""
+    """Return the fields of an item as JSON values; empty fields are left out."""
     media = item.media.record() if isinstance(item.media, Stored) else str(item.media)
     entry = {
         "id": item.id,
@@ -36,7 +36,7 @@ def to_entry(item: Item) -> Entry:
 
 
 def item_from(entry: Entry) -> Item:
-    """Return the item of an entry."""
+    """Return the item that `to_entry` turned into this entry."""
     fields = dict(entry)
     media = fields.pop("media")
     fields["media"] = stored_from(media) if isinstance(media, dict) else Path(media)

@@ -1,4 +1,4 @@
-"""A run with an output file: started, resumed, finished."""
+"""The life of a run that writes one file: start, resume, finish."""
 
 import time
 from collections import Counter
@@ -20,18 +20,18 @@ from librehps.types import Item, ScoredRow
 
 Record = dict[str, Any]
 COMMIT_INTERVAL_S = 2.0
-SEED_ROWS = 1024
+COPY_BATCH_ROWS = 1024
 OVERWRITE_HINT = "Use the same options, or --overwrite to start over."
 
 
 class Scores(Protocol):
-    """How items become rows, in order."""
+    """A function that scores items and yields their rows in the order of the items."""
 
     def __call__(self, items: Iterable[Item]) -> Iterator[ScoredRow]: ...
 
 
 class Counts(NamedTuple):
-    """Rows by status; `errors` counts the failed ones by type of error, where that is known."""
+    """The number of rows by status; `errors` counts failed rows by error type, where known."""
 
     ok: int
     failed: int
@@ -39,13 +39,13 @@ class Counts(NamedTuple):
 
 
 class Job:
-    """Scores a source into `output`; use it in a `with` block.
+    """A scoring run that writes the file `output`; a context manager.
 
     Raises UsageError where the output or its journal exists and neither `resume` nor `overwrite`
-    is given. `retry_errors` resumes too, and scores the rows again whose status is error.
+    is given. `retry_errors` resumes, and scores rows with status error again.
     """
 
-    # Whether the journal keeps the rows until the output is written.
+    # True if the journal keeps the rows until the output is written.
     _keeps_rows = True
 
     def __init__(
@@ -53,16 +53,17 @@ class Job:
     ) -> None:
         self._check(output)
         if overwrite and (resume or retry_errors):
-            raise UsageError("--overwrite starts over: not allowed with --resume, --retry-errors")
+            raise UsageError("--overwrite and --resume or --retry-errors cannot be used together")
         self.output, self._overwrite = output, overwrite
         self.resumes, self.retries = resume or retry_errors, retry_errors
         self.journal = Journal(journal_folder(output), self._keeps_rows)
         if not (self.resumes or overwrite):
-            hint = "--resume goes on with it, --overwrite starts over."
+            hint = "Use --resume to continue, or --overwrite to start over."
             if self.journal.is_frozen:
-                raise UsageError(f"a run that writes {output} has not finished", hint=hint)
+                raise UsageError(f"an unfinished run of {output} exists", hint=hint)
             if self._is_there():
-                raise UsageError(f"{output} exists", hint="Give another name, or --overwrite.")
+                hint = "Choose another output, or use --overwrite."
+                raise UsageError(f"{output} already exists", hint=hint)
 
     def _check(self, output: Path) -> None:
         check_suffix(output)
@@ -72,17 +73,17 @@ class Job:
 
     @property
     def is_started(self) -> bool:
-        """Whether there is a journal to go on with."""
+        """True if the journal of an earlier run exists, which this run continues."""
         return self.journal.is_frozen and not self._overwrite
 
     @property
     def is_complete(self) -> bool:
-        """Whether the output is finished already, and none of its rows is to be scored again."""
+        """True if the output is complete, so that no row has to be scored."""
         return self.resumes and not self.retries and self._is_finished
 
     @property
-    def redoes(self) -> bool:
-        """Whether the rows of a finished output are copied, except for the errors."""
+    def reuses_output(self) -> bool:
+        """True if only the failed rows of a complete output are scored again."""
         return self.retries and self._is_finished
 
     @property
@@ -94,14 +95,14 @@ class Job:
         self.journal.open(clear=self._overwrite)
         if was_started != self.is_started:
             self.journal.close()
-            raise UsageError(f"another process has just finished {self.output}")
+            raise UsageError(f"another process has just finished the run of {self.output}")
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.journal.is_frozen:
             self.journal.close()
         else:
-            # Nothing was scored: there is nothing to resume.
+            # Without a listing there is nothing to resume.
             self.journal.delete()
 
     def begin(
@@ -111,10 +112,10 @@ class Job:
         listed: Listed | None,
         columns: Sequence[str] | str,
     ) -> None:
-        """Freeze the source, or check that the earlier run had the same settings and request.
+        """List the source in the journal, or check that the run can be continued.
 
-        `listed` is required unless the run `is_started`. Raises UsageError, naming what differs,
-        or an unknown column.
+        `listed` is required unless the run `is_started`. Raises UsageError for settings or a
+        request that differ from the earlier run, naming them, and for an unknown column.
         """
         facts: Record = {"settings": settings.record(), "request": dict(request)}
         if self.is_started:
@@ -123,9 +124,9 @@ class Job:
             self._check_containers()
             chosen_columns(columns, self.journal.run["own_columns"], settings.axes)
             return
-        assert listed is not None  # noqa: S101 - only a started run has its listing already
+        assert listed is not None  # noqa: S101 - only a started run has a listing
         rows = None
-        if self.redoes:
+        if self.reuses_output:
             self.check_origin(settings, request)
             rows = self._finished_rows(columns, settings)
             facts[SEEDING] = True
@@ -138,21 +139,21 @@ class Job:
             self._seed(rows)
 
     def check_origin(self, settings: Settings, request: Mapping[str, Any]) -> None:
-        """Raise UsageError where the output was made with other settings or another request."""
-        before, asked = read_origin(self._origin_file())
-        self._check_same(before, settings, self.output)
-        if asked:
-            check_same_request(asked, request, self.output)
+        """Raise UsageError where the settings or the request of the output differ from these."""
+        old_settings, old_request = read_origin(self._origin_file())
+        self._check_same(old_settings, settings, self.output)
+        if old_request:
+            check_same_request(old_request, request, self.output)
 
     def _origin_file(self) -> Path:
         return self.output
 
     def _check_same(self, before: Mapping[str, Any], now: Settings, place: Path) -> None:
         names = differing(before, now.record())
-        _refuse(names, before, now.record(), "settings", place)
+        _refuse(names, before, now.record(), place)
 
     def finished_counts(self) -> Counts:
-        """Return the rows of a finished output by status."""
+        """Return the number of rows of the complete output, by status."""
         table = self._read_output(("status",))
         statuses = Counter(table["status"].to_pylist())
         kinds = table["error_type"].to_pylist() if "error_type" in table.column_names else []
@@ -170,24 +171,21 @@ class Job:
     def _finished_rows(
         self, columns: Sequence[str] | str, settings: Settings
     ) -> Iterable[Record] | None:
-        """Rows of the finished output, to copy into the journal; None where they stay there."""
+        """Return the rows of the complete output to copy; None where no row has to be copied."""
         wanted = chosen_columns(columns, {}, settings.axes) if isinstance(columns, str) else columns
         table = self._read_output(("id", "status", *wanted))
-        batches = table.to_batches(max_chunksize=SEED_ROWS)
+        batches = table.to_batches(max_chunksize=COPY_BATCH_ROWS)
         return (row for batch in batches for row in batch.to_pylist())
 
     def _seed(self, rows: Iterable[Record]) -> None:
-        """Copy the rows of a finished output; raises UsageError where the source changed."""
+        """Copy the rows into the journal; raises UsageError where the ids of the source differ."""
         items = self.journal.items({NEW})
         for row, (index, item) in zip_longest(rows, items, fillvalue=(-1, None)):
-            found = row["id"] if isinstance(row, dict) else "nothing"
-            wanted = "nothing" if item is None else item.id
-            if item is None or not isinstance(row, dict) or found != wanted:
+            found = row["id"] if isinstance(row, dict) else None
+            expected = None if item is None else item.id
+            if item is None or not isinstance(row, dict) or found != expected:
                 self.journal.delete()
-                raise UsageError(
-                    f"{self.output} has {found!r} where the source has {wanted!r}",
-                    hint="--retry-errors needs the source as it was; --overwrite starts over.",
-                )
+                raise changed_source(self.output, found, expected)
             self.journal.append(index, row, item.extra)
         del self.journal.run[SEEDING]
         self.journal.write_run()
@@ -196,36 +194,36 @@ class Job:
         for name, before in self.journal.run["stamps"].items():
             if not Path(name).exists() or stamp(name) != before:
                 raise UsageError(
-                    f"{name} changed since this run was started",
-                    hint="Its items are read by their place in the file: --overwrite starts over.",
+                    f"cannot resume {self.output}: {name} has changed since the run started",
+                    hint="Restore the file, or use --overwrite to start over.",
                 )
 
     @property
     def facts(self) -> Record:
-        """What the journal says of the source: total, skipped, dropped, own_columns, ..."""
+        """The facts of the source in the journal: total, skipped, dropped, own_columns, ..."""
         return self.journal.run
 
     @property
-    def left(self) -> int:
-        """Number of items still to score."""
+    def remaining(self) -> int:
+        """The number of items still to score."""
         new, _, failed = self.journal.counts()
         return new + failed * self.retries
 
     @property
     def kept(self) -> Counts:
-        """Rows that an earlier run scored, and that are not scored again; ask before `run`."""
+        """The rows of an earlier call that are not scored again; read before `run`."""
         _, ok, failed = self.journal.counts()
         if self.retries:
             return Counts(ok, 0, Counter())
         return Counts(ok, failed, self.journal.error_types())
 
     @property
-    def is_short(self) -> bool:
-        """Whether rows may still be missing after an interrupted `run`."""
+    def is_incomplete(self) -> bool:
+        """True if rows may be missing after `run` was interrupted."""
         return bool(self.journal.counts()[0]) or self.retries
 
     def run(self, score: Scores) -> Generator[ScoredRow, None, None]:
-        """Score the items that are left; each row is journalled before it is yielded."""
+        """Score the remaining items; yield each row after it is written to the journal."""
         indices: list[int] = []
         wanted = {NEW, ERROR} if self.retries else {NEW}
 
@@ -245,7 +243,7 @@ class Job:
         self.journal.commit()
 
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
-        """Write the output from the journal, and delete the journal."""
+        """Write the output from the journal, then delete the journal."""
         own = self.journal.run.get("own_columns", {})
         kinds = chosen_columns(columns, own, settings.axes)
         request = self.journal.run["request"]
@@ -260,18 +258,24 @@ class Job:
 
 
 def check_same_request(before: Mapping[str, Any], now: Mapping[str, Any], place: Path) -> None:
-    """Raise UsageError, naming what differs from the request of an earlier run."""
+    """Raise UsageError where the request differs from the earlier run, naming each difference."""
     names = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
-    _refuse(names, before, now, "request", place)
+    _refuse(names, before, now, place)
+
+
+def changed_source(output: Path, found: str | None, expected: str | None) -> UsageError:
+    """Return the error for a row of the output whose id is not that of the source's item."""
+    row = "no row" if found is None else repr(found)
+    item = "no item" if expected is None else repr(expected)
+    return UsageError(
+        f"the source has changed: {output} has {row} where the source has {item}",
+        hint="Restore the source for --retry-errors, or use --overwrite to start over.",
+    )
 
 
 def _refuse(
-    names: Sequence[str],
-    before: Mapping[str, Any],
-    now: Mapping[str, Any],
-    what: str,
-    place: Path,
+    names: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any], place: Path
 ) -> None:
     if names:
         pairs = "; ".join(f"{k} {before.get(k)!r}, now {now.get(k)!r}" for k in names)
-        raise UsageError(f"{place} was started with other {what}: {pairs}", hint=OVERWRITE_HINT)
+        raise UsageError(f"cannot resume {place}: started with {pairs}", hint=OVERWRITE_HINT)

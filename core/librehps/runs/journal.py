@@ -1,8 +1,8 @@
-"""The journal of a run: OUT.journal/ keeps every row on disk until the output is whole.
+"""The journal of a run: OUT.journal/ keeps every row on disk until the output is written.
 
-`run.json` holds the request, `listing.jsonl` the frozen source, `rows.jsonl` grows by one line a
-row: [index in the listing, "ok" or "error", record, own columns]. A line cut off by a kill is
-dropped; a later line of an index replaces the earlier one.
+`run.json` holds settings and request, `listing.jsonl` the items of the source, `rows.jsonl` one
+line per row: [index in the listing, "ok" or "error", record, own columns]. A line that a kill cut
+off is dropped; a later line with the same index replaces the earlier one.
 """
 
 import errno
@@ -27,18 +27,18 @@ from librehps.types import Item
 Record = dict[str, Any]
 NEW, OK, ERROR = 0, 1, 2
 STATUS = {"ok": OK, "error": ERROR}
-# Number of the folder's layout; version 0.1.0 wrote 1.
+# Version of the folder's layout, since librehps 0.1.0.
 LAYOUT = 1
 LOCK_FILE = "lock"
-# Key in run.json while the rows of a finished output are copied into the journal: until that is
-# done, the output counts and the journal does not.
+# Key in run.json while rows of a complete output are copied into the journal: a journal with this
+# key is ignored, and the output is still valid.
 SEEDING = "seeding"
-# How a line of rows.jsonl begins.
+# The beginning of each line of rows.jsonl.
 ROW = re.compile(rb'\[(\d+), "(ok|error)", \{')
 
 
 def stamp(file: str) -> list[int]:
-    """Return size and time of the last change of a file, as JSON."""
+    """Return [size in bytes, time of the last change in ns] of a file."""
     found = Path(file).stat()
     return [found.st_size, found.st_mtime_ns]
 
@@ -46,8 +46,8 @@ def stamp(file: str) -> list[int]:
 class Journal:
     """The journal of one run; `run` is the content of run.json, `status` NEW, OK or ERROR per item.
 
-    Without `keeps_rows` the rows are kept elsewhere, and the caller sets `status`. A failed write
-    raises OutputError. Only one process at a time can hold a journal.
+    Without `keeps_rows` the caller stores the rows and sets `status`. A failed write raises
+    OutputError. One process at a time can open a journal.
     """
 
     def __init__(self, folder: Path, keeps_rows: bool = True) -> None:
@@ -61,14 +61,14 @@ class Journal:
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the listing is complete, and the rows of an earlier output are copied."""
+        """True if the journal is valid: the listing and any copied rows are complete."""
         file = self.folder / "run.json"
         return file.exists() and SEEDING.encode() not in file.read_bytes()
 
     def open(self, clear: bool = False) -> None:
-        """Take the lock, and read the journal of an earlier run, or with `clear` delete its files.
+        """Lock the journal, and read the files of an earlier run, or delete them with `clear`.
 
-        Raises UsageError where another process holds the lock, or the journal is unreadable.
+        Raises UsageError where another process holds the lock, or the journal is invalid.
         """
         with self._translated():
             self.folder.mkdir(exist_ok=True)
@@ -85,7 +85,7 @@ class Journal:
         facts: Mapping[str, Any],
         check: Callable[[Mapping[str, Any]], object],
     ) -> None:
-        """Write the listing, then run.json, which makes it valid; `check` may refuse its facts."""
+        """Write the listing and run.json, which makes it valid; `check` may raise on the facts."""
         with self._translated():
             with (self.folder / "listing.jsonl").open("w", encoding="utf-8") as file:
                 total = 0
@@ -103,24 +103,24 @@ class Journal:
             self._recover()
 
     def write_run(self) -> None:
-        """Write `run` to run.json, on the disk itself."""
+        """Write `run` to run.json, and sync the file to disk."""
         with self._translated():
             write_whole(self.folder / "run.json", json.dumps(self.run, indent=1) + "\n")
 
     def items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
-        """Yield (index, item) of the listing's items whose status is wanted."""
+        """Yield (index, item) for each listed item whose status is in `wanted`."""
         for index, line in self.entries(wanted):
             yield index, item_from(json.loads(line))
 
     def entries(self, wanted: set[int]) -> Iterator[tuple[int, str]]:
-        """Yield (index, JSON of `item_json.to_entry`) of the items whose status is wanted."""
+        """Yield (index, JSON of `item_json.to_entry`) for each item whose status is in `wanted`."""
         with self._translated(), (self.folder / "listing.jsonl").open(encoding="utf-8") as file:
             for index, line in enumerate(file):
                 if self.status[index] in wanted:
                     yield index, line.rstrip("\n")
 
     def append(self, index: int, record: Record, own: Mapping[str, Any]) -> None:
-        """Add an item's row: a kill of this process cannot lose it, nor a crash after `commit`."""
+        """Append an item's row, which survives a kill, and after `commit` a power loss."""
         line = json.dumps([index, record["status"], record, dict(own)]).encode() + b"\n"
         with self._translated():
             written = self._rows.write(line)
@@ -131,12 +131,12 @@ class Journal:
         self.status[index] = STATUS[record["status"]]
 
     def commit(self) -> None:
-        """Write the rows through to the disk itself."""
+        """Sync the appended rows to disk."""
         with self._translated():
             os.fsync(self._rows.fileno())
 
     def rows(self) -> Iterator[tuple[Record, Record]]:
-        """Yield (record, own columns) of every item, in order of the listing."""
+        """Yield (record, own columns) of every item, in the order of the listing."""
         with self._translated(), (self.folder / "rows.jsonl").open("rb") as file:
             for offset in self._offsets:
                 if file.tell() != offset:
@@ -145,7 +145,7 @@ class Journal:
                 yield record, own
 
     def error_types(self) -> Counter[str]:
-        """Return how many rows have each type of error."""
+        """Return the number of failed rows by error type."""
         found: Counter[str] = Counter()
         with self._translated(), (self.folder / "rows.jsonl").open("rb") as file:
             for offset, status in zip(self._offsets, self.status, strict=True):
@@ -166,14 +166,14 @@ class Journal:
         self._rows = self._lock = None
 
     def delete(self) -> None:
-        """Remove the folder; the lock goes last."""
+        """Delete the folder, and release the lock last."""
         if self._rows is not None:
             self._rows.close()
             self._rows = None
         shutil.rmtree(self.folder, ignore_errors=True)
         self.close()
         if os.name == "nt":
-            # Windows removes no file that is open, as the lock was.
+            # Windows cannot delete an open file, as the lock was.
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _clear(self) -> None:
@@ -189,25 +189,25 @@ class Journal:
             run = {}
         if run.get("layout") != LAYOUT:
             raise UsageError(
-                f"{self.folder} is torn, or of another version of librehps",
-                hint="--overwrite starts over.",
+                f"{self.folder}: invalid journal (damaged, or of another version of librehps)",
+                hint="Use --overwrite to start over.",
             )
         return run
 
     def _recover(self) -> None:
-        """Find every whole line of rows.jsonl, and cut off what follows the last."""
+        """Index every complete line of rows.jsonl, and cut off the rest of the file."""
         total = self.run["total"]
         self.status = bytearray(total)
         if not self._keeps_rows:
             return
         self._offsets = array("q", [-1]) * total
         self._end = 0
-        # Unbuffered: a row is with the system once `append` returns.
+        # Unbuffered, so that the operating system has a row once `append` returns.
         self._rows = (self.folder / "rows.jsonl").open("ab", buffering=0)
         with (self.folder / "rows.jsonl").open("rb") as file:
             for line in file:
                 found = ROW.match(line)
-                # What a kill or a loss of power left at the end.
+                # A kill or a power loss can leave an incomplete last line.
                 if found is None or not line.endswith(b"\n"):
                     break
                 index = int(found[1])
@@ -217,7 +217,7 @@ class Journal:
         self._rows.truncate(self._end)
 
     def _take_lock(self) -> None:
-        # Whichever thread closes the journal gives the lock back.
+        # The thread that closes the journal may not be the one that opened it.
         lock = FileLock(self.folder / LOCK_FILE, timeout=0, thread_local=False)
         try:
             lock.acquire()
@@ -226,5 +226,5 @@ class Journal:
         self._lock = lock
 
     def _translated(self) -> AbstractContextManager[None]:
-        hint = "Rows written before it are kept; make room and go on with --resume."
+        hint = "Rows scored so far are kept. Free disk space, then continue with --resume."
         return writing(self.folder, hint)

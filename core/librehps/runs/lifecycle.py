@@ -1,4 +1,4 @@
-"""The steps of a run in their order, the same for every engine."""
+"""The steps of a run, the same for every engine."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -9,19 +9,19 @@ from typing import Any, Generic, TypeVar
 
 from librehps.items.source import Source
 from librehps.runs.job import Job
-from librehps.runs.observer import RunObserver
+from librehps.runs.observer import RunObserver, skipped_note
 from librehps.runs.progress import RunProgress
 from librehps.runs.request import RunRequest
 from librehps.runs.summary import RunSummary
 from librehps.settings import Settings
 
 J = TypeVar("J", bound=Job)
-EMPTY_SHARD = "no item falls into this shard"
+EMPTY_SHARD = "this shard contains no items"
 
 
 @dataclass
 class Run(ABC, Generic[J]):
-    """Scores what is requested into the job's output; `stop` ends it after the current batch."""
+    """A run that writes the job's output; setting `stop` ends the run after the current batch."""
 
     request: RunRequest
     job: J
@@ -30,10 +30,10 @@ class Run(ABC, Generic[J]):
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> RunSummary:
-        """Score what is left, and write the output, or keep the journal where interrupted.
+        """Score the remaining items and write the output; keep the journal if interrupted.
 
-        The paths and prompts are checked before a model is loaded; settings and request are
-        compared with those of an earlier run before anything is scored.
+        Paths and prompts are checked before a model is loaded. Settings and request are compared
+        with those of an earlier run before an item is scored.
         """
         self.request.check_output(self.job.output)
         source = self._open_source()
@@ -42,20 +42,20 @@ class Run(ABC, Generic[J]):
                 return self._already_complete(settings)
             with self.job:
                 if source is not None:
-                    self.observer.note("listing what is to be scored")
+                    self.observer.note("listing the items to score")
                 self.job.begin(settings, self.request.facts(), source, self.columns)
                 return self._score_and_finish(settings)
 
     @abstractmethod
     def _ready(self) -> AbstractContextManager[Settings]:
-        """Load the model, or reach it elsewhere; gives the settings that its scores depend on."""
+        """Return a context manager that loads the model and yields the settings of its scores."""
 
     @abstractmethod
     def _score(self, settings: Settings) -> RunProgress:
-        """Score what is left."""
+        """Score the remaining items, and return the progress of the run."""
 
     def _open_source(self) -> Source | None:
-        """The source, checked; None where an earlier run has listed it."""
+        """Return the checked source; None where an earlier run has listed its items."""
         if self.job.is_started or self.job.is_complete:
             return None
         source = self.request.open_source()
@@ -70,11 +70,11 @@ class Run(ABC, Generic[J]):
 
     def _score_and_finish(self, settings: Settings) -> RunSummary:
         facts, kept = self.job.facts, self.job.kept
-        tell_source(facts, self.observer)
+        note_source(facts, self.observer)
         if before := kept.ok + kept.failed:
-            self.observer.note(f"{before} of {facts['total']} were done before")
+            self.observer.note(f"{before} of {facts['total']} items were scored before")
         progress = self._score(settings)
-        is_interrupted = self.stop.is_set() and self.job.is_short
+        is_interrupted = self.stop.is_set() and self.job.is_incomplete
         if not is_interrupted:
             self.job.finish(settings, self.columns)
         return RunSummary(
@@ -90,11 +90,11 @@ class Run(ABC, Generic[J]):
         )
 
 
-def tell_source(facts: Mapping[str, Any], observer: RunObserver) -> None:
-    """Note what of the source is not scored, or not kept."""
+def note_source(facts: Mapping[str, Any], observer: RunObserver) -> None:
+    """Note an empty shard, skipped files, and columns that are not in the output."""
     if not facts["total"]:
         observer.note(EMPTY_SHARD)
     if facts["skipped"]:
-        observer.note(f"{facts['skipped']} files of other kinds were skipped")
+        observer.note(skipped_note(facts["skipped"]))
     if facts["dropped"]:
-        observer.note(f"columns of bytes are left out: {', '.join(facts['dropped'])}")
+        observer.note(f"skipped columns with binary values: {', '.join(facts['dropped'])}")

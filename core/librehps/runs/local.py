@@ -1,4 +1,4 @@
-"""A run on this machine, into one file."""
+"""A run on this machine that writes one file."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +19,7 @@ CACHE_FILE = "index.sqlite"
 
 @dataclass
 class LocalRun(Run[Job]):
-    """Scores with a model in this process, or one that is loaded here."""
+    """A run that scores in this process, with a loaded model or one that the run loads."""
 
     model: ModelOptions | LibreHPS = field(default_factory=ModelOptions)
 
@@ -35,7 +35,7 @@ class LocalRun(Run[Job]):
         engine = self._scorer.engine(finder, cache)
         engine.stop = self.stop
         progress = RunProgress.after(job.kept, job.facts["total"], engine.work)
-        # The rows are closed first: they use the cache.
+        # The rows use the cache, so they are closed first.
         with (
             closing(cache),
             self.observer.watching(progress),
@@ -48,7 +48,7 @@ class LocalRun(Run[Job]):
 
 
 def load_model(model: ModelOptions | LibreHPS, observer: RunObserver) -> LibreHPS:
-    """Return the model; the observer is asked before a download that the options do not allow."""
+    """Return the loaded model; asks the observer before a download that needs permission."""
     if not isinstance(model, ModelOptions):
         return model
     arguments = model.arguments()

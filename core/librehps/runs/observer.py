@@ -1,4 +1,4 @@
-"""What a caller may hear of a run while it runs."""
+"""Callbacks of a run: notes, progress, and the question before a download."""
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
@@ -11,19 +11,24 @@ log = logging.getLogger("librehps")
 
 
 class RunObserver:
-    """Hears of a run; override any method. Notes are logged at INFO unless overridden."""
+    """The callbacks of a run; override any method. By default notes are logged at INFO."""
 
     def note(self, message: str) -> None:
-        """Take one line for a reader: files that were skipped, rows done before, waiting."""
+        """Receive a one-line message: skipped files, rows scored before, waiting."""
         log.info("%s", message)
 
     def confirm_download(self, message: str) -> bool:
-        """Return whether a model that is not on this machine may be downloaded."""
+        """Return whether the model in the message may be downloaded; by default False."""
         return False
 
     def watching(self, progress: "RunProgress") -> AbstractContextManager[object]:
-        """Return a context manager that is entered while rows are scored."""
+        """Return a context manager that stays open while rows are scored."""
         return nullcontext()
 
     def advanced(self, progress: "RunProgress") -> None:
-        """Take the progress after each row, or after each table of rows with Ray."""
+        """Receive the progress after each row; with Ray, after each table of rows."""
+
+
+def skipped_note(count: int) -> str:
+    """Return the note on `count` skipped files."""
+    return f"skipped {count} files of unsupported types"

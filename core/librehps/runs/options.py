@@ -1,4 +1,4 @@
-"""Options of a run: which model, and where on a cluster."""
+"""Options of a run: the model, the Ray cluster, and how sources are read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from librehps.settings import DEFAULT_MODEL, TINY
 if TYPE_CHECKING:
     from librehps.items.source import SourceOptions
 
-# What does not change the scores, and so is no argument of `LibreHPS.foresee`.
+# Options that do not change the scores; `LibreHPS.foresee` does not take them.
 SPEED_ONLY = ("batch_size", "workers", "max_prompt_tokens", "video_backend")
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model is loaded, and how; see `LibreHPS.from_pretrained`.
+    """The model of a run and how to load it; see `LibreHPS.from_pretrained`.
 
-    `model` is a hub id, a checkpoint's folder, or `tiny`.
+    `model` is a hub id, the folder of a checkpoint, or `tiny`.
     """
 
     model: str | Path = DEFAULT_MODEL
@@ -45,7 +45,7 @@ class ModelOptions:
         return {k: value for k, value in self.arguments().items() if k not in SPEED_ONLY}
 
     def absolute_model(self) -> str:
-        """Return the model for processes that run in other folders."""
+        """Return the model's name, or its absolute folder for processes in other folders."""
         folder = Path(self.model).expanduser()
         is_folder = str(self.model) != TINY and folder.is_dir()
         return str(folder.absolute()) if is_folder else str(self.model)
@@ -53,10 +53,11 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class RayOptions:
-    """Where on a Ray cluster a run scores: `address` None starts Ray here, else one is joined.
+    """The Ray cluster of a run: `address` of a cluster to join; None starts Ray on this machine.
 
-    `num_gpus` per actor (None: 1 where there are any), `actors` (None: one for each GPU, else by
-    cores), `tasks` that decode at a time (None: as many as there is room for). Raises UsageError.
+    `num_gpus` is per actor (None: 1 if the cluster has GPUs), `actors` the number of actors (None:
+    one per GPU, else by cores), `tasks` the number of parallel decoding tasks (None: as many as
+    fit). Raises UsageError for an invalid value.
     """
 
     address: str | None = None
@@ -67,16 +68,16 @@ class RayOptions:
     def __post_init__(self) -> None:
         gpus = self.num_gpus or 0.0
         if gpus > 1 and gpus % 1:
-            raise UsageError(f"--num-gpus {gpus:g}: expected a fraction of one, or a whole number")
+            raise UsageError(f"--num-gpus: expected at most 1 or a whole number, got {gpus:g}")
         if (self.address or "").startswith("ray://"):
             raise UsageError(
-                f"{self.address}: the Ray client streams no data",
+                f"unsupported Ray address {self.address}: the Ray client cannot stream data",
                 hint="Run on a node of the cluster, with --ray-address auto.",
             )
 
 
 class SourceKeywords(TypedDict, total=False):
-    """How manifests, tars and lists are read: the flags of the command, as keywords."""
+    """The keyword arguments for reading manifests, tars and lists, named like the flags."""
 
     root: str | Path | None
     media_column: str | None
@@ -89,7 +90,7 @@ class SourceKeywords(TypedDict, total=False):
 
 
 def source_options(keywords: SourceKeywords, shard: str | None = None) -> "SourceOptions":
-    """Return how sources are read; raises UsageError for a shard that is not like 3/8."""
+    """Return the options for reading sources; raises UsageError for an invalid `shard`."""
     from librehps.items.rows import ColumnOptions
     from librehps.items.source import SourceOptions
     from librehps.scores.shards import parse_shard

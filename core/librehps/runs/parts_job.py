@@ -1,4 +1,4 @@
-"""A run whose output is a folder of parts: started, resumed, finished."""
+"""The life of a run that writes a folder of parts: start, resume, finish."""
 
 import secrets
 from collections import Counter
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from librehps.errors import EngineError, UsageError
 from librehps.runs.item_json import Listed
-from librehps.runs.job import Counts, Job
+from librehps.runs.job import Counts, Job, changed_source
 from librehps.runs.journal import ERROR, NEW, OK, SEEDING
 from librehps.runs.ray.arrow import INDEX
 from librehps.scores.columns import chosen_columns
@@ -26,13 +26,13 @@ from librehps.settings import Settings
 
 MAX_NAMED_ITEMS = 5
 
-# Given a function that lists the items to score as (index, JSON of the listing), yields tables of
-# scored rows in any order.
+# A function that takes a function listing the items to score as (index, JSON of the listing), and
+# yields tables of scored rows in any order.
 ScoreTables = Callable[[Callable[[], Iterator[tuple[int, str]]]], Generator[Any, None, None]]
 
 
 class PartsJob(Job):
-    """Scores a source into a folder of parts; rows of a part that is not whole are scored again."""
+    """A scoring run that writes a folder of parts; rows of incomplete parts are scored again."""
 
     _keeps_rows = False
 
@@ -53,59 +53,61 @@ class PartsJob(Job):
         listed: Listed | None,
         columns: Sequence[str] | str,
     ) -> None:
-        """Begin as `Job.begin` does; then make the folder, and find which parts are whole."""
-        redoes = self.redoes
+        """Start or continue the run like `Job.begin`; create the folder, find complete parts."""
+        reuses_output = self.reuses_output
         if self.resumes and self._is_there() and not (self.is_started or self._is_finished):
             raise UsageError(
-                f"{self.output} is unfinished, and {self.journal.folder} is gone",
-                hint="--overwrite starts over.",
+                f"cannot resume {self.output}: {self.journal.folder} not found",
+                hint="Restore this folder, or use --overwrite to start over.",
             )
         super().begin(settings, request, listed, columns)
         run = self.journal.run
         kinds = chosen_columns(columns, run["own_columns"], settings.axes)
         self._schema = schema_of(settings, kinds, run["request"])
         if "run" not in run:
-            done = Parts(self.output, run["total"], "").done() if redoes else {}
+            done = Parts(self.output, run["total"], "").done() if reuses_output else {}
             run["run"] = done.get("run") or secrets.token_hex(6)
-            if not redoes:
+            if not reuses_output:
                 self.journal.write_run()
         self.parts = Parts(self.output, run["total"], run["run"])
-        if redoes:
-            self._take_over()
+        if reuses_output:
+            self._check_items()
         self.parts.begin()
-        self._take_up()
+        self._read_finished()
 
     def _finished_rows(self, columns: Sequence[str] | str, settings: Settings) -> None:
-        """Rows stay in their parts."""
+        """Return None: no row has to be copied out of its part."""
 
     def _origin_file(self) -> Path:
         files = part_files(self.output)
         if not files:
-            raise UsageError(f"{self.output} holds no parts", hint="--overwrite starts over.")
+            raise UsageError(
+                f"{self.output} contains no parts", hint="Use --overwrite to start over."
+            )
         return files[0]
 
     def finished_counts(self) -> Counts:
-        """Return the rows of a finished folder by status."""
+        """Return the number of rows of the complete folder, by status."""
         done = Parts(self.output, 0, "").done()
         files = part_files(self.output) if done["errors"] else []
         return Counts(done["ok"], done["errors"], _error_types(files))
 
     @property
     def kept(self) -> Counts:
-        """Rows that an earlier run scored, and that are not scored again."""
+        """The rows of an earlier call that are not scored again."""
         return self._kept
 
     @property
-    def left(self) -> int:
-        """Number of items still to score."""
+    def remaining(self) -> int:
+        """The number of items still to score."""
         return int(np.count_nonzero(self._todo))
 
     def run_parts(self, score: ScoreTables) -> Generator[Any, None, None]:
-        """Yield tables of scored rows as they come; a part is written once its last row came."""
+        """Yield tables of scored rows as they arrive; write each part once it is complete."""
         waiting: dict[int, list[Any]] = {}
         with closing(score(self._left)) as tables:
-            for came in tables:
-                table = _only_new(came, self._todo)
+            for arrived in tables:
+                table = _only_new(arrived, self._todo)
                 indices = table[INDEX].to_numpy()
                 self._todo[indices] = False
                 firsts = indices // self.parts.rows * self.parts.rows
@@ -116,25 +118,25 @@ class PartsJob(Job):
                 yield table
 
     def _left(self) -> Iterator[tuple[int, str]]:
-        if not self.is_short:
+        if not self.is_incomplete:
             return
         wanted = {NEW, ERROR} if self.retries else {NEW}
         yield from (entry for entry in self.journal.entries(wanted) if self._todo[entry[0]])
 
     @property
-    def is_short(self) -> bool:
-        """Whether rows are still to come after `run_parts`."""
+    def is_incomplete(self) -> bool:
+        """True if items are still without a row."""
         return bool(self._todo.any())
 
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
-        """Mark the folder as done, and delete the journal; `begin` has fixed the other arguments.
+        """Mark the folder as complete, then delete the journal; the arguments are ignored.
 
-        Raises EngineError, naming the missing items, unless every row is there once.
+        Raises EngineError, naming the items, where items have no row.
         """
-        if self.is_short:
+        if self.is_incomplete:
             raise self._missing(np.flatnonzero(self._todo))
         if not self.parts.total:
-            # Settings and request are kept in a part, even where the shard is empty.
+            # Settings and request are stored in a part, so an empty shard needs one.
             self.parts.write(0, self._schema.empty_table(), 0)
         self.parts.finish()
         self.journal.delete()
@@ -145,7 +147,7 @@ class PartsJob(Job):
         errors = pc.sum(pc.equal(table["status"], "error")).as_py() or 0
         tables = [table.select(names)]
         if first in self._whole:
-            # Its errors were done again, the others stay.
+            # Only the failed rows of this part were scored again.
             path = self.parts.path(first)
             before = pq.read_table(path).append_column(INDEX, _indices(first, self._whole[first]))
             tables.append(before.filter(pc.equal(before["status"], "ok")).select(names))
@@ -153,32 +155,28 @@ class PartsJob(Job):
         start, after = self.parts.bounds(first)
         if not np.array_equal(table[INDEX].to_numpy(), np.arange(start, after)):
             raise EngineError(
-                f"{self.parts.path(first)} would not hold each of its rows once",
-                hint="--resume goes on with the parts that are whole.",
+                f"{self.parts.path(first)}: rows are missing or duplicate",
+                hint="Continue from the complete parts with --resume.",
             )
         table = table.drop_columns([INDEX]).cast(self._schema)
         self.parts.write(first, table.replace_schema_metadata(self._schema.metadata), errors)
 
-    def _take_over(self) -> None:
-        """Raise UsageError unless a finished folder has the items of this listing."""
+    def _check_items(self) -> None:
+        """Raise UsageError where the ids in a complete folder differ from the listed items."""
         try:
             self._check_columns("id", "status")
             ids = (i for f in part_files(self.output) for i in _column(f, "id"))
             for found, pair in zip_longest(ids, self.journal.items({NEW})):
                 if pair is None or found != pair[1].id:
-                    wanted = "nothing" if pair is None else repr(pair[1].id)
-                    raise UsageError(
-                        f"{self.output} has {found!r} where the source has {wanted}",
-                        hint="--retry-errors needs the source as it was; --overwrite starts over.",
-                    )
+                    raise changed_source(self.output, found, pair and pair[1].id)
         except UsageError:
             self.journal.delete()
             raise
         del self.journal.run[SEEDING]
         self.journal.write_run()
 
-    def _take_up(self) -> None:
-        """Set the status of the rows in whole parts."""
+    def _read_finished(self) -> None:
+        """Set the status of every row in complete parts."""
         parts = self.parts.whole()
         self._whole = {first: part.rows for first, part in parts.items()}
         if parts:
@@ -204,7 +202,7 @@ class PartsJob(Job):
         if names != self._schema.names:
             differ = sorted({*names} ^ {*self._schema.names})
             raise UsageError(
-                f"the parts of {self.output} have other columns: {', '.join(differ)}",
+                f"cannot resume {self.output}: columns differ: {', '.join(differ)}",
                 hint="Use the same --columns, or --overwrite to start over.",
             )
 
@@ -212,12 +210,12 @@ class PartsJob(Job):
         first = set(indices[:MAX_NAMED_ITEMS].tolist())
         names = ", ".join(i.id for at, i in self.journal.items({NEW, ERROR}) if at in first)
         return EngineError(
-            f"{len(indices)} items were given no row: {names}", hint="--resume goes on with them."
+            f"{len(indices)} items have no row: {names}", hint="Score them with --resume."
         )
 
 
 def _only_new(table: Any, todo: Any) -> Any:
-    """The rows that are still to come, each once: a task that is done again may repeat some."""
+    """Return the rows of items in `todo`, each once; a repeated task may send a row twice."""
     indices = table[INDEX].to_numpy()
     _, places = np.unique(indices, return_index=True)
     fresh = np.zeros(len(indices), bool)
@@ -230,7 +228,7 @@ def _indices(first: int, rows: int) -> Any:
 
 
 def _error_types(files: Sequence[Path]) -> Counter[str]:
-    """Failed rows by type of error, of the files that have this column."""
+    """Return the number of failed rows by error type, over files with the column error_type."""
     found: Counter[str] = Counter()
     for file in files:
         if "error_type" in pq.read_schema(file).names:

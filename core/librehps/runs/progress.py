@@ -1,4 +1,4 @@
-"""How far a run is: rows by status, errors by type, and the distribution of each axis."""
+"""The progress of a run: rows by status, errors by type, and the distribution of each axis."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ QUANTILES = (0.05, 0.5, 0.95)
 
 
 class Distribution(NamedTuple):
-    """Mean and quantiles of an axis over the rows of this call, to half a thousandth."""
+    """The mean and quantiles of an axis over the rows of this call, exact to 0.0005."""
 
     mean: float
     low: float
@@ -27,9 +27,9 @@ class Distribution(NamedTuple):
 
 @dataclass
 class RunProgress:
-    """Rows so far, those of an earlier run among them; `total` is None where it is unknown.
+    """The number of rows so far, including those of an earlier call; `total` is None if unknown.
 
-    `ok`, `failed` and `errors` count the whole output, `distributions` and `work` this call alone.
+    `ok`, `failed` and `errors` count the whole output, `distributions` and `work` this call only.
     """
 
     total: int | None
@@ -41,21 +41,21 @@ class RunProgress:
 
     @classmethod
     def after(cls, kept: "Counts", total: int, work: "Work") -> "RunProgress":
-        """Return the progress of a run that goes on after `kept` rows."""
+        """Return the progress at the start of a resumed run, which keeps `kept` rows."""
         return cls(total, work, kept.ok, kept.failed, Counter(kept.errors))
 
     @property
     def done(self) -> int:
-        """Number of rows so far."""
+        """The number of rows so far, ok and failed."""
         return self.ok + self.failed
 
     @property
     def rows_per_s(self) -> float:
-        """Rows that this call scored in a second."""
+        """The rows per second that this call scored."""
         return self.work.rows / max(self.work.seconds, 1e-9)
 
     def add(self, row: "ScoredRow") -> None:
-        """Count a row."""
+        """Count a scored or failed row."""
         if row.score is None:
             self.failed += 1
             self.errors[type(row.error).__name__] += 1
@@ -65,7 +65,7 @@ class RunProgress:
             self._add_means(name, [axis.mean])
 
     def add_table(self, table: Any) -> None:
-        """Count the rows of an Arrow table with every column."""
+        """Count the rows of an Arrow table that has every column."""
         statuses = Counter(table["status"].to_pylist())
         self.ok += statuses["ok"]
         self.failed += statuses["error"]
@@ -79,7 +79,7 @@ class RunProgress:
             bins[min(HISTOGRAM_BINS - 1, int(mean * HISTOGRAM_BINS))] += 1
 
     def distributions(self) -> dict[str, Distribution]:
-        """Return the distribution of each axis that a row of this call has a mean on."""
+        """Return the distribution of each axis that was scored in this call."""
         return {axis: _distribution(bins) for axis, bins in self._histograms.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a run is asked to score, as it is compared when the run is resumed."""
+"""The request of a run: paths and prompts, which a resumed run must repeat."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class RunRequest:
-    """Paths, how they are read, and where their prompts come from."""
+    """The paths to score, how to read the paths, and where prompts come from."""
 
     paths: tuple[str, ...]
     source: SourceOptions = field(default_factory=SourceOptions)
@@ -26,9 +26,9 @@ class RunRequest:
     max_prompt_tokens: int = 1024
 
     def facts(self) -> dict[str, Any]:
-        """Return the request as JSON values: a resumed run must have the same.
+        """Return the request as JSON values; a resumed run must have the same values.
 
-        `folder` is where relative paths begin, None where there are none.
+        `folder` is the base of relative paths, None without relative paths.
         """
         local = [p for p in self.paths if p != STDIN and not is_remote(p)]
         is_fixed = all(Path(path).is_absolute() for path in local) and STDIN not in self.paths
@@ -43,21 +43,23 @@ class RunRequest:
         }
 
     def open_source(self) -> Source:
-        """Return the source of the paths, not read yet."""
+        """Return the source of items, before any path is read."""
         return Source(self.paths, self.source)
 
     def prompt_finder(self, has_prompts: bool) -> PromptFinder:
-        """Return what finds each item's prompt; `has_prompts` where the source may carry them."""
+        """Return a function that finds prompts; `has_prompts`: the source may contain prompts."""
         return find_prompts(self.prompt, self.prompt_from, has_prompts)
 
     def check_output(self, output: Path) -> None:
-        """Raise UsageError where the output is one of the paths to score."""
+        """Raise UsageError where the output is also one of the paths to score."""
         if output.absolute() in {Path(path).absolute() for path in self.paths}:
-            raise UsageError(f"{output} is what is to be scored: give the output another name")
+            raise UsageError(
+                f"{output} is both an input and the output", hint="Choose another output."
+            )
 
 
 def as_paths(paths: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
-    """Return one path or several as text."""
+    """Return one path, or several, as a tuple of text."""
     given = [paths] if isinstance(paths, str | Path) else paths
     return tuple(os.fspath(path) for path in given)
 

@@ -1,4 +1,4 @@
-"""Score paths into an output that survives interruptions, or row by row."""
+"""Score paths into a file, with a journal for resuming, or row by row."""
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from librehps.choices import Engine, PromptFrom, check_choice
 from librehps.errors import UsageError
 from librehps.extras import require
 from librehps.runs.job import Job
-from librehps.runs.observer import RunObserver
+from librehps.runs.observer import RunObserver, skipped_note
 from librehps.runs.options import ModelOptions, RayOptions, SourceKeywords, source_options
 from librehps.runs.progress import RunProgress
 from librehps.runs.request import RunRequest, as_paths
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Paths = str | Path | Iterable[str | Path]
     Model = str | Path | ModelOptions | LibreHPS
 
-HINT_RAY_MODEL = "Give a name, a folder, or ModelOptions: each actor loads the model itself."
+HINT_RAY_MODEL = "Pass a name, a folder, or ModelOptions: each actor loads its own model."
 
 
 def score_to(
@@ -48,15 +48,15 @@ def score_to(
     stop: threading.Event | None = None,
     **source: Unpack[SourceKeywords],
 ) -> RunSummary:
-    """Score every item of the paths into a Parquet or JSON Lines file; returns the counts.
+    """Score every item of the paths into a Parquet or JSON Lines file; return a summary.
 
     paths: files, folders, manifests, tars, URLs. output: X.parquet or X.jsonl, with Ray a folder.
     model: a name, a folder, `ModelOptions`, or a loaded `LibreHPS`. columns: default, full, or
-    names. shard: `3/8` scores the third of 8 hash partitions. Rows are journalled in OUT.journal
-    as they come: after an interruption, or once `stop` is set, `resume=True` goes on.
-    `retry_errors` resumes, and scores failed rows again. An item that cannot be scored is a row
-    with status error, never an exception. Raises UsageError for an existing output without
-    `resume` or `overwrite`, for a missing path, no prompt, or other settings than the run before.
+    names. shard: `3/8` scores the third of 8 hash partitions. Each row is saved in OUT.journal
+    when it is scored: after an interruption, or once `stop` is set, `resume=True` continues the
+    run. `retry_errors` resumes, and scores failed rows again. An item that cannot be scored
+    becomes a row with status error, never an exception. Raises UsageError for an existing output
+    without `resume` or `overwrite`, a missing path, no prompt, or changed settings on resume.
     """
     options = _model_options(model)
     request = RunRequest(
@@ -76,7 +76,7 @@ def score_to(
 
         return LocalRun(request, job, columns, observer, stop, options).run()
     if not isinstance(options, ModelOptions):
-        raise UsageError("a loaded model cannot score on Ray", hint=HINT_RAY_MODEL)
+        raise UsageError("a loaded model cannot be sent to Ray", hint=HINT_RAY_MODEL)
     require("ray", "--engine ray")
     from librehps.runs.parts_job import PartsJob
 
@@ -100,7 +100,7 @@ def score_rows(
     stop: threading.Event | None = None,
     **source: Unpack[SourceKeywords],
 ) -> "RowStream":
-    """Return the scored rows of the paths, one by one in input order, and kept nowhere.
+    """Return an iterator over the scored rows of the paths, in input order; writes no file.
 
     Arguments as in `score_to`. Raises UsageError for a missing path, or no prompt.
     """
@@ -124,7 +124,7 @@ def score_rows(
 
 @dataclass
 class RowStream:
-    """Iterates over scored rows, once; `progress` counts them."""
+    """An iterator over scored rows, for one use; `progress` counts the rows."""
 
     scorer: "LibreHPS"
     source: "Source"
@@ -136,7 +136,7 @@ class RowStream:
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether `stop` was set, so that rows may be missing."""
+        """True if `stop` was set, in which case rows may be missing."""
         return self.engine.stop.is_set()
 
     def __iter__(self) -> "Iterator[ScoredRow]":
@@ -148,12 +148,12 @@ class RowStream:
                 self.observer.advanced(self.progress)
                 yield row
         if self.source.skipped:
-            self.observer.note(f"{self.source.skipped} files of other kinds were skipped")
+            self.observer.note(skipped_note(self.source.skipped))
         if not (self.progress.done or self.is_interrupted):
             self.observer.note(EMPTY_SHARD)
 
     def record(self, row: "ScoredRow", columns: Sequence[str] | str = "full") -> dict[str, Any]:
-        """Return a row as a flat dict of the columns; raises UsageError for an unknown column."""
+        """Return a row as a flat dict by column; raises UsageError for an unknown column."""
         own = row.item.extra
         record = {**to_full_record(row, self.scorer.settings), **own}
         names = chosen_columns(columns, dict.fromkeys(own, ""), self.scorer.axes)

@@ -1,4 +1,4 @@
-"""Scores to decide by: read from scored files, or made now from media."""
+"""Scores for a decision: read from scored files, or computed from media."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,6 +12,7 @@ from librehps.decide.probability import Platt
 from librehps.errors import ModelError, UsageError
 from librehps.items.source import Source, SourceOptions
 from librehps.models.locate import locate
+from librehps.runs.observer import skipped_note
 from librehps.scores.read import are_scored
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table, read_scores
 from librehps.settings import DEFAULT_MODEL, TINY
@@ -21,40 +22,40 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("librehps")
 
-# Shows progress: the rows again, one by one, of so many.
+# Progress hook: takes (rows, total) and yields the rows unchanged.
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Scored rows, and the calibrator of their model where there is one."""
+    """The scored rows, and the calibrator of their model, None if not found."""
 
     scores: ScoreTable
     calibrator: Platt | None
 
     @property
     def why_uncalibrated(self) -> str:
-        """Why there is no calibrator, where there is none."""
+        """The reason why `calibrator` is None, for a message."""
         model = self.scores.settings.get("model")
         if model is None:
-            return "the rows do not say which model they are of"
-        return f"the calibration.json of {model} is not on this machine"
+            return "the scored file does not name its model"
+        return f"calibration.json of {model} not found on this machine"
 
     def check_calibrated(self, purpose: str) -> None:
-        """Raise UsageError where there is no calibrator, for what needs win probabilities."""
+        """Raise UsageError without a calibrator; `purpose` names the flag that needs one."""
         if self.calibrator is None:
             raise UsageError(
                 f"{purpose} needs win probabilities: {self.why_uncalibrated}",
-                hint="Copy calibration.json from the model's folder, and give it by --calibration.",
+                hint="Copy calibration.json from the model's folder, then use --calibration FILE.",
             )
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """How media become scores: `load` gives the model once the paths and prompts make sense.
+    """The options for scoring media: `load` is called after paths and prompts are checked.
 
-    `model` and `revision` are where the calibrator of scored files is looked for too; `axes` are
-    the ones that the decision needs, which are checked before anything is scored.
+    `model` and `revision` also locate the calibrator of scored files; `axes` are the axes that the
+    decision needs, checked before an item is scored.
     """
 
     load: "Callable[[], LibreHPS]"
@@ -69,17 +70,17 @@ class Scoring:
 
 
 def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
-    """Read scored files as they are, and score anything else with the model.
+    """Return the scores in scored files, or score the media at the paths with the model.
 
-    Raises UsageError where the paths mix both, and for a prompt beside scored files.
+    Raises UsageError for a mix of scored files and media, and for a prompt with scored files.
     """
     if not are_scored(paths):
         scorer, scores = score_all(paths, scoring)
         return Scored(scores, scorer.calibrator(scoring.calibration))
     if scoring.prompt is not None or scoring.prompt_from is not None:
         raise UsageError(
-            f"{paths[0]} is scored already, under the prompts in it",
-            hint="Leave out --prompt and --prompt-from, or give the media instead.",
+            f"--prompt and --prompt-from: not allowed with the scored file {paths[0]}",
+            hint="Remove --prompt and --prompt-from, or give the media instead.",
         )
     scores = read_scores(paths)
     models = (TINY, scoring.model)
@@ -87,15 +88,15 @@ def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
 
 
 def score_all(paths: Sequence[str], scoring: Scoring) -> tuple["LibreHPS", ScoreTable]:
-    """Score every item of the paths into one table in memory; returns the model too."""
-    # Scored files are read without torch, which reading pixels needs.
+    """Score every item of the paths; return the model and a table in memory."""
+    # Imported here: reading scored files must not import torch.
     from librehps.items.prompts import find_prompts
 
     source = Source(paths, scoring.source)
     finder = find_prompts(scoring.prompt, scoring.prompt_from, source.has_prompts)
     items = list(source.items())
     if source.skipped:
-        log.warning("%d files of other kinds were skipped", source.skipped)
+        log.warning(skipped_note(source.skipped))
     scorer = scoring.load()
     unknown = [axis for axis in scoring.axes if axis not in scorer.axes]
     if unknown:
@@ -113,11 +114,11 @@ def find_calibrator(
     model: str = DEFAULT_MODEL,
     revision: str | None = None,
 ) -> Platt | None:
-    """Return the fit of win probabilities for a score table, None where there is none.
+    """Return the calibrator of win probabilities for a score table, None if not found.
 
-    Read from the file `calibration` where given, else from the folder of the model that the table
-    names, where that is on this machine (the built-in one, or `model`). Raises CalibrationError
-    where the file is of another model.
+    Read from the file `calibration` where given, else from the folder of the table's model if it
+    is on this machine (the built-in model, or `model`). Raises CalibrationError for a file of
+    another model.
     """
     given = None if calibration is None else Path(calibration)
     return _calibrator(as_score_table(scores), given, (TINY, model), revision)
@@ -136,12 +137,12 @@ def _calibrator(
 def _from_models(
     model: str, fingerprint: Any, names: Sequence[str], revision: str | None
 ) -> Platt | None:
-    """The fit in the folder of the model, where one of the names finds that model here."""
+    """Return the fit in the model's folder, if one of `names` is this model on this machine."""
     for name in names:
         try:
             located = locate(name, revision, download=False)
         except ModelError:
-            # Not on this machine: then its calibration is not either.
+            # A model that is not on this machine has no calibration here.
             continue
         file = located.folder / "calibration.json"
         if located.name == model and file.is_file():

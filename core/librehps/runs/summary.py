@@ -1,4 +1,4 @@
-"""What a run left: counts by status, and whether it is complete."""
+"""The summary of a run: counts by status, and whether the output is complete."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from librehps.runs.progress import Distribution
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Result of `score_to`: rows of the whole output, those of earlier calls among them.
+    """The result of `score_to`: row counts of the whole output, including earlier calls.
 
-    `errors` counts failed rows by type of error, `skipped` files of unsupported kinds, `kept` rows
-    that an earlier call scored. Where `interrupted`, the journal beside the output has the rows,
-    and `resume=True` goes on. `distributions` of each axis are over the rows of this call.
+    `errors` counts failed rows by error type, `skipped` files of unsupported types, `kept` rows of
+    earlier calls. If `interrupted`, the rows are in OUT.journal and `resume=True` continues the
+    run. `distributions` holds each axis over the rows of this call.
     """
 
     output: Path
@@ -29,5 +29,5 @@ class RunSummary:
 
     @property
     def remaining(self) -> int:
-        """Number of items without a row, 0 unless interrupted."""
+        """The number of items without a row; 0 unless interrupted."""
         return self.total - self.ok - self.failed

@@ -1,4 +1,4 @@
-"""The columns of an output file."""
+"""The columns of an output file, and the kind of values in each."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from librehps.errors import UsageError
 from librehps.types import AXES
 
 TEXT, REAL, INTEGER, INTEGERS = "text", "real", "integer", "integers"
-# Kinds of the user's own columns, beside TEXT.
+# Kinds of the user's own columns, in addition to TEXT.
 LONG, DOUBLE, BOOLEAN = "long", "double", "boolean"
 SETS = get_args(ColumnSet)
 
@@ -29,7 +29,7 @@ def default_columns(axes: Sequence[str] = AXES) -> dict[str, str]:
 
 
 def full_columns(axes: Sequence[str] = AXES) -> dict[str, str]:
-    """Return the kinds of the default columns and of those that statistics need."""
+    """Return the kinds of the default columns and of the extra columns for statistics."""
     return {
         **default_columns(axes),
         **{f"{axis}_sigma": REAL for axis in axes},
@@ -45,23 +45,23 @@ def axes_among(columns: Iterable[str]) -> tuple[str, ...]:
 
 
 def axes_in_rows(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the axes that any of the rows has columns of, in their order."""
+    """Return the axes with columns in any of the rows, in order of appearance."""
     return list(dict.fromkeys(axis for row in rows for axis in axes_among(row)))
 
 
 def chosen_columns(
     columns: Sequence[str] | str, own: Mapping[str, str], axes: Sequence[str] = AXES
 ) -> dict[str, str]:
-    """Return kinds of `default` or `full` and the user's own columns, or of the names listed alone.
+    """Return column kinds: the set `default` or `full` plus the user's own, or the listed names.
 
-    Raises UsageError for an unknown name, and for a column of the user's named like an output's.
+    Raises UsageError for an unknown name, and for an own column named like an output column.
     """
     full = full_columns(axes)
     taken = [name for name in own if name in full]
     if taken:
         raise UsageError(
-            f"the column {taken[0]!r} has the name of one of the output",
-            hint=f"Give it another name: --rename {taken[0]}=my_{taken[0]}",
+            f"column {taken[0]!r} conflicts with an output column",
+            hint=f"Rename it: --rename {taken[0]}=my_{taken[0]}",
         )
     if isinstance(columns, str):
         check_choice(columns, ColumnSet, "columns")
@@ -73,36 +73,36 @@ def chosen_columns(
     return {name: every[name] for name in columns}
 
 
-# Above it, not every whole number is a double.
-EXACT = 2**53
+# Above this, not every integer is exact as a double.
+MAX_EXACT_INT = 2**53
 
 
 class _Large:
-    """Stands for whole numbers that a double would change."""
+    """A marker type for integers that are not exact as a double."""
 
 
 class OwnColumns:
-    """Kinds of the user's own columns, told from their values as they pass."""
+    """The kinds of the user's own columns, inferred from the values seen."""
 
     def __init__(self) -> None:
         self._seen: dict[str, set[type]] = {}
 
     def see(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values as they can be kept: numbers, text and truth values, all else as JSON."""
+        """Return the values in storable form: numbers, text and booleans; others as JSON text."""
         kept = {_plain(name): _plain(value) for name, value in values.items()}
         for name, value in kept.items():
-            is_large = isinstance(value, int) and abs(value) > EXACT
+            is_large = isinstance(value, int) and abs(value) > MAX_EXACT_INT
             self._seen.setdefault(name, set()).add(_Large if is_large else type(value))
         return kept
 
     def kinds(self) -> dict[str, str]:
-        """Name -> kind that holds every value seen; mixed ones are text."""
+        """Return the kind of each column that holds all values seen; mixed columns are text."""
         return {name: _kind(types - {type(None)}) for name, types in self._seen.items()}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        # JSON has no word for it.
+        # JSON has no NaN or infinity.
         return None
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return str(value)
@@ -114,7 +114,7 @@ def _plain(value: Any) -> Any:
 
 
 def as_text(value: Any) -> str | None:
-    """A value of a column of text, whatever it was in its row."""
+    """Return a value of a text column as text; other types as JSON, None unchanged."""
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 

@@ -1,4 +1,4 @@
-"""JSON Lines: one record a line, numbers as short as float32 allows."""
+"""JSON Lines output: one record per line, scores in the shortest text that keeps float32."""
 
 import json
 import math
@@ -16,10 +16,10 @@ from librehps.settings import Settings
 
 
 def to_line(record: Record, kinds: Mapping[str, str] | None = None) -> str:
-    """Return one line of valid JSON, without its end.
+    """Return a record as one line of valid JSON, without the newline.
 
-    Scores are the shortest text that round-trips float32; `kinds` of the columns says which are
-    scores (None: the axes among the record's own names).
+    Scores are written as the shortest text that round-trips float32; `kinds` tells which columns
+    are scores (None: the columns of the record's axes).
     """
     if kinds is None:
         kinds = full_columns([name for name in axes_among(record) if name in record])
@@ -28,7 +28,7 @@ def to_line(record: Record, kinds: Mapping[str, str] | None = None) -> str:
 
 
 class JsonlSink(Sink):
-    """Writes `X.jsonl`, and the full settings to `X.jsonl.settings.json`."""
+    """A sink that writes `X.jsonl`, and the full settings to `X.jsonl.settings.json`."""
 
     def __init__(
         self,
@@ -66,6 +66,6 @@ def _short(value: Any, kind: str | None) -> Any:
     if not isinstance(value, float):
         return value
     if not math.isfinite(value):
-        # JSON has no word for it.
+        # JSON has no NaN or infinity.
         return None
     return float(str(np.float32(value))) if kind == REAL else value

@@ -1,21 +1,21 @@
-"""Names that a score table leaves on disk: metadata keys, marker files and suffixes.
+"""Names on disk of score tables: metadata keys, marker files and suffixes.
 
-Files of older versions carry the same names, so none may change.
+Files of older versions use the same names, so they must not change.
 """
 
 from pathlib import Path
 
-# Keys of the metadata of a Parquet file: settings and request of the run as JSON, and what a part
-# of a folder says of itself alone.
+# Keys of a Parquet file's metadata: settings and request of the run as JSON, and the facts of one
+# part of a folder.
 SETTINGS_KEY, REQUEST_KEY = "librehps.settings", "librehps.request"
 PART_KEY = "librehps.part"
 SCORED_SUFFIXES = (".parquet", ".jsonl")
-# Files beside an output: settings of a .jsonl, and the journal of a run that has not finished.
+# Next to an output: the settings of a .jsonl, and the journal of an unfinished run.
 SETTINGS_SUFFIX, JOURNAL_SUFFIX = ".settings.json", ".journal"
 JOURNAL_SUFFIXES = tuple(suffix + JOURNAL_SUFFIX for suffix in SCORED_SUFFIXES)
-# Files in a folder of parts: the first while parts may be missing, the second once all are there.
+# In a folder of parts: the first file while parts are missing, the second once all parts exist.
 UNFINISHED_FILE, DONE_FILE = "_UNFINISHED", "_DONE.json"
-# Files of a folder whose names begin so are not parts.
+# Files with these prefixes are not parts.
 IGNORED_PREFIXES = (".", "_")
 
 

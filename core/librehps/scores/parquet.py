@@ -1,4 +1,4 @@
-"""Parquet: float32 scores, and the full settings in the file's metadata."""
+"""Parquet output: float32 scores, and the full settings in the file's metadata."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ from librehps.scores.markers import REQUEST_KEY, SETTINGS_KEY
 from librehps.scores.sink import Record, Sink
 from librehps.settings import Settings
 
-ROW_GROUP = 65_536
-# Rows that wait as Python objects, which take ten times the room of Arrow's.
-BATCH = 2048
+ROW_GROUP_ROWS = 65_536
+# Rows buffered as Python objects, which take ten times the memory of Arrow.
+BATCH_ROWS = 2048
 _TYPES = {
     TEXT: pa.string(),
     REAL: pa.float32(),
@@ -38,14 +38,14 @@ _TYPES = {
 
 
 def arrow_type(kind: str) -> Any:
-    """The Arrow type of a kind of column."""
+    """Return the Arrow type of a column kind."""
     return _TYPES[kind]
 
 
 def schema_of(
     settings: Settings, columns: Mapping[str, str], request: Mapping[str, Any] | None
 ) -> Any:
-    """The Arrow schema of an output file."""
+    """Return the Arrow schema of an output file, with settings and request in the metadata."""
     metadata = {SETTINGS_KEY: json.dumps(settings.record())}
     if request is not None:
         metadata[REQUEST_KEY] = json.dumps(request)
@@ -54,13 +54,13 @@ def schema_of(
 
 
 def to_batch(records: Sequence[Record], schema: Any, texts: Sequence[str]) -> Any:
-    """Records as an Arrow batch; in the columns `texts` values of mixed kinds become text."""
+    """Return the records as an Arrow batch; values in the columns `texts` become text."""
     rows = [{**record, **{name: as_text(record.get(name)) for name in texts}} for record in records]
     return pa.RecordBatch.from_pylist(rows, schema=schema)
 
 
 class ParquetSink(Sink):
-    """Writes `X.parquet` in row groups."""
+    """A sink that writes `X.parquet` in row groups."""
 
     def __init__(
         self,
@@ -81,9 +81,9 @@ class ParquetSink(Sink):
 
     def _write(self, record: Record) -> None:
         self._waiting.append(record)
-        if len(self._waiting) >= BATCH:
+        if len(self._waiting) >= BATCH_ROWS:
             self._pack()
-        if len(self._batches) * BATCH >= ROW_GROUP:
+        if len(self._batches) * BATCH_ROWS >= ROW_GROUP_ROWS:
             self._flush()
 
     def _close(self) -> None:
@@ -94,7 +94,7 @@ class ParquetSink(Sink):
             self._writer.close()
 
     def _finish(self) -> None:
-        """Nothing: the settings are in the file's own metadata."""
+        """Do nothing: the settings are in the file's own metadata."""
 
     def _pack(self) -> None:
         if self._waiting:

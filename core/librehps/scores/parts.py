@@ -1,8 +1,8 @@
-"""An output that is a folder of Parquet parts, each of which is whole or absent.
+"""An output folder of Parquet parts, each written atomically.
 
-`part-FIRST.parquet` holds the rows from FIRST of the listing on: as many as follow from the size
-of the listing alone, so that whoever writes a part again writes the same. `_UNFINISHED` lies in
-the folder until all are there, `_DONE.json` from then on.
+`part-FIRST.parquet` holds the rows of the listing from index FIRST. The number of rows depends
+only on the size of the listing, so that a retry writes the same part. The folder holds
+`_UNFINISHED` until all parts exist, then `_DONE.json`.
 """
 
 import json
@@ -18,22 +18,22 @@ import pyarrow.parquet as pq
 from librehps.errors import EngineError, UsageError
 from librehps.files import PARTIAL, check_parent, growing, sync, write_whole, writing
 from librehps.scores.markers import DONE_FILE, PART_KEY, SCORED_SUFFIXES, UNFINISHED_FILE
-from librehps.scores.parquet import ROW_GROUP
+from librehps.scores.parquet import ROW_GROUP_ROWS
 
-MIN_PART_ROWS, MAX_PART_ROWS, WANTED_PARTS = 64, 16_384, 256
+MIN_PART_ROWS, MAX_PART_ROWS, TARGET_PARTS = 64, 16_384, 256
 PART_NAME = re.compile(r"part-(\d{12})\.parquet(\.partial)?")
-FOLDER_HINT = "Give the Ray engine a folder: -o scores (commands that read scores take folders)."
+FOLDER_HINT = "Give a folder, such as -o scores; commands that read scores take folders."
 
 
 def rows_of_part(total: int) -> int:
-    """Rows of every part but the last: a power of two, so that a kill loses little of any run."""
-    wanted = max(MIN_PART_ROWS, min(MAX_PART_ROWS, total // WANTED_PARTS))
-    return int(1 << (wanted.bit_length() - 1))
+    """Return the rows per part, a power of two; small, because a kill loses unfinished parts."""
+    target = max(MIN_PART_ROWS, min(MAX_PART_ROWS, total // TARGET_PARTS))
+    return int(1 << (target.bit_length() - 1))
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a part says of itself; `run` is the run that wrote it."""
+    """The metadata of a part: the run that wrote it, its first index, and its ok and error rows."""
 
     run: str
     first: int
@@ -46,19 +46,24 @@ class Part:
 
 
 class Parts:
-    """The folder `output`, for a listing of `total` items; failed writes raise OutputError."""
+    """The parts in the folder `output`, for a listing of `total` items.
+
+    A failed write raises OutputError.
+    """
 
     def __init__(self, output: Path, total: int, run: str) -> None:
         self.output, self.total, self.run = output, total, run
         self.rows = rows_of_part(total)
 
     def begin(self) -> None:
-        """Have the folder; parts of other runs are cleared away."""
+        """Create the folder, and delete the parts of other runs."""
         with self._translated():
             self.output.mkdir(exist_ok=True)
             if self.done().get("run") != self.run:
-                # In this order, so that at no time a folder passes for whole that is not.
-                write_whole(self.output / UNFINISHED_FILE, "librehps score --resume goes on\n")
+                # In this order, so that an unfinished folder never looks finished.
+                write_whole(
+                    self.output / UNFINISHED_FILE, "Continue with librehps score --resume\n"
+                )
                 (self.output / DONE_FILE).unlink(missing_ok=True)
             whole = self.whole()
             for file in list(self.output.iterdir()):
@@ -67,7 +72,7 @@ class Parts:
                     file.unlink()
 
     def done(self) -> dict[str, Any]:
-        """What the mark of a finished folder says; empty where there is none."""
+        """Return the content of `_DONE.json`; empty if the folder is not finished."""
         try:
             found = json.loads((self.output / DONE_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -75,7 +80,7 @@ class Parts:
         return found if isinstance(found, dict) else {}
 
     def whole(self) -> dict[int, Part]:
-        """The parts of this run by their first index."""
+        """Return the complete parts of this run by their first index."""
         found = {}
         for file in part_files(self.output):
             part = read_part(file)
@@ -84,7 +89,7 @@ class Parts:
         return found
 
     def bounds(self, index: int) -> tuple[int, int]:
-        """First index, and that after the last, of the part that an index falls into."""
+        """Return (first, end) of the part that holds an index; `end` is exclusive."""
         first = index // self.rows * self.rows
         return first, min(first + self.rows, self.total)
 
@@ -92,25 +97,26 @@ class Parts:
         return self.output / f"part-{first:012d}.parquet"
 
     def write(self, first: int, table: Any, errors: int) -> None:
-        """Write a whole part; it grows aside, and then takes its name."""
+        """Write a part atomically."""
         path = self.path(first)
         part = Part(self.run, first, len(table) - errors, errors)
         metadata = {**(table.schema.metadata or {}), PART_KEY: json.dumps(asdict(part))}
         table = table.replace_schema_metadata(metadata)
         with self._translated(), growing(path) as partial:
-            pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP)
+            pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP_ROWS)
 
     def finish(self) -> tuple[int, int]:
-        """(ok, errors) of all rows, once every index is in a part; then the folder is done.
+        """Mark the folder as finished, and return the numbers of (ok, error) rows.
 
-        Raises EngineError, naming what is missing.
+        Raises EngineError, naming the missing parts.
         """
         whole = self.whole()
         missing = [first for first in range(0, self.total, self.rows) if first not in whole]
         if missing:
             names = ", ".join(self.path(first).name for first in missing[:8])
             raise EngineError(
-                f"{self.output} lacks {len(missing)} parts: {names}", hint="--resume goes on."
+                f"{self.output}: {len(missing)} parts are missing: {names}",
+                hint="Continue with --resume.",
             )
         ok, errors = (sum(getattr(p, n) for p in whole.values()) for n in ("ok", "errors"))
         facts = {"rows": self.total, "ok": ok, "errors": errors, "parts": len(whole)}
@@ -125,12 +131,12 @@ class Parts:
         return part.first == first and part.rows == after - first
 
     def _translated(self) -> AbstractContextManager[None]:
-        hint = "Parts written before it are kept; make room and go on with --resume."
+        hint = "Finished parts are kept: free disk space, then continue with --resume."
         return writing(self.output, hint, (OSError, pa.ArrowException))
 
 
 def part_files(output: Path) -> list[Path]:
-    """The parts of a folder in order."""
+    """Return the files of a folder's parts, sorted by first index."""
     if not output.is_dir():
         return []
     found = [(PART_NAME.fullmatch(file.name), file) for file in output.iterdir()]
@@ -138,7 +144,7 @@ def part_files(output: Path) -> list[Path]:
 
 
 def read_part(file: Path) -> Part | None:
-    """What a part says of itself; None where it is torn, or of something else."""
+    """Return the metadata of a part; None if the file is damaged or not a part."""
     try:
         metadata = pq.read_metadata(file)
         part = Part(**json.loads((metadata.metadata or {})[PART_KEY.encode()]))
@@ -148,9 +154,11 @@ def read_part(file: Path) -> Part | None:
 
 
 def check_folder(output: Path) -> None:
-    """Raise UsageError for what cannot be a folder of parts."""
+    """Raise UsageError for an output that cannot be a folder of parts."""
     if output.suffix.lower() in SCORED_SUFFIXES or output.is_file():
-        raise UsageError(f"{output}: the Ray engine writes a folder of parts", hint=FOLDER_HINT)
+        raise UsageError(
+            f"{output}: the Ray engine writes a folder of parts, not a file", hint=FOLDER_HINT
+        )
     if not output.name:
         raise UsageError(f"{output}: the folder needs a name", hint=FOLDER_HINT)
     check_parent(output)
@@ -161,6 +169,6 @@ def check_folder(output: Path) -> None:
         other = [name for name in names if name not in ours and not PART_NAME.fullmatch(name)]
         if other:
             raise UsageError(
-                f"{output} holds {sorted(other)[0]}, which is no part of scores",
-                hint="Give a new folder.",
+                f"{output} holds {sorted(other)[0]}, which is not a part of scores",
+                hint="Give a new or empty folder.",
             )

@@ -1,4 +1,4 @@
-"""Scored files read back: one, several, a directory of parts, or JSON Lines on stdin."""
+"""Reading of scored files: one file, several, a folder of parts, or JSON Lines on stdin."""
 
 import json
 import logging
@@ -30,16 +30,19 @@ from librehps.types import AXES
 log = logging.getLogger("librehps")
 
 STDIN = Path("-")
-# What tells a scored file from a manifest.
-MARKS = {"status", "overall_mu"}
-ROWS_AT_ONCE = 10_000
+# Columns that distinguish a scored file from a manifest.
+SCORED_COLUMNS = {"status", "overall_mu"}
+JSON_BATCH_ROWS = 10_000
+SETTINGS_HINT = (
+    "Scores of different settings cannot be compared: score all items with the same settings."
+)
 
 
 def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
-    """(Arrow table, settings record, empty where there is none) of all files together.
+    """Return one Arrow table of all files, and the settings record, empty if no file has one.
 
-    `-` is JSON Lines on stdin. Raises UsageError for a missing or unreadable file, for a folder
-    that lacks a part, and where settings differ.
+    `-` is JSON Lines on stdin. Raises UsageError for a missing or unreadable file, a folder with a
+    missing part, and files with different settings.
     """
     import pyarrow as pa
 
@@ -58,7 +61,7 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
         if differ:
             raise UsageError(
                 f"{file} and {records[0][0]} differ in settings: {', '.join(differ)}",
-                hint="Scores of different settings cannot be compared; score again with one.",
+                hint=SETTINGS_HINT,
             )
     try:
         table = pa.concat_tables(tables, promote_options="permissive")
@@ -67,8 +70,8 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
         raise UsageError(f"{names} have columns that differ in type: {error}") from error
     _check_one_settings(table, files)
     if len(files) > 1:
-        _warn_of_repeats(table)
-        # That of the first file: the rows of all are of no one shard.
+        _warn_of_duplicates(table)
+        # Drop the request of the first file, which does not describe the joined rows.
         metadata = {**(table.schema.metadata or {})}
         metadata.pop(REQUEST_KEY.encode(), None)
         table = table.replace_schema_metadata(metadata)
@@ -76,19 +79,21 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
 
 
 def are_scored(paths: Sequence[str]) -> bool:
-    """Whether the paths name scored files, rather than what is to be scored.
+    """Return whether the paths are scored files, not media or manifests to score.
 
-    Raises UsageError where some do and some do not.
+    Raises UsageError for a mix of both.
     """
     scored = [path for path in paths if _is_scored(Path(path))]
     if scored and len(scored) < len(paths):
         other = next(path for path in paths if path not in scored)
-        raise UsageError(f"{scored[0]} is a scored file and {other} is not: give one kind")
+        raise UsageError(
+            f"cannot mix scored files with media: {scored[0]} is a scored file, {other} is not"
+        )
     return bool(scored)
 
 
 def origin_of(paths: Sequence[Path]) -> str:
-    """How messages call them all together."""
+    """Return the name of the paths for messages: the first path, "and others" for more."""
     first = "stdin" if paths[0] == STDIN else str(paths[0])
     return first if len(paths) == 1 else f"{first} and others"
 
@@ -102,14 +107,14 @@ def _is_scored(path: Path) -> bool:
         is_running = any(p.name.lower().endswith(JOURNAL_SUFFIXES) for p in parts)
         return (bool(kept) or is_running) and are_tables and all(_is_scored(p) for p in kept)
     try:
-        return _names(path) >= MARKS
+        return _names(path) >= SCORED_COLUMNS
     except (OSError, ValueError):
-        # Whoever reads it will say what is wrong.
+        # The reader reports the error when it opens the file.
         return False
 
 
 def _names(path: Path) -> set[str]:
-    """Column names of a table, those of the first row for JSON Lines; empty for other files."""
+    """Return the column names of a table (JSON Lines: of the first row); empty for other files."""
     if path == STDIN:
         return _keys(first_json_line())
     if path.suffix.lower() == ".parquet":
@@ -124,27 +129,28 @@ def _names(path: Path) -> set[str]:
 
 
 def _keys(line: bytes | None) -> set[str]:
-    """Of a row as a line of JSON; where there is no row, those of one with scores."""
+    """Return the keys of a JSON line; an empty input counts as a scored file."""
     if line is None:
-        return MARKS
+        return SCORED_COLUMNS
     row = json.loads(line or b"0")
     return set(row) if isinstance(row, dict) else set()
 
 
 def _check_one_settings(table: Any, files: Sequence[Path]) -> None:
-    """Raise UsageError where rows carry digests of different settings."""
+    """Raise UsageError if rows have digests of different settings."""
     if "settings" not in table.column_names:
         return
     digests = sorted(str(d) for d in table.column("settings").unique().to_pylist() if d)
     if len(digests) > 1:
         raise UsageError(
-            f"{', '.join(map(str, files))} mix {len(digests)} settings: {', '.join(digests)}",
-            hint="Scores of different settings cannot be compared; score again with one.",
+            f"{', '.join(map(str, files))}: rows of {len(digests)} different settings: "
+            f"{', '.join(digests)}",
+            hint=SETTINGS_HINT,
         )
 
 
-def _warn_of_repeats(table: Any) -> None:
-    """Parts beside the file they were joined to would count twice."""
+def _warn_of_duplicates(table: Any) -> None:
+    """Log a warning for rows with the same media and prompt, as of a file that is read twice."""
     if not {"media", "prompt"} <= set(table.column_names):
         return
     import pyarrow.compute as pc
@@ -153,8 +159,8 @@ def _warn_of_repeats(table: Any) -> None:
     distinct = len(named.group_by(["media", "prompt"]).aggregate([]))
     if distinct < len(named):
         log.warning(
-            "warning: %d rows are of media and prompts that other rows have too: is a file given "
-            "twice, or beside its own parts?",
+            "warning: %d duplicate rows (same media and prompt): is a file given twice, "
+            "or together with its own parts?",
             len(named) - distinct,
         )
 
@@ -167,34 +173,33 @@ def _files(path: Path) -> list[Path]:
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
     if path.suffix.lower() not in SCORED_SUFFIXES:
-        raise UsageError(f"{path}: a scored file ends in .parquet or .jsonl")
+        raise UsageError(f"{path}: unsupported scored file; expected .parquet or .jsonl")
     return [path]
 
 
 def _parts(folder: Path) -> list[Path]:
-    """The scored files of a folder; raises UsageError where one is still to come."""
+    """Return the scored files of a folder; raises UsageError if some are missing."""
     if (folder / UNFINISHED_FILE).exists():
         raise UsageError(
             f"{folder} is unfinished: parts of it are missing",
-            hint="Finish it with --resume; single parts can be named as files.",
+            hint="Finish the run with --resume, or give single parts as files.",
         )
     named = sorted(p for p in folder.iterdir() if not p.name.startswith(IGNORED_PREFIXES))
     journals = [p for p in named if p.name.lower().endswith(JOURNAL_SUFFIXES)]
     if journals:
         raise UsageError(
             f"{folder} is unfinished: it holds {listed('journal', [p.name for p in journals])}",
-            hint=f"Finish {journals[0].stem} with the command that began it, and --resume. "
-            + AS_FILES,
+            hint=f"Finish {journals[0].stem}: repeat its command with --resume. " + AS_FILES,
         )
     parts = [p for p in named if p.suffix.lower() in SCORED_SUFFIXES]
     if not parts:
-        raise UsageError(f"{folder} holds no .parquet and no .jsonl file")
+        raise UsageError(f"no .parquet or .jsonl file in {folder}")
     check_shards(folder, {part: _asked(part) for part in parts})
     return parts
 
 
 def _asked(file: Path) -> dict[str, Any]:
-    """The request of a file that is a whole output; empty of a part, whose folder is the output."""
+    """Return the request of a file that is a whole output; empty for a part of a folder."""
     import pyarrow as pa
 
     try:
@@ -212,7 +217,7 @@ def _table(file: Path) -> Any:
 
         table = pq.read_table(file)
         metadata = {**(table.schema.metadata or {})}
-        # Of a table that is joined from many it would be wrong.
+        # The metadata of one part would be wrong for the joined table.
         metadata.pop(PART_KEY.encode(), None)
         return table.replace_schema_metadata(metadata)
     record, _ = _settings(file, {})
@@ -221,9 +226,9 @@ def _table(file: Path) -> Any:
 
 
 def _json_table(lines: Iterable[str], axes: Sequence[str] = AXES) -> Any:
-    """JSON Lines; our own columns have the types we write them with, the others what they hold.
+    """Return JSON Lines as an Arrow table; score columns have the types of `full_columns`.
 
-    Arrow's own reader would take text that looks like a date for one.
+    Other columns have inferred types. Arrow's own reader would read text like a date as a date.
     """
     import pyarrow as pa
 
@@ -232,9 +237,9 @@ def _json_table(lines: Iterable[str], axes: Sequence[str] = AXES) -> Any:
 
     ours = full_columns(axes)
     tables, lines = [], iter(lines)
-    while rows := [json.loads(line) for line in islice(lines, ROWS_AT_ONCE) if line.strip()]:
+    while rows := [json.loads(line) for line in islice(lines, JSON_BATCH_ROWS) if line.strip()]:
         if not all(isinstance(row, dict) for row in rows):
-            raise ValueError("a line holds no JSON object")
+            raise ValueError("expected a JSON object on each line")
         names = dict.fromkeys(name for row in rows for name in row)
         arrays = {}
         for name in names:
@@ -249,7 +254,7 @@ def _json_table(lines: Iterable[str], axes: Sequence[str] = AXES) -> Any:
 
 
 def read_origin(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(settings, request) of one scored file, each empty where it does not say."""
+    """Return (settings, request) of one scored file; each is empty if not stored."""
     try:
         return _settings(file, _metadata(file))
     except (OSError, ValueError) as error:
@@ -265,7 +270,7 @@ def _metadata(file: Path) -> dict[bytes, bytes]:
 
 
 def _settings(file: Path, metadata: dict[bytes, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(settings, request) in the file's metadata, or in the file beside it."""
+    """Return (settings, request) from the file's metadata, or from its .settings.json file."""
     stored = metadata.get(SETTINGS_KEY.encode())
     beside = settings_file(file)
     if stored is not None:

@@ -20,7 +20,7 @@ def to_record(row: ScoredRow, settings: Settings) -> dict[str, Any]:
 
 
 def to_full_record(row: ScoredRow, settings: Settings) -> dict[str, Any]:
-    """Return the default columns, and sigmas, scalar, prompt tokens and hash of the content."""
+    """Return the default columns, and sigmas, scalar, prompt tokens and hash of the media."""
     score = row.score
     sigmas = {
         f"{name}_sigma": None if score is None or name not in score else score[name].sigma

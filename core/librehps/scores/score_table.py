@@ -1,4 +1,4 @@
-"""Score tables: scored rows, errors among them, with the settings that the scores depend on."""
+"""Score tables: scored rows and rows with errors, and the settings that scores depend on."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,26 +13,27 @@ if TYPE_CHECKING:
     from librehps.settings import Settings
     from librehps.types import ScoredRow
 
-UNNAMED = "the table"
+DEFAULT_ORIGIN = "the table"
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Scored rows as an Arrow table, one row an item; rows with errors have no scores.
+    """A table with one row per item: its scores, or its error.
 
-    `settings` is the full record of what the scores depend on, empty where the files do not hold
-    one. `origin` is how messages call the rows.
+    `table` is the `pyarrow.Table`; `to_pandas` returns a DataFrame. `settings` records everything
+    that the scores depend on, empty if the files hold no settings. `origin` names the rows in
+    messages.
     """
 
     table: Any = field(repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    origin: str = UNNAMED
+    origin: str = DEFAULT_ORIGIN
 
     @classmethod
     def from_rows(
         cls, rows: "Iterable[ScoredRow]", settings: "Settings", origin: str = "what was scored"
     ) -> "ScoreTable":
-        """Collect scored rows, as `LibreHPS.score_items` yields them, with their own columns."""
+        """Return the table of scored rows, as from `LibreHPS.score_items`, with own columns."""
         from librehps.scores.row import to_record
         from librehps.scores.table import table_of
 
@@ -44,18 +45,18 @@ class ScoreTable:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The axes of the scores: each column that has a `<name>_mu` column too, in order."""
+        """Axes of the scores: each column that has a `<name>_mu` column too, in order."""
         return axes_among(self.table.column_names)
 
     @property
     def columns(self) -> list[str]:
-        """The names of all columns."""
+        """Names of all columns."""
         names: list[str] = self.table.column_names
         return names
 
     @property
     def digest(self) -> str | None:
-        """The digest of the settings that the rows carry; None where no row carries one."""
+        """Digest of the settings in the rows, None if no row has one."""
         if "settings" not in self.columns:
             return None
         return next((d for d in self.table.column("settings").unique().to_pylist() if d), None)
@@ -82,13 +83,13 @@ class ScoreTable:
         return self.table
 
     def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame`; raises ExtraNeededError where pandas is not installed."""
+        """Return a `pandas.DataFrame`; raises ExtraNeededError if pandas is not installed."""
         if find_spec("pandas") is None:
             raise ExtraNeededError("to_pandas needs pandas", hint="Run: pip install pandas")
         return self.table.to_pandas()
 
     def write(self, output: str | Path, *, overwrite: bool = False) -> None:
-        """Write X.parquet or X.jsonl, with the settings; raises UsageError where X exists."""
+        """Write X.parquet or X.jsonl, with the settings; raises UsageError if X exists."""
         from librehps.scores.table import write_table
         from librehps.scores.writer import check_output
 
@@ -96,15 +97,15 @@ class ScoreTable:
         write_table(self.table, dict(self.settings), Path(output))
 
 
-# What a decision reads: a table, or the scored files that hold one.
+# Input of every decision: a table, or scored files.
 Scores = ScoreTable | str | Path | Sequence[str | Path]
 
 
 def read_scores(paths: str | Path | Sequence[str | Path]) -> ScoreTable:
-    """Read scored files: X.parquet, X.jsonl, a folder of parts, several of these, or - for stdin.
+    """Return the score table of X.parquet, X.jsonl, a folder of parts, several, or - for stdin.
 
-    Raises UsageError for a missing or unreadable file, for a folder that lacks a part, and where
-    the files differ in settings.
+    Raises UsageError for a missing or unreadable file, for a folder that lacks a part, and for
+    files with different settings.
     """
     from librehps.scores.read import origin_of, read_table
 
@@ -115,7 +116,7 @@ def read_scores(paths: str | Path | Sequence[str | Path]) -> ScoreTable:
 
 
 def as_score_table(scores: Scores) -> ScoreTable:
-    """Return `scores` itself, the files that it names, or an Arrow table as a ScoreTable."""
+    """Return a ScoreTable of a ScoreTable, of an Arrow table, or of the paths of scored files."""
     if isinstance(scores, ScoreTable):
         return scores
     if hasattr(scores, "column_names"):

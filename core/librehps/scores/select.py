@@ -1,4 +1,4 @@
-"""Columns of a scored table, by name and by kind."""
+"""Checked columns and rows of a scored table."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,12 +13,13 @@ from librehps.errors import NothingScoredError, UsageError
 from librehps.scores.columns import axes_among
 from librehps.types import AXES
 
-NEEDED = ("media", "status")
+NEEDED_COLUMNS = ("media", "status")
 
 
-def check_scored(table: Any, origin: str, needed: Sequence[str] = NEEDED) -> None:
-    """Raise UsageError where the table is not of scored files, or lacks a needed column."""
-    lacking = [name for name in dict.fromkeys((*NEEDED, *needed)) if name not in table.column_names]
+def check_scored(table: Any, origin: str, needed: Sequence[str] = NEEDED_COLUMNS) -> None:
+    """Raise UsageError if a column of scored files, or a column in `needed`, is missing."""
+    expected = dict.fromkeys((*NEEDED_COLUMNS, *needed))
+    lacking = [name for name in expected if name not in table.column_names]
     if lacking:
         raise UsageError(
             f"{origin} lacks the columns {', '.join(lacking)}",
@@ -29,8 +30,8 @@ def check_scored(table: Any, origin: str, needed: Sequence[str] = NEEDED) -> Non
         raise UsageError(f"{bare} of {len(table)} rows in {origin} have no status")
 
 
-def scored_rows(table: Any, origin: str, needed: Sequence[str] = NEEDED) -> Any:
-    """The rows without an error; raises UsageError, and NothingScoredError where there are none."""
+def scored_rows(table: Any, origin: str, needed: Sequence[str] = NEEDED_COLUMNS) -> Any:
+    """Return the rows without an error; raises UsageError, or NothingScoredError for none."""
     check_scored(table, origin, needed)
     if not len(table):
         raise NothingScoredError(f"{origin} holds no rows")
@@ -39,13 +40,13 @@ def scored_rows(table: Any, origin: str, needed: Sequence[str] = NEEDED) -> Any:
         kinds = ", ".join(f"{kind} {count}" for kind, count in error_counts(table).items())
         raise NothingScoredError(
             f"all {len(table)} rows of {origin} are errors: {kinds}",
-            hint="`librehps score ... --retry-errors` does them again once the cause is gone.",
+            hint="Fix the cause, then score them again: librehps score ... --retry-errors",
         )
     return kept
 
 
 def error_counts(table: Any) -> dict[str, int]:
-    """Rows with errors by `error_type`, most first."""
+    """Return the number of error rows by `error_type`, largest first."""
     failed = table.filter(pc.not_equal(text_column(table, "status"), "ok"))
     if "error_type" not in table.column_names:
         return {"unknown": len(failed)} if len(failed) else {}
@@ -54,13 +55,13 @@ def error_counts(table: Any) -> dict[str, int]:
 
 
 def score_column(table: Any, name: str) -> str:
-    """Return the column that ranks by `name`: of an axis its mu, since means saturate."""
+    """Return the column to rank by: for an axis its mu, because means saturate; else `name`."""
     axes = (*AXES, *axes_among(table.column_names))
     return f"{name}_mu" if name in axes else name
 
 
 def check_axes(table: Any, names: Iterable[str]) -> None:
-    """Raise UsageError for a name that is no axis of the table, nor of the published model."""
+    """Raise UsageError for a name that is not an axis of the table or of the published model."""
     there = axes_among(table.column_names)
     unknown = [name for name in names if name not in (*there, *AXES)]
     if unknown:
@@ -70,7 +71,7 @@ def check_axes(table: Any, names: Iterable[str]) -> None:
 
 
 def text_column(table: Any, name: str) -> Any:
-    """A column of text; raises UsageError."""
+    """Return a text column; raises UsageError for a missing column or another type."""
     column = column_of(table, name, table.column_names)
     kind = column.type
     if pa.types.is_null(kind):
@@ -81,16 +82,16 @@ def text_column(table: Any, name: str) -> Any:
 
 
 def media_paths(table: Any, hint_for_breaks: str | None = None) -> Any:
-    """The media column; raises UsageError for a row without a path.
+    """Return the media column; raises UsageError for a row without a path.
 
-    Where paths are to be lines, `hint_for_breaks` is the hint for a path that holds a line break.
+    With `hint_for_breaks`, a path with a line break is an error too, with this hint.
     """
     paths = text_column(table, "media")
     if paths.null_count:
         raise UsageError(
-            f"{paths.null_count} of the {len(table)} rows have no path: their media came in memory"
-            " or in a shard",
-            hint="Take whole rows, with --json or -o.",
+            f"{paths.null_count} of {len(table)} rows have no path: their media were in memory"
+            " or in a tar",
+            hint="Print whole rows with --json, or write them with -o.",
         )
     split = paths.filter(pc.match_substring(paths, "\n"))
     if hint_for_breaks is not None and len(split):
@@ -99,22 +100,22 @@ def media_paths(table: Any, hint_for_breaks: str | None = None) -> Any:
 
 
 def label_column(table: Any, name: str) -> Any:
-    """A column as text, whatever single values it holds; raises UsageError for lists and such."""
+    """Return a column of scalar values as text; raises UsageError for lists and structs."""
     column = column_of(table, name, table.column_names)
     try:
         return column.cast(pa.string())
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
-        raise UsageError(f"the column {name} holds {column.type}, which names nothing") from error
+        raise UsageError(f"column {name} holds {column.type}; expected text or numbers") from error
 
 
 def sorted_codes(column: Any) -> tuple[NDArray[np.int64], list[str]]:
-    """(number of each row's text, -1 for null; the texts by number, sorted)."""
+    """Return the code of each row (-1 for null), and the sorted texts that the codes index."""
     encoded = column.dictionary_encode().unify_dictionaries()
     if not encoded.num_chunks:
         return np.empty(0, dtype=np.int64), []
     texts = encoded.chunk(0).dictionary
     order = pc.array_sort_indices(texts).to_numpy()
-    # One place more, of the nulls: their code, -1, is also the last place.
+    # One extra entry for nulls: their code, -1, indexes the last entry.
     places = np.full(len(texts) + 1, -1, dtype=np.int64)
     places[order] = np.arange(len(texts))
     codes = [places[chunk.indices.fill_null(-1).to_numpy()] for chunk in encoded.chunks]
@@ -122,7 +123,7 @@ def sorted_codes(column: Any) -> tuple[NDArray[np.int64], list[str]]:
 
 
 def group_codes(table: Any, per: str | None) -> NDArray[np.int64]:
-    """A number for each row, equal within a group; a row without `group` is in its prompt's."""
+    """Return a number per row, equal within a group; rows without `group` are grouped by prompt."""
     if per is None:
         return np.zeros(len(table), dtype=np.int64)
     column = column_of(table, per, table.column_names)
@@ -139,19 +140,19 @@ def _codes(column: Any, name: str) -> NDArray[np.int64]:
     try:
         encoded = _decoded(column).dictionary_encode().unify_dictionaries()
     except pa.ArrowNotImplementedError as error:
-        raise UsageError(f"rows cannot be grouped by {name}, which holds {column.type}") from error
+        raise UsageError(f"cannot group rows by column {name} of type {column.type}") from error
     parts = [chunk.indices.fill_null(-1).to_numpy() for chunk in encoded.chunks]
     return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
 
 def number_column(table: Any, name: str) -> Any:
-    """A column of numbers that Arrow compares; raises UsageError, naming those there are."""
+    """Return a numeric column; raises UsageError, naming the numeric columns."""
     numeric = [field.name for field in table.schema if _is_numeric(field.type)]
     column = column_of(table, name, numeric)
     if not _is_numeric(column.type):
         raise UsageError(
             f"the column {name} holds {column.type}, not numbers",
-            hint=f"Columns of numbers: {', '.join(numeric)}.",
+            hint=f"Numeric columns: {', '.join(numeric)}.",
         )
     column = _decoded(column)
     is_plain = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
@@ -161,9 +162,9 @@ def number_column(table: Any, name: str) -> Any:
 def column_of(table: Any, name: str, fitting: Sequence[str]) -> Any:
     found = table.schema.get_all_field_indices(name)
     if not found:
-        raise UsageError(f"no column {name}; there are: {', '.join(fitting) or 'none'}")
+        raise UsageError(f"no column {name}; expected one of: {', '.join(fitting) or 'none'}")
     if len(found) > 1:
-        raise UsageError(f"{len(found)} columns are called {name}")
+        raise UsageError(f"duplicate column {name} ({len(found)} columns have this name)")
     return _decoded(table.column(found[0]))
 
 
@@ -173,7 +174,7 @@ def _decoded(column: Any) -> Any:
 
 
 def _is_numeric(kind: Any) -> bool:
-    """Return whether values of this type are numbers; nulls may be."""
+    """Return whether a type is numeric; a column of nulls counts as numeric."""
     if pa.types.is_dictionary(kind):
         return _is_numeric(kind.value_type)
     of = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)

@@ -1,4 +1,4 @@
-"""A source split by the items' ids: which part an item is in, and whether all parts are there."""
+"""Shards: a run split by item ids, and a check that a folder holds every shard once."""
 
 import hashlib
 import json
@@ -9,30 +9,30 @@ from typing import Any
 
 from librehps.errors import UsageError
 
-# Of names in a message.
-LISTED = 8
-AS_FILES = "Files named one by one are read as they are."
+MAX_LISTED_NAMES = 8
+AS_FILES = "Files given one by one are not checked."
 
 
 def in_shard(identity: str, which: int, count: int) -> bool:
-    """Whether an id falls into a shard, from 1; it does so on every machine alike."""
+    """Return whether an id belongs to shard `which` of `count`, from 1; equal on all machines."""
     digest = hashlib.sha256(identity.encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") % count == which - 1
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """(which, count) of `3/8`; raises UsageError."""
+    """Return (3, 8) of "3/8"; raises UsageError."""
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     which, count = (int(number) for number in found.groups()) if found else (0, 0)
     if not 1 <= which <= count:
-        raise UsageError(f"--shard {text}: expected I/N with 1 <= I <= N, as in 3/8")
+        raise UsageError(f"--shard: expected I/N with 1 <= I <= N, such as 3/8, got {text!r}")
     return which, count
 
 
 def check_shards(folder: Path, requests: Mapping[Path, Mapping[str, Any]]) -> None:
-    """Raise UsageError where files of a folder are shards of a run, but not each of them once.
+    """Raise UsageError if a folder's files are shards of a run, with a missing or duplicate shard.
 
-    `requests` is what each file was asked as; runs are told apart by everything but the shard.
+    `requests` are the requests stored in the files; equal requests, apart from the shard, are one
+    run.
     """
     runs: dict[str, dict[tuple[int, int], Path]] = {}
     for file, request in requests.items():
@@ -44,7 +44,7 @@ def check_shards(folder: Path, requests: Mapping[Path, Mapping[str, Any]]) -> No
         other = files.setdefault(parse_shard(str(request["shard"])), file)
         if other != file:
             raise UsageError(
-                f"{other} and {file} are both shard {request['shard']} of one run",
+                f"duplicate shard {request['shard']} of one run: {other} and {file}",
                 hint=f"Keep one of them in {folder}. {AS_FILES}",
             )
     for files in runs.values():
@@ -56,21 +56,22 @@ def _check_all(folder: Path, files: Mapping[tuple[int, int], Path]) -> None:
     if len(counts) > 1:
         (one, file), (two, other) = list(counts.items())[:2]
         raise UsageError(
-            f"{file} is of a run in {one} shards, and {other} of the same run in {two}",
-            hint=f"Keep those of one in {folder}. {AS_FILES}",
+            f"{folder} mixes shards of two splits: {file} is one of {one}, {other} one of {two}",
+            hint=f"Keep the shards of one split in {folder}. {AS_FILES}",
         )
     [count] = counts
     first = next(iter(files.values()))
     missing = [f"{at}/{count}" for at in range(1, count + 1) if (at, count) not in files]
     if missing:
         raise UsageError(
-            f"{folder} is unfinished: beside {first.name} it lacks {listed('shard', missing)}"
-            " of the same paths and flags",
-            hint=f"Score what is missing with --shard {missing[0]} into the folder. {AS_FILES}",
+            f"{folder} is unfinished: missing {listed('shard', missing)} of the run of {first.name}"
+            " (same paths and flags)",
+            hint=f"Score the missing items with --shard {missing[0]} into the folder. {AS_FILES}",
         )
 
 
 def listed(noun: str, names: list[str]) -> str:
-    """The noun and the names, cut where they are many."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{noun}{'s' * (len(names) > 1)} {', '.join(names[:LISTED])}{more}"
+    """Return the noun and the first 8 names, with the number of the others."""
+    left = len(names) - MAX_LISTED_NAMES
+    more = f" and {left} more" if left > 0 else ""
+    return f"{noun}{'s' * (len(names) > 1)} {', '.join(names[:MAX_LISTED_NAMES])}{more}"

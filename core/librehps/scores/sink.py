@@ -1,4 +1,4 @@
-"""What every output file has in common: it grows aside, and takes its name when it is whole."""
+"""The base class of output writers: rows go to OUT.partial, which is renamed when complete."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,10 +13,9 @@ Record = Mapping[str, Any]
 
 
 class Sink(ABC):
-    """Takes records; whole on disk once the `with` block ends without an error.
+    """A writer of records; the output exists once the `with` block ends without an error.
 
-    After an error, what was written lies beside the output as `OUT.partial`. A write that fails
-    raises OutputError.
+    After an error the rows written so far are in `OUT.partial`. A failed write raises OutputError.
     """
 
     def __init__(self, output: Path) -> None:
@@ -42,7 +41,7 @@ class Sink(ABC):
             self._close()
             if error is None:
                 self._finish()
-                # Whole on the disk itself before whatever it was made from is deleted.
+                # Synced to the disk before the caller deletes the journal.
                 publish(self.partial, self.output)
 
     @abstractmethod
@@ -56,8 +55,8 @@ class Sink(ABC):
 
     @abstractmethod
     def _finish(self) -> None:
-        """Write what else belongs to a whole output."""
+        """Write the files that belong to a complete output, such as its settings."""
 
     def _translated(self) -> AbstractContextManager[None]:
-        hint = f"Rows written before it are in {self.partial}."
+        hint = f"Rows written before the error are in {self.partial}."
         return writing(self.output, hint, (OSError, ValueError))

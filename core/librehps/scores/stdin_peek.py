@@ -1,4 +1,4 @@
-"""Standard input, whose beginning may be looked at before someone reads it."""
+"""A look at the first line of standard input that leaves the input unread."""
 
 import io
 import sys
@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 
 class _Chained(io.RawIOBase):
-    """Bytes that were read already, and then the rest of the stream."""
+    """A stream of bytes that were read already, followed by the rest of another stream."""
 
     def __init__(self, first: bytes, rest: BinaryIO) -> None:
         self._first, self._rest = first, rest
@@ -25,9 +25,10 @@ class _Chained(io.RawIOBase):
 
 
 def first_json_line() -> bytes | None:
-    """The first line of stdin that holds anything, if it begins with `{`; None where all is blank.
+    """Return the first non-blank line of stdin, if it begins with `{`; None for blank input.
 
-    Another first line is given as empty, however long; nothing is lost to whoever reads on.
+    Any other first line is returned as empty. `sys.stdin` is replaced, so that the next reader
+    gets the whole input.
     """
     stream = sys.stdin.buffer
     seen = b""

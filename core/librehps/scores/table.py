@@ -1,4 +1,4 @@
-"""Whole Arrow tables as output files, and as lines of JSON."""
+"""Arrow tables written as output files or as lines of JSON."""
 
 import json
 import math
@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 from librehps.files import growing, write_whole, writing
 from librehps.scores.columns import TEXT, OwnColumns, as_text, default_columns, full_columns
 from librehps.scores.markers import SETTINGS_KEY, settings_file
-from librehps.scores.parquet import ROW_GROUP, arrow_type
+from librehps.scores.parquet import ROW_GROUP_ROWS, arrow_type
 
-BATCH = 65_536
+MAX_BATCH_ROWS = 65_536
 
 
 def table_of(records: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> Any:
-    """Return records of score rows, with the user's own columns, as an Arrow table."""
+    """Return an Arrow table of score records, with the user's own columns."""
     own, full = OwnColumns(), full_columns(axes)
     kept = []
     for record in records:
@@ -35,7 +35,7 @@ def table_of(records: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> Any:
 
 
 def write_table(table: Any, settings: dict[str, Any], output: Path) -> None:
-    """Write the whole table; it grows aside, and stays only if it is whole."""
+    """Write the table to a temporary file, and rename the file when it is complete."""
     put = _put_parquet if output.suffix.lower() == ".parquet" else _put_jsonl
     with writing(output, errors=(OSError, pa.ArrowException)), growing(output) as partial:
         put(table, settings, output, partial)
@@ -43,27 +43,27 @@ def write_table(table: Any, settings: dict[str, Any], output: Path) -> None:
 
 def _put_parquet(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
     if settings:
-        # Of several files, the joined table keeps only the first one's metadata.
+        # A table joined from several files has the metadata of the first file alone.
         metadata = table.schema.metadata or {}
         stored = {SETTINGS_KEY.encode(): json.dumps(settings).encode()}
         table = table.replace_schema_metadata({**metadata, **stored})
-    pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP)
+    pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP_ROWS)
 
 
 def _put_jsonl(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
     with partial.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in json_lines(table))
     beside = settings_file(output)
-    # The settings of a file that is being replaced must not pass for those of the new one.
+    # The settings of the replaced file are not those of the new file.
     beside.unlink(missing_ok=True)
     if settings:
         write_whole(beside, json.dumps(settings, indent=1) + "\n")
 
 
 def json_lines(table: Any) -> Iterator[str]:
-    """Rows as valid JSON; NaN and infinity are null, dates text, bytes base64."""
+    """Yield each row as valid JSON: NaN and infinity as null, dates as text, bytes as base64."""
     names = table.column_names
-    for batch in table.to_batches(max_chunksize=BATCH):
+    for batch in table.to_batches(max_chunksize=MAX_BATCH_ROWS):
         columns = [_plain(column) for column in batch.columns]
         for values in zip(*columns, strict=True):
             row = dict(zip(names, values, strict=True))
@@ -77,7 +77,7 @@ def _plain(column: Any) -> list[Any]:
     if pa.types.is_decimal(kind):
         column = column.cast(pa.float64())
     elif pa.types.is_floating(kind) and kind.bit_width < 64:
-        # By way of text: the shortest figures that still give this number.
+        # Through text: the fewest digits that still give this number.
         column = column.cast(pa.string()).cast(pa.float64())
     elif pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
         column = column.cast(pa.string())

@@ -1,4 +1,4 @@
-"""Which sink writes an output file."""
+"""The choice of the sink for an output file, and checks of the file name."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,14 +17,14 @@ SINKS: dict[str, type[JsonlSink] | type[ParquetSink]] = {
 
 
 def check_output(output: Path, overwrite: bool) -> None:
-    """Raise UsageError for a file that exists, or that cannot be an output."""
+    """Raise UsageError for a file that exists, or that cannot be an output file."""
     check_suffix(output)
     check_free(output, overwrite)
 
 
 def check_suffix(output: Path) -> None:
-    """Raise UsageError for a suffix that names no format, a folder, or a folder that is not."""
-    check_file(output, SINKS, "an output ends in .parquet or .jsonl, or is - for stdout")
+    """Raise UsageError for an unsupported suffix, a folder, or a file in a missing folder."""
+    check_file(output, SINKS, "use .parquet, .jsonl, or - for stdout")
 
 
 def open_sink(
@@ -33,5 +33,5 @@ def open_sink(
     columns: Mapping[str, str] | None = None,
     request: Mapping[str, Any] | None = None,
 ) -> Sink:
-    """The sink for the file's suffix, to be used in a `with` block; `request` is kept in it."""
+    """Return the sink for the file's suffix, a context manager; the file stores `request`."""
     return SINKS[output.suffix.lower()](output, settings, columns, request)

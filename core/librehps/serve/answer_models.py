@@ -1,4 +1,4 @@
-"""What answers with scores look like: made from the axes of the model that is served."""
+"""Pydantic models of the answers with scores, made from the axes of the served model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from librehps.choices import Side, Status, Winner
 
 
 class ItemState(BaseModel):
-    """Whether an item was scored; `id` is its place where none was given."""
+    """The outcome of an item; an item without an id gets its index in the request."""
 
     id: str
     status: Status
@@ -19,7 +19,7 @@ class ItemState(BaseModel):
 
 
 class Decision(BaseModel):
-    """`win_probability` is the winner's, `p_a_wins` that of a."""
+    """The verdict of a comparison: `win_probability` is the winner's, `p_a_wins` is P(a wins)."""
 
     winner: Winner
     win_probability: float
@@ -31,14 +31,14 @@ class Decision(BaseModel):
 
 @dataclass(frozen=True)
 class AnswerModels:
-    """Models of the answers of POST /score and POST /compare."""
+    """The Pydantic models of the answers of POST /score and POST /compare."""
 
     plain: type[BaseModel]
     verdict: type[BaseModel]
 
 
 def answer_models(axes: Sequence[str]) -> AnswerModels:
-    """Return the models of answers with scores on these axes."""
+    """Return the Pydantic models of answers with scores on `axes`."""
     names = (*axes, *(f"{axis}_mu" for axis in axes))
     fields: dict[str, Any] = dict.fromkeys(names, (float | None, ...))
     meaning = "Means in [0, 1] and unbounded mu of each axis; temporal is null for images."
@@ -46,7 +46,7 @@ def answer_models(axes: Sequence[str]) -> AnswerModels:
     item = create_model("ItemScores", __base__=(scores, ItemState))
     plain = create_model(
         "PlainAnswer",
-        __doc__="In the order of the items; only scores of equal settings can be compared.",
+        __doc__="Scores in the order of the items; compare only scores with equal settings.",
         items=(list[item], ...),  # type: ignore[valid-type]
         settings=(str, ...),
     )
@@ -56,5 +56,5 @@ def answer_models(axes: Sequence[str]) -> AnswerModels:
 
 
 def reward_parts(axes: Sequence[str], has_scalar: bool) -> tuple[str, ...]:
-    """Return the parts of a reward: means in [0, 1]; mu and scalar unbounded."""
+    """Return the names of a reward's parts: means in [0, 1]; mu and scalar are unbounded."""
     return (*axes, *(f"{axis}_mu" for axis in axes), *(["scalar"] if has_scalar else []))

@@ -1,4 +1,4 @@
-"""The paths of the server, and what stands before them."""
+"""The FastAPI app: paths, middleware and error handlers of the server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -18,15 +18,15 @@ from librehps.scorer import LibreHPS
 from librehps.serve.answer_models import answer_models, reward_parts
 from librehps.serve.answers import plain_answer, rewards_answer, verdict
 from librehps.serve.batcher import Batcher, Pending
-from librehps.serve.body import MARKS_EACH, BodyLimit
+from librehps.serve.body import MAX_MARKS_PER_ITEM, BodyLimit
 from librehps.serve.fetch import Fetcher
 from librehps.serve.guard import Gate, Guard, Refused, explained, problem
 from librehps.serve.media import MediaAccess
 from librehps.serve.metrics import Metrics
 from librehps.serve.options import Access, Limits
-from librehps.serve.samples import wanted
+from librehps.serve.samples import sample_of
 from librehps.serve.schemas import (
-    REWARD,
+    REWARD_NAME,
     CompareBody,
     Health,
     Problem,
@@ -37,35 +37,35 @@ from librehps.serve.schemas import (
 )
 from librehps.types import ScoredRow
 
-REASONS = {
-    400: "not HTTP or JSON as it should be",
-    401: "no token, or a wrong one",
-    408: "the body came too slowly",
-    413: "the body is too large, or holds too many values",
-    415: "not application/json, or compressed",
-    421: "a Host that is not this server's",
-    422: "not as documented, too many items, or (of /compare) a side that cannot be scored",
-    429: "the queue is full: come again after Retry-After seconds",
-    499: "the client left",
-    500: "the server failed; its log says why",
-    503: "the server is ending",
-    504: "not scored in time",
+STATUS_DESCRIPTIONS = {
+    400: "invalid HTTP or JSON",
+    401: "missing or wrong token",
+    408: "timeout while reading the body",
+    413: "body too large, or too many JSON values",
+    415: "unsupported Content-Type (expected application/json) or Content-Encoding",
+    421: "Host header not allowed",
+    422: "invalid request, too many items, or (in /compare) a side that cannot be scored",
+    429: "queue full: retry after Retry-After seconds",
+    499: "the client disconnected",
+    500: "internal error: see the server's log",
+    503: "the server is shutting down",
+    504: "timeout before the items were scored",
 }
-TO_ALL = (400, 401, 421)
-TO_BODIES = (*TO_ALL, 408, 413, 415, 422, 429, 500, 503, 504)
-OTHERS = {404: "NotFound", 405: "MethodNotAllowed", 400: "BadRequest"}
+COMMON_STATUSES = (400, 401, 421)
+BODY_STATUSES = (*COMMON_STATUSES, 408, 413, 415, 422, 429, 500, 503, 504)
+HTTP_ERROR_TYPES = {404: "NotFound", 405: "MethodNotAllowed", 400: "BadRequest"}
 
 
 @dataclass
 class Service:
-    """A scorer on the network: its queue, and what its paths share.
+    """The state that the paths share: scorer, limits, media access, queue and metrics.
 
-    The queue is there once the app has started.
+    `queue` is None until the app has started.
     """
 
     scorer: LibreHPS
     limits: Limits
-    places: MediaAccess
+    media: MediaAccess
     calibrator: Platt | None = None
     gate: Gate = field(default_factory=Gate)
     metrics: Metrics = field(default_factory=Metrics)
@@ -73,7 +73,7 @@ class Service:
 
     @asynccontextmanager
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
-        """The queue lives within."""
+        """Open the queue while the app runs, and close it afterwards."""
         limits = self.limits
         engine = self.scorer.engine(max_pixels=limits.max_pixels)
         queue = Batcher(engine, limits.max_queue, limits.max_wait, self.metrics)
@@ -83,7 +83,10 @@ class Service:
         await asyncio.to_thread(queue.close)
 
     async def rows(self, request: Request, items: Sequence[Pending]) -> list[ScoredRow]:
-        """A row for each item; raises Refused, and drops the items where nobody waits any more."""
+        """Return a row for each item; raises Refused at a timeout or when the client disconnects.
+
+        The items of a refused request are cancelled.
+        """
         assert self.queue is not None  # noqa: S101 - requests come after the start
         scoring = asyncio.gather(*self.queue.submit(items))
         leaving = asyncio.ensure_future(_left(request))
@@ -96,19 +99,19 @@ class Service:
             if scoring.done():
                 return scoring.result()
             scoring.cancel()
-            # Asked for, or asyncio would report it as an error that nobody saw.
+            # Retrieve the exception, or asyncio logs it as never retrieved.
             scoring.add_done_callback(lambda done: done.cancelled() or done.exception())
         finally:
             leaving.cancel()
         if leaving.done():
-            raise Refused(499, "ClientLeft", "the client left")
-        raise Refused(504, "Timeout", f"not scored within {self.limits.timeout:g} s")
+            raise Refused(499, "ClientLeft", "the client disconnected")
+        raise Refused(504, "Timeout", f"timeout: not scored within {self.limits.timeout:g} s")
 
     def check_count(self, count: int) -> None:
-        """Raises Refused for more than a request may hold."""
+        """Raise Refused if a request has more than `max_items` items."""
         if count > self.limits.max_items:
-            most = f"{self.limits.max_items} items a request at most, not {count}"
-            raise Refused(422, "TooManyItems", most)
+            reason = f"too many items: {count} (at most {self.limits.max_items} per request)"
+            raise Refused(422, "TooManyItems", reason)
 
 
 async def _left(request: Request) -> None:
@@ -124,7 +127,7 @@ def make_app(
     fetcher: Fetcher | None = None,
     calibrator: Platt | None = None,
 ) -> FastAPI:
-    """The app, with its Service as `state.service`; `fetcher` None: as `access` says."""
+    """Return the app, its Service in `state.service`; without `fetcher`, `access` decides."""
     if fetcher is None and access.url_hosts:
         fetcher = Fetcher(access.url_hosts, limits.max_body)
     service = Service(
@@ -134,19 +137,19 @@ def make_app(
     app = FastAPI(
         title="librehps",
         version=__version__,
-        description="Scores pictures and clips against their prompts.",
+        description="Scores images and videos against their prompts.",
         lifespan=service.running,
-        # Their pages load scripts from elsewhere.
+        # These pages load scripts from other sites.
         docs_url=None,
         redoc_url=None,
     )
     app.state.service = service
-    # The last added stands first.
+    # The middleware added last runs first.
     app.add_middleware(
         BodyLimit,
         gate=service.gate,
         max_body=limits.max_body,
-        max_marks=MARKS_EACH * limits.max_items,
+        max_marks=MAX_MARKS_PER_ITEM * limits.max_items,
         read_timeout=limits.read_timeout,
     )
     app.add_middleware(Guard, access=access, gate=service.gate, metrics=service.metrics)
@@ -157,12 +160,15 @@ def make_app(
 
 
 def _responses(statuses: Sequence[int]) -> dict[int | str, dict[str, Any]]:
-    """How errors are documented."""
-    told: dict[int | str, dict[str, Any]]
-    told = {status: {"model": Problem, "description": REASONS[status]} for status in statuses}
-    if 429 in told:
-        told[429]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
-    return told
+    """Return the OpenAPI documentation of error answers."""
+    responses: dict[int | str, dict[str, Any]]
+    responses = {
+        status: {"model": Problem, "description": STATUS_DESCRIPTIONS[status]}
+        for status in statuses
+    }
+    if 429 in responses:
+        responses[429]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
+    return responses
 
 
 def _add_scoring(app: FastAPI, service: Service) -> None:
@@ -170,33 +176,33 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
     models = answer_models(settings.axes)
     scored = models.plain | RewardsAnswer
 
-    @app.post("/score", response_model=scored, responses=_responses(TO_BODIES))
+    @app.post("/score", response_model=scored, responses=_responses(BODY_STATUSES))
     async def score(request: Request, body: Annotated[ScoreBody, Body()]) -> JSONResponse:
-        """Score items, or the samples of an RL trainer; one that is broken says so by itself."""
+        """Score items, or samples of an RL trainer; an invalid item gets an error of its own."""
         service.check_count(len(body.requests if isinstance(body, Rewards) else body.items))
         if isinstance(body, Rewards):
-            samples = [wanted(sample, str(at)) for at, sample in enumerate(body.requests)]
+            samples = [sample_of(sample, str(at)) for at, sample in enumerate(body.requests)]
             items = [
-                service.places.pending(sample.id, sample.media, sample.prompt)
+                service.media.pending(sample.id, sample.media, sample.prompt)
                 for sample in samples
                 if sample.media is not None
             ]
             return JSONResponse(rewards_answer(samples, await service.rows(request, items)))
         ids = [str(at) if item.id is None else item.id for at, item in enumerate(body.items)]
         items = [
-            service.places.pending(id, item, item.prompt)
+            service.media.pending(id, item, item.prompt)
             for id, item in zip(ids, body.items, strict=True)
         ]
         return JSONResponse(plain_answer(await service.rows(request, items), settings))
 
-    @app.post("/compare", response_model=models.verdict, responses=_responses(TO_BODIES))
+    @app.post("/compare", response_model=models.verdict, responses=_responses(BODY_STATUSES))
     async def compare(request: Request, body: CompareBody) -> JSONResponse:
-        """Which of two a person would prefer, by `overall`."""
+        """Predict which of two media a person would prefer, by `overall`."""
         sides = [("a", body.a), ("b", body.b)]
-        items = [service.places.pending(side, media, body.prompt) for side, media in sides]
+        items = [service.media.pending(side, media, body.prompt) for side, media in sides]
         a, b = await service.rows(request, items)
-        told = verdict(a, b, settings.axes, service.calibrator, body.symmetric)
-        return JSONResponse({**told, "settings": settings.digest})
+        decision = verdict(a, b, settings.axes, service.calibrator, body.symmetric)
+        return JSONResponse({**decision, "settings": settings.digest})
 
 
 def _add_facts(app: FastAPI, service: Service) -> None:
@@ -205,34 +211,34 @@ def _add_facts(app: FastAPI, service: Service) -> None:
 
     @app.get("/health", response_model=Health, responses=_responses((421,)))
     async def health() -> JSONResponse:
-        """Whether requests are taken; needs no token."""
+        """Report whether the server accepts requests (`ready` or `draining`); needs no token."""
         status = "draining" if service.gate.draining else "ready"
         facts = {"status": status, "model": settings.model, "settings": settings.digest}
         return JSONResponse(facts)
 
-    @app.get("/rewards", response_model=RewardNames, responses=_responses((*TO_ALL, 503)))
+    @app.get("/rewards", response_model=RewardNames, responses=_responses((*COMMON_STATUSES, 503)))
     async def rewards() -> JSONResponse:
-        """The rewards of POST /score, and the parts of each; temporal is of clips only."""
-        return JSONResponse({"rewards": {REWARD: parts}})
+        """List the rewards of POST /score and their parts; only videos have temporal."""
+        return JSONResponse({"rewards": {REWARD_NAME: parts}})
 
     @app.get(
         "/metrics",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}}, **_responses(TO_ALL)},
+        responses={200: {"content": {"text/plain": {}}}, **_responses(COMMON_STATUSES)},
     )
     async def metrics() -> Response:
-        """Counts and times, for Prometheus."""
+        """Report counts and times in the Prometheus text format."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 def _add_errors(app: FastAPI) -> None:
-    """Every error as JSON of one shape."""
+    """Add the handlers that turn every error into the same JSON shape."""
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error, Refused):
             return error.response()
-        kind = OTHERS.get(error.status_code, "HttpError")
+        kind = HTTP_ERROR_TYPES.get(error.status_code, "HttpError")
         return problem(error.status_code, kind, str(error.detail), error.headers)
 
     @app.exception_handler(RequestValidationError)
@@ -249,4 +255,4 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(500)
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        return problem(500, "InternalError", "the server failed; its log says why")
+        return problem(500, "InternalError", "internal error: see the server's log")

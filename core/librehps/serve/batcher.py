@@ -1,4 +1,4 @@
-"""Items of many requests, decoded in threads and run through the model together."""
+"""The queue: items of many requests, decoded in threads and scored in shared batches."""
 
 import asyncio
 import math
@@ -17,19 +17,20 @@ from librehps.engine.window import Ready, Window
 from librehps.errors import AbandonedError, ItemError, MediaError, QueueFullError
 from librehps.types import Item, ScoredRow
 
-# So many batches are with the device: the next is ready the moment one has landed.
-IN_FLIGHT = 2
-# URLs that are fetched at a time, apart from decoding, since hosts may be slow.
-FETCHERS = 8
-LONGEST_RETRY = 60
-ENDING = "the server is ending"
+# Two, so that the next batch starts the moment one is done.
+MAX_RUNNING_BATCHES = 2
+# Threads apart from the decoders, since hosts may be slow.
+FETCH_THREADS = 8
+MAX_RETRY_S = 60
+SHUTDOWN_MESSAGE = "the server is shutting down"
 
 
 @dataclass(frozen=True)
 class Pending:
-    """One item of a request: `load` gives it, in a thread; `name` is what its client calls it by.
+    """An item that is not loaded yet; a thread calls `load`, which returns the item.
 
-    `load` raises ItemError. `is_remote`: it may wait for another host.
+    Errors call the media `name`, the client's own word for it. `load` raises ItemError.
+    `is_remote`: loading may wait for another host.
     """
 
     id: str
@@ -39,7 +40,7 @@ class Pending:
 
 
 class Watcher(Protocol):
-    """Who is told what happens."""
+    """The receiver of events: a batch is done, an item is done."""
 
     def batch(self, items: int, seconds: float) -> None: ...
 
@@ -55,11 +56,11 @@ class _Job:
 
 
 class Batcher:
-    """Scores items of any request; lives on one event loop, where its methods are called.
+    """A queue that scores the items of all requests; call its methods on one event loop only.
 
     A batch is launched when it fills a window of the engine, or when its oldest item has waited
-    `max_wait` seconds and nothing is on the device. At most `max_queue` items are inside; one whose
-    answer was cancelled leaves at the next step.
+    `max_wait` seconds and the device is idle. The queue holds at most `max_queue` items; an item
+    whose answer was cancelled is dropped at the next step.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class Batcher:
         self._launcher = Launcher(engine.model, engine.batch_size, self._stop)
         self.size = engine.window_size(self._launcher.lanes)
         self._decoders = ThreadPoolExecutor(engine.workers, "decode")
-        self._fetchers = ThreadPoolExecutor(FETCHERS, "fetch")
-        self._runners = ThreadPoolExecutor(IN_FLIGHT, "window")
+        self._fetchers = ThreadPoolExecutor(FETCH_THREADS, "fetch")
+        self._runners = ThreadPoolExecutor(MAX_RUNNING_BATCHES, "window")
         self._ready: deque[_Job] = deque()
         self._jobs: set[_Job] = set()
         self._flying = 0
@@ -84,32 +85,32 @@ class Batcher:
 
     @property
     def depth(self) -> int:
-        """Items that are inside, whether anyone still waits for them or not."""
+        """The number of items in the queue, cancelled items included."""
         return len(self._jobs)
 
     def submit(self, items: Sequence[Pending]) -> list[asyncio.Future[ScoredRow]]:
-        """An answer for each, to be cancelled by who no longer wants it.
+        """Return a future row for each item; cancel a future to drop its item.
 
         Raises QueueFullError, and AbandonedError after `abandon`.
         """
         if self._abandoned:
-            raise AbandonedError(ENDING)
+            raise AbandonedError(SHUTDOWN_MESSAGE)
         if self.depth + len(items) > self.max_queue:
             raise QueueFullError(
-                f"no room for {len(items)} items: {self.depth} of {self.max_queue} are taken",
+                f"queue full: {self.depth} of {self.max_queue} items, cannot add {len(items)}",
                 self._retry_after(),
             )
         return [self._admit(pending) for pending in items]
 
     def abandon(self) -> None:
-        """Answer all that is inside, and all that comes, with AbandonedError."""
+        """Answer all items in the queue, and all later items, with AbandonedError."""
         self._abandoned = True
         for job in self._jobs:
             if not job.answer.done():
-                job.answer.set_exception(AbandonedError(ENDING))
+                job.answer.set_exception(AbandonedError(SHUTDOWN_MESSAGE))
 
     def close(self) -> None:
-        """Wait for what runs; what has not begun is dropped."""
+        """Wait for running batches and drop the items that have not started."""
         self._stop.set()
         for pool in (self._fetchers, self._decoders):
             pool.shutdown(cancel_futures=True)
@@ -124,17 +125,17 @@ class Batcher:
         return job.answer
 
     def _follow(self, future: "Future[Any]", then: Callable[["Future[Any]"], None]) -> None:
-        """Call `then` on the loop, once the future of a thread is done."""
+        """Call `then` on the event loop once the future of a thread is done."""
 
         def hand_over(done: "Future[Any]") -> None:
-            # What was dropped at the end has nobody to tell, nor perhaps a loop to tell it on.
+            # At shutdown a dropped item has no waiting client, and the loop may be closed.
             if not done.cancelled() and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(then, done)
 
         future.add_done_callback(hand_over)
 
     def _prepare(self, job: _Job) -> Ready | None:
-        """In a thread: its media and pixels; None where nobody waits for it any more."""
+        """Return the loaded and decoded item, None if the job was cancelled; runs in a thread."""
         if job.answer.cancelled():
             return None
         name = job.pending.name
@@ -143,10 +144,10 @@ class Batcher:
         except ItemError as error:
             return Ready(Item(job.pending.id, None, None), None, error)
         except (ValueError, OSError, MemoryError) as error:
-            problem = MediaError(f"{name} cannot be read: {type(error).__name__}")
+            problem = MediaError(f"cannot read {name}: {type(error).__name__}")
             return Ready(Item(job.pending.id, None, None), None, problem)
         ready = self._engine.prepare(item)
-        # Without the encoded bytes, of which many may wait.
+        # Drop the encoded bytes, to save memory while items wait.
         return replace(ready, item=replace(ready.item, media=None))
 
     def _prepared(self, job: _Job, done: "Future[Ready | None]") -> None:
@@ -164,14 +165,14 @@ class Batcher:
             self._pump()
 
     def _pump(self) -> None:
-        """Launch what is due; else come again when it will be."""
-        while self._flying < IN_FLIGHT:
+        """Launch the batches that are due, or set a timer for the next batch."""
+        while self._flying < MAX_RUNNING_BATCHES:
             self._drop_unwanted()
             if not self._ready:
                 return
             if len(self._ready) < self.size:
                 if self._flying:
-                    # It could not start any sooner, and may yet fill up.
+                    # The device is busy, so waiting costs nothing and the batch may fill up.
                     return
                 left = self._ready[0].since + self._max_wait - time.monotonic()
                 if left > 0:
@@ -199,18 +200,18 @@ class Batcher:
         self._follow(run, lambda done: self._landed(jobs, started, done))
 
     def _run(self, ready: list[Ready]) -> list[ScoredRow]:
-        """In a thread: a window through the model."""
+        """Return the scored rows of a window; runs in a thread."""
         return Window(ready, self._launcher, None, self._engine.tokens, None).rows()
 
     def _landed(self, jobs: list[_Job], started: float, done: "Future[list[ScoredRow]]") -> None:
         self._flying -= 1
         failure = done.exception()
-        # A stopped window gives fewer rows.
+        # A stopped window returns fewer rows.
         rows = [] if failure is not None else done.result()
         for job, row in zip(jobs, rows, strict=False):
             self._answer(job, row)
         for job in jobs[len(rows) :]:
-            self._fail(job, failure or AbandonedError(ENDING))
+            self._fail(job, failure or AbandonedError(SHUTDOWN_MESSAGE))
         self._watcher.batch(len(jobs), time.monotonic() - started)
         self._measure(len(rows), started)
         self._pump()
@@ -227,13 +228,13 @@ class Batcher:
             job.answer.set_exception(failure)
 
     def _measure(self, rows: int, started: float) -> None:
-        """A running mean of items/s over the last few batches, without the time between them."""
+        """Update the running mean of items/s over the last few batches, idle time excluded."""
         now = time.monotonic()
         rate = rows / max(now - max(self._landed_at, started), 1e-3)
         self._rate = rate if not self._rate else 0.7 * self._rate + 0.3 * rate
         self._landed_at = now
 
     def _retry_after(self) -> int:
-        """Seconds until about half of what waits is done."""
+        """Return the seconds until about half of the queue is done."""
         seconds = self.depth / 2 / self._rate if self._rate else 1
-        return max(1, min(LONGEST_RETRY, math.ceil(seconds)))
+        return max(1, min(MAX_RETRY_S, math.ceil(seconds)))

@@ -1,4 +1,4 @@
-"""Bodies, taken in whole under limits of size and time before the app sees them."""
+"""Middleware that reads each request body whole, within limits of size and time."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,26 +8,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from librehps.serve.guard import Gate, Refused, draining, refuse
 
-# A body may take this much longer for each so many bytes that came.
-PACE = 64 << 10
-# Of all requests together, in bodies of the largest size.
-TOGETHER = 8
-# Marks that begin a value of JSON; pictures in base64 have none of them. So many are allowed for
-# each item that a request may hold, since each costs time and memory before it is understood.
-MARKS, MARKS_EACH = (b",", b"{", b"["), 4096
+# A body gets one more second for each of these blocks received.
+BYTES_PER_EXTRA_S = 64 << 10
+# Bodies of the largest size that all requests together may hold in memory.
+MAX_HELD_BODIES = 8
+# Characters that start a JSON value and never occur in base64. Their number is limited because
+# each value costs time and memory before the request can be checked.
+JSON_MARKS, MAX_MARKS_PER_ITEM = (b",", b"{", b"["), 4096
 
 
-class _Gone(NamedTuple):
-    """The client left before its body was whole."""
+class _Disconnected(NamedTuple):
+    """A marker: the client disconnected before its body was complete."""
 
 
 @dataclass
 class BodyLimit:
-    """Reads each body, of at most `max_body` bytes, and replays it to the app.
+    """The middleware that reads each body, of at most `max_body` bytes, and replays it to the app.
 
-    A body that stops or trickles is cut after `read_timeout` seconds, longer by one for each 64 KiB
-    that came; all are once the gate gives up. `max_marks` bounds how many values JSON may begin.
-    `held` counts the bytes of all bodies whose requests are not answered.
+    A slow body times out after `read_timeout` seconds, plus one second for each 64 KiB received;
+    all bodies time out once the gate gives up. `max_marks` limits the number of JSON values.
+    `held` counts the bytes of all bodies whose requests are not answered yet.
     """
 
     app: ASGIApp
@@ -41,7 +41,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        taken = _Taken(self)
+        taken = _HeldBody(self)
         try:
             _check_header(scope, self.max_body)
             body = await taken.read(receive)
@@ -50,7 +50,7 @@ class BodyLimit:
             taken.release()
             await refuse(refused, scope, receive, send)
             return
-        if isinstance(body, _Gone):
+        if isinstance(body, _Disconnected):
             taken.release()
             return
         parts = [body]
@@ -67,46 +67,48 @@ class BodyLimit:
             taken.release()
 
 
-class _Taken:
-    """What one request holds of the bytes that all may hold."""
+class _HeldBody:
+    """The body bytes of one request, counted in `BodyLimit.held` until released."""
 
     def __init__(self, limit: BodyLimit) -> None:
         self._limit, self._bytes = limit, 0
 
-    async def read(self, receive: Receive) -> bytes | _Gone:
-        """The whole body; raises Refused."""
+    async def read(self, receive: Receive) -> bytes | _Disconnected:
+        """Return the whole body, or _Disconnected if the client disconnected; raises Refused."""
         blocks: list[bytes] = []
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        started = loop.time()
         try:
-            async with asyncio.timeout_at(begun + self._limit.read_timeout) as deadline:
+            async with asyncio.timeout_at(started + self._limit.read_timeout) as deadline:
                 self._limit.gate.deadlines.add(deadline)
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        return _Gone()
+                        return _Disconnected()
                     block = message.get("body", b"")
-                    self._take(len(block))
+                    self._count(len(block))
                     blocks.append(block)
                     if not message.get("more_body", False):
                         return b"".join(blocks)
-                    allowance = self._limit.read_timeout + self._bytes / PACE
-                    deadline.reschedule(begun + allowance)
+                    allowance = self._limit.read_timeout + self._bytes / BYTES_PER_EXTRA_S
+                    deadline.reschedule(started + allowance)
         except TimeoutError:
             if self._limit.gate.ended:
                 raise draining() from None
             seconds = f"{self._limit.read_timeout:g} s"
-            raise Refused(408, "SlowBody", f"the body did not come within {seconds}") from None
+            raise Refused(408, "SlowBody", f"timeout: body not received within {seconds}") from None
         finally:
             self._limit.gate.deadlines.discard(deadline)
 
-    def _take(self, size: int) -> None:
+    def _count(self, size: int) -> None:
         self._bytes += size
         self._limit.held += size
         if self._bytes > self._limit.max_body:
             raise too_large(self._limit.max_body)
-        if self._limit.held > TOGETHER * self._limit.max_body:
-            raise Refused(429, "Busy", "too many bytes wait already", {"Retry-After": "1"})
+        if self._limit.held > MAX_HELD_BODIES * self._limit.max_body:
+            raise Refused(
+                429, "Busy", "too many request bytes in memory; retry later", {"Retry-After": "1"}
+            )
 
     def release(self) -> None:
         self._limit.held -= self._bytes
@@ -114,24 +116,24 @@ class _Taken:
 
 
 def too_large(max_body: int) -> Refused:
-    return Refused(413, "BodyTooLarge", f"a body is of {max_body} bytes at most")
+    return Refused(413, "BodyTooLarge", f"body too large (at most {max_body} bytes)")
 
 
-def _check_marks(body: bytes | _Gone, most: int) -> None:
-    """Raises Refused for JSON that would take long to read, whatever it means."""
-    if isinstance(body, bytes) and sum(map(body.count, MARKS)) > most:
-        raise Refused(413, "TooManyValues", f"the JSON holds more than {most} values")
+def _check_marks(body: bytes | _Disconnected, most: int) -> None:
+    """Raise Refused for JSON with more than `most` values, which is slow to parse."""
+    if isinstance(body, bytes) and sum(map(body.count, JSON_MARKS)) > most:
+        raise Refused(413, "TooManyValues", f"too many JSON values (at most {most})")
 
 
 def _check_header(scope: Scope, max_body: int) -> None:
-    """Raises Refused for what need not be read to be refused."""
+    """Raise Refused for headers that are invalid, before the body is read."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise Refused(415, "Compressed", "compressed bodies are not read")
-    # A page in a browser may send a form anywhere without being asked, but no JSON.
+        raise Refused(415, "Compressed", "unsupported Content-Encoding: send the body uncompressed")
+    # Browsers let any page post a form to this server, but not JSON.
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if scope["method"] == "POST" and kind != b"application/json":
-        raise Refused(415, "NotJson", "the Content-Type must be application/json")
+        raise Refused(415, "NotJson", "unsupported Content-Type: expected application/json")
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:20]) > max_body:
         raise too_large(max_body)

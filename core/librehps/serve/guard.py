@@ -1,4 +1,4 @@
-"""What stands before the app: who may ask, whether it still takes requests, and counts."""
+"""The outermost middleware: checks Host, token and shutdown, and counts requests."""
 
 import asyncio
 import hmac
@@ -15,19 +15,19 @@ from librehps.files import printable
 from librehps.serve.metrics import Metrics
 from librehps.serve.options import Access
 
-HEALTH = "/health"
-# Of a fault in a request, which may name fields that the client made up.
-LONGEST_REASON = 500
-# A client that is told of an error while it still sends is listened to for so long, and so much,
-# since a connection that is closed on it may lose the answer.
-LINGER_SECONDS, LINGER_BYTES = 2.0, 256 << 20
-# Also answered at the end, so that whoever watches can see it.
-WATCHED = (HEALTH, "/metrics")
-PATHS = ("/score", "/compare", *WATCHED, "/rewards", "/openapi.json")
+HEALTH_PATH = "/health"
+# Errors in a request may name fields of any length that the client made up.
+MAX_REASON_CHARS = 500
+# A refused client that still sends is read for this long and this much: closing the connection
+# earlier may lose the answer.
+LINGER_S, LINGER_BYTES = 2.0, 256 << 20
+# Also answered during shutdown, so that monitoring can see the shutdown.
+MONITORING_PATHS = (HEALTH_PATH, "/metrics")
+KNOWN_PATHS = ("/score", "/compare", *MONITORING_PATHS, "/rewards", "/openapi.json")
 
 
 class Refused(HTTPException):
-    """A request that gets no answer but a status and a reason."""
+    """An error answer: an HTTP status, an error_type and a reason."""
 
     def __init__(
         self, status: int, error_type: str, error: str, headers: Mapping[str, str] | None = None
@@ -40,47 +40,47 @@ class Refused(HTTPException):
 
 
 def draining() -> Refused:
-    return Refused(503, "Draining", "the server is ending", {"Connection": "close"})
+    return Refused(503, "Draining", "the server is shutting down", {"Connection": "close"})
 
 
 def problem(
     status: int, error_type: str, error: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """A reason, in the one shape that every error has."""
+    """Return the JSON answer of an error, of the same shape for every error."""
     content = {"error_type": error_type, "error": error}
     return JSONResponse(content, status, dict(headers or {}))
 
 
 @dataclass
 class Gate:
-    """Whether new requests are taken, and how many are in."""
+    """The shutdown state: whether new requests are accepted, and how many are active."""
 
     active: int = 0
     draining: bool = False
     ended: bool = False
     since: float = field(default_factory=time.monotonic)
-    # Of the bodies that are being read.
+    # Timeouts of the bodies that are being read.
     deadlines: set[asyncio.Timeout] = field(default_factory=set)
 
     def drain(self) -> None:
-        """Take no more."""
+        """Stop accepting requests."""
         self.draining, self.since = True, time.monotonic()
 
     def give_up(self) -> None:
-        """Wait for no body any more."""
+        """Let every body that is being read time out at once."""
         self.ended = True
         for deadline in self.deadlines:
             deadline.reschedule(0.0)
 
     @property
     def drained_for(self) -> float:
-        """Seconds since it began to drain."""
+        """The seconds since draining started."""
         return time.monotonic() - self.since
 
 
 @dataclass
 class Guard:
-    """The outermost layer: counts every request and lets in those that are allowed."""
+    """The middleware that counts every request and refuses those that are not allowed."""
 
     app: ASGIApp
     access: Access
@@ -101,10 +101,10 @@ class Guard:
 
         try:
             await self._pass(scope, receive, counted)
-            # Whoever left in the middle of a request was sent nothing.
+            # No status was sent: the client disconnected during the request.
             status = status or 499
         finally:
-            path = scope["path"] if scope["path"] in PATHS else "other"
+            path = scope["path"] if scope["path"] in KNOWN_PATHS else "other"
             self.metrics.request(path, status or 500, time.monotonic() - started)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,8 +113,8 @@ class Guard:
         except Refused as refused:
             await refuse(refused, scope, receive, send)
             return
-        # The end need not wait for who only watches it.
-        counts = scope["path"] not in WATCHED
+        # Shutdown does not wait for monitoring requests.
+        counts = scope["path"] not in MONITORING_PATHS
         self.gate.active += counts
         try:
             await self.app(scope, receive, send)
@@ -122,30 +122,37 @@ class Guard:
             self.gate.active -= counts
 
     def check(self, scope: Scope) -> None:
-        """Raises Refused."""
+        """Raise Refused for a foreign Host, a wrong token, or a server that is shutting down."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         self._check_host(headers.get(b"host", b""))
-        if scope["path"] != HEALTH and self.access.token is not None:
+        if scope["path"] != HEALTH_PATH and self.access.token is not None:
             self._check_token(headers.get(b"authorization", b""), self.access.token)
-        if self.gate.draining and scope["path"] not in WATCHED:
+        if self.gate.draining and scope["path"] not in MONITORING_PATHS:
             raise draining()
 
     def _check_host(self, host: bytes) -> None:
-        """A page of another name that was made to resolve to this server is turned away."""
+        """Raise Refused for a Host that is not allowed, which stops DNS rebinding."""
         if host_name(host.decode("latin-1")) not in self.access.hosts:
-            raise Refused(421, "ForeignHost", "the Host header names no host of this server")
+            raise Refused(
+                421, "ForeignHost", "Host header not allowed (the server's --allowed-host)"
+            )
 
     def _check_token(self, given: bytes, token: str) -> None:
         scheme, _, word = given.partition(b" ")
-        # Both at all times, and in a time that says nothing of how much was right.
+        # Check scheme and token always, in constant time.
         matches = hmac.compare_digest(word.strip(), token.encode())
         if scheme.lower() != b"bearer" or not matches:
             wanted = {"WWW-Authenticate": "Bearer"}
-            raise Refused(401, "Unauthorized", "a bearer token is needed", wanted)
+            raise Refused(
+                401,
+                "Unauthorized",
+                "missing or wrong token: send Authorization: Bearer TOKEN",
+                wanted,
+            )
 
 
 def host_name(header: str) -> str:
-    """The name in a Host header, without its port, in lower case."""
+    """Return the name in a Host header in lower case, without its port."""
     name = header.strip().lower()
     if name.startswith("["):
         return name[1:].partition("]")[0]
@@ -154,13 +161,13 @@ def host_name(header: str) -> str:
 
 
 def explained(error: Any) -> str:
-    """The first few of a request's faults, without the values, which may be pictures."""
+    """Return the first three validation errors as text, without values, which may be images."""
     faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3]]
-    return printable("; ".join(faults))[:LONGEST_REASON] or "not as documented"
+    return printable("; ".join(faults))[:MAX_REASON_CHARS] or "invalid request"
 
 
 async def refuse(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer at once, and drop what still comes, for a while."""
+    """Send the refusal at once, then read and drop the rest of the body for a while."""
     response = refused.response()
     response.headers["Connection"] = "close"
 
@@ -178,7 +185,7 @@ async def refuse(refused: Refused, scope: Scope, receive: Receive, send: Send) -
 async def _discard(receive: Receive) -> None:
     left = LINGER_BYTES
     try:
-        async with asyncio.timeout(LINGER_SECONDS):
+        async with asyncio.timeout(LINGER_S):
             while left > 0:
                 message = await receive()
                 left -= len(message.get("body", b""))

@@ -1,4 +1,4 @@
-"""From what a request names to an item: bytes in it, a path, a URL."""
+"""Load the media of a request: bytes in the request, a path, or a URL."""
 
 import base64
 import binascii
@@ -22,20 +22,20 @@ from librehps.serve.fetch import Fetcher, shortened
 from librehps.serve.schemas import Media
 from librehps.types import Item, Kind, Stored
 
-# Longer ones name no file on any system.
-LONGEST_PATH = 4096
-# Folders are passed through, which asks for no right to list them; links are not followed.
-FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
-# To open a pipe must not wait for its writer.
-FILE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
-AS_IT_IS = getattr(os, "O_NOFOLLOW", 0)
-# What a link that took the place of a folder or a file is met with.
-SWAPPED = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
+# No system has longer paths.
+MAX_PATH_CHARS = 4096
+# O_PATH: passing through a folder needs no permission to list it.
+FOLDER_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
+# O_NONBLOCK: opening a pipe must not wait for its writer.
+FILE_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+NO_FOLLOW_FLAG = getattr(os, "O_NOFOLLOW", 0)
+# Errors of opening a link that has replaced a folder or a file.
+SWAPPED_ERRNOS = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
 
 
 @dataclass(frozen=True)
 class Given(Stored):
-    """Media in memory, which errors call as its client does; `file` is its name as a file."""
+    """Media in memory; errors show `called`, the client's name for it; `file` is its file name."""
 
     called: str
     content: bytes = field(repr=False)
@@ -43,7 +43,7 @@ class Given(Stored):
 
     def read(self) -> bytes:
         if not self.content:
-            raise EmptyFileError(f"{self} is empty (zero bytes)")
+            raise EmptyFileError(f"{self}: empty file (zero bytes)")
         return self.content
 
     @property
@@ -56,7 +56,7 @@ class Given(Stored):
 
 @dataclass(frozen=True)
 class MediaAccess:
-    """Where media may come from: folders with links resolved, and what fetches URLs, if any.
+    """The allowed sources of media: folders (links resolved), and URLs if there is a fetcher.
 
     A file has at most `max_bytes`.
     """
@@ -66,7 +66,7 @@ class MediaAccess:
     max_bytes: int
 
     def pending(self, id: str, media: Media, prompt: str) -> Pending:
-        """The item that a request names, to be loaded in a thread."""
+        """Return the item that a request names, not loaded yet."""
         if media.url is not None:
             load = partial(self._fetched, id, media.url, prompt)
             return Pending(id, shortened(media.url), load, True)
@@ -85,13 +85,13 @@ class MediaAccess:
 
     def _fetched(self, id: str, url: str, prompt: str) -> Item:
         if self.fetcher is None:
-            raise MediaRefusedError("this server fetches no URLs")
+            raise MediaRefusedError("URLs are not allowed on this server (--url-host)")
         return Item(id, Given(shortened(url), self.fetcher.fetch(url)), prompt)
 
     def _inside(self, path: str) -> Given:
-        """The file in one of the folders; raises MediaError.
+        """Return the file in one of the allowed folders; raises MediaError.
 
-        The same words for all that lies outside, whether it exists or not.
+        The message for a path outside does not tell whether the path exists.
         """
         name, absent = shortened(path), None
         for root in self.roots:
@@ -102,25 +102,29 @@ class MediaAccess:
                 return Given(name, _read(root, place, name, self.max_bytes), place.name)
             except MediaNotFoundError as error:
                 absent = error
-        raise absent or MediaRefusedError(f"{name} is in no folder that this server reads from")
+        raise absent or MediaRefusedError(_outside(name))
+
+
+def _outside(name: str) -> str:
+    return f"{name}: path not allowed (expected a path in the server's --media-root)"
 
 
 def _resolved(root: Path, path: str) -> Path | None:
-    """The place with links resolved, where that is in the root."""
-    if len(path) > LONGEST_PATH:
+    """Return the path with links resolved, None if outside the root."""
+    if len(path) > MAX_PATH_CHARS:
         return None
     try:
         place = (root / path).resolve()
     except (OSError, ValueError, RuntimeError):
-        # A name with NUL, or links that go round.
+        # A path with NUL, or a loop of links.
         return None
     return place if place.is_relative_to(root) else None
 
 
 def _read(root: Path, place: Path, name: str, most: int) -> bytes:
-    """Content of a regular file below the root, whatever becomes of its path meanwhile.
+    """Return the content of a regular file below the root, safe against concurrent renames.
 
-    Errors call it `name`; raises MediaError.
+    Errors show `name` for the file; raises MediaError.
     """
     try:
         descriptor = _open(root, place)
@@ -129,37 +133,38 @@ def _read(root: Path, place: Path, name: str, most: int) -> bytes:
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        raise MediaNotFoundError(f"{name} does not exist") from None
+        raise MediaNotFoundError(f"{name}: file not found") from None
     except OSError as error:
-        if error.errno in SWAPPED:
-            reason = f"{name} is in no folder that this server reads from"
-            raise MediaRefusedError(reason) from error
+        if error.errno in SWAPPED_ERRNOS:
+            raise MediaRefusedError(_outside(name)) from error
         if error.errno == errno.ENXIO:
-            raise UnsupportedMediaError(f"{name} is not a regular file") from error
-        raise MediaError(f"{name} cannot be read: {error.strerror}") from error
+            raise UnsupportedMediaError(f"{name}: not a regular file") from error
+        raise MediaError(f"cannot read {name}: {error.strerror}") from error
 
 
 def _content(descriptor: int, name: str, most: int) -> bytes:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-        raise UnsupportedMediaError(f"{name} is {what}")
+        reason = "is a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise UnsupportedMediaError(f"{name}: {reason}")
     with open(descriptor, "rb", closefd=False) as file:
         content = file.read(most + 1)
     if len(content) > most:
-        raise MediaError(f"{name} is larger than {most} bytes (the server's --max-body-mb)")
+        raise MediaError(
+            f"{name}: file too large (at most {most} bytes; the server's --max-body-mb)"
+        )
     return content
 
 
 def _open(root: Path, place: Path) -> int:
-    """A descriptor of what lies there, gone to folder by folder so that no link is followed."""
+    """Return a descriptor of the file, opened folder by folder so that no link is followed."""
     *folders, last = place.relative_to(root).parts or (".",)
-    at = os.open(root, FOLDER)
+    at = os.open(root, FOLDER_FLAGS)
     try:
         for folder in folders:
-            above, at = at, os.open(folder, FOLDER | AS_IT_IS, dir_fd=at)
+            above, at = at, os.open(folder, FOLDER_FLAGS | NO_FOLLOW_FLAG, dir_fd=at)
             os.close(above)
-        return os.open(last, FILE | AS_IT_IS, dir_fd=at)
+        return os.open(last, FILE_FLAGS | NO_FOLLOW_FLAG, dir_fd=at)
     finally:
         os.close(at)
 
@@ -171,8 +176,8 @@ def _decoded(id: str, name: str, text: str, prompt: str, kind: Kind) -> Item:
         content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         try:
-            # Some writers break lines.
+            # Some encoders break lines.
             content = base64.b64decode("".join(text.split()), validate=True)
         except (binascii.Error, ValueError) as error:
-            raise BrokenMediaError(f"{name} is not base64: {error}") from error
+            raise BrokenMediaError(f"{name}: invalid base64: {error}") from error
     return Item(id, Given(name, content), prompt, kind)

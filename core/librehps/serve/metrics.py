@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus."""
+"""The server's Prometheus metrics."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from librehps.types import ScoredRow
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """Counters in a registry of their own, so that two servers in a process do not mix."""
+    """The metrics of one server, in a separate registry, so that two servers do not mix."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -20,30 +20,33 @@ class Metrics:
         )
         self._seconds = Histogram(
             "librehps_request_seconds",
-            "From a request's header to the end of its answer.",
+            "Seconds from a request's header to the end of its answer.",
             ["path"],
-            buckets=SECONDS,
+            buckets=SECONDS_BUCKETS,
             registry=self._registry,
         )
         self._items = Counter(
-            "librehps_items", "Items by outcome: ok, or the error.", ["outcome"],
+            "librehps_items", "Items by outcome: ok or the error type.", ["outcome"],
             registry=self._registry,
         )  # fmt: skip
         self._batch = Histogram(
-            "librehps_batch_items", "Items of a batch.", buckets=SIZES, registry=self._registry
+            "librehps_batch_items",
+            "Items per batch.",
+            buckets=SIZE_BUCKETS,
+            registry=self._registry,
         )
         self._batch_seconds = Histogram(
             "librehps_batch_seconds",
-            "From a batch's launch to its rows.",
-            buckets=SECONDS,
+            "Seconds from a batch's launch to its rows.",
+            buckets=SECONDS_BUCKETS,
             registry=self._registry,
         )
         self._depth = Gauge(
-            "librehps_queue_items", "Items taken in and not answered.", registry=self._registry
+            "librehps_queue_items", "Items accepted and not answered yet.", registry=self._registry
         )
 
     def watch_depth(self, depth: Callable[[], float]) -> None:
-        """Ask for the depth of the queue whenever the metrics are read."""
+        """Call `depth` for the queue's depth whenever the metrics are read."""
         self._depth.set_function(depth)
 
     def request(self, path: str, status: int, seconds: float) -> None:
@@ -58,5 +61,5 @@ class Metrics:
         self._batch_seconds.observe(seconds)
 
     def text(self) -> bytes:
-        """All of it, in the text format."""
+        """Return all metrics in the Prometheus text format."""
         return bytes(generate_latest(self._registry))

@@ -1,4 +1,4 @@
-"""What a server allows: how much, how long, to whom, and from where."""
+"""The server's options: address, limits, token, allowed hosts and media sources."""
 
 import ipaddress
 import logging
@@ -13,19 +13,20 @@ from librehps.errors import UsageError
 
 log = logging.getLogger("librehps")
 
-# Addresses that stand for all of this machine, which no client calls it by.
-ANY = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+# Addresses to listen on all interfaces, never found in a Host header.
+WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of what is taken in; times in seconds, `max_body` in bytes.
+    """The limits of a server; times in seconds, `max_body` in bytes.
 
-    `max_items` of one request, `max_queue` of all that are not answered yet; `max_wait` that a
-    decoded item waits for others; `max_pixels` of a picture, or of a clip's frame; `timeout` of a
-    request, `read_timeout` of its header and of a body that trickles, `drain` of the end.
+    `max_items`: items of one request; `max_queue`: items not answered yet; `max_wait`: time that a
+    decoded item waits for a full batch; `max_pixels`: pixels of an image or a video frame;
+    `timeout`: time of a request; `read_timeout`: time to receive a header, or a slow body;
+    `drain`: time that shutdown waits for active requests.
     """
 
     max_items: int = 64
@@ -40,17 +41,17 @@ class Limits:
     def __post_init__(self) -> None:
         if self.max_items > self.max_queue:
             raise UsageError(
-                f"{self.max_items} items a request do not fit a queue of {self.max_queue}",
+                f"--max-items {self.max_items} is larger than --max-queue {self.max_queue}",
                 hint="Raise --max-queue or lower --max-items.",
             )
 
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask, and which media a request may name.
+    """The access rules: the token, and the media that a request may name.
 
-    `token` None asks for none; `hosts` are the names that a Host header may have; `roots` are
-    folders, with links resolved, that paths may lie in; `url_hosts` the hosts of URLs.
+    `token` None: no token is needed; `hosts`: allowed names in a Host header; `roots`: folders,
+    with links resolved, that files may be read from; `url_hosts`: allowed hosts of URLs.
     """
 
     token: str | None = None
@@ -61,9 +62,9 @@ class Access:
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Where a server listens (port 0: any that is free), and what it allows.
+    """The address that a server listens on (port 0: any free port), its limits and access rules.
 
-    Raises UsageError for an address that others can reach, without a token.
+    Raises UsageError if other machines can reach the address and there is no token.
     """
 
     host: str = "127.0.0.1"
@@ -74,13 +75,13 @@ class ServeOptions:
     def __post_init__(self) -> None:
         if self.access.token is None and not is_loopback(self.host):
             raise UsageError(
-                f"{self.host} can be reached from other machines: a token is needed",
+                f"--host {self.host}: token required: other machines can reach this address",
                 hint="Give --token-file, or leave --host at 127.0.0.1.",
             )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
+    """Return True if only this machine can reach the address."""
     if host == "localhost":
         return True
     try:
@@ -90,21 +91,21 @@ def is_loopback(host: str) -> bool:
 
 
 def named_host(text: str, flag: str = "--allowed-host") -> str:
-    """The host as a Host header or a URL has it; raises UsageError for what none can have."""
+    """Return the host name, normalised as in a Host header; raises UsageError if invalid."""
     name = text.strip().lower().rstrip(".")
     if name.startswith("[") and name.endswith("]"):
         name = name[1:-1]
     if not _NAME.fullmatch(name) and not _is_address(name):
         raise UsageError(
-            f"{flag} {text}: this is no name of a host",
-            hint="Give the name as in scores.example: no scheme, no path, no *"
-            + (", no port." if flag == "--allowed-host" else ", and a port as in :8080 at most."),
+            f"{flag}: invalid host name {text!r}",
+            hint="Give a name like scores.example: no scheme, no path, no *"
+            + (", no port." if flag == "--allowed-host" else "; a port like :8080 is allowed."),
         )
     return name
 
 
 def url_host(text: str) -> str:
-    """A host, or host:port, of URLs; raises UsageError."""
+    """Return a host or host:port of URLs, normalised; raises UsageError if invalid."""
     host, colon, port = text.strip().rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535 or _is_address(text.strip()):
         return named_host(text, "--url-host")
@@ -120,10 +121,12 @@ def _is_address(text: str) -> bool:
 
 
 def listen(options: ServeOptions) -> socket.socket:
-    """A socket that listens there; raises UsageError."""
+    """Return a socket that listens on the options' address; raises UsageError."""
     host, port = options.host, options.port
-    if host in ANY and options.access.hosts <= LOOPBACK_NAMES:
-        log.warning("warning: at %s without --allowed-host, other machines are refused", host)
+    if host in WILDCARD_HOSTS and options.access.hosts <= LOOPBACK_NAMES:
+        log.warning(
+            "warning: --host %s without --allowed-host refuses requests from other machines", host
+        )
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=1024)
@@ -132,21 +135,21 @@ def listen(options: ServeOptions) -> socket.socket:
 
 
 def read_token(file: Path) -> str:
-    """The token in a file, without the space around it; raises UsageError."""
+    """Return the token in a file, without surrounding whitespace; raises UsageError."""
     try:
         token = file.read_text(encoding="ascii").strip()
         mode = file.stat().st_mode
     except (OSError, ValueError) as error:
-        raise UsageError(f"the token file {file} cannot be read: {error}") from error
+        raise UsageError(f"cannot read token file {file}: {error}") from error
     if len(token) < 16 or not token.isprintable() or " " in token:
         raise UsageError(
-            f"{file} holds no token: one word of 16 characters or more",
-            hint="For example: openssl rand -hex 32 > token",
+            f"{file}: invalid token (expected one word of at least 16 ASCII characters)",
+            hint="Make one with: openssl rand -hex 32 > token",
         )
     if mode & (stat.S_IRWXG | stat.S_IRWXO) and os.name == "posix":
         log.warning(
-            "warning: others on this machine can read or change the token in %s (mode %03o): "
-            "chmod 600, where the server's user owns it",
+            "warning: other users can read or change the token file %s (mode %03o); "
+            "make it private to the server's user: chmod 600",
             file,
             stat.S_IMODE(mode),
         )
@@ -154,7 +157,7 @@ def read_token(file: Path) -> str:
 
 
 def media_root(folder: Path) -> Path:
-    """The folder with its links resolved; raises UsageError where there is none."""
+    """Return the folder with its links resolved; raises UsageError if not found."""
     if not folder.is_dir():
-        raise UsageError(f"no such folder: {folder}")
+        raise UsageError(f"folder not found: {folder}")
     return folder.resolve()

@@ -1,4 +1,4 @@
-"""What requests and answers look like."""
+"""Pydantic models of the requests, and of the answers without scores."""
 
 from typing import Annotated, Any, Self
 
@@ -16,49 +16,49 @@ from pydantic import (
 from librehps.choices import ServerStatus
 
 # The reward that this server gives.
-REWARD = "librehps"
-PICTURE = "<base64 of a PNG, JPEG, WEBP, BMP, TIFF or GIF>"
-# Whatever a server allows; a list is not looked through beyond its first fault.
-MOST_ITEMS, MOST_TURNS = 4096, 256
-ONE_OF = ("image_b64", "video_b64", "path", "video_path", "url")
+REWARD_NAME = "librehps"
+EXAMPLE_IMAGE = "<base64 of a PNG, JPEG, WEBP, BMP, TIFF or GIF>"
+# Upper bounds, whatever the server's own limits are.
+MAX_REQUEST_ITEMS, MAX_TURNS = 4096, 256
+MEDIA_FIELDS = ("image_b64", "video_b64", "path", "video_path", "url")
 
 
 def _whole(text: str) -> str:
-    """JSON can hold halves of characters, which no output can."""
+    """Return the text; raises ValueError for a lone surrogate, which JSON allows and UTF-8 not."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError("half of a surrogate pair is no character") from error
+        raise ValueError("invalid Unicode: lone surrogate") from error
     return text
 
 
 Text = Annotated[str, AfterValidator(_whole)]
-Encoded = Annotated[str | None, Field(description="base64, also as a data: URL")]
+Encoded = Annotated[str | None, Field(description="base64, or a data: URL")]
 
 
 class Media(BaseModel):
-    """One picture or clip: exactly one of the fields."""
+    """An image or video, in exactly one of the fields."""
 
     model_config = ConfigDict(extra="forbid")
 
     image_b64: Encoded = None
     video_b64: Encoded = None
-    path: Annotated[Text | None, Field(description="below a folder that the server reads from")] = (
+    path: Annotated[Text | None, Field(description="in a folder of the server's --media-root")] = (
         None
     )
-    video_path: Annotated[Text | None, Field(description="as path, of a clip")] = None
-    url: Annotated[Text | None, Field(description="of a host that the server fetches from")] = None
+    video_path: Annotated[Text | None, Field(description="like path, for a video")] = None
+    url: Annotated[Text | None, Field(description="on a host of the server's --url-host")] = None
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
         given = self.given()
         if len(given) != 1:
-            raise ValueError(f"one of {', '.join(ONE_OF)} is expected, not {len(given)}")
+            raise ValueError(f"expected exactly one of {', '.join(MEDIA_FIELDS)}, got {len(given)}")
         return self
 
     def given(self) -> list[str]:
-        """Names of the fields that say where the media is."""
-        return [name for name in ONE_OF if getattr(self, name) is not None]
+        """Return the names of the media fields that are set."""
+        return [name for name in MEDIA_FIELDS if getattr(self, name) is not None]
 
 
 class PlainItem(Media):
@@ -67,20 +67,22 @@ class PlainItem(Media):
 
 
 class Plain(BaseModel):
-    """Items, each with its prompt."""
+    """A request to score items, each with its prompt."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "examples": [{"items": [{"prompt": "a red circle", "image_b64": PICTURE, "id": "a"}]}]
+            "examples": [
+                {"items": [{"prompt": "a red circle", "image_b64": EXAMPLE_IMAGE, "id": "a"}]}
+            ]
         },
     )
 
-    items: Annotated[list[PlainItem], FailFast(), Field(max_length=MOST_ITEMS)]
+    items: Annotated[list[PlainItem], FailFast(), Field(max_length=MAX_REQUEST_ITEMS)]
 
 
 class Turn(BaseModel):
-    """One turn of a history: text, media, or both; other fields are left alone."""
+    """A turn of a history: text, media, or both; other fields are ignored."""
 
     text: Text | None = None
     image_b64: Encoded = None
@@ -89,17 +91,17 @@ class Turn(BaseModel):
 
 
 class RewardRequest(BaseModel):
-    """One sample of an RL trainer; its prompt is the text of the history."""
+    """A sample of an RL trainer; the text of its history is the prompt."""
 
-    history: Annotated[list[Turn], FailFast(), Field(max_length=MOST_TURNS)]
+    history: Annotated[list[Turn], FailFast(), Field(max_length=MAX_TURNS)]
     required_rewards: Annotated[
-        list[Text] | None, Field(description="none: all that GET /rewards names")
+        list[Text] | None, Field(description="null: all rewards of GET /rewards")
     ] = None
     metadata: Any = None
 
 
 class Rewards(BaseModel):
-    """Samples, as RL trainers send them."""
+    """A request to score samples of an RL trainer."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -107,8 +109,8 @@ class Rewards(BaseModel):
                 {
                     "requests": [
                         {
-                            "history": [{"text": "a red circle", "image_b64": PICTURE}],
-                            "required_rewards": [REWARD],
+                            "history": [{"text": "a red circle", "image_b64": EXAMPLE_IMAGE}],
+                            "required_rewards": [REWARD_NAME],
                             "metadata": None,
                         }
                     ]
@@ -117,11 +119,11 @@ class Rewards(BaseModel):
         }
     )
 
-    requests: Annotated[list[RewardRequest], FailFast(), Field(max_length=MOST_ITEMS)]
+    requests: Annotated[list[RewardRequest], FailFast(), Field(max_length=MAX_REQUEST_ITEMS)]
 
 
 def _shape(body: Any) -> str:
-    # With both it is neither, which `Plain` says.
+    # A body with both keys goes to `Plain`, which reports the error.
     is_rewards = (
         "requests" in body and "items" not in body
         if isinstance(body, dict)
@@ -136,7 +138,7 @@ ScoreBody = Annotated[
 
 
 class CompareBody(BaseModel):
-    """Two of one kind, of one prompt; symmetric averages over both orders."""
+    """Two media of one kind and their prompt; `symmetric` averages over both orders."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -144,8 +146,8 @@ class CompareBody(BaseModel):
             "examples": [
                 {
                     "prompt": "a red circle",
-                    "a": {"image_b64": PICTURE},
-                    "b": {"image_b64": PICTURE},
+                    "a": {"image_b64": EXAMPLE_IMAGE},
+                    "b": {"image_b64": EXAMPLE_IMAGE},
                 }
             ]
         },
@@ -158,7 +160,7 @@ class CompareBody(BaseModel):
 
 
 class RewardsAnswer(BaseModel):
-    """Of each request, its rewards by name and part, and what went wrong by reward."""
+    """The rewards of each sample by name and part, and its errors by reward."""
 
     results: list[dict[str, dict[str, float]]]
     errors: list[dict[str, str]]
@@ -171,13 +173,13 @@ class Health(BaseModel):
 
 
 class RewardNames(BaseModel):
-    """Each reward and its parts."""
+    """The name of each reward, and its parts."""
 
     rewards: dict[str, list[str]]
 
 
 class Problem(BaseModel):
-    """Why a request has no answer."""
+    """An error answer: its type and reason."""
 
     error_type: str
     error: str

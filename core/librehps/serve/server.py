@@ -1,4 +1,4 @@
-"""The process: a socket, headers that may not trickle, and an end that loses nothing."""
+"""The server process: connection limits, header timeouts and a graceful shutdown."""
 
 import asyncio
 import gc
@@ -20,17 +20,17 @@ from librehps.scorer import LibreHPS
 from librehps.serve.app import Service, make_app
 from librehps.serve.options import ServeOptions, listen
 
-# Connections at a time, below the usual limit of open files of a process.
-MOST_CONNECTIONS = 800
-# What the answers of a server that gives up have, to be sent.
-LAST_SECONDS = 1.0
+# Open connections, below the usual limit of open files of a process.
+MAX_CONNECTIONS = 800
+# Time to send the last answers of a server that gives up.
+FINAL_ANSWERS_S = 1.0
 
 
 class WatchedProtocol(H11Protocol):
-    """HTTP whose headers must come within `patience` seconds of their first byte.
+    """An HTTP protocol that closes slow connections after `patience` seconds.
 
-    On a connection that is new, they must come within that time of its beginning. Who reads
-    nothing of an answer for so long is cut off too.
+    The time counts from the first byte of a header, on a new connection from its start. A client
+    that does not read its answer for this time is disconnected too.
     """
 
     patience = 20.0
@@ -39,7 +39,7 @@ class WatchedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
             return
         self._watch()
@@ -51,9 +51,9 @@ class WatchedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.conn.their_state is h11.SEND_BODY:
-            # Of a request that is answered nothing more is waited for.
+            # The request is answered: do not wait for the rest of its body.
             self.transport.close()
-        # Of a next request, the beginning of which may have come with the last.
+        # The start of the next request may already be here.
         if self.conn.trailing_data[0]:
             self._watch()
 
@@ -73,7 +73,7 @@ class WatchedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        """Begin, or end, to wait for the rest of a header."""
+        """Start or stop the timeout of a header."""
         if self.conn.their_state is not h11.IDLE:
             self._calm()
         elif self._late is None:
@@ -86,7 +86,7 @@ class WatchedProtocol(H11Protocol):
 
 
 class DrainingServer(uvicorn.Server):
-    """Ends at a signal once every request that was taken is answered; at a second one, at once."""
+    """A server that a signal stops once all requests are answered, and a second signal at once."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -96,7 +96,7 @@ class DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         gate = self._service.gate
         if gate.draining:
-            self.is_whole, self.hint = gate.active == 0, "A second signal does not wait for them."
+            self.is_whole, self.hint = gate.active == 0, "A second signal stops the server at once."
             self.should_exit = True
             self._hurry()
         else:
@@ -115,14 +115,14 @@ class DrainingServer(uvicorn.Server):
         gate.give_up()
         if self._service.queue is not None:
             self._service.queue.abandon()
-        await asyncio.sleep(LAST_SECONDS)
+        await asyncio.sleep(FINAL_ANSWERS_S)
         self._hurry()
         return True
 
     def _hurry(self) -> None:
-        """Wait for nothing, nor for threads that decode what nobody waits for."""
+        """Stop without waiting for connections or decoding threads."""
         self.force_exit = True
-        # What is cut off then would be told as faults of the app.
+        # uvicorn would log the closed connections as errors of the app.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
 
 
@@ -133,10 +133,9 @@ def serve(
     tell: Callable[[str], None] = lambda _: None,
     listener: socket.socket | None = None,
 ) -> None:
-    """Serve until a signal; `tell` is given the URL, `listener` is what `listen` gave before.
+    """Serve until a signal; `tell` receives the URL, `listener` is a socket from `listen`.
 
-    Raises UsageError for an address that cannot be had, ServeError where the end was not waited
-    for.
+    Raises UsageError if the address cannot be used, ServeError if requests were left unanswered.
     """
     listener = listener or listen(options)
     host, port = listener.getsockname()[:2]
@@ -145,13 +144,13 @@ def serve(
         access = replace(access, hosts=access.hosts | {options.host.lower()})
     app = make_app(scorer, options.limits, access, calibrator=calibrator)
     server = DrainingServer(_config(app, options), app.state.service)
-    # Every thread waits while garbage is sought, which need not be among all that was loaded.
+    # Garbage collection stops every thread; keep it from scanning all that was loaded.
     gc.collect()
     gc.freeze()
     tell(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
     server.run([listener])
     if not server.is_whole:
-        raise ServeError("ended before every request was answered", hint=server.hint)
+        raise ServeError("server stopped before all requests were answered", hint=server.hint)
 
 
 def leave_at_once(code: int) -> None:
@@ -172,5 +171,5 @@ def _config(app: Any, options: ServeOptions) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=max(1, round(limits.read_timeout)),
-        timeout_graceful_shutdown=round(LAST_SECONDS),
+        timeout_graceful_shutdown=round(FINAL_ANSWERS_S),
     )

@@ -1,4 +1,4 @@
-"""What training starts from: a LibreHPS checkpoint, or a plain Qwen3.5 that gets heads."""
+"""The base model of a training run: a LibreHPS checkpoint, or a Qwen3.5 with new heads."""
 
 import json
 import shutil
@@ -22,9 +22,9 @@ from librehps.models.librehps.tokens import REWARD, PromptEncoder
 from librehps.models.weight_files import read_json
 from librehps.train.options import TrainOptions
 
-TOKENIZER = "tokenizer.json"
-# What a published checkpoint has beside its weights and config.
-BESIDE = (
+TOKENIZER_FILE = "tokenizer.json"
+# Copied from the base, if present.
+COPIED_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "preprocessor_config.json",
@@ -32,8 +32,8 @@ BESIDE = (
     "chat_template.jinja",
     "generation_config.json",
 )
-TRAINED_FRAMES = 8
-# Every linear layer of the text model; the vision tower keeps what it sees.
+DEFAULT_FRAMES = 8
+# Every linear layer of the text model; the vision tower stays frozen.
 LORA_TARGETS = (
     r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|in_proj_qkv|in_proj_z|out_proj"
     r"|gate_proj|up_proj|down_proj)"
@@ -42,7 +42,7 @@ LORA_TARGETS = (
 
 @dataclass(frozen=True)
 class Base:
-    """The model with its trainable part set free, and how its inputs are made."""
+    """The model, with gradients enabled on the part to train, and the decoder of its inputs."""
 
     checkpoint: Checkpoint
     model: RewardModel
@@ -52,37 +52,37 @@ class Base:
 
 
 def open_base(folder: Path, output: Path, options: TrainOptions, device: torch.device) -> Base:
-    """Load the base; writes its tokenizer and small files to `output`, as the result has them.
+    """Load the base model; copies its tokenizer and small files to `output`.
 
     Raises CheckpointError, TrainingError.
     """
     checkpoint = Checkpoint.open(folder)
     fresh = not checkpoint.has_heads
-    for name in (TOKENIZER, *BESIDE):
+    for name in (TOKENIZER_FILE, *COPIED_FILES):
         if (folder / name).exists():
             shutil.copyfile(folder / name, output / name)
-    # The adapters alone are trained in float32; a frozen backbone may be half as large.
+    # A frozen backbone is loaded in bfloat16 to save memory; adapters are trained in float32.
     whole = options.part == "full" or device.type != "cuda"
     dtype = torch.float32 if whole else torch.bfloat16
     torch.manual_seed(options.seed)
     model = build_model(checkpoint, "sdpa", dtype, device, fresh_heads=fresh)
     if fresh:
-        _bind_reward_token(output / TOKENIZER, model)
-    set_free(model, options.part, options.lora_rank)
+        _bind_reward_token(output / TOKENIZER_FILE, model)
+    enable_gradients(model, options.part, options.lora_rank)
     if options.gradient_checkpointing:
         _recompute_activations(model.model)
     own = checkpoint.own_settings
-    encoder = PromptEncoder(output / TOKENIZER)
+    encoder = PromptEncoder(output / TOKENIZER_FILE)
     decoder = Decoder(
         LibreHPSProcessor(encoder, own.get("pixel_budget", PIXEL_BUDGET)),
         VideoReaders("auto"),
-        options.num_frames or own.get("num_frames", TRAINED_FRAMES),
+        options.num_frames or own.get("num_frames", DEFAULT_FRAMES),
     )
     return Base(checkpoint, model, decoder, device, fingerprint(checkpoint))
 
 
-def set_free(model: RewardModel, part: TrainedPart, lora_rank: int) -> None:
-    """Let gradients reach the heads, and adapters or the whole backbone where asked for."""
+def enable_gradients(model: RewardModel, part: TrainedPart, lora_rank: int) -> None:
+    """Enable gradients on the heads, and for `lora` on adapters, for `full` on the backbone."""
     if part == "full":
         model.requires_grad_(True)
     if part == "lora":
@@ -99,37 +99,37 @@ def set_free(model: RewardModel, part: TrainedPart, lora_rank: int) -> None:
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameters that training changes, by name."""
+    """Return the parameters that training changes, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def _recompute_activations(backbone: Any) -> None:
-    # The older name warns where the newer one is there.
+    # Where the newer name exists, the older one warns.
     name = "activation_checkpointing_enable"
     enable = getattr(backbone, name, None) or backbone.gradient_checkpointing_enable
     enable({"use_reentrant": False})
 
 
 def _bind_reward_token(tokenizer: Path, model: RewardModel) -> None:
-    """Give `<|Reward|>` the next free id, and its embedding the mean of all."""
+    """Give `<|Reward|>` the next free token id, and as embedding the mean of all embeddings."""
     spec: dict[str, Any] = read_json(tokenizer)
     if any(token["content"] == REWARD for token in spec.get("added_tokens", [])):
         return
     try:
         used = [*spec["model"]["vocab"].values(), *(t["id"] for t in spec["added_tokens"])]
     except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{tokenizer} is no tokenizer that can be added to") from error
+        raise CheckpointError(f"{tokenizer}: unsupported tokenizer: cannot add {REWARD}") from error
     weight = model.model.language_model.embed_tokens.weight
     free = max(used) + 1
     if free >= len(weight):
         raise TrainingError(
-            f"the {len(weight)} embeddings are all taken: no row is left for {REWARD}",
-            hint="Use a Qwen3.5 as published, whose vocabulary has spare rows.",
+            f"no free embedding for {REWARD}: all {len(weight)} are used",
+            hint="Use a published Qwen3.5, whose embeddings have unused rows.",
         )
     token = {"id": free, "content": REWARD, "special": True}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     spec["added_tokens"].append({**token, **flags})
     write_whole(tokenizer, json.dumps(spec, ensure_ascii=False))
     with torch.no_grad():
-        # Rounded as the result may be stored, so that it scores the same when it is read back.
+        # Rounded to bfloat16, so that a checkpoint stored in bfloat16 gives the same scores.
         weight[free] = weight[:free].float().mean(0).to(torch.bfloat16)

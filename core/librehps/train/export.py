@@ -1,4 +1,4 @@
-"""Writing a trained model in the published checkpoint's layout."""
+"""Export of a trained model in the layout of the published checkpoint."""
 
 import json
 import shutil
@@ -14,11 +14,11 @@ from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.checkpoint import Checkpoint
 from librehps.models.weights import stored_dtype
 
-SHARD_SIZE = "5GB"
+MAX_FILE_SIZE = "5GB"
 
 
 def merged_state(model: RewardModel) -> dict[str, tuple[Tensor, bool]]:
-    """(value, trained) of each parameter under its published name, adapters added in."""
+    """Return (value, trained) of each parameter by its published name, adapters merged."""
     layers = {n: m for n, m in model.named_modules() if hasattr(m, "get_delta_weight")}
     state = {}
     for name, parameter in model.named_parameters():
@@ -34,9 +34,9 @@ def merged_state(model: RewardModel) -> dict[str, tuple[Tensor, bool]]:
 
 
 def export(model: RewardModel, base: Checkpoint, folder: Path, frames: int) -> None:
-    """Write config.json and weights; what was trained in float32, the rest as it was stored.
+    """Write config.json and weights: trained weights in float32, others in the base's dtype.
 
-    The result has no calibration.json: that of the base speaks of other weights.
+    calibration.json of the base is not copied, since it is for other weights.
     """
     from huggingface_hub import save_torch_state_dict
 
@@ -49,7 +49,7 @@ def export(model: RewardModel, base: Checkpoint, folder: Path, frames: int) -> N
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     try:
-        save_torch_state_dict(tensors, fresh, max_shard_size=SHARD_SIZE)
+        save_torch_state_dict(tensors, fresh, max_shard_size=MAX_FILE_SIZE)
         for old in [*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json")]:
             old.unlink()
         for file in fresh.iterdir():
@@ -58,10 +58,10 @@ def export(model: RewardModel, base: Checkpoint, folder: Path, frames: int) -> N
         fresh.rmdir()
         write_whole(folder / "config.json", json.dumps(_config(base, frames), indent=1) + "\n")
     except OSError as error:
-        raise TrainingError(f"{folder} cannot be written: {error.strerror or error}") from error
+        raise TrainingError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
 def _config(base: Checkpoint, frames: int) -> dict[str, Any]:
-    """The base's, with its own settings but not its name: this is another model."""
+    """Return the base's config without its name, since the result is another model."""
     own = {key: value for key, value in base.own_settings.items() if key != "name"}
     return {**base.config, "librehps": {**own, "num_frames": frames}}

@@ -1,4 +1,4 @@
-"""What a training step reads: inputs of both sides of chosen pairs, and what people said."""
+"""The input of a training step: model inputs and targets of a batch of pairs."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,17 @@ from librehps.types import Item
 
 @dataclass(frozen=True)
 class Targets:
-    """preference (pairs, axes), rating (2 x pairs,): all a's, then all b's. NaN: unknown."""
+    """The targets of a batch, NaN if unknown.
+
+    preference: (pairs, axes); rating: (2 x pairs,), of all a's, then of all b's.
+    """
 
     preference: Tensor
     rating: Tensor
 
 
 class Feed(Protocol):
-    """Inputs of `trainee` for chosen pairs: of all a's, then of all b's."""
+    """A source of inputs of `trainee` for a batch of pairs: all a's, then all b's."""
 
     @property
     def trainee(self) -> nn.Module: ...
@@ -37,7 +40,7 @@ class Feed(Protocol):
 
 
 class MediaFeed:
-    """Decodes media for each step, for adapters and full training."""
+    """A feed that decodes media in each step, for `lora` and `full` training."""
 
     def __init__(self, base: Base) -> None:
         self.base, self.trainee = base, base.model
@@ -51,7 +54,7 @@ class MediaFeed:
 
 
 class Heads(nn.Module):
-    """The two heads alone, on hidden states of the reward token."""
+    """The two heads without the backbone, on hidden states of the reward token."""
 
     def __init__(self, model: RewardModel) -> None:
         super().__init__()
@@ -62,7 +65,7 @@ class Heads(nn.Module):
 
 
 class StateFeed:
-    """Hidden states computed once: under a frozen backbone they never change."""
+    """A feed of hidden states computed once, since a frozen backbone never changes."""
 
     def __init__(self, base: Base, states: Mapping[Key, Tensor]) -> None:
         self.trainee = Heads(base.model)
@@ -75,7 +78,7 @@ class StateFeed:
 
 
 def targets_of(pairs: Sequence[Pair], device: torch.device, axes: Sequence[str]) -> Targets:
-    """Return what people said of the pairs on the axes."""
+    """Return the preferences and ratings of the pairs as tensors."""
     unknown = float("nan")
     preference = [[pair.preference.get(axis, unknown) for axis in axes] for pair in pairs]
     sides = [p.rating_a for p in pairs] + [p.rating_b for p in pairs]
@@ -87,7 +90,7 @@ def targets_of(pairs: Sequence[Pair], device: torch.device, axes: Sequence[str])
 def reward_states(
     items: Sequence[tuple[Key, Item]], base: Base, batch_size: int
 ) -> dict[Key, Tensor]:
-    """Hidden state of the reward token, (hidden,) float32 on the CPU, of each item."""
+    """Return the hidden state of the reward token of each item, (hidden,) float32 on the CPU."""
     states: dict[Key, Tensor] = {}
     base.model.eval()
     for start in range(0, len(items), batch_size):
@@ -99,10 +102,10 @@ def reward_states(
 
 
 def readable(pairs: Sequence[Pair], base: Base, broken: dict[str, ItemError]) -> list[Pair]:
-    """The pairs both of whose media can be decoded; what cannot goes to `broken`, by media.
+    """Return the pairs whose media can both be decoded; adds errors to `broken`, by media.
 
-    Asked before the first step, so that no run dies of a file it meets on the second day. Raises
-    TrainingError where no pair is left.
+    Checked before the first step, so that an invalid file does not end a run after days. Raises
+    TrainingError if no pair is left.
     """
     items = items_of(pairs)
 
@@ -119,5 +122,5 @@ def readable(pairs: Sequence[Pair], base: Base, broken: dict[str, ItemError]) ->
     whole = [pair for pair in pairs if all(found[key] is None for key in keys_of(pair))]
     if not whole:
         first = next(iter(broken.values()))
-        raise TrainingError(f"none of the {len(pairs)} pairs can be read; the first: {first}")
+        raise TrainingError(f"none of the {len(pairs)} pairs can be decoded; first error: {first}")
     return whole

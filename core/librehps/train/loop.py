@@ -1,4 +1,4 @@
-"""The training loop: steps, held-out figures, state that survives a kill, the best kept."""
+"""The training loop: steps, held-out evaluation, saved state and the best checkpoint."""
 
 import json
 import time
@@ -27,14 +27,14 @@ from librehps.train.state import (
     seed_step,
 )
 
-METRICS, STATE = "metrics.jsonl", "state"
-HEAD_NAMES = ("multi_axis_head.", "scalar_head.")
-LOG_EVERY = 10
+METRICS_FILE, STATE_FOLDER = "metrics.jsonl", "state"
+HEAD_PREFIXES = ("multi_axis_head.", "scalar_head.")
+LOG_EVERY_STEPS = 10
 
 
 @dataclass
 class Progress:
-    """Where a run stands, as its state keeps it; `best` is the step of the lowest held-out loss."""
+    """The progress of a run, saved in its state; `best` is the step of the lowest held-out loss."""
 
     step: int = 0
     best: int | None = None
@@ -43,7 +43,7 @@ class Progress:
 
 
 class Trainer:
-    """Runs the steps of one training on this process' share of each batch."""
+    """The training loop of one process, on its share of each batch."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Trainer:
     ) -> None:
         self.base, self.feed, self.options, self.folder = base, feed, options, folder
         self.pairs, self.held_out, self.accelerator = pairs, held_out, accelerator
-        self.steps, self.of_a_pass = options.schedule(len(pairs), accelerator.num_processes)
+        self.steps, self.steps_per_epoch = options.schedule(len(pairs), accelerator.num_processes)
         self.parameters = trainable(feed.trainee)
         self.module, self.optimiser = accelerator.prepare(feed.trainee, self._optimiser())
         self.progress = Progress()
@@ -65,15 +65,14 @@ class Trainer:
     def run(self, resume: bool) -> Iterator[dict[str, Any]]:
         """Train to the end; yields a record for each logged step and each evaluation.
 
-        Raises TrainingError where a state to resume is of other options or data, or a loss is not
-        finite.
+        Raises TrainingError if the saved state has other options or data, or a loss is not finite.
         """
         if resume:
-            self._take_up()
+            self._resume()
         if self.progress.finished:
             return
         record: dict[str, Any]
-        started, metrics = time.monotonic(), self.folder / METRICS
+        started, metrics = time.monotonic(), self.folder / METRICS_FILE
         if self.accelerator.is_main_process:
             keep_lines(metrics, self.progress.step if resume else -1)
         first = self.progress.step
@@ -89,7 +88,7 @@ class Trainer:
             if self._is_due(step):
                 record["held_out"] = self._evaluate()
                 self._keep_best(record["held_out"]["loss"])
-            is_logged = "held_out" in record or step % LOG_EVERY == 0
+            is_logged = "held_out" in record or step % LOG_EVERY_STEPS == 0
             if is_logged:
                 # Before the state: a resumed run drops lines after its state, but adds none before.
                 self._log(record)
@@ -111,7 +110,7 @@ class Trainer:
         for part in range(options.accumulate):
             chosen = self._chosen(step, part)
             last = part == options.accumulate - 1
-            # Gradients travel between processes once a step.
+            # Processes exchange gradients only once per step.
             with nullcontext() if last else self.accelerator.no_sync(self.module):
                 output = self.module(self.feed.inputs(chosen))
                 targets = targets_of(chosen, self.base.device, self.base.checkpoint.axes)
@@ -127,10 +126,10 @@ class Trainer:
         return {name: round(value, 6) for name, value in figures.items()}
 
     def _chosen(self, step: int, part: int) -> list[Pair]:
-        """This process' pairs of one backward pass: a function of seed and step alone."""
+        """Return this process' pairs of one backward pass, determined by seed and step alone."""
         options, accelerator = self.options, self.accelerator
-        a_pass, at = divmod(step - 1, self.of_a_pass)
-        generator = torch.Generator().manual_seed(options.seed * 1_000_003 + a_pass)
+        epoch, at = divmod(step - 1, self.steps_per_epoch)
+        generator = torch.Generator().manual_seed(options.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.pairs), generator=generator).tolist()
         start = at * options.global_batch(accelerator.num_processes)
         start += part * options.batch_size * accelerator.num_processes
@@ -140,7 +139,7 @@ class Trainer:
 
     @torch.no_grad()
     def _evaluate(self) -> dict[str, float]:
-        """Held-out loss, and accuracy on overall, over all processes."""
+        """Return the held-out loss and the accuracy on overall, over all processes."""
         accelerator, size = self.accelerator, self.options.batch_size
         mine = self.held_out[accelerator.process_index :: accelerator.num_processes]
         sums = torch.zeros(4, dtype=torch.float64, device=self.base.device)
@@ -167,31 +166,31 @@ class Trainer:
                 export(self.base.model, self.base.checkpoint, self.folder, frames)
 
     def _is_due(self, step: int) -> bool:
-        every = self.options.eval_every or self.of_a_pass
+        every = self.options.eval_every or self.steps_per_epoch
         return step % every == 0 or step == self.steps
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             record = {**vars(self.progress), "run": self._identity()}
-            save_state(self.folder / STATE, self.parameters, self._inner(), record)
+            save_state(self.folder / STATE_FOLDER, self.parameters, self._inner(), record)
         self.accelerator.wait_for_everyone()
 
-    def _take_up(self) -> None:
-        state = find_state(self.folder / STATE)
+    def _resume(self) -> None:
+        state = find_state(self.folder / STATE_FOLDER)
         if state is None:
             return
         saved = load_state(state, self.parameters, self._inner())
-        theirs, ours = saved.pop("run"), self._identity()
-        differ = [name for name in ours if theirs.get(name) != ours[name]]
+        before, now = saved.pop("run"), self._identity()
+        differ = [name for name in now if before.get(name) != now[name]]
         if differ:
             raise TrainingError(
-                f"the run in {self.folder} was started with other {', '.join(differ)}",
-                hint="Give the same again to --resume it, or another output to start anew.",
+                f"cannot resume {self.folder}: started with different {', '.join(differ)}",
+                hint="Use the same options and pairs, or another output.",
             )
         self.progress = Progress(**saved)
 
     def _identity(self) -> dict[str, Any]:
-        """What a resumed run must have in common with the one that was killed."""
+        """Return the options and data that must be equal when a run is resumed."""
         identity = {
             **self.options.record(),
             "processes": self.accelerator.num_processes,
@@ -202,10 +201,10 @@ class Trainer:
         return plain
 
     def _optimiser(self) -> torch.optim.AdamW:
-        """AdamW; heads and backbone have rates of their own, norms and biases are not decayed."""
+        """Return AdamW: separate rates for heads and backbone, no decay of norms and biases."""
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
-            is_head = name.startswith(HEAD_NAMES)
+            is_head = name.startswith(HEAD_PREFIXES)
             rate = self.options.head_rate if is_head else self.options.backbone_rate
             decay = self.options.weight_decay if parameter.ndim >= 2 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
@@ -221,10 +220,10 @@ class Trainer:
     def _check(self, loss: torch.Tensor, step: int) -> None:
         if not loss.isfinite():
             raise TrainingError(
-                f"the loss of step {step} is {loss.item()}",
-                hint="Lower --rate and --head-rate; --resume goes on from the last saved state.",
+                f"step {step}: loss is {loss.item()}",
+                hint="Lower --rate and --head-rate, or --resume from the last saved state.",
             )
 
     def _log(self, record: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:
-            log_line(self.folder / METRICS, record)
+            log_line(self.folder / METRICS_FILE, record)

@@ -1,7 +1,7 @@
-"""Losses on pairs and ratings. A target of NaN means unknown, and counts for nothing.
+"""Losses on pairs and ratings. A target of NaN is unknown and ignored.
 
 Bradley-Terry: P(a wins) = sigmoid(mu_a - mu_b). The uncertainty-aware form divides the gap by
-sqrt(sigma_a^2 + sigma_b^2), as HPSv3 (arXiv 2508.03789) holds a score to be a normal variable.
+sqrt(sigma_a^2 + sigma_b^2), as in HPSv3 (arXiv 2508.03789), where a score is a normal variable.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def pair_loss(gap: Tensor, target: Tensor, spread: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy of P(a wins) over the known targets; 0 where there is none.
+    """Return the mean cross-entropy of P(a wins) over the known targets; 0 if none is known.
 
     gap = mu_a - mu_b, target in [0, 1] or NaN, spread (of both sigmas) or None: all of one shape.
     """
@@ -21,17 +21,17 @@ def pair_loss(gap: Tensor, target: Tensor, spread: Tensor | None = None) -> Tens
 
 
 def honesty_loss(gap: Tensor, target: Tensor, spread: Tensor) -> Tensor:
-    """What makes sigma say how far mu can be trusted: the aware form, with mu held still."""
+    """Return the uncertainty-aware loss with mu detached, which trains sigma alone."""
     return pair_loss(gap.detach(), target, spread)
 
 
 def sigma_prior(sigma: Tensor, known: Tensor) -> Tensor:
-    """Mean of log(sigma)^2: fixes the scale that gap / spread leaves free."""
+    """Return the mean of log(sigma)^2, which fixes the scale that gap / spread leaves free."""
     return masked_mean(sigma.log().square(), known)
 
 
 def rating_loss(scalar: Tensor, rating: Tensor) -> Tensor:
-    """Mean squared error of the scalar head over the known ratings; 0 where there is none."""
+    """Return the mean squared error of the scalar head over known ratings; 0 if none is known."""
     known = ~rating.isnan()
     return masked_mean((scalar - rating.nan_to_num()).square(), known)
 

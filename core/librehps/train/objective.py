@@ -1,4 +1,4 @@
-"""From head outputs of both sides to one loss, and to held-out figures."""
+"""The training loss and the held-out metrics, from head outputs of both sides."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,16 @@ from librehps.train import losses
 from librehps.train.feed import Targets
 from librehps.train.options import TrainOptions
 
-# Of sigma's own term beside the pair loss.
-HONESTY_WEIGHT, PRIOR_WEIGHT = 0.1, 0.01
+# Weights of the sigma term: with sigma="plain", and with sigma="aware".
+SIGMA_LOSS_WEIGHT, SIGMA_PRIOR_WEIGHT = 0.1, 0.01
 
 
 @dataclass(frozen=True)
 class Sides:
-    """gap = mu_a - mu_b and spread of both sigmas, (pairs, axes); sigma (2 x pairs, axes)."""
+    """The heads' outputs by pair: gap = mu_a - mu_b and spread of both sigmas, (pairs, axes).
+
+    sigma: (2 x pairs, axes).
+    """
 
     gap: Tensor
     spread: Tensor
@@ -24,34 +27,34 @@ class Sides:
 
 
 def sides_of(output: HeadOutput) -> Sides:
-    """Of outputs whose first half is all a's and second half all b's."""
+    """Return the sides of outputs whose first half is all a's and second half all b's."""
     (mu_a, mu_b), (sigma_a, sigma_b) = output.mu.chunk(2), output.sigma.chunk(2)
     return Sides(mu_a - mu_b, torch.hypot(sigma_a, sigma_b), output.sigma)
 
 
 def loss_terms(output: HeadOutput, targets: Targets, options: TrainOptions) -> dict[str, Tensor]:
-    """Weighted terms; their sum is what a step lowers."""
+    """Return the weighted terms of the training loss; the loss is their sum."""
     sides, preference = sides_of(output), targets.preference
     if options.sigma == "aware":
         known = (~preference.isnan()).repeat(2, 1)
         terms = {
             "pairs": losses.pair_loss(sides.gap, preference, sides.spread),
-            "sigma": PRIOR_WEIGHT * losses.sigma_prior(sides.sigma, known),
+            "sigma": SIGMA_PRIOR_WEIGHT * losses.sigma_prior(sides.sigma, known),
         }
     else:
         honest = losses.honesty_loss(sides.gap, preference, sides.spread)
         terms = {
             "pairs": losses.pair_loss(sides.gap, preference),
-            # Where a base's sigmas are far too small this is huge; its logarithm has the same
-            # minimum and leaves the step to mu.
-            "sigma": HONESTY_WEIGHT * torch.log1p(honest),
+            # If the base's sigmas are far too small, this loss is huge and would dominate the
+            # step; its logarithm has the same minimum.
+            "sigma": SIGMA_LOSS_WEIGHT * torch.log1p(honest),
         }
     rating = losses.rating_loss(output.scalar, targets.rating)
     return {**terms, "rating": options.rating_weight * rating}
 
 
 def held_out_sums(output: HeadOutput, targets: Targets, options: TrainOptions) -> Tensor:
-    """(loss, known, right, decided) summed: pair loss over known axes, accuracy on overall."""
+    """Return the sums (loss, known, right, decided): pair loss on all axes, accuracy on overall."""
     sides, preference = sides_of(output), targets.preference
     known = (~preference.isnan()).sum()
     spread = sides.spread if options.sigma == "aware" else None

@@ -1,4 +1,4 @@
-"""What a training run is asked for, and what it counts on."""
+"""Options of a training run, and the split of its pairs."""
 
 import hashlib
 import json
@@ -11,17 +11,18 @@ from librehps.choices import SigmaLoss, TrainedPart, check_choice
 from librehps.errors import TrainingError
 from librehps.preferences.pairs import Pair
 
-# Passes over the pairs, and peak rate of the backbone, where none is given.
-EPOCHS: dict[TrainedPart, int] = {"heads": 20, "lora": 2, "full": 2}
-RATES: dict[TrainedPart, float] = {"heads": 0.0, "lora": 1e-4, "full": 1e-5}
+# Defaults by trained part: passes over the pairs, peak learning rate of the backbone.
+DEFAULT_EPOCHS: dict[TrainedPart, int] = {"heads": 20, "lora": 2, "full": 2}
+DEFAULT_RATES: dict[TrainedPart, float] = {"heads": 0.0, "lora": 1e-4, "full": 1e-5}
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Rates are peaks; sizes count pairs, `batch_size` for one process and one backward pass.
+    """The options of a training run; `rate` and `head_rate` are peak learning rates.
 
-    `sigma`: plain trains mu by Bradley-Terry, and sigma to say where that errs; aware puts sigma
-    inside the gap. `save_every` and `eval_every` count optimiser steps; 0 evaluates once an epoch.
+    `batch_size`: pairs of one process in one backward pass. `sigma`: "plain" trains mu by
+    Bradley-Terry and sigma separately, to predict mu's errors; "aware" divides the gap by sigma.
+    `save_every` and `eval_every` count optimiser steps; `eval_every` 0 evaluates once an epoch.
     """
 
     part: TrainedPart = "lora"
@@ -50,15 +51,17 @@ class TrainOptions:
 
     @property
     def backbone_rate(self) -> float:
-        return RATES[self.part] if self.rate is None else self.rate
+        return DEFAULT_RATES[self.part] if self.rate is None else self.rate
 
     def schedule(self, pairs: int, processes: int) -> tuple[int, int]:
-        """(steps in all, steps of one pass over the pairs); a pass drops what fills no batch."""
-        of_a_pass = max(1, pairs // self.global_batch(processes))
-        return self.steps or of_a_pass * (self.epochs or EPOCHS[self.part]), of_a_pass
+        """Return (total steps, steps per epoch); an epoch drops an incomplete last batch."""
+        steps_per_epoch = max(1, pairs // self.global_batch(processes))
+        return self.steps or steps_per_epoch * (
+            self.epochs or DEFAULT_EPOCHS[self.part]
+        ), steps_per_epoch
 
     def global_batch(self, processes: int) -> int:
-        """Pairs of one optimiser step."""
+        """Return the number of pairs of one optimiser step."""
         return self.batch_size * self.accumulate * processes
 
     def record(self) -> dict[str, Any]:
@@ -66,7 +69,7 @@ class TrainOptions:
 
 
 def digest_of(pairs: Sequence[Pair]) -> str:
-    """12 hex digits that name the training data: a resumed run must see the same."""
+    """Return a digest (12 hex digits) of the training data, which a resumed run must match."""
     text = json.dumps([(p.pair_id, p.prompt, sorted(p.preference.items())) for p in pairs])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -74,23 +77,23 @@ def digest_of(pairs: Sequence[Pair]) -> str:
 def halves(
     pairs: Sequence[Pair], held_out: Sequence[Pair] | None, options: TrainOptions
 ) -> tuple[list[Pair], list[Pair]]:
-    """(to train on, held out); without held-out pairs of its own, a share by prompt.
+    """Return (training pairs, held-out pairs); without `held_out`, splits the pairs by prompt.
 
-    Raises TrainingError where either would be empty.
+    Raises TrainingError if either is empty.
     """
     learned, reported = (
         split(pairs, options.held_out_share) if held_out is None else (list(pairs), list(held_out))
     )
     if not learned or not reported:
         raise TrainingError(
-            f"{len(learned)} pairs to train on and {len(reported)} held out: neither may be none",
-            hint="The split is by prompt: with few prompts, give held-out pairs by --held-out.",
+            f"{len(learned)} training pairs and {len(reported)} held-out pairs: both must be > 0",
+            hint="The split is by prompt: with few prompts, give held-out pairs with --held-out.",
         )
     return learned, reported
 
 
 def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
-    """(to train on, held out): by a hash of the prompt, so that no prompt is on both sides."""
+    """Return (training pairs, held-out pairs), split by prompt hash: no prompt is in both."""
     kept: list[Pair] = []
     held_out: list[Pair] = []
     for pair in pairs:
@@ -100,7 +103,7 @@ def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
 
 
 def rate_factor(step: int, steps: int, warm_up: float) -> float:
-    """Share of the peak rate at a step from 1: a linear warm-up, then half a cosine down to 0."""
+    """Return the share of the peak rate at `step` >= 1: linear warm-up, then cosine decay to 0."""
     warm = max(1.0, warm_up * steps)
     if step < warm:
         return step / warm

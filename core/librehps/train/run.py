@@ -1,4 +1,4 @@
-"""One training run from a preference file to a checkpoint."""
+"""A training run, from preference pairs to a checkpoint."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,44 +10,50 @@ from librehps.preferences.media import items_of
 from librehps.preferences.pairs import Pair
 from librehps.train.base import Base, open_base
 from librehps.train.feed import Feed, MediaFeed, StateFeed, readable, reward_states
-from librehps.train.loop import METRICS, STATE, Trainer
+from librehps.train.loop import METRICS_FILE, STATE_FOLDER, Trainer
 from librehps.train.options import TrainOptions
 from librehps.train.state import find_state, read_progress
 
-_OURS = (".json", ".jsonl", ".safetensors", ".jinja", ".old", ".new", ".weights")
+_RUN_SUFFIXES = (".json", ".jsonl", ".safetensors", ".jinja", ".old", ".new", ".weights")
 Report = Callable[[str], None]
 
 
 def check_output(output: Path, resume: bool, overwrite: bool) -> None:
-    """Raise UsageError where the folder holds something that neither flag speaks of."""
+    """Raise UsageError if the output is not empty and neither flag allows that."""
     if output.exists() and not output.is_dir():
-        raise UsageError(f"{output} is not a folder")
+        raise UsageError(f"{output}: not a folder")
     used = output.is_dir() and any(output.iterdir())
     if not used or overwrite:
         return
-    ours = (output / METRICS).exists() or find_state(output / STATE) is not None
+    ours = (output / METRICS_FILE).exists() or find_state(output / STATE_FOLDER) is not None
     if not resume:
-        raise UsageError(f"{output} is not empty", hint="--resume goes on, --overwrite replaces.")
+        raise UsageError(
+            f"{output}: already exists", hint="Use --resume to continue, --overwrite to replace."
+        )
     if not ours:
-        raise UsageError(f"{output} holds no training run to resume")
+        raise UsageError(f"cannot resume {output}: no training run found")
 
 
 def prepare_output(output: Path, overwrite: bool) -> None:
-    """Make the folder; `overwrite` empties it, if it holds a run or a checkpoint and no more."""
+    """Create the folder; `overwrite` empties a folder that holds only a run or a checkpoint."""
     if overwrite and output.is_dir():
-        foreign = [p.name for p in output.iterdir() if p.suffix not in _OURS and p.name != STATE]
+        foreign = [
+            p.name
+            for p in output.iterdir()
+            if p.suffix not in _RUN_SUFFIXES and p.name != STATE_FOLDER
+        ]
         if foreign:
             raise UsageError(
-                f"{output} holds files of other kinds: {', '.join(sorted(foreign)[:3])}",
-                hint="Only a folder of a run or a checkpoint is replaced.",
+                f"cannot overwrite {output}: it has other files: {', '.join(sorted(foreign)[:3])}",
+                hint="--overwrite replaces only training runs and checkpoints. Use another output.",
             )
         shutil.rmtree(output)
     output.mkdir(parents=True, exist_ok=True)
 
 
 def summary(output: Path) -> dict[str, Any]:
-    """Step and held-out loss of the checkpoint that a finished run kept."""
-    state = find_state(output / STATE)
+    """Return the step count, best step and best held-out loss of a run; empty without a state."""
+    state = find_state(output / STATE_FOLDER)
     if state is None:
         return {}
     saved = read_progress(state)
@@ -81,10 +87,10 @@ def train(
     broken: dict[str, ItemError] = {}
     pairs, held_out = (readable(part, base, broken) for part in (pairs, held_out))
     for error in broken.values():
-        report(f"left out with its pairs: {error}")
+        report(f"skipped, with its pairs: {error}")
     if options.global_batch(accelerator.num_processes) > len(pairs):
         raise TrainingError(
-            f"{len(pairs)} pairs to train on do not fill one step of "
+            f"{len(pairs)} training pairs are fewer than one step needs: "
             f"{options.global_batch(accelerator.num_processes)}",
             hint="Lower --batch-size or --accumulate.",
         )
@@ -95,7 +101,7 @@ def train(
 
 
 def _feed(base: Base, pairs: list[Pair], options: TrainOptions, accelerator: Any) -> Feed:
-    """Media for each step, or, for the heads alone, the backbone's states, computed once."""
+    """Return the feed: media for each step, or states computed once if only heads train."""
     if options.part != "heads":
         return MediaFeed(base)
     from accelerate.utils import gather_object

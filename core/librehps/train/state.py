@@ -1,4 +1,4 @@
-"""What a run needs to go on after it was killed: safetensors for tensors, JSON for the rest."""
+"""The saved state of a training run, to resume it: tensors in safetensors, the rest in JSON."""
 
 import json
 import shutil
@@ -13,11 +13,11 @@ from torch import nn
 from librehps.errors import CheckpointError
 from librehps.files import sync, write_whole
 
-STATE, TENSORS = "state.json", "state.safetensors"
+STATE_FILE, TENSORS_FILE = "state.json", "state.safetensors"
 
 
 def seed_step(seed: int, step: int, process: int = 0) -> None:
-    """Seed torch for one step alone, so that a resumed run draws what the first one drew."""
+    """Seed torch for one step, so that a resumed run draws the same random numbers."""
     torch.manual_seed((seed * 1_000_003 + step) * 1_009 + process)
 
 
@@ -27,7 +27,7 @@ def save_state(
     optimiser: torch.optim.Optimizer,
     progress: Mapping[str, Any],
 ) -> None:
-    """Write parameters, the optimiser's moments and `progress`; whole, or the one before stays."""
+    """Write parameters, optimiser moments and `progress`; a kill leaves the old state intact."""
     tensors = {f"parameter/{name}": p.detach().cpu().contiguous() for name, p in parameters.items()}
     for name, parameter in parameters.items():
         for key, value in optimiser.state.get(parameter, {}).items():
@@ -35,9 +35,9 @@ def save_state(
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    save_file(tensors, fresh / TENSORS)
-    sync(fresh / TENSORS)
-    write_whole(fresh / STATE, json.dumps(progress, indent=1) + "\n")
+    save_file(tensors, fresh / TENSORS_FILE)
+    sync(fresh / TENSORS_FILE)
+    write_whole(fresh / STATE_FILE, json.dumps(progress, indent=1) + "\n")
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -48,26 +48,26 @@ def save_state(
 
 
 def find_state(folder: Path) -> Path | None:
-    """The state in `folder`, or the one before where a kill fell between the two; else None."""
+    """Return the folder of the saved state, or of the previous state after a kill; else None."""
     old = folder.with_name(folder.name + ".old")
-    return next((place for place in (folder, old) if (place / STATE).exists()), None)
+    return next((place for place in (folder, old) if (place / STATE_FILE).exists()), None)
 
 
 def load_state(
     folder: Path, parameters: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """Set parameters and moments to what was saved; gives the saved progress.
+    """Load saved parameters and optimiser moments in place; returns the saved progress.
 
-    Raises CheckpointError where the state is of another model or optimiser.
+    Raises CheckpointError if the state has other parameters.
     """
-    saved = load_file(folder / TENSORS)
+    saved = load_file(folder / TENSORS_FILE)
     wanted = {f"parameter/{name}" for name in parameters}
     held = {name for name in saved if name.startswith("parameter/")}
     if wanted != held:
         odd = ", ".join(sorted(wanted ^ held)[:4])
         raise CheckpointError(
-            f"{folder} is the state of another run: they differ in {odd}",
-            hint="Resume with the options the run was started with, or start anew.",
+            f"cannot resume {folder}: different parameters: {odd}",
+            hint="Use the options the run was started with, or another output.",
         )
     with torch.no_grad():
         for name, parameter in parameters.items():
@@ -84,13 +84,13 @@ def load_state(
 
 
 def read_progress(folder: Path) -> dict[str, Any]:
-    """What was saved beside the tensors."""
-    progress: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    """Return the progress saved in the state's JSON file."""
+    progress: dict[str, Any] = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     return progress
 
 
 def log_line(file: Path, line: Mapping[str, Any]) -> None:
-    """Append one JSON line."""
+    """Append a JSON line to the file."""
     with file.open("a", encoding="utf-8") as out:
         out.write(json.dumps(line) + "\n")
 
@@ -104,6 +104,6 @@ def keep_lines(file: Path, last_step: int) -> None:
 
 
 def _whole(file: Path) -> Iterator[str]:
-    """Lines that were written to their end."""
+    """Yield the complete lines of the file; a kill may leave half a line."""
     text = file.read_text(encoding="utf-8")
     yield from text[: text.rfind("\n") + 1].splitlines()

@@ -14,10 +14,10 @@ HEAD = "rm_head."
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """One batch, right-padded; P patches and V vision tokens over all rows together.
+    """The network's input for a batch, right-padded, with P patches and V vision tokens in all.
 
     input_ids (batch, length); position_ids (3, batch, length); patches (P, 1176) normalised pixels;
-    cos and sin (P, head dim / 2) of the patches; lengths of the pictures in patches, cu_seqlens
+    cos and sin (P, head dim / 2) of the patches; lengths of the images in patches, cu_seqlens
     (batch + 1,) their ends; vision_index (V,) indices of vision tokens in the flattened batch; last
     (batch,) index of each row's reward token.
     """
@@ -34,7 +34,7 @@ class ModelInputs:
 
 
 class RewardModel(nn.Module):
-    """Scores from token ids and patches; names of parameters are those of `transformers` 5."""
+    """The network: scores from token ids and patches; parameter names as in `transformers` 5."""
 
     def __init__(self, config: Any, attention: str) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class RewardModel(nn.Module):
         visual.patch_embed = PatchEmbed(visual.config, visual.config.embed_dim, bias=False)
         for block in visual.blocks:
             block.attn = VisionAttention(visual.config, visual.config.embed_dim)
-        # Computed for each batch instead, in bfloat16.
+        # `vision_rotary` computes the angles for each batch in bfloat16 instead.
         del visual.rotary_pos_emb
         self.rm_head = nn.Sequential(
             nn.Linear(config.text_config.hidden_size, 1024),
@@ -65,7 +65,7 @@ class RewardModel(nn.Module):
         rotary.inv_freq, rotary.original_inv_freq = table, table.clone()
 
     def vision_tokens(self, batch: ModelInputs) -> Tensor:
-        """Return what the vision tower gives for the batch's patches, (V, hidden)."""
+        """Return the vision tower's output for the batch's patches, (V, hidden)."""
         visual = self.model.visual
         hidden = visual.patch_embed(batch.patches)
         for block in visual.blocks:
@@ -81,7 +81,8 @@ class RewardModel(nn.Module):
     def reward_states(self, batch: ModelInputs) -> Tensor:
         """Return the hidden state of each row's reward token, (batch, hidden).
 
-        No attention mask: under right padding a causal model reads no padding before the end.
+        No attention mask is needed: with right padding a causal model never attends to padding
+        before the last token.
         """
         text = self.model.language_model
         embeds = text.embed_tokens(batch.input_ids)

@@ -1,4 +1,4 @@
-"""Reading a folder in the HPSv3 layout into a network, tensor by tensor."""
+"""Loading of a folder in the HPSv3 layout into a network, tensor by tensor."""
 
 import hashlib
 import json
@@ -25,15 +25,15 @@ from librehps.models.weights import (
 )
 
 EMBEDDING = "model.language_model.embed_tokens.weight"
-# Fields of config.json that say who wrote it, and how, but not what the model computes.
+# Fields of config.json that do not affect what the model computes.
 UNREAD_FIELDS = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """Config, template and places of the tensors of a folder.
+    """A folder's config, template, and location of each tensor.
 
-    `base` holds config.json and tokenizer.json: those of Qwen2-VL, maybe in a folder of their own.
+    `base` holds config.json and tokenizer.json of Qwen2-VL, and may be another folder.
     """
 
     folder: Path
@@ -44,12 +44,12 @@ class StoredModel:
 
     @classmethod
     def open(cls, folder: Path, base: Path) -> "StoredModel":
-        """Read config, template and shard headers; raises CheckpointError."""
+        """Return a folder's config, template and shard headers; raises CheckpointError."""
         for name in BASE_FILES:
             if not (base / name).exists():
                 raise CheckpointError(
-                    f"{base / name} is missing",
-                    hint=f"Copy {' and '.join(BASE_FILES)} of {BASE_REPO} beside the weights.",
+                    f"{base / name} not found",
+                    hint=f"Copy {' and '.join(BASE_FILES)} of {BASE_REPO} next to the weights.",
                 )
         config = read_json(base / "config.json")
         weights = folder / WEIGHTS_FILE
@@ -59,22 +59,22 @@ class StoredModel:
 
     @property
     def tokenizer_file(self) -> Path:
-        """Path of the tokenizer, without the reward token where it is as published."""
+        """Path of the tokenizer; the published file lacks the reward token."""
         return self.base / "tokenizer.json"
 
     @property
     def rows(self) -> int:
-        """Rows of the stored embedding, which config.json does not say."""
+        """Number of rows of the stored embedding, which config.json does not contain."""
         if EMBEDDING not in self.tensors:
             raise CheckpointError(
-                f"{self.folder} does not hold the tensor {EMBEDDING}",
-                hint="A shard seems to be missing: fetch the checkpoint again.",
+                f"{self.folder}: tensor {EMBEDDING} not found",
+                hint="A shard seems to be missing: download the checkpoint again.",
             )
         return stored_shape(self.tensors[EMBEDDING])[0]
 
     @property
     def layout(self) -> str:
-        """12 hex digits over config, tokenizer and template."""
+        """12 hex digits, a hash of config, tokenizer and template."""
         kept = {name: value for name, value in self.config.items() if name not in UNREAD_FIELDS}
         digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
         digest.update(self.tokenizer_file.read_bytes())
@@ -83,7 +83,7 @@ class StoredModel:
 
 
 def canonical_name(name: str) -> str | None:
-    """Return the name of a stored tensor as `transformers` 5 has it; None for `lm_head`."""
+    """Return the `transformers` 5 name of a stored tensor; None for `lm_head`."""
     if name == "lm_head.weight":
         return None
     if name.startswith("visual."):
@@ -101,7 +101,7 @@ def empty_model(stored: StoredModel) -> RewardModel:
     rows = stored.rows
 
     def build() -> RewardModel:
-        # The class changes the dict that it is given, which `layout` is a digest of.
+        # A copy, since the class changes the dict, of which `layout` is a digest.
         config = Qwen2VLConfig.from_dict(deepcopy(stored.config))
         config.text_config.vocab_size = rows
         return RewardModel(config, "sdpa")
@@ -128,5 +128,5 @@ def _likely_cause(missing: list[str], unexpected: list[str]) -> str:
     if missing and all(name.startswith(HEAD) for name in missing):
         return "This looks like a plain Qwen2-VL: it has no reward head."
     if missing and not unexpected:
-        return "A shard seems to be missing: fetch the checkpoint again."
+        return "A shard seems to be missing: download the checkpoint again."
     return "The weights and config.json seem to come from different models."

@@ -19,12 +19,12 @@ from librehps.models.hpsv3.tokens import StreamEncoder
 from librehps.models.weights import fingerprint, resident_bytes
 from librehps.types import Kind
 
-# Nothing in this family has a choice of kernel.
+# This family has no choice of kernel.
 KERNEL = "none"
 
 
 class HPSv3Family:
-    """Checkpoints in the published HPSv3 layout."""
+    """The family of checkpoints in the published HPSv3 layout."""
 
     name = "hpsv3"
 
@@ -33,7 +33,7 @@ class HPSv3Family:
         return config.get("model_type") == "qwen2_vl"
 
     def open(self, folder: Path, base: Path | None = None) -> "HPSv3Checkpoint":
-        """Return the opened folder; raises CheckpointError, naming file and cause."""
+        """Return the opened checkpoint; raises CheckpointError, naming file and cause."""
         return HPSv3Checkpoint(StoredModel.open(folder, base or folder))
 
 
@@ -50,16 +50,16 @@ class HPSv3Checkpoint:
 
     @property
     def folder(self) -> Path:
-        """Folder that was opened."""
+        """The checkpoint's folder."""
         return self.stored.folder
 
     @property
     def layout(self) -> str:
-        """12 hex digits over config, tokenizer and template."""
+        """12 hex digits, a hash of config, tokenizer and template."""
         return self.stored.layout
 
     def fingerprint(self) -> str:
-        """Return 12 hex digits that name the weights."""
+        """Return 12 hex digits that identify the weights."""
         return fingerprint(self.stored.tensors)
 
     def processor(self, options: ProcessorOptions) -> HPSv3Processor:
@@ -78,7 +78,10 @@ class HPSv3Checkpoint:
         return Choice(device, dtype, first.implementation, KERNEL)
 
     def load(self, options: LoadOptions) -> Loaded:
-        """Choose, check memory, read the weights, and try the attention; raises ModelError."""
+        """Return the loaded model: check memory, read the weights, test the attention.
+
+        Raises ModelError.
+        """
         device, why_device = choose_device(options.device)
         dtype, why_dtype = choose_dtype(options.dtype, device)
         attentions = candidates(options.attn_impl, Host.of(device, dtype))
@@ -92,7 +95,7 @@ class HPSv3Checkpoint:
 def fit_attention(
     model: HPSv3Model, processor: HPSv3Processor, attentions: list[Attention]
 ) -> Attention:
-    """Return the first attention with which a small forward succeeds, set on the model."""
+    """Set the first attention with which a small forward succeeds on the model, and return it."""
     pixels = torch.zeros(1, 3, 56, 56, dtype=torch.uint8)
     prepared = processor.with_budget(0).prepare(pixels, "image", processor.encode("x"))
     return apply(model.network.model, attentions, lambda: model.launch([prepared])())

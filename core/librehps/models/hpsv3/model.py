@@ -1,4 +1,4 @@
-"""One batch through HPSv3: padding, patches, network, scores."""
+"""The HPSv3 network on a device: a batch is padded, cut into patches, and scored."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass
 class HPSv3Model:
-    """The network on a device, behind the seam that the engine knows."""
+    """The network on a device, as a `Model` for the engine."""
 
     network: RewardModel
     device: torch.device
@@ -30,12 +30,12 @@ class HPSv3Model:
 
     @torch.inference_mode()
     def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
-        """Start a batch; the returned call waits for its scores, one for each item."""
+        """Start a batch, and return a function that waits for the raw score of each item."""
         wait = copied([self.network(self.collate(batch))], self.device)
         return lambda: _rows(wait()[0])
 
     def collate(self, items: Sequence[Prepared]) -> ModelInputs:
-        """Right-pad the streams; pixels travel as uint8 and unfold on the device."""
+        """Return the network's input for the items; uint8 pixels are unfolded on the device."""
         streams = padded(items)
         grids = [grid_of(item.pixels) for item in items]
         patches = tuple(rows * columns for rows, columns in grids)
@@ -55,12 +55,12 @@ class HPSv3Model:
 
 
 def grid_of(pixels: Tensor) -> tuple[int, int]:
-    """Return (rows, columns) in patches of (1, 3, H, W)."""
+    """Return the (rows, columns) of patches in (1, 3, H, W) pixels."""
     return pixels.shape[-2] // PATCH, pixels.shape[-1] // PATCH
 
 
 def patchify(pixels: Tensor) -> Tensor:
-    """Return (1, 3, H, W) uint8 as normalised float32 patches (rows * columns, 1176)."""
+    """Return (1, 3, H, W) uint8 pixels as normalised float32 patches (rows * columns, 1176)."""
     mean, std = (torch.tensor(values, device=pixels.device) for values in (MEAN, STD))
     patches = unfold(pixels, PATCH, MERGE).float().div_(255)
     patches.view(len(patches), 3, -1).sub_(mean[:, None]).div_(std[:, None])
@@ -68,6 +68,6 @@ def patchify(pixels: Tensor) -> Tensor:
 
 
 def _rows(output: Tensor) -> list[RawScore]:
-    """Return a score for each row (mu, log sigma) of (batch, 2); log sigma has no bounds."""
+    """Return a raw score for each row (mu, log sigma) of (batch, 2); log sigma is not clamped."""
     rows = torch.stack([output[:, 0], output[:, 1].exp()], 1).tolist()
     return [RawScore((mu,), (sigma,)) for mu, sigma in rows]

@@ -1,4 +1,4 @@
-"""Pixels and a prompt as HPSv3 reads them."""
+"""The HPSv3 processor: pixels and a prompt to model input."""
 
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,10 @@ from librehps.types import Kind
 
 @dataclass(frozen=True)
 class HPSv3Processor:
-    """Resizes to about `pixel_budget` pixels (0: only rounds the sides) and tokenises."""
+    """A processor that resizes to about `pixel_budget` pixels, and tokenises.
+
+    A budget of 0 only rounds the sides.
+    """
 
     encoder: StreamEncoder
     pixel_budget: int
@@ -30,7 +33,7 @@ class HPSv3Processor:
         sized = (resize_as_floats if as_floats else resize)(pixels, self.pixel_budget)
         rows, columns = grid_of(sized)
         ids, vision = self.encoder.stream(rows * columns // MERGE**2, prompt_ids)
-        # The package's positions are plain: 0, 1, 2, ... on all three axes, also in the picture.
+        # The package uses plain positions 0, 1, 2, ... on all three axes, also in the image.
         positions = torch.arange(len(ids)).expand(3, -1)
         return Prepared(sized, ids, positions, vision)
 

@@ -1,4 +1,4 @@
-"""Where HPSv3 is published: the weights in one repository, config and tokenizer in another."""
+"""The hub repositories of HPSv3: one for the weights, another for config and tokenizer."""
 
 REPO, SIZE = "MizzenAI/HPSv3", "17 GB"
 WEIGHTS_FILE = "HPSv3.safetensors"

@@ -1,4 +1,4 @@
-"""From uint8 pixels to the size that HPSv3 reads, resized by Pillow as its package does."""
+"""Resizing of uint8 pixels to HPSv3's input size, by Pillow as in the package hpsv3."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from librehps.media.aspect import check_aspect_ratio
 from librehps.models.scale import scale_as_floats
 
-# Patch side 14 times merge 2: both sides of every picture are multiples of it.
+# Patch side 14 times merge 2: both sides of an image are multiples of 28.
 UNIT = 28
 PIXEL_BUDGET = 256 * UNIT * UNIT
 
@@ -17,8 +17,8 @@ PIXEL_BUDGET = 256 * UNIT * UNIT
 def target_size(height: int, width: int, pixel_budget: int) -> tuple[int, int]:
     """Return (height, width) for the model: multiples of 28, about `pixel_budget` pixels.
 
-    A budget of 0 only rounds the sides. Raises AspectRatioError where the picture, or its target
-    size, is over 200:1.
+    A budget of 0 only rounds the sides. Raises AspectRatioError if the image or its target size is
+    over 200:1.
     """
     check_aspect_ratio(height, width)
     size = _fitted(height, width, pixel_budget)
@@ -42,9 +42,9 @@ def _fitted(height: int, width: int, pixel_budget: int) -> tuple[int, int]:
 
 
 def resize(pixels: Tensor, pixel_budget: int) -> Tensor:
-    """Resize (1, 3, H, W) uint8 on the CPU by Pillow's bicubic.
+    """Return (1, 3, H, W) uint8 pixels resized on the CPU by Pillow's bicubic filter.
 
-    By torch the result differs by up to two levels, and mu by more than the golden tolerance.
+    Torch's result differs by up to two levels, and mu by more than the golden tolerance.
     """
     height, width = target_size(pixels.shape[-2], pixels.shape[-1], pixel_budget)
     if tuple(pixels.shape[-2:]) == (height, width):
@@ -56,6 +56,9 @@ def resize(pixels: Tensor, pixel_budget: int) -> Tensor:
 
 
 def resize_as_floats(pixels: Tensor, pixel_budget: int) -> Tensor:
-    """As `resize`, on any device and on floats: few values differ, by one or two levels."""
+    """Return resized pixels, computed in floats on any device.
+
+    Few values differ from `resize`, by one or two levels.
+    """
     size = target_size(pixels.shape[-2], pixels.shape[-1], pixel_budget)
     return scale_as_floats(pixels, size)

@@ -1,7 +1,7 @@
-"""Rotary tables in bfloat16, which HPSv3 was trained with and must be scored with.
+"""Rotary tables in bfloat16, with which HPSv3 was trained and must be scored.
 
-Its package casts these tables with the weights. `transformers` keeps them in float32, which moves
-mu by more than 0.5 on the golden checkpoint.
+The package hpsv3 casts these tables together with the weights. `transformers` keeps them in
+float32, which changes mu by more than 0.5 on the golden checkpoint.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def frequencies(base: float, width: int) -> Tensor:
 def vision_rotary(grids: Sequence[tuple[int, int]], head_width: int, merge: int) -> list[Tensor]:
     """Return cos and sin, (P, head_width / 2) float32, of patches in (rows, columns) grids.
 
-    Angles, cosines and sines are computed in bfloat16. On the CPU, so that every device has the
+    Angles, cosines and sines are computed in bfloat16 on the CPU, so that every device has the
     same values.
     """
     parts = [_still_rotary(rows, columns, head_width, merge) for rows, columns in grids]

@@ -1,4 +1,4 @@
-"""The words around picture and prompt, which are read from where they are published."""
+"""The prompt template of HPSv3, read from prompt_template.json or the installed package hpsv3."""
 
 import ast
 import hashlib
@@ -14,15 +14,15 @@ from librehps.models.weight_files import read_json
 TEMPLATE_FILE = "prompt_template.json"
 PACKAGE, VERSION = "hpsv3", "1.0.0"
 SOURCE = "hpsv3/dataset/data_collator_qwen.py"
-# Constants of SOURCE, and the field of the first that the prompt takes the place of.
+# Names of two constants in SOURCE, and the format field of INSTRUCTION that the prompt fills.
 INSTRUCTION, ENDING, PROMPT_FIELD = "INSTRUCTION", "prompt_with_special_token", "text_prompt"
 HINT = (
-    f"Run `pip install --no-deps {PACKAGE}=={VERSION}`, or put the words into {TEMPLATE_FILE} "
-    "beside the checkpoint."
+    f"Run: pip install --no-deps {PACKAGE}=={VERSION}, or write the template to {TEMPLATE_FILE} "
+    "in the checkpoint's folder."
 )
 
 REWARD, IMAGE_PAD = "<|Reward|>", "<|image_pad|>"
-# The chat format of Qwen2-VL: before a picture, after it, and after the user's turn.
+# The chat format of Qwen2-VL: before the image, around the image, and after the user's turn.
 TURN = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 PICTURE_START, PICTURE_END = "<|vision_start|>", "<|vision_end|>"
 ANSWER = "<|im_end|>\n<|im_start|>assistant\n"
@@ -30,7 +30,7 @@ ANSWER = "<|im_end|>\n<|im_start|>assistant\n"
 
 @dataclass(frozen=True)
 class Template:
-    """Text before the picture, from the picture to the prompt, and after the prompt."""
+    """The texts before the image, between image and prompt, and after the prompt."""
 
     before_image: str
     after_image: str
@@ -38,14 +38,14 @@ class Template:
 
     @property
     def digest(self) -> str:
-        """64 hex digits over the words."""
+        """64 hex digits, a hash of the three texts."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 def find_template(folder: Path) -> Template:
-    """Return the words of the folder's prompt_template.json, else of the installed package hpsv3.
+    """Return the template of the folder's prompt_template.json, else of the installed package.
 
-    Raises CheckpointError where neither gives them whole.
+    Raises CheckpointError if the template is not found or invalid.
     """
     file = folder / TEMPLATE_FILE
     if file.exists():
@@ -72,7 +72,7 @@ def _from_file(file: Path) -> Template:
 
 
 def _from_package(package: Distribution) -> Template:
-    """Parse the constants of the package's source; the package is never imported."""
+    """Return the template in the package's source, which is parsed and never imported."""
     source = Path(str(package.locate_file(SOURCE)))
     name = f"{source} of {PACKAGE} {package.version}"
     try:
@@ -120,5 +120,5 @@ def _checked(template: Template, source: Path) -> Template:
         )
     pads = [name for name, text in texts.items() if IMAGE_PAD in text]
     if pads:
-        raise CheckpointError(f"{source}: {IMAGE_PAD} stands in {', '.join(pads)}", hint=HINT)
+        raise CheckpointError(f"{source}: unexpected {IMAGE_PAD} in {', '.join(pads)}", hint=HINT)
     return template

@@ -1,4 +1,4 @@
-"""The token stream of one item: template, picture, prompt, reward token."""
+"""The token stream of one HPSv3 item: template, image, prompt, reward token."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,11 +20,11 @@ CONTROLS = (*PUBLISHED, REWARD)
 
 
 class StreamEncoder:
-    """Token ids of prompts and streams, from the tokenizer.json of Qwen2-VL and a template.
+    """An encoder of prompts and token streams, from Qwen2-VL's tokenizer.json and a template.
 
-    The reward token, which that file lacks, takes the next free id. The text from the last control
-    token before the prompt to the first after it is tokenised as one, as the package does: the
-    ends of a prompt may merge with the words beside them.
+    The reward token, which that file lacks, gets the next free id. As in the package hpsv3, the
+    text between the control tokens around the prompt is tokenised as one text, so that the ends of
+    a prompt may merge with the neighbouring words.
     """
 
     def __init__(
@@ -34,19 +34,19 @@ class StreamEncoder:
         self._text = PlainTextTokenizer(spec, CONTROLS, max_prompt_tokens)
         self.reward, self._pad = (self._text.control[token] for token in (REWARD, IMAGE_PAD))
         *opening, self._before = self._text.split_controls(template.after_image)
-        # What follows the reward token cannot be seen from it: it is cut.
+        # A causal model cannot see the text after the reward token, so it is dropped.
         rated, _ = template.after_prompt.split(REWARD)
         self._after, *closing = self._text.split_controls(rated + REWARD)
         self._before_image = self._text.encode_template(template.before_image)
         self._opening = self._text.encode_template("".join(opening))
         self._closing = self._text.encode_template("".join(closing))
-        # Tokens of these words, but for the word that the prompt may merge with.
+        # Tokens of the template's words, without the word that the prompt may merge with.
         before, after = self._text.words(self._before), self._text.words(self._after)
         self._head = [token for token, word in before if word < before[-1][1]]
         self._tail = [token for token, word in after if word > after[0][1]]
 
     def encode_prompt(self, prompt: str | None) -> list[int]:
-        """Return the ids from the first that the prompt may touch to the last.
+        """Return the token ids of the prompt, with the template words that it may merge with.
 
         Raises PromptError.
         """
@@ -72,17 +72,17 @@ class StreamEncoder:
         return torch.tensor(ids), torch.arange(start, start + image_tokens)
 
     def check_rows(self, rows: int, source: Path) -> None:
-        """Raise CheckpointError unless the reward token has the last of `rows` embedding rows."""
+        """Raise CheckpointError unless the reward token is the last of `rows` embedding rows."""
         if self.reward != rows - 1:
             raise CheckpointError(
-                f"{source}: {REWARD} gets the id {self.reward}, but the weights embed {rows} "
-                f"tokens, so that the id {rows - 1} was expected",
+                f"{source}: expected id {rows - 1} for {REWARD}, the last of {rows} embedding "
+                f"rows, got {self.reward}",
                 hint="The tokenizer and the weights seem to come from different models.",
             )
 
 
 def with_reward_token(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tokenizer.json that defines the reward token, at the next free id unless it did."""
+    """Return a tokenizer.json with the reward token, added at the next free id if missing."""
     added = added_ids(spec)
     if REWARD in added:
         return dict(spec)

@@ -16,7 +16,7 @@ from librehps.types import AXES
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """One batch, right-padded; P patches and V vision tokens over all rows together.
+    """The network's input for a batch, right-padded, with P patches and V vision tokens in all.
 
     input_ids (batch, length); position_ids (3, batch, length); patches (P, 1536) normalised pixels;
     grids of the items in patches, plain numbers; vision_index (V,) indices of vision tokens in the
@@ -32,7 +32,7 @@ class ModelInputs:
 
 
 class RewardModel(nn.Module):
-    """Scores from token ids and patches. Parameter names are those of the published checkpoint."""
+    """The network: scores from token ids and patches; parameter names as published."""
 
     def __init__(self, config: Any, attention: str, axes: int = len(AXES)) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class RewardModel(nn.Module):
         self.scalar_head = ScalarHead(hidden)
 
     def vision_tokens(self, batch: ModelInputs) -> Tensor:
-        """What the vision tower gives for the batch's patches, (V, hidden)."""
+        """Return the vision tower's output for the batch's patches, (V, hidden)."""
         visual = self.model.visual
         merge = visual.config.spatial_merge_size
         positions = patch_positions(
@@ -72,9 +72,10 @@ class RewardModel(nn.Module):
         return tokens
 
     def hidden_states(self, batch: ModelInputs, vision: Tensor) -> Tensor:
-        """Hidden states after the final norm, (batch, length, hidden).
+        """Return the hidden states after the final norm, (batch, length, hidden).
 
-        No attention mask: under right padding a causal model reads no padding before the end.
+        No attention mask is needed: with right padding a causal model never attends to padding
+        before the last token.
         """
         hidden: Tensor = self.model.language_model(
             inputs_embeds=self._embedded(batch, vision),
@@ -84,9 +85,9 @@ class RewardModel(nn.Module):
         return hidden
 
     def reward_states(self, batch: ModelInputs) -> Tensor:
-        """Hidden state of each row's reward token, (batch, hidden): all that the heads read."""
+        """Return the hidden state of each row's reward token, (batch, hidden), for the heads."""
         text = self.model.language_model
-        # Eager attention is causal by its mask alone, which the model's own forward makes.
+        # Eager attention is causal only through a mask, which the model's own forward makes.
         if torch.is_grad_enabled() or text.config._attn_implementation == "eager":
             hidden = self.hidden_states(batch, self.vision_tokens(batch))
             rows = torch.arange(len(hidden), device=hidden.device)
@@ -100,7 +101,7 @@ class RewardModel(nn.Module):
         return states
 
     def _embedded(self, batch: ModelInputs, vision: Tensor) -> Tensor:
-        """Embeddings of the streams, vision tokens in their places, (batch, length, hidden)."""
+        """Return the embeddings of the streams with vision tokens, (batch, length, hidden)."""
         embeds = self.model.language_model.embed_tokens(batch.input_ids)
         flat = embeds.flatten(0, 1).index_copy(0, batch.vision_index, vision.to(embeds.dtype))
         placed: Tensor = flat.view_as(embeds)

@@ -1,4 +1,4 @@
-"""One batch through the model: padding, patches, backbone, heads."""
+"""The forward of a batch: padding, patches, backbone, heads."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,22 +16,23 @@ PATCH, MERGE = 16, 2
 
 
 def grid_of(pixels: Tensor) -> tuple[int, int, int]:
-    """(time steps, rows, columns) in patches of (frames, 3, H, W); two frames make a step."""
+    """Return (time steps, rows, columns) in patches of (frames, 3, H, W); a step is two frames."""
     frames, _, height, width = pixels.shape
     return (frames + 1) // 2, height // PATCH, width // PATCH
 
 
 def patchify(pixels: Tensor) -> Tensor:
-    """(frames, 3, H, W) uint8 to normalised float32 patches (steps * rows * columns, 1536).
+    """Return (frames, 3, H, W) uint8 pixels as normalised float32 patches.
 
-    An odd count repeats its last frame; patches of one 2 x 2 merge block are neighbours.
+    Shape (steps * rows * columns, 1536). An odd number of frames repeats the last frame; patches
+    of one 2 x 2 merge block are neighbours.
     """
-    # In place, since the patches are eight times as large as the picture.
+    # In place, because the patches are eight times as large as the pixels.
     return unfold(pixels, PATCH, MERGE).float().div_(255).sub_(0.5).div_(0.5)
 
 
 def collate(items: Sequence[Prepared], device: torch.device) -> ModelInputs:
-    """Right-pad the streams, stack the patches; pixels travel as uint8 and unfold on `device`."""
+    """Return the network's input for the items; uint8 pixels are unfolded on `device`."""
     streams = padded(items)
     return ModelInputs(
         input_ids=moved(streams.ids, device),
@@ -47,12 +48,12 @@ def collate(items: Sequence[Prepared], device: torch.device) -> ModelInputs:
 def launch(
     model: RewardModel, items: Sequence[Prepared], device: torch.device
 ) -> Callable[[], HeadOutput]:
-    """Start a batch; the call given waits for its outputs, on the CPU, one row an item."""
+    """Start a batch, and return a function that waits for the head outputs on the CPU."""
     output: HeadOutput = model(collate(items, device))
     wait = copied(output, device)
     return lambda: HeadOutput(*wait())
 
 
 def forward(model: RewardModel, items: Sequence[Prepared], device: torch.device) -> HeadOutput:
-    """Head outputs of the items, on the CPU, one row each."""
+    """Return the head outputs of the items on the CPU, one row per item."""
     return launch(model, items, device)()

@@ -1,4 +1,4 @@
-"""Reading a checkpoint folder into a model, tensor by tensor."""
+"""Loading of a LibreHPS checkpoint folder into a network, tensor by tensor."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from librehps.errors import CheckpointError
 from librehps.models import weights
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.heads import MultiAxisHead, ScalarHead
-from librehps.models.weight_files import read_json, shard_paths, some_of
+from librehps.models.weight_files import first_names, read_json, shard_paths
 from librehps.models.weights import (
     Stored,
     assign,
@@ -31,7 +31,7 @@ HEAD_PREFIXES = ("multi_axis_head.", "scalar_head.")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder's config.json, and where each tensor lies (canonical name -> shard, stored name)."""
+    """A folder's config.json, and the location of each tensor: canonical name -> (shard, name)."""
 
     folder: Path
     config: dict[str, Any]
@@ -39,39 +39,40 @@ class Checkpoint:
 
     @classmethod
     def open(cls, folder: Path) -> "Checkpoint":
-        """Read config, index and shard headers; raises CheckpointError, naming file and cause."""
+        """Return a folder's config and shard headers; raises CheckpointError, naming the file."""
         config = read_json(folder / "config.json")
         _check_family(folder, config)
         return cls(folder, config, find_tensors(shard_paths(folder), canonical_name))
 
     @property
     def has_heads(self) -> bool:
-        """Whether any tensor of the reward heads is stored."""
+        """True if any tensor of the reward heads is stored."""
         return any(name.startswith(HEAD_PREFIXES) for name in self.tensors)
 
     @property
     def own_settings(self) -> dict[str, Any]:
-        """What config.json says under `librehps`: name, pixel_budget, num_frames, each optional."""
+        """The object `librehps` of config.json: name, pixel_budget, num_frames, each optional."""
         own = self.config.get("librehps", {})
         if not isinstance(own, dict):
             raise CheckpointError(f"{self.folder}/config.json: `librehps` is not an object")
         for key in ("pixel_budget", "num_frames"):
             if key in own and not (isinstance(own[key], int) and own[key] > 0):
                 raise CheckpointError(
-                    f"{self.folder}/config.json: `librehps.{key}` is not a number above 0"
+                    f"{self.folder}/config.json: `librehps.{key}`: expected an integer above 0, "
+                    f"got {own[key]!r}"
                 )
         return own
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Names of the axes that the heads score, `overall` first; those of AXES unless named."""
+        """Names of the scored axes, `overall` first; AXES if config.json names none."""
         return axes_of(self.config)
 
     @property
     def layout(self) -> str:
-        """12 hex digits that name what scores depend on beside the weights: config, tokenizer."""
+        """12 hex digits, a hash of config and tokenizer."""
         kept = {k: self.config[k] for k in ("text_config", "vision_config")}
-        # Both names are of one vision tower; scored files carry the digest with the newer.
+        # Both names mean the same vision tower; scored files have the digest of the newer name.
         if kept["vision_config"].get("model_type") == "qwen3_5":
             kept["vision_config"] = {**kept["vision_config"], "model_type": "qwen3_5_vision"}
         if self.axes != AXES:
@@ -82,7 +83,7 @@ class Checkpoint:
 
 
 def axes_of(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the axes that a config.json names under `librehps.axes`, else those of AXES.
+    """Return the axes named by `librehps.axes` of a config.json, else AXES.
 
     Raises CheckpointError.
     """
@@ -92,13 +93,13 @@ def axes_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     are_names = all(isinstance(name, str) and name.isidentifier() for name in names)
     if not (are_names and names and names[0] == "overall" and len({*names}) == len(names)):
         raise CheckpointError(
-            f"config.json: `librehps.axes` is {named!r}; expected distinct names, `overall` first"
+            f"config.json: `librehps.axes`: expected distinct names, `overall` first, got {named!r}"
         )
     return tuple(names)
 
 
 def canonical_name(name: str) -> str | None:
-    """The published name of a stored tensor; None for the ones that scoring never needs."""
+    """Return the published name of a stored tensor; None for a tensor that scoring never needs."""
     if name == "lm_head.weight" or name.endswith("embed_tokens__weight__special_reward_row"):
         return None
     return name.replace("model.language_model.visual.", "model.visual.", 1)
@@ -111,9 +112,9 @@ def build_model(
     device: torch.device,
     fresh_heads: bool = False,
 ) -> RewardModel:
-    """The model in evaluation mode; backbone in `dtype`, heads in float32.
+    """Return the network in evaluation mode; backbone in `dtype`, heads in float32.
 
-    `fresh_heads` gives random heads to a backbone that has none. Raises CheckpointError listing
+    `fresh_heads` adds random heads to a backbone without heads. Raises CheckpointError that lists
     every missing, unexpected or misshapen tensor.
     """
     model = empty_model(checkpoint.config, attention)
@@ -135,22 +136,22 @@ def build_model(
 
 
 def empty_model(config: Mapping[str, Any], attention: str) -> RewardModel:
-    """The model of a config.json on the meta device."""
+    """Return the network of a config.json on the meta device."""
     from transformers import Qwen3_5Config
 
     axes = len(axes_of(config))
-    # The class changes the dict that it is given.
+    # A copy, since the class changes the dict.
     own = deepcopy(dict(config))
     return on_meta(lambda: RewardModel(Qwen3_5Config.from_dict(own), attention, axes))
 
 
 def resident_bytes(model: nn.Module, dtype: torch.dtype) -> int:
-    """Bytes the parameters take once loaded with the backbone in `dtype`."""
+    """Return the bytes of the loaded parameters: backbone in `dtype`, heads in float32."""
     return weights.resident_bytes(model, dtype, HEAD_PREFIXES)
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
-    """12 hex digits that name the weights, whatever dtype or shards they are stored in."""
+    """Return 12 hex digits that identify the weights, independent of stored dtype and shards."""
     return weights.fingerprint(checkpoint.tensors)
 
 
@@ -163,7 +164,7 @@ def _check_family(folder: Path, config: Mapping[str, Any]) -> None:
         )
     if family != "qwen3_5" or "text_config" not in config or "vision_config" not in config:
         raise CheckpointError(
-            f"{folder}/config.json describes a {family!r} model, not a Qwen3.5 with vision",
+            f"{folder}/config.json: expected a Qwen3.5 model with vision, got {family!r}",
             hint="Give a LibreHPS checkpoint: a folder or a hub id.",
         )
 
@@ -173,16 +174,16 @@ def _likely_cause(missing: list[str], unexpected: list[str]) -> str:
         return "These are mixture-of-experts weights; only the dense model is supported."
     if missing and all(name.startswith(HEAD_PREFIXES) for name in missing):
         return (
-            "This looks like a plain Qwen3.5, or one saved by stock transformers: "
-            "it has no reward heads."
+            "The checkpoint has no reward heads: it looks like a plain Qwen3.5, or was saved by "
+            "stock transformers."
         )
     if missing and not unexpected:
-        return "A shard seems to be missing: fetch the checkpoint again."
+        return "A shard seems to be missing: download the checkpoint again."
     return "The weights and config.json seem to come from different models."
 
 
 def restore_buffers(model: RewardModel, device: torch.device) -> None:
-    """Compute the rotary frequencies, which no checkpoint stores and meta tensors have lost."""
+    """Compute the rotary frequencies on `device`; checkpoints do not store them."""
     for module in model.modules():
         lost = {name: b for name, b in module.named_buffers(recurse=False) if b.is_meta}
         if lost:
@@ -191,4 +192,4 @@ def restore_buffers(model: RewardModel, device: torch.device) -> None:
             model.model._init_weights(module)
     left = [name for name, buffer in model.named_buffers() if buffer.is_meta]
     if left:
-        raise CheckpointError(f"buffers without a value: {some_of(left)}")
+        raise CheckpointError(f"buffers without a value: {first_names(left)}")

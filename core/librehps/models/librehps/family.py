@@ -28,16 +28,16 @@ TRAINED_FRAMES = 8
 
 
 class LibreHPSFamily:
-    """Checkpoints in the published LibreHPS layout."""
+    """The family of checkpoints in the published LibreHPS layout."""
 
     name = "librehps"
 
     def matches(self, folder: Path, config: Mapping[str, Any]) -> bool:
-        """Return whether config.json describes a Qwen3.5; `open` refuses what is unsupported."""
+        """Return whether config.json describes a Qwen3.5; `open` rejects unsupported variants."""
         return str(config.get("model_type")).startswith("qwen3_5")
 
     def open(self, folder: Path, base: Path | None = None) -> "LibreHPSCheckpoint":
-        """Return the opened folder, which holds every file; raises CheckpointError."""
+        """Return the opened checkpoint; `base` is not used. Raises CheckpointError."""
         return LibreHPSCheckpoint(Checkpoint.open(folder))
 
 
@@ -51,7 +51,7 @@ class LibreHPSCheckpoint:
 
     @property
     def folder(self) -> Path:
-        """Folder that was opened."""
+        """The checkpoint's folder."""
         return self.stored.folder
 
     @property
@@ -61,21 +61,21 @@ class LibreHPSCheckpoint:
 
     @property
     def pixel_budget(self) -> int:
-        """Pixels that a picture or frame is resized to, about."""
+        """Approximate number of pixels that an image or frame is resized to."""
         return int(self.stored.own_settings.get("pixel_budget", PIXEL_BUDGET))
 
     @property
     def num_frames(self) -> int:
-        """Frames that are sampled of a clip."""
+        """Number of frames that are sampled from a video."""
         return int(self.stored.own_settings.get("num_frames", TRAINED_FRAMES))
 
     @property
     def layout(self) -> str:
-        """12 hex digits over config and tokenizer."""
+        """12 hex digits, a hash of config and tokenizer."""
         return self.stored.layout
 
     def fingerprint(self) -> str:
-        """Return 12 hex digits that name the weights."""
+        """Return 12 hex digits that identify the weights."""
         return fingerprint(self.stored)
 
     def processor(self, options: ProcessorOptions) -> LibreHPSProcessor:
@@ -90,7 +90,10 @@ class LibreHPSCheckpoint:
         return Choice(plan.device, plan.dtype, plan.attentions[0].implementation, plan.kernel)
 
     def load(self, options: LoadOptions) -> Loaded:
-        """Choose, check memory, read the weights, and try the attention; raises ModelError."""
+        """Return the loaded model: check memory, read the weights, test the attention.
+
+        Raises ModelError.
+        """
         plan = plan_load(options)
         empty = empty_model(self.stored.config, "sdpa")
         check_memory(resident_bytes(empty, plan.dtype), plan.device, plan.dtype)
@@ -104,7 +107,7 @@ class LibreHPSCheckpoint:
 def fit_attention(
     model: LibreHPSModel, processor: LibreHPSProcessor, attentions: list[Attention]
 ) -> Attention:
-    """Return the first attention with which a small forward succeeds, set on the model."""
+    """Set the first attention with which a small forward succeeds on the model, and return it."""
     pixels = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     prepared = LibreHPSProcessor(processor.encoder, 0).prepare(
         pixels, "image", processor.encode("x")
@@ -114,7 +117,7 @@ def fit_attention(
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """Where and how a model would run, known without its weights; attentions to try, in order."""
+    """The choices for loading a model; `attentions` are candidates, in order of preference."""
 
     device: torch.device
     dtype: torch.dtype
@@ -124,7 +127,7 @@ class LoadPlan:
 
 
 def plan_load(options: LoadOptions) -> LoadPlan:
-    """Return where and how a model would run here; raises UsageError or AttentionError."""
+    """Return the choices for loading a model here; raises UsageError or AttentionError."""
     device, why_device = choose_device(options.device)
     dtype, why_dtype = choose_dtype(options.dtype, device)
     attentions = candidates(options.attn_impl, Host.of(device, dtype))

@@ -1,7 +1,7 @@
 """Gated DeltaNet, the backbone's linear attention, with the kernel chosen by device.
 
-`transformers` chooses its kernel by what can be imported, so that with `fla` installed CPU tensors
-would reach Triton. This module has the same parameters under the same names and asks the device.
+`transformers` chooses its kernel by installed packages, so that with `fla` installed CPU tensors
+would reach Triton. This module has the same parameter names and chooses by the tensor's device.
 Recurrence and chunked form: Yang et al., "Gated Delta Networks", arXiv 2412.06464, section 3.
 """
 
@@ -17,7 +17,7 @@ INVERSE_BASE = 16
 
 
 class GatedDeltaNet(nn.Module):
-    """One linear-attention layer; (batch, length, hidden) in and out, causal, no cache."""
+    """A causal linear-attention layer without cache; (batch, length, hidden) in and out."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class GatedDeltaNet(nn.Module):
 
 
 class GatedRMSNorm(nn.Module):
-    """RMS norm over the last axis, then times silu(gate)."""
+    """An RMS norm over the last axis, multiplied by silu(gate)."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -72,14 +72,14 @@ class GatedRMSNorm(nn.Module):
 
 
 def uses_fla(device: torch.device) -> bool:
-    """Whether the delta rule runs on fla's Triton kernels: a CUDA device, and `fla` importable."""
+    """Return whether the delta rule runs on fla's Triton kernels: CUDA device, `fla` installed."""
     return device.type == "cuda" and importlib.util.find_spec("fla") is not None
 
 
 def shifted_conv(hidden: Tensor, weight: Tensor) -> Tensor:
-    """Causal depthwise convolution of (batch, length, channels) by (channels, kernel) taps.
+    """Return the causal depthwise convolution of (batch, length, channels) by (channels, kernel).
 
-    As shifted multiply-adds, since a grouped `conv1d` is several times slower on a CPU.
+    Computed as shifted multiply-adds: a grouped `conv1d` is several times slower on a CPU.
     """
     taps = weight.shape[1]
     padded = F.pad(hidden, (0, 0, taps - 1, 0))
@@ -93,13 +93,13 @@ def shifted_conv(hidden: Tensor, weight: Tensor) -> Tensor:
 def chunked_delta_rule(
     query: Tensor, key: Tensor, value: Tensor, decay: Tensor, beta: Tensor
 ) -> Tensor:
-    """The gated delta rule in float32, chunk by chunk.
+    """Return the output of the gated delta rule, (batch, length, value heads, d_v).
 
-    query, key (batch, length, key heads, d_k); value (batch, length, value heads, d_v); decay (log,
-    at most 0) and beta (batch, length, value heads). Gives (batch, length, value heads, d_v).
+    Computed in float32, chunk by chunk. query, key (batch, length, key heads, d_k); value (batch,
+    length, value heads, d_v); decay (log, at most 0) and beta (batch, length, value heads).
     """
     dtype, length, heads = value.dtype, value.shape[1], key.shape[2]
-    # What depends on keys and queries alone is computed once for all value heads they serve.
+    # Products of keys and queries are computed once for all value heads of a key head.
     query = _chunks(_unit(query, query.shape[-1] ** -0.5)).unsqueeze(2)
     key = _chunks(_unit(key)).unsqueeze(2)
     value, decay, beta = (
@@ -130,10 +130,10 @@ def chunked_delta_rule(
 
 
 def unit_lower_inverse(strict: Tensor) -> Tensor:
-    """Inverse of I + strict, where strict (..., n, n) is strictly lower triangular.
+    """Return the inverse of I + strict, for a strictly lower triangular strict (..., n, n).
 
-    Halves are inverted and joined by one product; blocks of INVERSE_BASE by forward substitution,
-    which stays exact where keys are nearly the same and a Neumann series would not.
+    Both halves are inverted and joined by one product; blocks of INVERSE_BASE are inverted by
+    forward substitution, which stays exact for nearly equal keys, unlike a Neumann series.
     """
     size = strict.shape[-1]
     if size <= INVERSE_BASE:
@@ -151,13 +151,13 @@ def unit_lower_inverse(strict: Tensor) -> Tensor:
 
 
 def _unit(x: Tensor, length: float = 1.0) -> Tensor:
-    """Vectors of that length along the last axis, in float32."""
+    """Return the vectors along the last axis scaled to `length`, in float32."""
     x = x.float()
     return x * (torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6) * length)
 
 
 def _chunks(x: Tensor) -> Tensor:
-    """(batch, length, heads, d) to (batch, heads, chunks, CHUNK, d), padded with zeros."""
+    """Return (batch, length, heads, d) as (batch, heads, chunks, CHUNK, d), padded with zeros."""
     padded = F.pad(x, (0, 0, 0, 0, 0, -x.shape[1] % CHUNK)).transpose(1, 2)
     return padded.reshape(*padded.shape[:2], -1, CHUNK, padded.shape[-1])
 

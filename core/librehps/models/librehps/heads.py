@@ -1,4 +1,4 @@
-"""The two reward heads, in float32 whatever the backbone runs in."""
+"""The two reward heads, always in float32."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from librehps.types import AXES
 
-# Bounds the published head puts on log sigma.
+# The published head clamps log sigma to these bounds.
 LOG_SIGMA_MIN, LOG_SIGMA_MAX = -10.0, 2.0
 
 
 class HeadOutput(NamedTuple):
-    """mu and sigma of shape (batch, axes), scalar of shape (batch,), all float32."""
+    """The heads' output: mu and sigma (batch, axes), scalar (batch,), all float32."""
 
     mu: Tensor
     sigma: Tensor
@@ -20,7 +20,7 @@ class HeadOutput(NamedTuple):
 
 
 class MultiAxisHead(nn.Module):
-    """mu and log sigma per axis, interleaved in the last layer's outputs."""
+    """The head for mu and log sigma per axis, interleaved in the last layer's output."""
 
     def __init__(self, hidden_size: int, axes: int = len(AXES)) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class MultiAxisHead(nn.Module):
 
 
 class ScalarHead(nn.Module):
-    """One unbounded rating."""
+    """The head for one unbounded rating."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class ScalarHead(nn.Module):
 
 
 def run_heads(multi_axis: MultiAxisHead, scalar: ScalarHead, hidden: Tensor) -> HeadOutput:
-    """Both heads on the reward token's hidden state, (batch, hidden), with autocast off."""
+    """Return both heads' output for the reward token's hidden state (batch, hidden), in float32."""
     with torch.autocast(hidden.device.type, enabled=False):
         hidden = hidden.float()
         mu, sigma = multi_axis(hidden)

@@ -1,4 +1,4 @@
-"""The last layer of the text model, computed where the reward token reads it alone."""
+"""The last layer of the text model, computed only for the reward token."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def last_layer(layer: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], last: Tensor) -> Tensor:
-    """Output of `layer` at index `last` (batch,) of each row, (batch, hidden).
+    """Return the output of `layer` at index `last` (batch,) of each row, (batch, hidden).
 
-    hidden (batch, length, hidden) goes in, rotary is (cos, sin) of every position. Only keys and
-    values are needed of the other tokens; of linear attention, all of its output.
+    hidden (batch, length, hidden) is the layer's input, rotary (cos, sin) of every position. From
+    other tokens only keys and values are computed; linear attention is computed for all tokens.
     """
     rows = torch.arange(len(hidden), device=hidden.device)
     normed = layer.input_layernorm(hidden)
@@ -27,7 +27,7 @@ def last_layer(layer: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], last: 
 def _read(
     attention: Any, normed: Tensor, rotary: tuple[Tensor, Tensor], rows: Tensor, last: Tensor
 ) -> Tensor:
-    """Gated attention of one query a row; keys after it are padding."""
+    """Return the gated attention of one query per row; keys after the query are padding."""
     from transformers.models.qwen3_5.modeling_qwen3_5 import apply_rotary_pos_emb
 
     width = attention.head_dim

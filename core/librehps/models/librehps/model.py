@@ -1,4 +1,4 @@
-"""The LibreHPS network on a device, behind the seam that the engine knows."""
+"""The LibreHPS network on a device, as a `Model` for the engine."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from librehps.models.librehps.heads import HeadOutput
 
 @dataclass
 class LibreHPSModel:
-    """Backbone and heads, and the axes that the heads score."""
+    """The network on a device, and the axes that its heads score."""
 
     network: RewardModel
     device: torch.device
@@ -21,7 +21,7 @@ class LibreHPSModel:
     axes: tuple[str, ...]
 
     def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
-        """Start a batch; the returned call waits for its scores, one for each item."""
+        """Start a batch, and return a function that waits for the raw score of each item."""
         wait = launch(self.network, batch, self.device)
         return lambda: _rows(wait())
 

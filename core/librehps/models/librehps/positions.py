@@ -1,6 +1,6 @@
-"""Where each patch stands: learned positions, rotary angles, and which patches see each other.
+"""Patch positions: learned embeddings, rotary angles, and sequence lengths for attention.
 
-Worked out on the CPU from grids in plain numbers, so that no forward waits for its device.
+Computed on the CPU from grids of Python integers, so that no forward waits for its device.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ Grid = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class PatchPositions:
-    """Of P patches, time step by time step, merge blocks together.
+    """The positions of P patches, ordered by time step and merge block.
 
-    corners (P, 4) rows of the table of learned positions, weights (P, 4) of each; coordinates
-    (P, 2) row and column; lengths of the steps, cu_seqlens (steps + 1,) their ends.
+    corners (P, 4) rows in the table of learned positions, weights (P, 4) of the corners;
+    coordinates (P, 2) row and column; lengths of the steps, cu_seqlens (steps + 1,) their ends.
     """
 
     corners: Tensor
@@ -34,7 +34,7 @@ class PatchPositions:
 def patch_positions(
     grids: Sequence[Grid], side: int, merge: int, device: torch.device
 ) -> PatchPositions:
-    """Positions in grids of (time steps, rows, columns); the learned table is side x side."""
+    """Return the positions in grids of (time steps, rows, columns), for a side x side table."""
     steps = [(rows, columns) for count, rows, columns in grids for _ in range(count)]
     parts = [_still(rows, columns, side, merge) for rows, columns in steps]
     corners, weights, coordinates = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
@@ -50,7 +50,7 @@ def patch_positions(
 
 
 def axial_rotary(coordinates: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
-    """(cos, sin), (P, head dim) float32: rows turn one half of each half, columns the other."""
+    """Return (cos, sin), (P, head dim) float32: each half has row angles, then column angles."""
     angles = (coordinates[..., None].float() * frequencies.float()).flatten(1)
     doubled = torch.cat([angles, angles], -1)
     return doubled.cos(), doubled.sin()
@@ -58,7 +58,7 @@ def axial_rotary(coordinates: Tensor, frequencies: Tensor) -> tuple[Tensor, Tens
 
 @lru_cache(maxsize=512)
 def _still(rows: int, columns: int, side: int, merge: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Corners, weights and coordinates of one time step; the table is resampled bilinearly."""
+    """Return corners, weights and coordinates of one time step, for bilinear interpolation."""
     coordinates = block_coordinates(rows, columns, merge)
     y, x = (
         torch.linspace(0, side - 1, count)[coordinates[:, axis]]

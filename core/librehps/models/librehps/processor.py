@@ -1,4 +1,4 @@
-"""Pixels and a prompt as the LibreHPS model reads them."""
+"""The LibreHPS processor: pixels and a prompt to model input."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,10 @@ from librehps.types import Kind
 
 @dataclass(frozen=True)
 class LibreHPSProcessor:
-    """Resizes to about `pixel_budget` pixels a frame (0: only rounds the sides) and tokenises."""
+    """A processor that resizes to about `pixel_budget` pixels per frame, and tokenises.
+
+    A budget of 0 only rounds the sides.
+    """
 
     encoder: PromptEncoder
     pixel_budget: int
@@ -31,5 +34,5 @@ class LibreHPSProcessor:
         return Prepared(sized, stream.ids, stream.positions, stream.vision)
 
     def with_budget(self, pixel_budget: int) -> "LibreHPSProcessor":
-        """Return the same processor with another budget, in pixels a frame; 0 for none."""
+        """Return the same processor with another budget, in pixels per frame; 0 for none."""
         return replace(self, pixel_budget=pixel_budget)

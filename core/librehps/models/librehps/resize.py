@@ -1,4 +1,4 @@
-"""From uint8 pixels to the size the model reads, exactly as the reference does it."""
+"""Resizing of uint8 pixels to the model's input size, equal to the reference implementation."""
 
 import math
 
@@ -8,15 +8,16 @@ from torch import Tensor
 from librehps.media.aspect import check_aspect_ratio
 from librehps.models.scale import scale_as_floats
 
-# Patch side 16 times merge 2: both sides of every picture are multiples of it.
+# Patch side 16 times merge 2: both sides of an image are multiples of 32.
 UNIT = 32
 PIXEL_BUDGET = 256 * 28 * 28
 
 
 def target_size(height: int, width: int, pixel_budget: int) -> tuple[int, int]:
-    """(height, width) for the model: multiples of 32, about `pixel_budget` pixels, ratio kept.
+    """Return (height, width) for the model: multiples of 32, about `pixel_budget` pixels.
 
-    A budget of 0 only rounds the sides. Raises AspectRatioError over 200:1.
+    The aspect ratio is kept; a budget of 0 only rounds the sides. Raises AspectRatioError over
+    200:1.
     """
     check_aspect_ratio(height, width)
     rows, columns = round(height / UNIT) * UNIT, round(width / UNIT) * UNIT
@@ -35,9 +36,9 @@ def target_size(height: int, width: int, pixel_budget: int) -> tuple[int, int]:
 
 
 def resize(pixels: Tensor, pixel_budget: int) -> Tensor:
-    """Resize (frames, 3, H, W) uint8 on the CPU: antialiased bicubic on integers.
+    """Return (frames, 3, H, W) uint8 pixels resized on the CPU: antialiased bicubic on integers.
 
-    On floats, or by Pillow, the result differs by far more than the golden tolerance.
+    The result of floats, or of Pillow, differs by far more than the golden tolerance.
     """
     size = target_size(pixels.shape[-2], pixels.shape[-1], pixel_budget)
     if tuple(pixels.shape[-2:]) == size:
@@ -46,6 +47,9 @@ def resize(pixels: Tensor, pixel_budget: int) -> Tensor:
 
 
 def resize_as_floats(pixels: Tensor, pixel_budget: int) -> Tensor:
-    """As `resize`, on any device and on floats: few values differ, by one or two levels."""
+    """Return resized pixels, computed in floats on any device.
+
+    Few values differ from `resize`, by one or two levels.
+    """
     size = target_size(pixels.shape[-2], pixels.shape[-1], pixel_budget)
     return scale_as_floats(pixels, size)

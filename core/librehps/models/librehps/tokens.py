@@ -1,4 +1,4 @@
-"""The token stream of one item: template, vision placeholders, prompt, reward token."""
+"""The token stream of one LibreHPS item: template, vision placeholders, prompt, reward token."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ CONTROLS = (IM_START, IM_END, VISION_START, VISION_END, *PADS.values(), REWARD)
 
 @dataclass(frozen=True)
 class TokenStream:
-    """ids (length,), MRoPE positions (3, length), vision (V,) indices of the vision tokens."""
+    """A token stream: ids (length,), MRoPE positions (3, length), vision (V,) token indices."""
 
     ids: Tensor
     positions: Tensor
@@ -28,10 +28,10 @@ class TokenStream:
 
 
 class PromptEncoder:
-    """Token ids of prompts and streams, from a checkpoint's `tokenizer.json`.
+    """An encoder of prompts and token streams, from a checkpoint's `tokenizer.json`.
 
-    A prompt that spells a special token stays text; other added tokens are read as the
-    checkpoint's tokenizer reads them.
+    A control token in a prompt is read as plain text; other added tokens are read as by the
+    checkpoint's tokenizer.
     """
 
     def __init__(self, tokenizer_file: Path, max_prompt_tokens: int = MAX_PROMPT_TOKENS) -> None:
@@ -43,11 +43,11 @@ class PromptEncoder:
         )
 
     def encode_prompt(self, prompt: str | None) -> list[int]:
-        """Ids of the prompt as plain text; raises PromptError where it is empty or too long."""
+        """Return the ids of the prompt as plain text; raises PromptError if empty or too long."""
         return self._text.checked_ids(self._text.encode(self._text.checked(prompt)))
 
     def stream(self, kind: Kind, grid: tuple[int, int, int], prompt_ids: list[int]) -> TokenStream:
-        """The whole stream for a grid of (time steps, rows, columns) in patches."""
+        """Return the token stream for a grid of (time steps, rows, columns) in patches."""
         control, (steps, rows, columns) = self.control, grid
         block = (rows // 2, columns // 2)
         parts: list[list[int] | tuple[int, int]] = [[control[IM_START], *self._user]]
@@ -59,10 +59,10 @@ class PromptEncoder:
 
 
 def _lay_out(parts: list[list[int] | tuple[int, int]], pad: int) -> TokenStream:
-    """Ids, positions and vision indices; a part is text ids, or the (rows, columns) of a block.
+    """Return the stream of parts: lists of text ids, and (rows, columns) of vision blocks.
 
-    MRoPE: text advances all three axes by one; a block holds time still, counts rows and columns
-    from the current position, and advances it by its longer side.
+    MRoPE positions: a text token advances all three axes by one; a block keeps time fixed, counts
+    rows and columns from the current position, and advances that position by its longer side.
     """
     ids: list[int] = []
     positions: list[Tensor] = []

@@ -1,5 +1,5 @@
 "use strict";
-// The leaderboard: standings with their intervals, and who beats whom.
+// The leaderboard: standings with intervals, and pairwise win rates.
 
 const ALPHA = 0.05;
 const board = { axis: null, category: "" };
@@ -58,7 +58,7 @@ function winsTable(one) {
     el("th", { scope: "row" }, el("bdi", {}, name)),
     ...names.map((_, j) => winCell(one, i, j))));
   return el("table", { class: "wins" },
-    el("caption", {}, "Share of prompts in which the row beats the column"),
+    el("caption", {}, "Share of prompts in which the row's generator beats the column's"),
     el("thead", {}, el("tr", {}, el("td"), ...names.map((name) => el("th", { scope: "col" }, el("bdi", {}, name))))),
     el("tbody", {}, ...rows));
 }
@@ -80,11 +80,11 @@ function drawBoard() {
   const one = boardsOf(board.axis).find((b) => (b.category ?? "") === board.category) ?? boardsOf(board.axis)[0];
   const few = D.leaderboard.unshared.slice(0, 8).map(([name, n]) => `${cut(name)} ${n}`);
   const more = D.leaderboard.unshared.length - few.length;
-  const left = few.join(", ") + (more > 0 ? ` and ${more} generators more` : "");
+  const left = few.join(", ") + (more > 0 ? ` and ${more} more generators` : "");
   $(".note", section).textContent =
     `${named(one.axis)} over ${count(one.prompts, "prompt")}${one.category === null ? "" : ` of ${one.category}`}. `
-    + "Rank is one more than the number of generators that are significantly stronger, so those of one rank cannot be told apart."
-    + (left ? ` Prompts left out since not all have them: ${left}.` : "");
+    + "Rank is 1 + the number of generators that are significantly stronger; generators can share a rank. Strength is the Bradley-Terry strength."
+    + (left ? ` Prompts skipped, because not all generators have them: ${left}.` : "");
   const region = (name, table) => el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, table);
   const parts = [region("Standings", standingsTable(one))];
   if (one.standings.length > 1) {

@@ -1,5 +1,5 @@
 "use strict";
-// A row as a card, and all of it in a dialog.
+// A row as a card, and its details in a dialog.
 
 function picture(row, name = "thumb") {
   const at = D.pictures.of[row];

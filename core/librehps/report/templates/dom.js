@@ -48,7 +48,7 @@ function pager(place, total, size, page, go, what) {
   );
 }
 
-// Where a button of a pager is drawn anew or greyed out, the keyboard's place must not be lost.
+// Keeps the keyboard focus when the buttons of a pager are redrawn or disabled.
 function keepFocus(place, draw) {
   const name = place.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
   draw();

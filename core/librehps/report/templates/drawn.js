@@ -1,5 +1,5 @@
 "use strict";
-// Every plot, one after another so that the page stays at hand; then the page is ready.
+// Draws the plots one by one, so that the page stays responsive, then marks the page as ready.
 
 async function drawAll(draws) {
   for (const draw of draws) {

@@ -1,5 +1,5 @@
 "use strict";
-// Best and worst of each group; of all rows where no group has two.
+// Best and worst row of each group, or of all rows if no group has two.
 
 const PANELS = 6, ENDS = 12;
 const gallery = { axis: AXES[0], order: "gap", page: 0 };
@@ -47,14 +47,14 @@ function drawGallery() {
   const found = contests();
   const what = D.group?.name === "prompt" ? "prompts" : D.group ? `values of ${D.group.name}` : "groups";
   if (!found.length) {
-    $(".note", section).textContent = `The ends of all ${count(scored.length, "scored row")}, by ${gallery.axis}.`;
+    $(".note", section).textContent = `The highest and lowest of ${count(scored.length, "scored row")}, by ${gallery.axis}.`;
     $(".body", section).replaceChildren(...strips());
     $(".pager", section).replaceChildren();
   } else {
     const start = gallery.page * PANELS;
     $(".note", section).textContent = D.group
-      ? `Of ${whole.format(found.length)} ${what} with more than one scored row, by ${gallery.axis}.`
-      : `Of all ${count(scored.length, "scored row")}, by ${gallery.axis}.`;
+      ? `${whole.format(found.length)} ${what} with more than one scored row, by ${gallery.axis}.`
+      : `All ${count(scored.length, "scored row")}, by ${gallery.axis}.`;
     $(".body", section).replaceChildren(el("div", { class: "panels" }, ...found.slice(start, start + PANELS).map(panel)));
     const go = (page) => { gallery.page = page; keepFocus($(".pager", section), drawGallery); };
     pager($(".pager", section), found.length, PANELS, gallery.page, go, what);
@@ -65,9 +65,9 @@ function drawGallery() {
 function startGallery() {
   const tools = $("#gallery .tools");
   const change = (key) => (value) => { gallery[key] = value; gallery.page = 0; drawGallery(); };
-  tools.append(choice("Judged by", AXES.map((axis) => [axis, named(axis)]), gallery.axis, change("axis")));
+  tools.append(choice("Axis", AXES.map((axis) => [axis, named(axis)]), gallery.axis, change("axis")));
   if (drawGallery() > 1) {
-    const orders = [["gap", "Widest gap"], ["best", "Best first"], ["worst", "Worst first"], ["file", "As in the file"]];
+    const orders = [["gap", "Largest gap"], ["best", "Best first"], ["worst", "Worst first"], ["file", "As in the file"]];
     tools.append(choice("Order", orders, gallery.order, change("order")));
   }
 }

@@ -1,5 +1,5 @@
 "use strict";
-// The head of the page, and all that needs no plot.
+// The head of the page, and everything without a plot.
 
 function startHead() {
   const model = (D.record.find(([name]) => name === "model") ?? [])[1];

@@ -1,5 +1,5 @@
 "use strict";
-// The data: columns as arrays, and what a row is called.
+// The data: columns as arrays, and accessors by row.
 
 const D = JSON.parse($("#data").textContent);
 const IMAGES = JSON.parse($("#images").textContent);
@@ -15,7 +15,7 @@ const failureOf = (row) => coded(D.error_type, row);
 const meanOf = (row, axis) => D.axes[axis].mean[row];
 const muOf = (row, axis) => D.axes[axis].mu[row];
 
-// Where prompts compete, their own codes and values tell the groups.
+// If the groups are the prompts, the prompt column has their codes and labels.
 const GROUP_LABELS = D.group ? (D.group.labels ?? D.prompt.values) : [];
 const groupOf = (row) => (D.group ? (D.group.codes ?? D.prompt.codes)[row] : 0);
 const groupLabel = (group) => GROUP_LABELS[group] ?? (D.group ? `no ${D.group.name}` : "all rows");
@@ -23,7 +23,7 @@ const groupLabel = (group) => GROUP_LABELS[group] ?? (D.group ? `no ${D.group.na
 const scored = [];
 for (let row = 0; row < N; row++) if (failureOf(row) === null) scored.push(row);
 
-// Rows by an axis, best first, by mu: where means saturate, it still tells. Rows without it are last.
+// Sorts by mu, since means saturate. Rows without a value come last.
 function ranked(rows, axis, down = true) {
   const mu = D.axes[axis].mu;
   const sign = down ? 1 : -1;

@@ -1,5 +1,5 @@
 "use strict";
-// Plots by Plotly. None is given a user's text, since Plotly reads some markup in it.
+// Plots by Plotly, which never gets text of users, since it interprets some markup.
 
 const BINS = 25;
 const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false };
@@ -63,7 +63,7 @@ function reliabilityTraces(points) {
   const model = {
     x: said, y: happened, customdata: counts, mode: "lines+markers", line: { color: colour("overall"), width: 2 },
     marker: { color: colour("overall"), size: counts.map((n) => 6 + 10 * Math.sqrt(n / most)) },
-    hovertemplate: "said %{x:.2f}, happened %{y:.2f}<br>%{customdata} judgements<extra></extra>",
+    hovertemplate: "predicted %{x:.2f}, observed %{y:.2f}<br>%{customdata} judgements<extra></extra>",
   };
   const bars = { type: "bar", x: said, y: counts, width: 0.04, marker: { color: colour("overall"), opacity: 0.5 }, yaxis: "y2", hoverinfo: "skip" };
   return [perfect, model, bars];
@@ -72,8 +72,8 @@ function reliabilityTraces(points) {
 function drawReliability() {
   const kind = D.agreement.calibrated ? "calibrated" : "uncalibrated";
   return Plotly.react($("#agreement .frame"), reliabilityTraces(D.agreement.points), layout({
-    xaxis: axisStyle({ range: [-0.025, 1.025], title: { text: `P(a wins), ${kind}`, font: { size: 12, color: colour("ink-soft") } }, anchor: "y2" }),
-    yaxis: axisStyle({ range: [-0.025, 1.025], domain: [0.24, 1], title: { text: "share of wins", font: { size: 12, color: colour("ink-soft") } } }),
+    xaxis: axisStyle({ range: [-0.025, 1.025], title: { text: `predicted P(a wins), ${kind}`, font: { size: 12, color: colour("ink-soft") } }, anchor: "y2" }),
+    yaxis: axisStyle({ range: [-0.025, 1.025], domain: [0.24, 1], title: { text: "observed share of wins", font: { size: 12, color: colour("ink-soft") } } }),
     yaxis2: axisStyle({ domain: [0, 0.16], nticks: 3, rangemode: "tozero" }),
     margin: { l: 56, r: 12, t: 8, b: 44 },
   }), CONFIG);
@@ -84,8 +84,8 @@ function startAgreement() {
   if (!of) return [];
   const section = $("#agreement");
   $(".note", section).textContent =
-    `${count(of.pairs, "pair")}${of.held_out ? ", those held out from calibration" : ""}, from `;
-  $(".note", section).append(el("bdi", {}, of.source), ". On the dashed line the model would win as often as it says.");
+    `${count(of.pairs, "pair")}${of.held_out ? ", held out from calibration" : ""}, from `;
+  $(".note", section).append(el("bdi", {}, of.source), ". On the dashed line, predicted and observed shares of wins are equal.");
   const facts = [["Accuracy", share(of.accuracy), of.interval ? `95 %: ${share(of.interval[0])} to ${share(of.interval[1])}` : ""],
     ["ECE", figure(of.ece), "uncalibrated"]];
   if (of.ece_calibrated !== null) facts.push(["ECE", figure(of.ece_calibrated), "calibrated"]);
@@ -93,9 +93,9 @@ function startAgreement() {
   for (const [name, value, more] of facts)
     list.append(el("div", {}, el("dt", {}, name), el("dd", { class: "tabular" }, value), el("dd", { class: "more" }, more)));
   $(".words", section).append(list, el("p", { class: "note" },
-    "Accuracy: how often the higher score is the preferred one. ECE: the mean distance from the dashed line, 0 at best."));
+    "Accuracy: share of pairs in which the preferred item has the higher score. ECE (expected calibration error): mean distance from the dashed line; 0 is best."));
   if (!of.points.length) {
-    $(".plot", section).replaceWith(el("p", { class: "nothing" }, "No diagram: these scores say no probabilities (they lack the sigma columns)."));
+    $(".plot", section).replaceWith(el("p", { class: "nothing" }, "No diagram: these scores have no sigma columns. Score with --columns full."));
     return [];
   }
   return [drawReliability];

@@ -1,5 +1,5 @@
 "use strict";
-// Every row: search, filters, sorting; only a page of them is ever in the document.
+// All rows: search, filters, sorting. The document has only one page of rows at a time.
 
 const SIZES = { table: 50, cards: 48 };
 const MOST_OPTIONS = 500;
@@ -64,7 +64,7 @@ function tableOf(chosen) {
   const headers = [["file", "Item", ""], ...AXES.map((axis) => [axis, named(axis), "number"])];
   head.append(...headers.map((header) => sortHeader(...header)));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Rows" },
-    el("table", { class: "rows" }, el("caption", { class: "hidden" }, "Rows; headers sort"),
+    el("table", { class: "rows" }, el("caption", { class: "hidden" }, "All rows; click a header to sort"),
       el("thead", {}, head), el("tbody", {}, ...chosen.map(tableRow))));
 }
 
@@ -93,7 +93,7 @@ function drawRows() {
   const chosen = rows.found.slice(rows.page * size, (rows.page + 1) * size);
   const within = rows.group === null ? "" : ` · only “${groupLabel(rows.group)}”`;
   $(".note", section).textContent = (rows.found.length === N ? count(N, "row") : `${whole.format(rows.found.length)} of ${count(N, "row")}`) + within;
-  const body = !chosen.length ? el("p", { class: "nothing" }, "No row passes these filters.")
+  const body = !chosen.length ? el("p", { class: "nothing" }, "No rows match these filters.")
     : rows.view === "table" ? tableOf(chosen)
     : el("div", { class: "cards" }, ...chosen.map((row) => card(row, { prompt: true })));
   $(".body", section).replaceChildren(body);

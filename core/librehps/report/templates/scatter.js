@@ -100,7 +100,7 @@ function startScatter() {
   const section = $("#scatter"), place = $(".plot", section);
   const axes = AXES.map((axis) => [axis, named(axis)]);
   const change = (key) => async (value) => { scatter[key] = value; scatter.kept = false; await drawScatter(); see(bestSeen()); };
-  $(".tools", section).append(choice("Across", axes, scatter.x, change("x")), choice("Up", axes, scatter.y, change("y")));
+  $(".tools", section).append(choice("X axis", axes, scatter.x, change("x")), choice("Y axis", axes, scatter.y, change("y")));
   if (D.by) {
     const shown = D.by.values.slice(0, MAKER_COLOURS).map((name, code) => el("span", { class: "maker" }, dot(code), el("bdi", {}, name)));
     if (D.by.values.length > MAKER_COLOURS) shown.push(el("span", { class: "maker" }, dot(-1), "others"));

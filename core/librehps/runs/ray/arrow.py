@@ -1,4 +1,4 @@
-"""What passes between the machines of a cluster: decoded items and scored rows as Arrow tables.
+"""Arrow tables that the machines of a cluster exchange: decoded items and scored rows.
 
 Pixels travel as uint8: a still of the published size is 602,112 bytes, a clip of eight frames
 4.8 MB; token ids and positions add 5 kB, the item itself some hundred bytes.
@@ -24,7 +24,7 @@ from librehps.scores.row import to_full_record
 from librehps.settings import Settings
 from librehps.types import Item, ScoredRow
 
-# No column of a user is called so: theirs may be called anything else.
+# A column of the user can have any other name.
 INDEX, FAILURE = "librehps.index", "librehps.failure"
 STREAM = ("ids", "positions", "vision")
 _INTS = pa.list_(pa.int32())
@@ -50,29 +50,29 @@ DECODED = pa.schema(
 
 
 def listed_table(entries: Sequence[tuple[int, str]]) -> Any:
-    """Indices in the listing, and items as the JSON that they have there."""
+    """Return a table of (index, JSON of the item), as in the journal's listing."""
     return pa.table([list(column) for column in zip(*entries, strict=True)], schema=LISTED)
 
 
 def items_of(table: Any) -> list[tuple[int, Item]]:
-    """Indices and items of what `listed_table` was given."""
+    """Return (index, item) for each row of a `listed_table`."""
     entries = map(item_from, map(json.loads, table["entry"].to_pylist()))
     return list(zip(table["index"].to_pylist(), entries, strict=True))
 
 
 def decoded_table(ready: Sequence[tuple[int, Ready]], failure: LibreHPSError | None = None) -> Any:
-    """Decoded items, or why they are not; `failure` is a row that says why there are no more."""
+    """Return a table of decoded items, or their errors; `failure` ended the whole task."""
     rows: list[dict[str, Any]] = [] if failure is None else [{FAILURE: _told(failure)}]
-    for index, one in ready:
-        row = {"index": index, "entry": json.dumps(to_entry(one.item))}
-        if one.error is not None:
-            row["error"] = json.dumps(_named(one.error))
-        rows.append(row if one.decoded is None else {**row, **_fields(one.decoded)})
+    for index, item in ready:
+        row = {"index": index, "entry": json.dumps(to_entry(item.item))}
+        if item.error is not None:
+            row["error"] = json.dumps(_named(item.error))
+        rows.append(row if item.decoded is None else {**row, **_fields(item.decoded)})
     return pa.Table.from_pylist(rows, schema=DECODED)
 
 
 def ready_of(table: Any) -> list[tuple[int, Ready]]:
-    """What `decoded_table` was given."""
+    """Return (index, decoded item) for each row of a `decoded_table`."""
     rows = table.drop_columns(["pixels"]).to_pylist()
     return [
         (row["index"], _ready(row, pixels))
@@ -81,13 +81,13 @@ def ready_of(table: Any) -> list[tuple[int, Ready]]:
 
 
 def scored_schema(settings: Settings, own: Mapping[str, str]) -> Any:
-    """Every column of a row, its index in the listing, and a failure of the actor itself."""
+    """Return the schema of scored rows: every column, the index, and the failure of an actor."""
     schema = schema_of(settings, {**full_columns(settings.axes), **own}, None)
     return schema.append(pa.field(INDEX, pa.int64())).append(pa.field(FAILURE, pa.string()))
 
 
 def scored_table(rows: Sequence[tuple[int, ScoredRow]], schema: Any, settings: Settings) -> Any:
-    """Scored rows in the columns of `scored_schema`."""
+    """Return scored rows as a table in `scored_schema`."""
     ours = full_columns(settings.axes)
     texts = [f.name for f in schema if f.type == pa.string() and f.name not in ours]
     records = [
@@ -97,12 +97,12 @@ def scored_table(rows: Sequence[tuple[int, ScoredRow]], schema: Any, settings: S
 
 
 def failure_table(error: LibreHPSError, schema: Any) -> Any:
-    """One row that says why an actor cannot score."""
+    """Return a table of one row that holds the error of an actor."""
     return pa.Table.from_pylist([{FAILURE: _told(error)}], schema=schema)
 
 
 def failure_of(table: Any) -> LibreHPSError | None:
-    """The error that a row of the table tells, if there is one."""
+    """Return the actor's or task's error in the table, None without one."""
     if table[FAILURE].null_count == len(table):
         return None
     name, message, hint = json.loads(table[FAILURE].drop_null()[0].as_py())
@@ -111,7 +111,7 @@ def failure_of(table: Any) -> LibreHPSError | None:
 
 
 def raise_failure(table: Any) -> None:
-    """Raise the error that a row of the table tells, if there is one."""
+    """Raise the actor's or task's error in the table, if there is one."""
     if failure := failure_of(table):
         raise failure
 
@@ -145,7 +145,7 @@ def _ready(row: Mapping[str, Any], pixels: Any) -> Ready:
         name, message = json.loads(row["error"])
         kind: type[ItemError] = getattr(errors, name)
         return Ready(item, None, kind(message))
-    # Copied, since Ray's memory is read-only and may be taken back.
+    # Copied, since Ray's memory is read-only and may be reused.
     values = torch.from_numpy(np.frombuffer(pixels.as_buffer(), np.uint8).copy())
     ids, positions, vision = (
         torch.from_numpy(np.frombuffer(row[name], np.int32).astype(np.int64)) for name in STREAM

@@ -1,7 +1,7 @@
-"""The stages on a Ray cluster: decoding in tasks, the model in actors, rows back to the driver.
+"""The stages on a Ray cluster: tasks decode, actors score, and the driver receives the rows.
 
-Ray does a task again whose worker died, and starts an actor again; rows carry their index, so that
-whoever gathers them (`runs.parts_job`) takes each once, in whatever order they come.
+Ray retries a task whose worker died, and restarts actors. Each row has its index, so that
+`runs.parts_job` takes each row once, in any order.
 """
 
 import os
@@ -47,17 +47,17 @@ from librehps.runs.ray.arrow import (
 from librehps.runs.ray.cluster import ActorLayout, Head, failed
 from librehps.settings import Settings, differing
 
-# Items of a decode task, and of each table that the task yields.
+# Number of items in a decode task, and in each table that the task yields.
 MIN_TASK_ITEMS, MAX_TASK_ITEMS, TABLE_ITEMS = 8, 256, 32
-# Items that an actor scores in one call: several batches, so that its device is kept busy.
+# Number of items that an actor scores in one call: several batches keep its device busy.
 GPU_CALL_ITEMS, CPU_CALL_ITEMS = 256, 64
 POLL_S = 0.2
 MAX_WAITING_TABLES = 8
-# Attempts of a task whose process dies, and starts of an actor.
+# Number of attempts of a task whose process dies, and of starts of an actor.
 MAX_TASK_ATTEMPTS, MAX_ACTOR_STARTS = 4, 64
-# Tasks that may be given up; if more fail, the cause is not their items.
+# If more tasks than this fail, the cause is not their items, and the run stops.
 MAX_FAILED_TASKS = 16
-# Wait at the end for the thread that asks Ray for rows.
+# Time to wait at the end for the thread that reads rows from Ray.
 JOIN_TIMEOUT_S = 10.0
 
 Entries = Iterable[tuple[int, str]]
@@ -65,7 +65,7 @@ Entries = Iterable[tuple[int, str]]
 
 @dataclass(frozen=True)
 class Decoding:
-    """What a worker makes its decoder from; `folder` is where relative paths begin."""
+    """The options of a worker's decoder; `folder` is the base of relative paths."""
 
     folder: str
     model: str
@@ -86,9 +86,9 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Scoring:
-    """What an actor needs; `own` are kinds of the user's columns, `threads` of torch on a CPU.
+    """The options of an actor: `own` are the kinds of the user's columns, `threads` is for torch.
 
-    `batch_size` is what the user asked for, 0 where that is nothing.
+    `batch_size` is the user's batch size, 0 if not given.
     """
 
     load: Callable[[], Scorer]
@@ -100,7 +100,7 @@ class Scoring:
 
 @dataclass
 class RayEngine:
-    """Scores items on a cluster that is connected; `stop` ends the run at the next look."""
+    """An engine that scores items on the connected cluster; setting `stop` ends the run soon."""
 
     cluster: RayOptions
     layout: ActorLayout
@@ -110,10 +110,10 @@ class RayEngine:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, left: Callable[[], Entries], total: int) -> Generator[Any, None, None]:
-        """Tables of `arrow.scored_schema`, in any order; raises EngineError.
+        """Yield tables in `arrow.scored_schema`, in any order; raises EngineError.
 
-        `left` gives what is still to come of `total` items. Those of tasks that were given up come
-        again one by one; one whose processes still die has that for an error.
+        `left` lists the items without a row, of `total` items. Items of failed tasks are retried
+        one by one; an item whose processes die again gets a WorkerDiedError.
         """
         for alone in (False, True):
             entries = left()
@@ -131,9 +131,7 @@ class RayEngine:
 
     def _given_up(self, entries: list[tuple[int, str]]) -> Any:
         settings, own = self.scoring.settings, self.scoring.own
-        died = WorkerDiedError(
-            f"every process that took it up died, {2 * MAX_TASK_ATTEMPTS} of them"
-        )
+        died = WorkerDiedError(f"all {2 * MAX_TASK_ATTEMPTS} processes that tried this item died")
         rows = [(at, error_row(item, died)) for at, item in items_of(listed_table(entries))]
         return scored_table(rows, scored_schema(settings, own), settings)
 
@@ -142,7 +140,7 @@ class RayEngine:
 
         context = ray.data.DataContext.get_current()
         context.max_errored_blocks = -1 if alone else MAX_FAILED_TASKS
-        # Deprecated before there is another way to bound how often a task is tried.
+        # Deprecated by Ray without another way to limit the attempts of a task.
         warnings.filterwarnings("ignore", "`ray_remote_args_fn` is deprecated")
         size = 1 if alone else max(MIN_TASK_ITEMS, min(MAX_TASK_ITEMS, total // 64))
         source, tables = iter(entries), []
@@ -176,7 +174,7 @@ class RayEngine:
         )
 
     def _streamed(self, dataset: Any) -> Generator[Any, None, None]:
-        """The dataset's tables, asked for in a thread, so that a stop need not wait for them."""
+        """Yield the dataset's tables; a thread reads them, so that a stop does not wait."""
         ready: Queue[Any] = Queue(MAX_WAITING_TABLES)
         ended, head = threading.Event(), Head.of_cluster()
         feeder = threading.Thread(target=_feed, args=(dataset, ready, ended), daemon=True)
@@ -194,7 +192,7 @@ class RayEngine:
                     raise failed(table) from table
                 yield table
         finally:
-            # Before Ray is left, which the thread could not know.
+            # The thread must end before Ray disconnects.
             ended.set()
             feeder.join(JOIN_TIMEOUT_S)
 
@@ -202,8 +200,8 @@ class RayEngine:
 def _feed(dataset: Any, ready: "Queue[Any]", ended: threading.Event) -> None:
     import ray
 
-    # Whatever ends this thread, who waits for it must hear of it.
-    last: Exception | None = EngineError("no more rows come")
+    # The reader must get an error, however this thread ends.
+    last: Exception | None = EngineError("the thread that reads rows from Ray stopped")
     try:
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             if not _put(ready, table, ended):
@@ -216,7 +214,7 @@ def _feed(dataset: Any, ready: "Queue[Any]", ended: threading.Event) -> None:
 
 
 def _put(ready: "Queue[Any]", table: Any, ended: threading.Event) -> bool:
-    """Return whether the table found a place before the end."""
+    """Return whether the table was put in the queue before `ended` was set."""
     while not ended.is_set():
         try:
             ready.put(table, timeout=POLL_S)
@@ -227,19 +225,19 @@ def _put(ready: "Queue[Any]", table: Any, ended: threading.Event) -> bool:
 
 
 def decode_items(table: Any, decoding: Decoding, settings: Settings) -> Iterator[Any]:
-    """A decode task: tables of `arrow.DECODED`, one item's fault one row's."""
+    """Yield the items of a decode task as tables in `arrow.DECODED`; a bad item fails one row."""
     try:
         decoder = _decoder(decoding, settings.num_frames)
         items = iter(items_of(table))
-        while some := list(islice(items, TABLE_ITEMS)):
-            ready = [(at, make_ready(item, decoding.find_prompt, decoder)) for at, item in some]
+        while part := list(islice(items, TABLE_ITEMS)):
+            ready = [(at, make_ready(item, decoding.find_prompt, decoder)) for at, item in part]
             yield decoded_table(ready)
-    except Exception as error:  # noqa: BLE001 - told as a row, or Ray would pass it over
+    except Exception as error:  # noqa: BLE001 - sent as a row: Ray would drop the error
         yield decoded_table([], _fault(error))
 
 
 class ScoreActor:
-    """The model in an actor; a table of decoded items in, of scored rows out."""
+    """An actor with the model; a call turns a table of decoded items into scored rows."""
 
     def __init__(self, scoring: Scoring) -> None:
         self._settings = scoring.settings
@@ -251,7 +249,7 @@ class ScoreActor:
             scorer = scoring.load()
             _check_same(scoring.settings, scorer.settings)
         except LibreHPSError as error:
-            # Told with the first rows: what a constructor raises, Ray would try again.
+            # Sent with the first rows: Ray would retry a constructor that raises.
             self._failure = error
             return
         engine = scorer.engine()
@@ -264,7 +262,7 @@ class ScoreActor:
             if failure := self._failure or failure_of(table):
                 return failure_table(failure, self._schema)
             return self._scored(table)
-        except Exception as error:  # noqa: BLE001 - told as a row, or Ray would pass it over
+        except Exception as error:  # noqa: BLE001 - sent as a row: Ray would drop the error
             return failure_table(_fault(error), self._schema)
 
     def _scored(self, table: Any) -> Any:
@@ -276,7 +274,7 @@ class ScoreActor:
 
 
 def _fault(error: Exception) -> LibreHPSError:
-    """What ends the run; of an error that nobody foresaw, also where it came from."""
+    """Return the error that ends the run; an unexpected error gets its file, line and machine."""
     if isinstance(error, LibreHPSError):
         return error
     place = traceback.extract_tb(error.__traceback__)[-1]
@@ -287,12 +285,12 @@ def _fault(error: Exception) -> LibreHPSError:
 @lru_cache(maxsize=1)
 def _decoder(decoding: Decoding, num_frames: int) -> Decoder:
     try:
-        # A worker process is ours alone as long as the run lasts.
+        # This run does not share its worker processes.
         os.chdir(decoding.folder)
     except OSError as error:
         raise UsageError(
-            f"{platform.node()} has no folder {decoding.folder}: {error.strerror}; the folder "
-            "that Ray is run from and the media must be on storage that every node has"
+            f"{platform.node()}: cannot open folder {decoding.folder}: {error.strerror}",
+            hint="Start the run, and keep the media, in a folder that every node can read.",
         ) from error
     torch.set_num_threads(1)
     located = locate(decoding.model, decoding.revision, decoding.download)
@@ -307,6 +305,6 @@ def _check_same(foreseen: Settings, found: Settings) -> None:
     differ = "; ".join(f"{k} {now.get(k)!r}, not {before.get(k)!r}" for k in differing(before, now))
     if differ:
         raise EngineError(
-            f"the actor on {platform.node()} has other settings: {differ}",
-            hint="Name them: --device, --dtype, --attn; the model must be the same everywhere.",
+            f"the actor on {platform.node()} has different settings: {differ}",
+            hint="Set --device, --dtype and --attn, and use the same model on every node.",
         )

@@ -1,4 +1,4 @@
-"""A run on a Ray cluster, into a folder of parts."""
+"""A run on a Ray cluster that writes a folder of parts."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +19,7 @@ from librehps.settings import Settings
 
 @dataclass
 class RayRun(Run[PartsJob]):
-    """Scores with a model that each actor of the cluster loads."""
+    """A run that scores on a Ray cluster, where each actor loads the model."""
 
     model: ModelOptions = field(default_factory=ModelOptions)
     cluster: RayOptions = field(default_factory=RayOptions)
@@ -37,14 +37,16 @@ class RayRun(Run[PartsJob]):
 
     def _score(self, settings: Settings) -> RunProgress:
         job, layout = self.job, self._layout
-        engine = self._engine(settings) if job.left else None
+        engine = self._engine(settings) if job.remaining else None
         work = Work() if engine is None else engine.work
         progress = RunProgress.after(job.kept, job.facts["total"], work)
         if engine is None:
             return progress
         on = f"{layout.num_gpus:g} GPUs" if layout.num_gpus else f"{layout.threads} threads"
-        self.observer.note(f"{job.left} items on {layout.actors} actors with {on} each")
-        parts = job.run_parts(partial(engine.run, total=job.left))
+        self.observer.note(
+            f"scoring {job.remaining} items on {layout.actors} actors with {on} each"
+        )
+        parts = job.run_parts(partial(engine.run, total=job.remaining))
         with self.observer.watching(progress), closing(parts) as tables:
             for table in tables:
                 progress.add_table(table)

@@ -1,0 +1,89 @@
+"""Flags of the commands that read a file of pairs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from librehps.choices import PairsFormat
+from librehps.rowfiles import KNOWN
+from librehps_cli.ui.help import INPUT
+from librehps_cli.ui.options import choices
+
+VERDICT = "Verdict"
+
+
+@dataclass(frozen=True)
+class PairsOptions:
+    """Flags that say how a file of pairs is read."""
+
+    format: Annotated[
+        PairsFormat,
+        typer.Option(
+            metavar="FORMAT",
+            help=f"Layout of the file of pairs: {choices(PairsFormat)}; auto: by its columns.",
+            rich_help_panel=INPUT,
+        ),
+    ] = "auto"
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Base folder of relative paths in the file of pairs (default: the file's folder).",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class PreferenceOptions(PairsOptions):
+    """Flags that say how a file of preferences is read."""
+
+    skip_missing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-missing", help="Skip pairs whose media are not found.", rich_help_panel=INPUT
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class VerdictOptions:
+    """Flags that say how two scores become a verdict, and how much of it is printed."""
+
+    symmetric: Annotated[
+        bool,
+        typer.Option(
+            "--symmetric/--plain",
+            help="symmetric: the mean probability of both orders; plain: one order, whose "
+            "calibration offset favours one side.",
+            rich_help_panel=VERDICT,
+        ),
+    ] = True
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Show the difference on each axis.", rich_help_panel=VERDICT
+        ),
+    ] = False
+
+
+PairsFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PAIRS",
+        help=f"File of preferences, with a row for each pair: {KNOWN}.",
+        show_default=False,
+    ),
+]
+Scores = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="PATH",
+        help="Read scores from this scored file or folder of parts, without a model. Repeatable.",
+        show_default=False,
+        rich_help_panel=INPUT,
+    ),
+]
