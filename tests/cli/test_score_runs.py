@@ -117,7 +117,7 @@ def test_an_output_is_resumed_as_what_it_was(run_folder: Path, tmp_path: Path, c
             assert words in done.stderr
     done = cli(*arguments, "--prompt", "x", "--retry-errors", "--columns", "full")
     assert done.returncode == 2
-    assert "lacks the columns" in done.stderr
+    assert "columns not found" in done.stderr
     assert cli(*arguments, "--prompt", "x", "--resume").returncode == 0
     assert output.read_bytes() == before
     itself = cli("score", output, *MODEL, "-o", output, "--overwrite")

@@ -22,7 +22,9 @@ class PlattCalibrators:
         """Return the fit of a benchmark; raises CalibrationError if the file has none."""
         if benchmark not in self.per_benchmark:
             known = ", ".join(self.per_benchmark) or "none"
-            raise CalibrationError(f"no fit for benchmark {benchmark!r} (the file has: {known})")
+            raise CalibrationError(
+                f"the calibration file has no fit for benchmark {benchmark!r} (fits: {known})"
+            )
         return self.per_benchmark[benchmark]
 
 

@@ -165,7 +165,7 @@ class Job:
         lacking = [name for name in needed if name not in table.column_names]
         # JSON Lines without rows do not say which columns they have.
         if lacking and len(table):
-            raise UsageError(f"{self.output} lacks the columns {', '.join(lacking)}")
+            raise lacking_columns(self.output, lacking)
         return table
 
     def _finished_rows(
@@ -261,6 +261,14 @@ def check_same_request(before: Mapping[str, Any], now: Mapping[str, Any], place:
     """Raise UsageError where the request differs from the earlier run, naming each difference."""
     names = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
     _refuse(names, before, now, place)
+
+
+def lacking_columns(output: Path, lacking: Sequence[str]) -> UsageError:
+    """Return the error for an output to resume that has not all columns of the run."""
+    return UsageError(
+        f"cannot resume {output}: columns not found: {', '.join(lacking)}",
+        hint="Use the same --columns, another -o, or --overwrite to start over.",
+    )
 
 
 def changed_source(output: Path, found: str | None, expected: str | None) -> UsageError:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from librehps.errors import EngineError, UsageError
 from librehps.runs.item_json import Listed
-from librehps.runs.job import Counts, Job, changed_source
+from librehps.runs.job import Counts, Job, changed_source, lacking_columns
 from librehps.runs.journal import ERROR, NEW, OK, SEEDING
 from librehps.runs.ray.arrow import INDEX
 from librehps.scores.columns import chosen_columns
@@ -198,7 +198,7 @@ class PartsJob(Job):
         names = pq.read_schema(part_files(self.output)[0]).names
         lacking = [name for name in needed if name not in names]
         if lacking:
-            raise UsageError(f"{self.output} lacks the columns {', '.join(lacking)}")
+            raise lacking_columns(self.output, lacking)
         if names != self._schema.names:
             differ = sorted({*names} ^ {*self._schema.names})
             raise UsageError(

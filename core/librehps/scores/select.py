@@ -1,4 +1,4 @@
-"""Checked columns and rows of a scored table."""
+"""Columns and rows of a scored table, with an error for a column that is not found."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -10,7 +10,7 @@ from typing import Any
 from librehps.errors import UsageError
 
 MAX_LISTED_NAMES = 8
-AS_FILES = "Files given one by one are not checked."
+AS_FILES = "Or name the files one by one: then nothing is checked."
 
 
 def in_shard(identity: str, which: int, count: int) -> bool:

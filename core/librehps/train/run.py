@@ -19,7 +19,7 @@ Report = Callable[[str], None]
 
 
 def check_output(output: Path, resume: bool, overwrite: bool) -> None:
-    """Raise UsageError if the output is not empty and neither flag allows that."""
+    """Raise UsageError for an output folder with files, without `resume` or `overwrite`."""
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output}: not a folder")
     used = output.is_dir() and any(output.iterdir())

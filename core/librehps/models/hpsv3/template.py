@@ -97,7 +97,7 @@ def _from_package(package: Distribution) -> Template:
 
 
 def _constants(module: ast.Module) -> dict[str, str]:
-    """Return the string constants that are assigned at a module's top level."""
+    """Return name -> text of the strings that a parsed module assigns at its top level."""
     return {
         target.id: node.value.value
         for node in module.body

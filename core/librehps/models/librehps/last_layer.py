@@ -27,7 +27,10 @@ def last_layer(layer: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], last: 
 def _read(
     attention: Any, normed: Tensor, rotary: tuple[Tensor, Tensor], rows: Tensor, last: Tensor
 ) -> Tensor:
-    """Return the gated attention of one query per row; keys after the query are padding."""
+    """Return the layer's gated attention output for one position per row.
+
+    Keys after that position are padding.
+    """
     from transformers.models.qwen3_5.modeling_qwen3_5 import apply_rotary_pos_emb
 
     width = attention.head_dim

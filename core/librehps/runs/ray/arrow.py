@@ -102,7 +102,7 @@ def failure_table(error: LibreHPSError, schema: Any) -> Any:
 
 
 def failure_of(table: Any) -> LibreHPSError | None:
-    """Return the actor's or task's error in the table, None without one."""
+    """Return the error of a Ray worker that the worker's result table holds, else None."""
     if table[FAILURE].null_count == len(table):
         return None
     name, message, hint = json.loads(table[FAILURE].drop_null()[0].as_py())
