@@ -1,8 +1,9 @@
 """The video worker process: reads requests from stdin and writes frames to stdout.
 
 A separate process, because a hostile file can crash or hang the C libraries that decode it.
-A request is a line of JSON: path, container, num_frames, max_pixels, backend. A response is a line
-of JSON, {"error", "message"} or {"indices", "shape"}; after the latter the frames as raw RGB bytes.
+A request is a line of JSON: path, container and num_frames, max_pixels, backend; without these the
+tags are wanted. A response is a line of JSON, {"error", "message"}, {"tags"} or
+{"indices", "shape"}; after the last the frames as raw RGB bytes.
 """
 
 import json
@@ -14,14 +15,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from librehps.media.refusal import RefusedError
+from librehps.media.video_tags import read_tags
+
 # 16k x 8k: larger than the videos of any generator.
 MAX_FRAME_PIXELS = 1 << 27
 
 Frames = tuple[list[int], np.ndarray]
-
-
-class RefusedError(Exception):
-    """Error that the parent raises: (name of the class in librehps.errors, message)."""
 
 
 def sample_indices(available: int, wanted: int) -> list[int]:
@@ -141,8 +141,10 @@ def _limit_memory(limit: int) -> None:
 
 
 def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    read = BACKENDS[request["backend"]]
     try:
+        if "backend" not in request:
+            return {"tags": read_tags(request["path"], request["container"])}, b""
+        read = BACKENDS[request["backend"]]
         wanted = (request[name] for name in ("path", "container", "num_frames", "max_pixels"))
         indices, frames = read(*wanted)
         return {"indices": indices, "shape": frames.shape}, np.ascontiguousarray(frames).tobytes()

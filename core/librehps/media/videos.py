@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import LifoQueue
@@ -75,25 +77,42 @@ class VideoReader:
         Raises MediaError, also for a frame of more than `max_pixels`.
         """
         request = {
-            # Absolute, so that FFmpeg cannot read a name as a protocol.
-            "path": os.path.abspath(path),  # noqa: PTH100 - keeps undecodable bytes as they are
-            "container": check_video_file(path),
             "num_frames": num_frames,
             "max_pixels": min(max_pixels, MAX_FRAME_PIXELS),
             "backend": choose_backend(self.backend),
+        }
+        header, payload = self._ask(path, request)
+        frames = torch.frombuffer(payload, dtype=torch.uint8).view(header["shape"])
+        return Clip(frames.permute(0, 3, 1, 2), tuple(header["indices"]))
+
+    def tags(self, path: Path) -> dict[str, str]:
+        """Return the texts in the container's metadata, keys as they are stored.
+
+        Invalid UTF-8 becomes U+FFFD. Raises MediaError, also for tags of more than 4 Mi characters.
+        """
+        header, _ = self._ask(path, {})
+        tags: dict[str, str] = header["tags"]
+        return tags
+
+    def close(self) -> None:
+        """Stop the worker process, if it runs."""
+        with self._lock:
+            self._end()
+
+    def _ask(self, path: Path, options: dict[str, Any]) -> tuple[dict[str, Any], bytearray]:
+        """Return the worker's response; raises the MediaError that the worker reports."""
+        request = {
+            # Absolute, so that FFmpeg cannot read a name as a protocol.
+            "path": os.path.abspath(path),  # noqa: PTH100 - keeps undecodable bytes as they are
+            "container": check_video_file(path),
+            **options,
         }
         with self._lock:
             header, payload = self._exchange(request, path)
         if "error" in header:
             kind: type[MediaError] = getattr(errors, header["error"])
             raise kind(f"{path}: {header['message']}")
-        frames = torch.frombuffer(payload, dtype=torch.uint8).view(header["shape"])
-        return Clip(frames.permute(0, 3, 1, 2), tuple(header["indices"]))
-
-    def close(self) -> None:
-        """Stop the worker process, if it runs."""
-        with self._lock:
-            self._end()
+        return header, payload
 
     def _exchange(self, request: dict[str, Any], path: Path) -> tuple[dict[str, Any], bytearray]:
         child = self._running()
@@ -188,9 +207,19 @@ class VideoReaders:
 
     def read(self, path: Path, num_frames: int, max_pixels: int = MAX_FRAME_PIXELS) -> Clip:
         """Return the clip that `VideoReader.read` returns, read by a free reader."""
+        with self._one() as reader:
+            return reader.read(path, num_frames, max_pixels)
+
+    def tags(self, path: Path) -> dict[str, str]:
+        """Return the tags that `VideoReader.tags` returns, read by a free reader."""
+        with self._one() as reader:
+            return reader.tags(path)
+
+    @contextmanager
+    def _one(self) -> Iterator[VideoReader]:
         reader = self._free.get()
         try:
-            return reader.read(path, num_frames, max_pixels)
+            yield reader
         finally:
             self._free.put(reader)
 
