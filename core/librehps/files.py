@@ -1,6 +1,7 @@
 """Output files: checks before a run, atomic writes, and file names as UTF-8 text."""
 
 import os
+import shlex
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,8 @@ def check_parent(output: Path) -> None:
     folder = output.absolute().parent
     if not folder.is_dir():
         raise UsageError(
-            f"{output}: folder {folder} does not exist", hint=f"Create it: mkdir -p {folder}"
+            f"{output}: folder {folder} does not exist",
+            hint=f"Create it: mkdir -p {shlex.quote(str(folder))}",
         )
 
 

@@ -347,7 +347,7 @@ def _as_item(
     at: int, item: "Item | BatchItem | ImageSource", prompt: str | None, kind: Kind | None = None
 ) -> Item:
     if isinstance(item, Item):
-        return item
+        return replace(item, kind=kind or item.kind)
     if isinstance(item, BatchItem):
         return Item(str(at), item.image, item.prompt, kind)
     name = str(item) if isinstance(item, str | Path) else str(at)

@@ -36,6 +36,10 @@ TEXT_COLUMNS = (
 )
 # Columns of names, which are shortened in the middle if a table would not fit.
 NAMES, MIN_NAME_CELLS = ("item", "group", "generator", "category", "best", "prompt"), 8
+# Headings of figures are cut to this width where a table would not fit.
+MIN_HEADING_CELLS = 6
+# Space between two columns: Rich pads each by one cell on both sides.
+GAP_CELLS = 2
 ELLIPSIS = "…"
 NO_VALUE, BAR_CELLS = "-", 3
 # Variables that Jupyter sets for its kernels.
@@ -150,37 +154,62 @@ def _table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], width: int, names: Sequence[str] = ()
 ) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
+    headings, cells, gap = _fitted(columns, [[safe(c) for c in row] for row in rows], width, names)
+    table.collapse_padding = gap < GAP_CELLS
+    for column, heading in zip(columns, headings, strict=True):
         left = column in TEXT_COLUMNS or column in names
-        table.add_column(column, justify="left" if left else "right", overflow="fold")
-    for row in _fitted(columns, [[safe(c) for c in row] for row in rows], width, names):
+        table.add_column(heading, justify="left" if left else "right", overflow="fold")
+    for row in cells:
         table.add_row(*map(Text, row))
     return table
 
 
 def _fitted(
     columns: Sequence[str], rows: list[list[str]], width: int, more: Sequence[str]
-) -> list[list[str]]:
-    """Return the rows, made narrower until the table is `width` cells wide if possible.
+) -> tuple[list[str], list[list[str]], int]:
+    """Return headings, rows and gap, made narrower until the table is `width` cells wide.
 
-    Names are shortened; where that is not enough, figures lose their bars first.
+    Names are shortened; where that is not enough, figures lose their bars first, then the
+    headings of figures their ends, then the gaps a cell. A table may still be too wide.
     """
+    headings, gap = list(columns), GAP_CELLS
     names = [i for i, name in enumerate(columns) if name in NAMES or name in more]
-    widths = _widths(columns, rows)
-    # Rich puts a space between two columns and one more after each but the last.
-    gaps = 2 * len(columns) - 2
-    least = [min(w, MIN_NAME_CELLS) if i in names else w for i, w in enumerate(widths)]
-    if sum(least) + gaps > width:
+    if _excess(headings, rows, width, names) > 0:
         rows = [[BAR.sub("", cell) for cell in row] for row in rows]
-        widths = _widths(columns, rows)
-    over = sum(widths) + gaps - width
-    for _ in range(over if names else 0):
+    if _excess(headings, rows, width, names) > 0:
+        values = _widths([""] * len(columns), rows)
+        headings = [
+            name if name in TEXT_COLUMNS else _abbreviated(name, values[i])
+            for i, name in enumerate(columns)
+        ]
+        gap -= _excess(headings, rows, width, names) > 0
+    widths = _widths(headings, rows)
+    for _ in range(sum(widths) + gap * (len(columns) - 1) - width if names else 0):
         longest = max(names, key=lambda i: widths[i])
         widths[longest] = max(widths[longest] - 1, MIN_NAME_CELLS)
-    return [
-        [shorten(cell, widths[i]) if i in names else cell for i, cell in enumerate(row)]
-        for row in rows
-    ]
+    return (
+        headings,
+        [
+            [shorten(cell, widths[i]) if i in names else cell for i, cell in enumerate(row)]
+            for row in rows
+        ],
+        gap,
+    )
+
+
+def _excess(
+    headings: Sequence[str], rows: list[list[str]], width: int, names: Sequence[int]
+) -> int:
+    """Return by how many cells the table is too wide with its names as short as allowed."""
+    widths = enumerate(_widths(headings, rows))
+    least = [min(w, MIN_NAME_CELLS) if i in names else w for i, w in widths]
+    return sum(least) + GAP_CELLS * (len(headings) - 1) - width
+
+
+def _abbreviated(heading: str, width: int) -> str:
+    """Return a heading with a word a line, each cut to `width` cells or MIN_HEADING_CELLS."""
+    most = max(width, MIN_HEADING_CELLS)
+    return "\n".join(w if len(w) <= most else f"{w[: most - 1]}." for w in heading.split())
 
 
 def _widths(columns: Sequence[str], rows: list[list[str]]) -> list[int]:

@@ -54,3 +54,19 @@ def test_a_narrow_table_drops_bars_before_it_breaks_a_figure(
         assert ("█" in printed) == has_bars
         assert printed.split()[:5] == ["item", *axes]
         assert len(printed.splitlines()) == 2
+
+
+def test_a_table_for_60_columns_shortens_headings_and_breaks_no_figure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    axes = ["overall", "alignment", "coherence", "style", "temporal"]
+    row = ["a_name_of_an_image.png", *(f"{share:.3f}" for share in (0.1, 0.5, 0.9, 1.0, 0))]
+    monkeypatch.setenv("COLUMNS", "60")
+    Output(json=False).table(["item", *axes, "beats\nnext"], [[*row, "95.0%"]])
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 60 for line in lines)
+    assert lines[1].split() == ["item", "overa.", "align.", "coher.", "style", "tempo.", "next"]
+    assert lines[2].split()[1:] == ["0.100", "0.500", "0.900", "1.000", "0.000", "95.0%"]
+    wide = ["ties", "acc with\nties", "nll", "nll\ncal.", "confident", "spearman"]
+    Output(json=False).table(["benchmark", *wide], [["pairs", "0", *["0.890"] * 5]])
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["pairs", "0", *["0.890"] * 5]

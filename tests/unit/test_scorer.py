@@ -131,6 +131,8 @@ def test_a_batch_takes_paths_and_arrays_under_one_prompt(golden: LibreHPS) -> No
         assert score.overall.mu == pytest.approx(scores[0].overall.mu, abs=2e-3)
     with pytest.raises(UsageError, match="no prompt for"):
         golden.score_images_batch([file])
+    with pytest.raises(UnsupportedMediaError):
+        golden.score_images_batch([file, Item("a", MEDIA / "clip8.mp4", "a cat")], prompt="a cat")
 
 
 @pytest.mark.parametrize("pixels", [np.full((32, 32, 3), 255.0), np.full((32, 32, 3), -1.0)])
