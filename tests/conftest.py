@@ -65,7 +65,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def golden() -> LibreHPS:
-    return LibreHPS.from_pretrained(CHECKPOINT, device="cpu", dtype="float32")
+    """The golden checkpoint with the reference's way from files to pixels."""
+    return LibreHPS.from_pretrained(
+        CHECKPOINT, device="cpu", dtype="float32", background="keep", color_management=False
+    )
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16"
 Attention = Literal["auto", "fa4", "fa2", "sdpa", "eager"]
 VideoBackend = Literal["auto", "decord", "pyav"]
 Engine = Literal["local", "ray"]
+Animated = Literal["clip", "still"]
+Sample = Literal["index", "time"]
 
 PairsFormat = Literal[
     "auto",

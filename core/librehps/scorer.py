@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 import torch
 
 from librehps import __version__
-from librehps.choices import VideoBackend
+from librehps.choices import Animated, Sample, VideoBackend
 from librehps.decide.calibrators import PlattCalibrators, check_origin, load_platt_calibrator
 from librehps.decide.probability import Platt, Rules, judge
 from librehps.engine.decode import Decoder
@@ -18,6 +18,7 @@ from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import ScoreCache
 from librehps.errors import CalibrationError, UsageError
 from librehps.media.images import MAX_PIXELS
+from librehps.media.options import MediaOptions
 from librehps.media.videos import VideoReaders
 from librehps.models.base import (
     MAX_PROMPT_TOKENS,
@@ -36,11 +37,11 @@ from librehps.types import (
     BatchItem,
     ImageScore,
     Item,
-    Kind,
     PairComparison,
     Score,
     ScoredRow,
     VideoScore,
+    as_item,
 )
 
 if TYPE_CHECKING:
@@ -101,6 +102,10 @@ class LibreHPS:
         workers: int | None = None,
         max_prompt_tokens: int = MAX_PROMPT_TOKENS,
         video_backend: VideoBackend = "auto",
+        background: str = "white",
+        color_management: bool = True,
+        animated: Animated = "clip",
+        sample: Sample = "index",
         download: bool = True,
     ) -> "LibreHPS":
         """Load `tiny`, a checkpoint's folder, or a hub id (downloaded unless `download` is false).
@@ -108,13 +113,15 @@ class LibreHPS:
         attn_impl: auto, fa4, fa2, sdpa or eager. dtype: float32, bfloat16, float16, their short
         names (fp32, bf16, fp16) or torch dtypes. device: auto, cpu, cuda, cuda:1, mps. num_frames:
         frames sampled of a clip (None: the checkpoint's). workers: threads that decode (None: one
-        per core). Raises ModelError, and UsageError for an invalid or unavailable device or dtype.
+        per core). background, color_management, animated, sample: see `MediaOptions`. Raises
+        ModelError, and UsageError for an invalid or unavailable device or dtype.
         """
+        media = MediaOptions(background, color_management, animated, sample)
         located = locate(path_or_id, revision, download)
         checkpoint = open_checkpoint(located.folder, located.base)
         processor = checkpoint.processor(ProcessorOptions(max_prompt_tokens))
         loaded = checkpoint.load(LoadOptions(attn_impl, dtype, device))
-        settings = _settings_of(located, checkpoint, choice_of(loaded), num_frames)
+        settings = _settings_of(located, checkpoint, choice_of(loaded), num_frames, media)
         if located.folder == EMBEDDED:
             warn_of_tiny(settings)
         return cls(
@@ -137,16 +144,21 @@ class LibreHPS:
         revision: str | None = None,
         *,
         num_frames: int | None = None,
+        background: str = "white",
+        color_management: bool = True,
+        animated: Animated = "clip",
+        sample: Sample = "index",
         download: bool = True,
     ) -> Settings:
         """Return the settings that `from_pretrained` would have here, without reading the weights.
 
         The two differ only if an attention backend fails its first forward. Raises ModelError.
         """
+        media = MediaOptions(background, color_management, animated, sample)
         located = locate(path_or_id, revision, download)
         checkpoint = open_checkpoint(located.folder, located.base)
         choice = checkpoint.choose(LoadOptions(attn_impl, dtype, device))
-        return _settings_of(located, checkpoint, choice, num_frames)
+        return _settings_of(located, checkpoint, choice, num_frames, media)
 
     def score_image(self, image: "ImageSource", prompt: str) -> ImageScore:
         """Return the scores of an image; raises ItemError.
@@ -188,7 +200,7 @@ class LibreHPS:
         items: `BatchItem`s, or with `prompt` images as `score_image` takes. See `score_items` for
         rows with errors instead of an exception, `score_table` for a DataFrame.
         """
-        listed = [_as_item(at, item, prompt, "image") for at, item in enumerate(items)]
+        listed = [as_item(at, item, prompt, "image") for at, item in enumerate(items)]
         scores = self._score_all(listed, self._decoder(), batch_size)
         return [score for score in scores if isinstance(score, ImageScore)]
 
@@ -205,7 +217,7 @@ class LibreHPS:
         other media their index. Duplicates (same bytes, same prompt) are scored once. Raises
         UsageError for media without a prompt.
         """
-        listed = (_as_item(at, item, prompt) for at, item in enumerate(items))
+        listed = (as_item(at, item, prompt) for at, item in enumerate(items))
         return self.engine(batch_size=batch_size).run(listed)
 
     def score_table(
@@ -310,7 +322,8 @@ class LibreHPS:
         processor = self._processor
         if pixel_budget is not None:
             processor = processor.with_budget(pixel_budget)
-        return Decoder(processor, self._readers, frames, self._checkpoint.kinds)
+        media = MediaOptions.from_settings(self.settings)
+        return Decoder(processor, self._readers, frames, self._checkpoint.kinds, media)
 
     def _engine(self, decoder: Decoder, batch_size: int | None) -> LocalEngine:
         size = batch_size or self.batch_size
@@ -343,22 +356,6 @@ class LibreHPS:
         return PairComparison(verdict.winner, verdict.probability, verdict.confident, a, b)
 
 
-def _as_item(
-    at: int, item: "Item | BatchItem | ImageSource", prompt: str | None, kind: Kind | None = None
-) -> Item:
-    if isinstance(item, Item):
-        return replace(item, kind=kind or item.kind)
-    if isinstance(item, BatchItem):
-        return Item(str(at), item.image, item.prompt, kind)
-    name = str(item) if isinstance(item, str | Path) else str(at)
-    if prompt is None:
-        raise UsageError(
-            f"no prompt for {name}",
-            hint='Pass prompt="...", or items with prompts: Item(id, media, prompt).',
-        )
-    return Item(name, item, prompt, kind)
-
-
 def choice_of(loaded: Loaded) -> Choice:
     """Return how a loaded model runs."""
     model = loaded.model
@@ -375,7 +372,11 @@ def warn_of_tiny(settings: Settings) -> None:
 
 
 def _settings_of(
-    located: Located, checkpoint: Checkpoint, choice: Choice, num_frames: int | None
+    located: Located,
+    checkpoint: Checkpoint,
+    choice: Choice,
+    num_frames: int | None,
+    media: MediaOptions,
 ) -> Settings:
     return Settings(
         model=located.name,
@@ -386,6 +387,7 @@ def _settings_of(
         delta_rule=choice.kernel,
         pixel_budget=checkpoint.pixel_budget,
         num_frames=num_frames or checkpoint.num_frames,
+        **media.record(),
         numerics=NUMERICS,
         version=__version__,
         axes=checkpoint.axes,

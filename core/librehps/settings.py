@@ -7,16 +7,23 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from librehps.types import AXES
+from librehps.types import AXES, Animated, Sample
 
 DEFAULT_MODEL = "LibreHPS/LibreHPS-4B-v1.1"
 DEFAULT_MODEL_SIZE = "20.7 GB"
 TINY = "tiny"
 # Version of the computed numbers, raised only when a golden number changes: scores of different
 # values cannot be compared.
-NUMERICS = 1
+NUMERICS = 2
 # Version 0.1.0 put its version into the digest; numerics 1 keeps these digests.
 FIRST_NUMERICS, FIRST_VERSION = 1, "0.1.0"
+# How files became pixels under numerics 1, whose records do not say it.
+FIRST_MEDIA = {
+    "background": "keep",
+    "color_management": False,
+    "animated": "still",
+    "sample": "index",
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Settings:
 
     `version` and `axes` may differ. `pixel_budget` is in pixels per picture (0: only round the
     sides); `fingerprint` identifies the weights; `layout` the configuration, tokenizer and
-    template; `axes` are the checkpoint's.
+    template; `axes` are the checkpoint's. `background` to `sample` are those of `MediaOptions`.
     """
 
     model: str
@@ -36,6 +43,10 @@ class Settings:
     delta_rule: str
     pixel_budget: int
     num_frames: int
+    background: str
+    color_management: bool
+    animated: Animated
+    sample: Sample
     numerics: int
     version: str
     axes: tuple[str, ...]
@@ -45,7 +56,8 @@ class Settings:
         """12 hex digits, a hash of every field that scores depend on."""
         compared = comparable(self.record())
         if self.numerics == FIRST_NUMERICS:
-            del compared["numerics"]
+            for name in ("numerics", *FIRST_MEDIA):
+                del compared[name]
             compared["version"] = FIRST_VERSION
         text = json.dumps(compared, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -60,16 +72,21 @@ class Settings:
         known = {field.name for field in fields(cls)}
         given = {name: value for name, value in record.items() if name in known}
         axes = tuple(given.pop("axes", AXES))
-        return cls(**{"numerics": FIRST_NUMERICS, **given, "axes": axes})
+        return cls(**{**_as_first(given), "axes": axes})
 
 
 def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a settings record that must be equal for scores to be compared."""
     kept = {name: value for name, value in record.items() if name not in ("version", "axes")}
-    return {"numerics": FIRST_NUMERICS, **kept} if kept else {}
+    return _as_first(kept) if kept else {}
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the names of settings on which two records differ, sorted."""
     one, two = comparable(before), comparable(now)
     return sorted(name for name in one | two if one.get(name) != two.get(name))
+
+
+def _as_first(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record with what numerics 1 left out."""
+    return {"numerics": FIRST_NUMERICS, **FIRST_MEDIA, **record}

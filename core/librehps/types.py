@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from librehps.choices import Animated as Animated
 from librehps.choices import Kind as Kind
+from librehps.choices import Sample as Sample
 from librehps.choices import Status, Winner
-from librehps.errors import ItemError
+from librehps.errors import ItemError, UsageError
 from librehps.files import printable
 
 if TYPE_CHECKING:
@@ -70,6 +72,26 @@ class BatchItem:
 
     image: Any
     prompt: str
+
+
+def as_item(
+    at: int, item: "Item | BatchItem | ImageSource", prompt: str | None, kind: Kind | None = None
+) -> Item:
+    """Return what a caller passed as an item: its id is its path, else its index `at`.
+
+    Raises UsageError for media without a prompt.
+    """
+    if isinstance(item, Item):
+        return replace(item, kind=kind or item.kind)
+    if isinstance(item, BatchItem):
+        return Item(str(at), item.image, item.prompt, kind)
+    name = str(item) if isinstance(item, str | PurePath) else str(at)
+    if prompt is None:
+        raise UsageError(
+            f"no prompt for {name}",
+            hint='Pass prompt="...", or items with prompts: Item(id, media, prompt).',
+        )
+    return Item(name, item, prompt, kind)
 
 
 @dataclass(frozen=True)

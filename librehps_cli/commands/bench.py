@@ -25,6 +25,10 @@ IMAGES, TIMING = "Images", "Timing"
 UNUSED_FLAGS = {
     "num_frames": "--num-frames",
     "video_backend": "--video-backend",
+    "sample": "--sample",
+    "animated": "--animated",
+    "background": "--background",
+    "color_management": "--no-color-management",
     "calibration": "--calibration",
 }
 
@@ -100,7 +104,7 @@ def bench(
     from librehps.bench.measure import measure
 
     out = Output(quiet, json)
-    _refuse(context, UNUSED_FLAGS, "librehps bench measures images only")
+    _refuse(context, UNUSED_FLAGS, "librehps bench measures rendered images only")
     workload = _workload(size, format, images, batch_sizes, repeats, quick)
     measured = measure(_scorer(context, models, config, out), workload, out.note)
     if out.json:

@@ -12,6 +12,7 @@ import typer
 from librehps.choices import SigmaLoss, TrainedPart
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.load import find_checkpoint
+from librehps_cli.ui.media_flags import MediaFlags
 from librehps_cli.ui.options import CheckpointOptions, Overwrite, Quiet, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.pair_options import PairsFile, PreferenceOptions
@@ -21,7 +22,7 @@ LEARNING, RUN = "Training", "Evaluation and saving"
 
 
 @dataclass(frozen=True)
-class LearningOptions:
+class LearningOptions(MediaFlags):
     """Flags that set the fields of librehps.train.options.TrainOptions."""
 
     part: Annotated[
@@ -135,15 +136,6 @@ class LearningOptions:
             rich_help_panel=LEARNING,
         ),
     ] = False
-    num_frames: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Frames sampled from a video (default: the model's).",
-            rich_help_panel=RUN,
-        ),
-    ] = None
     held_out_share: Annotated[
         float,
         typer.Option(

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand
 
-INPUT, PROMPT, MODEL = "Input", "Prompt", "Model"
+INPUT, PROMPT, MEDIA, MODEL = "Input", "Prompt", "Media", "Model"
 CLUSTER, OUTPUT, MORE = "Cluster (Ray)", "Output", "More"
 # Sections of single commands stand between these two.
-FIRST, LAST = (INPUT, PROMPT), (MODEL, CLUSTER, OUTPUT, MORE)
+FIRST, LAST = (INPUT, PROMPT), (MEDIA, MODEL, CLUSTER, OUTPUT, MORE)
 MAX_WIDTH, MIN_WIDTH, STACKED_BELOW_WIDTH = 100, 40, 76
 MAX_NAME_WIDTH, GAP = 24, 2
 

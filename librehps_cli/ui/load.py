@@ -72,6 +72,10 @@ def load_arguments(options: ModelOptions, prompts: PromptOptions) -> Record:
         "workers": options.workers,
         "max_prompt_tokens": prompts.max_prompt_tokens,
         "video_backend": options.video_backend,
+        "background": options.background,
+        "color_management": options.color_management,
+        "animated": options.animated,
+        "sample": options.sample,
         "download": options.download,
     }
 

@@ -12,7 +12,8 @@ import typer
 from librehps.choices import Attention, Dtype, Engine, PromptFrom, VideoBackend
 from librehps.rowfiles import KNOWN
 from librehps.settings import DEFAULT_MODEL, TINY
-from librehps_cli.ui.help import CLUSTER, INPUT, MODEL, OUTPUT, PROMPT
+from librehps_cli.ui.help import CLUSTER, INPUT, MEDIA, MODEL, OUTPUT, PROMPT
+from librehps_cli.ui.media_flags import MediaFlags
 
 
 def choices(literal: Any) -> str:
@@ -91,7 +92,7 @@ class CheckpointOptions:
 
 
 @dataclass(frozen=True)
-class ModelOptions(CheckpointOptions):
+class ModelOptions(MediaFlags, CheckpointOptions):
     """Flags that name the model and say how it runs."""
 
     dtype: Annotated[
@@ -114,15 +115,6 @@ class ModelOptions(CheckpointOptions):
             metavar="N", min=1, help="Items in a batch (default: by device).", rich_help_panel=MODEL
         ),
     ] = None
-    num_frames: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Frames sampled from a video (default: the model's).",
-            rich_help_panel=MODEL,
-        ),
-    ] = None
     workers: Annotated[
         int | None,
         typer.Option(
@@ -135,7 +127,7 @@ class ModelOptions(CheckpointOptions):
     video_backend: Annotated[
         VideoBackend,
         typer.Option(
-            metavar="NAME", help=f"Video decoder: {choices(VideoBackend)}.", rich_help_panel=MODEL
+            metavar="NAME", help=f"Video decoder: {choices(VideoBackend)}.", rich_help_panel=MEDIA
         ),
     ] = "auto"
     calibration: Annotated[

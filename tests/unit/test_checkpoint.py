@@ -83,7 +83,8 @@ def test_what_transformers_itself_saves_loads(tmp_path: Path) -> None:
 
 
 def test_settings_are_those_foreseen(golden: LibreHPS) -> None:
-    foreseen = LibreHPS.foresee(CHECKPOINT, device="cpu", dtype="float32")
+    as_reference = {"background": "keep", "color_management": False}
+    foreseen = LibreHPS.foresee(CHECKPOINT, device="cpu", dtype="float32", **as_reference)
     assert foreseen == golden.settings
 
 

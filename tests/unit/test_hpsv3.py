@@ -42,7 +42,10 @@ def expected() -> dict:
 
 @pytest.fixture(scope="module")
 def scorer() -> LibreHPS:
-    return LibreHPS.from_pretrained(CHECKPOINT, device="cpu", dtype="float32")
+    """The golden checkpoint with the reference's way from files to pixels."""
+    return LibreHPS.from_pretrained(
+        CHECKPOINT, device="cpu", dtype="float32", background="keep", color_management=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,8 @@ def test_golden_tokens(processor: HPSv3Processor, expected: dict) -> None:
 
 
 def test_settings_are_those_foreseen(scorer: LibreHPS) -> None:
-    foreseen = LibreHPS.foresee(CHECKPOINT, device="cpu", dtype="float32")
+    as_reference = {"background": "keep", "color_management": False}
+    foreseen = LibreHPS.foresee(CHECKPOINT, device="cpu", dtype="float32", **as_reference)
     assert foreseen == scorer.settings
     assert foreseen.axes == ("overall",)
 

@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ from librehps.runs.options import ModelOptions
 from librehps.runs.progress import RunProgress
 from librehps.runs.run import score_rows
 from librehps.scores.read import read_table
-from librehps.settings import differing
+from librehps.settings import FIRST_MEDIA, differing
 from make_media import picture
 
 OLD = Path(__file__).parents[1] / "data" / "v0.1.0"
@@ -226,10 +227,18 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_version_0_1_0_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def as_first(monkeypatch: pytest.MonkeyPatch) -> ModelOptions:
+    """A model whose settings are those of version 0.1.0."""
+    monkeypatch.setattr("librehps.scorer.NUMERICS", 1)
+    return ModelOptions("tiny", device="cpu", dtype="float32", **FIRST_MEDIA)
+
+
+def test_version_0_1_0_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_first: ModelOptions
+) -> None:
     folder = old(tmp_path, monkeypatch)
-    model = ModelOptions("tiny", device="cpu", dtype="float32")
-    found = score_to("media", "y.jsonl", prompt=PROMPT, model=model, resume=True)
+    found = score_to("media", "y.jsonl", prompt=PROMPT, model=as_first, resume=True)
     assert (found.total, found.ok, found.failed, found.kept) == (7, 6, 1, 4)
     for row, other in zip(rows_of(Path("y.jsonl")), rows_of(Path("x.jsonl")), strict=True):
         assert row == {name: pytest.approx(v, abs=2e-3) if isinstance(v, float) else v
@@ -237,23 +246,58 @@ def test_version_0_1_0_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not (folder / "y.jsonl.journal").exists()
 
 
-def test_version_0_1_0_is_complete_and_redone(tmp_path: Path, monkeypatch) -> None:
+def test_version_0_1_0_is_complete_and_redone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_first: ModelOptions
+) -> None:
     folder = old(tmp_path, monkeypatch)
-    model = ModelOptions("tiny", device="cpu", dtype="float32")
-    assert score_to("media", "x.jsonl", prompt=PROMPT, model=model, resume=True).was_complete
+    assert score_to("media", "x.jsonl", prompt=PROMPT, model=as_first, resume=True).was_complete
     shutil.copy(folder / "media" / "a.png", folder / "media" / "broken.png")
-    found = score_to("media", "x.jsonl", prompt=PROMPT, model=model, retry_errors=True)
+    found = score_to("media", "x.jsonl", prompt=PROMPT, model=as_first, retry_errors=True)
     assert (found.total, found.ok, found.failed, found.kept) == (7, 7, 0, 6)
-    frames = ModelOptions("tiny", device="cpu", dtype="float32", num_frames=2)
+    frames = replace(as_first, num_frames=2)
     with pytest.raises(UsageError, match="num_frames 4, now 2"):
         score_to("media", "x.jsonl", prompt=PROMPT, model=frames, resume=True)
 
 
-def test_version_0_1_0_is_compared_with_this_version(tmp_path: Path) -> None:
-    model = ModelOptions("tiny", device="cpu", dtype="float32")
-    new = tmp_path / "new.parquet"
-    score_to(OLD / "media", new, prompt=PROMPT, model=model)
+@pytest.mark.parametrize("output", ["x.jsonl", "y.jsonl"])
+def test_version_0_1_0_is_not_resumed_with_other_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    old(tmp_path, monkeypatch)
+    with pytest.raises(UsageError) as refusal:
+        score_to("media", output, prompt=PROMPT, model="tiny", resume=True)
+    message = str(refusal.value)
+    for words in (
+        "background keep, now white",
+        "color_management False, now True",
+        "animated still, now clip",
+        "numerics 1, now 2",
+    ):
+        assert words in message
+    assert "sample" not in message
+
+
+def test_version_0_1_0_is_compared_with_its_settings_only(
+    tmp_path: Path, as_first: ModelOptions
+) -> None:
+    new, other = tmp_path / "new.parquet", tmp_path / "other.parquet"
+    score_to(OLD / "media", new, prompt=PROMPT, model=as_first)
     table, settings = read_table([OLD / "x.parquet", OLD / "x.jsonl", new])
     assert len(table) == 21
     assert len(table["settings"].unique()) == 1
     assert differing(settings, read_table([new])[1]) == []
+    score_to(OLD / "media", other, prompt=PROMPT, model=replace(as_first, background="#0a0B0c"))
+    with pytest.raises(UsageError, match=r"differ in settings: background$"):
+        read_table([OLD / "x.parquet", other])
+
+
+def test_media_options_are_keywords(media: Path, tmp_path: Path, model) -> None:
+    output, still = tmp_path / "x.jsonl", {"background": "#FFFFFF", "animated": "still"}
+    score_to(media / "0.png", output, prompt=PROMPT, model="tiny", sample="time", **still)
+    settings = read_table([output])[1]
+    assert (settings["sample"], settings["background"]) == ("time", "white")
+    assert (settings["animated"], settings["color_management"]) == ("still", True)
+    with pytest.raises(UsageError, match="expected keep, white, black or #RRGGBB"):
+        score_to(media, output, prompt=PROMPT, model="tiny", background="red", overwrite=True)
+    with pytest.raises(UsageError, match=r"background, animated: .*a loaded model has its own"):
+        score_to(media, output, prompt=PROMPT, model=model, overwrite=True, **still)

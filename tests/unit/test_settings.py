@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from librehps import AXES, LibreHPS
 from librehps.settings import Settings, comparable, differing
 
@@ -23,6 +25,8 @@ OLD_DIGEST = "c8337da88ec7"
 def test_a_record_of_the_first_version_keeps_its_digest() -> None:
     read = Settings.from_record(OLD)
     assert (read.numerics, read.axes, read.digest) == (1, AXES, OLD_DIGEST)
+    assert (read.background, read.color_management) == ("keep", False)
+    assert (read.animated, read.sample) == ("still", "index")
     assert Settings.from_record(read.record()) == read
 
 
@@ -38,5 +42,17 @@ def test_a_new_version_changes_no_digest_and_new_numerics_do(tiny: LibreHPS) -> 
 
 def test_a_file_that_says_nothing_differs_from_one_that_does() -> None:
     assert comparable({}) == {}
+    assert differing(OLD, {**OLD, "background": "white"}) == ["background"]
     assert differing(OLD, {**OLD, "version": "0.2.0", "numerics": 1}) == []
     assert differing(OLD, {**OLD, "dtype": "bfloat16"}) == ["dtype"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("background", "black"), ("color_management", False), ("animated", "still"),
+     ("sample", "time")],
+)  # fmt: skip
+def test_each_media_option_is_in_the_digest(tiny: LibreHPS, name: str, value: object) -> None:
+    found = LibreHPS.foresee("tiny", **{name: value})
+    assert differing(tiny.settings.record(), found.record()) == [name]
+    assert found.digest != tiny.settings.digest

@@ -7,6 +7,7 @@ from torch import nn
 
 from librehps import __version__
 from librehps.bench.configs import config_of
+from librehps.media.options import MediaOptions
 from librehps.models.base import Loaded, LoadOptions, ProcessorOptions
 from librehps.models.device import check_memory
 from librehps.models.librehps.backbone import RewardModel
@@ -59,6 +60,7 @@ def random_scorer(
         delta_rule=plan.kernel,
         pixel_budget=checkpoint.pixel_budget,
         num_frames=checkpoint.num_frames,
+        **MediaOptions().record(),
         numerics=NUMERICS,
         version=__version__,
         axes=AXES,

@@ -1,7 +1,7 @@
 """The decode stage: an item's media and prompt become the model's input, or an ItemError."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from librehps.errors import UnsupportedMediaError
 from librehps.media.images import MAX_PIXELS, load_pixels, quantised
 from librehps.media.media import Media
+from librehps.media.options import MediaOptions
 from librehps.media.video_worker import sample_indices
 from librehps.media.videos import Clip, VideoReaders
 from librehps.models.base import Prepared, Processor
@@ -37,6 +38,7 @@ class Decoder:
     """A decoder: opens media, samples frames, and prepares them with the model's processor.
 
     Media of other `kinds`, and encoded images and frames of more than `max_pixels`, are errors.
+    `media`: how files become pixels.
     `resize_on`: the device on which tensors are resized, as floats (None: exactly, on the CPU).
     """
 
@@ -44,6 +46,7 @@ class Decoder:
     readers: VideoReaders
     num_frames: int
     kinds: tuple[Kind, ...] = ("image", "video")
+    media: MediaOptions = field(default_factory=MediaOptions)
     resize_on: torch.device | None = None
     max_pixels: int = MAX_PIXELS
 

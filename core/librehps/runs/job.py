@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +15,7 @@ from librehps.scores.markers import journal_folder
 from librehps.scores.read import read_origin, read_table
 from librehps.scores.row import to_full_record
 from librehps.scores.writer import check_suffix, open_sink
-from librehps.settings import Settings, differing
+from librehps.settings import Settings, comparable, differing
 from librehps.types import Item, ScoredRow
 
 Record = dict[str, Any]
@@ -150,7 +150,7 @@ class Job:
 
     def _check_same(self, before: Mapping[str, Any], now: Settings, place: Path) -> None:
         names = differing(before, now.record())
-        _refuse(names, before, now.record(), place)
+        _refuse(names, comparable(before), now.record(), place, str)
 
     def finished_counts(self) -> Counts:
         """Return the number of rows of the complete output, by status."""
@@ -282,8 +282,12 @@ def changed_source(output: Path, found: str | None, expected: str | None) -> Usa
 
 
 def _refuse(
-    names: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any], place: Path
+    names: Sequence[str],
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    place: Path,
+    shown: Callable[[Any], str] = repr,
 ) -> None:
     if names:
-        pairs = "; ".join(f"{k} {before.get(k)!r}, now {now.get(k)!r}" for k in names)
+        pairs = "; ".join(f"{k} {shown(before.get(k))}, now {shown(now.get(k))}" for k in names)
         raise UsageError(f"cannot resume {place}: started with {pairs}", hint=OVERWRITE_HINT)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from librehps.choices import VideoBackend
+from librehps.choices import Animated, Sample, VideoBackend
 from librehps.errors import UsageError
+from librehps.media.options import MediaOptions
 from librehps.settings import DEFAULT_MODEL, TINY
 
 if TYPE_CHECKING:
@@ -33,7 +34,15 @@ class ModelOptions:
     workers: int | None = None
     max_prompt_tokens: int = 1024
     video_backend: VideoBackend = "auto"
+    background: str = "white"
+    color_management: bool = True
+    animated: Animated = "clip"
+    sample: Sample = "index"
     download: bool = True
+
+    def __post_init__(self) -> None:
+        # An invalid value is an error here, before a cluster starts or a model is loaded.
+        MediaOptions(self.background, self.color_management, self.animated, self.sample)
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of `LibreHPS.from_pretrained`."""
@@ -76,6 +85,15 @@ class RayOptions:
             )
 
 
+class MediaKeywords(TypedDict, total=False):
+    """The keyword arguments for how files become pixels; see `MediaOptions`."""
+
+    background: str
+    color_management: bool
+    animated: Animated
+    sample: Sample
+
+
 class SourceKeywords(TypedDict, total=False):
     """The keyword arguments for reading manifests, tars and lists, named like the flags."""
 
@@ -87,6 +105,16 @@ class SourceKeywords(TypedDict, total=False):
     rename: Mapping[str, str] | None
     null: bool
     allow_remote: bool
+
+
+class RunKeywords(SourceKeywords, MediaKeywords, total=False):
+    """The keyword arguments of a run that reads sources with a model it loads."""
+
+
+def media_keywords(keywords: RunKeywords) -> MediaKeywords:
+    """Return only the keywords for how files become pixels."""
+    given = {k: value for k, value in keywords.items() if k in MediaKeywords.__annotations__}
+    return cast(MediaKeywords, given)
 
 
 def source_options(keywords: SourceKeywords, shard: str | None = None) -> "SourceOptions":

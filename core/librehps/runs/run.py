@@ -11,7 +11,13 @@ from librehps.errors import UsageError
 from librehps.extras import require
 from librehps.runs.job import Job
 from librehps.runs.observer import RunObserver, skipped_note
-from librehps.runs.options import ModelOptions, RayOptions, SourceKeywords, source_options
+from librehps.runs.options import (
+    ModelOptions,
+    RayOptions,
+    RunKeywords,
+    media_keywords,
+    source_options,
+)
 from librehps.runs.progress import RunProgress
 from librehps.runs.request import RunRequest, as_paths
 from librehps.runs.summary import RunSummary
@@ -46,19 +52,20 @@ def score_to(
     engine: Engine | RayOptions = "local",
     observer: RunObserver | None = None,
     stop: threading.Event | None = None,
-    **source: Unpack[SourceKeywords],
+    **source: Unpack[RunKeywords],
 ) -> RunSummary:
     """Score every item of the paths into a Parquet or JSON Lines file; return a summary.
 
     paths: files, folders, manifests, tars, URLs. output: X.parquet or X.jsonl, with Ray a folder.
     model: a name, a folder, `ModelOptions`, or a loaded `LibreHPS`. columns: default, full, or
-    names. shard: `3/8` scores the third of 8 hash partitions. Each row is saved in OUT.journal
+    names. background, color_management, animated, sample: see `MediaOptions`; a loaded model has
+    its own. shard: `3/8` scores the third of 8 hash partitions. Each row is saved in OUT.journal
     when it is scored: after an interruption, or once `stop` is set, `resume=True` continues the
     run. `retry_errors` resumes, and scores failed rows again. An item that cannot be scored
     becomes a row with status error, never an exception. Raises UsageError for an existing output
     without `resume` or `overwrite`, a missing path, no prompt, or changed settings on resume.
     """
-    options = _model_options(model)
+    options = _model_options(model, source)
     request = RunRequest(
         as_paths(paths),
         source_options(source, shard),
@@ -98,13 +105,13 @@ def score_rows(
     shard: str | None = None,
     observer: RunObserver | None = None,
     stop: threading.Event | None = None,
-    **source: Unpack[SourceKeywords],
+    **source: Unpack[RunKeywords],
 ) -> "RowStream":
     """Return an iterator over the scored rows of the paths, in input order; writes no file.
 
     Arguments as in `score_to`. Raises UsageError for a missing path, or no prompt.
     """
-    options, observer = _model_options(model), observer or RunObserver()
+    options, observer = _model_options(model, source), observer or RunObserver()
     request = RunRequest(
         as_paths(paths),
         source_options(source, shard),
@@ -160,5 +167,16 @@ class RowStream:
         return {name: record[name] for name in names}
 
 
-def _model_options(model: "Model") -> "ModelOptions | LibreHPS":
-    return ModelOptions(model) if isinstance(model, str | Path) else model
+def _model_options(model: "Model", keywords: RunKeywords) -> "ModelOptions | LibreHPS":
+    media = media_keywords(keywords)
+    if isinstance(model, str | Path):
+        return ModelOptions(model, **media)
+    if isinstance(model, ModelOptions):
+        return replace(model, **media)
+    if media:
+        names = ", ".join(media)
+        raise UsageError(
+            f"{names}: unsupported here, a loaded model has its own",
+            hint=f"Pass {names} to LibreHPS.from_pretrained.",
+        )
+    return model

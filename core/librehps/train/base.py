@@ -77,6 +77,7 @@ def open_base(folder: Path, output: Path, options: TrainOptions, device: torch.d
         LibreHPSProcessor(encoder, own.get("pixel_budget", PIXEL_BUDGET)),
         VideoReaders("auto"),
         options.num_frames or own.get("num_frames", DEFAULT_FRAMES),
+        media=options.media,
     )
     return Base(checkpoint, model, decoder, device, fingerprint(checkpoint))
 

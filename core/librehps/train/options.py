@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from librehps.choices import SigmaLoss, TrainedPart, check_choice
+from librehps.choices import Animated, Sample, SigmaLoss, TrainedPart, check_choice
 from librehps.errors import TrainingError
+from librehps.media.options import MediaOptions
 from librehps.preferences.pairs import Pair
 
 # Defaults by trained part: passes over the pairs, peak learning rate of the backbone.
@@ -40,6 +41,10 @@ class TrainOptions:
     lora_rank: int = 16
     gradient_checkpointing: bool = False
     num_frames: int | None = None
+    background: str = "white"
+    color_management: bool = True
+    animated: Animated = "clip"
+    sample: Sample = "index"
     held_out_share: float = 0.1
     eval_every: int = 0
     save_every: int = 200
@@ -48,6 +53,13 @@ class TrainOptions:
     def __post_init__(self) -> None:
         check_choice(self.part, TrainedPart, "part")
         check_choice(self.sigma, SigmaLoss, "sigma")
+        # An invalid value is an error here, before the base model is loaded.
+        _ = self.media
+
+    @property
+    def media(self) -> MediaOptions:
+        """How files become pixels."""
+        return MediaOptions(self.background, self.color_management, self.animated, self.sample)
 
     @property
     def backbone_rate(self) -> float:

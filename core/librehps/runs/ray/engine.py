@@ -28,6 +28,7 @@ from librehps.engine.outcome import error_row
 from librehps.engine.score_cache import ScoreCache
 from librehps.engine.window import Window
 from librehps.errors import EngineError, LibreHPSError, UsageError, WorkerDiedError
+from librehps.media.options import MediaOptions
 from librehps.media.videos import VideoReaders
 from librehps.models.base import ProcessorOptions
 from librehps.models.families import open_checkpoint
@@ -227,7 +228,7 @@ def _put(ready: "Queue[Any]", table: Any, ended: threading.Event) -> bool:
 def decode_items(table: Any, decoding: Decoding, settings: Settings) -> Iterator[Any]:
     """Yield the items of a decode task as tables in `arrow.DECODED`; a bad item fails one row."""
     try:
-        decoder = _decoder(decoding, settings.num_frames)
+        decoder = _decoder(decoding, settings)
         items = iter(items_of(table))
         while part := list(islice(items, TABLE_ITEMS)):
             ready = [(at, make_ready(item, decoding.find_prompt, decoder)) for at, item in part]
@@ -283,7 +284,7 @@ def _fault(error: Exception) -> LibreHPSError:
 
 
 @lru_cache(maxsize=1)
-def _decoder(decoding: Decoding, num_frames: int) -> Decoder:
+def _decoder(decoding: Decoding, settings: Settings) -> Decoder:
     try:
         # This run does not share its worker processes.
         os.chdir(decoding.folder)
@@ -297,7 +298,8 @@ def _decoder(decoding: Decoding, num_frames: int) -> Decoder:
     checkpoint = open_checkpoint(located.folder, located.base)
     processor = checkpoint.processor(ProcessorOptions(decoding.max_prompt_tokens))
     readers = VideoReaders(decoding.video_backend)
-    return Decoder(processor, readers, num_frames, checkpoint.kinds)
+    media = MediaOptions.from_settings(settings)
+    return Decoder(processor, readers, settings.num_frames, checkpoint.kinds, media)
 
 
 def _check_same(foreseen: Settings, found: Settings) -> None:
