@@ -1,11 +1,14 @@
 """Commands in pipelines: what a shell joins, and readers that go away."""
 
+import json
 import os
+import select
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -66,6 +69,42 @@ def test_a_closed_pipe_is_quiet(folder: Path) -> None:
         ["bash", "-c", f"{command} | true"], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
+
+
+ROW_TIMEOUT_S = 120.0
+
+
+@pytest.mark.parametrize("style", ["lines", "null", "json", "blank lines"])
+def test_rows_come_while_the_input_stays_open(folder: Path, style: str) -> None:
+    """Each row is written before the next line arrives, on a pipe that is never closed."""
+    line = {"lines": "{}\n", "null": "{}\0", "json": '{{"media": "{}", "prompt": "x"}}\n'}
+    options = {"null": ("--null", "--prompt", "x"), "json": ()}.get(style, ("--prompt", "x"))
+    command = [*forks.librehps(), "score", "-", *options, "--model", "tiny", "-o", "-", "-q"]
+    with subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            # One path, one path, then two at once, the second of them in two pieces.
+            for names, cut in ((["00.png"], None), (["01.png"], None), (["02.png", "clip.mp4"], 9)):
+                text = "".join(line.get(style, "{}\n\n").format(name) for name in names).encode()
+                process.stdin.write(text[:cut])
+                rows = [_row(process.stdout)] if cut and style != "json" else []
+                process.stdin.write(text[cut:] if cut else b"")
+                rows += [_row(process.stdout) for _ in names[len(rows) :]]
+                assert [row["id"] for row in rows] == names
+                assert all(row["status"] == "ok" for row in rows)
+            process.terminate()
+            assert process.wait(ROW_TIMEOUT_S) == 130
+        finally:
+            process.kill()
+
+
+def _row(stream: IO[bytes]) -> dict[str, Any]:
+    """The next row; a test that waits in vain fails rather than hangs."""
+    readable, _, _ = select.select([stream], [], [], ROW_TIMEOUT_S)
+    assert readable, "no row came"
+    return json.loads(stream.readline())
 
 
 @pytest.mark.parametrize("options", ["", "--null", "--json"])

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 
 from librehps.engine.decode import Decoder
 from librehps.engine.device import Launcher
@@ -24,8 +23,12 @@ from librehps.types import Item, ScoredRow
 BATCHES_PER_LANE = 2
 # Larger windows on many cores would only delay rows.
 MAX_WINDOW_ITEMS = 256
+# A run without rows in flight waits for input in steps of this length, to notice `stop`.
+INPUT_POLL_S = 0.2
 
 FindPrompt = Callable[[Item, Media], Item]
+# Takes seconds; returns whether the source still has no next item after this time.
+WouldWait = Callable[[float], bool]
 
 
 @dataclass
@@ -57,14 +60,19 @@ def _unchanged(item: Item, content: Media) -> Item:
     return item
 
 
+def _never(seconds: float) -> bool:
+    return False
+
+
 @dataclass
 class LocalEngine:
     """An engine that scores items in order; an item that cannot be scored gives an error row.
 
     `find_prompt` returns an item with its prompt; `index` is the score cache; a batch holds at most
     `batch_size` items and `tokens` (None: 256 per item). At most two windows are on the device
-    while the next is decoded, so that memory use does not depend on the number of items. After
-    `stop` is set, no further batch starts.
+    while the next is decoded, so that memory use does not depend on the number of items. While
+    `would_wait` says that the source has no next item yet, smaller windows are scored. After `stop`
+    is set, no further batch starts.
     """
 
     model: Model
@@ -76,6 +84,7 @@ class LocalEngine:
     index: ScoreCache | None = None
     work: Work = field(default_factory=Work)
     stop: threading.Event = field(default_factory=threading.Event)
+    would_wait: WouldWait = _never
 
     def run(self, items: Iterable[Item]) -> Iterator[ScoredRow]:
         """Yield a row for each item, in the order of the items."""
@@ -86,7 +95,8 @@ class LocalEngine:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
         try:
             while not self.stop.is_set():
-                items_ahead = list(islice(source, size))
+                in_flight = bool(waiting or running)
+                items_ahead = self._take(source, size, in_flight)
                 if items_ahead:
                     waiting.append([pool.submit(self.prepare, item) for item in items_ahead])
                 if waiting and (len(waiting) > 1 or not items_ahead):
@@ -98,7 +108,7 @@ class LocalEngine:
                     whole = yield from self._finish(running.popleft(), launcher)
                     if not whole:
                         return
-                if not (items_ahead or waiting or running):
+                if not (items_ahead or in_flight):
                     return
             # A stop may leave gaps: rows after the first gap are scored again with --resume.
             for window in running:
@@ -110,6 +120,23 @@ class LocalEngine:
                 launcher.close()
             finally:
                 pool.shutdown(cancel_futures=True)
+
+    def _take(self, source: Iterator[Item], size: int, in_flight: bool) -> list[Item]:
+        """Return the next items, at most `size`; empty at the end of the source.
+
+        Fewer while the source has no next item: none if rows are `in_flight`, which then leave
+        first, else at least one.
+        """
+        taken: list[Item] = []
+        while len(taken) < size and not self.stop.is_set():
+            if self.would_wait(0 if taken or in_flight else INPUT_POLL_S):
+                if taken or in_flight:
+                    break
+            elif (item := next(source, None)) is not None:
+                taken.append(item)
+            else:
+                break
+        return taken
 
     def window_size(self, lanes: int) -> int:
         """Return the number of items per window."""

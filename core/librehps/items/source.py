@@ -78,6 +78,10 @@ class Source:
         if is_empty:
             raise self._nothing()
 
+    def would_wait(self, seconds: float) -> bool:
+        """Return whether the next item, of standard input, does not arrive within `seconds`."""
+        return any(p.would_wait(seconds) for p in self._parts if isinstance(p, Stdin))
+
     def facts(self) -> Mapping[str, Any]:
         """Return facts of the items yielded so far: skipped files, own columns, containers."""
         return {

@@ -1,7 +1,9 @@
 """Items from standard input: a path per line, paths separated by NUL, or JSON Lines."""
 
 import os
+import select
 from codecs import BOM_UTF8
+from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -32,9 +34,10 @@ class Stdin:
     ) -> None:
         self._root, self._allow_remote = root or ".", allow_remote
         self.skipped, self.has_prompts, self.container = 0, False, None
-        pieces = _until_null(stream) if null else iter(stream)
-        first = next(pieces, b"").removeprefix(BOM_UTF8)
-        self._pieces = chain([first], pieces)
+        self._waiting = _Pieces(stream, b"\0" if null else b"\n")
+        self._is_read, self._is_null = False, null
+        first = next(self._waiting, b"").removeprefix(BOM_UTF8)
+        self._pieces = chain([first], self._waiting)
         self._reader: RowReader | None = None
         if not null and first.lstrip().startswith(b"{"):
             _, row = next(json_rows([first], "standard input"))
@@ -43,12 +46,23 @@ class Stdin:
             self.has_prompts = columns.prompt is not None
 
     def __iter__(self) -> Iterator[Item]:
+        self._is_read = True
+        try:
+            yield from self._items()
+        finally:
+            self._is_read = False
+
+    def would_wait(self, seconds: float) -> bool:
+        """Return whether the next item is not there within `seconds`, while items are read."""
+        return self._is_read and self._waiting.would_wait(seconds)
+
+    def _items(self) -> Iterator[Item]:
         if self._reader is not None:
             for where, row in json_rows(self._pieces, "standard input"):
                 yield self._reader.item(row, where)
             return
         for piece in self._pieces:
-            name = os.fsdecode(piece.rstrip(b"\r\n") if piece.endswith(b"\n") else piece)
+            name = os.fsdecode(piece if self._is_null else piece.removesuffix(b"\r"))
             if name:
                 yield self._item(name)
 
@@ -61,12 +75,52 @@ class Stdin:
         return Item(printable(os.path.normpath(name)), Path(self._root, name), None)
 
 
-def _until_null(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the pieces between NUL bytes; the last NUL may be missing."""
-    rest = b""
-    read = stream.read1 if hasattr(stream, "read1") else stream.read
-    while block := read(BLOCK_BYTES):
-        *whole, rest = (rest + block).split(b"\0")
-        yield from whole
-    if rest:
-        yield rest
+class _Pieces(Iterator[bytes]):
+    """The pieces of a stream between separators, each as soon as it arrives.
+
+    A separator at the end of the stream may be missing.
+    """
+
+    def __init__(self, stream: BinaryIO, separator: bytes) -> None:
+        self._stream, self._separator = stream, separator
+        self._whole: deque[bytes] = deque()
+        # Blocks of the last piece, whose separator has not arrived.
+        self._part: list[bytes] = []
+        self._is_over = False
+
+    def __next__(self) -> bytes:
+        while not self._whole:
+            if self._is_over:
+                raise StopIteration
+            self._read()
+        return self._whole.popleft()
+
+    def would_wait(self, seconds: float) -> bool:
+        """Return whether neither a piece nor the end of the stream arrives within `seconds`.
+
+        Blank pieces do not count. False for streams that cannot be watched: pipes on Windows.
+        """
+        while not (self._is_over or any(piece.strip() for piece in self._whole)):
+            try:
+                readable, _, _ = select.select([self._stream], [], [], seconds)
+            except (OSError, ValueError):
+                return False
+            if not readable:
+                return True
+            self._read()
+        return False
+
+    def _read(self) -> None:
+        """Read one block, without waiting for more than the stream has."""
+        read = getattr(self._stream, "read1", self._stream.read)
+        block = read(BLOCK_BYTES)
+        first, *others = block.split(self._separator)
+        self._part.append(first)
+        if others or not block:
+            self._whole.append(b"".join(self._part))
+            self._whole.extend(others[:-1])
+            self._part = others[-1:]
+        if not block:
+            self._is_over = True
+            if not self._whole[-1]:
+                self._whole.pop()

@@ -126,6 +126,7 @@ def score_rows(
     scorer = load_model(options, observer)
     engine = scorer.engine(finder)
     engine.stop = stop or engine.stop
+    engine.would_wait = opened.would_wait
     return RowStream(scorer, opened, engine, observer)
 
 
