@@ -1,6 +1,7 @@
 """The app: the name and one-line help of each command, and the one place that catches errors."""
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -8,9 +9,11 @@ import typer
 from librehps.errors import LibreHPSError
 from librehps_cli.ui.help import epilog
 from librehps_cli.ui.lazy_commands import LazyCommand, LazyGroup, add_lazily, add_loaded
+from librehps_cli.ui.streams import guard_streams
 
 # Click's ClickException: Typer exports the class of the errors of one option alone.
 COMMAND_LINE_ERRORS: Any = (typer.BadParameter.__mro__[2], typer.Abort)
+FATAL = 1
 HOME = "librehps_cli.commands"
 EXAMPLES = (
     "librehps score examples/media -m tiny --prompt-from sidecar",
@@ -122,14 +125,30 @@ add_lazily(app, COMMANDS)
 
 def main() -> None:
     """Run the command line; every error becomes a line, a hint and an exit code."""
+    guard_streams()
+    code = _reported(_run)
+    # Also after an error, since the interpreter's own flush would end in a traceback.
+    sys.exit(_reported(sys.stdout.flush) or code)
+
+
+def _run() -> Any:
     try:
         # Not standalone: Typer would draw a box around usage errors.
-        sys.exit(app(standalone_mode=False))
-    except LibreHPSError as error:
-        from librehps_cli.ui.errors import report
-
-        sys.exit(report(error))
+        return app(standalone_mode=False)
     except COMMAND_LINE_ERRORS as error:
         from librehps_cli.ui.errors import report_command_line
 
-        sys.exit(report_command_line(error))
+        return report_command_line(error)
+
+
+def _reported(step: Callable[[], Any]) -> Any:
+    """Return what the step returns, or the exit code of its error."""
+    try:
+        return step()
+    except LibreHPSError as error:
+        from librehps_cli.ui.errors import report
+
+        return report(error)
+    except BrokenPipeError:
+        # The reader of stdout has left, which is no error to talk about.
+        return FATAL
