@@ -152,3 +152,10 @@ def _reported(step: Callable[[], Any]) -> Any:
     except BrokenPipeError:
         # The reader of stdout has left, which is no error to talk about.
         return FATAL
+    except OSError as error:
+        # The system refuses: a name is too long, a disk is full, a folder not permitted.
+        if error.errno is None:
+            raise
+        from librehps_cli.ui.errors import report_system
+
+        return report_system(error)

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,27 +13,57 @@ from librehps.errors import OutputError, UsageError
 PARTIAL = ".partial"
 
 
-def check_file(output: Path, suffixes: Collection[str] = (), expected: str = "") -> None:
-    """Raise UsageError for an unsupported suffix, a folder, or a file whose folder does not exist.
+def check_file(
+    output: Path,
+    suffixes: Collection[str] = (),
+    expected: str = "",
+    companions: Collection[str] = (PARTIAL,),
+) -> None:
+    """Raise UsageError for a path that cannot be an output file.
 
-    `expected` names the supported suffixes in the message; empty `suffixes` allow any suffix.
+    That is an unsupported suffix (`expected` names the supported ones; empty `suffixes` allow any),
+    a folder, a pipe or device, a missing or read-only folder, and a name that is too long, also
+    with one of the suffixes `companions` of the files that are written next to the output.
     """
     suffix = output.suffix.lower()
     if suffixes and suffix not in suffixes:
         raise UsageError(f"{output}: unsupported output format {suffix!r}: {expected}")
-    if output.is_dir():
+    mode = _mode(output)
+    if mode is not None and stat.S_ISDIR(mode):
         raise UsageError(f"{output} is a folder; expected a file")
-    check_parent(output)
+    if mode is not None and not stat.S_ISREG(mode):
+        raise UsageError(
+            f"{output} is a pipe or a device; expected a file",
+            hint="Write to standard output instead: -o -, or remove -o.",
+        )
+    check_parent(output, companions)
 
 
-def check_parent(output: Path) -> None:
-    """Raise UsageError if the folder that the output goes into does not exist."""
+def check_parent(output: Path, companions: Collection[str] = ()) -> None:
+    """Raise UsageError if files of this name cannot be made in the folder of the output."""
     folder = output.absolute().parent
-    if not folder.is_dir():
+    mode = _mode(folder)
+    if mode is None or not stat.S_ISDIR(mode):
         raise UsageError(
             f"{output}: folder {folder} does not exist",
             hint=f"Create it: mkdir -p {shlex.quote(str(folder))}",
         )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{output}: folder {folder} is not writable", hint="Choose an output in another folder."
+        )
+    for companion in companions:
+        _mode(output.with_name(output.name + companion))
+
+
+def _mode(path: Path) -> int | None:
+    """Return the mode of the file at a path, None if there is no file; raises UsageError."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def check_free(output: Path, overwrite: bool) -> None:

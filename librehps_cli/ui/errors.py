@@ -51,6 +51,13 @@ def report(error: LibreHPSError) -> int:
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FATAL)
 
 
+def report_system(error: OSError) -> int:
+    """Print the file and the reason of an error of the operating system; return the exit code."""
+    place = "" if error.filename is None else f"{safe(str(error.filename))}: "
+    print(f"error: {place}{error.strerror}", file=sys.stderr)
+    return FATAL
+
+
 def report_command_line(error: Any) -> int:
     """Print an error of Typer (an invalid option, a missing argument) and return its exit code."""
     if isinstance(error, typer.Abort):

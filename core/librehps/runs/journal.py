@@ -70,9 +70,10 @@ class Journal:
 
         Raises UsageError where another process holds the lock, or the journal is invalid.
         """
-        with self._translated():
+        with writing(self.folder, "Choose an output in another folder."):
             self.folder.mkdir(exist_ok=True)
             self._take_lock()
+        with self._translated():
             if clear or not self.is_frozen:
                 self._clear()
             if self.is_frozen:

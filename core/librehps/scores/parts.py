@@ -17,7 +17,13 @@ import pyarrow.parquet as pq
 
 from librehps.errors import EngineError, UsageError
 from librehps.files import PARTIAL, check_parent, growing, sync, write_whole, writing
-from librehps.scores.markers import DONE_FILE, PART_KEY, SCORED_SUFFIXES, UNFINISHED_FILE
+from librehps.scores.markers import (
+    DONE_FILE,
+    JOURNAL_SUFFIX,
+    PART_KEY,
+    SCORED_SUFFIXES,
+    UNFINISHED_FILE,
+)
 from librehps.scores.parquet import ROW_GROUP_ROWS
 
 MIN_PART_ROWS, MAX_PART_ROWS, TARGET_PARTS = 64, 16_384, 256
@@ -155,13 +161,13 @@ def read_part(file: Path) -> Part | None:
 
 def check_folder(output: Path) -> None:
     """Raise UsageError for an output that cannot be a folder of parts."""
-    if output.suffix.lower() in SCORED_SUFFIXES or output.is_file():
+    if not output.name:
+        raise UsageError(f"{output}: the folder needs a name", hint=FOLDER_HINT)
+    check_parent(output, (JOURNAL_SUFFIX,))
+    if output.suffix.lower() in SCORED_SUFFIXES or (output.exists() and not output.is_dir()):
         raise UsageError(
             f"{output}: the Ray engine writes a folder of parts, not a file", hint=FOLDER_HINT
         )
-    if not output.name:
-        raise UsageError(f"{output}: the folder needs a name", hint=FOLDER_HINT)
-    check_parent(output)
     if output.is_dir():
         marks = (DONE_FILE, UNFINISHED_FILE)
         ours = {*marks, *(mark + PARTIAL for mark in marks)}

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from librehps.files import check_file, check_free
+from librehps.files import PARTIAL, check_file, check_free
 from librehps.scores.jsonl import JsonlSink
+from librehps.scores.markers import JOURNAL_SUFFIX, SETTINGS_SUFFIX
 from librehps.scores.parquet import ParquetSink
 from librehps.scores.sink import Sink
 from librehps.settings import Settings
@@ -23,8 +24,9 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 
 def check_suffix(output: Path) -> None:
-    """Raise UsageError for an unsupported suffix, a folder, or a file in a missing folder."""
-    check_file(output, SINKS, "use .parquet, .jsonl, or - for stdout")
+    """Raise UsageError for a path that cannot be a scored file, or have its journal next to it."""
+    companions = (SETTINGS_SUFFIX + PARTIAL, JOURNAL_SUFFIX)
+    check_file(output, SINKS, "use .parquet, .jsonl, or - for stdout", companions)
 
 
 def open_sink(
