@@ -151,7 +151,7 @@ def test_rooms_stay_small() -> None:
         assert len(file.read_text().splitlines()) < 400, file
 
 
-TOLD = "told as a row, or Ray would pass it over"
+TOLD = "sent as a row: Ray would drop the error"
 
 
 def test_no_bare_except_and_no_lax_loading() -> None:
