@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from librehps_cli.main import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README, CLI = ROOT / "README.md", DOCS / "cli.md"
@@ -150,8 +152,16 @@ def reference() -> str:
              "--name", "librehps", "--output", file],
             check=True, capture_output=True,
         )  # fmt: skip
-        # Typer adds the type to an argument's name: `PATH... <list[str]>`.
-        return re.sub(r"^(\* `[A-Z.]+) <\S+>`", r"\1`", file.read_text(), flags=re.MULTILINE)
+        helps = {command.name: command.help for command in COMMANDS}
+        # Typer adds the type to an argument's name, `PATH... <list[str]>`, and cuts the helps that
+        # it lists.
+        text = re.sub(r"^(\* `[A-Z.]+) <\S+>`", r"\1`", file.read_text(), flags=re.MULTILINE)
+        return re.sub(
+            r"^\* `([a-z-]+)`: .*\.\.\.$",
+            lambda listed: f"* `{listed[1]}`: {helps[listed[1]]}",
+            text,
+            flags=re.MULTILINE,
+        )
 
 
 def main() -> None:
