@@ -11,7 +11,7 @@ import torch
 
 from conftest import MEDIA
 from librehps import errors
-from librehps.media.video_worker import sample_indices
+from librehps.media.sampling import sample_indices
 from librehps.media.videos import VideoReader, choose_backend
 from make_media import bad_media, clip
 

@@ -11,7 +11,7 @@ from librehps.errors import UnsupportedMediaError
 from librehps.media.images import MAX_PIXELS, load_pixels, quantised
 from librehps.media.media import Media
 from librehps.media.options import MediaOptions
-from librehps.media.video_worker import sample_indices
+from librehps.media.sampling import sample_indices
 from librehps.media.videos import Clip, VideoReaders
 from librehps.models.base import Prepared, Processor
 from librehps.types import Item, Kind
@@ -81,7 +81,7 @@ class Decoder:
     def _clip(self, content: Media) -> Clip:
         if content.is_encoded:
             with content.as_file() as path:
-                return self.readers.read(path, self.num_frames, self.max_pixels)
+                return self.readers.read(path, self.num_frames, self.max_pixels, self.media.sample)
         return _from_frames(content.media, self.num_frames, self._load)
 
     def _still(self, content: Media) -> Tensor:

@@ -2,7 +2,7 @@
 
 import av
 
-from librehps.media.refusal import RefusedError
+from librehps.media.refusal import RefusedError, refused_to_open
 
 # All tags of a file together; a workflow of a generator has up to a few hundred thousand.
 MAX_TAG_CHARS = 1 << 22
@@ -10,13 +10,11 @@ MAX_TAG_CHARS = 1 << 22
 
 def read_tags(path: str, container: str) -> dict[str, str]:
     """Return the tags of a container, keys as they are stored; invalid UTF-8 becomes U+FFFD."""
-    try:
-        with av.open(path, format=container, metadata_errors="replace") as file:
-            tags = {str(key): str(text) for key, text in file.metadata.items()}
-    except av.FFmpegError as error:
-        raise RefusedError(
-            "BrokenMediaError", f"its tags cannot be read: {error.strerror}"
-        ) from error
+    with (
+        refused_to_open(),
+        av.open(path, format=container, metadata_errors="replace") as file,
+    ):
+        tags = {str(key): str(text) for key, text in file.metadata.items()}
     length = sum(len(key) + len(text) for key, text in tags.items())
     if length > MAX_TAG_CHARS:
         reason = f"its tags are too long ({length} characters; at most {MAX_TAG_CHARS})"

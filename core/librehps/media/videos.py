@@ -18,34 +18,43 @@ import torch
 from torch import Tensor
 
 from librehps import errors
-from librehps.choices import VideoBackend, check_choice
+from librehps.choices import Sample, VideoBackend, check_choice
 from librehps.errors import DecoderCrashError, MediaError, UsageError, VideoTimeoutError
 from librehps.media.containers import check_video_file
-from librehps.media.video_worker import MAX_FRAME_PIXELS
 
-MODULES = {"decord": "decord", "pyav": "av"}
 VIDEO_TIMEOUT_S, MAX_MEMORY_BYTES = 60.0, 4 << 30
+# 16k x 8k: larger than the videos of any generator.
+MAX_FRAME_PIXELS = 1 << 27
+# Each of these libraries reserves memory for one thread per core, which on a large machine is more
+# than the worker's limit; the worker computes nothing with them.
+THREAD_LIMITS = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+    "BLIS_NUM_THREADS": "1",
+}
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Sampled frames (F, 3, H, W) uint8, and their indices in the video."""
+    """Sampled frames (F, 3, H, W) uint8, their indices, and whether the frame rate varies."""
 
     frames: Tensor
     indices: tuple[int, ...]
+    variable: bool = False
 
 
 def choose_backend(backend: VideoBackend) -> str:
-    """Return the backend's name; "auto" is decord if installed, else PyAV.
+    """Return the backend's name; "auto" is PyAV for every clip, whatever else is installed.
 
-    Raises UsageError if the backend is not installed.
+    Raises UsageError if decord is asked for, but not installed.
     """
     check_choice(backend, VideoBackend, "video backend")
-    wanted = list(MODULES) if backend == "auto" else [backend]
-    for name in wanted:
-        if importlib.util.find_spec(MODULES[name]):
-            return name
-    raise UsageError(f"no video reader is installed ({' or '.join(wanted)})", hint="pip install av")
+    if backend == "decord" and not importlib.util.find_spec("decord"):
+        raise UsageError("the video reader decord is not installed", hint="pip install decord")
+    return "pyav" if backend == "auto" else backend
 
 
 class VideoReader:
@@ -71,19 +80,27 @@ class VideoReader:
         self.time_limit, self.memory_limit = time_limit, memory_limit
         self._lock = threading.Lock()
 
-    def read(self, path: Path, num_frames: int, max_pixels: int = MAX_FRAME_PIXELS) -> Clip:
+    def read(
+        self,
+        path: Path,
+        num_frames: int,
+        max_pixels: int = MAX_FRAME_PIXELS,
+        sample: Sample = "index",
+    ) -> Clip:
         """Return `num_frames` evenly spaced frames, or all frames of a shorter video.
 
-        Raises MediaError, also for a frame of more than `max_pixels`.
+        `sample`: spaced by index, or by time. Raises MediaError, also for a frame of more than
+        `max_pixels`.
         """
         request = {
             "num_frames": num_frames,
             "max_pixels": min(max_pixels, MAX_FRAME_PIXELS),
+            "sample": sample,
             "backend": choose_backend(self.backend),
         }
         header, payload = self._ask(path, request)
         frames = torch.frombuffer(payload, dtype=torch.uint8).view(header["shape"])
-        return Clip(frames.permute(0, 3, 1, 2), tuple(header["indices"]))
+        return Clip(frames.permute(0, 3, 1, 2), tuple(header["indices"]), header["variable"])
 
     def tags(self, path: Path) -> dict[str, str]:
         """Return the texts in the container's metadata, keys as they are stored.
@@ -155,7 +172,7 @@ class VideoReader:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env={**os.environ, "PYTHONPATH": search},
+                env={**os.environ, **THREAD_LIMITS, "PYTHONPATH": search},
             )
         return self._child
 
@@ -205,10 +222,16 @@ class VideoReaders:
         for reader in self._all:
             self._free.put(reader)
 
-    def read(self, path: Path, num_frames: int, max_pixels: int = MAX_FRAME_PIXELS) -> Clip:
+    def read(
+        self,
+        path: Path,
+        num_frames: int,
+        max_pixels: int = MAX_FRAME_PIXELS,
+        sample: Sample = "index",
+    ) -> Clip:
         """Return the clip that `VideoReader.read` returns, read by a free reader."""
         with self._one() as reader:
-            return reader.read(path, num_frames, max_pixels)
+            return reader.read(path, num_frames, max_pixels, sample)
 
     def tags(self, path: Path) -> dict[str, str]:
         """Return the tags that `VideoReader.tags` returns, read by a free reader."""

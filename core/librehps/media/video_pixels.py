@@ -1,0 +1,61 @@
+"""RGB pixels of a decoded frame as a player shows them: upright, with square pixels."""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+# Encoders that resize to even sides leave a pixel aspect a little off 1; players ignore it too.
+MIN_STRETCH = 0.01
+
+
+def rgb_pixels(frame: Any, aspect: Fraction | None) -> np.ndarray:
+    """Return the frame as (height, width, 3) uint8, stretched by `aspect` and turned upright.
+
+    The frame's own colour matrix and range apply; without one FFmpeg's default (BT.601, limited).
+    More than 8 bits are rounded to 8.
+    """
+    import av
+
+    width, height = square_size(frame.width, frame.height, aspect)
+    pixels = frame.to_ndarray(format="rgb24", interpolation="BICUBIC", threads=1)
+    if (width, height) != (frame.width, frame.height):
+        wide = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        pixels = wide.to_ndarray(
+            format="rgb24", width=width, height=height, interpolation="BICUBIC", threads=1
+        )
+    return _upright(pixels, frame)
+
+
+def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """Return the width and height with square pixels; `aspect` is a pixel's width by its height.
+
+    The shorter sides are stretched, so that no detail is lost.
+    """
+    if not aspect or aspect <= 0 or abs(aspect - 1) < MIN_STRETCH:
+        return width, height
+    if aspect > 1:
+        return round(width * aspect), height
+    return width, round(height / aspect)
+
+
+def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
+    """Return the pixels turned and mirrored as the container's display matrix says."""
+    turned = _matrix(frame)
+    if turned is None:
+        return pixels
+    (right, down), (up, over) = turned
+    if abs(down) > abs(right):
+        pixels = pixels.swapaxes(0, 1)
+        right, over = up, down
+    # After the axes are in place, a negative factor mirrors its axis.
+    return pixels[:: -1 if over < 0 else 1, :: -1 if right < 0 else 1]
+
+
+def _matrix(frame: Any) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Return where a step right and a step down in the stored frame lead, as (x, y) each."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            values = np.frombuffer(bytes(data), np.int32)
+            return (int(values[0]), int(values[1])), (int(values[3]), int(values[4]))
+    return None
