@@ -45,7 +45,7 @@ def _check_proven(stream: Any, index: FrameIndex, container: str) -> None:
     aspect = stream.sample_aspect_ratio
     problems = (
         (codec_name(stream) not in CODECS, f"codec {codec_name(stream)}"),
-        (context.pix_fmt != "yuv420p", f"pixel format {context.pix_fmt}"),
+        (context.pix_fmt not in (None, "yuv420p"), f"pixel format {context.pix_fmt}"),
         (bool(aspect and aspect != 1), f"pixels of aspect {aspect}"),
         (index.hidden > 0, "an edit list removes frames"),
         (index.times is None, f"{container} has no time stamps"),

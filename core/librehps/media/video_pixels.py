@@ -1,8 +1,10 @@
 """RGB pixels of a decoded frame as a player shows them: upright, with square pixels."""
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
+import av
 import numpy as np
 
 # Encoders that resize to even sides leave a pixel aspect a little off 1; players ignore it too.
@@ -12,19 +14,26 @@ MIN_STRETCH = 0.01
 def rgb_pixels(frame: Any, aspect: Fraction | None) -> np.ndarray:
     """Return the frame as (height, width, 3) uint8, stretched by `aspect` and turned upright.
 
-    The frame's own colour matrix and range apply; without one FFmpeg's default (BT.601, limited).
-    More than 8 bits are rounded to 8.
+    The conversion is that of the `ffmpeg` command: the frame's own colour matrix and range apply,
+    without one BT.601, limited; more than 8 bits are rounded to 8.
     """
-    import av
-
     width, height = square_size(frame.width, frame.height, aspect)
-    pixels = frame.to_ndarray(format="rgb24", interpolation="BICUBIC", threads=1)
-    if (width, height) != (frame.width, frame.height):
-        wide = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-        pixels = wide.to_ndarray(
-            format="rgb24", width=width, height=height, interpolation="BICUBIC", threads=1
-        )
-    return _upright(pixels, frame)
+    graph = av.filter.Graph()
+    graph.threads = 1
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+    )
+    steps = (
+        source,
+        graph.add("scale", f"{width}:{height}"),
+        graph.add("format", "rgb24"),
+        graph.add("buffersink"),
+    )
+    for before, after in pairwise(steps):
+        before.link_to(after)
+    graph.configure()
+    graph.push(frame)
+    return _upright(graph.pull().to_ndarray(), frame)
 
 
 def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:

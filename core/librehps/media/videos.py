@@ -25,8 +25,8 @@ from librehps.media.containers import check_video_file
 VIDEO_TIMEOUT_S, MAX_MEMORY_BYTES = 60.0, 4 << 30
 # 16k x 8k: larger than the videos of any generator.
 MAX_FRAME_PIXELS = 1 << 27
-# Each of these libraries reserves memory for one thread per core, which on a large machine is more
-# than the worker's limit; the worker computes nothing with them.
+# These libraries reserve memory for one thread per core, on a large machine more than the worker's
+# limit, and the worker computes nothing with them; glibc reserves 64 MB for the heap of a thread.
 THREAD_LIMITS = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -34,6 +34,7 @@ THREAD_LIMITS = {
     "NUMEXPR_NUM_THREADS": "1",
     "VECLIB_MAXIMUM_THREADS": "1",
     "BLIS_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",
 }
 
 
