@@ -159,4 +159,5 @@ def best_of_n(
         print_picks(picked, True if result.to_stdout else json, out)
     if not choice.curve:
         summarise(picked, out)
-    raise typer.Exit(exit_code(len(picked.rows), len(failed)))
+    unread = len(scored.passed_over.unreadable_folders)
+    raise typer.Exit(exit_code(len(picked.rows), len(failed) + unread))

@@ -1,5 +1,6 @@
 """librehps score: the scores of every item as a table, JSON Lines or Parquet."""
 
+import json as jsonlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,7 +120,10 @@ def score(
         columns=_columns(columns),
         engine=_engine(ray),
     )
-    raise typer.Exit(_report(summary, ray.engine == "ray", out))
+    code = _report(summary, ray.engine == "ray", out)
+    if json:
+        out.line(jsonlib.dumps(summary.to_dict(), ensure_ascii=False))
+    raise typer.Exit(code)
 
 
 def _check_engine(ray: RayOptions, file: Path | None) -> None:
@@ -157,7 +161,15 @@ def _report(summary: "RunSummary", is_ray: bool, out: Output) -> int:
         kept = "finished parts" if is_ray else "scored rows"
         out.note(f"interrupted: {kept} are kept; continue with --resume")
         return INTERRUPTED
-    return exit_code(summary.ok, summary.failed)
+    unread = _print_unread(summary, out)
+    return exit_code(summary.ok, summary.failed + unread)
+
+
+def _print_unread(found: "RunSummary | RowStream", out: Output) -> int:
+    """Print the folders that could not be read, whose files have no rows; return their number."""
+    if found.passed_over.unreadable_folders:
+        out.error(found.passed_over.unreadable_note())
+    return len(found.passed_over.unreadable_folders)
 
 
 def _to_stdout(
@@ -180,7 +192,8 @@ def _to_stdout(
         _print_rows(rows, columns, out)
     found = rows.progress
     print_counts(found.ok, found.failed, found.errors, found.distributions(), out)
-    return INTERRUPTED if rows.is_interrupted else exit_code(found.ok, found.failed)
+    unread = _print_unread(rows, out)
+    return INTERRUPTED if rows.is_interrupted else exit_code(found.ok, found.failed + unread)
 
 
 def _print_rows(rows: "RowStream", columns: str | list[str], out: Output) -> None:

@@ -39,7 +39,7 @@ def test_json_lines_in_a_pipe(cli: Cli, folder: Path, golden: LibreHPS) -> None:
     assert (rows[2]["width"], rows[2]["height"]) == (200, 90)
     assert {row["settings"] for row in rows} == {golden.settings.digest}
     assert "3 scored, 0 errors" in done.stderr
-    assert "skipped 3 files of unsupported types" in done.stderr
+    assert "skipped 3 files: 3 .txt" in done.stderr
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])

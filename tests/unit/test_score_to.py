@@ -80,7 +80,7 @@ def test_a_folder_by_names_alone(media: Path, tmp_path: Path, caplog) -> None:
     assert [row["id"] for row in rows] == [f"{n}.png" for n in range(TOTAL - 2)] + [
         "broken.png", "empty.png"]  # fmt: skip
     assert [row["status"] for row in rows] == ["ok"] * (TOTAL - 2) + ["error"] * 2
-    assert "skipped 1 files of unsupported types" in caplog.messages
+    assert "skipped 1 file: 1 .md" in caplog.messages
 
 
 def test_a_library_run_prints_nothing(media: Path, tmp_path: Path, model, capfd) -> None:

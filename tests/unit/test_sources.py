@@ -113,7 +113,7 @@ def test_what_is_missing_or_named_twice(tree: Path) -> None:
 
 def test_nothing_to_score(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UsageError, match="1 files of other kinds") as raised:
+    with pytest.raises(UsageError, match=r"skipped 1 file: 1 \.txt") as raised:
         items_of(tmp_path)
     assert ".webp" in (raised.value.hint or "")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from librehps.errors import UsageError
 from librehps.files import printable
+from librehps.items.passed_over import HIDDEN, UNMATCHED, PassedOver
 from librehps.media.containers import IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of
 from librehps.media.media import kind_by_name
 from librehps.types import Item
@@ -19,17 +20,18 @@ GLOB_CHARS = frozenset("*?[")
 class Files:
     """The items of files, and of folders and globs searched for supported suffixes.
 
-    Hidden files and folders are skipped; links to folders are not followed. An id is the path
-    relative to the only folder given, else to the common parent folder. Raises UsageError for a
-    path that is missing or given twice. `skipped` counts the other files found.
+    Hidden files and folders, links to folders and folders that cannot be read are `passed_over`.
+    An id is the path relative to the only folder given, else to the common parent folder. Raises
+    UsageError for a path that is missing or given twice. `skipped` counts the other files found,
+    except the .txt and .json files that `sidecars` says are read as prompts.
     """
 
     has_prompts = False
     container = None
 
-    def __init__(self, paths: list[Path]) -> None:
-        self.skipped = 0
-        self._paths = paths
+    def __init__(self, paths: list[Path], sidecars: bool = False) -> None:
+        self.passed_over = PassedOver()
+        self._paths, self._sidecars = paths, sidecars
         self._starts = [_start(path) for path in paths]
         missing = [str(path) for path in self._starts if not os.path.lexists(path)]
         if missing:
@@ -43,20 +45,70 @@ class Files:
                 yield self._item(start, kind_of(start))
                 continue
             pattern = path.parts[len(start.parts) :]
-            for found in _walk(start):
-                kind = None if found.name.startswith(".") else kind_by_name(found.name)
-                if kind is None or not _matches(found.parts[len(start.parts) :], pattern):
-                    self.skipped += 1
-                else:
-                    yield self._item(found, kind)
+            for folder, names in self._walk(start):
+                yield from self._found(folder, names, len(start.parts), pattern)
+
+    @property
+    def skipped(self) -> int:
+        """The number of files that were passed over."""
+        return self.passed_over.count
 
     def nothing(self) -> UsageError:
         """Return the error for paths without an item."""
+        notes = [note.removeprefix("warning: ") for note in self.passed_over.notes()]
+        paths = ", ".join(map(str, self._paths))
         return UsageError(
-            f"nothing to score in {', '.join(map(str, self._paths))}: "
-            f"{self.skipped} files of other kinds",
+            f"nothing to score in {paths}: {'; '.join(notes) or 'no files'}",
             hint=f"Supported suffixes: {' '.join(sorted(SUFFIXES))}.",
         )
+
+    def _walk(self, start: Path) -> Iterator[tuple[Path, list[str]]]:
+        """Yield each folder that is searched, with the sorted names of its files.
+
+        Links to folders are not followed, to prevent loops.
+        """
+        passed = self.passed_over
+
+        def fail(error: OSError) -> None:
+            # No permission, or removed since its name was read.
+            passed.unreadable_folders[printable(error.filename)] = error.strerror or str(error)
+
+        for parent, folders, names in os.walk(start, onerror=fail):
+            hidden = {name for name in folders if name.startswith(".")}
+            # Path.is_symlink would raise in a folder that may not be searched.
+            links = {name for name in folders if os.path.islink(f"{parent}/{name}")} - hidden  # noqa: PTH114
+            passed.hidden_folders += len(hidden)
+            passed.linked_folders += [printable(Path(parent, name)) for name in sorted(links)]
+            folders[:] = sorted({*folders} - hidden - links)
+            yield Path(parent), sorted(names)
+
+    def _found(
+        self, folder: Path, names: list[str], depth: int, pattern: tuple[str, ...]
+    ) -> Iterator[Item]:
+        """Yield the items among the files of a folder, and count the others."""
+        above = folder.parts[depth:]
+        others = []
+        for name in names:
+            kind = kind_by_name(name)
+            if name.startswith("."):
+                self.passed_over.add(name, HIDDEN)
+            elif kind is None:
+                others.append(name)
+            elif _matches((*above, name), pattern):
+                yield self._item(folder / name, kind)
+            else:
+                self.passed_over.add(name, UNMATCHED)
+        for name in set(others) - self._prompts(names, others):
+            self.passed_over.add(name)
+
+    def _prompts(self, names: list[str], others: list[str]) -> set[str]:
+        """Return the files that are read as prompts of others: `a.txt`, else `a.json`."""
+        if not self._sidecars:
+            return set()
+        stems = {Path(name).stem for name in names if kind_by_name(name)}
+        texts = {name for name in others if name.endswith(".txt") and name[:-4] in stems}
+        stems -= {name[:-4] for name in texts}
+        return texts | {name for name in others if name.endswith(".json") and name[:-5] in stems}
 
     def _item(self, path: Path, kind: str | None) -> Item:
         name = os.path.relpath(path, self._root).replace(os.sep, "/")
@@ -99,21 +151,6 @@ def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     if not parts or not fnmatch.fnmatchcase(parts[0], head):
         return False
     return _matches(parts[1:], tuple(rest)) if rest else len(parts) == 1
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, sorted by name; hidden folders are skipped.
-
-    A link to a folder is yielded like a file and not followed, to prevent loops.
-    """
-
-    def fail(error: OSError) -> None:
-        raise UsageError(f"folder {error.filename} cannot be read: {error.strerror}") from error
-
-    for parent, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        yield from (Path(parent, name) for name in sorted([*names, *links]))
 
 
 def _check_distinct(paths: list[Path]) -> None:

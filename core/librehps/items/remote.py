@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from librehps.errors import UsageError
+from librehps.items.passed_over import PassedOver
 from librehps.media.archived import Remote, driver_errors
 from librehps.media.media import kind_by_name
 from librehps.types import Item
@@ -16,17 +17,22 @@ class RemoteFiles:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.skipped, self.container = 0, None
+        self.passed_over, self.container = PassedOver(), None
 
     def __iter__(self) -> Iterator[Item]:
         system, root, places = self._found()
         for place in places:
             kind = kind_by_name(place)
             if kind is None and len(places) > 1:
-                self.skipped += 1
+                self.passed_over.add(place)
                 continue
             name = place.removeprefix(root).lstrip("/") or place.rpartition("/")[2]
             yield Item(name, Remote(_url(system, place, self._url)), None, kind)
+
+    @property
+    def skipped(self) -> int:
+        """The number of files that were passed over."""
+        return self.passed_over.count
 
     def _found(self) -> tuple[Any, str, list[str]]:
         import fsspec

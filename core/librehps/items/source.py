@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from librehps.choices import PromptFrom
 from librehps.errors import UsageError
 from librehps.items.files import Files
 from librehps.items.manifest import Manifest
+from librehps.items.passed_over import IN_TAR, PassedOver
 from librehps.items.remote import RemoteFiles
 from librehps.items.rows import ColumnOptions
 from librehps.items.stdin import Stdin
@@ -26,13 +28,21 @@ RESERVED = frozenset(full_columns())
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Options for reading sources; `shard` is (number, count), numbered from 1."""
+    """Options for reading sources; `shard` is (number, count), numbered from 1.
+
+    `sidecars`: .txt and .json files next to media are prompts, not skipped files.
+    """
 
     columns: ColumnOptions = field(default_factory=ColumnOptions)
     root: str | None = None
     null: bool = False
     allow_remote: bool = False
     shard: tuple[int, int] | None = None
+    sidecars: bool = False
+
+    def for_prompts(self, prompt: str | None, prompt_from: PromptFrom | None) -> "SourceOptions":
+        """Return the options with `sidecars` set, if prompts are read from such files."""
+        return replace(self, sidecars=prompt is None and prompt_from in ("sidecar", "auto"))
 
 
 class Part(Protocol):
@@ -43,7 +53,9 @@ class Part(Protocol):
     """
 
     has_prompts: bool
-    skipped: int
+
+    @property
+    def skipped(self) -> int: ...
 
     @property
     def container(self) -> Path | None: ...
@@ -86,6 +98,7 @@ class Source:
         """Return facts of the items yielded so far: skipped files, own columns, containers."""
         return {
             "skipped": self.skipped,
+            "passed_over": self.passed_over.record(),
             "own_columns": self._own.kinds(),
             "has_prompts": self.has_prompts,
             "containers": [str(p.container.absolute()) for p in self._parts if p.container],
@@ -96,6 +109,17 @@ class Source:
     def skipped(self) -> int:
         """Number of unsupported files that were skipped."""
         return sum(part.skipped for part in self._parts)
+
+    @property
+    def passed_over(self) -> PassedOver:
+        """The files and folders that were passed over so far."""
+        found = PassedOver()
+        for part in self._parts:
+            if isinstance(part, Files | RemoteFiles):
+                found.merge(part.passed_over)
+            elif part.skipped:
+                found.add("", IN_TAR, part.skipped)
+        return found
 
     def _nothing(self) -> UsageError:
         files = [part for part in self._parts if isinstance(part, Files)]
@@ -123,7 +147,7 @@ def _parts(paths: list[str], options: SourceOptions) -> Iterator[Part]:
         else:
             files.append(Path(path))
     if files:
-        yield Files(files)
+        yield Files(files, options.sidecars)
 
 
 def _is_tar(path: str) -> bool:

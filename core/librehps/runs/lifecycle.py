@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from librehps.items.passed_over import PassedOver
 from librehps.items.source import Source
 from librehps.runs.job import Job
-from librehps.runs.observer import RunObserver, skipped_note
+from librehps.runs.observer import RunObserver
 from librehps.runs.progress import RunProgress
 from librehps.runs.request import RunRequest
 from librehps.runs.summary import RunSummary
@@ -87,14 +88,26 @@ class Run(ABC, Generic[J]):
             before,
             interrupted=is_interrupted,
             distributions=progress.distributions(),
+            passed_over=_passed_over(facts),
         )
+
+
+def _passed_over(facts: Mapping[str, Any]) -> PassedOver:
+    """Return what the listing passed over; journals of older versions have the number alone."""
+    record = facts.get("passed_over")
+    if record is None:
+        found = PassedOver()
+        if facts["skipped"]:
+            found.add("", count=facts["skipped"])
+        return found
+    return PassedOver.from_record(record)
 
 
 def note_source(facts: Mapping[str, Any], observer: RunObserver) -> None:
     """Note an empty shard, skipped files, and columns that are not in the output."""
     if not facts["total"]:
         observer.note(EMPTY_SHARD)
-    if facts["skipped"]:
-        observer.note(skipped_note(facts["skipped"]))
+    for note in _passed_over(facts).notes():
+        observer.note(note)
     if facts["dropped"]:
         observer.note(f"skipped columns with binary values: {', '.join(facts['dropped'])}")

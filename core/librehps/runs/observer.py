@@ -27,8 +27,3 @@ class RunObserver:
 
     def advanced(self, progress: "RunProgress") -> None:
         """Receive the progress after each row; with Ray, after each table of rows."""
-
-
-def skipped_note(count: int) -> str:
-    """Return the note on `count` skipped files."""
-    return f"skipped {count} files of unsupported types"

@@ -44,7 +44,7 @@ class RunRequest:
 
     def open_source(self) -> Source:
         """Return the source of items, before any path is read."""
-        return Source(self.paths, self.source)
+        return Source(self.paths, self.source.for_prompts(self.prompt, self.prompt_from))
 
     def prompt_finder(self, has_prompts: bool) -> PromptFinder:
         """Return a function that finds prompts; `has_prompts`: the source may contain prompts."""

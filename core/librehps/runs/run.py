@@ -10,7 +10,7 @@ from librehps.choices import Engine, PromptFrom, check_choice
 from librehps.errors import UsageError
 from librehps.extras import require
 from librehps.runs.job import Job
-from librehps.runs.observer import RunObserver, skipped_note
+from librehps.runs.observer import RunObserver
 from librehps.runs.options import (
     ModelOptions,
     RayOptions,
@@ -27,6 +27,7 @@ from librehps.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from librehps.engine.engine import LocalEngine
+    from librehps.items.passed_over import PassedOver
     from librehps.items.source import Source
     from librehps.scorer import LibreHPS
     from librehps.types import ScoredRow
@@ -147,6 +148,11 @@ class RowStream:
         """True if `stop` was set, in which case rows may be missing."""
         return self.engine.stop.is_set()
 
+    @property
+    def passed_over(self) -> "PassedOver":
+        """The files and folders that were skipped so far."""
+        return self.source.passed_over
+
     def __iter__(self) -> "Iterator[ScoredRow]":
         from librehps.runs.lifecycle import EMPTY_SHARD
 
@@ -155,8 +161,8 @@ class RowStream:
                 self.progress.add(row)
                 self.observer.advanced(self.progress)
                 yield row
-        if self.source.skipped:
-            self.observer.note(skipped_note(self.source.skipped))
+        for note in self.passed_over.notes():
+            self.observer.note(note)
         if not (self.progress.done or self.is_interrupted):
             self.observer.note(EMPTY_SHARD)
 

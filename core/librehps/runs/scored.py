@@ -10,9 +10,9 @@ from librehps.choices import PromptFrom
 from librehps.decide.calibrators import load_for, load_platt_calibrator
 from librehps.decide.probability import Platt
 from librehps.errors import ModelError, UsageError
+from librehps.items.passed_over import PassedOver
 from librehps.items.source import Source, SourceOptions
 from librehps.models.locate import locate
-from librehps.runs.observer import skipped_note
 from librehps.scores.read import are_scored
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table, read_scores
 from librehps.settings import DEFAULT_MODEL, TINY
@@ -28,10 +28,14 @@ Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 
 @dataclass(frozen=True)
 class Scored:
-    """The scored rows, and the calibrator of their model, None if not found."""
+    """The scored rows, and the calibrator of their model, None if not found.
+
+    `passed_over`: the files and folders that were skipped when media were searched.
+    """
 
     scores: ScoreTable
     calibrator: Platt | None
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     @property
     def why_uncalibrated(self) -> str:
@@ -75,8 +79,7 @@ def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
     Raises UsageError for a mix of scored files and media, and for a prompt with scored files.
     """
     if not are_scored(paths):
-        scorer, scores = score_all(paths, scoring)
-        return Scored(scores, scorer.calibrator(scoring.calibration))
+        return _score_all(paths, scoring)
     if scoring.prompt is not None or scoring.prompt_from is not None:
         raise UsageError(
             f"--prompt and --prompt-from: not allowed with the scored file {paths[0]}",
@@ -87,16 +90,17 @@ def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
     return Scored(scores, _calibrator(scores, scoring.calibration, models, scoring.revision))
 
 
-def score_all(paths: Sequence[str], scoring: Scoring) -> tuple["LibreHPS", ScoreTable]:
-    """Score every item of the paths; return the model and a table in memory."""
+def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
+    """Score every item of the paths into a table in memory."""
     # Imported here: reading scored files must not import torch.
     from librehps.items.prompts import find_prompts
 
-    source = Source(paths, scoring.source)
+    source = Source(paths, scoring.source.for_prompts(scoring.prompt, scoring.prompt_from))
     finder = find_prompts(scoring.prompt, scoring.prompt_from, source.has_prompts)
     items = list(source.items())
-    if source.skipped:
-        log.warning(skipped_note(source.skipped))
+    passed_over = source.passed_over
+    for note in passed_over.notes():
+        log.warning(note)
     scorer = scoring.load()
     unknown = [axis for axis in scoring.axes if axis not in scorer.axes]
     if unknown:
@@ -104,7 +108,8 @@ def score_all(paths: Sequence[str], scoring: Scoring) -> tuple["LibreHPS", Score
             f"no axis {', '.join(unknown)}", hint=f"There are: {', '.join(scorer.axes)}."
         )
     rows = scoring.watch(scorer.engine(finder).run(items), len(items))
-    return scorer, ScoreTable.from_rows(rows, scorer.settings)
+    scores = ScoreTable.from_rows(rows, scorer.settings)
+    return Scored(scores, scorer.calibrator(scoring.calibration), passed_over)
 
 
 def find_calibrator(

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from librehps.files import printable
+from librehps.items.passed_over import PassedOver
 from librehps.runs.progress import Distribution
 
 
@@ -11,9 +14,10 @@ from librehps.runs.progress import Distribution
 class RunSummary:
     """The result of `score_to`: row counts of the whole output, including earlier calls.
 
-    `errors` counts failed rows by error type, `skipped` files of unsupported types, `kept` rows of
+    `errors` counts failed rows by error type, `skipped` files that are not media, `kept` rows of
     earlier calls. If `interrupted`, the rows are in OUT.journal and `resume=True` continues the
-    run. `distributions` holds each axis over the rows of this call.
+    run. `distributions` holds each axis over the rows of this call. `passed_over` names the skipped
+    files by reason and suffix, and linked, hidden and unreadable folders.
     """
 
     output: Path
@@ -26,8 +30,20 @@ class RunSummary:
     was_complete: bool = False
     interrupted: bool = False
     distributions: Mapping[str, Distribution] = field(default_factory=dict)
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     @property
     def remaining(self) -> int:
         """The number of items without a row; 0 unless interrupted."""
         return self.total - self.ok - self.failed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        axes = {axis: found._asdict() for axis, found in self.distributions.items()}
+        return {
+            **vars(self),
+            "output": printable(self.output),
+            "errors": dict(self.errors),
+            "distributions": axes,
+            "passed_over": self.passed_over.record(),
+        }
