@@ -49,7 +49,7 @@ def pytest_sessionfinish() -> None:
 
 
 # Programs that some tests need, and the command that brings them all.
-PROGRAMS = ("chromium", "jq")
+PROGRAMS = ("chromium", "ffmpeg", "jq")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

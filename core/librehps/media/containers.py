@@ -18,6 +18,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"))
 HEAD_BYTES = 64
+UNKNOWN_SIZE = 0xFFFFFFFF
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 # Boxes that hold frames; a truncated box of any other type loses none.
 _MP4_BODY = (b"moov", b"mdat", b"moof")
@@ -120,7 +121,9 @@ def _declared_size(file: BinaryIO, container: str, size: int) -> int:
     A decoder may accept a truncated file silently.
     """
     if container == "avi":
-        return 8 + int.from_bytes(file.read(8)[4:], "little")
+        declared = int.from_bytes(file.read(8)[4:], "little")
+        # A recording into a pipe cannot come back to write its size.
+        return 0 if declared in (0, UNKNOWN_SIZE) else 8 + declared
     if container == "matroska":
         return _matroska_size(file.read(1024))
     at = 0
