@@ -15,14 +15,15 @@ from librehps_cli.ui.errors import EXIT_CODES
 ROOT = Path(__file__).parents[2]
 CORE, CLI = ROOT / "core" / "librehps", ROOT / "librehps_cli"
 
-BASE = {"errors", "types", "settings", "choices", "files", "rowfiles"}
+BASE = {"errors", "types", "settings", "choices", "files", "paths", "rowfiles"}
 ALLOWED = {
     "errors": set(),
     "types": {"choices", "errors", "files"},
     "settings": {"types"},
     "choices": {"errors"},
     "files": {"errors"},
-    "rowfiles": {"errors"},
+    "paths": {"files"},
+    "rowfiles": {"errors", "rowfiles"},
     "extras": {"errors"},
     "media": BASE | {"media"},
     "models": BASE | {"media", "models"},

@@ -2,12 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from librehps.errors import UsageError
-from librehps.items.rows import MEDIA_NAMES, ColumnOptions, RowReader, find_columns
+from librehps.files import printable
+from librehps.items.rows import (
+    ColumnOptions,
+    Columns,
+    Found,
+    RowReader,
+    find_columns,
+    media_value,
+)
 from librehps.media.archived import ParquetCell
-from librehps.rowfiles import RowFile, Schema
+from librehps.rowfiles import Row, RowFile, Schema
 from librehps.types import Item
 
 
@@ -15,7 +22,8 @@ class Manifest:
     """The items of a manifest file.
 
     The columns are read at once, the rows during iteration; both raise UsageError for an
-    unreadable file.
+    unreadable file. `name` begins the ids of media inside the file, `prefix` those of relative
+    paths. `repeats_paths` is set if paths inside the file do not tell its media apart.
     """
 
     def __init__(
@@ -25,35 +33,69 @@ class Manifest:
         root: str | None,
         allow_remote: bool,
         reserved: frozenset[str],
+        prefix: str = "",
     ) -> None:
         self._rows, self.skipped = RowFile(file), 0
-        self.container = file
+        self.container, self.name, self.repeats_paths = file, file.name, False
         schema = self._rows.schema()
         if schema is None:
             raise UsageError(f"{file}: no rows")
-        self.dropped = _other_pictures(schema, options.media)
-        names = [name for name in schema.names if name not in self.dropped]
-        self.columns = find_columns(names, options, str(file), reserved, is_open=self._rows.is_open)
-        self._holds_bytes = self.columns.media in schema.binary
+        binary = [name for name in schema.names if name in schema.binary]
+        names = [name for name in schema.names if name not in schema.binary]
+        self.columns = find_columns(
+            names, options, str(file), reserved, is_open=self._rows.is_open, binary=binary
+        )
+        if not self._rows.is_open:
+            _check_entry(self.columns, schema, file)
+        # Bytes that are not the media would make a huge output.
+        self.dropped = [name for name in binary if name != self.columns.media]
+        self.holds_bytes = self.columns.media in schema.binary
         self.has_prompts = self.columns.prompt is not None
-        self._reader = RowReader(self.columns, root or str(file.parent), allow_remote)
+        self._reader = RowReader(self.columns, root or str(file.parent), allow_remote, prefix)
 
     def __iter__(self) -> Iterator[Item]:
         for number, (place, row) in enumerate(self._rows.rows(self.columns.used)):
-            cell = None
-            if self._holds_bytes:
-                # Rows come without the images; a worker reads the bytes later.
-                path = _path_in(row.get(self.columns.media))
-                cell = ParquetCell(str(self.container), self.columns.media, number, path)
+            # Rows come without the images; a worker reads the bytes later.
+            cell = self._cell(row, number) if self.holds_bytes else None
             yield self._reader.item(row, place, cell)
 
+    def paths_inside(self) -> Iterator[str]:
+        """Yield the paths that ids would be made from, of media inside the file."""
+        if self.holds_bytes and self.columns.id is None:
+            for _, row in self._rows.rows([self.columns.media]):
+                if path := self._path(row):
+                    yield path
 
-def _other_pictures(schema: Schema, asked: str | None) -> list[str]:
-    """Return the binary columns except the media; copied to the output they would be huge."""
-    media = asked or next((name for name in MEDIA_NAMES if name in schema.names), None)
-    return [name for name in schema.names if name in schema.binary and name != media]
+    def _cell(self, row: Row, number: int) -> Found:
+        path, columns = self._path(row), self.columns
+        cell = ParquetCell(
+            str(self.container),
+            columns.media,
+            number,
+            path,
+            columns.entry,
+            self._reader.root,
+            self.repeats_paths,
+        )
+        name = printable(f"{self.name}/{number}" if self.repeats_paths or not path else path)
+        return cell, name, None
+
+    def _path(self, row: Row) -> str:
+        """Return the path in a `{bytes, path}` cell; empty if the cell has no path."""
+        path = media_value(row.get(self.columns.media), self.columns.entry)
+        return path if isinstance(path, str) else ""
 
 
-def _path_in(value: Any) -> str:
-    """Return the path in a `{bytes, path}` cell; empty if the cell has no path."""
-    return (value.get("path") if isinstance(value, dict) else None) or ""
+def _check_entry(columns: Columns, schema: Schema, file: Path) -> None:
+    """Raise UsageError where a column of lists has no index, or another column has one."""
+    name, is_list = columns.media, columns.media in schema.lists
+    if is_list and columns.entry is None:
+        raise UsageError(
+            f"{file}: column {name!r} holds lists; expected the index of one entry",
+            hint=f"Use the first entry of each list: --media-column '{name}[0]'",
+        )
+    if columns.entry is not None and not is_list:
+        raise UsageError(
+            f"{file}: column {name!r} holds no lists, so it has no entry {columns.entry}",
+            hint=f"Use --media-column {name}",
+        )

@@ -1,20 +1,23 @@
 """Manifest columns, and the item of each manifest row."""
 
-import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from librehps.errors import MediaError, PromptError, UsageError
+from librehps.errors import MediaError, MediaNotFoundError, PromptError, UsageError
 from librehps.files import printable
-from librehps.media.archived import ParquetCell, Remote, is_remote
+from librehps.media.archived import Remote, is_remote
 from librehps.media.media import kind_by_name
+from librehps.paths import foreign_path, local_name, path_id
 from librehps.types import Item, Stored
 
 # Default column names, used if no flag names the column; the first that exists is taken.
 MEDIA_NAMES = ("media", "image", "video", "path", "file", "file_name", "image_path", "video_path")
 PROMPT_NAMES = ("prompt", "caption", "text")
+# `images[1]` is the second entry of the lists in column `images`.
+ENTRY = re.compile(r"(.+)\[(\d+)\]")
 ID_NAMES, GROUP_NAMES = ("id",), ("group",)
 DEFAULT_NAMES = {"media": MEDIA_NAMES, "prompt": PROMPT_NAMES, "id": ID_NAMES, "group": GROUP_NAMES}
 
@@ -34,6 +37,7 @@ class ColumnOptions:
 class Columns:
     """The roles of a manifest's columns.
 
+    `entry` is the index into the lists of the media column, None for a column of single values.
     `own` maps the user's other columns to their output names. `dropped` columns are not copied to
     the output: the used ones, and results of an earlier run.
     """
@@ -46,6 +50,7 @@ class Columns:
     dropped: frozenset[str]
     reserved: frozenset[str]
     rename: Mapping[str, str]
+    entry: int | None = None
 
     @property
     def used(self) -> list[str]:
@@ -60,21 +65,26 @@ def find_columns(
     place: str,
     reserved: frozenset[str],
     is_open: bool = False,
+    binary: Sequence[str] = (),
 ) -> Columns:
     """Return the columns of a manifest; raises UsageError for a missing or reserved column.
 
-    `is_open`: later rows may have other columns, so a column that a flag names may come later. A
-    score table can be a manifest: its media, prompts, ids and groups are read, its scores dropped.
+    `binary` columns are media or nothing. `is_open`: later rows may have other columns, so a
+    column that a flag names may come later. A score table can be a manifest: its media, prompts,
+    ids and groups are read, its scores dropped.
     """
     names = list(names)
-    asked = {what: getattr(options, what) for what in DEFAULT_NAMES}
-    seen = [*names, *filter(None, asked.values())] if is_open else names
-    taken = {what: _find(seen, what, asked[what], place) for what in DEFAULT_NAMES}
+    media_name, entry = _entry(options.media, names)
+    asked = {what: getattr(options, what) for what in DEFAULT_NAMES} | {"media": media_name}
+    seen = [*names, *filter(None, asked.values())] if is_open else [*names]
+    taken = {what: _find([*seen, *binary] if what == "media" else seen, what, asked[what], place)
+             for what in DEFAULT_NAMES}  # fmt: skip
     media = taken.pop("media")
     if media is None:
+        holding = f"; columns with bytes: {', '.join(binary)}" if binary else ""
         raise UsageError(
-            f"{place}: no media column; columns: {', '.join(names) or 'none'}",
-            hint="Name the column: --media-column NAME",
+            f"{place}: no media column; columns: {', '.join(names) or 'none'}{holding}",
+            hint=f"Name the column: --media-column {next(iter(binary), 'NAME')}",
         )
     dropped = {media, *filter(None, taken.values())}
     if {"settings", "status", "overall_mu"} <= set(names):
@@ -91,7 +101,14 @@ def find_columns(
         dropped=frozenset(dropped),
         reserved=reserved,
         rename=options.rename,
+        entry=entry,
     )
+
+
+def _entry(asked: str | None, names: Sequence[str]) -> tuple[str | None, int | None]:
+    """Return the column and the index of `images[1]`; without an index, the name and None."""
+    found = None if asked is None or asked in names else ENTRY.fullmatch(asked)
+    return (found[1], int(found[2])) if found else (asked, None)
 
 
 def _check_free(name: str, new: str, reserved: frozenset[str], place: str) -> None:
@@ -110,71 +127,92 @@ def _find(names: list[str], what: str, asked: str | None, place: str) -> str | N
     return asked or next((name for name in DEFAULT_NAMES[what] if name in names), None)
 
 
+# The media of a row, the id that follows from it, and why it cannot be read, if known.
+Found = tuple[Any, str, MediaError | None]
+
+
 @dataclass(frozen=True)
 class RowReader:
-    """Makes items from rows; relative paths are relative to `root`, a folder or a URL."""
+    """Makes items from rows; relative paths are relative to `root`, a folder or a URL.
+
+    `prefix` begins the ids of relative paths, for a manifest in a folder that was searched.
+    """
 
     columns: Columns
     root: str
     allow_remote: bool
+    prefix: str = ""
 
-    def item(self, row: Mapping[str, Any], place: str, cell: ParquetCell | None = None) -> Item:
+    def item(self, row: Mapping[str, Any], place: str, cell: Found | None = None) -> Item:
         """Return the item of a row; an invalid row gives an item with a `problem`.
 
         `cell` refers to media bytes inside the row, None if the row has a path.
         """
         columns = self.columns
-        extra = {new: row.get(old) for old, new in columns.own.items()}
-        # JSON rows may have fields that the first row lacks; these follow the known columns.
-        for name in row:
-            if name in columns.own or name in columns.dropped:
-                continue
-            new = columns.rename.get(name, name)
-            _check_free(name, new, columns.reserved, place)
-            extra[new] = row[name]
-        prompt = row.get(columns.prompt) if columns.prompt else None
         identity = _text(row.get(columns.id)) if columns.id else None
-        group = _text(row.get(columns.group)) if columns.group else None
-        problem: MediaError | PromptError | None = None
-        if prompt is not None and not isinstance(prompt, str):
-            problem = PromptError(f"{place}: expected text as prompt, got {type(prompt).__name__}")
-            prompt = None
-        media: Any = cell
-        if cell is None:
-            value = row.get(columns.media)
-            media = self._media(value) if isinstance(value, str) and value else Path(place)
-            if isinstance(media, Remote) and not self.allow_remote:
-                problem = MediaError(f"{media}: remote media in a manifest need --allow-remote")
-            elif media == Path(place):
-                problem = MediaError(f"{place}: column {columns.media!r} has no media path")
-        name = media.name if isinstance(media, Stored) else str(media)
+        media, name, problem = cell or self._find(row, place)
+        prompt = row.get(columns.prompt) if columns.prompt else None
+        wrong = _invalid_prompt(prompt)
         return Item(
-            identity or self._identity(media),
+            identity or name,
             media,
-            prompt,
-            kind_by_name(name),
-            group,
-            extra,
-            problem,
+            None if wrong else prompt,
+            kind_by_name(media.name if isinstance(media, Stored) else str(media)),
+            _text(row.get(columns.group)) if columns.group else None,
+            self._extra(row, place),
+            PromptError(f"{place}: {wrong}") if wrong and problem is None else problem,
         )
 
-    def _media(self, value: str) -> Path | Remote:
-        if is_remote(value):
-            return Remote(value)
-        if is_remote(self.root):
-            return Remote(f"{self.root.rstrip('/')}/{value}")
-        return Path(self.root, value)
+    def _extra(self, row: Mapping[str, Any], place: str) -> dict[str, Any]:
+        """Return the user's own columns.
 
-    def _identity(self, media: Any) -> str:
-        if isinstance(media, ParquetCell):
-            return media.path or f"{Path(media.file).name}/{media.row}"
-        if isinstance(media, Remote):
-            return media.url
-        place = os.path.normpath(media)
-        root = os.path.normpath(self.root)
-        below = root == "." or place.startswith(root.rstrip(os.sep) + os.sep)
-        relative = os.path.relpath(place, root) if below else place
-        return printable(relative.replace(os.sep, "/"))
+        JSON rows may have fields that the first row lacks; these follow the known columns.
+        """
+        columns = self.columns
+        extra = {new: row.get(old) for old, new in columns.own.items()}
+        for name in row:
+            if name not in columns.own and name not in columns.dropped:
+                new = columns.rename.get(name, name)
+                _check_free(name, new, columns.reserved, place)
+                extra[new] = row[name]
+        return extra
+
+    def _find(self, row: Mapping[str, Any], place: str) -> Found:
+        value = media_value(row.get(self.columns.media), self.columns.entry)
+        if not isinstance(value, str) or not value:
+            missing = MediaError(f"{place}: {self._why_missing(value)}")
+            return Path(place), path_id(Path(place).name, self.prefix), missing
+        if is_remote(value) or is_remote(self.root):
+            url = value if is_remote(value) else f"{self.root.rstrip('/')}/{value}"
+            refused = MediaError(f"{url}: remote media in a manifest need --allow-remote")
+            return Remote(url), url, None if self.allow_remote else refused
+        reason = foreign_path(self.root, value)
+        name = local_name(self.root, value)
+        foreign = MediaNotFoundError(f"{place}: {reason}") if reason else None
+        return Path(self.root, name), path_id(name, self.prefix), foreign
+
+    def _why_missing(self, value: Any) -> str:
+        name, entry = self.columns.media, self.columns.entry
+        if isinstance(value, list):
+            return f"column {name!r} has a list (expected one entry: --media-column '{name}[0]')"
+        if entry is not None:
+            return f"column {name!r} has no path at index {entry} (the first index is 0)"
+        return f"column {name!r} has no media path"
+
+
+def media_value(value: Any, entry: int | None) -> Any:
+    """Return the media in a cell: an entry of a list, the path of a `{bytes, path}` struct."""
+    if entry is not None:
+        value = value[entry] if isinstance(value, list) and entry < len(value) else None
+    return value.get("path") if isinstance(value, dict) else value
+
+
+def _invalid_prompt(prompt: Any) -> str | None:
+    """Return why a value is no prompt; None for text, and for a row without a prompt."""
+    if prompt is not None and not isinstance(prompt, str):
+        return f"expected text as prompt, got {type(prompt).__name__}"
+    # Text of another encoding, which a tokenizer would read without a word.
+    return "zero bytes in the prompt (expected UTF-8 text)" if prompt and "\0" in prompt else None
 
 
 def _text(value: Any) -> str | None:

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from librehps.errors import BrokenMediaError, EmptyFileError, MediaError, MediaNotFoundError
+from librehps.media.containers import read_bytes
+from librehps.paths import foreign_path, local_name
 from librehps.types import Stored
 
 # Rows per batch of a Parquet column, and batches kept for slower worker threads.
@@ -55,25 +57,49 @@ class TarMember(Stored):
 
 @dataclass(frozen=True)
 class ParquetCell(Stored):
-    """A cell of a Parquet column of bytes or of `{bytes, path}` structs, in row `row` from 0."""
+    """A cell of a Parquet column of bytes or of `{bytes, path}` structs, in row `row` from 0.
+
+    `entry` is an index into a column of lists. A cell with a path and without bytes is the file
+    at `path`, relative to `root`. `is_repeated`: other rows have the same path.
+    """
 
     file: str
     column: str
     row: int
     path: str = ""
+    entry: int | None = None
+    root: str = ""
+    is_repeated: bool = False
 
     def read(self) -> bytes:
-        content = _column(self.file, self.column).cell(self.row)
+        value = _column(self.file, self.column).cell(self.row)
+        if self.entry is not None:
+            if not isinstance(value, list) or self.entry >= len(value):
+                raise MediaNotFoundError(f"{self} has no entry {self.entry} (the first is 0)")
+            value = value[self.entry]
+        content = value.get("bytes") if isinstance(value, dict) else value
+        if content is None and self.path and self.root:
+            return self._file_content()
         if content is None:
-            raise MediaNotFoundError(f"{self} holds no bytes")
+            raise MediaNotFoundError(f"{self} has neither bytes nor a path")
+        if not isinstance(content, bytes):
+            raise MediaError(f"{self}: expected bytes, got {type(content).__name__}")
         return _filled(content, self)
+
+    def _file_content(self) -> bytes:
+        if is_remote(self.path) or is_remote(self.root):
+            raise MediaError(f"{self} has no bytes, and its path is remote")
+        if reason := foreign_path(self.root, self.path):
+            raise MediaNotFoundError(f"{self}: {reason}")
+        return read_bytes(Path(self.root, local_name(self.root, self.path)))
 
     @property
     def name(self) -> str:
         return self.path
 
     def __str__(self) -> str:
-        return f"{self.file}::{self.path or self.row}"
+        row = f"{self.row}/" if self.is_repeated and self.path else ""
+        return f"{self.file}::{row}{self.path or self.row}"
 
 
 @dataclass(frozen=True)
@@ -147,16 +173,14 @@ class _ParquetColumn:
         self._batches: Any = None
         self._next = 0
 
-    def cell(self, row: int) -> bytes | None:
+    def cell(self, row: int) -> Any:
         import pyarrow as pa
 
         with self._lock:
             try:
-                value = self._find(row)
+                return self._find(row)
             except (pa.ArrowException, OSError) as error:
                 raise MediaError(f"{self._file} cannot be read: {error}") from error
-        content = value.get("bytes") if isinstance(value, dict) else value
-        return content if content is None else bytes(content)
 
     def _find(self, row: int) -> Any:
         oldest = self._recent[0][0] if self._recent else self._next

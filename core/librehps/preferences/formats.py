@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from librehps.errors import PreferenceError
+from librehps.paths import foreign_path, local_name
 from librehps.preferences.pairs import Pair
 from librehps.rowfiles import Row
 from librehps.types import AXES
@@ -62,7 +63,9 @@ class Context:
             return value
         if not isinstance(value, str) or not value:
             raise PreferenceError(f"expected a media path, got {value!r}")
-        return self.root / value
+        if reason := foreign_path(self.root, value):
+            raise PreferenceError(reason)
+        return self.root / local_name(self.root, value)
 
 
 Reader = Callable[[str, Row, Context], Iterator[Pair]]

@@ -1,0 +1,39 @@
+"""Media paths in manifests and files of pairs, also as Windows writes them."""
+
+import os
+import posixpath
+import re
+from pathlib import Path
+
+from librehps.files import printable
+
+# `C:\x`, `C:/x`, and `\\server\share`.
+WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+
+def local_name(root: str | Path, value: str) -> str:
+    r"""Return a path below `root` with `/` for `\`, unless a file has the literal name."""
+    if "\\" not in value or os.name == "nt" or os.path.lexists(Path(root, value)):
+        return value
+    return value.replace("\\", "/")
+
+
+def foreign_path(root: str | Path, value: str) -> str | None:
+    """Return why a path of a Windows drive has no file on this system; None for other paths."""
+    if os.name == "nt" or not WINDOWS_ROOT.match(value) or os.path.lexists(Path(root, value)):
+        return None
+    return (
+        f"{value} is a path of a Windows drive or network share, which this system lacks "
+        "(expected a path relative to the manifest, or to --root)"
+    )
+
+
+def path_id(name: str, prefix: str = "") -> str:
+    """Return an id that is the same from every working folder: the path as given, normalised.
+
+    `prefix` is the folder that a relative path lies in.
+    """
+    name = name.replace(os.sep, "/")
+    if not (Path(name).is_absolute() or WINDOWS_ROOT.match(name)):
+        name = posixpath.join(prefix, name)
+    return printable(posixpath.normpath(name))

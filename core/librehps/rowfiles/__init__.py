@@ -1,0 +1,108 @@
+"""Row files, read one row at a time: CSV, TSV, JSON, JSON Lines and Parquet; text also as .gz.
+
+A new format needs one reader function and one entry in FORMATS.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from librehps.errors import LibreHPSError, UsageError
+from librehps.rowfiles.base import Format, Placed, Row, RowError, Schema
+from librehps.rowfiles.delimited import delimited_rows
+from librehps.rowfiles.json_text import json_array_rows, json_line_rows, json_rows
+from librehps.rowfiles.parquet import parquet_rows, parquet_schema
+from librehps.rowfiles.text import GZIP, is_packed, open_text, reading
+
+__all__ = ["FORMATS", "GZIP", "KNOWN", "Placed", "Row", "RowError", "RowFile", "Schema",
+           "holds_rows", "json_rows", "names_rows"]  # fmt: skip
+
+
+class RowFile:
+    """A file of rows; raises `error` (a class) for an unsupported or damaged file."""
+
+    def __init__(self, file: Path, error: type[LibreHPSError] = UsageError) -> None:
+        self.file, self._error = file, error
+        suffix = _suffix(file)
+        if not file.is_file():
+            raise UsageError(f"no such file: {file}")
+        if suffix is None:
+            raise error(f"{file}: unsupported row file (expected {KNOWN})")
+        self._format = FORMATS[suffix]
+        if is_packed(file) and not self._format.is_text:
+            raise error(f"{file}: {suffix} is not read as {GZIP}", f"Decompress it: gunzip {file}")
+
+    @property
+    def is_open(self) -> bool:
+        """True if later rows may have columns that the first row lacks."""
+        return self._format.is_open
+
+    def schema(self) -> Schema | None:
+        """Return the columns before any row is read; None for a file without rows."""
+        with self._translated():
+            if self._format.schema is not None:
+                return self._format.schema(self.file)
+            first = next(self._format.rows(self.file, None), None)
+        return None if first is None else Schema(list(first[1]))
+
+    def rows(self, names: Sequence[str] | None = None) -> Iterator[Placed]:
+        """Yield (position, row); with `names`, a binary column is read without its bytes."""
+        with self._translated():
+            yield from self._format.rows(self.file, names)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raise the caller's error class, with the file's name, for an error of a parser."""
+        try:
+            with reading(self.file):
+                yield
+        except RowError as error:
+            raise self._error(str(error), error.hint) from error.__cause__
+
+
+def names_rows(path: str | Path) -> bool:
+    """Return whether the path has the suffix of a row file."""
+    return _suffix(Path(path)) is not None
+
+
+def holds_rows(path: Path) -> bool:
+    """Return whether the path is a row file, by its suffix and, for .json, its first character.
+
+    For a missing or unreadable file the suffix decides.
+    """
+    suffix = _suffix(path)
+    if suffix is None or path.is_dir():
+        return False
+    begins = FORMATS[suffix].begins
+    if not begins or not path.is_file():
+        return True
+    try:
+        with reading(path), open_text(path) as text:
+            lines = iter(partial(text.readline, 256), "")
+            head = next((line for line in lines if line.strip()), "")
+    except RowError:
+        # The reader reports the error, with the reason.
+        return True
+    return head.lstrip().startswith(begins)
+
+
+def _suffix(path: Path) -> str | None:
+    """Return the path's key in FORMATS, ignoring a final `.gz`; None for other suffixes."""
+    name = path.name.lower().removesuffix(GZIP)
+    suffix = Path(name).suffix
+    return suffix if suffix in FORMATS else None
+
+
+FORMATS: dict[str, Format] = {
+    ".csv": Format(partial(delimited_rows, ",")),
+    ".tsv": Format(partial(delimited_rows, "\t")),
+    ".jsonl": Format(json_line_rows, is_open=True),
+    ".ndjson": Format(json_line_rows, is_open=True),
+    ".json": Format(json_array_rows, is_open=True, begins="["),
+    ".parquet": Format(parquet_rows, schema=parquet_schema, is_text=False),
+}
+# Text for help and messages: the supported suffixes.
+_TEXTS = [suffix for suffix, known in FORMATS.items() if known.is_text]
+_OTHERS = [suffix for suffix in FORMATS if suffix not in _TEXTS]
+KNOWN = f"{' '.join(_TEXTS)}, each also {GZIP}, and {' '.join(_OTHERS)}"

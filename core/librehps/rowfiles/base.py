@@ -1,0 +1,56 @@
+"""Types shared by the readers of row files, and the error of an invalid row."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from librehps.errors import UsageError
+
+Row = Mapping[str, Any]
+# (position for messages, such as "x.csv, line 3"; the row)
+Placed = tuple[str, Row]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The names of all columns, of the columns that hold bytes, and of the columns of lists.
+
+    `binary`: bytes, `{bytes, path}` structs, or lists of either.
+    """
+
+    names: list[str]
+    binary: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Format:
+    """A reader of files with one suffix.
+
+    `rows(file, names)` yields (position, row); a columnar format reads only the named columns.
+    `schema` reads the columns without a row, None if only the first row names them. `is_open`:
+    later rows may have other columns. `is_text`: the format is also read as .gz. `begins`: first
+    character of a row file, for a suffix that other files share.
+    """
+
+    rows: Callable[[Path, Sequence[str] | None], Iterator[Placed]]
+    schema: Callable[[Path], Schema] | None = None
+    is_open: bool = False
+    is_text: bool = True
+    begins: str = ""
+
+
+class RowError(UsageError):
+    """Error for an invalid row or file; the message begins with the position or the file."""
+
+
+def check_distinct(names: Iterable[str], place: str) -> None:
+    """Raise RowError for a column name that appears twice, whose values would be lost."""
+    doubled = [name for name, count in Counter(names).items() if count > 1]
+    if doubled:
+        raise RowError(
+            f"{place}: duplicate column name {', '.join(map(repr, doubled))}",
+            hint="Give each column its own name.",
+        )

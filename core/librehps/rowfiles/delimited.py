@@ -1,0 +1,97 @@
+"""Rows of CSV and TSV files, with quotation marks checked strictly."""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from librehps.rowfiles.base import Placed, RowError, check_distinct
+from librehps.rowfiles.text import nul_error, open_text
+
+# A CSV field may be long: a prompt, a list of numbers.
+MAX_FIELD_CHARS = 1 << 24
+QUOTE_HINT = (
+    'Close each quoted field with a quotation mark; inside it write "" for a quotation mark.'
+)
+FILE_SUFFIX = re.compile(r"\.\w{2,5}$")
+
+
+def delimited_rows(delimiter: str, file: Path, names: Sequence[str] | None) -> Iterator[Placed]:
+    """Yield (position, row) of the lines below the header; an empty field is None."""
+    header: list[str] | None = None
+    for place, fields in _fields(delimiter, file):
+        if header is None:
+            header = fields
+            check_distinct(header, place)
+        elif len(fields) != len(header):
+            raise RowError(
+                f"{place}: got {len(fields)} fields, expected {len(header)} as in the header"
+            )
+        else:
+            yield place, {n: v or None for n, v in zip(header, fields, strict=True)}
+
+
+def _fields(delimiter: str, file: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield (position, fields) of each row that is not blank; the position is its first line."""
+    csv.field_size_limit(MAX_FIELD_CHARS)
+    with open_text(file) as text:
+        lines = _Lines(text, file)
+        # Without `strict` a stray quote would swallow the rows up to the next quote.
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        while True:
+            lines.taken.clear()
+            place = f"{file}, line {reader.line_num + 1}"
+            try:
+                fields = next(reader, None)
+            except csv.Error as error:
+                raise RowError(f"{place}: invalid row: {error}", hint=QUOTE_HINT) from error
+            if fields is None:
+                return
+            if len(lines.taken) > 1 and _spans_rows(lines.taken, fields, delimiter):
+                raise RowError(f"{place}: a quoted field spans several rows", hint=QUOTE_HINT)
+            if fields:
+                yield place, fields
+
+
+class _Lines:
+    """The lines of a text, of which `taken` keeps those of the current row."""
+
+    def __init__(self, text: IO[str], file: Path) -> None:
+        self._lines, self._file, self._number = iter(text), file, 0
+        self.taken: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self._number += 1
+        if "\0" in line:
+            raise nul_error(f"{self._file}, line {self._number}", self._file)
+        self.taken.append(line)
+        return line
+
+
+def _spans_rows(lines: Sequence[str], fields: Sequence[str], delimiter: str) -> bool:
+    """Return whether two stray quotes made one row of several: `a.png,"x` and `b.png,y"`.
+
+    A prompt may have line breaks and commas, but no tabs, and no lines that begin or end with
+    file names of the same suffix as the row's own.
+    """
+    broken = [at for at, field in enumerate(fields) if "\n" in field or "\r" in field]
+    if not broken:
+        return False
+    if delimiter == "\t" and any("\t" in fields[at] for at in broken):
+        return True
+    suffixes = {}
+    for at, field in enumerate(fields):
+        if found := FILE_SUFFIX.search(field):
+            # Fields behind the broken one are counted from the end: it may have delimiters.
+            suffixes[at if at < broken[0] else at - len(fields)] = found[0]
+    alike = 0
+    for line in lines:
+        cells = [cell.strip('"\r\n') for cell in line.split(delimiter)]
+        is_long = len(cells) >= len(fields)
+        alike += is_long and any(cells[at].endswith(suffix) for at, suffix in suffixes.items())
+    return alike > 1
