@@ -1,4 +1,4 @@
-"""Media paths in manifests and files of pairs, also as Windows writes them."""
+"""Paths as people write them: patterns, and media paths in tables, also those of Windows."""
 
 import os
 import posixpath
@@ -9,6 +9,13 @@ from librehps.files import printable
 
 # `C:\x`, `C:/x`, and `\\server\share`.
 WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+GLOB_CHARS = frozenset("*?[")
+
+
+def is_glob(path: str | Path) -> bool:
+    """Return whether a path is a pattern such as `shards/*.tar`, and not the name of a file."""
+    return not GLOB_CHARS.isdisjoint(str(path)) and not os.path.lexists(path)
 
 
 def local_name(root: str | Path, value: str) -> str:

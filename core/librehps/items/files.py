@@ -11,10 +11,10 @@ from librehps.files import printable
 from librehps.items.passed_over import HIDDEN, UNMATCHED, PassedOver
 from librehps.media.containers import IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of
 from librehps.media.media import kind_by_name
+from librehps.paths import GLOB_CHARS, is_glob
 from librehps.types import Item
 
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-GLOB_CHARS = frozenset("*?[")
 
 
 class Files:
@@ -32,7 +32,7 @@ class Files:
     def __init__(self, paths: list[Path], sidecars: bool = False) -> None:
         self.passed_over = PassedOver()
         self._paths, self._sidecars = paths, sidecars
-        self._starts = [_start(path) for path in paths]
+        self._starts = [glob_start(path) for path in paths]
         missing = [str(path) for path in self._starts if not os.path.lexists(path)]
         if missing:
             raise UsageError(f"no such file or folder: {', '.join(missing)}")
@@ -94,7 +94,7 @@ class Files:
                 self.passed_over.add(name, HIDDEN)
             elif kind is None:
                 others.append(name)
-            elif _matches((*above, name), pattern):
+            elif matches((*above, name), pattern):
                 yield self._item(folder / name, kind)
             else:
                 self.passed_over.add(name, UNMATCHED)
@@ -126,9 +126,9 @@ def file_item(path: Path) -> Item:
     return Item(printable(str(path)), path, None, kind_of(path))
 
 
-def _start(path: Path) -> Path:
+def glob_start(path: Path) -> Path:
     """Return the path itself, or for a glob the folder above its first wildcard."""
-    if os.path.lexists(path) or GLOB_CHARS.isdisjoint(str(path)):
+    if not is_glob(path):
         return path
     start = Path()
     for part in path.parts:
@@ -139,18 +139,16 @@ def _start(path: Path) -> Path:
     return start
 
 
-def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     """Return whether the parts of a path match a glob pattern; `**` is any number of folders."""
     if not pattern:
         return True
     head, *rest = pattern
     if head == "**":
-        return any(_matches(parts[at:], tuple(rest)) for at in range(len(parts) + 1)) and bool(
-            parts
-        )
+        return any(matches(parts[at:], tuple(rest)) for at in range(len(parts) + 1)) and bool(parts)
     if not parts or not fnmatch.fnmatchcase(parts[0], head):
         return False
-    return _matches(parts[1:], tuple(rest)) if rest else len(parts) == 1
+    return matches(parts[1:], tuple(rest)) if rest else len(parts) == 1
 
 
 def _check_distinct(paths: list[Path]) -> None:

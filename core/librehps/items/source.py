@@ -4,21 +4,22 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from librehps.choices import PromptFrom
 from librehps.errors import UsageError
+from librehps.files import printable
 from librehps.items.files import Files
 from librehps.items.manifest import Manifest
 from librehps.items.passed_over import IN_TAR, PassedOver
+from librehps.items.places import Skipped, places_of
 from librehps.items.remote import RemoteFiles
 from librehps.items.rows import ColumnOptions
 from librehps.items.stdin import Stdin
-from librehps.items.tars import Tar, expand_braces
-from librehps.media.archived import is_remote
-from librehps.rowfiles import holds_rows
+from librehps.items.tars import Tar
 from librehps.scores.columns import OwnColumns, full_columns
 from librehps.scores.shards import in_shard
 from librehps.types import Item
@@ -71,7 +72,7 @@ class Source:
 
     def __init__(self, paths: Sequence[str], options: SourceOptions) -> None:
         self._options = options
-        self._parts = list(_parts(list(paths), options))
+        self._parts = _parts(list(paths), options)
         self._own = OwnColumns()
         self.has_prompts = any(part.has_prompts for part in self._parts)
 
@@ -115,7 +116,7 @@ class Source:
         """The files and folders that were passed over so far."""
         found = PassedOver()
         for part in self._parts:
-            if isinstance(part, Files | RemoteFiles):
+            if isinstance(part, Files | RemoteFiles | Skipped):
                 found.merge(part.passed_over)
             elif part.skipped:
                 found.add("", IN_TAR, part.skipped)
@@ -126,40 +127,53 @@ class Source:
         return files[0].nothing() if files else UsageError("there is nothing to score")
 
 
-def _parts(paths: list[str], options: SourceOptions) -> Iterator[Part]:
-    """Yield a part for each manifest, tar, URL and stdin, and one for all files and folders."""
-    files: list[Path] = []
-    folders = [file.parent for path in paths if _is_tar(path) for file in _tars(path)]
-    # Names relative to the common folder keep tars of the same name in two folders distinct.
-    root = os.path.commonpath([file.absolute() for file in folders]) if folders else ""
+def _parts(paths: list[str], options: SourceOptions) -> list[Part]:
+    """Return a part for each manifest, tar, URL and stdin, and one for all files and folders."""
+    skipped = Skipped()
+    places = [place for path in paths for place in places_of(path, skipped)]
+    tars = iter(_relative([Path(p.path) for p in places if p.kind == "tar"]))
     manifest = (options.columns, options.root, options.allow_remote, RESERVED)
-    for path in paths:
-        if path == "-":
-            yield Stdin(sys.stdin.buffer, options.null, *manifest)
-        elif is_remote(path):
-            yield RemoteFiles(path)
-        elif holds_rows(Path(path)):
-            _check_exists(path)
-            yield Manifest(Path(path), *manifest)
-        elif _is_tar(path):
-            for file in _tars(path):
-                yield Tar(file, os.path.relpath(file, root), options.columns.prompt)
-        else:
-            files.append(Path(path))
-    if files:
-        yield Files(files, options.sidecars)
+    parts: list[Part] = []
+    for place in places:
+        file = Path(place.path)
+        if place.kind == "stdin":
+            parts.append(Stdin(sys.stdin.buffer, options.null, *manifest))
+        elif place.kind == "url":
+            parts.append(RemoteFiles(place.path))
+        elif place.kind == "manifest":
+            # With a root, media do not lie below the folders of their manifests.
+            prefix = place.folder if options.root is None else ""
+            parts.append(Manifest(file, *manifest, prefix))
+        elif place.kind == "tar":
+            parts.append(Tar(file, next(tars), options.columns.prompt))
+    if files := [Path(place.path) for place in places if place.kind == "files"]:
+        parts.append(Files(files, options.sidecars))
+    _tell_apart([part for part in parts if isinstance(part, Manifest)])
+    return [*parts, skipped]
 
 
-def _is_tar(path: str) -> bool:
-    return path.lower().endswith(".tar") and not is_remote(path)
+def _relative(files: Sequence[Path]) -> list[str]:
+    """Return names that keep files of the same name in two folders distinct."""
+    places = [os.path.abspath(file) for file in files]  # noqa: PTH100 - links stay
+    root = os.path.commonpath([os.path.dirname(place) for place in places]) if places else ""  # noqa: PTH120
+    return [os.path.relpath(place, root).replace(os.sep, "/") for place in places]
 
 
-def _tars(path: str) -> list[Path]:
-    """Return the tars of a path, with braces expanded; raises UsageError if a tar is missing."""
-    names = [path] if Path(path).exists() else expand_braces(path)
-    for name in names:
-        _check_exists(name)
-    return [Path(name) for name in names]
+def _tell_apart(manifests: Sequence[Manifest]) -> None:
+    """Give distinct ids to media inside the manifests: by row where paths are not distinct."""
+    holding = [manifest for manifest in manifests if manifest.holds_bytes]
+    if len({manifest.name for manifest in holding}) < len(holding):
+        for manifest, name in zip(holding, _relative([m.container for m in holding]), strict=True):
+            manifest.name = name
+    with closing(sqlite3.connect("")) as base:
+        base.execute("PRAGMA synchronous = OFF")
+        base.execute("CREATE TABLE paths (path BLOB PRIMARY KEY, owner INTEGER) WITHOUT ROWID")
+        for number, manifest in enumerate(holding):
+            for path in manifest.paths_inside():
+                row = (printable(path).encode(), number)
+                if not base.execute("INSERT OR IGNORE INTO paths VALUES (?, ?)", row).rowcount:
+                    found = base.execute("SELECT owner FROM paths WHERE path = ?", row[:1])
+                    holding[found.fetchone()[0]].repeats_paths = manifest.repeats_paths = True
 
 
 def unique(items: Iterable[Item]) -> Iterator[Item]:
@@ -179,8 +193,3 @@ def unique(items: Iterable[Item]) -> Iterator[Item]:
             yield item
     finally:
         base.close()
-
-
-def _check_exists(path: str) -> None:
-    if not Path(path).is_file():
-        raise UsageError(f"no such file or folder: {path}")

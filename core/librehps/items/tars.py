@@ -2,22 +2,34 @@
 
 import json
 import re
-import tarfile
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from librehps.errors import ItemError, PromptError, UsageError
+from librehps.errors import BrokenMediaError, ItemError, MediaError, PromptError, UsageError
 from librehps.files import printable
 from librehps.items.rows import PROMPT_NAMES
+from librehps.items.tar_index import Member, TarIndex
 from librehps.media.archived import TarMember
 from librehps.media.media import kind_by_name
+from librehps.rowfiles.text import decode_text
 from librehps.types import Item
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
 # A longer .txt or .json member is no caption.
 MAX_TEXT_BYTES = 1 << 20
+TEXT_SUFFIXES = (".txt", ".json")
+# Compressed tars, by suffix and by first bytes, and the command that decompresses them.
+PACKED = (
+    ((".tar.gz", ".tgz"), b"\x1f\x8b", "gunzip -k"),
+    ((".tar.zst", ".tzst"), b"\x28\xb5\x2f\xfd", "zstd -d"),
+    ((".tar.xz", ".txz"), b"\xfd7zXZ\0", "unxz -k"),
+    ((".tar.bz2", ".tbz2", ".tbz"), b"BZh", "bunzip2 -k"),
+    ((".tar.lz4",), b"\x04\x22\x4d\x18", "lz4 -d"),
+)
+TAR_SUFFIXES = (".tar", *(suffix for suffixes, _, _ in PACKED for suffix in suffixes))
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -38,10 +50,16 @@ def expand_braces(pattern: str) -> list[str]:
     return ["".join(p + c for p, c in zip(parts, (*chosen, ""), strict=True)) for chosen in filled]
 
 
+def names_tar(path: str | Path) -> bool:
+    """Return whether the path has the suffix of a tar, compressed or not."""
+    return str(path).lower().endswith(TAR_SUFFIXES)
+
+
 class Tar:
     """The items of one tar: each image or video, with the prompt in the sample's .txt or .json.
 
-    Ids begin with `name`.
+    Ids begin with `name`. Members that cannot be read, and a tar that is cut short, are items
+    with a problem. Raises UsageError for a compressed tar.
     """
 
     has_prompts = True
@@ -50,112 +68,123 @@ class Tar:
         self._file, self._name, self._field = file, name, prompt_field
         self.skipped = 0
         self.container = file
+        _check_packed(file)
 
     def __iter__(self) -> Iterator[Item]:
-        key = ""
-        members: list[tarfile.TarInfo] = []
-        for member in self._members():
-            found = _key(member.name)
-            if found != key and members:
-                yield from self._sample(members)
-                members = []
-            key = found
-            members.append(member)
-        yield from self._sample(members)
-
-    def _members(self) -> Iterator[tarfile.TarInfo]:
-        """Yield the regular members in order, without the list of them that `tarfile` keeps."""
+        index = TarIndex(self._file)
         try:
-            with tarfile.open(self._file, "r:") as tar:
-                while (member := tar.next()) is not None:
-                    tar.members = []  # type: ignore[attr-defined]
-                    if member.isfile():
-                        yield member
-                    elif not member.isdir():
-                        self.skipped += 1
-                self._check_end(tar.offset)
-        except (tarfile.TarError, OSError) as error:
-            raise UsageError(
-                f"{self._file} cannot be read as a tar: {error}",
-                hint="Compressed tars are not supported: decompress them first.",
-            ) from error
+            self.skipped += index.skipped
+            is_told = has_texts = False
+            for members in index.samples():
+                has_texts |= any(m.name.lower().endswith(TEXT_SUFFIXES) for m in members)
+                is_last = index.last is not None and members[0].sample == index.last.sample
+                for item in self._sample(members, index):
+                    if is_last and has_texts and index.damage and _lacks_prompt(item):
+                        # Its prompt would have followed.
+                        item = Item(item.id, item.media, None, item.kind,
+                                    problem=BrokenMediaError(index.damage))  # fmt: skip
+                    is_told |= str(item.problem) == index.damage
+                    yield item
+            if index.damage and not is_told:
+                problem = BrokenMediaError(index.damage)
+                yield Item(printable(self._name), self._file, None, problem=problem)
+        finally:
+            index.close()
 
-    def _check_end(self, offset: int) -> None:
-        """Raise UsageError unless the tar ends with a block of zeros.
-
-        `tarfile` stops silently at a damaged header or a truncated file.
-        """
-        with self._file.open("rb") as file:
-            file.seek(offset)
-            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise UsageError(
-                    f"{self._file} is damaged or truncated at byte {offset}",
-                    hint="Download or pack the tar again.",
-                )
-
-    def _sample(self, members: list[tarfile.TarInfo]) -> Iterator[Item]:
+    def _sample(self, members: list[Member], index: TarIndex) -> Iterator[Item]:
         media = [m for m in members if kind_by_name(m.name)]
         self.skipped += sum(
-            not kind_by_name(m.name) and not m.name.endswith((".txt", ".json")) for m in members
+            not kind_by_name(m.name) and not m.name.endswith(TEXT_SUFFIXES) for m in members
         )
-        if not media:
-            return
         for member in media:
             prompt: str | None = None
             problem: ItemError | None = None
+            stored = TarMember(str(self._file), member.name, member.offset, member.size)
             try:
-                prompt = self._prompt(member.name, members)
-            except PromptError as error:
+                found = self._content(member, index, MediaError)
+                stored = TarMember(str(self._file), member.name, found.offset, found.size)
+                prompt = self._prompt(member.name, members, index)
+            except ItemError as error:
                 problem = error
-            stored = TarMember(str(self._file), member.name, member.offset_data, member.size)
-            name = printable(f"{self._name}/{member.name}")
-            yield Item(name, stored, prompt, kind_by_name(member.name), problem=problem)
+            number = index.earlier(member)
+            name = f"{self._name}/{member.name}" + (f"#{number + 1}" if number else "")
+            kind = kind_by_name(member.name)
+            yield Item(printable(name), stored, prompt, kind, problem=problem)
 
-    def _prompt(self, name: str, members: list[tarfile.TarInfo]) -> str | None:
+    def _content(self, member: Member, index: TarIndex, error: type[ItemError]) -> Member:
+        """Return the member that holds the content; raises `error` for a link to none."""
+        try:
+            found = index.target(member)
+        except ValueError as reason:
+            raise error(f"{self._file}::{member.name} {reason}") from reason
+        if found.problem is not None:
+            raise (BrokenMediaError if found.problem == index.damage else error)(found.problem)
+        return found
+
+    def _prompt(self, name: str, members: list[Member], index: TarIndex) -> str | None:
         text = self._beside(name, ".txt", members) if self._field is None else None
         if text is not None:
-            return self._text(text).strip()
+            return self._text(text, index).strip()
         text = self._beside(name, ".json", members)
         if text is None:
             return None
         try:
-            content: Any = json.loads(self._text(text))
-        except (ValueError, RecursionError) as error:
+            content: Any = json.loads(self._text(text, index))
+        except (json.JSONDecodeError, RecursionError) as error:
             raise PromptError(f"{self._file}::{text.name}: invalid JSON: {error}") from error
         fields = content if isinstance(content, dict) else {}
         names = (self._field,) if self._field else PROMPT_NAMES
         return next((fields[n] for n in names if isinstance(fields.get(n), str)), None)
 
-    def _beside(
-        self, name: str, suffix: str, members: list[tarfile.TarInfo]
-    ) -> tarfile.TarInfo | None:
-        """Return the member with this suffix and the same stem, else the sample's only one."""
-        found = [m for m in members if m.name.lower().endswith(suffix)]
+    def _beside(self, name: str, suffix: str, members: Sequence[Member]) -> Member | None:
+        """Return the member with this suffix and the same stem, else the sample's only one.
+
+        Of two members of one name the later one counts, as when a tar is unpacked.
+        """
+        found = {m.name.removeprefix("./"): m for m in members if m.name.lower().endswith(suffix)}
         stem = str(PurePosixPath(name).with_suffix(""))
-        same = [m for m in found if m.name[: -len(suffix)] == stem]
+        same = [m for path, m in found.items() if path[: -len(suffix)] == stem]
         if not same and len(found) > 1:
             raise PromptError(
                 f"{self._file}::{name}: {len(found)} {suffix} files in its sample, "
                 f"expected {PurePosixPath(stem).name}{suffix}"
             )
-        return next(iter(same or found), None)
+        return next(iter(same or found.values()), None)
 
-    def _text(self, member: tarfile.TarInfo) -> str:
-        if member.size > MAX_TEXT_BYTES:
+    def _text(self, member: Member, index: TarIndex) -> str:
+        place = f"{self._file}::{member.name}"
+        found = self._content(member, index, PromptError)
+        if found.size > MAX_TEXT_BYTES:
             raise PromptError(
-                f"{self._file}::{member.name} is too long for a prompt ({member.size} bytes; "
-                f"at most {MAX_TEXT_BYTES})"
+                f"{place} is too long for a prompt ({found.size} bytes; at most {MAX_TEXT_BYTES})"
             )
         with self._file.open("rb") as file:
-            file.seek(member.offset_data)
-            content = file.read(member.size)
+            file.seek(found.offset)
+            content = file.read(found.size)
         try:
-            return content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise PromptError(f"{self._file}::{member.name}: not valid UTF-8: {error}") from error
+            return decode_text(content)
+        except ValueError as error:
+            raise PromptError(f"{place}: {error}") from error
 
 
-def _key(name: str) -> str:
-    """Return the webdataset sample key: the name up to the first dot of its base name."""
-    folder, _, base = name.rpartition("/")
-    return f"{folder}/{base.split('.', 1)[0]}"
+def _lacks_prompt(item: Item) -> bool:
+    return item.prompt is None and item.problem is None
+
+
+def _check_packed(file: Path) -> None:
+    """Raise UsageError for a compressed tar, by its suffix or its first bytes."""
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(8)
+    except OSError:
+        # The item of the tar reports the error.
+        return
+    for suffixes, magic, command in PACKED:
+        if head.startswith(magic) or file.name.lower().endswith(suffixes):
+            name = file if file.name.lower().endswith(suffixes) else f"{file}{suffixes[0][4:]}"
+            rename = "" if name == file else f"mv {shlex.quote(str(file))} {shlex.quote(str(name))}"
+            commands = [rename, f"{command} {shlex.quote(str(name))}"]
+            raise UsageError(
+                f"{file}: a compressed tar is not read (its members cannot be found by offset)",
+                hint=f"Decompress it: {' && '.join(filter(None, commands))}",
+            )

@@ -105,3 +105,19 @@ def _invalid_line(file: Path) -> str:
             except UnicodeDecodeError:
                 return f", line {number}"
     return ""
+
+
+def decode_text(content: bytes) -> str:
+    """Return bytes as text: UTF-8, or the encoding of their byte order mark.
+
+    Raises ValueError, with the reason, for other bytes.
+    """
+    encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise ValueError(f"not valid {encoding.upper()}: byte {byte:#x}: {error.reason}") from error
+    if "\0" in text:
+        raise ValueError("zero bytes in the text (UTF-16 needs a byte order mark)")
+    return text

@@ -5,12 +5,14 @@ import logging
 import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Sequence
+from glob import glob
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from librehps.errors import UsageError
 from librehps.files import PARTIAL
+from librehps.paths import is_glob
 from librehps.scores.markers import (
     IGNORED_PREFIXES,
     JOURNAL_SUFFIXES,
@@ -98,7 +100,15 @@ def origin_of(paths: Sequence[Path]) -> str:
     return first if len(paths) == 1 else f"{first} and others"
 
 
+def _matching(pattern: Path) -> list[Path]:
+    """Return the files and folders that match a pattern, sorted by name."""
+    return [Path(name) for name in sorted(glob(str(pattern), recursive=True))]
+
+
 def _is_scored(path: Path) -> bool:
+    if is_glob(path):
+        found = _matching(path)
+        return bool(found) and all(_is_scored(file) for file in found)
     if path.is_dir():
         parts = [p for p in path.iterdir() if not p.name.startswith(IGNORED_PREFIXES)]
         beside = (SETTINGS_SUFFIX, PARTIAL, *JOURNAL_SUFFIXES)
@@ -168,6 +178,8 @@ def _warn_of_duplicates(table: Any) -> None:
 def _files(path: Path) -> list[Path]:
     if path == STDIN:
         return [path]
+    if is_glob(path) and (found := _matching(path)):
+        return [file for match in found for file in _files(match)]
     if path.is_dir():
         return _parts(path)
     if not path.is_file():
