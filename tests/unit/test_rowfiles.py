@@ -78,6 +78,21 @@ def test_the_rows_of_a_long_array_come_one_by_one(tmp_path: Path) -> None:
         (".tsv", 'image\tprompt\na\t"A cat\nb\tB cat"\n', "line 2: .* spans several rows"),
         (".csv", 'image,prompt\na,x\n\nb,"y\n', "line 4: invalid row"),
         (".csv", "image,prompt\na.png\n", "line 2: got 1 fields, expected 2"),
+        (".csv", 'image,prompt\na.png,"two\nlines"\nb.png,"x" y\n', "line 4: invalid row"),
+        (".csv", 'image,prompt\na.png,"A, cat\nb.png,B cat"\n', "line 2: .* spans several rows"),
+        (".csv", 'prompt,image\n"A, cat,a.png\nB cat",b.png\n', "line 2: .* spans several rows"),
+        (".csv", 'image,prompt\ra.png,x\rb.png,"y" z\r', "line 3: invalid row"),
+        (".tsv", "image\tprompt\na.png\tx\ty\n", "line 2: got 3 fields, expected 2"),
+        (".csv", "image,prompt,prompt\na,b,c\n", "line 1: duplicate column name 'prompt'"),
+        (".tsv.gz", "a\ta\n", "line 1: duplicate column name 'a'"),
+        (".csv", "image,prompt\na.png," + "x" * 99 + "\0\n", "line 2: zero bytes"),
+        (".csv", "image,prompt\na.png,x\0\n", "zero bytes in the text"),
+        (
+            ".jsonl",
+            '{"image": "a"}\n{"image": "a", "image": "b"}',
+            "line 2: duplicate name 'image'",
+        ),
+        (".json", '[{"image": "a", "image": "b"}]', "entry 1: duplicate name 'image'"),
         (".csv.gz", "image,prompt\na.png\n", r"rows\.csv\.gz, line 2: got"),
         (".jsonl", '{"image": "a"}\n{"image": ', "line 2: invalid JSON"),
         (".ndjson", "[1]\n", "line 1: expected a JSON object"),
@@ -110,6 +125,15 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     latin.write_bytes(b"image,prompt\na.png,caf\xe9\n")
     with pytest.raises(PreferenceError, match=r"l\.csv, line 2: not valid UTF-8 \(byte 0xe9"):
         list(RowFile(latin, PreferenceError).rows())
+    plain = tmp_path / "plain.csv"
+    plain.write_bytes(gzip.compress(b"image\na.png\n"))
+    with pytest.raises(UsageError, match="compressed with gzip") as raised:
+        list(RowFile(plain).rows())
+    assert "plain.csv.gz" in (raised.value.hint or "")
+    doubled = pa.Table.from_arrays([pa.array(["a.png"])] * 2, names=["image", "image"])
+    pq.write_table(doubled, tmp_path / "doubled.parquet")
+    with pytest.raises(UsageError, match=r"doubled\.parquet: duplicate column name 'image'"):
+        RowFile(tmp_path / "doubled.parquet").schema()
     packed = tmp_path / "p.parquet.gz"
     packed.write_bytes(gzip.compress(write(tmp_path, ".parquet").read_bytes()))
     with pytest.raises(UsageError, match=r"is not read as \.gz"):
@@ -118,6 +142,32 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         RowFile(tmp_path / "gone.csv", PreferenceError)
     with pytest.raises(PreferenceError, match=r"expected \.csv .* \.parquet"):
         RowFile(write(tmp_path, ".txt", text=""), PreferenceError)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv.gz", ".jsonl", ".json"])
+def test_a_byte_order_mark_names_the_encoding(tmp_path: Path, suffix: str, encoding: str) -> None:
+    file = tmp_path / f"rows{suffix}"
+    content = text_of(ROWS, suffix.removesuffix(GZIP)).lstrip("\ufeff").encode(encoding)
+    file.write_bytes(gzip.compress(content) if suffix.endswith(GZIP) else content)
+    if encoding == "utf-16-le":
+        with pytest.raises(UsageError, match="zero bytes in the text") as raised:
+            Source([str(file)], SourceOptions())
+        assert str(file) in str(raised.value)
+        assert "iconv -f UTF-16LE" in (raised.value.hint or "")
+        return
+    assert [row for _, row in RowFile(file).rows()] == ROWS
+
+
+def test_prompts_and_cells_that_quotes_leave_whole(tmp_path: Path) -> None:
+    """Line breaks of Windows and old Macs, breaks and commas in cells, quotes inside words."""
+    prompts = ["a cat, big\r\na dog, small", 'a 5" screen', 'say "hi"', "x\ry"]
+    lines = ["image,prompt", *(f'a{n}.png,"{p.replace(chr(34), chr(34) * 2)}"'
+                               for n, p in enumerate(prompts))]  # fmt: skip
+    lines.append('a4.png,a 5" screen')
+    for end in ("\n", "\r\n", "\r"):
+        file = write(tmp_path, ".csv", text=end.join(lines))
+        assert [row["prompt"] for _, row in RowFile(file).rows()] == [*prompts, 'a 5" screen']
 
 
 def test_which_files_are_manifests(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a command's paths are: media, manifests or tars, by name or found in folders and globs.
+"""Paths of a command as media, manifests or tars, by name or found in folders and globs.
 
 A folder, or a glob, with any image or video is a place of media: manifests and tars in it are
 skipped. Without media its tars are read, without tars its manifests, in the order of their names.

@@ -102,7 +102,7 @@ def origin_of(paths: Sequence[Path]) -> str:
 
 def _matching(pattern: Path) -> list[Path]:
     """Return the files and folders that match a pattern, sorted by name."""
-    return [Path(name) for name in sorted(glob(str(pattern), recursive=True))]
+    return [Path(name) for name in sorted(glob(str(pattern), recursive=True))]  # noqa: PTH207
 
 
 def _is_scored(path: Path) -> bool:
