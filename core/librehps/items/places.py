@@ -82,12 +82,11 @@ def _search(path: str, skipped: Skipped) -> list[Place]:
         if not matches(parts, pattern):
             continue
         is_empty = False
-        is_table = names_tar(file) or holds_rows(file)
         if file.name.startswith("."):
             passed.add(file.name, HIDDEN)
         elif kind_by_name(file.name):
             return [Place("files", path)]
-        elif is_table and not _is_kept_apart(parts):
+        elif not _is_kept_apart(parts) and (names_tar(file) or holds_rows(file)):
             found.append(file)
         else:
             passed.add(file.name)
@@ -96,7 +95,7 @@ def _search(path: str, skipped: Skipped) -> list[Place]:
             f"no file matches {path}", hint="In a pattern, ** stands for any number of folders."
         )
     has_tars = any(map(names_tar, found))
-    chosen = [file for file in found if names_tar(file) or not has_tars and _has_rows(file)]
+    chosen = [file for file in found if names_tar(file) or (not has_tars and _has_rows(file))]
     if not chosen:
         return [Place("files", path)]
     for file in found:
