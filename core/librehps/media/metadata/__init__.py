@@ -1,0 +1,105 @@
+"""Prompts that generators write into the metadata of images and clips.
+
+`READERS` says which text of a file goes to which reader. Comparisons of places ignore case.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import BinaryIO
+
+from librehps.errors import EmptyPromptError, PromptError
+from librehps.media.metadata import tools
+from librehps.media.metadata.image_texts import format_of, image_texts
+from librehps.media.metadata.png import has_alpha
+from librehps.media.metadata.stealth import stealth_text
+from librehps.media.metadata.texts import PLACEHOLDERS, Embedded, Found, Origin, checked
+
+Reader = Callable[[tools.Context], str | None]
+
+# A text of many programs, of which the content alone tells which one wrote it.
+_ANY: tuple[tuple[str, Reader], ...] = (
+    ("swarmui", tools.swarmui),
+    ("civitai", tools.civitai),
+    ("comfyui", tools.comfyui),
+    ("novelai", tools.novelai),
+    ("fooocus", tools.fooocus),
+    ("ruinedfooocus", tools.ruined_fooocus),
+    ("a1111", tools.a1111),
+    ("json", tools.json_prompt),
+)
+# Rows of place, source and reader; the first row that has a prompt counts.
+READERS: tuple[tuple[str, str, Reader], ...] = (
+    *(("parameters", source, reader) for source, reader in _ANY),
+    ("invokeai_metadata", "invokeai", tools.invokeai),
+    ("sd-metadata", "invokeai", tools.invokeai_2),
+    ("dream", "invokeai", tools.dream),
+    ("prompt", "comfyui", tools.comfyui),
+    ("prompt", "prompt", tools.plain),
+    *(("comment", source, reader) for source, reader in _ANY),
+    *(("user comment", source, reader) for source, reader in _ANY),
+    *(("metadata", source, reader) for source, reader in _ANY),
+    ("description", "midjourney", tools.midjourney),
+    *(("description", source, reader) for source, reader in _ANY),
+    ("stealth", "novelai", tools.novelai),
+    *(("stealth", source, reader) for source, reader in _ANY),
+    ("parameters", "", tools.unknown_parameters),
+    ("workflow", "", tools.only_workflow),
+)
+FORMATS_WITH_ALPHA = ("png", "webp")
+
+
+def prompt_of_image(file: BinaryIO, stem: str = "") -> Found | None:
+    """Return the prompt in the metadata of an image file; None if there is no such metadata.
+
+    `stem` is the file's name without suffix, by which one of several savers may be told. Data that
+    are not an image give None. Raises PromptError if the metadata do not tell exactly one prompt.
+    """
+    image_format = format_of(file)
+    if not image_format:
+        return None
+    origin = Origin(stem, image_format)
+    found = prompt_in_texts(image_texts(file, image_format), origin)
+    if found is None and image_format in FORMATS_WITH_ALPHA:
+        if image_format == "webp" or has_alpha(file):
+            hidden = stealth_text(file)
+            found = hidden and prompt_in_texts([Embedded("stealth", hidden)], origin) or None
+    return found
+
+
+def prompt_of_clip(tags: Mapping[str, str], stem: str = "") -> Found | None:
+    """Return the prompt in the tags of a clip's container; None or errors as for an image."""
+    texts = [Embedded(name.lower(), text) for name, text in tags.items()]
+    return prompt_in_texts(texts, Origin(stem, "video"))
+
+
+def prompt_in_texts(texts: Sequence[Embedded], origin: Origin) -> Found | None:
+    """Return the prompt of the first reader that knows one of the texts; raises PromptError."""
+    missing: PromptError | None = None
+    for source, prompt in _prompts(texts, origin):
+        if prompt.strip(" \t\r\n\0").lower() not in ("", *PLACEHOLDERS):
+            return Found(checked(prompt), source)
+        # A saver writes a placeholder where the graph next to it may have the prompt.
+        missing = missing or _problem(prompt)
+    if missing is not None:
+        raise missing
+    return None
+
+
+def _prompts(texts: Sequence[Embedded], origin: Origin) -> Iterator[tuple[str, str]]:
+    others = {text.place: text.text for text in texts}
+    for place, source, reader in READERS:
+        for text in texts:
+            if text.place != place:
+                continue
+            prompt = reader(tools.Context(place, text.text, others, origin))
+            if prompt is not None:
+                yield source, prompt
+
+
+def _problem(prompt: str) -> PromptError:
+    try:
+        checked(prompt)
+    except EmptyPromptError as error:
+        return error
+    except PromptError as error:
+        return error
+    raise AssertionError("only a prompt that is empty or a placeholder is a problem")

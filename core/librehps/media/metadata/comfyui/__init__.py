@@ -1,0 +1,1 @@
+"""Prompts in ComfyUI graphs, found by walking back from the node that saved the file."""

@@ -1,0 +1,71 @@
+"""Graphs of ComfyUI: nodes with inputs, which are values or links to outputs of other nodes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from librehps.errors import PromptError
+
+Inputs = Mapping[str, Any]
+
+
+class Link(NamedTuple):
+    """A reference to an output of a node."""
+
+    node: str
+    slot: int
+
+
+class Node(NamedTuple):
+    """A node: the name of its class (`class_type`), and its inputs."""
+
+    kind: str
+    inputs: Inputs
+
+    def links(self) -> Iterator[tuple[str, Link]]:
+        """Yield the name and the link of each input that is a link."""
+        for name, value in self.inputs.items():
+            if link := as_link(value):
+                yield name, link
+
+
+Graph = Mapping[str, Node]
+
+
+def as_graph(record: Mapping[str, Any]) -> Graph:
+    """Return the nodes in a JSON object; other entries are left out."""
+    found = {}
+    for name, entry in record.items():
+        if isinstance(entry, dict) and isinstance(entry.get("inputs"), dict):
+            found[name] = Node(str(entry.get("class_type") or "without a class"), entry["inputs"])
+    return found
+
+
+def is_graph(record: Mapping[str, Any]) -> bool:
+    """Return whether a JSON object has an entry with the class and the inputs of a node."""
+    return any(isinstance(e, dict) and {"class_type", "inputs"} <= e.keys() for e in record.values())
+
+
+def as_link(value: Any) -> Link | None:
+    """Return the link that an input's value stands for; None for other values."""
+    if isinstance(value, list) and len(value) == 2:
+        node, slot = value
+        if isinstance(node, str | int) and isinstance(slot, int):
+            return Link(str(node), slot)
+    return None
+
+
+def node_at(graph: Graph, link: Link) -> Node:
+    """Return the node that a link leads to; raises PromptError for a missing node."""
+    if link.node not in graph:
+        raise untold(f"a link leads to node {link.node[:20]!r}, which is not in the graph")
+    return graph[link.node]
+
+
+def untold(reason: str) -> PromptError:
+    """Return the error for a graph that does not tell one prompt."""
+    return PromptError(f"the prompt cannot be told from the file's ComfyUI graph: {reason}")
+
+
+def unknown(node: Node, what: str = "is not known as a generator or a text encoder") -> PromptError:
+    """Return the error for a node of a class that is not known."""
+    return untold(f"node {node.kind[:60]!r} {what}")

@@ -1,0 +1,179 @@
+"""Names of ComfyUI nodes and of their inputs: which hold texts, which lead to a prompt."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from librehps.media.metadata.comfyui.graph import Link, Node, as_link
+
+# Inputs that a text encoder encodes.
+ENCODED = frozenset(
+    ("text", "text_g", "text_l", "prompt", "user_prompt", "positive_prompt", "clip_l", "clip_g",
+     "t5xxl", "bert", "mt5xl", "llama", "qwen25_7b", "text_positive", "positive_text",
+     "text_pos_g", "text_pos_l", "positive_g", "positive_l", "pos_g", "pos_l")
+)  # fmt: skip
+# Inputs with a text of a node that makes pictures: an API, an editor, a pipeline.
+_TEXTS = re.compile(
+    r"(.*_)?(prompt|text|caption|instructions?|query|question|description)s?(_\w)?|positive_\w+"
+)
+_NOT_TEXTS = re.compile(r".*(negative|system|upsampl|enhance|style|prefix|weight|mode|color|font).*")
+# Links to the prompt of a sampler or a guider.
+POSITIVE = re.compile(
+    r"(\w+_)?(positive|pos)(_\w+)?|(\w+_)?conditioning(\d|_\w+)?|cond\d?|guider|"
+    r"(text|hyvid|prompt|cond\w*)_embeds?(_\w+)?|embeds"
+)
+# Pairs of prompts that a node hands on in one or two outputs.
+PAIR, NEGATIVES = ("positive", "pos", "optional_positive"), ("negative", "neg")
+# A guider whose `cond1` is the positive prompt and `cond2` the negative one.
+DUAL_GUIDER = "DualCFGGuider"
+NEGATIVE = re.compile(r"(?:.*_)?(?:negative|neg|uncond|empty_conditioning)(?:_.*)?")
+PIPE = re.compile(r"(\w+_)?(pipe|context|ctx|sdxl_tuple|script_pipe)(_\w+|\d+)?")
+# Links that carry neither a picture nor a prompt.
+SKIPPED = re.compile(
+    r"(.*_)?(model|clip|vae|control_?net|lora|lora_stack|mask|segs|detector|upscaler|unet|"
+    r"sampler|sigmas|noise|scheduler|hook|seed|width|height|steps|cfg|denoise|strength|fps|"
+    r"frame_rate|batch_size|length|audio|filename\w*|t5|clip_vision|ipadapter|insightface|"
+    r"script|sam_model_opt|token_\w+|cnet_stack|num_frames|scale\w*|factor|ratio)s?(_?\d+|_opt)?|"
+    r".*(model|mask|detector|strength|seed).*"
+)
+# Links to a picture that a prompt refers to: a control image, a first frame, a reference.
+REFERENCE = re.compile(r"(\w+_)?(image|latent|pixel|frame|video|reference)\w*")
+# Classes that make a picture, and inputs that only such classes have.
+_MAKERS = re.compile(r"(?<!up)(?<!re)sampler|generat|diffus|text.?to|txt2|t2[iv]|img2img|inference", re.I)
+_MAKER_INPUTS = frozenset(
+    ("steps", "cfg", "cfg_scale", "guidance_scale", "sampler_name", "noise_seed",
+     "num_inference_steps")
+)  # fmt: skip
+# Classes that bring a picture, a size or a number from outside, with nothing before them.
+_SOURCES = re.compile(
+    r"load|empty|primitive|int\b|float|number|seed|size|resolution|ratio|color|solid|blank|"
+    r"constant|latent|path|url|input|receive|fetch|video.?info|math",
+    re.I,
+)
+
+_CONTEXT = ("pipe", "model", "clip", "vae", "positive", "negative", "latent", "image", "seed")
+_EFFICIENT = ("model", "positive", "negative", "latent", "vae", "image")
+_TTN = ("pipe", "model", "positive", "negative", "latent", "vae", "clip", "image", "seed")
+_DETAILER = ("model", "clip", "vae", "positive", "negative")
+_INSTANT_ID = ("model", "positive", "negative")
+# Outputs of nodes that hand on both prompts among other things.
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "FromBasicPipe": _DETAILER,
+    "FromBasicPipe_v2": ("pipe", *_DETAILER),
+    "FromDetailerPipe": _DETAILER,
+    "FromDetailerPipe_v2": ("pipe", *_DETAILER),
+    "FromDetailerPipeSDXL": ("pipe", *_DETAILER),
+    "Context (rgthree)": _CONTEXT,
+    "Context Big (rgthree)": _CONTEXT,
+    "Context Switch (rgthree)": _CONTEXT,
+    "Context Switch Big (rgthree)": _CONTEXT,
+    "Context Merge (rgthree)": _CONTEXT,
+    "Context Merge Big (rgthree)": _CONTEXT,
+    "KSampler (Efficient)": _EFFICIENT,
+    "KSampler Adv. (Efficient)": _EFFICIENT,
+    "Efficient Loader": ("model", "positive", "negative", "latent", "vae", "clip"),
+    "ApplyInstantID": _INSTANT_ID,
+    "ApplyInstantIDAdvanced": _INSTANT_ID,
+    "easy fullLoader": ("pipe", "model", "vae", "clip", "positive", "negative", "latent"),
+    "easy fullkSampler": ("pipe", "image", *_TTN[1:7], "seed"),
+    "easy pipeOut": _TTN,
+    "easy pipeIn": ("pipe",),
+    "ttN pipeLoader_v2": _TTN,
+    "ttN pipeLoader": _TTN,
+    "ttN pipeKSampler_v2": _TTN,
+    "ttN pipeKSampler": _TTN,
+    "ttN pipeOUT": _TTN,
+}
+# Classes that output some of their inputs unchanged, a picture too.
+BUSES = re.compile(r"Context .*\(rgthree\)")
+# A wildcard node's text after and before its wildcards were filled.
+POPULATED, WILDCARDS = "populated_text", "wildcard_text"
+# Classes that make the text of a prompt without effect.
+ZEROED = ("ConditioningZeroOut",)
+
+
+def output_name(node: Node, slot: int) -> str | None:
+    """Return the name of an output of a known class; None for other classes."""
+    names = OUTPUTS.get(node.kind, ())
+    return names[slot] if 0 <= slot < len(names) else None
+
+
+def pair_value(node: Node, is_negative: bool) -> Any:
+    """Return the input with one prompt of a node that hands on both; None for other nodes."""
+    names = NEGATIVES if is_negative else PAIR
+    if node.kind == DUAL_GUIDER:
+        names = ("cond2",) if is_negative else ("cond1",)
+    values = [node.inputs[name] for name in names if name in node.inputs]
+    return next((value for value in values if as_link(value) or isinstance(value, str)), None)
+
+
+def outputs_text(node: Node) -> bool:
+    """Return whether a node may output a string: no input holds a model, a prompt or a pipe."""
+    names = [name for name, _ in node.links()]
+    if any(p.fullmatch(name) for p in (POSITIVE, PIPE, SKIPPED) for name in names if name != "positive"):
+        return False
+    return bool(names) or any(isinstance(value, str) for value in node.inputs.values())
+
+
+def positive_links(node: Node) -> list[tuple[str, Link]]:
+    """Return the links to prompts of a node that makes pictures."""
+    found = [(n, link) for n, link in node.links() if POSITIVE.fullmatch(n)]
+    return [(n, link) for n, link in found if not NEGATIVE.fullmatch(n)]
+
+
+def pipe_links(node: Node) -> list[Link]:
+    """Return the links to pipes and contexts, which hold prompts among other things."""
+    return [link for name, link in node.links() if PIPE.fullmatch(name)]
+
+
+def encoded_texts(node: Node) -> Iterator[Any]:
+    """Yield the texts, or links to texts, that a text encoder encodes."""
+    if POPULATED in node.inputs:
+        yield populated(node)
+        return
+    for name, value in node.inputs.items():
+        # smZ nodes keep the texts of both encoders, and use one pair of them.
+        is_used = name == "text" or node.inputs.get("with_SDXL") is not False
+        if name in ENCODED and is_used and (isinstance(value, str) or as_link(value)):
+            yield value
+
+
+def populated(node: Node) -> Any:
+    """Return the text that a wildcard node filled; the template where no filled text is kept."""
+    return node.inputs[POPULATED] or node.inputs.get(WILDCARDS, "")
+
+
+def own_texts(node: Node) -> Iterator[Any]:
+    """Yield the texts, or links to texts, of a node that makes pictures from a text."""
+    for name, value in node.inputs.items():
+        is_text = isinstance(value, str) and value.strip()
+        if name in PAIR and is_text:
+            yield value
+        elif (is_text or as_link(value)) and _TEXTS.fullmatch(name):
+            if not (_NOT_TEXTS.fullmatch(name) or POSITIVE.fullmatch(name)):
+                yield value
+
+
+def picture_links(node: Node) -> list[Link]:
+    """Return the links that may carry a picture, a latent or a clip."""
+    return [
+        link
+        for name, link in node.links()
+        if not any(p.fullmatch(name) for p in (SKIPPED, NEGATIVE, POSITIVE, PIPE, _TEXTS))
+    ]
+
+
+def is_maker(node: Node) -> bool:
+    """Return whether a node makes a picture, by its class or its inputs."""
+    return bool(_MAKERS.search(node.kind)) or not _MAKER_INPUTS.isdisjoint(node.inputs)
+
+
+def is_source(node: Node) -> bool:
+    """Return whether a node brings a picture or a number from outside the graph."""
+    if _SOURCES.search(node.kind):
+        return True
+    if any(node.links()):
+        return False
+    # A sentence may be the prompt of a generator that is not known.
+    values = [value for value in node.inputs.values() if isinstance(value, str)]
+    return bool(node.inputs) and not any(" " in value.strip() for value in values)

@@ -1,0 +1,195 @@
+"""The walk through a ComfyUI graph: from the node that saved a file back to the texts it used."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from librehps.media.metadata.comfyui import nodes
+from librehps.media.metadata.comfyui.graph import (
+    Graph,
+    Link,
+    Node,
+    as_link,
+    node_at,
+    unknown,
+    untold,
+)
+from librehps.media.metadata.comfyui.savers import (
+    is_saver,
+    makes_and_saves,
+    saved_links,
+    savers_of,
+)
+from librehps.media.metadata.comfyui.strings import text_of
+from librehps.media.metadata.texts import Origin
+
+# What a link carries: a picture; a picture that a prompt refers to; a pipe, for its pictures; or
+# prompts, of which an output's name or the input's name tells the positive one.
+Role = Literal["picture", "reference", "pipe", "prompt", "positive", "negative"]
+
+
+class Step(NamedTuple):
+    """A link to follow, and what the link carries."""
+
+    link: Link
+    role: Role
+
+
+def prompt_in(graph: Graph, origin: Origin) -> str:
+    """Return the one text that the saved picture depends on; raises PromptError."""
+    texts: set[str] = set()
+    savers = savers_of(graph, origin)
+    for saver in savers:
+        walk = Walk(graph)
+        walk.start(saver)
+        found = walk.finish()
+        if not found and is_saver(saver):
+            raise unknown(saver, "saved a picture that no node made from a text")
+        texts |= found
+    if not texts:
+        raise untold("no node that makes a picture from a text")
+    if len(texts) > 1:
+        shown = ", ".join(sorted(repr(text[:40]) for text in texts)[:3])
+        raise untold(f"more than one text; expected one, got {len(texts)} ({shown})")
+    return texts.pop()
+
+
+@dataclass
+class Walk:
+    """A walk from one saver; each link is followed once in each role."""
+
+    graph: Graph
+    texts: set[str] = field(default_factory=set)
+    _left: list[Step] = field(default_factory=list)
+    _seen: set[Step] = field(default_factory=set)
+
+    def start(self, saver: Node) -> None:
+        """Begin at the picture that a node saves, or at a node that makes and saves a picture."""
+        if is_saver(saver) and not makes_and_saves(saver):
+            self._follow(saved_links(saver), "picture")
+        else:
+            self._on_maker(saver, "reference")
+
+    def finish(self) -> set[str]:
+        """Follow every link; return the distinct texts found."""
+        while self._left:
+            step = self._left.pop()
+            if step in self._seen:
+                continue
+            self._seen.add(step)
+            node = node_at(self.graph, step.link)
+            if step.role in ("prompt", "positive", "negative"):
+                self._on_prompt(node, step)
+            else:
+                self._on_picture(node, step)
+        return self.texts
+
+    def _on_picture(self, node: Node, step: Step) -> None:
+        """Go on from a node that outputs a picture, or a pipe with one."""
+        name = nodes.output_name(node, step.link.slot)
+        if nodes.BUSES.fullmatch(node.kind) and name not in (None, "pipe"):
+            # A context outputs one input in this slot, else that of its own context.
+            own = [link for key, link in node.links() if key.rstrip("s") == name]
+            slot = step.link.slot
+            self._follow(own or [Link(p.node, slot) for p in nodes.pipe_links(node)], step.role)
+        elif is_saver(node) and not makes_and_saves(node):
+            # Texts of a saver are for its metadata.
+            self._follow(saved_links(node), step.role)
+        elif step.role == "pipe" and not nodes.is_maker(node):
+            self._follow(nodes.pipe_links(node), "pipe")
+            self._follow(nodes.picture_links(node), "picture")
+        else:
+            self._on_maker(node, "picture" if step.role == "pipe" else step.role)
+
+    def _on_maker(self, node: Node, role: Role) -> None:
+        """Go on from a node that makes or changes a picture; a reference may come from anywhere."""
+        prompts = [link for _, link in nodes.positive_links(node)]
+        pipes, pictures = nodes.pipe_links(node), nodes.picture_links(node)
+        if prompts:
+            self._follow(prompts, "prompt")
+        elif texts := list(nodes.own_texts(node)):
+            self._add_texts(node, texts)
+        elif pipes:
+            self._follow(pipes, "prompt")
+        elif role != "reference" and (
+            nodes.is_maker(node) or not (pictures or nodes.is_source(node))
+        ):
+            raise unknown(node)
+        self._follow(pipes, "pipe")
+        self._follow(pictures, role)
+
+    def _on_prompt(self, node: Node, step: Step) -> None:
+        """Go on from a node that outputs prompts."""
+        name = nodes.output_name(node, step.link.slot)
+        role: Role = step.role
+        if role == "prompt":
+            role = "negative" if name == "negative" else "positive"
+        value = nodes.pair_value(node, role == "negative")
+        if node.kind in nodes.ZEROED:
+            self.texts.add("")
+        elif value is not None:
+            if name is None and step.role == "prompt":
+                self._check_slot(node, step.link)
+            self._follow_value(node, value)
+        elif pipes := nodes.pipe_links(node):
+            self._follow(pipes, role)
+        else:
+            self._on_encoder(node, step.link)
+        self._follow_references(node)
+
+    def _check_slot(self, node: Node, link: Link) -> None:
+        """Raise PromptError unless the positive prompt is in this output of an unknown class.
+
+        Nodes have it in slot 0, or where the graph takes the negative one from the next slot.
+        """
+        following = Link(link.node, link.slot + 1)
+        if not link.slot or not any(name in node.inputs for name in nodes.NEGATIVES):
+            return
+        links = (found for other in self.graph.values() for found in other.links())
+        if not any(nodes.NEGATIVE.fullmatch(name) and to == following for name, to in links):
+            raise unknown(node, f"hands on both prompts; output {link.slot} may be either")
+
+    def _follow_value(self, node: Node, value: Any) -> None:
+        link = as_link(value)
+        # A loader takes a prompt as a string, or as a link to one.
+        if link is None or nodes.outputs_text(node_at(self.graph, link)):
+            self._add_texts(node, [value])
+        else:
+            self._follow([link], "prompt")
+
+    def _on_encoder(self, node: Node, link: Link) -> None:
+        """Collect the texts that a node encodes, and go on to the prompts that it changes."""
+        upstream = [found for _, found in nodes.positive_links(node)]
+        texts = list(nodes.encoded_texts(node))
+        if not texts and not upstream:
+            if not nodes.outputs_text(node):
+                raise unknown(node)
+            texts = [list(link)]
+        if texts:
+            self._add_texts(node, texts)
+        self._follow(upstream, "prompt")
+
+    def _add_texts(self, node: Node, values: list[Any]) -> None:
+        texts = {text_of(self.graph, value).strip() for value in values}
+        for text in texts:
+            _check_filled(node, text)
+        # An encoder with several texts, such as SDXL's, has one or all equal.
+        self.texts |= texts - {""} or {""}
+
+    def _follow_references(self, node: Node) -> None:
+        links = nodes.picture_links(node)
+        names = {link for name, link in node.links() if nodes.REFERENCE.fullmatch(name)}
+        self._follow([link for link in links if link in names], "reference")
+
+    def _follow(self, links: list[Link], role: Role) -> None:
+        self._left += [Step(link, role) for link in links]
+
+
+def _check_filled(node: Node, text: str) -> None:
+    """Raise PromptError for a template, by the marks that the node's own inputs name."""
+    key = node.inputs.get("noodle_key")
+    is_template = isinstance(key, str) and key and key in text
+    is_schedule = "schedule" in node.kind.lower() and ":" in text
+    # WanVideoWrapper splits a text into one prompt a window of frames.
+    is_split = node.kind.startswith("WanVideoTextEncode") and "|" in text
+    if is_template or is_schedule or is_split:
+        raise unknown(node, "fills a template or a schedule at run time")
