@@ -22,6 +22,11 @@ EXAMPLES = (
 COMMANDS = [
     LazyCommand("score", f"{HOME}.score:score", "Score images and videos against their prompts."),
     LazyCommand(
+        "prompts",
+        f"{HOME}.prompts:prompts",
+        "List the prompt that each item would be scored against, without loading a model.",
+    ),
+    LazyCommand(
         "compare",
         f"{HOME}.compare:compare",
         "Compare two or more images or videos of one prompt, or each row of a file of pairs.",

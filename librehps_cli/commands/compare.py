@@ -64,6 +64,8 @@ def compare(
         paths,
         prompt=prompts.prompt,
         prompt_from=prompts.prompt_from,
+        keep_markup=prompts.keep_markup,
+        strip_weights=prompts.strip_weights,
         model=lambda: load_scorer(models, prompts, out),
         calibrator=models.calibration,
         symmetric=verdict.symmetric,

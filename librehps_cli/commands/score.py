@@ -100,6 +100,8 @@ def score(
     request: dict[str, Any] = {
         "prompt": prompts.prompt,
         "prompt_from": prompts.prompt_from,
+        "keep_markup": prompts.keep_markup,
+        "strip_weights": prompts.strip_weights,
         "model": model_options(models, prompts),
         "shard": shard,
         "observer": observer,

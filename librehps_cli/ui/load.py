@@ -11,7 +11,6 @@ from librehps_cli.ui.output import Output
 
 if TYPE_CHECKING:
     from librehps import LibreHPS
-    from librehps.items.prompts import PromptFinder
     from librehps.items.source import SourceOptions
     from librehps.runs.options import ModelOptions as LibraryOptions
     from librehps.runs.options import SourceKeywords
@@ -25,13 +24,6 @@ def source_options(flags: SourceFlags) -> "SourceOptions":
     from librehps.runs.options import source_options as options_of
 
     return options_of(source_keywords(flags))
-
-
-def prompt_finder(prompts: PromptOptions, has_prompts: bool) -> "PromptFinder":
-    """Return the function that finds each item's prompt."""
-    from librehps.items.prompts import find_prompts
-
-    return find_prompts(prompts.prompt, prompts.prompt_from, has_prompts)
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:

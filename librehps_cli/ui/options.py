@@ -22,7 +22,7 @@ def choices(literal: Any) -> str:
 
 
 @dataclass(frozen=True)
-class PromptOptions:
+class PromptSourceOptions:
     """Flags that give each item its prompt."""
 
     prompt: Annotated[
@@ -40,11 +40,33 @@ class PromptOptions:
         typer.Option(
             metavar="SOURCE",
             help="Read each prompt from: column (of the manifest), sidecar (a.txt or a.json next "
-            "to a.png), metadata (written by the generator into the image), folder (the folder's "
+            "to a.png), metadata (written by the generator into the file), folder (the folder's "
             "name), auto (column, sidecar or metadata: the first that has a prompt).",
             rich_help_panel=PROMPT,
         ),
     ] = None
+    keep_markup: Annotated[
+        bool,
+        typer.Option(
+            "--keep-markup",
+            help="Keep tags such as <lora:name:0.8> in prompts (default: tags are removed).",
+            rich_help_panel=PROMPT,
+        ),
+    ] = False
+    strip_weights: Annotated[
+        bool,
+        typer.Option(
+            "--strip-weights",
+            help="Remove weights from prompts: (red:1.3) and ((red)) become red.",
+            rich_help_panel=PROMPT,
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class PromptOptions(PromptSourceOptions):
+    """Flags that give each item its prompt, and limit its length."""
+
     max_prompt_tokens: Annotated[
         int,
         typer.Option(

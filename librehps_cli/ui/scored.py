@@ -27,6 +27,8 @@ def scores_of(
         source=source_options(sources),
         prompt=prompts.prompt,
         prompt_from=prompts.prompt_from,
+        keep_markup=prompts.keep_markup,
+        strip_weights=prompts.strip_weights,
         calibration=models.calibration,
         model=models.model,
         revision=models.revision,

@@ -158,7 +158,7 @@ class LocalEngine:
 
 def make_ready(item: Item, find_prompt: FindPrompt, decoder: Decoder) -> Ready:
     """Return the item with its prompt and pixels, or its error."""
-    content = Media(item.media)
+    content = Media(item.media, decoder.readers)
     try:
         if item.problem is not None:
             raise item.problem

@@ -1,17 +1,59 @@
 """Prompt sources: a given prompt, a column, a sidecar file, image metadata, or the folder name."""
 
-import json
+import threading
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from librehps.choices import PromptFrom, check_choice
 from librehps.errors import EmptyPromptError, PromptError, UsageError
-from librehps.items.rows import PROMPT_NAMES
-from librehps.media.images import open_image
+from librehps.items.markup import without_tags, without_weights
+from librehps.items.sidecars import sidecar_prompt
+from librehps.media.archived import TarMember
+from librehps.media.containers import HEAD_BYTES, container_of
 from librehps.media.media import Media
-from librehps.media.metadata import prompt_of
+from librehps.media.metadata import prompt_of_clip, prompt_of_image
+from librehps.media.metadata.infotext import prompt_of_caption
+from librehps.media.metadata.texts import Found
 from librehps.types import Item
+
+VHS_NODE = b"VHS_VideoCombine"
+GIVEN, FOLDER = "option", "folder"
+TAGS, WEIGHTS = "tags", "weights"
+
+
+class MarkupCounts:
+    """Counts of prompts from which tags and weights were removed, in any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def add(self, what: str) -> None:
+        """Count a prompt."""
+        with self._lock:
+            self._counts[what] += 1
+
+    def notes(self) -> list[str]:
+        """Return a note for each kind of markup that was removed."""
+        tags, weights = self._counts[TAGS], self._counts[WEIGHTS]
+        notes = []
+        if tags:
+            has = "1 prompt" if tags == 1 else f"{tags} prompts"
+            notes.append(
+                f"{has} had <lora:...> tags, which were removed (--keep-markup keeps them)"
+            )
+        if weights:
+            has = "1 prompt" if weights == 1 else f"{weights} prompts"
+            notes.append(f"{has} had weights, which were removed (--strip-weights)")
+        return notes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Locks cannot be sent to other processes, which count on their own.
+        return (MarkupCounts, ())
 
 
 @dataclass(frozen=True)
@@ -19,31 +61,70 @@ class PromptFinder:
     """A function that returns an item with its prompt: `prompt` for all items, else by `way`.
 
     column: the prompt in the manifest, tar or JSON row. sidecar: a .txt or .json file with the same
-    stem. metadata: the prompt that the generator wrote into the image. auto: the first of these
-    three that exists. folder: the name of the item's folder, with underscores as spaces; the folder
-    is then also the item's group.
+    stem. metadata: the prompt that the generator wrote into the image or clip. auto: the first of
+    these three that exists. folder: the name of the item's folder, with underscores as spaces; the
+    folder is then also the item's group. Tags such as `<lora:name:0.8>` are removed unless
+    `keep_markup`; weights such as `(red:1.3)` are removed with `strip_weights`.
     """
 
     prompt: str | None = None
     way: PromptFrom = "auto"
+    keep_markup: bool = False
+    strip_weights: bool = False
+    changed: MarkupCounts = field(default_factory=MarkupCounts, compare=False)
 
     def __call__(self, item: Item, content: Media) -> Item:
         """Return the item with its prompt; raises PromptError if no prompt is found."""
+        found = self.find(item, content)
+        if self.prompt is None and self.way == FOLDER:
+            return replace(item, prompt=found.text, group=str(_folder(item)))
+        return replace(item, prompt=found.text)
+
+    def find(self, item: Item, content: Media) -> Found:
+        """Return the item's prompt and its source; raises PromptError if no prompt is found."""
+        found = self._find(item, content)
+        if "\0" in found.text:
+            raise PromptError(
+                f"the prompt of {content.name} has NUL characters: expected UTF-8 text, perhaps "
+                "got UTF-16"
+            )
+        text, removed = self._without_markup(found.text)
+        for what in removed:
+            self.changed.add(what)
+        if not text.strip():
+            what = "empty without its markup" if removed else "empty"
+            raise EmptyPromptError(f"the prompt of {content.name} is {what}")
+        return Found(text, found.source)
+
+    @property
+    def scored_prompt(self) -> str | None:
+        """The prompt of all items, as it is scored; None where each item has its own."""
+        return None if self.prompt is None else self._without_markup(self.prompt)[0]
+
+    def _find(self, item: Item, content: Media) -> Found:
         if self.prompt is not None:
-            return replace(item, prompt=self.prompt)
-        if self.way == "folder":
-            return _from_folder(item)
+            return Found(self.prompt, GIVEN)
+        if self.way == FOLDER:
+            return Found(_folder(item).name.replace("_", " "), FOLDER)
         for find in FINDERS[self.way]:
             found = find(item, content)
             if found is not None:
-                if not found.strip():
-                    raise EmptyPromptError(f"the prompt of {content.name} is empty")
-                return replace(item, prompt=found)
+                return found
         raise PromptError(f"no prompt: {NOT_FOUND[self.way].format(stem=_stem(item))}")
+
+    def _without_markup(self, text: str) -> tuple[str, list[str]]:
+        """Return the text that is scored, and which kinds of markup were removed."""
+        plain = text if self.keep_markup else without_tags(text)
+        light = without_weights(plain) if self.strip_weights else plain
+        return light, [TAGS] * (plain != text) + [WEIGHTS] * (light != plain)
 
 
 def find_prompts(
-    prompt: str | None, prompt_from: PromptFrom | None, has_prompts: bool
+    prompt: str | None,
+    prompt_from: PromptFrom | None,
+    has_prompts: bool,
+    keep_markup: bool = False,
+    strip_weights: bool = False,
 ) -> PromptFinder:
     """Return the finder for these options; without options it reads the source's own prompts.
 
@@ -51,57 +132,73 @@ def find_prompts(
     """
     if prompt is not None and prompt_from is not None:
         raise UsageError("give --prompt or --prompt-from, not both")
-    if prompt is not None:
-        if not prompt.strip():
-            raise UsageError("the prompt is empty")
-        return PromptFinder(prompt)
+    if prompt is not None and not prompt.strip():
+        raise UsageError("the prompt is empty")
     if prompt_from is not None:
         check_choice(prompt_from, PromptFrom, "prompt_from")
-    elif not has_prompts:
+    elif prompt is None and not has_prompts:
         raise UsageError(
             "no prompt was given",
             hint='Use --prompt "..." for all items, or --prompt-from sidecar (a.txt for a.png), '
-            "metadata (the prompt in the image file), folder (the folder's name), or auto.",
+            "metadata (the prompt in the file), folder (the folder's name), or auto.",
         )
-    return PromptFinder(way=prompt_from or "column")
+    return PromptFinder(prompt, prompt_from or "column", keep_markup, strip_weights)
 
 
-def _from_column(item: Item, content: Media) -> str | None:
-    return item.prompt
+def _from_column(item: Item, content: Media) -> Found | None:
+    if item.prompt is None:
+        return None
+    if isinstance(content.media, TarMember):
+        # The text of a file in the tar next to the media.
+        return Found(prompt_of_caption(item.prompt), "sidecar")
+    return Found(item.prompt, "column")
 
 
-def _from_sidecar(item: Item, content: Media) -> str | None:
+def _from_sidecar(item: Item, content: Media) -> Found | None:
     if not isinstance(content.media, Path):
         # A tar's items have the text of their sidecar as prompt already.
-        return item.prompt
-    if not content.media.name:
-        return None
-    text = _read(content.media.with_suffix(".txt"))
-    if text is not None:
-        return text.strip()
-    file = content.media.with_suffix(".json")
-    text = _read(file)
-    if text is None:
-        return None
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise PromptError(f"prompt file {file}: invalid JSON: {error}") from error
-    names = PROMPT_NAMES if isinstance(fields, dict) else ()
-    return next((fields[name] for name in names if isinstance(fields.get(name), str)), None)
+        return _from_column(item, content)
+    text = sidecar_prompt(content.media)
+    return None if text is None else Found(text, "sidecar")
 
 
-def _from_metadata(item: Item, content: Media) -> str | None:
-    if (item.kind or content.kind()) != "image" or not content.is_encoded:
+def _from_metadata(item: Item, content: Media) -> Found | None:
+    if not content.is_encoded:
         return None
-    found = prompt_of(content.data)
+    stem = PurePosixPath(content.file_name).stem
+    with content.open() as file:
+        is_clip = container_of(file.read(HEAD_BYTES)) is not None
+        found = None if is_clip else prompt_of_image(file, stem)
+    if is_clip:
+        return prompt_of_clip(content.tags(), stem) or _from_first_frame(content)
     if found is None:
-        # Report a damaged image as such, rather than as an image without a prompt.
-        open_image(content.data, content.name)
+        _check_image(content)
     return found
 
 
-FINDERS: dict[str, tuple[Callable[[Item, Media], str | None], ...]] = {
+def _check_image(content: Media) -> None:
+    """Raise MediaError for a damaged image, rather than report an image without a prompt."""
+    # Imported here: most files have a prompt, and need no torch to read it.
+    from librehps.media.images import open_image
+
+    open_image(content.data, content.name)
+
+
+def _from_first_frame(content: Media) -> Found | None:
+    """Return the prompt in x.png next to x.mp4, which ComfyUI's VideoHelperSuite leaves there."""
+    if not isinstance(content.media, Path):
+        return None
+    clip = content.media
+    picture = clip.with_name(clip.stem.removesuffix("-audio") + ".png")
+    try:
+        data = picture.read_bytes()
+    except OSError:
+        # A picture that is missing or cannot be read tells nothing of the clip.
+        return None
+    return prompt_of_image(BytesIO(data), clip.stem) if VHS_NODE in data else None
+
+
+FINDERS: dict[str, tuple[Callable[[Item, Media], Found | None], ...]] = {
     "column": (_from_column,),
     "sidecar": (_from_sidecar,),
     "metadata": (_from_metadata,),
@@ -110,18 +207,9 @@ FINDERS: dict[str, tuple[Callable[[Item, Media], str | None], ...]] = {
 NOT_FOUND = {
     "column": "the item's row has no prompt",
     "sidecar": "not found in {stem}.txt or {stem}.json",
-    "metadata": "not found in the image's metadata; metadata of videos is not read",
-    "auto": "not found in a column, in {stem}.txt or .json, or in the image's metadata",
+    "metadata": "not found in the file's metadata",
+    "auto": "not found in a column, in {stem}.txt or .json, or in the file's metadata",
 }
-
-
-def _read(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise PromptError(f"prompt file {file} cannot be read: {error}") from error
 
 
 def _stem(item: Item) -> str:
@@ -129,8 +217,7 @@ def _stem(item: Item) -> str:
     return str(Path(item.media).with_suffix("")) if is_named else "its"
 
 
-def _from_folder(item: Item) -> Item:
+def _folder(item: Item) -> Path:
     if not isinstance(item.media, str | Path):
         raise PromptError("no prompt: the item is not in a folder")
-    folder = Path(item.media).absolute().parent
-    return replace(item, prompt=folder.name.replace("_", " "), group=str(folder))
+    return Path(item.media).absolute().parent

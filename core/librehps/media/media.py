@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 from librehps.errors import BrokenMediaError, MediaError, MediaNotFoundError
 from librehps.media.containers import (
@@ -23,10 +24,17 @@ from librehps.types import Kind, Stored
 HASH_BLOCK_BYTES = 1 << 20
 
 
-class Media:
-    """The media of one item; `name` is used in messages."""
+class TagReader(Protocol):
+    """A reader of the tags in a clip's container (`VideoReader` or `VideoReaders`)."""
 
-    def __init__(self, media: Any) -> None:
+    def tags(self, path: Path) -> dict[str, str]: ...
+
+
+class Media:
+    """The media of one item; `name` is used in messages, `tag_reader` for a clip's tags."""
+
+    def __init__(self, media: Any, tag_reader: TagReader | None = None) -> None:
+        self._tag_reader = tag_reader
         self.media = Path(media) if isinstance(media, str) else media
         self.name = str(self.media) if isinstance(media, str | Path | Stored) else "the image"
 
@@ -45,6 +53,34 @@ class Media:
     def is_encoded(self) -> bool:
         """True for a path, stored media or encoded bytes; false for pixels in memory."""
         return isinstance(self.media, Path | Stored | bytes)
+
+    @property
+    def file_name(self) -> str:
+        """The file's name; empty for bytes and pixels in memory."""
+        return self.media.name if isinstance(self.media, Path | Stored) else ""
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Yield the encoded bytes as a file, of which only a part need be read."""
+        if not isinstance(self.media, Path) or "data" in self.__dict__:
+            yield BytesIO(self.data)
+            return
+        # Raises MediaError for a file that cannot be opened, as reading it whole does.
+        read_bytes(self.media, 1)
+        with self.media.open("rb") as file:
+            yield file
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags in the container of a clip; raises MediaError."""
+        if self._tag_reader is None:
+            # Imported here: images need no video reader.
+            from librehps.media.videos import VideoReader
+
+            self._tag_reader = VideoReader()
+        if isinstance(self.media, Path):
+            return self._tag_reader.tags(self.media)
+        with self.as_file() as path:
+            return self._tag_reader.tags(path)
 
     def kind(self) -> Kind:
         """Return the kind by suffix, else by the first bytes; a list of frames is a video."""

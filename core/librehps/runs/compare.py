@@ -1,5 +1,6 @@
 """Compare media under one prompt, or the pairs of a file; each media file is scored once."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +21,13 @@ from librehps.settings import DEFAULT_MODEL
 from librehps.types import Item, ScoredRow, media_text
 
 if TYPE_CHECKING:
+    from librehps.items.prompts import PromptFinder
     from librehps.scorer import LibreHPS
 
     # A loaded model, the name or folder of one, or a function that loads it when it is needed.
     Model = LibreHPS | str | Path | Callable[[], LibreHPS]
+
+log = logging.getLogger("librehps")
 
 Record = dict[str, Any]
 # Progress hook: takes (rows, total) and yields the rows unchanged.
@@ -35,24 +39,32 @@ def compare(
     *,
     prompt: str | None = None,
     prompt_from: PromptFrom | None = None,
+    keep_markup: bool = False,
+    strip_weights: bool = False,
     model: "Model" = DEFAULT_MODEL,
     calibrator: Calibrator = None,
     symmetric: bool = True,
 ) -> Comparison:
     """Compare images, or videos, under one prompt: a verdict on two, a ranking of three or more.
 
-    Paths are scored by `model` under `prompt`, or under the prompt that `prompt_from` finds. Win
-    probabilities come from `calibrator`, by default the model's own. Scored rows are compared
-    without a model: win probabilities come from `calibrator`, else from the sigmas. Raises
-    UsageError for mixed kinds or prompts, and ItemError where one of two cannot be scored.
+    Paths are scored by `model` under `prompt`, or under the prompt that `prompt_from` finds.
+    keep_markup, strip_weights: see `score_to`. Win probabilities come from `calibrator`, by default
+    the model's own. Scored rows are compared without a model: win probabilities come from
+    `calibrator`, else from the sigmas. Raises UsageError for mixed kinds or prompts, and ItemError
+    where one of two cannot be scored.
     """
     rows = [row for row in media if isinstance(row, ScoredRow)]
     if rows:
         if len(rows) < len(media):
             raise UsageError("expected paths or scored rows, got both")
         return compare_rows(rows, calibrator=fit_for(calibrator, {}), symmetric=symmetric)
+    from librehps.items.prompts import find_prompts
+
     paths = [Path(path) for path in media if isinstance(path, str | Path)]
-    items = comparable_items(paths, prompt, prompt_from)
+    finder = find_prompts(prompt, prompt_from, False, keep_markup, strip_weights)
+    items = comparable_items(paths, finder)
+    for note in finder.changed.notes():
+        log.warning(note)
     scorer = loaded(model)
     return compare_rows(
         list(scorer.score_items(items)),
@@ -63,14 +75,9 @@ def compare(
     )
 
 
-def comparable_items(
-    paths: Sequence[Path], prompt: str | None = None, prompt_from: PromptFrom | None = None
-) -> list[Item]:
+def comparable_items(paths: Sequence[Path], finder: "PromptFinder") -> list[Item]:
     """Return one item for each path; raises UsageError for mixed kinds or prompts."""
-    from librehps.items.prompts import find_prompts
-
     found = [file_item(path) for path in paths]
-    finder = find_prompts(prompt, prompt_from, has_prompts=False)
     for path, item in zip(paths, found, strict=True):
         if item.kind != found[0].kind:
             kinds = f"{paths[0]} ({found[0].kind}) and {path} ({item.kind})"

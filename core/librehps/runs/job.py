@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from librehps.errors import UsageError
 from librehps.runs.item_json import Listed
 from librehps.runs.journal import ERROR, NEW, SEEDING, Journal, stamp
+from librehps.runs.request import FIRST_MARKUP
 from librehps.scores.columns import chosen_columns
 from librehps.scores.markers import journal_folder
 from librehps.scores.read import read_origin, read_table
@@ -259,6 +260,8 @@ class Job:
 
 def check_same_request(before: Mapping[str, Any], now: Mapping[str, Any], place: Path) -> None:
     """Raise UsageError where the request differs from the earlier run, naming each difference."""
+    if before.get("prompt") is None:
+        before = {**FIRST_MARKUP, **before}
     names = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
     _refuse(names, before, now, place)
 

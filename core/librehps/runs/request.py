@@ -13,6 +13,8 @@ from librehps.items.source import Source, SourceOptions
 from librehps.media.archived import is_remote
 
 STDIN = "-"
+# What version 0.1.0, which did not record it, did with the markup of prompts.
+FIRST_MARKUP = {"keep_markup": True, "strip_weights": False}
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class RunRequest:
     prompt: str | None = None
     prompt_from: PromptFrom | None = None
     max_prompt_tokens: int = 1024
+    keep_markup: bool = False
+    strip_weights: bool = False
 
     def facts(self) -> dict[str, Any]:
         """Return the request as JSON values; a resumed run must have the same values.
@@ -36,11 +40,18 @@ class RunRequest:
             "folder": None if is_fixed else str(Path.cwd()),
             "paths": list(self.paths),
             "shard": self.source.shard and "/".join(map(str, self.source.shard)),
-            "prompt": self.prompt,
             "prompt_from": self.prompt_from,
             "max_prompt_tokens": self.max_prompt_tokens,
+            **self._prompt_facts(),
             **_source_facts(self.source),
         }
+
+    def _prompt_facts(self) -> dict[str, Any]:
+        if self.prompt is not None:
+            # The text tells what became of its markup.
+            return {"prompt": self.prompt_finder(has_prompts=False).scored_prompt}
+        markup = {"keep_markup": self.keep_markup, "strip_weights": self.strip_weights}
+        return {"prompt": None, **markup}
 
     def open_source(self) -> Source:
         """Return the source of items, before any path is read."""
@@ -48,7 +59,9 @@ class RunRequest:
 
     def prompt_finder(self, has_prompts: bool) -> PromptFinder:
         """Return a function that finds prompts; `has_prompts`: the source may contain prompts."""
-        return find_prompts(self.prompt, self.prompt_from, has_prompts)
+        return find_prompts(
+            self.prompt, self.prompt_from, has_prompts, self.keep_markup, self.strip_weights
+        )
 
     def check_output(self, output: Path) -> None:
         """Raise UsageError where the output is also one of the paths to score."""

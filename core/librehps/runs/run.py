@@ -28,6 +28,7 @@ from librehps.settings import DEFAULT_MODEL
 if TYPE_CHECKING:
     from librehps.engine.engine import LocalEngine
     from librehps.items.passed_over import PassedOver
+    from librehps.items.prompts import PromptFinder
     from librehps.items.source import Source
     from librehps.scorer import LibreHPS
     from librehps.types import ScoredRow
@@ -44,6 +45,8 @@ def score_to(
     *,
     prompt: str | None = None,
     prompt_from: PromptFrom | None = None,
+    keep_markup: bool = False,
+    strip_weights: bool = False,
     model: "Model" = DEFAULT_MODEL,
     resume: bool = False,
     retry_errors: bool = False,
@@ -59,12 +62,15 @@ def score_to(
 
     paths: files, folders, manifests, tars, URLs. output: X.parquet or X.jsonl, with Ray a folder.
     model: a name, a folder, `ModelOptions`, or a loaded `LibreHPS`. columns: default, full, or
-    names. background, color_management, animated, sample: see `MediaOptions`; a loaded model has
-    its own. shard: `3/8` scores the third of 8 hash partitions. Each row is saved in OUT.journal
-    when it is scored: after an interruption, or once `stop` is set, `resume=True` continues the
-    run. `retry_errors` resumes, and scores failed rows again. An item that cannot be scored
-    becomes a row with status error, never an exception. Raises UsageError for an existing output
-    without `resume` or `overwrite`, a missing path, no prompt, or changed settings on resume.
+    names. keep_markup: leave tags such as `<lora:name:0.8>` in prompts. strip_weights: remove
+    weights such as `(red:1.3)`. background, color_management, animated, sample: see `MediaOptions`;
+    a loaded model has its own. shard: `3/8` scores the third of 8 hash partitions.
+
+    Each row is saved in OUT.journal when it is scored: after an interruption, or once `stop` is
+    set, `resume=True` continues the run. `retry_errors` resumes, and scores failed rows again. An
+    item that cannot be scored becomes a row with status error, never an exception. Raises
+    UsageError for an existing output without `resume` or `overwrite`, a missing path, no prompt, or
+    changed settings on resume.
     """
     options = _model_options(model, source)
     request = RunRequest(
@@ -73,6 +79,8 @@ def score_to(
         prompt,
         prompt_from,
         options.max_prompt_tokens,
+        keep_markup,
+        strip_weights,
     )
     if not isinstance(engine, RayOptions):
         check_choice(engine, Engine, "engine")
@@ -102,6 +110,8 @@ def score_rows(
     *,
     prompt: str | None = None,
     prompt_from: PromptFrom | None = None,
+    keep_markup: bool = False,
+    strip_weights: bool = False,
     model: "Model" = DEFAULT_MODEL,
     shard: str | None = None,
     observer: RunObserver | None = None,
@@ -119,6 +129,8 @@ def score_rows(
         prompt,
         prompt_from,
         options.max_prompt_tokens,
+        keep_markup,
+        strip_weights,
     )
     opened = request.open_source()
     finder = request.prompt_finder(opened.has_prompts)
@@ -128,7 +140,7 @@ def score_rows(
     engine = scorer.engine(finder)
     engine.stop = stop or engine.stop
     engine.would_wait = opened.would_wait
-    return RowStream(scorer, opened, engine, observer)
+    return RowStream(scorer, opened, engine, finder, observer)
 
 
 @dataclass
@@ -138,6 +150,7 @@ class RowStream:
     scorer: "LibreHPS"
     source: "Source"
     engine: "LocalEngine" = field(repr=False)
+    finder: "PromptFinder" = field(repr=False)
     observer: RunObserver = field(repr=False)
 
     def __post_init__(self) -> None:
@@ -161,7 +174,7 @@ class RowStream:
                 self.progress.add(row)
                 self.observer.advanced(self.progress)
                 yield row
-        for note in self.passed_over.notes():
+        for note in [*self.passed_over.notes(), *self.finder.changed.notes()]:
             self.observer.note(note)
         if not (self.progress.done or self.is_interrupted):
             self.observer.note(EMPTY_SHARD)

@@ -66,6 +66,8 @@ class Scoring:
     source: SourceOptions = field(default_factory=SourceOptions)
     prompt: str | None = None
     prompt_from: PromptFrom | None = None
+    keep_markup: bool = False
+    strip_weights: bool = False
     calibration: Path | None = None
     model: str = DEFAULT_MODEL
     revision: str | None = None
@@ -96,7 +98,13 @@ def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
     from librehps.items.prompts import find_prompts
 
     source = Source(paths, scoring.source.for_prompts(scoring.prompt, scoring.prompt_from))
-    finder = find_prompts(scoring.prompt, scoring.prompt_from, source.has_prompts)
+    finder = find_prompts(
+        scoring.prompt,
+        scoring.prompt_from,
+        source.has_prompts,
+        scoring.keep_markup,
+        scoring.strip_weights,
+    )
     items = list(source.items())
     passed_over = source.passed_over
     for note in passed_over.notes():
@@ -109,6 +117,8 @@ def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
         )
     rows = scoring.watch(scorer.engine(finder).run(items), len(items))
     scores = ScoreTable.from_rows(rows, scorer.settings)
+    for note in finder.changed.notes():
+        log.warning(note)
     return Scored(scores, scorer.calibrator(scoring.calibration), passed_over)
 
 

@@ -33,7 +33,7 @@ READERS: tuple[tuple[str, str, Reader], ...] = (
     ("sd-metadata", "invokeai", tools.invokeai_2),
     ("dream", "invokeai", tools.dream),
     ("prompt", "comfyui", tools.comfyui),
-    ("prompt", "prompt", tools.plain),
+    ("prompt", "plain", tools.plain),
     *(("comment", source, reader) for source, reader in _ANY),
     *(("user comment", source, reader) for source, reader in _ANY),
     *(("metadata", source, reader) for source, reader in _ANY),
@@ -44,7 +44,6 @@ READERS: tuple[tuple[str, str, Reader], ...] = (
     ("parameters", "", tools.unknown_parameters),
     ("workflow", "", tools.only_workflow),
 )
-FORMATS_WITH_ALPHA = ("png", "webp")
 
 
 def prompt_of_image(file: BinaryIO, stem: str = "") -> Found | None:
@@ -58,10 +57,9 @@ def prompt_of_image(file: BinaryIO, stem: str = "") -> Found | None:
         return None
     origin = Origin(stem, image_format)
     found = prompt_in_texts(image_texts(file, image_format), origin)
-    if found is None and image_format in FORMATS_WITH_ALPHA:
-        if image_format == "webp" or has_alpha(file):
-            hidden = stealth_text(file)
-            found = hidden and prompt_in_texts([Embedded("stealth", hidden)], origin) or None
+    if found is None and (image_format == "webp" or (image_format == "png" and has_alpha(file))):
+        hidden = stealth_text(file)
+        return prompt_in_texts([Embedded("stealth", hidden)], origin) if hidden else None
     return found
 
 

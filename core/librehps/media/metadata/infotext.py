@@ -1,4 +1,4 @@
-"""Infotexts: the text that AUTOMATIC1111 and Forge write, with prompt, negative prompt, settings."""
+"""Infotexts, which AUTOMATIC1111 and Forge write: prompt, negative prompt and settings."""
 
 import re
 

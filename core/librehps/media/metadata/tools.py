@@ -43,13 +43,12 @@ def comfyui(context: Context) -> str | None:
     """Return the prompt of a graph: the text itself, or the `prompt` of a JSON object."""
     if context.place == "prompt" and context.text.lstrip().startswith("{"):
         return prompt_in(as_graph(parsed(context.text, "prompt")), context.origin)
-    record = context.record
-    if not is_graph(record):
-        inner = record.get("prompt")
-        record = (json_object(inner) or {}) if isinstance(inner, str) else inner
-    if not isinstance(record, dict) or not is_graph(record):
-        return None
-    return prompt_in(as_graph(record), context.origin)
+    inner = context.record.get("prompt")
+    inner = json_object(inner) if isinstance(inner, str) else inner
+    for record in (context.record, inner):
+        if isinstance(record, dict) and is_graph(record):
+            return prompt_in(as_graph(record), context.origin)
+    return None
 
 
 def civitai(context: Context) -> str | None:
@@ -169,7 +168,8 @@ def only_workflow(context: Context) -> str | None:
     if '"nodes"' not in context.text:
         return None
     raise PromptError(
-        "the prompt cannot be told: the file has a ComfyUI `workflow`, but not the `prompt` that ran"
+        "the prompt cannot be told: the file has a ComfyUI `workflow`, but no `prompt` (the "
+        "graph that ran)"
     )
 
 

@@ -42,7 +42,9 @@ def as_graph(record: Mapping[str, Any]) -> Graph:
 
 def is_graph(record: Mapping[str, Any]) -> bool:
     """Return whether a JSON object has an entry with the class and the inputs of a node."""
-    return any(isinstance(e, dict) and {"class_type", "inputs"} <= e.keys() for e in record.values())
+    return any(
+        isinstance(e, dict) and {"class_type", "inputs"} <= e.keys() for e in record.values()
+    )
 
 
 def as_link(value: Any) -> Link | None:

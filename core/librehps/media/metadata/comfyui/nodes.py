@@ -16,7 +16,9 @@ ENCODED = frozenset(
 _TEXTS = re.compile(
     r"(.*_)?(prompt|text|caption|instructions?|query|question|description)s?(_\w)?|positive_\w+"
 )
-_NOT_TEXTS = re.compile(r".*(negative|system|upsampl|enhance|style|prefix|weight|mode|color|font).*")
+_NOT_TEXTS = re.compile(
+    r".*(negative|system|upsampl|enhance|style|prefix|weight|mode|color|font).*"
+)
 # Links to the prompt of a sampler or a guider.
 POSITIVE = re.compile(
     r"(\w+_)?(positive|pos)(_\w+)?|(\w+_)?conditioning(\d|_\w+)?|cond\d?|guider|"
@@ -39,7 +41,9 @@ SKIPPED = re.compile(
 # Links to a picture that a prompt refers to: a control image, a first frame, a reference.
 REFERENCE = re.compile(r"(\w+_)?(image|latent|pixel|frame|video|reference)\w*")
 # Classes that make a picture, and inputs that only such classes have.
-_MAKERS = re.compile(r"(?<!up)(?<!re)sampler|generat|diffus|text.?to|txt2|t2[iv]|img2img|inference", re.I)
+_MAKERS = re.compile(
+    r"(?<!up)(?<!re)sampler|generat|diffus|text.?to|txt2|t2[iv]|img2img|inference", re.I
+)
 _MAKER_INPUTS = frozenset(
     ("steps", "cfg", "cfg_scale", "guidance_scale", "sampler_name", "noise_seed",
      "num_inference_steps")
@@ -100,7 +104,7 @@ def output_name(node: Node, slot: int) -> str | None:
 
 def pair_value(node: Node, is_negative: bool) -> Any:
     """Return the input with one prompt of a node that hands on both; None for other nodes."""
-    names = NEGATIVES if is_negative else PAIR
+    names: tuple[str, ...] = NEGATIVES if is_negative else PAIR
     if node.kind == DUAL_GUIDER:
         names = ("cond2",) if is_negative else ("cond1",)
     values = [node.inputs[name] for name in names if name in node.inputs]
@@ -110,7 +114,9 @@ def pair_value(node: Node, is_negative: bool) -> Any:
 def outputs_text(node: Node) -> bool:
     """Return whether a node may output a string: no input holds a model, a prompt or a pipe."""
     names = [name for name, _ in node.links()]
-    if any(p.fullmatch(name) for p in (POSITIVE, PIPE, SKIPPED) for name in names if name != "positive"):
+    if any(
+        p.fullmatch(name) for p in (POSITIVE, PIPE, SKIPPED) for name in names if name != "positive"
+    ):
         return False
     return bool(names) or any(isinstance(value, str) for value in node.inputs.values())
 
@@ -147,11 +153,14 @@ def own_texts(node: Node) -> Iterator[Any]:
     """Yield the texts, or links to texts, of a node that makes pictures from a text."""
     for name, value in node.inputs.items():
         is_text = isinstance(value, str) and value.strip()
-        if name in PAIR and is_text:
+        if (name in PAIR and is_text) or ((is_text or as_link(value)) and _is_text_name(name)):
             yield value
-        elif (is_text or as_link(value)) and _TEXTS.fullmatch(name):
-            if not (_NOT_TEXTS.fullmatch(name) or POSITIVE.fullmatch(name)):
-                yield value
+
+
+def _is_text_name(name: str) -> bool:
+    return bool(_TEXTS.fullmatch(name)) and not (
+        _NOT_TEXTS.fullmatch(name) or POSITIVE.fullmatch(name)
+    )
 
 
 def picture_links(node: Node) -> list[Link]:

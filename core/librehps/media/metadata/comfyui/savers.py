@@ -10,7 +10,9 @@ from librehps.media.metadata.texts import Origin
 _SAVERS = re.compile(r"save|VideoCombine|video.?output|image.?output|websocket|send.?image", re.I)
 _NOT_SAVERS = re.compile(r"latent|audio|text|lora|checkpoint|caption|mask|mesh|glb", re.I)
 # Inputs of a saver that hold the picture; others are texts for its metadata.
-_PICTURES = re.compile(r"(\w+_)?(image|video|frame|picture|sample|img|gif|media|tensor)s?(_\w+|\d+)?")
+_PICTURES = re.compile(
+    r"(\w+_)?(image|video|frame|picture|sample|img|gif|media|tensor)s?(_\w+|\d+)?"
+)
 # Formats that a saver writes, where its class tells.
 _FORMATS = {
     "SaveImage": ("png",),
