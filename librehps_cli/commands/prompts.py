@@ -41,9 +41,9 @@ def prompts(
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """List the prompt that each item would be scored against, and where it comes from.
+    """List the prompt that each item would be scored against, without loading a model.
 
-    No model is loaded. Counts of sources, and of the reasons why items have no prompt, follow on
+    Counts of sources, and of the reasons why items have no prompt, follow on
     stderr. The exit code is that of `librehps score`: 3 if some items have no prompt.
     """
     from librehps.runs.prompts import list_prompts

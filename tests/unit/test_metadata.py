@@ -12,11 +12,17 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from librehps.errors import EmptyPromptError, PromptError
-from librehps.media.metadata import MAX_TEXT_CHARS, prompt_of
+from librehps.media.metadata import prompt_of_image
+from librehps.media.metadata.texts import MAX_TEXT_CHARS
 from make_media import picture
 
 SETTINGS = "Steps: 20, Sampler: DPM++ 2M, CFG scale: 7, Seed: 1, Size: 512x512, Version: v1.10"
 NEGATIVE = f"Negative prompt: blurry, ugly\n{SETTINGS}"
+
+
+def prompt_of(data: bytes, stem: str = "") -> str | None:
+    found = prompt_of_image(BytesIO(data), stem)
+    return None if found is None else found.text
 
 
 def png(**texts: str) -> bytes:

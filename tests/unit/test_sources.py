@@ -370,7 +370,7 @@ def test_auto_takes_column_then_sidecar_then_metadata(tmp_path: Path) -> None:
     assert found(finder, file).prompt == "beside it"
     assert found(finder, file, "in its row").prompt == "in its row"
     Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
-    with pytest.raises(PromptError, match="or in the image's metadata"):
+    with pytest.raises(PromptError, match="or in the file's metadata"):
         found(finder, tmp_path / "b.png")
     only = find_prompts(None, "metadata", has_prompts=False)
     assert found(only, file, "in its row").prompt == "in the picture"

@@ -41,6 +41,9 @@ READERS: tuple[tuple[str, str, Reader], ...] = (
     *(("description", source, reader) for source, reader in _ANY),
     ("stealth", "novelai", tools.novelai),
     *(("stealth", source, reader) for source, reader in _ANY),
+)
+# Errors for texts that no reader knows.
+REFUSALS: tuple[tuple[str, str, Reader], ...] = (
     ("parameters", "", tools.unknown_parameters),
     ("workflow", "", tools.only_workflow),
 )
@@ -72,19 +75,22 @@ def prompt_of_clip(tags: Mapping[str, str], stem: str = "") -> Found | None:
 def prompt_in_texts(texts: Sequence[Embedded], origin: Origin) -> Found | None:
     """Return the prompt of the first reader that knows one of the texts; raises PromptError."""
     missing: PromptError | None = None
-    for source, prompt in _prompts(texts, origin):
+    for source, prompt in _prompts(READERS, texts, origin):
         if prompt.strip(" \t\r\n\0").lower() not in ("", *PLACEHOLDERS):
             return Found(checked(prompt), source)
         # A saver writes a placeholder where the graph next to it may have the prompt.
         missing = missing or _problem(prompt)
     if missing is not None:
         raise missing
+    any(_prompts(REFUSALS, texts, origin))
     return None
 
 
-def _prompts(texts: Sequence[Embedded], origin: Origin) -> Iterator[tuple[str, str]]:
+def _prompts(
+    rows: Sequence[tuple[str, str, Reader]], texts: Sequence[Embedded], origin: Origin
+) -> Iterator[tuple[str, str]]:
     others = {text.place: text.text for text in texts}
-    for place, source, reader in READERS:
+    for place, source, reader in rows:
         for text in texts:
             if text.place != place:
                 continue

@@ -6,8 +6,8 @@ from typing import BinaryIO
 
 from PIL import Image, features
 
-from librehps.media.metadata import png
 from librehps.media.metadata.exif import exif_texts
+from librehps.media.metadata.png import EXIF, SIGNATURE, png_texts
 from librehps.media.metadata.texts import Embedded
 
 _EXIF_HEAD = b"Exif\0\0"
@@ -22,7 +22,7 @@ def format_of(file: BinaryIO) -> str:
     """Return the format by the first bytes: png, jpeg, webp, tiff, gif, avif; else empty."""
     file.seek(0)
     head = file.read(16)
-    if head.startswith(png.SIGNATURE):
+    if head.startswith(SIGNATURE):
         return "png"
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
@@ -42,8 +42,8 @@ def image_texts(file: BinaryIO, image_format: str) -> list[Embedded]:
 
 
 def _png(file: BinaryIO) -> Iterator[Embedded]:
-    for text in png.png_texts(file):
-        if text.place == png.EXIF:
+    for text in png_texts(file):
+        if text.place == EXIF:
             yield from exif_texts(text.text.encode("latin-1"))
         else:
             yield text

@@ -35,11 +35,11 @@ SKIPPED = re.compile(
     r"(.*_)?(model|clip|vae|control_?net|lora|lora_stack|mask|segs|detector|upscaler|unet|"
     r"sampler|sigmas|noise|scheduler|hook|seed|width|height|steps|cfg|denoise|strength|fps|"
     r"frame_rate|batch_size|length|audio|filename\w*|t5|clip_vision|ipadapter|insightface|"
-    r"script|sam_model_opt|token_\w+|cnet_stack|num_frames|scale\w*|factor|ratio)s?(_?\d+|_opt)?|"
+    r"script|sam_model_opt|token_\w+|cnet_stack|num_frames|scale(_by|_factor)?|factor|ratio)s?(_?\d+|_opt)?|"
     r".*(model|mask|detector|strength|seed).*"
 )
-# Links to a picture that a prompt refers to: a control image, a first frame, a reference.
-REFERENCE = re.compile(r"(\w+_)?(image|latent|pixel|frame|video|reference)\w*")
+# Links to a picture, by their names.
+PICTURE = re.compile(r"(\w+_)?(image|latent|pixel|frame|video|sample|reference|img|media)\w*")
 # Classes that make a picture, and inputs that only such classes have.
 _MAKERS = re.compile(
     r"(?<!up)(?<!re)sampler|generat|diffus|text.?to|txt2|t2[iv]|img2img|inference", re.I
@@ -66,7 +66,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "FromBasicPipe_v2": ("pipe", *_DETAILER),
     "FromDetailerPipe": _DETAILER,
     "FromDetailerPipe_v2": ("pipe", *_DETAILER),
-    "FromDetailerPipeSDXL": ("pipe", *_DETAILER),
+    "FromDetailerPipe_SDXL": ("pipe", *_DETAILER),
     "Context (rgthree)": _CONTEXT,
     "Context Big (rgthree)": _CONTEXT,
     "Context Switch (rgthree)": _CONTEXT,
@@ -163,10 +163,10 @@ def _is_text_name(name: str) -> bool:
     )
 
 
-def picture_links(node: Node) -> list[Link]:
+def picture_links(node: Node) -> list[tuple[str, Link]]:
     """Return the links that may carry a picture, a latent or a clip."""
     return [
-        link
+        (name, link)
         for name, link in node.links()
         if not any(p.fullmatch(name) for p in (SKIPPED, NEGATIVE, POSITIVE, PIPE, _TEXTS))
     ]
@@ -177,12 +177,10 @@ def is_maker(node: Node) -> bool:
     return bool(_MAKERS.search(node.kind)) or not _MAKER_INPUTS.isdisjoint(node.inputs)
 
 
-def is_source(node: Node) -> bool:
-    """Return whether a node brings a picture or a number from outside the graph."""
-    if _SOURCES.search(node.kind):
-        return True
-    if any(node.links()):
+def is_unknown_end(node: Node) -> bool:
+    """Return whether no picture leads to a node that is no known source of one."""
+    if picture_links(node) or _SOURCES.search(node.kind):
         return False
     # A sentence may be the prompt of a generator that is not known.
-    values = [value for value in node.inputs.values() if isinstance(value, str)]
-    return bool(node.inputs) and not any(" " in value.strip() for value in values)
+    texts = [value for value in node.inputs.values() if isinstance(value, str)]
+    return any(node.links()) or any(" " in text.strip() for text in texts)

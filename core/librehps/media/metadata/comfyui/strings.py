@@ -1,7 +1,7 @@
 """Texts of a ComfyUI graph: a string, or the string that nodes hand on or join."""
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from librehps.media.metadata.comfyui.graph import (
@@ -35,25 +35,37 @@ _INERT = re.compile(r"text_?\d+|output|mode|passthrough|speak_and_recognation|st
 _SLOTS = {"Text String": ("text", "text_b", "text_c", "text_d")}
 
 
-def text_of(graph: Graph, value: Any, depth: int = 0) -> str:
-    """Return a string, or the string that a link leads to; raises PromptError if computed."""
-    if isinstance(value, str):
-        return value
-    link = as_link(value)
-    if link is None:
-        raise untold("a text is neither a string nor a link")
-    if depth > MAX_DEPTH:
-        raise untold("the links of a text form a loop")
-    node = node_at(graph, link)
+@dataclass
+class Strings:
+    """The strings of a graph; each is found once, since joins may use a string many times."""
 
-    def follow(value: Any) -> str:
-        return text_of(graph, value, depth + 1)
+    graph: Graph
+    _known: dict[Link, str] = field(default_factory=dict)
 
-    if POPULATED in node.inputs:
-        return follow(populated(node))
-    if _JOINS.fullmatch(node.kind):
-        return _joined(node, follow)
-    return follow(_handed_on(node, link))
+    def text_of(self, value: Any, depth: int = 0) -> str:
+        """Return a string, or the string that a link leads to; raises PromptError if computed."""
+        if isinstance(value, str):
+            return value
+        link = as_link(value)
+        if link is None:
+            raise untold("a text is neither a string nor a link")
+        if depth > MAX_DEPTH:
+            raise untold("the links of a text form a loop")
+        if link not in self._known:
+            self._known[link] = self._text_at(link, depth)
+        return self._known[link]
+
+    def _text_at(self, link: Link, depth: int) -> str:
+        node = node_at(self.graph, link)
+        if POPULATED in node.inputs:
+            return self.text_of(populated(node), depth + 1)
+        if not _JOINS.fullmatch(node.kind):
+            return self.text_of(_handed_on(node, link), depth + 1)
+        names = sorted((n for n in node.inputs if _PART.fullmatch(n)), key=_in_order)
+        parts = [self.text_of(node.inputs[name], depth + 1) for name in names]
+        given = next((node.inputs[n] for n in _DELIMITERS if n in node.inputs), None)
+        delimiter = _DEFAULTS.get(node.kind, "") if given is None else self.text_of(given, depth)
+        return _joined(node, parts, delimiter.replace("\\n", "\n"))
 
 
 def _handed_on(node: Node, link: Link) -> Any:
@@ -72,16 +84,11 @@ def _handed_on(node: Node, link: Link) -> Any:
     return node.inputs[values[0]]
 
 
-def _joined(node: Node, follow: Callable[[Any], str]) -> str:
-    names = sorted((n for n in node.inputs if _PART.fullmatch(n)), key=_in_order)
-    given = next((node.inputs[n] for n in _DELIMITERS if n in node.inputs), None)
-    delimiter = _DEFAULTS.get(node.kind, "") if given is None else follow(given)
-    delimiter = delimiter.replace("\\n", "\n")
-    parts = [follow(node.inputs[name]) for name in names]
+def _joined(node: Node, parts: list[str], delimiter: str) -> str:
     if node.kind not in _KEEPS_EMPTY:
         parts = [part.strip() for part in parts if part.strip()]
     # A graph may join a text with itself, again and again.
-    if sum(map(len, parts)) > MAX_TEXT_CHARS:
+    if sum(map(len, parts)) + len(delimiter) * len(parts) > MAX_TEXT_CHARS:
         raise untold(f"a text is too long (more than {MAX_TEXT_CHARS} characters)")
     return delimiter.join(parts)
 

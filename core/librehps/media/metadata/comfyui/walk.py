@@ -19,11 +19,11 @@ from librehps.media.metadata.comfyui.savers import (
     saved_links,
     savers_of,
 )
-from librehps.media.metadata.comfyui.strings import text_of
+from librehps.media.metadata.comfyui.strings import Strings
 from librehps.media.metadata.texts import Origin
 
-# What a link carries: a picture; a picture that a prompt refers to; a pipe, for its pictures; or
-# prompts, of which an output's name or the input's name tells the positive one.
+# What a link carries: a picture; a reference, which may be a picture from an unknown source; a
+# pipe, for its pictures; or prompts, of which the name of an output tells the positive one.
 Role = Literal["picture", "reference", "pipe", "prompt", "positive", "negative"]
 
 
@@ -60,7 +60,11 @@ class Walk:
     graph: Graph
     texts: set[str] = field(default_factory=set)
     _left: list[Step] = field(default_factory=list)
+    _strings: Strings = field(init=False)
     _seen: set[Step] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._strings = Strings(self.graph)
 
     def start(self, saver: Node) -> None:
         """Begin at the picture that a node saves, or at a node that makes and saves a picture."""
@@ -70,7 +74,7 @@ class Walk:
             self._on_maker(saver, "reference")
 
     def finish(self) -> set[str]:
-        """Follow every link; return the distinct texts found."""
+        """Follow every link; return the distinct texts found, an empty one only if alone."""
         while self._left:
             step = self._left.pop()
             if step in self._seen:
@@ -81,7 +85,7 @@ class Walk:
                 self._on_prompt(node, step)
             else:
                 self._on_picture(node, step)
-        return self.texts
+        return self.texts - {""} or self.texts
 
     def _on_picture(self, node: Node, step: Step) -> None:
         """Go on from a node that outputs a picture, or a pipe with one."""
@@ -96,26 +100,24 @@ class Walk:
             self._follow(saved_links(node), step.role)
         elif step.role == "pipe" and not nodes.is_maker(node):
             self._follow(nodes.pipe_links(node), "pipe")
-            self._follow(nodes.picture_links(node), "picture")
+            self._follow_pictures(node, "picture")
         else:
             self._on_maker(node, "picture" if step.role == "pipe" else step.role)
 
     def _on_maker(self, node: Node, role: Role) -> None:
-        """Go on from a node that makes or changes a picture; a reference may come from anywhere."""
+        """Go on from a node that makes or changes a picture."""
         prompts = [link for _, link in nodes.positive_links(node)]
-        pipes, pictures = nodes.pipe_links(node), nodes.picture_links(node)
+        pipes = nodes.pipe_links(node)
         if prompts:
             self._follow(prompts, "prompt")
         elif texts := list(nodes.own_texts(node)):
             self._add_texts(node, texts)
         elif pipes:
             self._follow(pipes, "prompt")
-        elif role != "reference" and (
-            nodes.is_maker(node) or not (pictures or nodes.is_source(node))
-        ):
+        elif nodes.is_maker(node) or (role == "picture" and nodes.is_unknown_end(node)):
             raise unknown(node)
         self._follow(pipes, "pipe")
-        self._follow(pictures, role)
+        self._follow_pictures(node, role)
 
     def _on_prompt(self, node: Node, step: Step) -> None:
         """Go on from a node that outputs prompts."""
@@ -134,7 +136,9 @@ class Walk:
             self._follow(pipes, role)
         else:
             self._on_encoder(node, step.link)
-        self._follow_references(node)
+        # A prompt may refer to a picture: a control image, a first frame.
+        pictures = [link for n, link in nodes.picture_links(node) if nodes.PICTURE.fullmatch(n)]
+        self._follow([link for link in pictures if link.node in self.graph], "reference")
 
     def _check_slot(self, node: Node, link: Link) -> None:
         """Raise PromptError unless the positive prompt is in this output of an unknown class.
@@ -169,16 +173,16 @@ class Walk:
         self._follow(upstream, "prompt")
 
     def _add_texts(self, node: Node, values: list[Any]) -> None:
-        texts = {text_of(self.graph, value).strip() for value in values}
+        texts = {self._strings.text_of(value).strip() for value in values}
         for text in texts:
             _check_filled(node, text)
         # An encoder with several texts, such as SDXL's, has one or all equal.
         self.texts |= texts - {""} or {""}
 
-    def _follow_references(self, node: Node) -> None:
-        links = nodes.picture_links(node)
-        names = {link for name, link in node.links() if nodes.REFERENCE.fullmatch(name)}
-        self._follow([link for link in links if link in names], "reference")
+    def _follow_pictures(self, node: Node, role: Role) -> None:
+        """Follow links that carry a picture, and as references those that may carry anything."""
+        for name, link in nodes.picture_links(node):
+            self._follow([link], role if nodes.PICTURE.fullmatch(name) else "reference")
 
     def _follow(self, links: list[Link], role: Role) -> None:
         self._left += [Step(link, role) for link in links]
