@@ -2,31 +2,41 @@
 
 import re
 
-_TAG = r"<\s*(?:lora|lyco|locon|loha|hypernet)\s*:[^<>]*>"
-# Tags in a row, with the commas and spaces around them.
-_TAGS = re.compile(rf"([\s,]*)((?:{_TAG}[\s,]*)+)", re.IGNORECASE)
-_WEIGHTED = re.compile(r"\(([^()\[\]]*?)\s*:\s*[+-]?\d*\.?\d+\s*\)")
-# Twice the same brackets: a round or curly pair raises the weight, a square one lowers it.
+_TAG = re.compile(r"<\s?(?:lora|lyco|locon|loha|hypernet)\s?:[^<>]*>", re.IGNORECASE)
+_SEPARATORS = " \t\r\n,"
+_NUMBER = r"[+-]?(?:\d{1,4}(?:\.\d{0,4})?|\.\d{1,4})"
+_WEIGHTED = re.compile(rf"\(([^()\[\]]*):\s?{_NUMBER}\s?\)")
+# Twice the same brackets: round and curly ones raise the weight, square ones lower it.
 _DOUBLED = re.compile(r"\(\(([^()]*)\)\)|\[\[([^\[\]]*)\]\]|\{\{([^{}]*)\}\}")
-_NUMBERED = re.compile(r"[+-]?\d*\.?\d+::(.*?)::")
+_NUMBERED = re.compile(rf"(?<![\d.]){_NUMBER}::([^:]*)::")
 _ESCAPED = re.compile(r"\\([()\[\]])")
 # Stand-ins for escaped brackets, which no prompt may hold.
 _HIDDEN = {"(": "\x01", ")": "\x02", "[": "\x03", "]": "\x04"}
+# Weights within weights.
+MAX_DEPTH = 16
 
 
 def without_tags(prompt: str) -> str:
     """Return the prompt without tags that load a network, which are no words of the prompt."""
-    return _TAGS.sub(lambda found: _gap(found, prompt), prompt)
+    parts = _TAG.split(prompt)
+    kept: list[str] = []
+    gap = ""
+    for at, part in enumerate(parts):
+        body = part.lstrip(_SEPARATORS) if at else part
+        words = body.rstrip(_SEPARATORS) if at < len(parts) - 1 else body
+        gap += part[: len(part) - len(body)]
+        if words:
+            kept += [_separator(gap), words] if kept else [words]
+            gap = ""
+        gap += body[len(words) :]
+    return "".join(kept)
 
 
-def _gap(found: re.Match[str], prompt: str) -> str:
-    """Return what remains between the words around removed tags."""
-    if found.start() == 0 or found.end() == len(prompt):
-        return ""
-    around = found[1] + re.sub(_TAG, "", found[2], flags=re.IGNORECASE)
-    if "," in around:
+def _separator(gap: str) -> str:
+    """Return what remains of the separators around removed tags."""
+    if "," in gap:
         return ", "
-    return "\n" if "\n" in around else " "
+    return "\n" if "\n" in gap else " "
 
 
 def without_weights(prompt: str) -> str:
@@ -35,14 +45,13 @@ def without_weights(prompt: str) -> str:
     A single pair of brackets stays; `\\(` becomes `(`.
     """
     prompt = _ESCAPED.sub(lambda found: _HIDDEN[found[1]], prompt)
-    before = None
-    while before != prompt:
+    for _ in range(MAX_DEPTH):
         before = prompt
-        prompt = _WEIGHTED.sub(r"\1", prompt)
-        prompt = _DOUBLED.sub(
-            lambda found: next(g for g in found.groups() if g is not None), prompt
-        )
+        prompt = _WEIGHTED.sub(lambda found: found[1].rstrip(), prompt)
+        prompt = _DOUBLED.sub(lambda found: found[found.lastindex or 0], prompt)
         prompt = _NUMBERED.sub(r"\1", prompt)
+        if prompt == before:
+            break
     for bracket, hidden in _HIDDEN.items():
         prompt = prompt.replace(hidden, bracket)
     return prompt

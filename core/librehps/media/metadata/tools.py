@@ -59,6 +59,8 @@ def civitai(context: Context) -> str | None:
 
 def plain(context: Context) -> str | None:
     """Return a `prompt` that is no JSON, as Easy Diffusion and many scripts write it."""
+    if context.text.lstrip().startswith("{"):
+        return None
     if context.text.strip() and not any(map(str.isalpha, context.text)):
         raise PromptError(f"the file's `prompt` is not a text ({context.text.strip()[:20]!r})")
     return context.text
@@ -178,4 +180,7 @@ def _text(value: Any) -> str | None:
 
 
 def _without_brackets(prompt: str) -> str:
-    return re.sub(r"\s*\[[^\[\]]*\]", "", prompt)
+    before = None
+    while before != prompt:
+        before, prompt = prompt, re.sub(r"\s*\[[^\[\]]*\]", "", prompt)
+    return prompt

@@ -8,7 +8,7 @@ from librehps.media.metadata.comfyui.nodes import pipe_links, positive_links
 from librehps.media.metadata.texts import Origin
 
 _SAVERS = re.compile(r"save|VideoCombine|video.?output|image.?output|websocket|send.?image", re.I)
-_NOT_SAVERS = re.compile(r"latent|audio|text|lora|checkpoint|caption|mask|mesh|glb", re.I)
+_NOT_SAVERS = re.compile(r"latent", re.I)
 # Inputs of a saver that hold the picture; others are texts for its metadata.
 _PICTURES = re.compile(
     r"(\w+_)?(image|video|frame|picture|sample|img|gif|media|tensor)s?(_\w+|\d+)?"
