@@ -129,7 +129,7 @@ def test_text_that_no_output_could_hold() -> None:
 def test_compressed_text_cannot_fill_the_memory() -> None:
     bomb = zlib.compress(bytes(1 << 26))
     for kind, head in ((b"zTXt", b"parameters\0\0"), (b"iTXt", b"parameters\0\1\0\0\0")):
-        with pytest.raises(PromptError, match="no known format|empty"):
+        with pytest.raises(PromptError, match="too long"):
             prompt_of(raw_png(kind, head + bomb))
 
 

@@ -28,7 +28,7 @@ def test_files_of_many_tools(row: dict[str, str], reader: VideoReader) -> None:
     if "expected_prompt" in row:
         assert finder(item, content).prompt == row["expected_prompt"]
         return
-    with pytest.raises(PromptError, match="cannot be told|is a placeholder"):
+    with pytest.raises(PromptError, match=r"cannot be told|is a placeholder"):
         finder(item, content)
 
 

@@ -143,7 +143,8 @@ def test_novelai_hidden_in_alpha() -> None:
     for content in (b"", b"not gzip", gzip.compress(text)[:-9], gzip.compress(b"\xff")):
         assert prompt_of(hidden(content, b"stealth_pngcomp")) is None
     bomb = gzip.compress(bytes(1 << 26))
-    assert prompt_of(hidden(bomb, b"stealth_pngcomp", side=800)) is None
+    with pytest.raises(PromptError, match="too long"):
+        prompt_of(hidden(bomb, b"stealth_pngcomp", side=740))
 
 
 def test_plain_prompts() -> None:

@@ -11,7 +11,15 @@ from librehps.media.metadata import tools
 from librehps.media.metadata.image_texts import format_of, image_texts
 from librehps.media.metadata.png import has_alpha
 from librehps.media.metadata.stealth import stealth_text
-from librehps.media.metadata.texts import PLACEHOLDERS, Embedded, Found, Origin, checked
+from librehps.media.metadata.texts import (
+    MAX_TEXT_CHARS,
+    PLACEHOLDERS,
+    Embedded,
+    Found,
+    Origin,
+    checked,
+    too_long,
+)
 
 Reader = Callable[[tools.Context], str | None]
 
@@ -94,6 +102,8 @@ def _prompts(
         for text in texts:
             if text.place != place:
                 continue
+            if len(text.text) > MAX_TEXT_CHARS:
+                raise too_long(text)
             prompt = reader(tools.Context(place, text.text, others, origin))
             if prompt is not None:
                 yield source, prompt

@@ -12,7 +12,7 @@ MAX_TEXT_CHARS = 1 << 22
 PLACEHOLDERS = frozenset(("unknown", "undefined", "null", "none", "n/a"))
 # `__color__` and `{red|blue}` are filled by wildcard nodes, `"0": "..."` is a schedule of frames.
 _TEMPLATE = re.compile(r"__[\w*][\w .*/~-]*?__|\{[^{}|]*\|[^{}]*\}")
-_SCHEDULE = re.compile(r"^\s*[{,]?\s*[\"']?\d+[\"']?\s*:\s*[\"'(]", re.MULTILINE)
+_SCHEDULE = re.compile(r"^[ \t]*[{,]?[ \t]*[\"']?\d{1,9}[\"']?[ \t]*:[ \t]*[\"'(]", re.MULTILINE)
 
 
 class Found(NamedTuple):
@@ -57,12 +57,15 @@ def checked(prompt: str) -> str:
     return prompt
 
 
+def too_long(text: Embedded) -> PromptError:
+    """Return the error for a text of more than MAX_TEXT_CHARS."""
+    return PromptError(
+        f"the file's `{text.place}` is too long (more than {MAX_TEXT_CHARS} characters)"
+    )
+
+
 def parsed(text: str, place: str) -> dict[str, Any]:
     """Return the JSON object in a text; raises PromptError for other texts."""
-    if len(text) > MAX_TEXT_CHARS:
-        raise PromptError(
-            f"the file's `{place}` is too long ({len(text)} characters; at most {MAX_TEXT_CHARS})"
-        )
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -14,8 +14,8 @@ from librehps.media.metadata.texts import Origin, json_object, parsed
 
 # Parts of a SwarmUI prompt that are for a region, a stage or a clip made from the picture.
 _SWARM_PARTS = re.compile(r"<(segment|object|region|refiner|video|videoswap|extend|base)\b[^>]*>")
-_JOB_ID = re.compile(r"\s*Job ID:\s*[0-9a-f-]{8,}\s*$", re.IGNORECASE)
-_MIDJOURNEY_FLAGS = re.compile(r"(^|\s)--[a-z]\w*(\s.*)?$", re.DOTALL)
+_JOB_ID = re.compile(r"Job ID:\s{0,9}[0-9a-f-]{8,}$", re.IGNORECASE)
+_FLAGS = re.compile(r"(^|\s)--[a-z]\w*(\s.*)?$", re.DOTALL)
 _LINKS = re.compile(r"^(<?https?://\S+\s+)+")
 
 
@@ -115,11 +115,9 @@ def novelai(context: Context) -> str | None:
 
 def midjourney(context: Context) -> str | None:
     """Return the description of a Midjourney picture without job, flags and image links."""
-    text = _JOB_ID.sub("", context.text)
-    shortened = _MIDJOURNEY_FLAGS.sub("", text) if text == context.text else text
-    if shortened == context.text:
-        return None
-    return _LINKS.sub("", _MIDJOURNEY_FLAGS.sub("", text).strip())
+    text = context.text.strip()
+    shortened = _FLAGS.sub("", _JOB_ID.sub("", text).rstrip())
+    return None if shortened == text else _LINKS.sub("", shortened.strip())
 
 
 def invokeai(context: Context) -> str | None:
@@ -180,7 +178,14 @@ def _text(value: Any) -> str | None:
 
 
 def _without_brackets(prompt: str) -> str:
-    before = None
-    while before != prompt:
-        before, prompt = prompt, re.sub(r"\s*\[[^\[\]]*\]", "", prompt)
-    return prompt
+    """Return the prompt without its parts in square brackets, also with brackets inside."""
+    kept: list[str] = []
+    depth = 0
+    for part in re.split(r"([\[\]])", prompt):
+        if part == "[":
+            depth += 1
+        elif part == "]":
+            depth = max(0, depth - 1)
+        elif not depth:
+            kept.append(part.strip())
+    return " ".join(filter(None, kept))

@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 from librehps.errors import PromptError
 
+# No input or class that is known has a longer name.
+MAX_NAME_CHARS = 100
+
 Inputs = Mapping[str, Any]
 
 
@@ -36,7 +39,9 @@ def as_graph(record: Mapping[str, Any]) -> Graph:
     found = {}
     for name, entry in record.items():
         if isinstance(entry, dict) and isinstance(entry.get("inputs"), dict):
-            found[name] = Node(str(entry.get("class_type") or "without a class"), entry["inputs"])
+            kind = str(entry.get("class_type") or "without a class")
+            inputs = {n: v for n, v in entry["inputs"].items() if len(n) <= MAX_NAME_CHARS}
+            found[name] = Node(kind[:MAX_NAME_CHARS], inputs)
     return found
 
 
@@ -70,4 +75,4 @@ def untold(reason: str) -> PromptError:
 
 def unknown(node: Node, what: str = "is not known as a generator or a text encoder") -> PromptError:
     """Return the error for a node of a class that is not known."""
-    return untold(f"node {node.kind[:60]!r} {what}")
+    return untold(f"node {node.kind!r} {what}")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from librehps.media.metadata.comfyui.graph import Link, Node, as_link
@@ -96,6 +97,12 @@ POPULATED, WILDCARDS = "populated_text", "wildcard_text"
 ZEROED = ("ConditioningZeroOut",)
 
 
+@lru_cache(maxsize=1 << 14)
+def is_named(pattern: re.Pattern[str], name: str) -> bool:
+    """Return whether a pattern matches the whole name of an input."""
+    return pattern.fullmatch(name) is not None
+
+
 def output_name(node: Node, slot: int) -> str | None:
     """Return the name of an output of a known class; None for other classes."""
     names = OUTPUTS.get(node.kind, ())
@@ -115,7 +122,7 @@ def outputs_text(node: Node) -> bool:
     """Return whether a node may output a string: no input holds a model, a prompt or a pipe."""
     names = [name for name, _ in node.links()]
     if any(
-        p.fullmatch(name) for p in (POSITIVE, PIPE, SKIPPED) for name in names if name != "positive"
+        is_named(p, name) for p in (POSITIVE, PIPE, SKIPPED) for name in names if name != "positive"
     ):
         return False
     return bool(names) or any(isinstance(value, str) for value in node.inputs.values())
@@ -123,13 +130,13 @@ def outputs_text(node: Node) -> bool:
 
 def positive_links(node: Node) -> list[tuple[str, Link]]:
     """Return the links to prompts of a node that makes pictures."""
-    found = [(n, link) for n, link in node.links() if POSITIVE.fullmatch(n)]
-    return [(n, link) for n, link in found if not NEGATIVE.fullmatch(n)]
+    found = [(n, link) for n, link in node.links() if is_named(POSITIVE, n)]
+    return [(n, link) for n, link in found if not is_named(NEGATIVE, n)]
 
 
 def pipe_links(node: Node) -> list[Link]:
     """Return the links to pipes and contexts, which hold prompts among other things."""
-    return [link for name, link in node.links() if PIPE.fullmatch(name)]
+    return [link for name, link in node.links() if is_named(PIPE, name)]
 
 
 def encoded_texts(node: Node) -> Iterator[Any]:
@@ -158,9 +165,7 @@ def own_texts(node: Node) -> Iterator[Any]:
 
 
 def _is_text_name(name: str) -> bool:
-    return bool(_TEXTS.fullmatch(name)) and not (
-        _NOT_TEXTS.fullmatch(name) or POSITIVE.fullmatch(name)
-    )
+    return is_named(_TEXTS, name) and not (is_named(_NOT_TEXTS, name) or is_named(POSITIVE, name))
 
 
 def picture_links(node: Node) -> list[tuple[str, Link]]:
@@ -168,7 +173,7 @@ def picture_links(node: Node) -> list[tuple[str, Link]]:
     return [
         (name, link)
         for name, link in node.links()
-        if not any(p.fullmatch(name) for p in (SKIPPED, NEGATIVE, POSITIVE, PIPE, _TEXTS))
+        if not any(is_named(p, name) for p in (SKIPPED, NEGATIVE, POSITIVE, PIPE, _TEXTS))
     ]
 
 

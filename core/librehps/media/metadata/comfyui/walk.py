@@ -137,7 +137,9 @@ class Walk:
         else:
             self._on_encoder(node, step.link)
         # A prompt may refer to a picture: a control image, a first frame.
-        pictures = [link for n, link in nodes.picture_links(node) if nodes.PICTURE.fullmatch(n)]
+        pictures = [
+            link for n, link in nodes.picture_links(node) if nodes.is_named(nodes.PICTURE, n)
+        ]
         self._follow([link for link in pictures if link.node in self.graph], "reference")
 
     def _check_slot(self, node: Node, link: Link) -> None:
@@ -149,7 +151,7 @@ class Walk:
         if not link.slot or not any(name in node.inputs for name in nodes.NEGATIVES):
             return
         links = (found for other in self.graph.values() for found in other.links())
-        if not any(nodes.NEGATIVE.fullmatch(name) and to == following for name, to in links):
+        if not any(nodes.is_named(nodes.NEGATIVE, name) and to == following for name, to in links):
             raise unknown(node, f"hands on both prompts; output {link.slot} may be either")
 
     def _follow_value(self, node: Node, value: Any) -> None:
@@ -182,7 +184,7 @@ class Walk:
     def _follow_pictures(self, node: Node, role: Role) -> None:
         """Follow links that carry a picture, and as references those that may carry anything."""
         for name, link in nodes.picture_links(node):
-            self._follow([link], role if nodes.PICTURE.fullmatch(name) else "reference")
+            self._follow([link], role if nodes.is_named(nodes.PICTURE, name) else "reference")
 
     def _follow(self, links: list[Link], role: Role) -> None:
         self._left += [Step(link, role) for link in links]
