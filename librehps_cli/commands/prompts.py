@@ -64,7 +64,8 @@ def prompts(
         else:
             _print_row(row, out)
     _print_counts(found, out)
-    raise typer.Exit(exit_code(found.found, found.failed))
+    unread = len(found.source.passed_over.unreadable_folders)
+    raise typer.Exit(exit_code(found.found, found.failed + unread))
 
 
 def _print_row(row: "ListedPrompt", out: Output) -> None:
@@ -81,9 +82,7 @@ def _print_counts(found: "PromptList", out: Output) -> None:
         out.note(f"{found.failed} items without a prompt:")
         for reason, count in found.reasons.most_common():
             out.note(f"  {count}: {reason}")
-    if found.source.skipped:
-        out.note(f"skipped {found.source.skipped} files of unsupported types")
-    for note in found.finder.changed.notes():
+    for note in [*found.source.passed_over.notes(), *found.finder.changed.notes()]:
         out.note(note)
 
 

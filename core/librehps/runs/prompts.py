@@ -160,7 +160,8 @@ def list_prompts(
         keep_markup=keep_markup,
         strip_weights=strip_weights,
     )
-    opened = request.open_source()
-    if prompt is None and prompt_from is None and not opened.has_prompts:
-        request = replace(request, prompt_from="auto")
+    searched = replace(request, prompt_from=prompt_from or "auto")
+    opened = searched.open_source()
+    if prompt is None and not opened.has_prompts:
+        request = searched
     return PromptList(opened, request.prompt_finder(opened.has_prompts), limit)
