@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from librehps.decide.leaderboard import leaderboard
     from librehps.decide.picks import BestOfN
     from librehps.decide.standings import Leaderboard
-    from librehps.errors import LibreHPSError
+    from librehps.errors import CheckpointLoadError, InferenceContractError, LibreHPSError
     from librehps.report.write import write_report
     from librehps.runs.compare import compare, compare_pairs
     from librehps.runs.run import score_to
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from librehps.scores.score_table import ScoreTable, read_scores
     from librehps.types import (
         AXES,
+        DEFAULT_PROBABILITY_CUTOFF,
+        DEFAULT_SIGMA_CEILING,
+        DEFAULT_TEMPERATURE,
+        MAX_BATCH_SIZE,
         BatchItem,
         ImageScore,
         Item,
@@ -36,10 +40,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AXES",
+    "DEFAULT_PROBABILITY_CUTOFF",
+    "DEFAULT_SIGMA_CEILING",
+    "DEFAULT_TEMPERATURE",
+    "MAX_BATCH_SIZE",
     "BatchItem",
     "BestOfN",
+    "CheckpointLoadError",
     "Comparison",
     "ImageScore",
+    "InferenceContractError",
     "Item",
     "Leaderboard",
     "LibreHPS",
@@ -69,6 +79,8 @@ __version__ = "0.1.0"
 # Module of each public name; the names that are not here are in librehps.types.
 _MODULES = {
     "BestOfN": "librehps.decide.picks",
+    "CheckpointLoadError": "librehps.errors",
+    "InferenceContractError": "librehps.errors",
     "Comparison": "librehps.decide.compare",
     "Leaderboard": "librehps.decide.standings",
     "LibreHPS": "librehps.scorer",

@@ -202,3 +202,7 @@ class WorkerDiedError(ItemError):
 
 class NonFiniteScoreError(ItemError):
     """A score of NaN or infinity."""
+
+
+# Names of the package librehps 1.1.2: what loading a model raises, and what any call raises.
+CheckpointLoadError, InferenceContractError = ModelError, LibreHPSError

@@ -10,13 +10,14 @@ import torch
 
 from librehps import __version__
 from librehps.choices import Animated, Sample, VideoBackend
-from librehps.decide.calibrators import PlattCalibrators, check_origin, load_platt_calibrator
-from librehps.decide.probability import Platt, Rules, judge
+from librehps.decide.calibrators import Calibrator, PlattCalibrators, fit_for, fits_of
+from librehps.decide.compare import pair_comparison
+from librehps.decide.probability import Platt, Rules
 from librehps.engine.decode import Decoder
 from librehps.engine.engine import FindPrompt, LocalEngine, default_workers
 from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import ScoreCache
-from librehps.errors import CalibrationError, UsageError
+from librehps.errors import UsageError
 from librehps.media.images import MAX_PIXELS
 from librehps.media.options import MediaOptions
 from librehps.media.videos import VideoReaders
@@ -52,7 +53,6 @@ log = logging.getLogger("librehps")
 BATCH_SIZES = {"cpu": 16, "mps": 8, "cuda": 32}
 # On a CPU a small batch stays in the processor's caches.
 CPU_BATCH_TOKENS = 2 * ITEM_TOKENS
-CALIBRATION_FILE = "calibration.json"
 # Training saw no clips of more frames.
 MAX_TRAINED_FRAMES = 8
 
@@ -77,6 +77,8 @@ class LibreHPS:
         max_prompt_tokens: int = MAX_PROMPT_TOKENS,
     ) -> None:
         self.settings, self.folder = settings, checkpoint.folder
+        # Names of the package librehps 1.1.2; a mixture of experts is refused when it is loaded.
+        self.checkpoint_path, self.is_moe = checkpoint.folder, False
         self.device, self.dtype = loaded.model.device, loaded.model.dtype
         self.axes, self.has_scalar = checkpoint.axes, checkpoint.has_scalar
         self.reasons = loaded.reasons
@@ -107,6 +109,7 @@ class LibreHPS:
         animated: Animated = "clip",
         sample: Sample = "index",
         download: bool = True,
+        name_or_path: str | Path | None = None,
     ) -> "LibreHPS":
         """Load `tiny`, a checkpoint's folder, or a hub id (downloaded unless `download` is false).
 
@@ -117,7 +120,7 @@ class LibreHPS:
         ModelError, and UsageError for an invalid or unavailable device or dtype.
         """
         media = MediaOptions(background, color_management, animated, sample)
-        located = locate(path_or_id, revision, download)
+        located = locate(name_or_path or path_or_id, revision, download)
         checkpoint = open_checkpoint(located.folder, located.base)
         processor = checkpoint.processor(ProcessorOptions(max_prompt_tokens))
         loaded = checkpoint.load(LoadOptions(attn_impl, dtype, device))
@@ -259,14 +262,14 @@ class LibreHPS:
         image_a: "ImageSource",
         image_b: "ImageSource",
         prompt: str,
-        calibrator: Platt | PlattCalibrators | None = None,
+        calibrator: Calibrator = None,
         **rules: Unpack[Rules],
     ) -> PairComparison:
         """Return which image a person would prefer, on `overall`; raises ItemError.
 
         `probability` is P(a wins), from the calibrator, or from the sigmas if it is None. The rules
         are those of `decide.probability.judge`: symmetric (True), probability_cutoff (0.55),
-        sigma_cutoff (3.0), temperature (1.0). A calibrator of another model raises
+        sigma_ceiling (3.0), temperature (1.0). A calibrator of another model raises
         CalibratorMismatchError.
         """
         items = [Item("a", image_a, prompt, "image"), Item("b", image_b, prompt, "image")]
@@ -277,7 +280,7 @@ class LibreHPS:
         video_a: "VideoSource",
         video_b: "VideoSource",
         prompt: str,
-        calibrator: Platt | PlattCalibrators | None = None,
+        calibrator: Calibrator = None,
         num_frames: int | None = None,
         pixel_budget: int | None = None,
         **rules: Unpack[Rules],
@@ -299,15 +302,7 @@ class LibreHPS:
 
     def calibrators(self, path: str | Path | None = None) -> PlattCalibrators | None:
         """Return all fits of a calibration file: the global one, and one per benchmark."""
-        file = Path(path) if path is not None else self.folder / CALIBRATION_FILE
-        if path is None and not file.exists():
-            return None
-        try:
-            fits = load_platt_calibrator(file)
-        except FileNotFoundError:
-            raise CalibrationError(f"calibration file not found: {file}") from None
-        check_origin(fits.default, self.settings.model, self.settings.fingerprint)
-        return fits
+        return fits_of(path, self.folder, self.settings.model, self.settings.fingerprint)
 
     def _decoder(self, num_frames: int | None = None, pixel_budget: int | None = None) -> Decoder:
         frames = self.settings.num_frames if num_frames is None else num_frames
@@ -345,15 +340,12 @@ class LibreHPS:
         self,
         items: list[Item],
         decoder: Decoder,
-        calibrator: Platt | PlattCalibrators | None,
+        calibrator: Calibrator,
         rules: Rules,
     ) -> PairComparison:
-        fit = calibrator.default if isinstance(calibrator, PlattCalibrators) else calibrator
-        if fit is not None:
-            check_origin(fit, self.settings.model, self.settings.fingerprint)
+        fit = fit_for(calibrator, self.settings.record())
         a, b = self._score_all(items, decoder)
-        verdict = judge(a.overall, b.overall, fit, **rules)
-        return PairComparison(verdict.winner, verdict.probability, verdict.confident, a, b)
+        return pair_comparison(a, b, fit, rules)
 
 
 def choice_of(loaded: Loaded) -> Choice:

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 # Axes of the published checkpoint; another checkpoint has its own `axes`.
 AXES = ("overall", "alignment", "coherence", "style", "temporal")
+# A verdict is confident above this win probability and, uncalibrated, with both sigmas below this.
+DEFAULT_PROBABILITY_CUTOFF, DEFAULT_SIGMA_CEILING = 0.55, 3.0
+DEFAULT_TEMPERATURE = 1.0
+# The largest batch of the package librehps 1.1.2; larger ones are split here as memory needs it.
+MAX_BATCH_SIZE = 64
 
 
 class Stored(ABC):
@@ -105,6 +110,11 @@ class ScoreAxis:
     @property
     def mu(self) -> float:
         """The same value as `raw_mean`, stored in the score table's column `<axis>_mu`."""
+        return self.raw_mean
+
+    @property
+    def raw_mean_or_mean(self) -> float:
+        """The same value as `raw_mean`, under a name of the package librehps 1.1.2."""
         return self.raw_mean
 
 
@@ -192,18 +202,38 @@ def score_columns(score: Score | None, axes: Sequence[str]) -> dict[str, float |
 
 @dataclass(frozen=True)
 class PairComparison:
-    """A comparison of two items: `winner` is a, b or tie; `probability` is P(a wins) in [0, 1]."""
+    """A comparison of two items: `winner` is a, b or tie; `probability` is P(a wins) in [0, 1].
+
+    `a` and `b` are their scores. The verdict was made with the limits `probability_cutoff` and
+    `sigma_ceiling`, and with `temperature`, or with the fit sigmoid(calibrator_a * (mu of a - mu of
+    b) + calibrator_b); without a calibrator both are None.
+    """
 
     winner: Winner
     probability: float
     confident: bool
-    score_a: Score
-    score_b: Score
+    a: Score
+    b: Score
+    probability_cutoff: float = DEFAULT_PROBABILITY_CUTOFF
+    sigma_ceiling: float = DEFAULT_SIGMA_CEILING
+    temperature: float = DEFAULT_TEMPERATURE
+    calibrator_a: float | None = None
+    calibrator_b: float | None = None
+
+    @property
+    def score_a(self) -> Score:
+        """The same score as `a`."""
+        return self.a
+
+    @property
+    def score_b(self) -> Score:
+        """The same score as `b`."""
+        return self.b
 
     def to_dict(self) -> dict[str, Any]:
         """Return winner, probability, confident, and both scores in the form of `Score.to_dict`."""
         verdict = {"winner": self.winner, "probability": self.probability}
-        scores = {"score_a": self.score_a.to_dict(), "score_b": self.score_b.to_dict()}
+        scores = {"score_a": self.a.to_dict(), "score_b": self.b.to_dict()}
         return {**verdict, "confident": self.confident, **scores}
 
 

@@ -39,6 +39,7 @@ ALLOWED = {
     "train": BASE | {"media", "models", "engine", "preferences", "train"},
     "report": BASE | {"decide", "evaluate", "extras", "media", "preferences", "report", "scores"},
     "scorer": BASE | {"decide", "media", "models", "engine", "scores", ""},
+    "inference": {"errors", "scorer", "types"},
     "rewards": BASE | {"decide", "media", "models", "engine", "scores", "scorer", "rewards"},
     "serve": BASE | {"decide", "engine", "media", "models", "scores", "scorer", "serve", ""},
     "bench": BASE | {"engine", "media", "models", "scores", "scorer", "bench", ""},
@@ -125,7 +126,9 @@ def test_importing_loads_nothing_heavy(code: str) -> None:
 
 def test_public_names() -> None:
     assert set(librehps.__all__) == {
-        "AXES", "BatchItem", "BestOfN", "Comparison", "ImageScore", "Item", "Leaderboard",
+        "AXES", "BatchItem", "BestOfN", "CheckpointLoadError", "Comparison",
+        "DEFAULT_PROBABILITY_CUTOFF", "DEFAULT_SIGMA_CEILING", "DEFAULT_TEMPERATURE",
+        "ImageScore", "InferenceContractError", "Item", "Leaderboard", "MAX_BATCH_SIZE",
         "LibreHPS", "LibreHPSError", "PairComparison", "RunSummary", "Score", "ScoreAxis",
         "ScoreTable", "ScoredRow", "VideoScore", "__version__", "best_of_n", "compare",
         "compare_pairs", "copy_media", "filter_rows", "find_calibrator", "leaderboard",

@@ -5,10 +5,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from librehps.decide.probability import Platt
 from librehps.errors import CalibrationError, CalibratorMismatchError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -18,8 +22,33 @@ class PlattCalibrators:
     default: Platt
     per_benchmark: Mapping[str, Platt]
 
-    def get(self, benchmark: str) -> Platt:
-        """Return the fit of a benchmark; raises CalibrationError if the file has none."""
+    @property
+    def a(self) -> float:
+        """The slope of the default fit."""
+        return self.default.a
+
+    @property
+    def b(self) -> float:
+        """The offset of the default fit."""
+        return self.default.b
+
+    @property
+    def calibrators(self) -> Mapping[str, Platt]:
+        """The same fits as `per_benchmark`."""
+        return self.per_benchmark
+
+    def apply(self, delta_mu: float) -> float:
+        """Return P(a wins) by the plain formula of the default fit."""
+        return self.default.apply(delta_mu)
+
+    def apply_array(self, delta_mu: "ArrayLike") -> "NDArray[np.float64]":
+        """Return P(a wins) by the plain formula of the default fit, for many differences."""
+        return self.default.apply_array(delta_mu)
+
+    def get(self, benchmark: str | None) -> Platt:
+        """Return the fit of a benchmark, the default for None; raises CalibrationError."""
+        if benchmark is None:
+            return self.default
         if benchmark not in self.per_benchmark:
             known = ", ".join(self.per_benchmark) or "none"
             raise CalibrationError(
@@ -28,8 +57,9 @@ class PlattCalibrators:
         return self.per_benchmark[benchmark]
 
 
-# A fit, the fits of a file, or the path of a calibration.json.
-Calibrator = Platt | PlattCalibrators | str | Path | None
+# A fit, the fits of a file, a dict with the numbers a and b, or the path of a calibration.json.
+Calibrator = Platt | PlattCalibrators | Mapping[str, float] | str | Path | None
+CALIBRATION_FILE = "calibration.json"
 
 
 def load_platt_calibrator(path: str | Path, benchmark: str | None = None) -> PlattCalibrators:
@@ -70,6 +100,40 @@ def check_origin(calibrator: Platt, model: str, fingerprint: str) -> None:
         )
 
 
+def as_fit(calibrator: Any) -> Platt | None:
+    """Return the fit in a calibrator: of several the default, of a dict or object its a and b.
+
+    Raises CalibrationError for numbers that are no fit.
+    """
+    if calibrator is None or isinstance(calibrator, Platt):
+        return calibrator
+    if isinstance(calibrator, PlattCalibrators):
+        return calibrator.default
+    if isinstance(calibrator, Mapping):
+        fit = dict(calibrator)
+    else:
+        fit = {name: getattr(calibrator, name, None) for name in "ab"}
+    return _fit("calibrator", type(calibrator).__name__, fit, {"model": None, "fingerprint": None})
+
+
+def fits_of(
+    path: str | Path | None, folder: Path, model: str, fingerprint: str
+) -> PlattCalibrators | None:
+    """Return the fits in `path`, else in the model's folder, None if that has no calibration.
+
+    Raises CalibrationError for a missing or invalid file, or a fit of another model.
+    """
+    file = Path(path) if path is not None else folder / CALIBRATION_FILE
+    if path is None and not file.exists():
+        return None
+    try:
+        fits = load_platt_calibrator(file)
+    except FileNotFoundError:
+        raise CalibrationError(f"calibration file not found: {file}") from None
+    check_origin(fits.default, model, fingerprint)
+    return fits
+
+
 def load_for(path: Path, model: str | None, fingerprint: str | None) -> PlattCalibrators:
     """Return the fits in a file, checked against the scores' model (None if unknown).
 
@@ -94,8 +158,8 @@ def fit_for(calibrator: Calibrator, settings: Mapping[str, Any]) -> Platt | None
         return None
     if isinstance(calibrator, str | Path):
         return load_for(Path(calibrator), model, fingerprint).default
-    fit = calibrator.default if isinstance(calibrator, PlattCalibrators) else calibrator
-    if model is not None and fingerprint is not None:
+    fit = as_fit(calibrator)
+    if fit is not None and model is not None and fingerprint is not None:
         check_origin(fit, model, fingerprint)
     return fit
 

@@ -4,9 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from librehps.decide.probability import Platt, Verdict, judge
+from librehps.decide.probability import Platt, Rules, Verdict, judge
 from librehps.errors import UsageError
-from librehps.types import Score, ScoredRow, score_columns
+from librehps.types import (
+    DEFAULT_PROBABILITY_CUTOFF,
+    DEFAULT_SIGMA_CEILING,
+    DEFAULT_TEMPERATURE,
+    PairComparison,
+    Score,
+    ScoredRow,
+    score_columns,
+)
 
 Record = dict[str, Any]
 VERDICT = ("winner", "win_probability", "p_a_wins", "confident")
@@ -115,6 +123,24 @@ def compare_rows(
         axes=tuple(known) if axes is None else axes,
         is_calibrated=calibrator is not None,
         settings=settings,
+    )
+
+
+def pair_comparison(a: Score, b: Score, calibrator: Platt | None, rules: Rules) -> PairComparison:
+    """Return the verdict on two scores, with the limits and the fit that it was made with."""
+    verdict = judge(a.overall, b.overall, calibrator, **rules)
+    ceiling = rules.get("sigma_ceiling", rules.get("sigma_cutoff"))
+    return PairComparison(
+        verdict.winner,
+        verdict.probability,
+        verdict.confident,
+        a,
+        b,
+        probability_cutoff=rules.get("probability_cutoff", DEFAULT_PROBABILITY_CUTOFF),
+        sigma_ceiling=DEFAULT_SIGMA_CEILING if ceiling is None else ceiling,
+        temperature=rules.get("temperature", DEFAULT_TEMPERATURE),
+        calibrator_a=None if calibrator is None else calibrator.a,
+        calibrator_b=None if calibrator is None else calibrator.b,
     )
 
 

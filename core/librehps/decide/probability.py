@@ -5,13 +5,22 @@ calibrated, Platt scaling of the gap alone.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from librehps.choices import Winner
-from librehps.types import ScoreAxis
+from librehps.errors import UsageError
+from librehps.types import (
+    DEFAULT_PROBABILITY_CUTOFF,
+    DEFAULT_SIGMA_CEILING,
+    DEFAULT_TEMPERATURE,
+    ScoreAxis,
+)
 
-PROBABILITY_CUTOFF, SIGMA_CUTOFF = 0.55, 3.0
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,27 @@ class Platt:
         """Return P(a wins) in [0, 1]; symmetric: the mean over both orders, which cancels `b`."""
         forth = sigmoid(self.a * gap + self.b)
         return (forth + sigmoid(self.a * gap - self.b)) / 2 if symmetric else forth
+
+    def apply(self, delta_mu: float) -> float:
+        """Return P(a wins) by the plain formula: `probability` without `symmetric`."""
+        return self.probability(delta_mu, symmetric=False)
+
+    def apply_array(self, delta_mu: "ArrayLike") -> "NDArray[np.float64]":
+        """Return P(a wins) by the plain formula, for each of many differences."""
+        import numpy as np
+
+        # sigmoid(x) = (1 + tanh(x / 2)) / 2, which overflows for no x.
+        gaps = np.asarray(delta_mu, np.float64)
+        return (1 + np.tanh((self.a * gaps + self.b) / 2)) / 2
+
+    def to_dict(self) -> dict[str, float]:
+        """Return `a` and `b`, as a calibration.json holds them."""
+        return {"a": self.a, "b": self.b}
+
+    @classmethod
+    def from_dict(cls, fit: Mapping[str, float]) -> "Platt":
+        """Return the fit of a dict with `a` and `b`."""
+        return cls(float(fit["a"]), float(fit["b"]))
 
 
 @dataclass(frozen=True)
@@ -58,6 +88,7 @@ class Rules(TypedDict, total=False):
     symmetric: bool
     probability_cutoff: float
     sigma_cutoff: float
+    sigma_ceiling: float | None
     temperature: float
 
 
@@ -73,20 +104,24 @@ def judge(
     calibrator: Platt | None = None,
     *,
     symmetric: bool = True,
-    probability_cutoff: float = PROBABILITY_CUTOFF,
-    sigma_cutoff: float = SIGMA_CUTOFF,
-    temperature: float = 1.0,
+    probability_cutoff: float = DEFAULT_PROBABILITY_CUTOFF,
+    sigma_cutoff: float = DEFAULT_SIGMA_CEILING,
+    sigma_ceiling: float | None = None,
+    temperature: float = DEFAULT_TEMPERATURE,
 ) -> Verdict:
     """Return the verdict on two scores of one axis.
 
     If `symmetric`, the winner has the higher mu; otherwise a win probability above 0.5. A verdict
     is confident if the win probability is above `probability_cutoff` and, without a calibrator,
-    both sigmas are below `sigma_cutoff`.
+    both sigmas are below `sigma_cutoff`, for which `sigma_ceiling` is another name.
     """
+    if temperature <= 0 or (calibrator is not None and temperature != DEFAULT_TEMPERATURE):
+        expected = "above 0" if calibrator is None else "1, as with any calibrator"
+        raise UsageError(f"temperature: expected {expected}, got {temperature}")
     gap = a.raw_mean - b.raw_mean
     if calibrator is None:
         probability, lean = uncalibrated_probability(a, b, temperature), gap
-        sure = max(a.sigma, b.sigma) < sigma_cutoff
+        sure = max(a.sigma, b.sigma) < (sigma_cutoff if sigma_ceiling is None else sigma_ceiling)
     else:
         probability, sure = calibrator.probability(gap, symmetric), True
         lean = gap if symmetric else probability - 0.5

@@ -22,7 +22,20 @@ from librehps.evaluate.metrics import Floats
 from librehps.evaluate.scored_pairs import ScoredPairs
 from librehps.files import write_whole, writing
 
-__all__ = ["CalibrationMethod", "PlattCalibrators", "calibrate", "fits", "load_platt_calibrator"]
+__all__ = [
+    "CalibrationContractError",
+    "CalibrationMethod",
+    "PerBenchmarkPlattCalibrator",
+    "PlattCalibrator",
+    "PlattCalibrators",
+    "calibrate",
+    "fits",
+    "load_platt_calibrator",
+]
+
+# Names of the package librehps 1.1.2.
+CalibrationContractError = CalibrationError
+PlattCalibrator, PerBenchmarkPlattCalibrator = Platt, PlattCalibrators
 
 MIN_FIT_PAIRS = 50
 

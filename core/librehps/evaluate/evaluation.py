@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from librehps.decide.calibrators import PlattCalibrators
-from librehps.decide.probability import PROBABILITY_CUTOFF
 from librehps.decide.standings import Interval
 from librehps.errors import PreferenceError
 from librehps.evaluate import metrics
 from librehps.evaluate.metrics import Floats
 from librehps.evaluate.scored_pairs import ScoredPairs
+from librehps.types import DEFAULT_PROBABILITY_CUTOFF
 
 Record = dict[str, Any]
 # Metrics that the aggregate averages over benchmarks, weighted by n.
@@ -123,7 +123,7 @@ def _verdict_metrics(
         return {key: value for name in names for key, value in _figure(name, _NOTHING).items()}
     ties = metrics.with_ties(p, known.preferred())
     sure_p = probabilities(decided, calibrators)
-    sure = np.maximum(sure_p, 1 - sure_p) > PROBABILITY_CUTOFF
+    sure = np.maximum(sure_p, 1 - sure_p) > DEFAULT_PROBABILITY_CUTOFF
     right = metrics.correctness(decided.gap(), decided.preferred())
     return {
         **_figure("pair_acc_with_ties", metrics.mean_of(ties, known.prompt)),

@@ -6,8 +6,8 @@ p is P(a wins), outcome the share of people who prefer a; both are arrays of sha
 import numpy as np
 from numpy.typing import NDArray
 
-from librehps.decide.probability import PROBABILITY_CUTOFF
 from librehps.decide.standings import Interval
+from librehps.types import DEFAULT_PROBABILITY_CUTOFF
 
 Floats = NDArray[np.float64]
 # Equal-width bins over [0, 1], as in the published model's report.
@@ -29,7 +29,7 @@ def correctness(gap: Floats, outcome: Floats) -> Floats:
 
 def with_ties(p: Floats, outcome: Floats) -> Floats:
     """Return 1 for right verdicts, else 0; a verdict of 0.55 or less counts as a tie."""
-    confident = np.maximum(p, 1 - p) > PROBABILITY_CUTOFF
+    confident = np.maximum(p, 1 - p) > DEFAULT_PROBABILITY_CUTOFF
     verdict = np.where(confident, np.sign(p - 0.5), 0)
     right: Floats = (verdict == np.sign(outcome - 0.5)).astype(float)
     return right
