@@ -50,19 +50,19 @@ def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, 
 
 def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
     """Return the pixels turned and mirrored as the container's display matrix says."""
-    turned = _matrix(frame)
-    if turned is None:
+    matrix = _display_matrix(frame)
+    if matrix is None:
         return pixels
-    (right, down), (up, over) = turned
-    if abs(down) > abs(right):
+    (across, across_to_down), (down_to_across, down) = matrix
+    if abs(across_to_down) > abs(across):
         pixels = pixels.swapaxes(0, 1)
-        right, over = up, down
-    # After the axes are in place, a negative factor mirrors its axis.
-    return pixels[:: -1 if over < 0 else 1, :: -1 if right < 0 else 1]
+        across, down = down_to_across, across_to_down
+    # The axes are in place: a negative factor mirrors its axis.
+    return pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
 
 
-def _matrix(frame: Any) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """Return where a step right and a step down in the stored frame lead, as (x, y) each."""
+def _display_matrix(frame: Any) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Return where a step across and a step down in the stored frame lead, as (x, y) each."""
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             values = np.frombuffer(bytes(data), np.int32)
