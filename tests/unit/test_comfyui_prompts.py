@@ -198,6 +198,30 @@ TOLD = {
         "3": ("HyVideoSampler", {"hyvid_embeds": ["6", 0], "steps": 5, "model": ["4", 0]}),
         "6": ("HyVideoTextEncode", {"prompt": "a red cat", "text_encoders": ["2", 0]}),
     },
+    "rerouted": {
+        "3": sampler(positive=["10", 0]),
+        "10": ("Reroute", {"": ["11", 0]}),
+        "11": ("ImpactSwitch", {"select": 2, "input1": ["7", 0], "input2": ["6", 0]}),
+    },
+    "switched": {
+        "3": sampler(positive=["10", 0]),
+        "10": ("Any Switch (rgthree)", {"any_01": ["6", 0], "any_02": ["11", 0]}),
+        "11": ("ConditioningSetArea", {"conditioning": ["6", 0], "strength": 1}),
+    },
+    "upscaled in steps": {
+        "8": ("VAEDecode", {"samples": ["10", 0]}),
+        "10": ("IterativeLatentUpscale", {"samples": ["3", 0], "steps": 3, "upscaler": ["11", 0]}),
+        "11": ("PixelKSampleUpscalerProvider", {**BOTH, "steps": 20, "vae": ["4", 2]}),
+    },
+    "tuple of models and prompts": {
+        "3": ("KSampler SDXL (Eff.)", {"sdxl_tuple": ["10", 0], "steps": 20}),
+        "10": ("Pack SDXL Tuple", {"BASE_POSITIVE": ["6", 0], "BASE_NEGATIVE": ["7", 0]}),
+    },
+    "layers": {
+        "9": saver("10"),
+        "10": ("LayeredDiffusionDecodeRGBA", {"samples": ["3", 0], "images": ["8", 0]}),
+    },
+    "size from a list": {"5": ("CR Ratio", {"aspect": "3:4 portrait 896x1152", "seed": 5})},
     "api node": {"9": saver("10"), "10": ("FluxProUltraImageNode", {
         "prompt": "a red cat", "prompt_upsampling": False, "seed": 3, "negative_prompt": "x"})},
     "api node with a linked text": {
@@ -325,6 +349,14 @@ UNTOLD: dict[str, tuple[dict[str, Any], str]] = {
                         "'SomeEncoder' is not known"),
     "unknown generator": (
         {"9": saver("10"), "10": ("SomeGenerator", {"words": "a cat"})}, "'SomeGenerator'"
+    ),
+    "switch of two": (
+        {"3": sampler(positive=["10", 0]),
+         "10": ("Any Switch (rgthree)", {"any_01": ["6", 0], "any_02": ["7", 0]})},
+        "got 2",
+    ),
+    "generator without words": (
+        {"9": saver("10"), "10": ("TextToImage", {"subject": "cat"})}, "'TextToImage'"
     ),
     "unknown picture": (
         {"9": saver("10"), "10": ("SomeService", {"words": "a cat in a hat"})}, "'SomeService'"

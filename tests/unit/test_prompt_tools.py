@@ -85,7 +85,7 @@ def invoke_2(prompts: Any) -> bytes:
 def test_invokeai_1_and_2() -> None:
     assert prompt_of(invoke_2([{"prompt": "a cat [blurry, [ugly]]", "weight": 1}])) == "a cat"
     assert prompt_of(invoke_2("a cat [blurry]")) == "a cat"
-    for prompts in ([], None, [{"prompt": "a"}, {"prompt": "b"}], [{"weight": 1}]):
+    for prompts in ([], None, 5, [{"prompt": "a"}, {"prompt": "b"}], [{"weight": 1}]):
         with pytest.raises(PromptError, match="cannot be told"):
             prompt_of(invoke_2(prompts))
     assert prompt_of(png(Dream='"a "red" cat [blurry]" -s 50 -S 7 -W 512')) == 'a "red" cat'
@@ -115,6 +115,8 @@ def test_novelai() -> None:
     for data in (png(Comment=comment), png(Description="a cat", Comment=old), in_webp):
         assert (prompt_of(data), source_of(data)) == ("a cat", "novelai")
     captions = {"base_caption": "a cat", "char_captions": [{"char_caption": "a girl"}]}
+    odd = novelai(v4_prompt={"caption": {"char_captions": 1.5}})
+    assert prompt_of(png(Comment=json.dumps(odd))) == "a cat"
     with pytest.raises(PromptError, match="characters have their own"):
         prompt_of(png(Comment=json.dumps(novelai(v4_prompt={"caption": captions}))))
 

@@ -104,7 +104,8 @@ def novelai(context: Context) -> str | None:
     v4 = record.get("v4_prompt")
     caption = v4.get("caption") if isinstance(v4, dict) else None
     characters = caption.get("char_captions") if isinstance(caption, dict) else None
-    if any(isinstance(c, dict) and c.get("char_caption") for c in characters or []):
+    characters = characters if isinstance(characters, list) else []
+    if any(isinstance(c, dict) and c.get("char_caption") for c in characters):
         raise PromptError(
             "the prompt cannot be told: the file's NovelAI comment has more than one text "
             "(characters have their own)"
@@ -134,7 +135,8 @@ def invokeai_2(context: Context) -> str | None:
     prompts = image.get("prompt") if isinstance(image, dict) else None
     if isinstance(prompts, str):
         return _without_brackets(prompts)
-    found = [p.get("prompt") for p in prompts or [] if isinstance(p, dict)]
+    prompts = prompts if isinstance(prompts, list) else []
+    found = [p.get("prompt") for p in prompts if isinstance(p, dict)]
     if len(found) != 1 or not isinstance(found[0], str):
         raise PromptError(
             f"the prompt cannot be told: the file's `sd-metadata` has {len(found)} texts; expected "

@@ -30,10 +30,11 @@ PAIR, NEGATIVES = ("positive", "pos", "optional_positive"), ("negative", "neg")
 # A guider whose `cond1` is the positive prompt and `cond2` the negative one.
 DUAL_GUIDER = "DualCFGGuider"
 NEGATIVE = re.compile(r"(?:.*_)?(?:negative|neg|uncond|empty_conditioning)(?:_.*)?")
-PIPE = re.compile(r"(\w+_)?(pipe|context|ctx|sdxl_tuple|script_pipe)(_\w+|\d+)?")
+# Links to pipes and contexts, and to a sampler that an upscaler runs.
+PIPE = re.compile(r"(\w+_)?(pipe|context|ctx|sdxl_tuple|upscaler)(_?\d+|_opt)?")
 # Links that carry neither a picture nor a prompt.
 SKIPPED = re.compile(
-    r"(.*_)?(model|clip|vae|control_?net|lora|lora_stack|mask|segs|detector|upscaler|unet|"
+    r"(.*_)?(model|clip|vae|control_?net|lora|lora_stack|mask|segs|detector|unet|"
     r"sampler|sigmas|noise|scheduler|hook|seed|width|height|steps|cfg|denoise|strength|fps|"
     r"frame_rate|batch_size|length|audio|filename\w*|t5|clip_vision|ipadapter|insightface|"
     r"script|sam_model_opt|token_\w+|cnet_stack|num_frames|scale(_by|_factor)?|factor|ratio)s?(_?\d+|_opt)?|"
@@ -41,14 +42,16 @@ SKIPPED = re.compile(
 )
 # Links to a picture, by their names.
 PICTURE = re.compile(r"(\w+_)?(image|latent|pixel|frame|video|sample|reference|img|media)\w*")
-# Classes that make a picture, and inputs that only such classes have.
-_MAKERS = re.compile(
-    r"(?<!up)(?<!re)sampler|generat|diffus|text.?to|txt2|t2[iv]|img2img|inference", re.I
-)
+# The only input of a node that hands on what it is given.
+_ANYTHING = re.compile(r"|\*|any\w*|input|value|source")
+# Classes that make a picture from a prompt, and inputs that only such classes have.
+_MAKERS = re.compile(r"(?<!up)(?<!re)sampler", re.I)
 _MAKER_INPUTS = frozenset(
     ("steps", "cfg", "cfg_scale", "guidance_scale", "sampler_name", "noise_seed",
      "num_inference_steps")
 )  # fmt: skip
+# Classes that make a picture if no picture leads to them.
+_GENERATORS = re.compile(r"generat|diffus|text.?to|txt2|t2[iv]|inference", re.I)
 # Classes that bring a picture, a size or a number from outside, with nothing before them.
 _SOURCES = re.compile(
     r"load|empty|primitive|int\b|float|number|seed|size|resolution|ratio|color|solid|blank|"
@@ -99,8 +102,8 @@ ZEROED = ("ConditioningZeroOut",)
 
 @lru_cache(maxsize=1 << 14)
 def is_named(pattern: re.Pattern[str], name: str) -> bool:
-    """Return whether a pattern matches the whole name of an input."""
-    return pattern.fullmatch(name) is not None
+    """Return whether a pattern matches the whole name of an input, in any case."""
+    return pattern.fullmatch(name.lower().replace(" ", "_")) is not None
 
 
 def output_name(node: Node, slot: int) -> str | None:
@@ -132,6 +135,15 @@ def positive_links(node: Node) -> list[tuple[str, Link]]:
     """Return the links to prompts of a node that makes pictures."""
     found = [(n, link) for n, link in node.links() if is_named(POSITIVE, n)]
     return [(n, link) for n, link in found if not is_named(NEGATIVE, n)]
+
+
+def passed_links(node: Node) -> list[Link]:
+    """Return the link that a node hands on unchanged, or all links that a switch may hand on."""
+    links = list(node.links())
+    if "switch" in node.kind.lower():
+        selected = [link for name, link in links if name == f"input{node.inputs.get('select')}"]
+        return selected or [link for _, link in links]
+    return [link for name, link in links if len(node.inputs) == 1 and is_named(_ANYTHING, name)]
 
 
 def pipe_links(node: Node) -> list[Link]:
@@ -184,7 +196,11 @@ def is_maker(node: Node) -> bool:
 
 def is_unknown_end(node: Node) -> bool:
     """Return whether no picture leads to a node that is no known source of one."""
-    if picture_links(node) or _SOURCES.search(node.kind):
+    if picture_links(node):
+        return False
+    if _GENERATORS.search(node.kind):
+        return True
+    if _SOURCES.search(node.kind):
         return False
     # A sentence may be the prompt of a generator that is not known.
     texts = [value for value in node.inputs.values() if isinstance(value, str)]

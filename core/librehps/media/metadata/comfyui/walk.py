@@ -166,6 +166,7 @@ class Walk:
         """Collect the texts that a node encodes, and go on to the prompts that it changes."""
         upstream = [found for _, found in nodes.positive_links(node)]
         texts = list(nodes.encoded_texts(node))
+        upstream = upstream or nodes.passed_links(node)
         if not texts and not upstream:
             if not nodes.outputs_text(node):
                 raise unknown(node)
