@@ -42,7 +42,7 @@ def test_prompts_as_json(cli: Cli, folder: Path) -> None:
     said = done.stderr
     assert "2 prompts found: 1 from sidecar, 1 from a1111" in said
     assert "2 items without a prompt:" in said
-    assert "1: no prompt: not found in a column, in its name.txt or .json" in said
+    assert "1: no prompt: not found in a column, in FILE.txt or .json" in said
     assert "1 prompt had <lora:...> tags" in said and "skipped 1 file: 1 .md" in said
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from embedded import NEGATIVE, commented, graph, png, prompt_of, text_to_image
 from librehps.errors import EmptyPromptError, PromptError
 from librehps.media.metadata import prompt_of_clip, prompt_of_image
+from make_media import picture
 
 
 def source_of(data: bytes) -> str:
@@ -155,6 +156,15 @@ def test_plain_prompts() -> None:
     assert prompt_of(png(Prompt="a cat")) == "a cat"
     with pytest.raises(EmptyPromptError):
         prompt_of(png(prompt=" "))
+
+
+def test_a_graph_in_the_first_directory_of_exif() -> None:
+    record = {"prompt": json.loads(graph(text_to_image())), "workflow": {"nodes": []}}
+    for kind in ("WEBP", "JPEG", "AVIF"):
+        exif, file = Image.Exif(), BytesIO()
+        exif[0x9286] = json.dumps(record)
+        picture(16, 16).save(file, kind, exif=exif)
+        assert prompt_of(file.getvalue()) == "a red cat", kind
 
 
 def test_civitai() -> None:

@@ -45,7 +45,7 @@ class ListedPrompt:
             return None
         name = str(self.item.media)
         stem = str(Path(name).with_suffix("")) if Path(name).name else name
-        text = str(self.error).replace(name, "the file").replace(stem, "its name")
+        text = str(self.error).replace(name, "FILE").replace(stem, "FILE")
         return _DETAIL.sub("", text)
 
     def record(self) -> dict[str, Any]:
