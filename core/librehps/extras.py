@@ -5,6 +5,7 @@ import importlib.util
 from librehps.errors import ExtraNeededError
 
 EXTRAS = {
+    "formats": ("pi_heif", "pylibjxl"),
     "evaluate": ("scipy", "matplotlib", "choix"),
     "report": ("jinja2", "plotly", "scipy", "matplotlib", "choix"),
     "ray": ("ray",),
@@ -17,7 +18,9 @@ def require(extra: str, purpose: str) -> None:
     """Raise ExtraNeededError if a package of the extra is not installed."""
     missing = [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
     if missing:
-        raise ExtraNeededError(
-            f"{purpose} needs {', '.join(missing)}",
-            hint=f"In a clone of the librehps repository, run: pip install '.[{extra}]'",
-        )
+        raise ExtraNeededError(f"{purpose} needs {', '.join(missing)}", hint=install_hint(extra))
+
+
+def install_hint(extra: str) -> str:
+    """Return the command that installs an extra, as a sentence."""
+    return f"In a clone of the librehps repository, run: pip install '.[{extra}]'"

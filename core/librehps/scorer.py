@@ -18,7 +18,7 @@ from librehps.engine.engine import FindPrompt, LocalEngine, default_workers
 from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import ScoreCache
 from librehps.errors import UsageError
-from librehps.media.images import MAX_PIXELS
+from librehps.media.image_formats import MAX_PIXELS
 from librehps.media.options import MediaOptions
 from librehps.media.videos import VideoReaders
 from librehps.models.base import (
@@ -164,12 +164,12 @@ class LibreHPS:
         return _settings_of(located, checkpoint, choice, num_frames, media)
 
     def score_image(self, image: "ImageSource", prompt: str) -> ImageScore:
-        """Return the scores of an image; raises ItemError.
+        """Return the scores of an image, of an animated one its first frame; raises ItemError.
 
         image: a path, encoded bytes, a PIL image, an (H, W, 3) numpy array or a (3, H, W) tensor;
         arrays and tensors hold uint8, or floats in [0, 1].
         """
-        [score] = self._score_all([Item("image", image, prompt, "image")], self._decoder())
+        [score] = self._score_all([Item("image", image, prompt, "image")], self._still_decoder())
         assert isinstance(score, ImageScore)  # noqa: S101 - the item is an image
         return score
 
@@ -204,7 +204,7 @@ class LibreHPS:
         rows with errors instead of an exception, `score_table` for a DataFrame.
         """
         listed = [as_item(at, item, prompt, "image") for at, item in enumerate(items)]
-        scores = self._score_all(listed, self._decoder(), batch_size)
+        scores = self._score_all(listed, self._still_decoder(), batch_size)
         return [score for score in scores if isinstance(score, ImageScore)]
 
     def score_items(
@@ -273,7 +273,7 @@ class LibreHPS:
         CalibratorMismatchError.
         """
         items = [Item("a", image_a, prompt, "image"), Item("b", image_b, prompt, "image")]
-        return self._judge(items, self._decoder(), calibrator, rules)
+        return self._judge(items, self._still_decoder(), calibrator, rules)
 
     def compare_videos(
         self,
@@ -319,6 +319,10 @@ class LibreHPS:
             processor = processor.with_budget(pixel_budget)
         media = MediaOptions.from_settings(self.settings)
         return Decoder(processor, self._readers, frames, self._checkpoint.kinds, media)
+
+    def _still_decoder(self) -> Decoder:
+        decoder = self._decoder()
+        return replace(decoder, media=replace(decoder.media, animated="still"))
 
     def _engine(self, decoder: Decoder, batch_size: int | None) -> LocalEngine:
         size = batch_size or self.batch_size

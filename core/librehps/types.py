@@ -239,7 +239,10 @@ class PairComparison:
 
 @dataclass(frozen=True)
 class ScoredRow:
-    """An output row: the item with its score, or with the error that prevented the score."""
+    """An output row: the item with its score, or with the error that prevented the score.
+
+    `remarks` name what was special in the media, as `transparent` or `animated`.
+    """
 
     item: Item
     kind: Kind | None
@@ -249,6 +252,7 @@ class ScoredRow:
     prompt_tokens: int | None = None
     sha256: str | None = None
     error: ItemError | None = None
+    remarks: frozenset[str] = frozenset()
 
     @property
     def status(self) -> Status:

@@ -31,7 +31,6 @@ FOREIGN = {
     "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
     "svg": b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>\n",
     "psd": b"8BPS\0\1" + bytes(34),
-    "avif": b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + bytes(99),
     "zip": b"PK\x03\x04" + bytes(99),
     "git-lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
     "json": b'{"error": "not found"}',

@@ -25,7 +25,7 @@ ALLOWED = {
     "paths": {"files"},
     "rowfiles": {"errors", "rowfiles"},
     "extras": {"errors"},
-    "media": BASE | {"media"},
+    "media": BASE | {"extras", "media"},
     "models": BASE | {"media", "models"},
     "scores": BASE | {"scores"},
     "items": BASE | {"media", "scores", "items"},

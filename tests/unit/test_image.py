@@ -10,7 +10,8 @@ from torch import Tensor
 
 from conftest import MEDIA
 from librehps import errors
-from librehps.media.images import FORMATS, load_pixels
+from librehps.media.image_formats import FORMATS
+from librehps.media.images import load_pixels
 from librehps.models.librehps.resize import resize, target_size
 from make_media import bad_media, picture
 
@@ -182,7 +183,7 @@ def test_wrong_tensors_are_refused(tensor: Tensor, words: str) -> None:
 
 
 def test_only_listed_formats_open(tmp_path: Path) -> None:
-    assert set(FORMATS) == {"PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"}
+    assert set(FORMATS) == {"PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF"}
     for suffix in (".ppm", ".ico", ".tga", ".pcx"):
         file = tmp_path / f"x{suffix}"
         BASE.save(file)
@@ -217,14 +218,21 @@ def test_resize_is_on_integers() -> None:
     assert small.shape == (1, 3, 448, 448)
 
 
-@pytest.mark.parametrize("brand", [b"avif", b"heic", b"mif1"])
-def test_avif_and_heic_are_named_and_no_video(tmp_path: Path, brand: bytes) -> None:
+@pytest.mark.parametrize(
+    ("brand", "words"),
+    [
+        (b"avif", "an image in AVIF"),
+        (b"heic", "an image in HEIC"),
+        (b"mif1", "an image in HEIC"),
+    ],
+)
+def test_avif_and_heic_are_named_and_no_video(tmp_path: Path, brand: bytes, words: str) -> None:
     from librehps.media.containers import check_video_file, kind_of
 
     for name in ("x.avif", "x.mp4"):
         (tmp_path / name).write_bytes(b"\0\0\0\x1cftyp" + brand + bytes(16))
     assert kind_of(tmp_path / "x.avif") == "image"
-    with pytest.raises(errors.UnsupportedMediaError, match="AVIF or HEIC"):
+    with pytest.raises(errors.BrokenMediaError, match="damaged"):
         load_pixels(tmp_path / "x.avif")
-    with pytest.raises(errors.UnsupportedMediaError, match="AVIF or HEIC"):
+    with pytest.raises(errors.UnsupportedMediaError, match=words):
         check_video_file(tmp_path / "x.mp4")

@@ -10,7 +10,7 @@ from PIL import Image
 from librehps.choices import PictureFormat
 from librehps.errors import AspectRatioError, UsageError
 from librehps.media.aspect import check_aspect_ratio
-from librehps.media.images import MAX_PIXELS
+from librehps.media.image_formats import MAX_PIXELS
 from librehps.models.base import Processor
 from librehps.types import Item
 

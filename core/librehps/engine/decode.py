@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from librehps.errors import UnsupportedMediaError
-from librehps.media.images import MAX_PIXELS, load_pixels, quantised
+from librehps.media.animations import read_animation
+from librehps.media.arrays import quantised
+from librehps.media.image_formats import MAX_PIXELS
+from librehps.media.images import Picture, load_picture
 from librehps.media.media import Media
 from librehps.media.options import MediaOptions
 from librehps.media.sampling import sample_indices
@@ -21,7 +24,8 @@ from librehps.types import Item, Kind
 class Decoded:
     """A decoded item: model input, original width and height, and indices of a video's frames.
 
-    `sha256` is the hash of the encoded bytes, None for pixels in memory.
+    `sha256` is the hash of the encoded bytes, None for pixels in memory; `remarks` are names of
+    `librehps.media.remarks`.
     """
 
     prepared: Prepared
@@ -31,6 +35,7 @@ class Decoded:
     frames: tuple[int, ...] | None
     prompt_tokens: int
     sha256: str | None = None
+    remarks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,11 @@ class Decoder:
             raise item.problem
         prompt_ids = self.processor.encode(item.prompt)
         content = content or Media(item.media)
-        kind = item.kind or content.kind()
+        kind = self.kind_of(item, content)
         if kind not in self.kinds:
-            raise UnsupportedMediaError(
-                f"{content.name}: the model scores {' and '.join(self.kinds)}s only, got a {kind}"
-            )
-        clip = self._clip(content) if kind == "video" else None
-        pixels = self._still(content)[None] if clip is None else clip.frames
+            raise self._unsupported(content, kind)
+        clip = self._clip(content) if kind == "video" else self._still(content)
+        pixels = clip.frames
         height, width = pixels.shape[-2:]
         in_memory = isinstance(content.media, Tensor | list | tuple)
         as_floats = self.resize_on is not None and in_memory
@@ -73,37 +76,61 @@ class Decoder:
             kind=kind,
             width=width,
             height=height,
-            frames=None if clip is None else clip.indices,
+            frames=clip.indices if kind == "video" else None,
             prompt_tokens=len(prompt_ids),
             sha256=content.sha256(),
+            remarks=clip.remarks,
         )
 
+    def kind_of(self, item: Item, content: Media) -> Kind:
+        """Return the kind as which an item is scored: an animated image file may be a video."""
+        kind = item.kind or content.kind()
+        is_file = kind == "image" and content.is_encoded and self.media.animated == "clip"
+        return "video" if is_file and content.is_animated else kind
+
+    def _unsupported(self, content: Media, kind: Kind) -> UnsupportedMediaError:
+        message = f"{content.name}: the model scores {' and '.join(self.kinds)}s only, got "
+        if kind == "video" and content.is_encoded and content.is_animated:
+            return UnsupportedMediaError(
+                f"{message}an animated image. Use --animated still for its first frame"
+            )
+        return UnsupportedMediaError(f"{message}a {kind}")
+
     def _clip(self, content: Media) -> Clip:
-        if content.is_encoded:
-            with content.as_file() as path:
-                return self.readers.read(path, self.num_frames, self.max_pixels, self.media.sample)
-        return _from_frames(content.media, self.num_frames, self._load)
+        if not content.is_encoded:
+            return _from_frames(content.media, self.num_frames, self._load)
+        if content.is_animated:
+            return read_animation(
+                content.data, content.name, self.num_frames, self.media, self.max_pixels
+            )
+        with content.as_file() as path:
+            return self.readers.read(path, self.num_frames, self.max_pixels, self.media.sample)
 
-    def _still(self, content: Media) -> Tensor:
-        return self._load(content.data if content.is_encoded else content.media, content.name)
+    def _still(self, content: Media) -> Clip:
+        source = content.data if content.is_encoded else content.media
+        picture = self._load(source, content.name)
+        return Clip(picture.pixels[None], (0,), picture.remarks)
 
-    def _load(self, source: Any, name: str = "the image") -> Tensor:
+    def _load(self, source: Any, name: str = "the image") -> Picture:
         if self.resize_on is not None and isinstance(source, Tensor):
-            return quantised(source.to(self.resize_on))
-        return load_pixels(source, name, self.max_pixels)
+            return Picture(quantised(source.to(self.resize_on)))
+        return load_picture(source, name, self.max_pixels, self.media)
 
 
-def _from_frames(frames: Any, num_frames: int, load: Callable[[Any], Tensor]) -> Clip:
+def _from_frames(frames: Any, num_frames: int, load: Callable[[Any], Picture]) -> Clip:
     """Return a clip of frames in memory, sampled like the frames of a file."""
     if getattr(frames, "ndim", 0) == 4:
         frames = [*frames]
     if not isinstance(frames, list | tuple) or not frames:
         raise UnsupportedMediaError("expected a video as path or non-empty list of frames")
     indices = sample_indices(len(frames), num_frames)
-    pixels = [load(frames[index]) for index in indices]
+    pictures = [load(frames[index]) for index in indices]
+    pixels = [picture.pixels for picture in pictures]
     shapes = {(frame.shape[2], frame.shape[1]) for frame in pixels}
     if len(shapes) > 1:
         sizes = ", ".join(f"{width} x {height}" for width, height in sorted(shapes))
         raise UnsupportedMediaError(f"the frames of a video differ in size: {sizes}")
     # Frames of several kinds may lie on several devices.
-    return Clip(torch.stack([frame.to(pixels[0].device) for frame in pixels]), tuple(indices))
+    together = torch.stack([frame.to(pixels[0].device) for frame in pixels])
+    remarks = frozenset[str]().union(*(picture.remarks for picture in pictures))
+    return Clip(together, tuple(indices), remarks)

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from librehps.engine.decode import Decoder
 from librehps.engine.device import Launcher
@@ -163,6 +163,7 @@ def make_ready(item: Item, find_prompt: FindPrompt, decoder: Decoder) -> Ready:
         if item.problem is not None:
             raise item.problem
         item = find_prompt(item, content)
+        item = replace(item, kind=decoder.kind_of(item, content))
         return Ready(item, decoder.decode(item, content))
     except ItemError as error:
         return Ready(item, None, error)

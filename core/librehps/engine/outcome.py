@@ -41,7 +41,8 @@ def is_finite(raw: RawScore) -> bool:
 def ok_row(item: Item, score: Score, decoded: Decoded) -> ScoredRow:
     """Return the row of an item that was scored."""
     size = (decoded.width, decoded.height)
-    return ScoredRow(item, decoded.kind, score, *size, decoded.prompt_tokens, decoded.sha256)
+    facts = (decoded.prompt_tokens, decoded.sha256)
+    return ScoredRow(item, decoded.kind, score, *size, *facts, remarks=decoded.remarks)
 
 
 def error_row(item: Item, error: ItemError) -> ScoredRow:

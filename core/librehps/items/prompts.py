@@ -179,7 +179,7 @@ def _from_metadata(item: Item, content: Media) -> Found | None:
 def _check_image(content: Media) -> None:
     """Raise MediaError for a damaged image, rather than report an image without a prompt."""
     # Imported here: most files have a prompt, and need no torch to read it.
-    from librehps.media.images import open_image
+    from librehps.media.image_formats import open_image
 
     open_image(content.data, content.name)
 

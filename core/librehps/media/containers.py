@@ -14,16 +14,21 @@ from librehps.errors import (
 from librehps.types import Kind
 
 IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-)
+    (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif",
+     ".avif", ".heic", ".heif", ".hif", ".jxl")
+)  # fmt: skip
 VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"))
 HEAD_BYTES = 64
 UNKNOWN_SIZE = 0xFFFFFFFF
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 # Boxes that hold frames; a truncated box of any other type loses none.
 _MP4_BODY = (b"moov", b"mdat", b"moof")
-# AVIF and HEIC: images in the box format of MP4.
-_STILL_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
+# Images in the box format of MP4, and their brands; a brand of any codec is explained by others.
+AVIF, HEIC, JXL = "AVIF", "HEIC", "JPEG XL"
+_AVIF_BRANDS = frozenset((b"avif", b"avis"))
+_HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"))
+_ANY_BRANDS = frozenset((b"mif1", b"msf1", b"miaf"))
+_JXL_MAGIC = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _FOREIGN = (
@@ -77,7 +82,7 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
 def container_of(head: bytes) -> str | None:
     """Return FFmpeg's name of the video container that begins with `head`; None if unknown."""
     if head[4:8] in _MP4_BOXES:
-        return None if head[8:12] in _STILL_BRANDS else "mov"
+        return None if still_format(head) else "mov"
     if head.startswith(_EBML):
         return "matroska"
     if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
@@ -85,13 +90,27 @@ def container_of(head: bytes) -> str | None:
     return None
 
 
+def still_format(head: bytes) -> str | None:
+    """Return AVIF, HEIC or JPEG XL for a file that begins with `head`; None for all others."""
+    if head.startswith(_JXL_MAGIC):
+        return JXL
+    if head[4:8] != b"ftyp":
+        return None
+    end = min(int.from_bytes(head[:4], "big"), HEAD_BYTES)
+    brands = {head[at : at + 4] for at in range(16, end, 4)}
+    brands = brands | {head[8:12]} if head[8:12] in _ANY_BRANDS else {head[8:12]}
+    if brands & _AVIF_BRANDS:
+        return AVIF
+    return HEIC if brands & (_HEIC_BRANDS | _ANY_BRANDS) else None
+
+
 def resembles(head: bytes) -> str | None:
     """Return a name for the format of an unsupported file by its first bytes; None if unknown."""
     for magic, name in _FOREIGN:
         if head.lstrip()[: len(magic)].lower() == magic.lower():
             return name
-    if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
-        return "an AVIF or HEIC picture"
+    if image_format := still_format(head):
+        return f"an image in {image_format}"
     if container_of(head):
         return "a video"
     text = head[:HEAD_BYTES]

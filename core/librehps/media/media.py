@@ -19,6 +19,7 @@ from librehps.media.containers import (
     kind_of,
     read_bytes,
 )
+from librehps.media.durations import is_animated, may_be_animated
 from librehps.types import Kind, Stored
 
 HASH_BLOCK_BYTES = 1 << 20
@@ -82,6 +83,12 @@ class Media:
         with self.as_file() as path:
             return self._tag_reader.tags(path)
 
+    def head(self) -> bytes:
+        """Return the first bytes of a path, of stored media or of bytes; raises MediaError."""
+        if isinstance(self.media, Path) and "data" not in self.__dict__:
+            return read_bytes(self.media, HEAD_BYTES)
+        return self.data[:HEAD_BYTES]
+
     def kind(self) -> Kind:
         """Return the kind by suffix, else by the first bytes; a list of frames is a video."""
         if isinstance(self.media, Path):
@@ -91,6 +98,15 @@ class Media:
         if isinstance(self.media, bytes):
             return self._kind_of_bytes()
         return "video" if isinstance(self.media, list | tuple) else "image"
+
+    @cached_property
+    def is_animated(self) -> bool:
+        """True for encoded bytes that are an image of more than one frame."""
+        try:
+            return may_be_animated(self.head()) and is_animated(self.data)
+        except MediaError:
+            # The decoder reports the error when it opens the media.
+            return False
 
     def sha256(self) -> str | None:
         """Return the SHA-256 hex digest of the encoded bytes; None for pixels in memory."""

@@ -21,6 +21,7 @@ from librehps import errors
 from librehps.choices import Sample, VideoBackend, check_choice
 from librehps.errors import DecoderCrashError, MediaError, UsageError, VideoTimeoutError
 from librehps.media.containers import check_video_file
+from librehps.media.remarks import VARIABLE
 
 VIDEO_TIMEOUT_S, MAX_MEMORY_BYTES = 60.0, 4 << 30
 # 16k x 8k: larger than the videos of any generator.
@@ -40,11 +41,14 @@ THREAD_LIMITS = {
 
 @dataclass(frozen=True)
 class Clip:
-    """Sampled frames (F, 3, H, W) uint8, their indices, and whether the frame rate varies."""
+    """Sampled frames (F, 3, H, W) uint8, and their indices.
+
+    `remarks` are names of `librehps.media.remarks`.
+    """
 
     frames: Tensor
     indices: tuple[int, ...]
-    variable: bool = False
+    remarks: frozenset[str] = frozenset()
 
 
 def choose_backend(backend: VideoBackend) -> str:
@@ -101,7 +105,8 @@ class VideoReader:
         }
         header, payload = self._ask(path, request)
         frames = torch.frombuffer(payload, dtype=torch.uint8).view(header["shape"])
-        return Clip(frames.permute(0, 3, 1, 2), tuple(header["indices"]), header["variable"])
+        remarks = frozenset((VARIABLE,) if header["variable"] and sample == "index" else ())
+        return Clip(frames.permute(0, 3, 1, 2), tuple(header["indices"]), remarks)
 
     def tags(self, path: Path) -> dict[str, str]:
         """Return the texts in the container's metadata, keys as they are stored.

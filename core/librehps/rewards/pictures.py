@@ -51,7 +51,7 @@ def check_range(items: Sequence[Item]) -> None:
     """
     import torch
 
-    from librehps.media.images import STRAY
+    from librehps.media.arrays import STRAY
 
     media = [frame for item in items for frame in _listed(item.media)]
     for x in media:
@@ -100,7 +100,7 @@ def is_words(completion: Any) -> bool:
 
 
 def _from_array(array: Any) -> Any:
-    from librehps.media.images import from_array
+    from librehps.media.arrays import from_array
 
     return [from_array(one) for one in array] if array.ndim == 4 else from_array(array)
 

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from librehps.items.passed_over import PassedOver
 from librehps.items.source import Source
+from librehps.media.remarks import notes_of
 from librehps.runs.job import Job
 from librehps.runs.observer import RunObserver
 from librehps.runs.progress import RunProgress
@@ -75,6 +76,8 @@ class Run(ABC, Generic[J]):
         if before := kept.ok + kept.failed:
             self.observer.note(f"{before} of {facts['total']} items were scored before")
         progress = self._score(settings)
+        for note in notes_of(progress.remarks, settings):
+            self.observer.note(note)
         is_interrupted = self.stop.is_set() and self.job.is_incomplete
         if not is_interrupted:
             self.job.finish(settings, self.columns)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from librehps.types import ScoredRow
 
 HISTOGRAM_BINS = 1000
+# Column of a table from a cluster that names the remarks on each row.
+REMARKS = "librehps.remarks"
 QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -29,7 +31,8 @@ class Distribution(NamedTuple):
 class RunProgress:
     """The number of rows so far, including those of an earlier call; `total` is None if unknown.
 
-    `ok`, `failed` and `errors` count the whole output, `distributions` and `work` this call only.
+    `ok`, `failed` and `errors` count the whole output; `remarks`, the rows whose media are special,
+    `distributions` and `work` this call only.
     """
 
     total: int | None
@@ -37,6 +40,7 @@ class RunProgress:
     ok: int = 0
     failed: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
     _histograms: dict[str, list[int]] = field(default_factory=dict)
 
     @classmethod
@@ -61,6 +65,7 @@ class RunProgress:
             self.errors[type(row.error).__name__] += 1
             return
         self.ok += 1
+        self.remarks.update(row.remarks)
         for name, axis in row.score.items():
             self._add_means(name, [axis.mean])
 
@@ -70,6 +75,8 @@ class RunProgress:
         self.ok += statuses["ok"]
         self.failed += statuses["error"]
         self.errors.update(kind for kind in table["error_type"].to_pylist() if kind)
+        if REMARKS in table.column_names:
+            self.remarks.update(name for names in table[REMARKS].to_pylist() for name in names)
         for name in axes_among(table.column_names):
             self._add_means(name, table[name].drop_null().to_pylist())
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from librehps.choices import Engine, PromptFrom, check_choice
 from librehps.errors import UsageError
 from librehps.extras import require
+from librehps.media.remarks import notes_of
 from librehps.runs.job import Job
 from librehps.runs.observer import RunObserver
 from librehps.runs.options import (
@@ -175,6 +176,8 @@ class RowStream:
                 self.observer.advanced(self.progress)
                 yield row
         for note in [*self.passed_over.notes(), *self.finder.changed.notes()]:
+            self.observer.note(note)
+        for note in notes_of(self.progress.remarks, self.scorer.settings):
             self.observer.note(note)
         if not (self.progress.done or self.is_interrupted):
             self.observer.note(EMPTY_SHARD)

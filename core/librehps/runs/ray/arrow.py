@@ -18,6 +18,7 @@ from librehps.engine.window import Ready
 from librehps.errors import ItemError, LibreHPSError
 from librehps.models.base import Prepared
 from librehps.runs.item_json import item_from, to_entry
+from librehps.runs.progress import REMARKS
 from librehps.scores.columns import full_columns
 from librehps.scores.parquet import schema_of, to_batch
 from librehps.scores.row import to_full_record
@@ -26,6 +27,7 @@ from librehps.types import Item, ScoredRow
 
 # A column of the user can have any other name.
 INDEX, FAILURE = "librehps.index", "librehps.failure"
+_TEXTS = pa.list_(pa.string())
 STREAM = ("ids", "positions", "vision")
 _INTS = pa.list_(pa.int32())
 LISTED = pa.schema([("index", pa.int64()), ("entry", pa.string())])
@@ -44,6 +46,7 @@ DECODED = pa.schema(
         ("ids", pa.binary()),
         ("positions", pa.binary()),
         ("vision", pa.binary()),
+        (REMARKS, _TEXTS),
         (FAILURE, pa.string()),
     ]
 )
@@ -83,7 +86,10 @@ def ready_of(table: Any) -> list[tuple[int, Ready]]:
 def scored_schema(settings: Settings, own: Mapping[str, str]) -> Any:
     """Return the schema of scored rows: every column, the index, and the failure of an actor."""
     schema = schema_of(settings, {**full_columns(settings.axes), **own}, None)
-    return schema.append(pa.field(INDEX, pa.int64())).append(pa.field(FAILURE, pa.string()))
+    more = {INDEX: pa.int64(), REMARKS: _TEXTS, FAILURE: pa.string()}
+    for name, kind in more.items():
+        schema = schema.append(pa.field(name, kind))
+    return schema
 
 
 def scored_table(rows: Sequence[tuple[int, ScoredRow]], schema: Any, settings: Settings) -> Any:
@@ -91,7 +97,13 @@ def scored_table(rows: Sequence[tuple[int, ScoredRow]], schema: Any, settings: S
     ours = full_columns(settings.axes)
     texts = [f.name for f in schema if f.type == pa.string() and f.name not in ours]
     records = [
-        {**to_full_record(row, settings), **row.item.extra, INDEX: index} for index, row in rows
+        {
+            **to_full_record(row, settings),
+            **row.item.extra,
+            INDEX: index,
+            REMARKS: sorted(row.remarks),
+        }
+        for index, row in rows
     ]
     return pa.Table.from_batches([to_batch(records, schema, texts)], schema)
 
@@ -133,6 +145,7 @@ def _fields(decoded: Decoded) -> dict[str, Any]:
         "frames": decoded.frames,
         "prompt_tokens": decoded.prompt_tokens,
         "sha256": decoded.sha256,
+        REMARKS: sorted(decoded.remarks),
         "shape": list(pixels.shape),
         "pixels": pixels.contiguous().numpy().tobytes(),
         **{name: getattr(stream, name).to(torch.int32).numpy().tobytes() for name in STREAM},
@@ -158,5 +171,6 @@ def _ready(row: Mapping[str, Any], pixels: Any) -> Ready:
         None if row["frames"] is None else tuple(row["frames"]),
         row["prompt_tokens"],
         row["sha256"],
+        frozenset(row[REMARKS]),
     )
     return Ready(item, decoded)

@@ -1,0 +1,54 @@
+"""Pixels in memory, arrays and tensors, as uint8 tensors."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from librehps.errors import UnsupportedMediaError
+from librehps.media.aspect import check_aspect_ratio
+
+# Float pixels may exceed [0, 1] by this much, through rounding.
+STRAY = 1 / 255
+
+
+def from_array(array: Any) -> Tensor:
+    """Return an (H, W, 3) array, uint8 or floats in [0, 1], as a (3, H, W) tensor.
+
+    Raises UnsupportedMediaError.
+    """
+    is_rgb = array.ndim == 3 and array.shape[2] == 3
+    if not is_rgb or (array.dtype.kind != "f" and array.dtype != np.uint8):
+        raise UnsupportedMediaError(
+            "expected an array of shape (H, W, 3), uint8 or floats in [0, 1], "
+            f"got {array.shape} of {array.dtype}"
+        )
+    # Pixels become float32 anyway; torch supports neither longdouble nor foreign byte order.
+    array = array.astype(np.float32) if array.dtype.kind == "f" else array
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def quantised(tensor: Tensor) -> Tensor:
+    """Return (3, H, W) uint8 pixels of a uint8 tensor or a float tensor in [0, 1], on its device.
+
+    Raises MediaError.
+    """
+    if tensor.ndim != 3 or tensor.shape[0] != 3 or not tensor.numel():
+        shape = tuple(tensor.shape)
+        raise UnsupportedMediaError(f"expected a tensor of shape (3, H, W), got {shape}")
+    check_aspect_ratio(tensor.shape[1], tensor.shape[2])
+    tensor = tensor.detach()
+    if tensor.dtype == torch.uint8:
+        return tensor.contiguous()
+    if not tensor.is_floating_point():
+        raise UnsupportedMediaError(f"expected float or uint8 pixels, got {tensor.dtype}")
+    tensor = tensor.float()
+    low, high = tensor.min().item(), tensor.max().item()
+    # Written so that NaN, which compares false, is an error too.
+    if not (low >= -STRAY and high <= 1 + STRAY):
+        raise UnsupportedMediaError(
+            f"expected float pixels in [0, 1], got {low:.3g} to {high:.3g}",
+            hint="Convert pixels in [-1, 1] with (x + 1) / 2.",
+        )
+    return (tensor.clamp(0, 1) * 255).round().to(torch.uint8)

@@ -1,0 +1,114 @@
+"""How long each frame of an animated image is shown: GIF, WebP, APNG and AVIF."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from librehps.errors import BrokenMediaError
+from librehps.media import png
+from librehps.media.containers import AVIF, HEAD_BYTES, still_format
+
+# Browsers show a frame for this long if it asks for less than MIN_MS.
+DEFAULT_MS, MIN_MS = 100.0, 11.0
+GIF_MAGIC, GIF_IMAGE, GIF_EXTENSION, GIF_CONTROL = (b"GIF87a", b"GIF89a"), 0x2C, 0x21, b"\xf9"
+GIF_TRAILER, COLOR_TABLE_FLAG = 0x3B, 0x80
+# Where a fcTL chunk of APNG holds its delay: two numbers, numerator and denominator of seconds.
+DELAY_OFFSET = 20
+
+
+def is_animated(content: bytes) -> bool:
+    """Return whether encoded bytes are an image of more than one frame."""
+    try:
+        return len(list(islice(durations(content), 2))) > 1
+    except BrokenMediaError:
+        return False
+
+
+def may_be_animated(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes has a format that can be animated."""
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return is_webp or head.startswith((*GIF_MAGIC, png.SIGNATURE)) or still_format(head) == AVIF
+
+
+def durations(content: bytes) -> Iterator[float]:
+    """Yield how long each frame of an animated image is shown, in ms; nothing for others."""
+    head = content[:HEAD_BYTES]
+    if head.startswith(png.SIGNATURE):
+        found = _of_png(content)
+    elif head.startswith(GIF_MAGIC):
+        found = _of_gif(content)
+    elif head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
+        found = _of_webp(content)
+    elif still_format(head) == AVIF:
+        found = _of_avif(content)
+    else:
+        return
+    yield from (each if each >= MIN_MS else DEFAULT_MS for each in found)
+
+
+def _of_png(content: bytes) -> Iterator[float]:
+    is_animated = False
+    for name, start, _ in png.chunks(content):
+        if name == b"acTL":
+            is_animated = True
+        elif name == b"IDAT" and not is_animated:
+            return
+        elif name == b"fcTL" and is_animated:
+            at = start + 8 + DELAY_OFFSET
+            delay, unit = (int.from_bytes(content[n : n + 2], "big") for n in (at, at + 2))
+            yield 1000 * delay / (unit or 100)
+
+
+def _of_gif(content: bytes) -> Iterator[float]:
+    """Yield the delays of GIF images (GIF89a, sections 20 and 23).
+
+    Raises BrokenMediaError after the last image of a file without its end.
+    """
+    at = 13 + _table_bytes(content, 10)
+    delay = 0.0
+    while at < len(content):
+        if content[at] == GIF_IMAGE:
+            yield delay
+            delay = 0.0
+            at += 11 + _table_bytes(content, at + 9)
+        elif content[at] == GIF_EXTENSION:
+            if content[at + 1 : at + 2] == GIF_CONTROL:
+                delay = 10.0 * int.from_bytes(content[at + 4 : at + 6], "little")
+            at += 2
+        elif content[at] == GIF_TRAILER:
+            return
+        while at < len(content) and content[at]:
+            at += 1 + content[at]
+        at += 1
+    if at >= len(content) or content[at] != GIF_TRAILER:
+        raise BrokenMediaError("the image is cut short")
+
+
+def _of_webp(content: bytes) -> Iterator[float]:
+    at = 12
+    while at + 8 <= len(content):
+        size = int.from_bytes(content[at + 4 : at + 8], "little")
+        if content[at : at + 4] == b"ANMF":
+            yield float(int.from_bytes(content[at + 20 : at + 23], "little"))
+        at += 8 + size + size % 2
+
+
+def _of_avif(content: bytes) -> Iterator[float]:
+    if content[8:12] != b"avis":
+        return
+    # Imported where it is needed: most media are read without Pillow.
+    from librehps.media.image_formats import DAMAGE_ERRORS, open_image
+
+    try:
+        image = open_image(content, "the image")
+        for at in range(getattr(image, "n_frames", 1)):
+            image.seek(at)
+            image.load()
+            yield float(image.info.get("duration", 0))
+    except DAMAGE_ERRORS as error:
+        raise BrokenMediaError(f"the image is damaged: {error}") from error
+
+
+def _table_bytes(content: bytes, flags_at: int) -> int:
+    """Return the size of the colour table that a GIF's flags declare."""
+    flags = content[flags_at] if flags_at < len(content) else 0
+    return 3 << (flags & 7) + 1 if flags & COLOR_TABLE_FLAG else 0

@@ -1,0 +1,113 @@
+"""The image formats that are read, and the reader of each; other formats are errors."""
+
+import importlib.util
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+
+from PIL import Image, UnidentifiedImageError
+
+from librehps.errors import BrokenMediaError, DecompressionBombError, UnsupportedMediaError
+from librehps.extras import install_hint
+from librehps.media import deep_tiff, png
+from librehps.media.containers import AVIF, HEIC, JXL, resembles, still_format
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+EXTRA = "formats"
+# Pillow's own limit: twice the size at which it warns.
+MAX_PIXELS = 2 * 89_478_485
+# First bytes of the formats in FORMATS, except AVIF.
+_MAGIC = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....WEBP|BM|II\*\0|MM\0\*|GIF8[79]a", re.DOTALL
+)
+# Errors that the readers of these formats raise for damaged files.
+DAMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
+                 OverflowError, AssertionError, struct.error, zlib.error)  # fmt: skip
+
+
+def open_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Return the image with its header read but mostly no pixels; raises MediaError.
+
+    Formats whose reader decodes at once are refused here if they have more than `max_pixels`.
+    """
+    try:
+        return _opened(content, name, max_pixels)
+    except UnidentifiedImageError:
+        is_known = _MAGIC.match(content) and not resembles(content)
+        if is_known or still_format(content) == AVIF:
+            raise BrokenMediaError(f"{name} is damaged: its header cannot be read") from None
+        raise UnsupportedMediaError(
+            f"{name} is {resembles(content) or 'not a supported image'}: "
+            f"expected {', '.join(FORMATS)}, HEIC or JPEG XL"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise DecompressionBombError(f"{name}: {error}") from error
+    except DAMAGE_ERRORS as error:
+        raise BrokenMediaError(f"{name} is damaged: {error}") from error
+
+
+def _opened(content: bytes, name: str, max_pixels: int) -> Image.Image:
+    reader = READERS.get(still_format(content) or "")
+    if reader is not None:
+        return reader(content, name, max_pixels)
+    if content.startswith(png.SIGNATURE) and png.has_late_text(content):
+        # Text that Pillow refuses, as too long, must not cost the pixels before it.
+        content = png.essentials(content)
+    try:
+        image = Image.open(BytesIO(content), formats=FORMATS)
+        is_deep = image.format == "TIFF" and deep_tiff.is_misread(image)
+        return deep_tiff.open_deep(content, name, max_pixels) if is_deep else image
+    except (UnidentifiedImageError, ValueError, SyntaxError):
+        if content.startswith(png.SIGNATURE):
+            return Image.open(BytesIO(png.essentials(content)), formats=FORMATS)
+        if content.startswith(deep_tiff.MAGIC):
+            return deep_tiff.open_deep(content, name, max_pixels)
+        raise
+
+
+def check_pixels(width: int, height: int, name: str, max_pixels: int) -> None:
+    """Raise DecompressionBombError for an image of more than `max_pixels`."""
+    if width * height > max_pixels:
+        raise DecompressionBombError(
+            f"{name}: too many pixels ({width} x {height}; at most {max_pixels})"
+        )
+
+
+def _open_heic(content: bytes, name: str, max_pixels: int) -> Image.Image:
+    _require("pi_heif", HEIC, name)
+    from pi_heif import HeifImageFile
+
+    image: Image.Image = HeifImageFile(BytesIO(content))
+    return image
+
+
+def _open_jxl(content: bytes, name: str, max_pixels: int) -> Image.Image:
+    _require("pylibjxl", JXL, name)
+    import pylibjxl
+
+    try:
+        facts = pylibjxl.probe(content)
+        check_pixels(facts["width"], facts["height"], name, max_pixels)
+        pixels, notes = pylibjxl.decode(content, metadata=True)
+    except RuntimeError as error:
+        raise BrokenMediaError(f"{name} is damaged: {error}") from error
+    if notes.get("icc_profile") or facts["have_animation"]:
+        # The reader does not say in which colour space it decodes such an image.
+        kind = "an animation" if facts["have_animation"] else "an image with a colour profile"
+        raise UnsupportedMediaError(
+            f"{name} is {kind} in {JXL}, which is not read. Convert it first: djxl in.jxl out.png"
+        )
+    return Image.fromarray(pixels)
+
+
+def _require(module: str, kind: str, name: str) -> None:
+    """Raise UnsupportedMediaError, with the remedy, if the format's reader is not installed."""
+    if importlib.util.find_spec(module) is None:
+        raise UnsupportedMediaError(
+            f"{name} is an image in {kind}, which needs the extra `{EXTRA}`. {install_hint(EXTRA)}"
+        )
+
+
+READERS: dict[str, Callable[[bytes, str, int], Image.Image]] = {HEIC: _open_heic, JXL: _open_jxl}

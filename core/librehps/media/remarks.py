@@ -1,0 +1,31 @@
+"""Remarks on media that were read in a way worth knowing; a run counts them in notes."""
+
+from collections.abc import Mapping
+
+from librehps.settings import Settings
+
+TRANSPARENT, ANIMATED, VARIABLE = "transparent", "animated", "variable"
+# One and several: {n} is the count, the rest are settings.
+_NOTES = {
+    TRANSPARENT: (
+        "1 image has transparent pixels: shown on {background} (--background)",
+        "{n} images have transparent pixels: shown on {background} (--background)",
+    ),
+    ANIMATED: (
+        "1 animated image is scored as a video (--animated still: first frame)",
+        "{n} animated images are scored as videos (--animated still: first frame)",
+    ),
+    VARIABLE: (
+        "1 video has a variable frame rate: sampled by frame number (--sample time: by time)",
+        "{n} videos have a variable frame rate: sampled by frame number (--sample time: by time)",
+    ),
+}
+
+
+def notes_of(counts: Mapping[str, int], settings: Settings) -> list[str]:
+    """Return a sentence for each kind of remark that was counted."""
+    return [
+        texts[counts[remark] > 1].format(n=counts[remark], background=settings.background)
+        for remark, texts in _NOTES.items()
+        if counts.get(remark)
+    ]

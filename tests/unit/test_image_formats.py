@@ -1,0 +1,193 @@
+"""AVIF, HEIC and JPEG XL, PNGs with damaged notes, and TIFFs of deep samples."""
+
+import importlib.util
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import Cli
+from librehps import errors
+from librehps.media.images import load_pixels
+from librehps.media.options import MediaOptions
+from make_media import picture
+
+HEIC = Path(__file__).parents[1] / "data" / "formats" / "picture.heic"
+BASE = picture(64, 48)
+COLORS = np.asarray(BASE).astype(int)
+
+
+def loaded(source: object, background: str = "white") -> np.ndarray:
+    pixels = load_pixels(source, options=MediaOptions(background))  # type: ignore[arg-type]
+    return pixels.permute(1, 2, 0).numpy().astype(int)
+
+
+def chunk(name: bytes, body: bytes, error: int = 0) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(
+        ">I", zlib.crc32(name + body) ^ error
+    )  # fmt: skip
+
+
+def png_with(tmp_path: Path, extra: bytes, before: bytes = b"IDAT") -> bytes:
+    BASE.save(tmp_path / "x.png")
+    content = (tmp_path / "x.png").read_bytes()
+    at = content.index(before) - 4
+    return content[:at] + extra + content[at:]
+
+
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"tEXt", b"Comment\0hello", error=1),
+        chunk(b"pHYs", bytes(9), error=1),
+        chunk(b"iCCP", b"p3\0\0" + zlib.compress(bytes(99)), error=1),
+        chunk(b"zTXt", b"prompt\0\0" + zlib.compress(b"x" * (2 << 20))),
+    ],
+)
+def test_a_damaged_note_does_not_cost_the_picture(
+    tmp_path: Path, extra: bytes, before: bytes
+) -> None:
+    assert np.array_equal(loaded(png_with(tmp_path, extra, before)), COLORS)
+
+
+@pytest.mark.parametrize("name", [b"IHDR", b"PLTE"])
+def test_a_damaged_critical_chunk_is_an_error(tmp_path: Path, name: bytes) -> None:
+    BASE.convert("P").save(tmp_path / "x.png")
+    content = bytearray((tmp_path / "x.png").read_bytes())
+    at = content.index(name)
+    size = int.from_bytes(content[at - 4 : at], "big")
+    content[at + 4 + size] ^= 1
+    with pytest.raises(errors.BrokenMediaError):
+        loaded(bytes(content))
+
+
+def test_avif_is_read_by_pillow(tmp_path: Path) -> None:
+    BASE.save(tmp_path / "x.avif", quality=95)
+    assert np.abs(loaded(tmp_path / "x.avif") - COLORS).mean() < 6
+    content = (tmp_path / "x.avif").read_bytes()
+    for size in (30, len(content) // 2, len(content) - 9):
+        with pytest.raises(errors.BrokenMediaError):
+            loaded(content[:size])
+
+
+def test_heic_and_jpeg_xl_are_read_with_the_extra() -> None:
+    pylibjxl = pytest.importorskip("pylibjxl")
+    pytest.importorskip("pi_heif")
+    assert np.abs(loaded(HEIC) - COLORS).mean() < 3
+    lossless = pylibjxl.encode(np.asarray(BASE), lossless=True)
+    assert np.array_equal(loaded(lossless), COLORS)
+    for content in (HEIC.read_bytes(), lossless):
+        for size in (len(content) // 2, len(content) - 9):
+            with pytest.raises(errors.BrokenMediaError):
+                loaded(content[:size])
+        with pytest.raises(errors.DecompressionBombError, match="too many pixels"):
+            load_pixels(content, max_pixels=64 * 48 - 1)
+
+
+def test_without_the_extra_the_error_names_format_and_command(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec",
+        lambda name, *a: None if name in ("pi_heif", "pylibjxl") else found(name, *a),
+    )  # fmt: skip
+    (tmp_path / "a.heic").write_bytes(HEIC.read_bytes())
+    (tmp_path / "b.jxl").write_bytes(b"\xff\x0a" + bytes(99))
+    done = cli("score", tmp_path, "-m", "tiny", "--prompt", "x", "-o", tmp_path / "out.jsonl")
+    assert done.returncode == 1
+    text = (tmp_path / "out.jsonl").read_text()
+    assert "a.heic is an image in HEIC, which needs the extra `formats`" in text
+    assert "b.jxl is an image in JPEG XL, which needs the extra `formats`" in text
+    assert text.count("pip install '.[formats]'") == 2
+
+
+TYPES = {"f4": 1.0, "f8": 1.0, "f2": 1.0, "u4": 2**32 - 1, "u2": 65535}
+
+
+def deep_tiff(
+    values: np.ndarray, order: str = "<", predictor: int = 1, planar: int = 1, deflate: bool = True
+) -> bytes:
+    """A TIFF of one strip per plane, whose pixels are RGB or RGBA of any type."""
+    height, width, count = values.shape
+    kind = values.dtype.newbyteorder(order)
+    planes = [values] if planar == 1 else [values[..., at : at + 1] for at in range(count)]
+    data = [_rows(plane.astype(kind), predictor) for plane in planes]
+    strips = [zlib.compress(part) if deflate else part for part in data]
+    offsets = [8 + sum(map(len, strips[:at])) for at in range(len(strips))]
+    tags = [(256, 4, [width]), (257, 4, [height]), (258, 3, [kind.itemsize * 8] * count),
+            (259, 3, [8 if deflate else 1]), (262, 3, [2]), (273, 4, offsets), (277, 3, [count]),
+            (278, 4, [height]), (279, 4, [len(part) for part in strips]), (284, 3, [planar]),
+            (317, 3, [predictor]), *([(338, 3, [2])] if count == 4 else []),
+            (339, 3, [{"u": 1, "f": 3}[kind.kind]] * count)]  # fmt: skip
+    body = b"".join(strips)
+    start = 8 + len(body) + len(body) % 2
+    spare, entries, extra = start + 2 + 12 * len(tags) + 4, b"", b""
+    for tag, form, numbers in tags:
+        packed = struct.pack(f"{order}{len(numbers)}{'HI'[form == 4]}", *numbers)
+        if len(packed) > 4:
+            packed, extra = struct.pack(f"{order}I", spare + len(extra)), extra + packed
+        entries += struct.pack(f"{order}HHI", tag, form, len(numbers)) + packed.ljust(4, b"\0")
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    count_of_tags = struct.pack(f"{order}H", len(tags))
+    head = magic + struct.pack(f"{order}I", start)
+    return (head + body).ljust(start, b"\0") + count_of_tags + entries + bytes(4) + extra
+
+
+def _rows(plane: np.ndarray, predictor: int) -> bytes:
+    if predictor == 1:
+        return plane.tobytes()
+    if predictor == 2:
+        whole = plane.view(f"{plane.dtype.str[0]}u{plane.dtype.itemsize}").astype(
+            f"u{plane.dtype.itemsize}"
+        )
+        whole[:, 1:] -= whole[:, :-1].copy()
+        return whole.astype(plane.dtype.str.replace("f", "u")).tobytes()
+    height, width, count = plane.shape
+    parts = plane.astype(plane.dtype.newbyteorder(">")).view(np.uint8)
+    parts = parts.reshape(height, width * count, -1).transpose(0, 2, 1).reshape(height, -1, count)
+    parts = np.ascontiguousarray(parts)
+    parts[:, 1:] -= parts[:, :-1].copy()
+    return parts.tobytes()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize(("predictor", "planar"), [(1, 1), (1, 2), (2, 1), (3, 1), (3, 2)])
+def test_deep_colour_tiffs_are_read(kind: str, order: str, predictor: int, planar: int) -> None:
+    if predictor == 3 and kind.startswith("u"):
+        pytest.skip("this predictor is for floats")
+    values = (COLORS / 255 * TYPES[kind]).astype(kind)
+    content = deep_tiff(values, order, predictor, planar)
+    assert np.abs(loaded(content) - COLORS).max() <= 1
+
+
+def test_deep_alpha_and_highlights() -> None:
+    opacity = np.full((48, 64, 1), 0.5)
+    content = deep_tiff(np.concatenate([COLORS / 255, opacity], -1).astype("f4"))
+    assert np.abs(loaded(content, "black") - COLORS / 2).max() <= 1
+    assert np.abs(loaded(content, "keep") - COLORS).max() <= 1
+    values = (COLORS / 255).astype("f4")
+    values[0, 0] = 3.0
+    found = loaded(deep_tiff(values))
+    assert np.abs(found[1:] - COLORS[1:]).max() <= 1
+    assert found[0, 0].tolist() == [255, 255, 255]
+
+
+def test_a_tiff_that_is_not_read_says_what_it_is() -> None:
+    content = deep_tiff((COLORS / 255).astype("f4"))
+    at = content.index(struct.pack("<HHI", 262, 3, 1)) + 8
+    content = content[:at] + struct.pack("<H", 6) + content[at + 2 :]
+    with pytest.raises(errors.UnsupportedMediaError, match=r"3 samples of 32 .*convert in\.tif"):
+        loaded(content)
+    for size in (100, 4000):
+        with pytest.raises(errors.MediaError):
+            loaded(deep_tiff((COLORS / 255).astype("f4"), deflate=False)[:size])
+
+
+def test_sixteen_bits_in_planes_are_not_taken_for_eight() -> None:
+    content = deep_tiff((COLORS * 257).astype("u2"), planar=2, deflate=False)
+    assert np.abs(loaded(content) - COLORS).max() <= 1
