@@ -77,7 +77,7 @@ def encoded(image: Image.Image, form: str = "PNG", **more: object) -> bytes:
 
 
 def managed(image: Image.Image, icc: bytes) -> np.ndarray:
-    """What littleCMS makes of the image, by its default intent."""
+    """The image as littleCMS converts it to sRGB, by its default intent."""
     source = ImageCms.ImageCmsProfile(BytesIO(icc))
     made = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"),
                                      outputMode="RGB")  # fmt: skip

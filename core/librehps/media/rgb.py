@@ -18,7 +18,7 @@ _PLAIN = {"1": "L", "LA": "L", "L": "L", "CMYK": "CMYK", "LAB": "LAB"}
 
 @dataclass(frozen=True)
 class Stored:
-    """What only the file tells, before its pixels are read: samples as they are stored.
+    """How samples are stored in a file, which only its header tells.
 
     `is_unsigned`: 32-bit integers without sign; `is_deep`: colours of 16 bits, which Pillow
     reads as their high bytes.
