@@ -15,8 +15,8 @@ UNMATCHED, IN_TAR = "outside the pattern", "in tars"
 UNSUPPORTED_SUFFIXES = frozenset((
     ".psd", ".psb", ".xcf", ".kra", ".clip", ".tga", ".exr", ".hdr", ".svg", ".svgz",
     ".eps", ".ai", ".pdf", ".ico", ".icns", ".cur", ".jp2", ".j2k", ".jpx", ".pcx",
-    ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".dds", ".qoi", ".heic", ".heif", ".hif",
-    ".avif", ".jxl", ".apng", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".dds", ".qoi",
+    ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf",
     ".rw2", ".raf", ".mpg", ".mpeg", ".m1v", ".m2v", ".ts", ".mts", ".m2ts", ".flv",
     ".f4v", ".wmv", ".asf", ".3gp", ".3g2", ".ogv", ".vob", ".mxf", ".rm", ".rmvb",
     ".y4m", ".h264", ".h265", ".hevc", ".m3u8",
