@@ -8,6 +8,7 @@ from pathlib import Path
 
 from librehps.errors import UsageError
 from librehps.files import printable
+from librehps.items.folders import walk
 from librehps.items.passed_over import HIDDEN, UNMATCHED, PassedOver
 from librehps.media.containers import IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of
 from librehps.media.media import kind_by_name
@@ -20,10 +21,10 @@ SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 class Files:
     """The items of files, and of folders and globs searched for supported suffixes.
 
-    Hidden files and folders, links to folders and folders that cannot be read are `passed_over`.
-    An id is the path relative to the only folder given, else to the common parent folder. Raises
-    UsageError for a path that is missing or given twice. `skipped` counts the other files found,
-    except the .txt and .json files that `sidecars` says are read as prompts.
+    Other and hidden files and folders, links to folders and folders that cannot be read are
+    `passed_over`; with `sidecars` not the .txt and .json files that are read as prompts. An id is
+    the path relative to the only folder given, else to the common parent folder. Raises UsageError
+    for a path that is missing or given twice.
     """
 
     has_prompts = False
@@ -45,13 +46,8 @@ class Files:
                 yield self._item(start, kind_of(start))
                 continue
             pattern = path.parts[len(start.parts) :]
-            for folder, names in self._walk(start):
+            for folder, names in walk(start, self.passed_over):
                 yield from self._found(folder, names, len(start.parts), pattern)
-
-    @property
-    def skipped(self) -> int:
-        """The number of files that were passed over."""
-        return self.passed_over.count
 
     def nothing(self) -> UsageError:
         """Return the error for paths without an item."""
@@ -61,26 +57,6 @@ class Files:
             f"nothing to score in {paths}: {'; '.join(notes) or 'no files'}",
             hint=f"Supported suffixes: {' '.join(sorted(SUFFIXES))}.",
         )
-
-    def _walk(self, start: Path) -> Iterator[tuple[Path, list[str]]]:
-        """Yield each folder that is searched, with the sorted names of its files.
-
-        Links to folders are not followed, to prevent loops.
-        """
-        passed = self.passed_over
-
-        def fail(error: OSError) -> None:
-            # No permission, or removed since its name was read.
-            passed.unreadable_folders[printable(error.filename)] = error.strerror or str(error)
-
-        for parent, folders, names in os.walk(start, onerror=fail):
-            hidden = {name for name in folders if name.startswith(".")}
-            # Path.is_symlink would raise in a folder that may not be searched.
-            links = {name for name in folders if os.path.islink(f"{parent}/{name}")} - hidden  # noqa: PTH114
-            passed.hidden_folders += len(hidden)
-            passed.linked_folders += [printable(Path(parent, name)) for name in sorted(links)]
-            folders[:] = sorted({*folders} - hidden - links)
-            yield Path(parent), sorted(names)
 
     def _found(
         self, folder: Path, names: list[str], depth: int, pattern: tuple[str, ...]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from librehps.errors import UsageError
 from librehps.files import printable
+from librehps.items.passed_over import PassedOver
 from librehps.items.rows import (
     ColumnOptions,
     Columns,
@@ -35,7 +36,7 @@ class Manifest:
         reserved: frozenset[str],
         prefix: str = "",
     ) -> None:
-        self._rows, self.skipped = RowFile(file), 0
+        self._rows, self.passed_over = RowFile(file), PassedOver()
         self.container, self.name, self.repeats_paths = file, file.name, False
         schema = self._rows.schema()
         if schema is None:

@@ -10,7 +10,7 @@ from librehps.files import printable
 
 # Reasons; UNKNOWN is the only one that a note does not name.
 UNKNOWN, UNSUPPORTED, HIDDEN = "unknown type", "unsupported media", "hidden"
-UNMATCHED, IN_TAR = "outside the pattern", "in tars"
+UNMATCHED, SPECIAL = "outside the pattern", "special members of tars"
 # Pictures and videos that people have, in formats that are not read.
 UNSUPPORTED_SUFFIXES = frozenset((
     ".psd", ".psb", ".xcf", ".kra", ".clip", ".tga", ".exr", ".hdr", ".svg", ".svgz",

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from librehps.errors import UsageError
-from librehps.files import printable
 from librehps.items.files import glob_start, matches
+from librehps.items.folders import walk
 from librehps.items.passed_over import HIDDEN, PassedOver
 from librehps.items.tars import BRACES, expand_braces, names_tar
 from librehps.media.archived import is_remote
@@ -37,16 +37,11 @@ class Place:
 
 @dataclass
 class Skipped:
-    """What is passed over in folders and globs of manifests or tars: a source of no items."""
+    """Files that a search for manifests or tars passed over: a source of no items."""
 
     passed_over: PassedOver = field(default_factory=PassedOver)
     has_prompts = False
     container = None
-
-    @property
-    def skipped(self) -> int:
-        """The number of files that were passed over."""
-        return self.passed_over.count
 
     def __iter__(self) -> Iterator[Item]:
         return iter(())
@@ -77,7 +72,7 @@ def _search(path: str, skipped: Skipped) -> list[Place]:
         raise UsageError(f"no such file or folder: {path}")
     pattern, found, passed = Path(path).parts[len(start.parts) :], list[Path](), PassedOver()
     is_empty = True
-    for file in _walk(start, passed):
+    for file in (folder / name for folder, names in walk(start, passed) for name in names):
         parts = file.parts[len(start.parts) :]
         if not matches(parts, pattern):
             continue
@@ -110,21 +105,6 @@ def _search(path: str, skipped: Skipped) -> list[Place]:
         )
         for file in chosen
     ]
-
-
-def _walk(folder: Path, passed: PassedOver) -> Iterator[Path]:
-    """Yield the files below a folder, sorted by name; hidden folders and links are not searched."""
-
-    def fail(error: OSError) -> None:
-        passed.unreadable_folders[printable(error.filename)] = error.strerror or str(error)
-
-    for parent, folders, names in os.walk(folder, onerror=fail):
-        hidden = {name for name in folders if name.startswith(".")}
-        links = {name for name in folders if os.path.islink(f"{parent}/{name}")} - hidden  # noqa: PTH114
-        passed.hidden_folders += len(hidden)
-        passed.linked_folders += [printable(Path(parent, name)) for name in sorted(links)]
-        folders[:] = sorted({*folders} - hidden - links)
-        yield from (Path(parent, name) for name in sorted(names))
 
 
 def _is_kept_apart(parts: tuple[str, ...]) -> bool:

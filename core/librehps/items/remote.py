@@ -29,11 +29,6 @@ class RemoteFiles:
             name = place.removeprefix(root).lstrip("/") or place.rpartition("/")[2]
             yield Item(name, Remote(_url(system, place, self._url)), None, kind)
 
-    @property
-    def skipped(self) -> int:
-        """The number of files that were passed over."""
-        return self.passed_over.count
-
     def _found(self) -> tuple[Any, str, list[str]]:
         import fsspec
 

@@ -14,7 +14,7 @@ from librehps.errors import UsageError
 from librehps.files import printable
 from librehps.items.files import Files
 from librehps.items.manifest import Manifest
-from librehps.items.passed_over import IN_TAR, PassedOver
+from librehps.items.passed_over import PassedOver
 from librehps.items.places import Skipped, places_of
 from librehps.items.remote import RemoteFiles
 from librehps.items.rows import ColumnOptions
@@ -49,14 +49,12 @@ class SourceOptions:
 class Part(Protocol):
     """A source of items of one kind: files and folders, a manifest, a tar, a URL or stdin.
 
-    `has_prompts`: items may have a prompt. `skipped` counts unsupported files. `container` is the
-    manifest or tar file, else None.
+    `has_prompts`: items may have a prompt. `passed_over` counts and names what has no item.
+    `container` is the manifest or tar file, else None.
     """
 
     has_prompts: bool
-
-    @property
-    def skipped(self) -> int: ...
+    passed_over: PassedOver
 
     @property
     def container(self) -> Path | None: ...
@@ -109,17 +107,14 @@ class Source:
     @property
     def skipped(self) -> int:
         """Number of unsupported files that were skipped."""
-        return sum(part.skipped for part in self._parts)
+        return self.passed_over.count
 
     @property
     def passed_over(self) -> PassedOver:
         """The files and folders that were passed over so far."""
         found = PassedOver()
         for part in self._parts:
-            if isinstance(part, Files | RemoteFiles | Skipped):
-                found.merge(part.passed_over)
-            elif part.skipped:
-                found.add("", IN_TAR, part.skipped)
+            found.merge(part.passed_over)
         return found
 
     def _nothing(self) -> UsageError:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from librehps.errors import UsageError
 from librehps.files import printable
+from librehps.items.passed_over import PassedOver
 from librehps.items.rows import ColumnOptions, RowReader, find_columns
 from librehps.media.archived import Remote, is_remote
 from librehps.media.media import kind_by_name
@@ -33,7 +34,7 @@ class Stdin:
         reserved: frozenset[str],
     ) -> None:
         self._root, self._allow_remote = root or ".", allow_remote
-        self.skipped, self.has_prompts, self.container = 0, False, None
+        self.passed_over, self.has_prompts, self.container = PassedOver(), False, None
         self._waiting = _Pieces(stream, b"\0" if null else b"\n")
         self._is_read, self._is_null = False, null
         first = next(self._waiting, b"").removeprefix(BOM_UTF8)

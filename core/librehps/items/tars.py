@@ -10,6 +10,7 @@ from typing import Any
 
 from librehps.errors import BrokenMediaError, ItemError, MediaError, PromptError, UsageError
 from librehps.files import printable
+from librehps.items.passed_over import SPECIAL, PassedOver
 from librehps.items.rows import PROMPT_NAMES
 from librehps.items.tar_index import Member, TarIndex
 from librehps.media.archived import TarMember
@@ -66,14 +67,15 @@ class Tar:
 
     def __init__(self, file: Path, name: str, prompt_field: str | None) -> None:
         self._file, self._name, self._field = file, name, prompt_field
-        self.skipped = 0
+        self.passed_over = PassedOver()
         self.container = file
         _check_packed(file)
 
     def __iter__(self) -> Iterator[Item]:
         index = TarIndex(self._file)
         try:
-            self.skipped += index.skipped
+            if index.skipped:
+                self.passed_over.add("", SPECIAL, index.skipped)
             is_told = has_texts = False
             for members in index.samples():
                 has_texts |= any(m.name.lower().endswith(TEXT_SUFFIXES) for m in members)
@@ -93,9 +95,9 @@ class Tar:
 
     def _sample(self, members: list[Member], index: TarIndex) -> Iterator[Item]:
         media = [m for m in members if kind_by_name(m.name)]
-        self.skipped += sum(
-            not kind_by_name(m.name) and not m.name.endswith(TEXT_SUFFIXES) for m in members
-        )
+        for member in members:
+            if not kind_by_name(member.name) and not member.name.endswith(TEXT_SUFFIXES):
+                self.passed_over.add(member.name)
         for member in media:
             prompt: str | None = None
             problem: ItemError | None = None
