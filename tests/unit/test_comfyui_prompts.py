@@ -188,6 +188,21 @@ TOLD = {
         "11": ("easy positive", {"positive": "a red cat"}),
         "12": ("easy fullLoader", {"positive": "a dog", "negative": ""}),
     },
+    "easy-use pipe that is edited": {
+        "8": ("easy kSampler", {"pipe": ["10", 0], "image_output": "Save", "save_prefix": "x"}),
+        "9": {},
+        "10": ("easy pipeEdit", {"pipe": ["11", 0], "optional_positive": "", "clip_skip": -1,
+                                 "conditioning_mode": "replace"}),
+        "11": ("easy fullLoader", {"positive": "a red cat", "negative": "blurry"}),
+    },
+    "wan wrapper": {
+        "3": ("WanVideoSampler", {"text_embeds": ["10", 0], "cache_args": ["12", 0]}),
+        "6": ("WanVideoTextEncode", {"positive_prompt": "a red cat", "t5": ["2", 0]}),
+        "10": ("WanVideoApplyNAG", {"original_text_embeds": ["6", 0],
+                                    "nag_text_embeds": ["11", 0]}),
+        "11": ("WanVideoTextEncodeSingle", {"prompt": "blurry"}),
+        "12": ("SomeCache", {"steps": 5, "device": "main device"}),
+    },
     "tinyterra pipe": {
         "3": ("ttN pipeKSampler", {"pipe": ["10", 0], "image_output": "Hide"}),
         "8": ("ttN pipeKSampler", {"pipe": ["3", 0], "image_output": "Hide/Save"}),
@@ -369,6 +384,18 @@ UNTOLD: dict[str, tuple[dict[str, Any], str]] = {
     "other picture": ({"9": saver("10"), "10": ("LoadImage", {"image": "x.png"})}, "'SaveImage'"),
     "missing node": ({"3": sampler(positive=["99", 0])}, "'99'"),
     "loop": ({"3": sampler(positive=["10", 0]), "10": {"conditioning": ["10", 0]}}, "'SaveImage'"),
+    "text that is added": (
+        {"3": sampler(positive=["10", 1], negative=["10", 2]),
+         "10": ("SomeLoader", {"positive": "a cat", "negative": "", "prepend_positive": "red"})},
+        "'SomeLoader' adds",
+    ),
+    "text that changes a pipe": (
+        {"3": ("easy kSampler", {"pipe": ["10", 0]}),
+         "10": ("easy pipeEdit", {"pipe": ["11", 0], "optional_positive": "sharp",
+                                  "conditioning_mode": "concat"}),
+         "11": ("easy fullLoader", {"positive": "a cat", "negative": ""})},
+        "'easy pipeEdit' changes",
+    ),
     "either output": (
         {"3": sampler(positive=["10", 1]), "10": ("SomeAdapter", BOTH)},
         "'SomeAdapter' hands on both prompts; output 1",

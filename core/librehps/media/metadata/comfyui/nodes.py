@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from librehps.media.metadata.comfyui.graph import Link, Node, as_link
+from librehps.media.metadata.comfyui.graph import Link, Node, as_link, unknown
 
 # Inputs that a text encoder encodes.
 ENCODED = frozenset(
@@ -23,10 +23,12 @@ _NOT_TEXTS = re.compile(
 # Links to the prompt of a sampler or a guider.
 POSITIVE = re.compile(
     r"(\w+_)?(positive|pos)(_\w+)?|(\w+_)?conditioning(\d|_\w+)?|cond\d?|guider|"
-    r"(text|hyvid|prompt|cond\w*)_embeds?(_\w+)?|embeds"
+    r"(original_)?(text|hyvid|prompt|cond\w*)_embeds?(_\w+)?|embeds"
 )
 # Pairs of prompts that a node hands on in one or two outputs.
 PAIR, NEGATIVES = ("positive", "pos", "optional_positive"), ("negative", "neg")
+# Texts that a node adds to a prompt in its own way.
+ADDED = ("prepend_positive", "append_positive")
 # A guider whose `cond1` is the positive prompt and `cond2` the negative one.
 DUAL_GUIDER = "DualCFGGuider"
 NEGATIVE = re.compile(r"(?:.*_)?(?:negative|neg|uncond|empty_conditioning)(?:_.*)?")
@@ -38,7 +40,7 @@ SKIPPED = re.compile(
     r"sampler|sigmas|noise|scheduler|hook|seed|width|height|steps|cfg|denoise|strength|fps|"
     r"frame_rate|batch_size|length|audio|filename\w*|t5|clip_vision|ipadapter|insightface|"
     r"script|sam_model_opt|token_\w+|cnet_stack|num_frames|scale(_by|_factor)?|factor|ratio)s?(_?\d+|_opt)?|"
-    r".*(model|mask|detector|strength|seed).*"
+    r".*(model|mask|detector|strength|seed).*|.*(args|options|config|settings|params)"
 )
 # Links to a picture, by their names.
 PICTURE = re.compile(r"(\w+_)?(image|latent|pixel|frame|video|sample|reference|img|media)\w*")
@@ -118,7 +120,12 @@ def pair_value(node: Node, is_negative: bool) -> Any:
     if node.kind == DUAL_GUIDER:
         names = ("cond2",) if is_negative else ("cond1",)
     values = [node.inputs[name] for name in names if name in node.inputs]
-    return next((value for value in values if as_link(value) or isinstance(value, str)), None)
+    found = [value for value in values if as_link(value) or isinstance(value, str)]
+    if any(node.inputs.get(name) for name in ADDED) and not is_negative:
+        raise unknown(node, "adds a text to its prompt at run time")
+    # An empty text leaves the prompt of a pipe as it is.
+    is_kept = found == [""] and pipe_links(node)
+    return None if is_kept else next(iter(found), None)
 
 
 def outputs_text(node: Node) -> bool:

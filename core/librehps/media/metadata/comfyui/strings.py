@@ -30,7 +30,9 @@ _KEEPS_EMPTY = ("StringConcatenate", "JoinStrings", "ConcatStringSingle")
 # Delimiters of nodes whose input may be absent.
 _DEFAULTS = {"Text Concatenate": ", "}
 # Inputs of nodes with strings that do not change the string.
-_INERT = re.compile(r"text_?\d+|output|mode|passthrough|speak_and_recognation|strip_newlines|title")
+_INERT = re.compile(
+    r"text_?\d+|insert_\w+|output|mode|passthrough|speak_and_recognation|strip_newlines|title"
+)
 # Slots of nodes that hold several strings.
 _SLOTS = {"Text String": ("text", "text_b", "text_c", "text_d")}
 

@@ -129,6 +129,8 @@ class Walk:
         if node.kind in nodes.ZEROED:
             self.texts.add("")
         elif value is not None:
+            if node.inputs.get("conditioning_mode", "replace") != "replace":
+                raise unknown(node, "changes the prompt of its pipe")
             if name is None and step.role == "prompt":
                 self._check_slot(node, step.link)
             self._follow_value(node, value)
