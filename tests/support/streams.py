@@ -71,3 +71,31 @@ def through_a_pipe(source: Path, path: Path, container: str) -> Path:
                 file.mux(packet)
     path.write_bytes(pipe.getvalue())
     return path
+
+
+def with_cover(clip: Path | None, path: Path) -> Path:
+    """Write an MP4 with a cover picture as its first stream, then the clip or silence."""
+    with av.open(str(path), "w") as file:
+        cover: Any = file.add_stream("png", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        given = av.open(str(clip)) if clip else None
+        stream: Any = (
+            file.add_stream_from_template(given.streams.video[0])
+            if given
+            else file.add_stream("aac", rate=44100)
+        )
+        picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+        file.mux([*cover.encode(picture), *cover.encode()])
+        if given is None:
+            silence = np.zeros((1, 4096), np.float32)
+            frame = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
+            frame.sample_rate = 44100
+            file.mux([*stream.encode(frame), *stream.encode()])
+            return path
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                file.mux(packet)
+        given.close()
+    return path

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from librehps import errors
 from librehps.media.pyav_reader import Request, read_pyav
 from librehps.media.sampling import is_variable, sample_times
 from librehps.media.videos import THREAD_LIMITS, Clip, VideoReader
-from streams import numbered, remuxed, through_a_pipe
+from streams import numbered, remuxed, through_a_pipe, with_cover
 from video_matrix import HEIGHT, WIDTH, number_of
 
 
@@ -173,3 +174,27 @@ def test_the_worker_has_its_own_limits_on_threads(
     assert {f"{name}={value}".encode() for name, value in THREAD_LIMITS.items()} <= {*environment}
     assert len(list((folder / "task").iterdir())) == 1
     own.close()
+
+
+def test_a_cover_picture_is_no_video(tmp_path: Path, reader: VideoReader) -> None:
+    """Music with a cover has a stream of one picture, which comes first in some videos too."""
+    clip = with_cover(numbered(tmp_path / "clip.mp4"), tmp_path / "x.mp4")
+    assert numbers(reader.read(clip, 3)) == (5, 15, 25)
+    with pytest.raises(errors.NoVideoStreamError):
+        reader.read(with_cover(None, tmp_path / "song.mp4"), 3)
+
+
+@pytest.mark.parametrize(("suffix", "container"), [("mp4", "mov"), ("mkv", "matroska")])
+def test_a_seek_shows_the_same_frames(tmp_path: Path, suffix: str, container: str) -> None:
+    request = Request(str(numbered(tmp_path / f"x.{suffix}", 700)), container, 2, 1 << 27)
+    every = read_pyav(replace(request, num_frames=700)).frames
+    read = read_pyav(request)
+    assert np.array_equal(read.frames, every[read.indices])
+
+
+def test_a_seek_does_not_pass_over_a_hole(tmp_path: Path, reader: VideoReader) -> None:
+    """A lost packet takes the frames with it that refer to its own."""
+    whole = numbered(tmp_path / "x.mp4", 700)
+    file = remuxed(whole, tmp_path / "holed.mp4", lambda number, _: number != 300)
+    with pytest.raises(errors.BrokenMediaError, match=r"only \d+ of 699 frames decode"):
+        reader.read(file, 2)

@@ -33,6 +33,8 @@ def read_decord(request: Request) -> Reading:
         check_frame(stream.width, stream.height, request.max_pixels)
         with refused_by_name(request.path, codec, request.container):
             index = index_frames(file, stream, request.container)
+        if len(file.streams.video) > 1:
+            raise _unproven("it has several video streams")
         _check_proven(stream, index, request.container)
     indices = choose(index, request)
     frames = _frames(request, index, indices)

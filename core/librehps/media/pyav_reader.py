@@ -62,7 +62,7 @@ def read_pyav(request: Request) -> Reading:
 def _read(request: Request, index: FrameIndex, codec: str) -> Reading:
     indices = choose(index, request)
     try:
-        frames = _pick(request, index, indices)
+        frames = _picked(request, index, indices)
     except _UnprovenError:
         # Fewer or other frames than packets: what decodes is what a player shows.
         index = _recount(request, index, codec)
@@ -75,6 +75,18 @@ def _read(request: Request, index: FrameIndex, codec: str) -> Reading:
     return Reading(np.stack(frames), indices, bool(index.times and is_variable(index.times)))
 
 
+def _picked(request: Request, index: FrameIndex, indices: list[int]) -> list[np.ndarray]:
+    """Return the frames, with seeks if these prove right; raises _UnprovenError."""
+    in_order = replace(index, starts=())
+    # A longer pause may be a hole in the stream: a seek would jump over the frames that it takes.
+    if not index.times or is_variable(index.times):
+        return _pick(request, in_order, indices)
+    try:
+        return _pick(request, index, indices)
+    except _UnprovenError:
+        return _pick(request, in_order, indices)
+
+
 def choose(index: FrameIndex, request: Request) -> list[int]:
     """Return the indices of the sampled frames."""
     if request.sample == "time" and index.times:
@@ -84,9 +96,11 @@ def choose(index: FrameIndex, request: Request) -> list[int]:
 
 def video_stream(file: Any) -> Any:
     """Return the first video stream, with a bounded number of threads; raises RefusedError."""
-    if not file.streams.video:
+    # A cover picture is stored as a stream too.
+    covers = av.stream.Disposition.attached_pic
+    stream = next((each for each in file.streams.video if not each.disposition & covers), None)
+    if stream is None:
         raise RefusedError("NoVideoStreamError", "no video stream, only audio")
-    stream = file.streams.video[0]
     if stream.codec_context is None:
         raise RefusedError("UnsupportedMediaError", "its codec is unknown to FFmpeg")
     stream.codec_context.thread_count = min(MAX_CODEC_THREADS, os.cpu_count() or 1)
@@ -124,7 +138,10 @@ def _decoded(
     for target in wanted:
         start = max((s for s in index.starts if s <= target), default=0)
         if index.times and start - at > SEEK_FRAMES:
-            file.seek(index.times[start], stream=stream)
+            try:
+                file.seek(index.times[start], stream=stream)
+            except av.FFmpegError as error:
+                raise _UnprovenError from error
             at, frames = start, _from(file.decode(stream), index.times[start])
         while at <= target:
             frame = next(frames, None)
@@ -154,7 +171,8 @@ def _recount(request: Request, index: FrameIndex, codec: str) -> FrameIndex:
         harmless = index.placeholders if codec == "mpeg4" else lost if codec == "vp8" else set()
         damaged = any(time > times[0] and time not in harmless for time in lost)
     else:
-        damaged = index.count - len(times) > MAX_LEADING
+        leading = 0 if index.times else MAX_LEADING
+        damaged = index.count - len(times) > leading
     if damaged or not times:
         reason = f"only {len(times)} of {index.count} frames decode"
         raise RefusedError("BrokenMediaError", reason)
