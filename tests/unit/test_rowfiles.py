@@ -175,7 +175,12 @@ def test_which_files_are_manifests(tmp_path: Path) -> None:
     assert holds_rows(write(tmp_path, ".json.gz"))
     assert not holds_rows(write(tmp_path, ".json", text='{"prompt": "of one picture"}'))
     assert not holds_rows(write(tmp_path, ".json.gz", text='{"prompt": "x"}'))
+    assert not holds_rows(write(tmp_path, ".json", text='{\n"prompt": "x"\n}\n'))
     assert not holds_rows(write(tmp_path, ".json", text=""))
+    lines = write(tmp_path, ".json", text='{"image": "a"}\n\n{"image": "b"}\n')
+    with pytest.raises(UsageError, match="expected a JSON array") as raised:
+        Source([str(lines)], SourceOptions())
+    assert ".jsonl" in (raised.value.hint or "")
     assert holds_rows(tmp_path / "gone.ndjson.gz")
     assert not holds_rows(tmp_path / "a.tar.gz")
     (tmp_path / "folder.csv").mkdir()

@@ -353,7 +353,7 @@ def test_sidecars(tmp_path: Path) -> None:
     assert found(finder, tmp_path / "a.png").prompt == "a 猫"
     assert found(finder, tmp_path / "e.png").prompt == "from json"
     for name, kind, words in [("b", PromptError, "b.txt or"), ("c", EmptyPromptError, "empty"),
-                              ("d", PromptError, "cannot be read"),
+                              ("d", PromptError, "not valid UTF-16"),
                               ("f", PromptError, "invalid JSON")]:  # fmt: skip
         with pytest.raises(kind, match=words):
             found(finder, tmp_path / f"{name}.png")

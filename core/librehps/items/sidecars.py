@@ -1,14 +1,12 @@
 """Prompts in sidecar files: a.txt or a.json next to a.png."""
 
-import codecs
 import json
 from pathlib import Path
 
 from librehps.errors import PromptError
 from librehps.items.rows import PROMPT_NAMES
 from librehps.media.metadata.infotext import prompt_of_caption
-
-_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+from librehps.rowfiles.text import decode_text
 
 
 def sidecar_prompt(media: Path) -> str | None:
@@ -35,23 +33,10 @@ def sidecar_prompt(media: Path) -> str | None:
 
 def _read(file: Path) -> str | None:
     try:
-        content = file.read_bytes()
-        if content.startswith(_BYTE_ORDER_MARKS):
-            return content.decode("utf-16")
-        text = content.decode("utf-8-sig")
+        return decode_text(file.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise PromptError(f"prompt file {file} cannot be read: {error}") from error
-    if "\0" in text:
-        encoding = _utf16_order(content)
-        raise PromptError(
-            f"prompt file {file}: {encoding} without a byte order mark; expected UTF-8 (convert "
-            f"the file: iconv -f {encoding} -t UTF-8)"
-        )
-    return text
-
-
-def _utf16_order(content: bytes) -> str:
-    """Return the UTF-16 encoding in which most characters of a text are Latin."""
-    return "UTF-16LE" if content[1::2].count(0) >= content[::2].count(0) else "UTF-16BE"
+    except ValueError as error:
+        raise PromptError(f"prompt file {file}: {error}") from error

@@ -6,6 +6,7 @@ A new format needs one reader function and one entry in FORMATS.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from librehps.errors import LibreHPSError, UsageError
@@ -17,6 +18,9 @@ from librehps.rowfiles.text import GZIP, is_packed, open_text, reading
 
 __all__ = ["FORMATS", "GZIP", "KNOWN", "Placed", "Row", "RowError", "RowFile", "Schema",
            "holds_rows", "json_rows", "names_rows"]  # fmt: skip
+
+# Of a .json file that is searched for rows; a longer line is cut.
+MAX_LINE_CHARS = 1 << 16
 
 
 class RowFile:
@@ -67,8 +71,9 @@ def names_rows(path: str | Path) -> bool:
 
 
 def holds_rows(path: Path) -> bool:
-    """Return whether the path is a row file, by its suffix and, for .json, its first character.
+    """Return whether the path is a row file, by its suffix and, for .json, its first characters.
 
+    A .json with an object on each of its first lines is one too: its reader says how to name it.
     For a missing or unreadable file the suffix decides.
     """
     suffix = _suffix(path)
@@ -79,12 +84,12 @@ def holds_rows(path: Path) -> bool:
         return True
     try:
         with reading(path), open_text(path) as text:
-            lines = iter(partial(text.readline, 256), "")
-            head = next((line for line in lines if line.strip()), "")
+            lines = (line.strip() for line in iter(partial(text.readline, MAX_LINE_CHARS), ""))
+            head, second = [*islice(filter(None, lines), 2), "", ""][:2]
     except RowError:
         # The reader reports the error, with the reason.
         return True
-    return head.lstrip().startswith(begins)
+    return head.startswith(begins) or head[:1] + head[-1:] + second[:1] == "{}{"
 
 
 def _suffix(path: Path) -> str | None:

@@ -55,15 +55,15 @@ def _encoding(head: bytes, file: Path) -> str:
         name = shlex.quote(str(file))
         raise RowError(f"{file}: compressed with gzip (expected text)", f"mv {name} {name}{GZIP}")
     if b"\0" in head:
-        raise nul_error(str(file), file)
+        raise nul_error(str(file), file, _utf16_order(head))
     return "utf-8"
 
 
-def nul_error(place: str, file: Path) -> RowError:
+def nul_error(place: str, file: Path, encoding: str = "UTF-16LE") -> RowError:
     """Return the error for a zero byte in text, which UTF-16 without a mark is full of."""
     return RowError(
-        f"{place}: zero bytes in the text (expected UTF-8; UTF-16 needs a byte order mark)",
-        hint=f"Convert the file: iconv -f UTF-16LE -t UTF-8 {shlex.quote(str(file))} > NEW",
+        f"{place}: zero bytes in the text (expected UTF-8; {encoding} needs a byte order mark)",
+        hint=f"Convert the file: iconv -f {encoding} -t UTF-8 {shlex.quote(str(file))} > NEW",
     )
 
 
@@ -119,5 +119,14 @@ def decode_text(content: bytes) -> str:
         byte = error.object[error.start]
         raise ValueError(f"not valid {encoding.upper()}: byte {byte:#x}: {error.reason}") from error
     if "\0" in text:
-        raise ValueError("zero bytes in the text (UTF-16 needs a byte order mark)")
+        order = _utf16_order(content)
+        raise ValueError(
+            f"{order} without a byte order mark; expected UTF-8 (convert the file: "
+            f"iconv -f {order} -t UTF-8)"
+        )
     return text
+
+
+def _utf16_order(content: bytes) -> str:
+    """Return the UTF-16 encoding in which most characters of a text are Latin."""
+    return "UTF-16LE" if content[1::2].count(0) >= content[::2].count(0) else "UTF-16BE"
