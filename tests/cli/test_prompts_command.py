@@ -82,7 +82,7 @@ def test_prompts_of_clips(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_score_takes_the_prompts_that_are_listed(cli: Cli, folder: Path, tmp_path: Path) -> None:
-    for name in ("comfy_save_video.mp4", "image_saver_placeholder.png"):
+    for name in ("comfy_save_video.mp4", "wrong_crc_of_workflow.png"):
         shutil.copy(FIXTURES / name, folder)
     listed = cli("prompts", folder, "--prompt-from", "auto")
     output = tmp_path / "x.jsonl"
