@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import Cli
-from make_media import clip
+from make_media import clip, picture
 
 GOLDEN = Path(__file__).parents[1] / "golden_hpsv3"
 MODEL = ("--model", GOLDEN / "checkpoint", "--device", "cpu")
@@ -40,11 +40,13 @@ def test_score_and_what_follows(
     cli: Cli, folder: Path, tmp_path: Path, mu: dict[str, float]
 ) -> None:
     clip(folder / "one" / "clip.mp4")
+    frames = [picture(seed=seed) for seed in range(2)]
+    frames[0].save(folder / "one" / "moving.webp", save_all=True, append_images=frames[1:])
     scored = tmp_path / "x.parquet"
     done = cli("score", folder, "--prompt", PROMPT, *MODEL, "--columns", "full", "-o", scored)
     assert done.returncode == 3, done.stderr
     rows = {row["id"]: row for row in pq.read_table(scored).to_pylist()}
-    assert len(rows) == 7
+    assert len(rows) == 8
     for at, name in enumerate(NAMES):
         row = rows[f"one/{at}.png"]
         assert row["overall_mu"] == pytest.approx(mu[name], abs=5e-3)
@@ -53,6 +55,9 @@ def test_score_and_what_follows(
     error = rows["one/clip.mp4"]
     assert (error["status"], error["error_type"]) == ("error", "UnsupportedMediaError")
     assert "the model scores images only" in error["error"]
+    moving = rows["one/moving.webp"]
+    assert (moving["status"], moving["kind"]) == ("error", "video")
+    assert "got an animated image. Use --animated still for its first frame" in moving["error"]
 
     best = cli("best-of-n", scored, "--json")
     [row] = lines(best.stdout)

@@ -26,7 +26,9 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     transform = _cache.transform(profile, image.mode) if profile else None
     if transform is None and image.mode == "LAB":
         transform = _cache.transform(None, "LAB")
-    return image.convert("RGB") if transform is None else transform.apply(image)
+    if transform is not None:
+        return transform.apply(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _transform(profile: bytes | None, mode: str) -> Transform | None:

@@ -18,6 +18,7 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
     256, 257, 258, 259, 262, 274, 277, 278, 284, 317)  # fmt: skip
 STRIPS, STRIP_BYTES, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 273, 279, 322, 323, 324, 325
 EXTRA, FORMAT, ICC = 338, 339, 34675
+NEEDED = {WIDTH, HEIGHT, PHOTOMETRIC}
 TYPES = {1: "u", 2: "i", 3: "f"}
 HORIZONTAL, FLOATING_POINT = 2, 3
 MIN_IS_WHITE, MIN_IS_BLACK, RGB = 0, 1, 2
@@ -60,9 +61,12 @@ def _tags(content: bytes, name: str) -> dict[int, Any]:
         file = BytesIO(content)
         file.seek(directory.next)
         directory.load(file)
-        return {tag: directory[tag] for tag in directory}
+        tags = {tag: directory[tag] for tag in directory}
     except (SyntaxError, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise BrokenMediaError(f"{name} is damaged: its header cannot be read") from error
+    if not tags.keys() >= NEEDED or not tags.keys() & {STRIPS, TILES}:
+        raise BrokenMediaError(f"{name} is damaged: its header is not whole")
+    return tags
 
 
 def _sample_type(tags: dict[int, Any], name: str) -> str:

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from librehps.errors import BrokenMediaError, DecompressionBombError, UnsupportedMediaError
 from librehps.extras import install_hint
-from librehps.media import deep_tiff, png
+from librehps.media import deep_tiff, jxl, png
 from librehps.media.containers import AVIF, HEIC, JXL, resembles, still_format
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
@@ -87,18 +87,17 @@ def _open_jxl(content: bytes, name: str, max_pixels: int) -> Image.Image:
     _require("pylibjxl", JXL, name)
     import pylibjxl
 
+    if not jxl.is_plain(content):
+        raise UnsupportedMediaError(
+            f"{name} is an image in {JXL} that is animated or not in sRGB, which is not read. "
+            "Convert it first: djxl in.jxl out.png"
+        )
     try:
         facts = pylibjxl.probe(content)
         check_pixels(facts["width"], facts["height"], name, max_pixels)
-        pixels, notes = pylibjxl.decode(content, metadata=True)
+        pixels = pylibjxl.decode(content)
     except RuntimeError as error:
         raise BrokenMediaError(f"{name} is damaged: {error}") from error
-    if notes.get("icc_profile") or facts["have_animation"]:
-        # The reader does not say in which colour space it decodes such an image.
-        kind = "an animation" if facts["have_animation"] else "an image with a colour profile"
-        raise UnsupportedMediaError(
-            f"{name} is {kind} in {JXL}, which is not read. Convert it first: djxl in.jxl out.png"
-        )
     return Image.fromarray(pixels)
 
 

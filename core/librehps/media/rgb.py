@@ -66,7 +66,8 @@ def _plain(image: Image.Image, how: Stored) -> Image.Image:
         numbers = np.asarray(image)
         numbers = (numbers.view(np.uint32) if how.is_unsigned else numbers).astype(np.float64)
         return Image.fromarray(scaled(numbers, image.mode == "F"))
-    return image.convert(_PLAIN.get(image.mode, "RGB"))
+    mode = _PLAIN.get(image.mode, "RGB")
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _alpha(image: Image.Image, how: Stored) -> Image.Image | None:

@@ -19,6 +19,7 @@ from librehps.errors import (
 from librehps.media.archived import is_remote
 from librehps.media.containers import kind_of
 from librehps.media.images import load_rgb
+from librehps.media.media import Media
 from librehps.media.videos import VideoReaders
 
 MAX_SIDE_PX, WEBP_QUALITY = 160, 70
@@ -54,7 +55,8 @@ def _thumbnail(media: str | None, kind: str | None, readers: VideoReaders) -> Th
         return NO_FILE
     path = Path(media)
     try:
-        return _shrunk(_frame(path, readers) if _is_video(path, kind) else load_rgb(path))
+        is_clip = _is_video(path, kind) and not Media(path).is_animated
+        return _shrunk(_frame(path, readers) if is_clip else load_rgb(path))
     except MediaNotFoundError:
         is_elsewhere = is_remote(media) or "::" in media
         return NOT_LOCAL if is_elsewhere else REASONS[MediaNotFoundError]
