@@ -1,5 +1,6 @@
 """Numbered clips of every codec, container and GOP, written by one run of ffmpeg each kind."""
 
+import os
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ X264 = "-c:v libx264 -preset ultrafast -g 12 -bf 3 -b_strategy 0 -threads 1"
 X265 = "-c:v libx265 -preset ultrafast -x265-params"
 HEVC = "log-level=none:pools=none:frame-threads=1:keyint=12:bframes=3:b-adapt=0"
 VP9 = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -threads 1"
+MPEG2 = "-c:v mpeg2video -g 12 -bf 2 -q:v 4"
 AV1 = "-c:v libsvtav1 -preset 12 -g 30 -svtav1-params lp=1"
 
 
@@ -45,8 +47,8 @@ KINDS = (
          ("webm", "mkv")),
     Kind("av1", AV1, ("webm", "mkv", "mp4")),
     Kind("av1-10bit", AV1, ("webm", "mp4"), "yuv420p10le"),
-    Kind("mpeg2-closed", "-c:v mpeg2video -g 12 -bf 2 -flags +cgop -sc_threshold 1000000000", ALL),
-    Kind("mpeg2-open", "-c:v mpeg2video -g 12 -bf 2 -q:v 4", ALL),
+    Kind("mpeg2-closed", f"{MPEG2} -flags:v +cgop+global_header -sc_threshold 1000000000", ALL),
+    Kind("mpeg2-open", MPEG2, ALL),
     Kind("mpeg4", "-c:v mpeg4 -g 12 -q:v 4", ALL),
     Kind("mpeg4-b", "-c:v mpeg4 -g 12 -bf 2 -q:v 4", ALL),
     Kind("prores", "-c:v prores_ks -threads 1", ("mov", "mkv"), "yuv422p10le"),
@@ -107,8 +109,9 @@ def write_matrix(folder: Path) -> list[Numbered]:
 def _output(kind: Kind, frames: int, paths: Iterable[Path]) -> list[str]:
     return [
         *f"-map 0:v -frames:v {frames} -pix_fmt {kind.pixels} -vf {kind.filters}".split(),
+        *["-flags:v", "+global_header"],
         *kind.options.split(),
-        *["-flags:v", "+global_header", "-f", "tee"],
+        *["-f", "tee"],
         "|".join(f"[f={_FORMATS.get(path.suffix, path.suffix[1:])}]{path}" for path in paths),
     ]
 
@@ -123,7 +126,7 @@ def _ffmpeg(source: Path, outputs: list[str]) -> None:
 
 
 # SVT-AV1 writes its settings otherwise.
-_QUIET = {"SVT_LOG": "1", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+_QUIET = {**os.environ, "SVT_LOG": "1"}
 
 
 def _turned(clip: Numbered) -> Numbered | None:
