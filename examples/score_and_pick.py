@@ -3,9 +3,9 @@
 import librehps
 
 librehps.score_to(
-    "examples/media", "scores.parquet", model="tiny", prompt_from="sidecar", resume=True
+    "examples/media", "picked.parquet", model="tiny", prompt_from="sidecar", resume=True
 )
-scores = librehps.read_scores("scores.parquet")
+scores = librehps.read_scores("picked.parquet")
 best = librehps.best_of_n(scores, calibrator=librehps.find_calibrator(scores))
 print([(pick["prompt"], pick["id"], pick["win_probability"]) for pick in best.records])
 librehps.write_report(scores, "report.html", overwrite=True)

@@ -23,4 +23,6 @@ def require(extra: str, purpose: str) -> None:
 
 def install_hint(extra: str) -> str:
     """Return the command that installs an extra, as a sentence."""
-    return f"In a clone of the librehps repository, run: pip install '.[{extra}]'"
+    return (
+        f"In a clone of the librehps repository, run: pip install -c constraints.txt '.[{extra}]'"
+    )

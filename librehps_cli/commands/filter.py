@@ -152,7 +152,8 @@ def filter_rows(
     chosen = keep(table, **keywords)
     _deliver(chosen, delivery, out)
     verb = "do not pass" if conditions.invert else "pass"
-    out.note(f"{len(chosen)} of {len(table)} rows {verb}")
+    folder = f"; {len(chosen)} files are in {result.folder}" if result.folder else ""
+    out.note(f"{len(chosen)} of {len(table)} rows {verb}{folder}")
 
 
 def _conditions(options: ConditionOptions) -> dict[str, Any]:

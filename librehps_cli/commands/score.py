@@ -158,7 +158,9 @@ def _report(summary: "RunSummary", is_ray: bool, out: Output) -> int:
         counts = f"{summary.ok} scored, {summary.failed} errors"
         out.note(f"{summary.output} is complete: {counts}")
         return exit_code(summary.ok, summary.failed)
-    print_counts(summary.ok, summary.failed, summary.errors, summary.distributions, out)
+    print_counts(
+        summary.ok, summary.failed, summary.errors, summary.distributions, out, summary.kept
+    )
     if summary.interrupted:
         kept = "finished parts" if is_ray else "scored rows"
         out.note(f"interrupted: {kept} are kept; continue with --resume")

@@ -86,9 +86,15 @@ def print_counts(
     errors: Mapping[str, int],
     distributions: "Mapping[str, Distribution]",
     out: Output,
+    kept: int = 0,
 ) -> None:
-    """Print one line of counts; on a terminal also a table of axes and one of errors."""
+    """Print one line of counts; on a terminal also a table of axes and one of errors.
+
+    The axes are those of the rows of this call, without the `kept` rows of earlier calls.
+    """
     if out.is_watched and distributions:
+        if kept:
+            out.note(f"scores of this call, without the {kept} rows of earlier calls:")
         rows = [[axis, *(f"{v:.3f}" for v in found)] for axis, found in distributions.items()]
         out.talk_table(["axis", "mean", "5 %", "median", "95 %"], rows)
     if out.is_watched and errors:

@@ -119,6 +119,20 @@ def test_a_leaderboard_of_generators(cli: Cli, table: pa.Table, tmp_path: Path) 
     assert names == {"ant", "bee"}
 
 
+def test_generators_of_folders(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    ids = [f"{('ant', 'bee')[i % 2]}/{i}.png" for i in range(len(table))]
+    table = table.drop_columns("generator")
+    table = table.set_column(table.column_names.index("id"), "id", pa.array(ids))
+    page = tmp_path / "r.html"
+    done = cli("report", write_scores(table, tmp_path / "s.parquet"), "--by", "folder", "-o", page)
+    assert done.returncode == 0, done.stderr
+    assert part(page, "data")["by"] == {
+        "name": "folder",
+        "values": ["ant", "bee"],
+        "codes": [i % 2 for i in range(len(table))],
+    }
+
+
 def test_agreement_with_people(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
     page, pairs = tmp_path / "r.html", tmp_path / "pairs.jsonl"
     lines = [{"media_a": f"in/{i}.png", "media_b": f"in/{i + 3}.png", "prompt": f"prompt {i % 3}",

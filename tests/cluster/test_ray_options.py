@@ -96,4 +96,4 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cli: Cli) 
     command = ("score", tmp_path / "a.png", "--prompt", "x", "--engine", "ray")
     done = cli(*command, "-o", tmp_path / "out")
     assert done.returncode == 1
-    assert "pip install '.[ray]'" in done.stderr
+    assert "pip install -c constraints.txt '.[ray]'" in done.stderr

@@ -102,7 +102,7 @@ def test_without_the_extra_the_error_names_format_and_command(
     text = (tmp_path / "out.jsonl").read_text()
     assert "a.heic is an image in HEIC, which needs the extra `formats`" in text
     assert "b.jxl is an image in JPEG XL, which needs the extra `formats`" in text
-    assert text.count("pip install '.[formats]'") == 2
+    assert text.count("pip install -c constraints.txt '.[formats]'") == 2
 
 
 TYPES = {"f4": 1.0, "f8": 1.0, "f2": 1.0, "u4": 2**32 - 1, "u2": 65535}

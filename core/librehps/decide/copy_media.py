@@ -1,5 +1,6 @@
 """Copy or link chosen media into a folder, each file named by its id."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,7 @@ from librehps.errors import MediaNotFoundError, OutputError, UsageError
 from librehps.scores.score_table import Scores, as_score_table
 from librehps.scores.select import media_paths, text_column
 
-Pairs = list[tuple[Path, Path]]
+log = logging.getLogger("librehps")
 
 
 def copy_media(scores: Scores, folder: str | Path, *, link: bool = False) -> None:
@@ -34,6 +35,8 @@ def place(media: Sequence[str], ids: Sequence[str], folder: Path, link: bool = F
     pairs = list(zip(map(Path, media), _targets(ids, folder), strict=True))
     _check_sources(source for source, _ in pairs)
     _check_room([target for _, target in pairs], folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        log.warning("%s is not empty: it will also hold its earlier files", folder)
     put = _link if link else _copy
     for done, (source, target) in enumerate(pairs):
         try:

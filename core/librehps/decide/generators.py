@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 def only(table: Any, by: str, names: Sequence[str]) -> Any:
     """Return the rows of the named generators; raises UsageError for an unknown generator."""
-    generators = _generators(table, by)
+    generators = generators_of(table, by)
     known = sorted(name for name in generators.unique().to_pylist() if name)
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -50,7 +50,7 @@ class GeneratorTable:
 
     def __init__(self, table: Any, by: str) -> None:
         self._table, self._by = table, by
-        self.generator, self.generators = sorted_codes(_generators(table, by))
+        self.generator, self.generators = sorted_codes(generators_of(table, by))
         self.prompt, self.prompts = sorted_codes(text_column(table, "prompt"))
         self.is_ok: NDArray[np.bool_] = np.asarray(pc.equal(text_column(table, "status"), "ok"))
         self._check()
@@ -131,9 +131,10 @@ def _is_folder(table: Any, by: str) -> bool:
     return by == FOLDER and FOLDER not in table.column_names
 
 
-def _generators(table: Any, by: str) -> Any:
+def generators_of(table: Any, by: str) -> Any:
+    """Return the generator of each row as text: a column, or the first folder of the id."""
     if not _is_folder(table, by):
-        return label_column(table, by)
+        return label_column(table, by, "If each generator has a folder: --by folder")
     ids = text_column(table, "id").cast(pa.string())
     folders = pc.replace_substring_regex(ids, "(?s)/.*", "")
     return pc.if_else(pc.match_substring(ids, "/"), folders, "")

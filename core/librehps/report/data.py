@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
+from librehps.decide.generators import generators_of
 from librehps.errors import NothingScoredError
 from librehps.scores.columns import axes_among, full_columns
 from librehps.scores.select import column_of, group_codes, number_column, text_column
@@ -79,7 +80,7 @@ def _columns(table: Any, by: str | None, per: str | None, media: list[str | None
         "error_type": _error_types(table),
         "error": _sparse(_texts(table, "error")),
         "axes": {axis: _axis(table, axis) for axis in names if _has_axis(table, axis)},
-        "by": None if by is None else {"name": by, **_coded(_texts(table, by))},
+        "by": None if by is None else {"name": by, **_coded(generators_of(table, by).to_pylist())},
         "group": _groups(table, per),
         "own": _own(table, {by, per}),
     }

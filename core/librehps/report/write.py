@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from librehps.choices import PairsFormat
@@ -34,7 +34,7 @@ class Report:
     output: Path
     rows: int
     size: int
-    pictures: Pictures
+    pictures: Pictures = field(repr=False)
     judged: Judged | None = None
 
     def missing(self) -> dict[str, int]:

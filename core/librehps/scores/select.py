@@ -99,9 +99,12 @@ def media_paths(table: Any, hint_for_breaks: str | None = None) -> Any:
     return paths
 
 
-def label_column(table: Any, name: str) -> Any:
-    """Return a column of scalar values as text; raises UsageError for lists and structs."""
-    column = column_of(table, name, table.column_names)
+def label_column(table: Any, name: str, hint: str | None = None) -> Any:
+    """Return a column of scalar values as text; raises UsageError for lists and structs.
+
+    `hint` says what to do if the column is not found.
+    """
+    column = column_of(table, name, table.column_names, hint)
     try:
         return column.cast(pa.string())
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
@@ -159,10 +162,10 @@ def number_column(table: Any, name: str) -> Any:
     return column if is_plain else column.cast(pa.float64())
 
 
-def column_of(table: Any, name: str, fitting: Sequence[str]) -> Any:
+def column_of(table: Any, name: str, fitting: Sequence[str], hint: str | None = None) -> Any:
     found = table.schema.get_all_field_indices(name)
     if not found:
-        raise UsageError(f"no column {name}; expected one of: {', '.join(fitting) or 'none'}")
+        raise UsageError(f"no column {name}; expected one of: {', '.join(fitting) or 'none'}", hint)
     if len(found) > 1:
         raise UsageError(f"duplicate column {name} ({len(found)} columns have this name)")
     return _decoded(table.column(found[0]))

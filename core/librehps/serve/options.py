@@ -1,5 +1,6 @@
 """The server's options: address, limits, token, allowed hosts and media sources."""
 
+import errno
 import ipaddress
 import logging
 import os
@@ -131,7 +132,8 @@ def listen(options: ServeOptions) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        hint = "Use another --port." if error.errno == errno.EADDRINUSE else None
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}", hint) from error
 
 
 def read_token(file: Path) -> str:
