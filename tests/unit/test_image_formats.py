@@ -11,6 +11,7 @@ import pytest
 from conftest import Cli
 from librehps import errors
 from librehps.media.images import load_pixels
+from librehps.media.jxl import is_plain
 from librehps.media.options import MediaOptions
 from make_media import picture
 
@@ -103,6 +104,51 @@ def test_without_the_extra_the_error_names_format_and_command(
     assert "a.heic is an image in HEIC, which needs the extra `formats`" in text
     assert "b.jxl is an image in JPEG XL, which needs the extra `formats`" in text
     assert text.count("pip install -c constraints.txt '.[formats]'") == 2
+
+
+def bits(*fields: tuple[int, int]) -> bytes:
+    """The start of a JPEG XL codestream: (value, number of bits), least significant first."""
+    number, at = 0, 0
+    for value, count in fields:
+        number, at = number | value << at, at + count
+    return b"\xff\x0a" + number.to_bytes(-(-at // 8) + 8, "little")
+
+
+# A square of 64 pixels; own metadata, no extra fields, 8 bits of integers, one more bit.
+SMALL, OWN = ((1, 1), (7, 5), (1, 3)), ((0, 1), (0, 1), (0, 1), (0, 2), (1, 1))
+ALPHA, LOSSY, NO_PROFILE, IN_RGB, IN_GRAY = (1, 2), (1, 1), (0, 1), (0, 2), (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ([*SMALL, (1, 1)], True),
+        ([*SMALL, *OWN, (0, 2), LOSSY, (1, 1)], True),
+        ([*SMALL, *OWN, ALPHA, (1, 1), LOSSY, (1, 1)], True),
+        ([*SMALL, *OWN, (0, 2), LOSSY, (0, 1), (1, 1)], False),
+        # White point D65 and primaries of sRGB, then a gamma of 1 / 2.2, or one of 1.
+        ([*SMALL, *OWN, (0, 2), LOSSY, (0, 1), NO_PROFILE, IN_RGB, (1, 2), (1, 2), (1, 1),
+          (4_545_500, 24)], True),
+        ([*SMALL, *OWN, (0, 2), LOSSY, (0, 1), NO_PROFILE, IN_GRAY, (1, 2), (1, 1),
+          (10_000_000, 24)], False),
+        # The curve of sRGB (13), then the primaries of P3 (11).
+        ([*SMALL, *OWN, (0, 2), LOSSY, (0, 1), NO_PROFILE, IN_RGB, (1, 2), (1, 2), (0, 1), (2, 2),
+          (11, 4)], True),
+        ([*SMALL, *OWN, (0, 2), LOSSY, (0, 1), NO_PROFILE, IN_RGB, (1, 2), (2, 2), (9, 4), (0, 1),
+          (2, 2), (11, 4)], False),
+        # Extra fields: an orientation, no size, no preview, and an animation.
+        ([*SMALL, (0, 1), (1, 1), (0, 3), (0, 1), (0, 1), (1, 1)], False),
+    ],
+)  # fmt: skip
+def test_jpeg_xl_is_read_in_srgb_only(fields: list[tuple[int, int]], expected: bool) -> None:
+    content = bits(*fields)
+    assert is_plain(content) is expected
+    box = struct.pack(">I4s", 12, b"JXL ") + b"\r\n\x87\n"
+    assert is_plain(box + struct.pack(">I4s", 0, b"jxlc") + content) is expected
+    if not expected:
+        pytest.importorskip("pylibjxl")
+        with pytest.raises(errors.UnsupportedMediaError, match=r"not in sRGB.*djxl"):
+            load_pixels(content)
 
 
 TYPES = {"f4": 1.0, "f8": 1.0, "f2": 1.0, "u4": 2**32 - 1, "u2": 65535}
