@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Read = TypeVar("Read")
 DEFAULT = MediaOptions()
+# Tag of EXIF; 1 is upright.
+ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,9 @@ def read_image(
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        # Only a turned image is copied: most are not.
+        is_turned = image.getexif().get(ORIENTATION, 1) != 1
+        return ImageOps.exif_transpose(image) if is_turned else image
     except DAMAGE_ERRORS:
         # Viewers show an image with damaged EXIF too, without any rotation.
         return image
