@@ -134,6 +134,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     pq.write_table(doubled, tmp_path / "doubled.parquet")
     with pytest.raises(UsageError, match=r"doubled\.parquet: duplicate column name 'image'"):
         RowFile(tmp_path / "doubled.parquet").schema()
+    with pytest.raises(PreferenceError, match="duplicate column name"):
+        list(RowFile(tmp_path / "doubled.parquet", PreferenceError).rows())
     packed = tmp_path / "p.parquet.gz"
     packed.write_bytes(gzip.compress(write(tmp_path, ".parquet").read_bytes()))
     with pytest.raises(UsageError, match=r"is not read as \.gz"):

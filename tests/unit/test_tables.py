@@ -202,6 +202,14 @@ def test_folders_and_globs_of_manifests(tmp_path: Path) -> None:
         items_of(tmp_path / "gone/*.csv")
 
 
+def test_manifests_of_one_name_begin_ids_with_their_folders(tmp_path: Path) -> None:
+    files = [write_csv(tmp_path / f"runs/{name}/m.csv", "0.png", "/abs/" + name) for name in "ab"]
+    expected = ["a/0.png", "/abs/a", "b/0.png", "/abs/b"]
+    assert ids_of(*files) == ids_of(tmp_path / "runs/*/m.csv") == expected
+    assert ids_of(tmp_path / "runs") == expected
+    assert ids_of(files[1]) == ["0.png", "/abs/b"]
+
+
 def test_one_folder_is_read_as_one_kind(tmp_path: Path) -> None:
     """Media before tars before tables; what is left out is counted."""
     write_csv(tmp_path / "a.csv", "x.png")

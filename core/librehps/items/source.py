@@ -15,7 +15,7 @@ from librehps.files import printable
 from librehps.items.files import Files
 from librehps.items.manifest import Manifest
 from librehps.items.passed_over import PassedOver
-from librehps.items.places import Skipped, places_of
+from librehps.items.places import Place, Skipped, places_of
 from librehps.items.remote import RemoteFiles
 from librehps.items.rows import ColumnOptions
 from librehps.items.stdin import Stdin
@@ -127,6 +127,7 @@ def _parts(paths: list[str], options: SourceOptions) -> list[Part]:
     skipped = Skipped()
     places = [place for path in paths for place in places_of(path, skipped)]
     tars = iter(_relative([Path(p.path) for p in places if p.kind == "tar"]))
+    folders = _folders([place for place in places if place.kind == "manifest"])
     manifest = (options.columns, options.root, options.allow_remote, RESERVED)
     parts: list[Part] = []
     for place in places:
@@ -137,7 +138,7 @@ def _parts(paths: list[str], options: SourceOptions) -> list[Part]:
             parts.append(RemoteFiles(place.path))
         elif place.kind == "manifest":
             # With a root, media do not lie below the folders of their manifests.
-            prefix = place.folder if options.root is None else ""
+            prefix = folders[place] if options.root is None else ""
             parts.append(Manifest(file, *manifest, prefix))
         elif place.kind == "tar":
             parts.append(Tar(file, next(tars), options.columns.prompt))
@@ -145,6 +146,18 @@ def _parts(paths: list[str], options: SourceOptions) -> list[Part]:
         parts.append(Files(files, options.sidecars))
     _tell_apart([part for part in parts if isinstance(part, Manifest)])
     return [*parts, skipped]
+
+
+def _folders(manifests: Sequence[Place]) -> dict[Place, str]:
+    """Return the folder that ids of relative paths begin with, for each manifest.
+
+    A manifest that was given by its own path needs none, unless another has the same name.
+    """
+    named = [place for place in manifests if not place.folder]
+    if len({Path(place.path).name for place in named}) == len(named):
+        return {place: place.folder for place in manifests}
+    below = [os.path.dirname(name) for name in _relative([Path(p.path) for p in named])]  # noqa: PTH120
+    return {place: place.folder for place in manifests} | dict(zip(named, below, strict=True))
 
 
 def _relative(files: Sequence[Path]) -> list[str]:

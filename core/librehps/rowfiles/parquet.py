@@ -32,6 +32,7 @@ def parquet_rows(file: Path, names: Sequence[str] | None) -> Iterator[Placed]:
 
     try:
         with pq.ParquetFile(file) as source:
+            check_distinct(source.schema_arrow.names, str(file))
             wanted = None if names is None else _without_bytes(source, names)
             number = 0
             for batch in source.iter_batches(BATCH_ROWS, columns=wanted):
