@@ -156,7 +156,8 @@ def _report(summary: "RunSummary", is_ray: bool, out: Output) -> int:
     """Print the counts of a run; return the exit code."""
     if summary.was_complete:
         counts = f"{summary.ok} scored, {summary.failed} errors"
-        out.note(f"{summary.output} is complete: {counts}")
+        hint = "; --retry-errors scores these again" if summary.failed else ""
+        out.note(f"{summary.output} is complete: {counts}{hint}")
         return exit_code(summary.ok, summary.failed)
     print_counts(
         summary.ok, summary.failed, summary.errors, summary.distributions, out, summary.kept
