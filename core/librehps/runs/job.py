@@ -260,8 +260,7 @@ class Job:
 
 def check_same_request(before: Mapping[str, Any], now: Mapping[str, Any], place: Path) -> None:
     """Raise UsageError where the request differs from the earlier run, naming each difference."""
-    if before.get("prompt") is None:
-        before = {**FIRST_MARKUP, **before}
+    before = {name: value for name, value in FIRST_MARKUP.items() if name in now} | {**before}
     names = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
     _refuse(names, before, now, place)
 
