@@ -18,7 +18,8 @@ demo: $(PLAIN)
 		--prompt "a red circle left of a blue square"
 	@echo
 	@echo 'Next:  . $(BIN)/activate   makes the command librehps available in this terminal.'
-	@echo 'Then:  librehps score examples/media --model tiny --prompt "a blue square"'
+	@echo 'Then:  librehps score examples/media --model tiny --prompt "a red circle"'
+	@echo 'More:  README.md, Six jobs; docs/quickstart.md'
 
 # The tests of a few seconds each: what to run between two edits.
 quick: $(READY)
@@ -56,7 +57,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(PLAIN): pyproject.toml constraints.txt | $(BIN)/python
-	@echo 'Installing librehps into $(VENV) (1.4 GB on disk, 5.4 GB with CUDA; once, some minutes) ...'
+	@echo 'Installing librehps into $(VENV) (1.4 GB on disk, 5.4 GB with CUDA; once; prints nothing for some minutes) ...'
 	@$(PIP) -e .
 	@touch $@
 

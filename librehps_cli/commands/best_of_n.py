@@ -35,9 +35,9 @@ class ChoiceOptions:
     per: Annotated[
         str | None,
         typer.Option(
-            metavar="prompt|folder|COLUMN",
-            help="Group the items by prompt, by folder or by a column (default: the column group, "
-            "else the prompt).",
+            metavar="prompt|folder|all|COLUMN",
+            help="Group the items by prompt, by folder or by a column; all: one group (default: "
+            "the column group, else the prompt).",
             show_default=False,
             rich_help_panel=CHOICE,
         ),

@@ -100,7 +100,7 @@ def print_counts(
     if out.is_watched and errors:
         kinds = [[kind, str(count)] for kind, count in Counter(errors).most_common()]
         out.talk_table(["error", "rows"], kinds)
-    out.note(f"{ok} scored, {failed} errors")
+    out.note(f"{ok} scored, {failed} errors{' in all calls' if kept else ''}")
 
 
 def _progress_bar(out: Output) -> Any:

@@ -9,6 +9,8 @@ import pytest
 
 import forks
 import readme
+from conftest import EXAMPLES, Cli
+from serve_client import Server
 
 
 def test_the_reference_of_the_commands_is_up_to_date() -> None:
@@ -39,14 +41,22 @@ def test_a_lagging_output_is_noticed() -> None:
     assert not readme.alike(said, "")
 
 
-def test_the_python_of_the_pages_runs() -> None:
+def test_the_python_of_the_pages_runs(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(readme.ROOT / "examples")
+    scored = ("-o", tmp_path / "scores.parquet", "--model", "tiny")
+    assert cli("score", EXAMPLES / "media", "--prompt-from", "sidecar", *scored).returncode == 0
+    server = Server.start("--model", "tiny")
     pages = "\n".join(page.read_text() for page in readme.PAGES)
     codes = re.findall(r"```python\n(.*?)```", pages, re.DOTALL)
-    assert len(codes) == 2
+    printed = ""
     for code in codes:
         done = subprocess.run(
-            [*forks.python(), "-c", code],
-            capture_output=True, text=True, cwd=readme.ROOT, check=False,
+            [*forks.python(), "-c", code.replace(":8000", f":{server.port}")],
+            capture_output=True, text=True, cwd=tmp_path, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[1].startswith("a 0.99")
+        printed += done.stdout
+    server.stop()
+    assert len(codes) == 4
+    for shown in ("a 0.99", "'overall': 0.82", " match.png\n"):
+        assert shown in printed

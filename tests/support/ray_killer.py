@@ -63,6 +63,10 @@ class FindPrompt:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.find(item, content)
 
+    @property
+    def scored_prompt(self) -> str | None:
+        return self.find.scored_prompt  # type: ignore[attr-defined]
+
 
 @dataclass(frozen=True)
 class Load:

@@ -98,6 +98,7 @@ def test_groups_by_column_and_folder() -> None:
     assert len(set(codes)) == 4
     codes, names = labels("folder")
     assert names == ["r/a", "a", "r/b", "."]
+    assert labels("all") == ([0, 0, 0, 0], ["all"] * 4)
     with pytest.raises(UsageError, match="cannot group by seed: 1 rows"):
         group_by(TABLE, "seed")
     with pytest.raises(UsageError, match="no column nothing"):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from librehps.errors import UsageError
 from librehps.scores.select import column_of, group_codes, text_column
 
-FOLDER = "folder"
+FOLDER, ALL = "folder", "all"
 # Matches the last part of a path, with its separator.
 _LEAF = r"[/\\]?[^/\\]*$"
 
@@ -26,13 +26,16 @@ class Groups:
 
 
 def group_by(table: Any, per: str) -> Groups:
-    """Return groups by the column `per`, or by the folder of the media for `folder`.
+    """Return groups by the column `per`, by the folder of the media, or one group of all rows.
 
     A row without a value in `group` belongs to its prompt. Raises UsageError for a missing column
     and for rows without a value.
     """
     if per == FOLDER and FOLDER not in table.column_names:
         return _by_labels(_folders(table))
+    if per == ALL and ALL not in table.column_names:
+        labels = pa.chunked_array([pa.array([ALL] * len(table), pa.string())])
+        return Groups(np.zeros(len(table), dtype=np.int64), labels)
     codes = group_codes(table, per)
     column = column_of(table, per, table.column_names)
     if per == "group" and "prompt" in table.column_names:
