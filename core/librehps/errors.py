@@ -205,4 +205,5 @@ class NonFiniteScoreError(ItemError):
 
 
 # Names of the package librehps 1.1.2: what loading a model raises, and what any call raises.
-CheckpointLoadError, InferenceContractError = ModelError, LibreHPSError
+CheckpointLoadError = ModelError
+InferenceContractError = LibreHPSError

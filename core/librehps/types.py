@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 # Axes of the published checkpoint; another checkpoint has its own `axes`.
 AXES = ("overall", "alignment", "coherence", "style", "temporal")
 # A verdict is confident above this win probability and, uncalibrated, with both sigmas below this.
-DEFAULT_PROBABILITY_CUTOFF, DEFAULT_SIGMA_CEILING = 0.55, 3.0
+# One name a line: the docs builder reads no assignment to several names.
+DEFAULT_PROBABILITY_CUTOFF = 0.55
+DEFAULT_SIGMA_CEILING = 3.0
 DEFAULT_TEMPERATURE = 1.0
 # The largest batch of the package librehps 1.1.2; larger ones are split here as memory needs it.
 MAX_BATCH_SIZE = 64
