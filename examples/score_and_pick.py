@@ -8,4 +8,4 @@ librehps.score_to(
 scores = librehps.read_scores("picked.parquet")
 best = librehps.best_of_n(scores, calibrator=librehps.find_calibrator(scores))
 print([(pick["prompt"], pick["id"], pick["win_probability"]) for pick in best.records])
-librehps.write_report(scores, "report.html", overwrite=True)
+librehps.write_report(scores, "picked.html", overwrite=True)
