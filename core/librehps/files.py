@@ -143,3 +143,8 @@ def printable(text: object) -> str:
         .encode(errors="replace")
         .decode()
     )
+
+
+def counted(count: int, noun: str) -> str:
+    """Return the number with the noun, in the plural unless it is one: `3 files`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -44,3 +44,16 @@ def path_id(name: str, prefix: str = "") -> str:
     if not (Path(name).is_absolute() or WINDOWS_ROOT.match(name)):
         name = posixpath.join(prefix, name)
     return printable(posixpath.normpath(name))
+
+
+def glob_start(path: Path) -> Path:
+    """Return the path itself, or for a glob the folder above its first wildcard."""
+    if not is_glob(path):
+        return path
+    start = Path()
+    for part in path.parts:
+        # A folder may have brackets in its name.
+        if not GLOB_CHARS.isdisjoint(part) and not os.path.lexists(start / part):
+            break
+        start /= part
+    return start

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from librehps.files import counted
 from librehps_cli.ui.errors import exit_code
 from librehps_cli.ui.help import INPUT, examples
 from librehps_cli.ui.load import source_keywords
@@ -77,17 +78,13 @@ def _print_row(row: "ListedPrompt", out: Output) -> None:
 
 def _print_counts(found: "PromptList", out: Output) -> None:
     """Print the number of prompts by source, and of items without a prompt by reason."""
-    out.note(f"{_number(found.found, 'prompt')} found{_listed(found.sources)}")
+    out.note(f"{counted(found.found, 'prompt')} found{_listed(found.sources)}")
     if found.failed:
-        out.note(f"{_number(found.failed, 'item')} without a prompt:")
+        out.note(f"{counted(found.failed, 'item')} without a prompt:")
         for reason, count in found.reasons.most_common():
             out.note(f"  {count}: {reason}")
     for note in [*found.source.passed_over.notes(), *found.finder.changed.notes()]:
         out.note(note)
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _listed(counts: "Counter[str]") -> str:

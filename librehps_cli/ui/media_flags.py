@@ -34,7 +34,8 @@ class MediaFlags:
         Animated,
         typer.Option(
             metavar="AS",
-            help="Score an animated GIF, WebP or PNG as a clip, or its first frame as a still.",
+            help="Score an animated GIF, WebP, PNG or AVIF as a clip, or its first frame as a "
+            "still.",
             rich_help_panel=MEDIA,
         ),
     ] = "clip"

@@ -41,7 +41,8 @@ class PromptSourceOptions:
             metavar="SOURCE",
             help="Read each prompt from: column (of the manifest), sidecar (a.txt or a.json next "
             "to a.png), metadata (written by the generator into the file), folder (the folder's "
-            "name), auto (column, sidecar or metadata: the first that has a prompt).",
+            "name), auto (column, sidecar or metadata: the first that has a prompt). Default: "
+            "column.",
             rich_help_panel=PROMPT,
         ),
     ] = None

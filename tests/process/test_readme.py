@@ -49,14 +49,16 @@ def test_the_python_of_the_pages_runs(cli: Cli, tmp_path: Path) -> None:
     pages = "\n".join(page.read_text() for page in readme.PAGES)
     codes = re.findall(r"```python\n(.*?)```", pages, re.DOTALL)
     printed = ""
-    for code in codes:
-        done = subprocess.run(
-            [*forks.python(), "-c", code.replace(":8000", f":{server.port}")],
-            capture_output=True, text=True, cwd=tmp_path, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        printed += done.stdout
-    server.stop()
+    try:
+        for code in codes:
+            done = subprocess.run(
+                [*forks.python(), "-c", code.replace(":8000", f":{server.port}")],
+                capture_output=True, text=True, cwd=tmp_path, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            printed += done.stdout
+    finally:
+        server.stop()
     assert len(codes) == 4
     for shown in ("a 0.99", "'overall': 0.82", " match.png\n"):
         assert shown in printed

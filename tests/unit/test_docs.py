@@ -17,7 +17,8 @@ CONFIG = tomllib.loads((readme.ROOT / "zensical.toml").read_text())["project"]
 PROJECT = tomllib.loads((readme.ROOT / "pyproject.toml").read_text())["project"]
 # Flags of other programs in the pages' commands.
 FOREIGN = {
-    "--constraint",
+    "--kill",
+    "--rounds",
     "--extra-index-url",
     "--local-dir",
     "--no-deps",

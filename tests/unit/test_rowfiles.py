@@ -80,6 +80,7 @@ def test_the_rows_of_a_long_array_come_one_by_one(tmp_path: Path) -> None:
         (".csv", "image,prompt\na.png\n", "line 2: got 1 fields, expected 2"),
         (".csv", 'image,prompt\na.png,"two\nlines"\nb.png,"x" y\n', "line 4: invalid row"),
         (".csv", 'image,prompt\na.png,"A, cat\nb.png,B cat"\n', "line 2: .* spans several rows"),
+        (".csv", 'image,prompt\na.png,"A cat\nb.jpg,B cat"\n', "line 2: .* spans several rows"),
         (".csv", 'prompt,image\n"A, cat,a.png\nB cat",b.png\n', "line 2: .* spans several rows"),
         (".csv", 'image,prompt\ra.png,x\rb.png,"y" z\r', "line 3: invalid row"),
         (".tsv", "image\tprompt\na.png\tx\ty\n", "line 2: got 3 fields, expected 2"),

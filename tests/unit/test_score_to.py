@@ -229,7 +229,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def as_first(monkeypatch: pytest.MonkeyPatch) -> ModelOptions:
-    """A model whose settings are those of version 0.1.0."""
+    """A model with the settings of version 0.1.0, to check that its files are understood."""
     monkeypatch.setattr("librehps.scorer.NUMERICS", 1)
     return ModelOptions("tiny", device="cpu", dtype="float32", **FIRST_MEDIA)
 
@@ -275,6 +275,14 @@ def test_version_0_1_0_is_not_resumed_with_other_pixels(
     ):
         assert words in message
     assert "sample" not in message
+    assert "Another version" in str(refusal.value.hint)
+
+
+def test_no_option_resumes_version_0_1_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old(tmp_path, monkeypatch)
+    model = ModelOptions("tiny", device="cpu", dtype="float32", **FIRST_MEDIA)
+    with pytest.raises(UsageError, match=r"started with numerics 1, now 2$"):
+        score_to("media", "y.jsonl", prompt=PROMPT, model=model, resume=True)
 
 
 def test_version_0_1_0_is_compared_with_its_settings_only(

@@ -12,6 +12,7 @@ from test_tars import write as write_tar
 from conftest import Cli
 from librehps import Item, score_to
 from librehps.errors import MediaError, MediaNotFoundError, PreferenceError, UsageError
+from librehps.items.passed_over import PassedOver
 from librehps.items.rows import ColumnOptions
 from librehps.items.source import Source, SourceOptions
 from librehps.media.archived import stored_from
@@ -298,3 +299,42 @@ def test_a_missing_media_column_of_a_row_is_one_error(tmp_path: Path) -> None:
     [item] = items_of(write_csv(tmp_path / "m.csv", ""))
     assert isinstance(item.problem, MediaError)
     assert "has no media path" in str(item.problem)
+
+
+def test_rows_without_a_path_of_two_manifests_are_two_rows(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "m.csv").write_text(f"image,text\n{name}.png,x\n,y\n")
+    named = [tmp_path / "a" / "m.csv", tmp_path / "b" / "m.csv"]
+    for paths in ([tmp_path], named):
+        rows = [i.id for i in items_of(*paths, root=str(tmp_path)) if i.problem]
+        assert rows == ["a/m.csv, line 3", "b/m.csv, line 3"]
+
+
+def test_folders_of_manifests_of_one_name(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "m.csv").write_text("image,text\n0.png,x\n")
+    expected = ["a/0.png", "b/0.png"]
+    assert ids_of(tmp_path) == ids_of(tmp_path / "a", tmp_path / "b") == expected
+
+
+def test_media_of_equal_paths_are_told_apart_beside_an_id_column(tmp_path: Path) -> None:
+    file = tmp_path / "x.parquet"
+    images = pa.array([image(b"0", "image.jpg"), image(b"1", "image.jpg")], IMAGE)
+    pq.write_table(pa.table({"image": images, "text": ["a", "b"], "id": ["p", "q"]}), file)
+    items = items_of(file)
+    assert [item.id for item in items] == ["p", "q"]
+    assert len({str(item.media) for item in items}) == 2
+
+
+def test_a_pattern_looks_no_deeper_than_it_reaches(tmp_path: Path) -> None:
+    (tmp_path / "deep" / ".hidden").mkdir(parents=True)
+    (tmp_path / "deep" / "x.csv").write_text("image\n")
+    (tmp_path / "a.png").write_bytes(b"A")
+    source = Source([str(tmp_path / "*.png")], SourceOptions())
+    assert [item.id for item in source.items()] == ["a.png"]
+    assert source.passed_over.record() == PassedOver().record()
+    everywhere = Source([str(tmp_path / "**" / "*.png")], SourceOptions())
+    assert [item.id for item in everywhere.items()] == ["a.png"]
+    assert (everywhere.skipped, everywhere.passed_over.hidden_folders) == (1, 1)

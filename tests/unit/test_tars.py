@@ -179,3 +179,16 @@ def test_the_samples_before_a_cut_are_scored(tmp_path: Path, cli: Cli) -> None:
     assert [(r["id"], r["status"]) for r in rows] == [("t.tar/a.png", "ok"),
                                                       ("t.tar/b.png", "error")]  # fmt: skip
     assert "cut short" in rows[1]["error"]
+
+
+def test_members_of_any_case_and_name(tmp_path: Path) -> None:
+    file = write(tmp_path / "b.tar", [
+        ("BZhang.png", b"A"), ("BZhang.TXT", b"a cat"), ("n.png", b"B"),
+        ("n.json", b'{"prompt": "a\\u0000b"}'),
+    ])  # fmt: skip
+    source = Source([str(file)], SourceOptions())
+    first, second = source.items()
+    assert seen([first]) == [("b.tar/BZhang.png", b"A", "a cat")]
+    assert source.skipped == 0
+    assert isinstance(second.problem, PromptError)
+    assert "n.json: zero bytes in the prompt" in str(second.problem)

@@ -178,11 +178,6 @@ def test_the_reader_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) ->
         choose_backend("decord")
 
 
-def test_the_reader_does_not_depend_on_what_is_installed() -> None:
-    assert importlib.util.find_spec("decord") is not None
-    assert choose_backend("auto") == "pyav"
-
-
 def test_frames_are_rgb_in_order(tmp_path: Path, reader: VideoReader) -> None:
     file = clip(tmp_path / "x.mp4", frames=6)
     frames = reader.read(file, 6).frames.permute(0, 2, 3, 1).numpy().astype(int)

@@ -12,7 +12,7 @@ from librehps.items.folders import walk
 from librehps.items.passed_over import HIDDEN, UNMATCHED, PassedOver
 from librehps.media.containers import IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of
 from librehps.media.media import kind_by_name
-from librehps.paths import GLOB_CHARS, is_glob
+from librehps.paths import glob_start
 from librehps.types import Item
 
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
@@ -46,7 +46,7 @@ class Files:
                 yield self._item(start, kind_of(start))
                 continue
             pattern = path.parts[len(start.parts) :]
-            for folder, names in walk(start, self.passed_over):
+            for folder, names in walk(start, self.passed_over, pattern):
                 yield from self._found(folder, names, len(start.parts), pattern)
 
     def nothing(self) -> UsageError:
@@ -100,19 +100,6 @@ def file_item(path: Path) -> Item:
             f"{path} is a folder; expected a file", hint="For folders use `librehps best-of-n`."
         )
     return Item(printable(str(path)), path, None, kind_of(path))
-
-
-def glob_start(path: Path) -> Path:
-    """Return the path itself, or for a glob the folder above its first wildcard."""
-    if not is_glob(path):
-        return path
-    start = Path()
-    for part in path.parts:
-        # A folder may have brackets in its name.
-        if not GLOB_CHARS.isdisjoint(part) and not os.path.lexists(start / part):
-            break
-        start /= part
-    return start
 
 
 def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

@@ -52,7 +52,10 @@ class Manifest:
         self.dropped = [name for name in binary if name != self.columns.media]
         self.holds_bytes = self.columns.media in schema.binary
         self.has_prompts = self.columns.prompt is not None
-        self._reader = RowReader(self.columns, root or str(file.parent), allow_remote, prefix)
+        # With a root, media do not lie below the folders of their manifests.
+        below = "" if root else prefix
+        folder = root or str(file.parent)
+        self._reader = RowReader(self.columns, folder, allow_remote, below, prefix)
 
     def __iter__(self) -> Iterator[Item]:
         for number, (place, row) in enumerate(self._rows.rows(self.columns.used)):
@@ -61,8 +64,8 @@ class Manifest:
             yield self._reader.item(row, place, cell)
 
     def paths_inside(self) -> Iterator[str]:
-        """Yield the paths that ids would be made from, of media inside the file."""
-        if self.holds_bytes and self.columns.id is None:
+        """Yield the paths of the media inside the file."""
+        if self.holds_bytes:
             for _, row in self._rows.rows([self.columns.media]):
                 if path := self._path(row):
                     yield path

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from librehps.files import printable
+from librehps.files import counted, printable
 
 # Reasons; UNKNOWN is the only one that a note does not name.
 UNKNOWN, UNSUPPORTED, HIDDEN = "unknown type", "unsupported media", "hidden"
@@ -72,11 +72,11 @@ class PassedOver:
     def notes(self) -> Iterator[str]:
         """Yield a line on skipped files, and one for each kind of folder, with their names."""
         if self.count:
-            yield f"skipped {_number(self.count, 'file')}: {_by_suffix(self.files)}"
+            yield f"skipped {counted(self.count, 'file')}: {_by_suffix(self.files)}"
         if self.hidden_folders:
-            yield f"skipped {_number(self.hidden_folders, 'hidden folder')}"
+            yield f"skipped {counted(self.hidden_folders, 'hidden folder')}"
         if self.linked_folders:
-            number = _number(len(self.linked_folders), "linked folder")
+            number = counted(len(self.linked_folders), "linked folder")
             yield f"skipped {number}: {_named(self.linked_folders)}; to score one, give its path"
         if self.unreadable_folders:
             yield f"warning: {self.unreadable_note()}"
@@ -84,7 +84,7 @@ class PassedOver:
     def unreadable_note(self) -> str:
         """Return the line on folders that cannot be read, with their names and the reasons."""
         reasons = [f"{name} ({reason})" for name, reason in self.unreadable_folders.items()]
-        number = _number(len(reasons), "folder")
+        number = counted(len(reasons), "folder")
         return f"{number} cannot be read: {_named(reasons)}"
 
 
@@ -105,7 +105,3 @@ def _by_suffix(files: Mapping[str, Mapping[str, int]]) -> str:
 def _named(names: list[str]) -> str:
     shown = ", ".join(map(printable, names[:MAX_FOLDERS]))
     return shown if len(names) <= MAX_FOLDERS else f"{shown} and {len(names) - MAX_FOLDERS} more"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 from librehps.errors import UsageError
-from librehps.items.files import glob_start, matches
+from librehps.items.files import matches
 from librehps.items.folders import walk
 from librehps.items.passed_over import HIDDEN, PassedOver
 from librehps.items.tars import BRACES, expand_braces, names_tar
 from librehps.media.archived import is_remote
 from librehps.media.media import kind_by_name
-from librehps.paths import is_glob
+from librehps.paths import glob_start, is_glob
 from librehps.rowfiles import RowFile, holds_rows, names_rows
 from librehps.scores.markers import IGNORED_PREFIXES, JOURNAL_SUFFIXES
 from librehps.types import Item
@@ -72,7 +72,7 @@ def _search(path: str, skipped: Skipped) -> list[Place]:
         raise UsageError(f"no such file or folder: {path}")
     pattern, found, passed = Path(path).parts[len(start.parts) :], list[Path](), PassedOver()
     is_empty = True
-    for file in (folder / name for folder, names in walk(start, passed) for name in names):
+    for file in (folder / name for folder, names in walk(start, passed, pattern) for name in names):
         parts = file.parts[len(start.parts) :]
         if not matches(parts, pattern):
             continue
@@ -93,8 +93,9 @@ def _search(path: str, skipped: Skipped) -> list[Place]:
     chosen = [file for file in found if names_tar(file) or (not has_tars and _has_rows(file))]
     if not chosen:
         return [Place("files", path)]
+    kept = set(chosen)
     for file in found:
-        if file not in chosen:
+        if file not in kept:
             passed.add(file.name, BESIDE_TARS if has_tars else EMPTY)
     skipped.passed_over.merge(passed)
     return [

@@ -135,13 +135,15 @@ Found = tuple[Any, str, MediaError | None]
 class RowReader:
     """Makes items from rows; relative paths are relative to `root`, a folder or a URL.
 
-    `prefix` begins the ids of relative paths, for a manifest in a folder that was searched.
+    `prefix` begins the ids of relative paths, for a manifest in a folder that was searched;
+    `row_prefix` those of rows without a path.
     """
 
     columns: Columns
     root: str
     allow_remote: bool
     prefix: str = ""
+    row_prefix: str = ""
 
     def item(self, row: Mapping[str, Any], place: str, cell: Found | None = None) -> Item:
         """Return the item of a row; an invalid row gives an item with a `problem`.
@@ -152,7 +154,7 @@ class RowReader:
         identity = _text(row.get(columns.id)) if columns.id else None
         media, name, problem = cell or self._find(row, place)
         prompt = row.get(columns.prompt) if columns.prompt else None
-        wrong = _invalid_prompt(prompt)
+        wrong = invalid_prompt(prompt)
         return Item(
             identity or name,
             media,
@@ -181,7 +183,7 @@ class RowReader:
         value = media_value(row.get(self.columns.media), self.columns.entry)
         if not isinstance(value, str) or not value:
             missing = MediaError(f"{place}: {self._why_missing(value)}")
-            return Path(place), path_id(Path(place).name, self.prefix), missing
+            return Path(place), path_id(Path(place).name, self.row_prefix), missing
         if is_remote(value) or is_remote(self.root):
             url = value if is_remote(value) else f"{self.root.rstrip('/')}/{value}"
             refused = MediaError(f"{url}: remote media in a manifest need --allow-remote")
@@ -207,7 +209,7 @@ def media_value(value: Any, entry: int | None) -> Any:
     return value.get("path") if isinstance(value, dict) else value
 
 
-def _invalid_prompt(prompt: Any) -> str | None:
+def invalid_prompt(prompt: Any) -> str | None:
     """Return why a value is no prompt; None for text, and for a row without a prompt."""
     if prompt is not None and not isinstance(prompt, str):
         return f"expected text as prompt, got {type(prompt).__name__}"

@@ -1,6 +1,7 @@
 """The items of a command's paths: files, folders, manifests, tars, URLs and standard input."""
 
 import os
+import posixpath
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -95,13 +96,14 @@ class Source:
 
     def facts(self) -> Mapping[str, Any]:
         """Return facts of the items yielded so far: skipped files, own columns, containers."""
+        manifests = [part for part in self._parts if isinstance(part, Manifest)]
         return {
             "skipped": self.skipped,
             "passed_over": self.passed_over.record(),
             "own_columns": self._own.kinds(),
             "has_prompts": self.has_prompts,
             "containers": [str(p.container.absolute()) for p in self._parts if p.container],
-            "dropped": [n for p in self._parts if isinstance(p, Manifest) for n in p.dropped],
+            "dropped": list(dict.fromkeys(n for p in manifests for n in p.dropped)),
         }
 
     @property
@@ -137,9 +139,7 @@ def _parts(paths: list[str], options: SourceOptions) -> list[Part]:
         elif place.kind == "url":
             parts.append(RemoteFiles(place.path))
         elif place.kind == "manifest":
-            # With a root, media do not lie below the folders of their manifests.
-            prefix = folders[place] if options.root is None else ""
-            parts.append(Manifest(file, *manifest, prefix))
+            parts.append(Manifest(file, *manifest, folders[place]))
         elif place.kind == "tar":
             parts.append(Tar(file, next(tars), options.columns.prompt))
     if files := [Path(place.path) for place in places if place.kind == "files"]:
@@ -153,11 +153,11 @@ def _folders(manifests: Sequence[Place]) -> dict[Place, str]:
 
     A manifest that was given by its own path needs none, unless another has the same name.
     """
-    named = [place for place in manifests if not place.folder]
-    if len({Path(place.path).name for place in named}) == len(named):
+    names = {posixpath.normpath(posixpath.join(p.folder, Path(p.path).name)) for p in manifests}
+    if len(names) == len(manifests):
         return {place: place.folder for place in manifests}
-    below = [os.path.dirname(name) for name in _relative([Path(p.path) for p in named])]  # noqa: PTH120
-    return {place: place.folder for place in manifests} | dict(zip(named, below, strict=True))
+    below = [os.path.dirname(name) for name in _relative([Path(p.path) for p in manifests])]  # noqa: PTH120
+    return dict(zip(manifests, below, strict=True))
 
 
 def _relative(files: Sequence[Path]) -> list[str]:

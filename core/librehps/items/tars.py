@@ -11,7 +11,7 @@ from typing import Any
 from librehps.errors import BrokenMediaError, ItemError, MediaError, PromptError, UsageError
 from librehps.files import printable
 from librehps.items.passed_over import SPECIAL, PassedOver
-from librehps.items.rows import PROMPT_NAMES
+from librehps.items.rows import PROMPT_NAMES, invalid_prompt
 from librehps.items.tar_index import Member, TarIndex
 from librehps.media.archived import TarMember
 from librehps.media.media import kind_by_name
@@ -30,6 +30,7 @@ PACKED = (
     ((".tar.bz2", ".tbz2", ".tbz"), b"BZh", "bunzip2 -k"),
     ((".tar.lz4",), b"\x04\x22\x4d\x18", "lz4 -d"),
 )
+TAR_MAGIC_AT = 257
 TAR_SUFFIXES = (".tar", *(suffix for suffixes, _, _ in PACKED for suffix in suffixes))
 
 
@@ -96,7 +97,7 @@ class Tar:
     def _sample(self, members: list[Member], index: TarIndex) -> Iterator[Item]:
         media = [m for m in members if kind_by_name(m.name)]
         for member in members:
-            if not kind_by_name(member.name) and not member.name.endswith(TEXT_SUFFIXES):
+            if not kind_by_name(member.name) and not member.name.lower().endswith(TEXT_SUFFIXES):
                 self.passed_over.add(member.name)
         for member in media:
             prompt: str | None = None
@@ -136,7 +137,10 @@ class Tar:
             raise PromptError(f"{self._file}::{text.name}: invalid JSON: {error}") from error
         fields = content if isinstance(content, dict) else {}
         names = (self._field,) if self._field else PROMPT_NAMES
-        return next((fields[n] for n in names if isinstance(fields.get(n), str)), None)
+        prompt = next((fields[n] for n in names if isinstance(fields.get(n), str)), None)
+        if wrong := invalid_prompt(prompt):
+            raise PromptError(f"{self._file}::{text.name}: {wrong}")
+        return prompt
 
     def _beside(self, name: str, suffix: str, members: Sequence[Member]) -> Member | None:
         """Return the member with this suffix and the same stem, else the sample's only one.
@@ -177,12 +181,14 @@ def _check_packed(file: Path) -> None:
     """Raise UsageError for a compressed tar, by its suffix or its first bytes."""
     try:
         with file.open("rb") as stream:
-            head = stream.read(8)
+            head = stream.read(TAR_MAGIC_AT + 5)
     except OSError:
         # The item of the tar reports the error.
         return
+    # A tar begins with the name of its first member, which may be "BZh.png".
+    is_plain = head[TAR_MAGIC_AT:] == b"ustar"
     for suffixes, magic, command in PACKED:
-        if head.startswith(magic) or file.name.lower().endswith(suffixes):
+        if (head.startswith(magic) and not is_plain) or file.name.lower().endswith(suffixes):
             name = file if file.name.lower().endswith(suffixes) else f"{file}{suffixes[0][4:]}"
             rename = "" if name == file else f"mv {shlex.quote(str(file))} {shlex.quote(str(name))}"
             commands = [rename, f"{command} {shlex.quote(str(name))}"]

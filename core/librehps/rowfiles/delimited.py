@@ -49,7 +49,8 @@ def _fields(delimiter: str, file: Path) -> Iterator[tuple[str, list[str]]]:
             if fields is None:
                 return
             if len(lines.taken) > 1 and _spans_rows(lines.taken, fields, delimiter):
-                raise RowError(f"{place}: a quoted field spans several rows", hint=QUOTE_HINT)
+                hint = f"{QUOTE_HINT} If the line breaks are meant, write the table as .jsonl."
+                raise RowError(f"{place}: a quoted field spans several rows", hint=hint)
             if fields:
                 yield place, fields
 
@@ -76,22 +77,23 @@ class _Lines:
 def _spans_rows(lines: Sequence[str], fields: Sequence[str], delimiter: str) -> bool:
     """Return whether two stray quotes made one row of several: `a.png,"x` and `b.png,y"`.
 
-    A prompt may have line breaks and commas, but no tabs, and no lines that begin or end with
-    file names of the same suffix as the row's own.
+    A prompt may have line breaks and commas, but no tabs, and no lines that have file names where
+    the row has its own.
     """
     broken = [at for at, field in enumerate(fields) if "\n" in field or "\r" in field]
     if not broken:
         return False
     if delimiter == "\t" and any("\t" in fields[at] for at in broken):
         return True
-    suffixes = {}
-    for at, field in enumerate(fields):
-        if found := FILE_SUFFIX.search(field):
-            # Fields behind the broken one are counted from the end: it may have delimiters.
-            suffixes[at if at < broken[0] else at - len(fields)] = found[0]
+    # Fields behind the broken one are counted from the end: it may have delimiters.
+    places = [
+        at if at < broken[0] else at - len(fields)
+        for at, field in enumerate(fields)
+        if FILE_SUFFIX.search(field)
+    ]
     alike = 0
     for line in lines:
         cells = [cell.strip('"\r\n') for cell in line.split(delimiter)]
         is_long = len(cells) >= len(fields)
-        alike += is_long and any(cells[at].endswith(suffix) for at, suffix in suffixes.items())
+        alike += is_long and any(FILE_SUFFIX.search(cells[at]) for at in places)
     return alike > 1

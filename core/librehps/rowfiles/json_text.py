@@ -1,6 +1,7 @@
 """Rows of JSON Lines and of JSON arrays, read without holding the whole file."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -64,8 +65,8 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the object of the pairs; `json` would keep only the last of equal names."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in found if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        doubled = next(name for name, count in counts.items() if count > 1)
         raise RowError(
             f"duplicate name {doubled!r} in an object", hint="Give each field its own name."
         )

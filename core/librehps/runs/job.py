@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol
 from librehps.errors import UsageError
 from librehps.runs.item_json import Listed
 from librehps.runs.journal import ERROR, NEW, SEEDING, Journal, stamp
-from librehps.runs.request import FIRST_MARKUP
 from librehps.scores.columns import chosen_columns
 from librehps.scores.markers import journal_folder
 from librehps.scores.read import read_origin, read_table
@@ -23,6 +22,7 @@ Record = dict[str, Any]
 COMMIT_INTERVAL_S = 2.0
 COPY_BATCH_ROWS = 1024
 OVERWRITE_HINT = "Use the same options, or --overwrite to start over."
+NUMERICS_HINT = "Another version of librehps wrote it: use that version, or --overwrite."
 
 
 class Scores(Protocol):
@@ -260,7 +260,6 @@ class Job:
 
 def check_same_request(before: Mapping[str, Any], now: Mapping[str, Any], place: Path) -> None:
     """Raise UsageError where the request differs from the earlier run, naming each difference."""
-    before = {name: value for name, value in FIRST_MARKUP.items() if name in now} | {**before}
     names = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
     _refuse(names, before, now, place)
 
@@ -292,4 +291,5 @@ def _refuse(
 ) -> None:
     if names:
         pairs = "; ".join(f"{k} {shown(before.get(k))}, now {shown(now.get(k))}" for k in names)
-        raise UsageError(f"cannot resume {place}: started with {pairs}", hint=OVERWRITE_HINT)
+        hint = NUMERICS_HINT if "numerics" in names else OVERWRITE_HINT
+        raise UsageError(f"cannot resume {place}: started with {pairs}", hint=hint)

@@ -13,8 +13,6 @@ from librehps.items.source import Source, SourceOptions
 from librehps.media.archived import is_remote
 
 STDIN = "-"
-# What version 0.1.0, which did not record it, did with the markup of prompts.
-FIRST_MARKUP = {"keep_markup": True, "strip_weights": False}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from librehps.errors import UsageError
 from librehps.files import PARTIAL
-from librehps.paths import is_glob
+from librehps.paths import glob_start, is_glob
 from librehps.scores.markers import (
     IGNORED_PREFIXES,
     JOURNAL_SUFFIXES,
@@ -102,7 +102,9 @@ def origin_of(paths: Sequence[Path]) -> str:
 
 def _matching(pattern: Path) -> list[Path]:
     """Return the files and folders that match a pattern, sorted by name."""
-    return [Path(name) for name in sorted(glob(str(pattern), recursive=True))]  # noqa: PTH207
+    start = glob_start(pattern)
+    rest = str(pattern.relative_to(start))
+    return sorted(start / name for name in glob(rest, root_dir=start, recursive=True))  # noqa: PTH207
 
 
 def _is_scored(path: Path) -> bool:
