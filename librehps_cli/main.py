@@ -9,7 +9,7 @@ import typer
 from librehps.errors import LibreHPSError
 from librehps_cli.ui.help import epilog
 from librehps_cli.ui.lazy_commands import LazyCommand, LazyGroup, add_lazily, add_loaded
-from librehps_cli.ui.streams import guard_streams
+from librehps_cli.ui.streams import ReaderLeftError, guard_streams
 
 # Click's ClickException: Typer exports the class of the errors of one option alone.
 COMMAND_LINE_ERRORS: Any = (typer.BadParameter.__mro__[2], typer.Abort)
@@ -154,8 +154,7 @@ def _reported(step: Callable[[], Any]) -> Any:
         from librehps_cli.ui.errors import report
 
         return report(error)
-    except BrokenPipeError:
-        # The reader of stdout has left, which is no error to talk about.
+    except ReaderLeftError:
         return FATAL
     except OSError as error:
         # The system refuses: a name is too long, a disk is full, a folder not permitted.

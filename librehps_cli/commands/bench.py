@@ -10,7 +10,14 @@ from librehps.choices import BenchConfig, PictureFormat
 from librehps.errors import UsageError
 from librehps_cli.ui.help import MODEL, examples
 from librehps_cli.ui.load import load_scorer
-from librehps_cli.ui.options import Json, ModelOptions, PromptOptions, Quiet, grouped
+from librehps_cli.ui.options import (
+    ComputeOptions,
+    Json,
+    ModelOptions,
+    PromptOptions,
+    Quiet,
+    grouped,
+)
 from librehps_cli.ui.output import Output
 
 if TYPE_CHECKING:
@@ -22,15 +29,6 @@ QUICK = {"images": 4, "repeats": 1, "rows": 500}
 # Flags without an effect on random weights.
 CHECKPOINT_FLAGS = {"model": "--model", "revision": "--revision", "download": "--download"}
 IMAGES, TIMING = "Images", "Timing"
-UNUSED_FLAGS = {
-    "num_frames": "--num-frames",
-    "video_backend": "--video-backend",
-    "sample": "--sample",
-    "animated": "--animated",
-    "background": "--background",
-    "color_management": "--no-color-management",
-    "calibration": "--calibration",
-}
 
 
 @examples(
@@ -40,7 +38,7 @@ UNUSED_FLAGS = {
 @grouped
 def bench(
     context: typer.Context,
-    models: ModelOptions,
+    models: ComputeOptions,
     config: Annotated[
         BenchConfig | None,
         typer.Option(
@@ -104,7 +102,6 @@ def bench(
     from librehps.bench.measure import measure
 
     out = Output(quiet, json)
-    _refuse(context, UNUSED_FLAGS, "librehps bench measures rendered images only")
     workload = _workload(size, format, images, batch_sizes, repeats, quick)
     measured = measure(_scorer(context, models, config, out), workload, out.note)
     if out.json:
@@ -147,10 +144,10 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _scorer(
-    context: typer.Context, models: ModelOptions, config: BenchConfig | None, out: Output
+    context: typer.Context, models: ComputeOptions, config: BenchConfig | None, out: Output
 ) -> "LibreHPS":
     if config is None:
-        return load_scorer(models, PromptOptions(), out)
+        return load_scorer(ModelOptions(**vars(models)), PromptOptions(), out)
     from librehps.bench.random_model import random_scorer
 
     _refuse(context, CHECKPOINT_FLAGS, f"--config {config} uses random weights")

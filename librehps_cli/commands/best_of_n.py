@@ -12,7 +12,7 @@ from librehps_cli.ui.best_of_n_output import (
     print_picks,
     summarise,
 )
-from librehps_cli.ui.errors import exit_code
+from librehps_cli.ui.errors import exit_code, print_unread
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.options import (
     ModelOptions,
@@ -159,5 +159,5 @@ def best_of_n(
         print_picks(picked, True if result.to_stdout else json, out)
     if not choice.curve:
         summarise(picked, out)
-    unread = len(scored.passed_over.unreadable_folders)
+    unread = print_unread(scored.passed_over, out)
     raise typer.Exit(exit_code(len(picked.rows), len(failed) + unread))

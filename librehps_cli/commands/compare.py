@@ -10,7 +10,7 @@ from librehps.rowfiles import KNOWN
 from librehps_cli.ui.compare_pairs import compare_pairs
 from librehps_cli.ui.errors import exit_code
 from librehps_cli.ui.help import examples
-from librehps_cli.ui.load import load_scorer
+from librehps_cli.ui.load import load_scorer, prompt_keywords
 from librehps_cli.ui.options import Json, ModelOptions, PromptOptions, Quiet, grouped
 from librehps_cli.ui.output import Output, axes_in, figures, percent, signed
 from librehps_cli.ui.pair_options import PairsOptions, VerdictOptions
@@ -62,10 +62,7 @@ def compare(
         )
     found = decide(
         paths,
-        prompt=prompts.prompt,
-        prompt_from=prompts.prompt_from,
-        keep_markup=prompts.keep_markup,
-        strip_weights=prompts.strip_weights,
+        **prompt_keywords(prompts),
         model=lambda: load_scorer(models, prompts, out),
         calibrator=models.calibration,
         symmetric=verdict.symmetric,

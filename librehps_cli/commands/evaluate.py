@@ -8,7 +8,7 @@ import typer
 
 from librehps.choices import Split
 from librehps_cli.ui.errors import OK, SOME_ERRORS
-from librehps_cli.ui.evaluation_tables import print_tables, tables_of, to_markdown
+from librehps_cli.ui.evaluation_tables import print_markdown, print_tables, tables_of
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.options import Json, Markdown, ModelOptions, Overwrite, Quiet, grouped
 from librehps_cli.ui.output import Output
@@ -90,8 +90,7 @@ def evaluate(
         title = f"{judged.model or pairs.name} on {pairs.name}"
         plot_reliability(evaluation.reliability, file, title, judged.calibrators is not None)
     if markdown:
-        for line in to_markdown(tables_of(evaluation)).split("\n"):
-            out.line(line)
+        print_markdown(tables_of(evaluation), out)
     elif out.json:
         out.line(
             jsonlib.dumps(

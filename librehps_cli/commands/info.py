@@ -12,10 +12,12 @@ from librehps_cli.ui.output import Output
 @grouped
 def info(models: ModelOptions, json: Json = None, quiet: Quiet = False) -> None:
     """Show the model, device and settings that would be used, and why."""
+    from librehps.decide.calibrators import CALIBRATION_FILE
+
     out = Output(quiet, json)
     scorer = load_scorer(models, PromptOptions(), out)
     calibrator = scorer.calibrator(models.calibration)
-    source = models.calibration or scorer.folder / "calibration.json"
+    source = models.calibration or scorer.folder / CALIBRATION_FILE
     facts: dict[str, tuple[object, str]] = {
         "device": (str(scorer.device), scorer.reasons["device"]),
         "calibrator": (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from librehps_cli.ui.evaluation_tables import print_tables, to_markdown
+from librehps_cli.ui.evaluation_tables import print_markdown, print_tables
 from librehps_cli.ui.help import MORE, examples
 from librehps_cli.ui.leaderboard_tables import board_tables, undecided
 from librehps_cli.ui.options import Json, Markdown, Quiet, ScoredFiles, grouped
@@ -108,8 +108,7 @@ def _write(
 
 def _print(found: "Leaderboard", markdown: bool, out: Output) -> None:
     if markdown:
-        for line in to_markdown(board_tables(found)).split("\n"):
-            out.line(line)
+        print_markdown(board_tables(found), out)
     elif out.json:
         for record in found.records():
             out.line(jsonlib.dumps(record, ensure_ascii=False, allow_nan=False))

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from librehps.files import counted
-from librehps_cli.ui.errors import exit_code
+from librehps_cli.ui.errors import exit_code, print_unread
 from librehps_cli.ui.help import INPUT, examples
-from librehps_cli.ui.load import source_keywords
+from librehps_cli.ui.load import prompt_keywords, source_keywords
 from librehps_cli.ui.options import (
     Json,
     Paths,
@@ -52,10 +52,7 @@ def prompts(
     out = Output(quiet, json)
     found = list_prompts(
         paths,
-        prompt=options.prompt,
-        prompt_from=options.prompt_from,
-        keep_markup=options.keep_markup,
-        strip_weights=options.strip_weights,
+        **prompt_keywords(options),
         limit=limit,
         **source_keywords(sources),
     )
@@ -65,7 +62,7 @@ def prompts(
         else:
             _print_row(row, out)
     _print_counts(found, out)
-    unread = len(found.source.passed_over.unreadable_folders)
+    unread = print_unread(found.source.passed_over, out)
     raise typer.Exit(exit_code(found.found, found.failed + unread))
 
 

@@ -115,6 +115,7 @@ def report_page(
         format=preferences.format,
         root=preferences.root,
         skip_missing=preferences.skip_missing,
+        keep_markup=preferences.keep_markup,
         watch=lambda made, total: out.progress(made, total, "pictures"),
     )
     if written.judged is not None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from librehps_cli.ui.errors import INTERRUPTED, exit_code
+from librehps_cli.ui.errors import INTERRUPTED, exit_code, print_unread
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
-from librehps_cli.ui.load import check_calibration, model_options, source_keywords
+from librehps_cli.ui.load import check_calibration, model_options, prompt_keywords, source_keywords
 from librehps_cli.ui.options import (
     Json,
     ModelOptions,
@@ -98,10 +98,7 @@ def score(
     check_calibration(models)
     observer = CommandObserver(out)
     request: dict[str, Any] = {
-        "prompt": prompts.prompt,
-        "prompt_from": prompts.prompt_from,
-        "keep_markup": prompts.keep_markup,
-        "strip_weights": prompts.strip_weights,
+        **prompt_keywords(prompts),
         "model": model_options(models, prompts),
         "shard": shard,
         "observer": observer,
@@ -166,15 +163,8 @@ def _report(summary: "RunSummary", is_ray: bool, out: Output) -> int:
         kept = "finished parts" if is_ray else "scored rows"
         out.note(f"interrupted: {kept} are kept; continue with --resume")
         return INTERRUPTED
-    unread = _print_unread(summary, out)
+    unread = print_unread(summary.passed_over, out)
     return exit_code(summary.ok, summary.failed + unread)
-
-
-def _print_unread(found: "RunSummary | RowStream", out: Output) -> int:
-    """Print the folders that could not be read, whose files have no rows; return their number."""
-    if found.passed_over.unreadable_folders:
-        out.error(found.passed_over.unreadable_note())
-    return len(found.passed_over.unreadable_folders)
 
 
 def _to_stdout(
@@ -197,7 +187,7 @@ def _to_stdout(
         _print_rows(rows, columns, out)
     found = rows.progress
     print_counts(found.ok, found.failed, found.errors, found.distributions(), out)
-    unread = _print_unread(rows, out)
+    unread = print_unread(rows.passed_over, out)
     return INTERRUPTED if rows.is_interrupted else exit_code(found.ok, found.failed + unread)
 
 

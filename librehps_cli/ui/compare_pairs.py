@@ -35,6 +35,7 @@ def compare_pairs(
         explain=verdict.explain,
         format=options.format,
         root=options.root,
+        keep_markup=prompts.keep_markup,
         watch=out.progress,
     )
     if result.file is not None:
@@ -63,6 +64,10 @@ def _check(file: Path, prompts: PromptOptions) -> None:
         raise UsageError(
             f"--prompt and --prompt-from: unsupported with a file of pairs ({file} has prompts)",
             hint="Leave out --prompt and --prompt-from.",
+        )
+    if prompts.strip_weights:
+        raise UsageError(
+            "--strip-weights: unsupported with a file of pairs", hint="Leave out --strip-weights."
         )
 
 

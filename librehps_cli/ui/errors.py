@@ -1,7 +1,7 @@
 """Errors on the command line: a message, a hint and an exit code for each."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -21,7 +21,10 @@ from librehps.errors import (
     TrainingError,
     UsageError,
 )
-from librehps_cli.ui.output import safe
+from librehps_cli.ui.output import Output, safe
+
+if TYPE_CHECKING:
+    from librehps.items.passed_over import PassedOver
 
 OK, FATAL, USAGE, SOME_ERRORS, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -79,3 +82,10 @@ def exit_code(ok: int, failed: int) -> int:
     if not failed:
         return OK
     return SOME_ERRORS if ok else FATAL
+
+
+def print_unread(passed_over: "PassedOver", out: Output) -> int:
+    """Print the folders that could not be read, whose files have no rows; return their number."""
+    if passed_over.unreadable_folders:
+        out.error(passed_over.unreadable_note())
+    return len(passed_over.unreadable_folders)

@@ -96,3 +96,9 @@ def _escaped(text: str) -> str:
     """Return a user's text with the characters escaped that have a meaning in Markdown tables."""
     text = re.sub(r"[\\|`*\[\]]", r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
     return safe(text.replace("\n", " "))
+
+
+def print_markdown(tables: Iterable[Figures], out: Output) -> None:
+    """Print the tables on stdout as Markdown."""
+    for line in to_markdown(tables).split("\n"):
+        out.line(line)

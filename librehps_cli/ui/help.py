@@ -122,7 +122,9 @@ def _wrapped(text: str, width: int, later: str = "", first: str = "") -> str:
 
 def _continued(line: str, width: int) -> list[str]:
     """Return a command line as lines of at most `width`, each but the last ended by a backslash."""
-    parts = _wrapped(line, width - 2, "    ").splitlines()
+    # A quoted text stays on one line: the indent would become part of it.
+    held = re.sub(r'"[^"]*"', lambda quoted: quoted[0].replace(" ", "\0"), line)
+    parts = _wrapped(held, width - 2, "    ").replace("\0", " ").splitlines()
     return [line] if len(line) <= width else [*(f"{part} \\" for part in parts[:-1]), parts[-1]]
 
 

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from librehps_cli.ui.options import CheckpointOptions, ModelOptions, PromptOptions, SourceFlags
+from librehps_cli.ui.options import (
+    CheckpointOptions,
+    ModelOptions,
+    PromptOptions,
+    PromptSourceOptions,
+    SourceFlags,
+)
 from librehps_cli.ui.output import Output
 
 if TYPE_CHECKING:
@@ -69,6 +75,16 @@ def load_arguments(options: ModelOptions, prompts: PromptOptions) -> Record:
         "animated": options.animated,
         "sample": options.sample,
         "download": options.download,
+    }
+
+
+def prompt_keywords(options: PromptSourceOptions) -> Record:
+    """Return where prompts come from and what is kept of them, as keywords of the library."""
+    return {
+        "prompt": options.prompt,
+        "prompt_from": options.prompt_from,
+        "keep_markup": options.keep_markup,
+        "strip_weights": options.strip_weights,
     }
 
 

@@ -115,8 +115,8 @@ class CheckpointOptions:
 
 
 @dataclass(frozen=True)
-class ModelOptions(MediaFlags, CheckpointOptions):
-    """Flags that name the model and say how it runs."""
+class ComputeOptions(CheckpointOptions):
+    """Flags that name the model and say how it computes."""
 
     dtype: Annotated[
         Dtype,
@@ -147,6 +147,12 @@ class ModelOptions(MediaFlags, CheckpointOptions):
             rich_help_panel=MODEL,
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class ModelOptions(MediaFlags, ComputeOptions):
+    """Flags that name the model, and say how it computes and how files become pixels."""
+
     video_backend: Annotated[
         VideoBackend,
         typer.Option(

@@ -47,6 +47,14 @@ class PreferenceOptions(PairsOptions):
             "--skip-missing", help="Skip pairs whose media are not found.", rich_help_panel=INPUT
         ),
     ] = False
+    keep_markup: Annotated[
+        bool,
+        typer.Option(
+            "--keep-markup",
+            help="Keep tags such as <lora:name:0.8> in prompts.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,13 @@ def load_preferences(file: Path, options: PreferenceOptions) -> "Preferences":
     """Return the preferences of a file."""
     from librehps.preferences.read import read_preferences
 
-    return read_preferences(file, options.format, options.root, options.skip_missing)
+    return read_preferences(
+        file,
+        options.format,
+        options.root,
+        options.skip_missing,
+        keep_markup=options.keep_markup,
+    )
 
 
 def print_pair_counts(read: "Preferences", out: Output) -> None:

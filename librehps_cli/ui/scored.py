@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from librehps_cli.ui.load import load_scorer, source_options
+from librehps_cli.ui.load import load_scorer, prompt_keywords, source_options
 from librehps_cli.ui.options import ModelOptions, PromptOptions, SourceFlags
 from librehps_cli.ui.output import Output
 
@@ -25,10 +25,7 @@ def scores_of(
     scoring = Scoring(
         load=lambda: load_scorer(models, prompts, out),
         source=source_options(sources),
-        prompt=prompts.prompt,
-        prompt_from=prompts.prompt_from,
-        keep_markup=prompts.keep_markup,
-        strip_weights=prompts.strip_weights,
+        **prompt_keywords(prompts),
         calibration=models.calibration,
         model=models.model,
         revision=models.revision,

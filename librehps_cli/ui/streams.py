@@ -22,6 +22,10 @@ def guard_streams() -> None:
     sys.stderr = _guarded(sys.stderr, 2, _Talk)
 
 
+class ReaderLeftError(Exception):
+    """The reader of stdout has left, which is no error to talk about."""
+
+
 class _Pipe(io.FileIO):
     """A file descriptor that drops everything written after the first error."""
 
@@ -49,11 +53,11 @@ class _Talk(_Pipe):
 
 
 class _Data(_Pipe):
-    """A descriptor for data, whose loss raises OutputError; a reader that left, BrokenPipeError."""
+    """A descriptor for data, whose loss raises OutputError; a reader that left, ReaderLeftError."""
 
     def lose(self, error: OSError) -> None:
         if error.errno == errno.EPIPE:
-            raise error
+            raise ReaderLeftError from error
         reason = "the stream is closed" if error.errno == errno.EBADF else error.strerror
         raise OutputError(f"stdout cannot be written: {reason}") from error
 

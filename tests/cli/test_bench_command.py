@@ -61,7 +61,7 @@ def test_a_config_overrides_the_model_of_the_environment(cli: Cli) -> None:
         (("--config", "5b"), "--config"),
         (("--model", "tiny"), "--model: unsupported here"),
         (("--download",), "--download: unsupported here"),
-        (("--num-frames", "4"), "--num-frames: unsupported here"),
+        (("--num-frames", "4"), "No such option: --num-frames"),
         (("--device", "nowhere"), "nowhere"),
     ],
 )

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from conftest import EXAMPLES, Cli
-from librehps_cli.main import COMMANDS
+from librehps_cli.main import COMMANDS, every_command
 
 NAMES = [command.name for command in COMMANDS]
 # Examples that do not end, or take long.
@@ -48,14 +49,22 @@ def test_no_word_is_broken(cli: Cli, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_sections_are_in_order_and_every_flag_has_a_help(cli: Cli, name: str) -> None:
+def test_sections_are_in_order(cli: Cli, name: str) -> None:
     page = cli(name, "--help", COLUMNS="100").stdout
     titles = re.findall(r"^([A-Z][\w ()]+):$", page, re.MULTILINE)
-    order = ["Input", "Prompt", "Model", "Cluster (Ray)", "Output", "More", "Examples"]
+    order = ["Input", "Prompt", "Media", "Model", "Cluster (Ray)", "Output", "More", "Examples"]
     assert [title for title in titles if title in order] == [t for t in order if t in titles]
-    for line in re.findall(r"^  (-.*)$", page.partition("\nExamples:")[0], re.MULTILINE):
-        if len(line) <= 24:
-            assert page.split(f"  {line}\n")[1].startswith("      "), line
+
+
+def test_every_flag_has_a_help() -> None:
+    for name, command in get_command(every_command()).commands.items():
+        assert [p.name for p in command.params if not p.help] == [], name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_quoted_text_of_an_example_is_broken(cli: Cli, name: str) -> None:
+    page = cli(name, "--help", COLUMNS="50").stdout
+    assert all(line.count('"') % 2 == 0 for line in page.partition("\nExamples:\n")[2].splitlines())
 
 
 @pytest.mark.parametrize("name", NAMES)

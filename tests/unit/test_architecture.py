@@ -15,9 +15,10 @@ from librehps_cli.ui.errors import EXIT_CODES
 ROOT = Path(__file__).parents[2]
 CORE, CLI = ROOT / "core" / "librehps", ROOT / "librehps_cli"
 
-BASE = {"errors", "types", "settings", "choices", "files", "paths", "rowfiles"}
+BASE = {"errors", "types", "settings", "choices", "files", "markup", "paths", "rowfiles"}
 ALLOWED = {
     "errors": set(),
+    "markup": set(),
     "types": {"choices", "errors", "files"},
     "settings": {"types"},
     "choices": {"errors"},

@@ -1,6 +1,7 @@
 """The decisions of the commands, made in Python with public names."""
 
 import ast
+import json
 import runpy
 from importlib import util
 from pathlib import Path
@@ -18,6 +19,8 @@ from librehps.errors import (
     NothingScoredError,
     UsageError,
 )
+from librehps.evaluate.judged import judge_table
+from librehps.preferences.read import read_preferences
 from librehps.runs.scored import Scoring, read_or_score
 
 MUS = {"a.png": 1.0, "b.png": 3.0, "c.png": 2.0, "d.png": 0.5}
@@ -224,7 +227,26 @@ def test_a_script_of_few_lines_scores_picks_and_reports(
     first = capsys.readouterr().out
     assert "'match.png'" in first
     # Nothing is left to score, and the page is written again.
-    (tmp_path / "report.html").write_text("")
+    (tmp_path / "picked.html").write_text("")
     runpy.run_path(str(script))
     assert capsys.readouterr().out == first
-    assert "match.png" in (tmp_path / "report.html").read_text()
+    assert "match.png" in (tmp_path / "picked.html").read_text()
+
+
+def test_tags_of_pairs_are_removed_as_those_of_items(tiny, tmp_path: Path) -> None:
+    tagged = f"{CIRCLE} <lora:detail:0.8>"
+    media = [EXAMPLES / "media" / name for name in ("match.png", "torn.png")]
+    file = tmp_path / "pairs.jsonl"
+    record = {"prompt": tagged, "media_a": str(media[0]), "media_b": str(media[1]), "overall": "a"}
+    file.write_text(f"{json.dumps(record)}\n" * 2)
+    pair, _ = librehps.compare_pairs(file, model=tiny).records
+    alone = librehps.compare(media, prompt=tagged, model=tiny)
+    assert (pair["prompt"], pair["overall_a"]) == (CIRCLE, alone.rows[0].score.overall.mean)
+    kept, _ = librehps.compare_pairs(file, model=tiny, keep_markup=True).records
+    assert kept["prompt"] == tagged
+    manifest = tmp_path / "m.jsonl"
+    rows = [{"path": str(path), "prompt": tagged} for path in media]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    scored = tmp_path / "s.parquet"
+    librehps.score_to(manifest, scored, model=tiny)
+    assert len(judge_table(read_preferences(file), librehps.read_scores(scored)).pairs.mu) == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from librehps.items.markup import without_tags, without_weights
+from librehps.markup import without_tags, without_weights
 
 
 @pytest.mark.parametrize(

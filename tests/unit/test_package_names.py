@@ -124,6 +124,14 @@ def test_a_comparison_has_its_fields(tiny: LibreHPS, temperature: float) -> None
     assert (pair.score_a, pair.score_b) == (pair.a, pair.b)
 
 
+def test_a_comparison_names_the_ceiling_that_counted(tiny: LibreHPS) -> None:
+    pair = tiny.compare_images(
+        image_a=MEDIA / "match.png", image_b=MEDIA / "torn.png", prompt=PROMPT,
+        sigma_ceiling=None, sigma_cutoff=1e-9,
+    )  # fmt: skip
+    assert (pair.confident, pair.sigma_ceiling) == (False, 1e-9)
+
+
 class Fit:
     """A calibrator of somebody's own: two numbers."""
 

@@ -129,7 +129,9 @@ def compare_rows(
 def pair_comparison(a: Score, b: Score, calibrator: Platt | None, rules: Rules) -> PairComparison:
     """Return the verdict on two scores, with the limits and the fit that it was made with."""
     verdict = judge(a.overall, b.overall, calibrator, **rules)
-    ceiling = rules.get("sigma_ceiling", rules.get("sigma_cutoff"))
+    ceiling = rules.get("sigma_ceiling")
+    if ceiling is None:
+        ceiling = rules.get("sigma_cutoff", DEFAULT_SIGMA_CEILING)
     return PairComparison(
         verdict.winner,
         verdict.probability,
@@ -137,7 +139,7 @@ def pair_comparison(a: Score, b: Score, calibrator: Platt | None, rules: Rules) 
         a,
         b,
         probability_cutoff=rules.get("probability_cutoff", DEFAULT_PROBABILITY_CUTOFF),
-        sigma_ceiling=DEFAULT_SIGMA_CEILING if ceiling is None else ceiling,
+        sigma_ceiling=ceiling,
         temperature=rules.get("temperature", DEFAULT_TEMPERATURE),
         calibrator_a=None if calibrator is None else calibrator.a,
         calibrator_b=None if calibrator is None else calibrator.b,

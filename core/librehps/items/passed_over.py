@@ -70,7 +70,7 @@ class PassedOver:
         return cls(**{**record, "files": files})
 
     def notes(self) -> Iterator[str]:
-        """Yield a line on skipped files, and one for each kind of folder, with their names."""
+        """Yield a line on skipped files, and one for each kind of skipped folder, with names."""
         if self.count:
             yield f"skipped {counted(self.count, 'file')}: {_by_suffix(self.files)}"
         if self.hidden_folders:
@@ -78,8 +78,6 @@ class PassedOver:
         if self.linked_folders:
             number = counted(len(self.linked_folders), "linked folder")
             yield f"skipped {number}: {_named(self.linked_folders)}; to score one, give its path"
-        if self.unreadable_folders:
-            yield f"warning: {self.unreadable_note()}"
 
     def unreadable_note(self) -> str:
         """Return the line on folders that cannot be read, with their names and the reasons."""

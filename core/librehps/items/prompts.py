@@ -10,8 +10,8 @@ from typing import Any
 
 from librehps.choices import PromptFrom, check_choice
 from librehps.errors import EmptyPromptError, PromptError, UsageError
-from librehps.items.markup import without_tags, without_weights
 from librehps.items.sidecars import sidecar_prompt
+from librehps.markup import without_tags, without_weights
 from librehps.media.archived import TarMember
 from librehps.media.containers import HEAD_BYTES, container_of
 from librehps.media.media import Media

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from librehps.choices import PairsFormat, check_choice
 from librehps.errors import PreferenceError
+from librehps.markup import without_tags
 from librehps.preferences.formats import FORMATS, Context, Format
 from librehps.preferences.pairs import Pair, Preferences, check_ids, checked
 from librehps.rowfiles import Row, RowFile
@@ -18,11 +20,13 @@ def read_preferences(
     root: str | Path | None = None,
     skip_missing: bool = False,
     axes: Sequence[str] = AXES,
+    keep_markup: bool = False,
 ) -> Preferences:
     """Return the pairs of a file; `format` auto detects the layout from the columns.
 
     Media paths are relative to `root`, by default the file's folder; `axes` may have columns of
-    preferences. Raises PreferenceError, which names file, row and cause.
+    preferences. Tags such as `<lora:name:0.8>` are removed from prompts, as `score` does, unless
+    `keep_markup`. Raises PreferenceError, which names file, row and cause.
     """
     check_choice(format, PairsFormat, "format")
     path = Path(path)
@@ -31,11 +35,15 @@ def read_preferences(
         raise PreferenceError(f"{path} holds no rows; expected at least 2 pairs")
     chosen = _detect(path, rows[0][1]) if format == "auto" else FORMATS[format]
     context = Context(Path(root) if root is not None else path.parent, Counter(), axes=axes)
-    return checked(path, _pairs(chosen, rows, context), context.left_out, skip_missing)
+    pairs = _pairs(chosen, rows, context, keep_markup)
+    return checked(path, pairs, context.left_out, skip_missing)
 
 
 def read_unjudged(
-    path: str | Path, format: PairsFormat = "auto", root: str | Path | None = None
+    path: str | Path,
+    format: PairsFormat = "auto",
+    root: str | Path | None = None,
+    keep_markup: bool = False,
 ) -> list[Pair]:
     """Return the pairs of a file like `read_preferences`; preferences and media are optional.
 
@@ -48,7 +56,7 @@ def read_unjudged(
         raise PreferenceError(f"{path} holds no rows")
     chosen = _detect(path, rows[0][1]) if format == "auto" else FORMATS[format]
     context = Context(Path(root) if root is not None else path.parent, Counter(), judged=False)
-    pairs = list(_pairs(chosen, rows, context))
+    pairs = list(_pairs(chosen, rows, context, keep_markup))
     check_ids(path, pairs)
     return pairs
 
@@ -66,9 +74,12 @@ def _detect(path: Path, row: Row) -> Format:
     )
 
 
-def _pairs(chosen: Format, rows: list[tuple[str, Row]], context: Context) -> Iterator[Pair]:
+def _pairs(
+    chosen: Format, rows: list[tuple[str, Row]], context: Context, keep_markup: bool
+) -> Iterator[Pair]:
     for place, row in rows:
         missing = chosen.columns - row.keys()
         if missing:
             raise PreferenceError(f"{place} lacks {', '.join(sorted(missing))}")
-        yield from chosen.read(place, row, context)
+        for pair in chosen.read(place, row, context):
+            yield pair if keep_markup else replace(pair, prompt=without_tags(pair.prompt))

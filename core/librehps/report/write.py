@@ -56,13 +56,15 @@ def write_report(
     format: PairsFormat = "auto",
     root: str | Path | None = None,
     skip_missing: bool = False,
+    keep_markup: bool = False,
     watch: Watch | None = None,
 ) -> Report:
     """Write a score table as one HTML page that opens offline: images, tables and plots.
 
     `by` is the column of generators and adds a leaderboard. `per` is the column of the groups whose
     best and worst rows are shown (default: prompt). At most `pictures` rows have a thumbnail.
-    `pairs`, a preference file read by `read_preferences` with `format`, `root` and `skip_missing`,
+    `pairs`, a preference file read by `read_preferences` with `format`, `root`, `skip_missing` and
+    `keep_markup`,
     adds a reliability diagram, calibrated by the file `calibration`; the diagram needs scores with
     `--columns full`. `watch` shows the progress of the thumbnails. Raises UsageError if `output`
     exists or does not end in .html, and NothingScoredError if no row has a score.
@@ -79,7 +81,9 @@ def write_report(
     judged = None
     if pairs is not None:
         judged = judge_table(
-            read_preferences(pairs, format, root, skip_missing), given, calibration
+            read_preferences(pairs, format, root, skip_missing, keep_markup=keep_markup),
+            given,
+            calibration,
         )
     found = pictures_of(rows, pictures, _cores(), watch or _unwatched)
     contents = Contents(

@@ -123,15 +123,17 @@ def compare_pairs(
     explain: bool = False,
     format: PairsFormat = "auto",
     root: str | Path | None = None,
+    keep_markup: bool = False,
     watch: Watch = lambda rows, total: rows,
 ) -> ComparedPairs:
     """Judge each row of a file of pairs (prompt, media_a, media_b), scoring each media once.
 
-    `format` and `root` as in `read_preferences`; `explain` adds the difference in mu on each axis.
+    `format`, `root` and `keep_markup` as in `read_preferences`; `explain` adds the difference in mu
+    on each axis.
     A pair that cannot be judged becomes a record with status error. Raises PreferenceError for an
     invalid file, and UsageError for a column of the file that has a reserved name.
     """
-    pairs = read_unjudged(file, format, root)
+    pairs = read_unjudged(file, format, root, keep_markup)
     scorer = loaded(model)
     fit = _fit(scorer, calibrator)
     items = items_of(pairs)

@@ -74,15 +74,8 @@ def score_to(
     changed settings on resume.
     """
     options = _model_options(model, source)
-    request = RunRequest(
-        as_paths(paths),
-        source_options(source, shard),
-        prompt,
-        prompt_from,
-        options.max_prompt_tokens,
-        keep_markup,
-        strip_weights,
-    )
+    prompts = {"keep_markup": keep_markup, "strip_weights": strip_weights}
+    request = _request(paths, source, shard, options, prompt, prompt_from, **prompts)
     if not isinstance(engine, RayOptions):
         check_choice(engine, Engine, "engine")
     output, observer, stop = Path(output), observer or RunObserver(), stop or threading.Event()
@@ -124,15 +117,8 @@ def score_rows(
     Arguments as in `score_to`. Raises UsageError for a missing path, or no prompt.
     """
     options, observer = _model_options(model, source), observer or RunObserver()
-    request = RunRequest(
-        as_paths(paths),
-        source_options(source, shard),
-        prompt,
-        prompt_from,
-        options.max_prompt_tokens,
-        keep_markup,
-        strip_weights,
-    )
+    prompts = {"keep_markup": keep_markup, "strip_weights": strip_weights}
+    request = _request(paths, source, shard, options, prompt, prompt_from, **prompts)
     opened = request.open_source()
     finder = request.prompt_finder(opened.has_prompts)
     from librehps.runs.local import load_model
@@ -142,6 +128,21 @@ def score_rows(
     engine.stop = stop or engine.stop
     engine.would_wait = opened.would_wait
     return RowStream(scorer, opened, engine, finder, observer)
+
+
+def _request(
+    paths: "Paths",
+    source: RunKeywords,
+    shard: str | None,
+    options: "ModelOptions | LibreHPS",
+    prompt: str | None,
+    prompt_from: PromptFrom | None,
+    **markup: bool,
+) -> RunRequest:
+    tokens = options.max_prompt_tokens
+    return RunRequest(
+        as_paths(paths), source_options(source, shard), prompt, prompt_from, tokens, **markup
+    )
 
 
 @dataclass

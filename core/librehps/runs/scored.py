@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from librehps.choices import PromptFrom
-from librehps.decide.calibrators import load_for, load_platt_calibrator
+from librehps.decide.calibrators import CALIBRATION_FILE, load_for, load_platt_calibrator
 from librehps.decide.probability import Platt
 from librehps.errors import ModelError, UsageError
 from librehps.items.passed_over import PassedOver
@@ -87,6 +87,11 @@ def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
             f"--prompt and --prompt-from: not allowed with the scored file {paths[0]}",
             hint="Remove --prompt and --prompt-from, or give the media instead.",
         )
+    if scoring.keep_markup or scoring.strip_weights:
+        raise UsageError(
+            f"--keep-markup and --strip-weights: not allowed with the scored file {paths[0]}",
+            hint="Remove these flags: the file has its prompts.",
+        )
     scores = read_scores(paths)
     models = (TINY, scoring.model)
     return Scored(scores, _calibrator(scores, scoring.calibration, models, scoring.revision))
@@ -159,7 +164,7 @@ def _from_models(
         except ModelError:
             # A model that is not on this machine has no calibration here.
             continue
-        file = located.folder / "calibration.json"
+        file = located.folder / CALIBRATION_FILE
         if located.name == model and file.is_file():
             fit = load_platt_calibrator(file).default
             if fit.fingerprint in (None, fingerprint):
