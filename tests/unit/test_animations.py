@@ -10,11 +10,11 @@ from PIL import Image
 
 from conftest import Cli
 from librehps import LibreHPS, errors
-from librehps.media.animations import read_animation, sample_durations
+from librehps.media.animations import read_animation
 from librehps.media.durations import durations, is_animated
 from librehps.media.media import Media
 from librehps.media.options import MediaOptions
-from librehps.media.sampling import sample_indices
+from librehps.media.sampling import sample_durations, sample_indices
 from librehps.types import Item
 from make_media import picture
 
@@ -99,22 +99,68 @@ def test_frames_have_the_background() -> None:
     assert clip.remarks == {"animated", "transparent"}
 
 
-@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
+@pytest.mark.parametrize("form", LOSSLESS)
 def test_an_animation_cut_short_is_an_error(form: str) -> None:
     content = animation(form, 8)
     for share in (0.5, 0.8, 0.97):
         cut = content[: int(len(content) * share)]
-        with pytest.raises(errors.MediaError, match="x"):
+        with pytest.raises(errors.MediaError, match=r"^x\b"):
             read_animation(cut, "x", 8, MediaOptions())
 
 
-def test_limits_on_pixels_frames_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = animation("GIF", 8)
+@pytest.mark.parametrize("form", LOSSLESS)
+def test_damaged_bytes_are_an_error_or_do_no_harm(form: str) -> None:
+    content, failed = animation(form, 8), 0
+    rng = np.random.default_rng(0)
+    start = content.index(b"mdat") if form == "AVIF" else len(content) // 3
+    for at in rng.integers(start + 4, len(content) - 20, 30):
+        damaged = content[:at] + rng.bytes(20) + content[at + 20 :]
+        try:
+            read_animation(damaged, "x", 8, MediaOptions())
+        except errors.MediaError as error:
+            assert str(error).startswith("x"), error
+            failed += 1
+        is_animated(damaged)
+    assert failed
+
+
+def test_a_frame_that_declares_too_many_pixels_is_an_error() -> None:
+    content = bytearray(animation("GIF", 4))
+    # Image descriptors: a comma, the corner 0, 0, then width and height.
+    found = [at for at in range(len(content) - 9) if content[at : at + 5] == b",\0\0\0\0"]
+    content[found[2] + 5 : found[2] + 9] = b"\xff" * 4
+    with pytest.raises(errors.DecompressionBombError, match=r"^x\b"):
+        read_animation(bytes(content), "x", 8, MediaOptions())
+
+
+def test_frames_that_differ_in_size_are_an_error() -> None:
+    content = bytearray(animation("GIF", 4))
+    wide = Image.new("RGB", (40, 24))
+    file = BytesIO()
+    wide.save(file, "GIF")
+    body = file.getvalue()
+    palette = 13 + (3 << (body[10] & 7) + 1)
+    at = body.index(b",", palette)
+    descriptor = body[at : at + 9] + bytes([0x80 | body[10] & 7])
+    frame = descriptor + body[13:palette] + body[at + 10 : -1]
+    with pytest.raises(errors.UnsupportedMediaError, match="x: its frames differ in size"):
+        read_animation(bytes(content[:-1]) + frame + b";", "x", 8, MediaOptions())
+
+
+@pytest.mark.parametrize("form", LOSSLESS)
+def test_limits_on_pixels_frames_and_time(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = animation(form, 8)
     with pytest.raises(errors.DecompressionBombError, match="too many pixels"):
         read_animation(content, "x", 8, MediaOptions(), max_pixels=32 * 24 - 1)
     monkeypatch.setattr("librehps.media.animations.VIDEO_TIMEOUT_S", -1)
     with pytest.raises(errors.VideoTimeoutError, match="x: timeout"):
         read_animation(content, "x", 8, MediaOptions())
+    if form == "AVIF":
+        # Durations are decoded: the time ends before the damage of the last frame is found.
+        damaged = content[:-40] + b"\xff" * 40
+        with pytest.raises(errors.VideoTimeoutError, match="x: timeout"):
+            read_animation(damaged, "x", 8, MediaOptions())
+    monkeypatch.setattr("librehps.media.animations.VIDEO_TIMEOUT_S", 60)
     monkeypatch.setattr("librehps.media.animations.MAX_FRAMES", 7)
     with pytest.raises(errors.DecompressionBombError, match="too many frames"):
         read_animation(content, "x", 8, MediaOptions())

@@ -2,6 +2,7 @@
 
 import importlib.util
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -221,6 +222,54 @@ def test_deep_alpha_and_highlights() -> None:
     found = loaded(deep_tiff(values))
     assert np.abs(found[1:] - COLORS[1:]).max() <= 1
     assert found[0, 0].tolist() == [255, 255, 255]
+
+
+def test_a_deep_tiff_takes_little_memory_and_names_bad_pixels() -> None:
+    values = np.zeros((1024, 1024, 3), "f2")
+    values[::2] = 0.5
+    content = deep_tiff(values)
+    tracemalloc.start()
+    pixels = load_pixels(content)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert pixels[:, :2, 0].tolist() == [[128, 0]] * 3
+    # Pillow's own pixels are not counted here.
+    assert peak < 16 * values[..., 0].size
+    values[0, 0] = np.nan
+    with pytest.raises(errors.BrokenMediaError, match="the image is damaged: NaN"):
+        loaded(deep_tiff(values))
+
+
+@pytest.mark.parametrize("predictor", [1, 2, 3])
+def test_the_last_tile_of_a_deep_tiff_reaches_over_the_edge(predictor: int) -> None:
+    values = np.pad((COLORS / 255).astype("f4"), ((0, 0), (0, 32), (0, 0)))
+    tiles = [_rows(values[:, at : at + 48], predictor) for at in (0, 48)]
+    whole = deep_tiff(values[:, :64], predictor=predictor, deflate=False)
+    assert np.abs(loaded(tiled(whole, tiles, 48, 48)) - COLORS).max() <= 1
+
+
+def tiled(content: bytes, tiles: list[bytes], width: int, height: int) -> bytes:
+    """The little-endian TIFF of one strip with its pixels in one row of tiles instead."""
+    start = int.from_bytes(content[4:8], "little")
+    count = int.from_bytes(content[start : start + 2], "little")
+    entries = [content[at : at + 12] for at in range(start + 2, start + 2 + 12 * count, 12)]
+    offsets = [len(content), len(content) + len(tiles[0])]
+    body = content + b"".join(tiles)
+    ends = [len(body), len(body) + 8]
+    body += struct.pack("<IIII", *offsets, *map(len, tiles))
+    kept = [
+        entry for entry in entries if int.from_bytes(entry[:2], "little") not in (273, 278, 279)
+    ]
+    for tag, number, value in (
+        (322, 1, width),
+        (323, 1, height),
+        (324, 2, ends[0]),
+        (325, 2, ends[1]),
+    ):
+        kept.append(struct.pack("<HHII", tag, 4, number, value))
+    kept.sort(key=lambda entry: int.from_bytes(entry[:2], "little"))
+    directory = struct.pack("<H", len(kept)) + b"".join(kept) + bytes(4)
+    return body[:4] + struct.pack("<I", len(body)) + body[8:] + directory
 
 
 def test_a_tiff_that_is_not_read_says_what_it_is() -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from librehps import errors
+from librehps.media.decord_reader import read_decord
 from librehps.media.pyav_reader import Request, read_pyav
+from librehps.media.refusal import RefusedError
 from librehps.media.sampling import is_variable, sample_times
 from librehps.media.videos import THREAD_LIMITS, Clip, VideoReader
 from streams import numbered, remuxed, through_a_pipe, with_cover
@@ -48,13 +50,38 @@ def test_squared_frames_count_against_the_limit_of_pixels(
 def test_mirrored_clips(tmp_path: Path, reader: VideoReader, across: int, down: int) -> None:
     file = numbered(tmp_path / "x.mp4", 8)
     plain = reader.read(file, 8).frames
-    content = bytearray(file.read_bytes())
-    at = content.index(b"tkhd") + 44
-    matrix = [across << 16, 0, 0, 0, down << 16, 0, 0, 0, 1 << 30]
-    content[at : at + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in matrix)
-    file.write_bytes(content)
+    turn(file, [across, 0, 0, down])
     mirrored = [axis for axis, sign in ((2, down), (3, across)) if sign < 0]
     assert reader.read(file, 8).frames.equal(plain.flip(mirrored))
+
+
+@pytest.mark.parametrize(
+    ("factors", "is_mirrored"),
+    [([-1, 0, 0, 1], True), ([1, 0, 0, -1], True), ([0, 1, 1, 0], True), ([0, -1, -1, 0], True),
+     ([0, 1, -1, 0], False), ([-1, 0, 0, -1], False)],
+)  # fmt: skip
+def test_decord_reads_turned_clips_but_no_mirrored_ones(
+    tmp_path: Path, reader: VideoReader, factors: list[int], is_mirrored: bool
+) -> None:
+    pytest.importorskip("decord")
+    file = numbered(tmp_path / "x.mp4", 8)
+    turn(file, factors)
+    request = Request(str(file), "mov", 8, 1 << 27)
+    if is_mirrored:
+        with pytest.raises(RefusedError, match="its container mirrors it"):
+            read_decord(request)
+    else:
+        assert np.array_equal(read_decord(request).frames, read_pyav(request).frames)
+
+
+def turn(file: Path, factors: list[int]) -> None:
+    """Write a display matrix, of where a step across and a step down lead, into an MP4."""
+    content = bytearray(file.read_bytes())
+    at = content.index(b"tkhd") + 44
+    a, b, c, d = (factor << 16 for factor in factors)
+    matrix = [a, b, 0, c, d, 0, 0, 0, 1 << 30]
+    content[at : at + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in matrix)
+    file.write_bytes(content)
 
 
 def test_a_variable_frame_rate_is_sampled_by_index_or_by_time(

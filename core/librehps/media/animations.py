@@ -1,20 +1,23 @@
 """Animated images, in GIF, WebP, APNG and AVIF, as clips: frames sampled by their durations."""
 
 import time
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate, islice
 
 import torch
 from PIL import Image
 
-from librehps.errors import BrokenMediaError, DecompressionBombError, VideoTimeoutError
+from librehps.errors import (
+    BrokenMediaError,
+    DecompressionBombError,
+    UnsupportedMediaError,
+    VideoTimeoutError,
+)
 from librehps.media.durations import durations
-from librehps.media.image_formats import DAMAGE_ERRORS, MAX_PIXELS, open_image
+from librehps.media.image_formats import MAX_PIXELS, check_pixels, damage_named, open_image
 from librehps.media.images import Picture, read_image, to_picture
 from librehps.media.options import MediaOptions
 from librehps.media.remarks import ANIMATED
-from librehps.media.sampling import sample_indices
+from librehps.media.sampling import sample_durations
 from librehps.media.videos import VIDEO_TIMEOUT_S, Clip
 
 MAX_FRAMES = 100_000
@@ -27,56 +30,58 @@ def read_animation(
 
     Raises MediaError, also for an animation that is not decoded within VIDEO_TIMEOUT_S.
     """
-    try:
-        times = list(islice(durations(content), MAX_FRAMES + 1))
-    except BrokenMediaError as error:
-        raise BrokenMediaError(f"{name}: {error}") from error
-    if len(times) > MAX_FRAMES:
-        raise DecompressionBombError(f"{name}: too many frames (at most {MAX_FRAMES})")
-    indices = sample_durations(times, num_frames)
+    deadline = time.monotonic() + VIDEO_TIMEOUT_S
     image = open_image(content, name, max_pixels)
-    # The default image of an APNG may be no frame of its animation.
-    first = int(bool(getattr(image, "default_image", False)))
-    if getattr(image, "n_frames", 1) - first != len(times):
-        raise BrokenMediaError(f"{name} is damaged: its number of frames is not as declared")
-    pictures = _pictures(image, name, indices, first, options, max_pixels)
-    pixels = torch.stack([pictures[index].pixels for index in indices])
+    check_pixels(*image.size, name, max_pixels)
+    indices = sample_durations(_durations(content, name, image, deadline), num_frames)
+    pictures = _pictures(image, name, indices, deadline, options, max_pixels)
+    frames = [pictures[index].pixels for index in indices]
+    if len({frame.shape for frame in frames}) > 1:
+        raise UnsupportedMediaError(f"{name}: its frames differ in size")
     remarks = {ANIMATED}.union(*(picture.remarks for picture in pictures.values()))
-    return Clip(pixels, tuple(indices), frozenset(remarks))
+    return Clip(torch.stack(frames), tuple(indices), frozenset(remarks))
 
 
-def sample_durations(times: Sequence[float], wanted: int) -> list[int]:
-    """Return the indices of the frames shown at the middles of `wanted` equal spans of time.
+def _durations(content: bytes, name: str, image: Image.Image, deadline: float) -> list[float]:
+    """Return how long each frame is shown; raises MediaError unless the image has these frames."""
+    times = []
+    for shown in durations(content, name):
+        _check_time(name, deadline)
+        times.append(shown)
+        if len(times) > MAX_FRAMES:
+            raise DecompressionBombError(f"{name}: too many frames (at most {MAX_FRAMES})")
+    with damage_named(name):
+        count = getattr(image, "n_frames", 1) - _first(image)
+    if count != len(times):
+        raise BrokenMediaError(f"{name} is damaged: its number of frames is not as declared")
+    return times
 
-    Frames of equal durations are sampled by index, like those of a video.
-    """
-    if len(times) <= wanted or len(set(times)) == 1:
-        return sample_indices(len(times), wanted)
-    ends = list(accumulate(times))
-    span = ends[-1] / wanted
-    return [bisect_right(ends, span * (at + 0.5)) for at in range(wanted)]
+
+def _first(image: Image.Image) -> int:
+    """Return the first frame: the default image of an APNG may be no frame of its animation."""
+    return int(bool(getattr(image, "default_image", False)))
 
 
 def _pictures(
     image: Image.Image,
     name: str,
     indices: Sequence[int],
-    first: int,
+    deadline: float,
     options: MediaOptions,
     max_pixels: int,
 ) -> dict[int, Picture]:
     """Return the pictures of these frames by index, decoded in order within the time limit."""
-    wanted, last = set(indices), max(indices)
+    wanted, first = set(indices), _first(image)
     pictures = {}
-    start = time.monotonic()
-    for at in range(last + 1):
-        if time.monotonic() - start > VIDEO_TIMEOUT_S:
-            limit = f"{VIDEO_TIMEOUT_S:g} s"
-            raise VideoTimeoutError(f"{name}: timeout: not decoded within {limit}")
-        try:
+    for at in range(max(indices) + 1):
+        _check_time(name, deadline)
+        with damage_named(f"{name}: frame {at}"):
             image.seek(at + first)
-        except DAMAGE_ERRORS as error:
-            raise BrokenMediaError(f"{name} is damaged at frame {at}: {error}") from error
         if at in wanted:
             pictures[at] = read_image(image, name, to_picture, options, max_pixels)
     return pictures
+
+
+def _check_time(name: str, deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise VideoTimeoutError(f"{name}: timeout: not decoded within {VIDEO_TIMEOUT_S:g} s")

@@ -3,19 +3,14 @@
 import re
 from typing import Any, BinaryIO
 
-import av
 import numpy as np
 
 from librehps.media.frame_index import FrameIndex, codec_name, index_frames
-from librehps.media.pyav_reader import (
-    Reading,
-    Request,
-    check_frame,
-    choose,
-    video_stream,
-)
-from librehps.media.refusal import RefusedError, refused_by_name, refused_to_open
+from librehps.media.pyav_reader import Reading, Request, choose
+from librehps.media.refusal import RefusedError, refused_by_name
 from librehps.media.sampling import is_variable
+from librehps.media.video_file import check_frame, open_video, video_stream
+from librehps.media.video_pixels import is_mirrored
 
 CODECS = ("h264", "hevc", "mpeg4", "vp9")
 # More threads take more memory.
@@ -25,14 +20,16 @@ REMEDY = "Use --video-backend auto"
 
 def read_decord(request: Request) -> Reading:
     """Return the sampled frames, decoded in order; raises RefusedError for any other clip."""
-    with refused_to_open():
-        file = av.open(request.path, format=request.container, metadata_errors="replace")
-    with file:
+    with open_video(request.path, request.container) as file:
         stream = video_stream(file)
         codec = codec_name(stream)
         check_frame(stream.width, stream.height, request.max_pixels)
         with refused_by_name(request.path, codec, request.container):
             index = index_frames(file, stream, request.container)
+            file.seek(0)
+            first = next(file.decode(stream), None)
+        if first is None or is_mirrored(first):
+            raise _unproven("its container mirrors it" if first else "its first frame is missing")
         if len(file.streams.video) > 1:
             raise _unproven("it has several video streams")
         _check_proven(stream, index, request.container)

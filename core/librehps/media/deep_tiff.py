@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from librehps.errors import BrokenMediaError, DecompressionBombError, UnsupportedMediaError
-from librehps.media.rgb import scaled
+from librehps.media.rgb import bands, full_scale, to_bytes
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, ROWS, PLANAR, PREDICTOR) = (
@@ -42,12 +42,17 @@ def open_deep(content: bytes, name: str, max_pixels: int) -> Image.Image:
     order = "<" if content[:1] == b"I" else ">"
     kind = np.dtype(order + _sample_type(tags, name))
     width, height, count = (int(tags.get(tag, 1)) for tag in (WIDTH, HEIGHT, SAMPLES))
-    if width * height > max_pixels or width * height * count * kind.itemsize > MAX_SAMPLE_BYTES:
+    if min(width, height, count, _tile_width(tags)) < 1:
+        raise BrokenMediaError(f"{name} has no pixels")
+    sample_bytes = _padded_width(tags) * height * count * kind.itemsize
+    if width * height > max_pixels or sample_bytes > MAX_SAMPLE_BYTES:
         raise DecompressionBombError(f"{name}: too many samples ({width} x {height} x {count})")
-    is_planar = tags.get(PLANAR, 1) == 2 and count > 1
-    together = 1 if is_planar else count
-    planes = [_plane(content, tags, kind, together, at) for at in range(count if is_planar else 1)]
-    image = _colored(np.concatenate(planes, -1), tags, kind)
+    samples = np.empty((height, width, count), kind)
+    together = 1 if tags.get(PLANAR, 1) == 2 else count
+    for plane in range(count // together):
+        at = plane * together
+        _read_plane(samples[..., at : at + together], content, tags, plane)
+    image = Image.fromarray(_colored(samples, tags))
     if tags.get(ICC):
         image.info["icc_profile"] = bytes(tags[ICC])
     image.getexif()[ORIENTATION] = tags.get(ORIENTATION, 1)
@@ -96,25 +101,30 @@ def _many(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _plane(
-    content: bytes, tags: dict[int, Any], kind: np.dtype[Any], together: int, plane: int
-) -> np.ndarray:
-    """Return (H, W, together) samples: all planes at once, or one of separate planes."""
-    raw = np.asarray(_as_bytes(content, tags, together * kind.itemsize, together, plane))
-    predictor = tags.get(PREDICTOR, 1)
-    if predictor == 1:
-        return raw.view(kind).reshape(len(raw), -1, together)
+def _read_plane(target: np.ndarray, content: bytes, tags: dict[int, Any], plane: int) -> None:
+    """Fill the (H, W, together) target with all planes at once, or with one of separate planes."""
+    kind, together = target.dtype, target.shape[2]
+    pixel_bytes = together * kind.itemsize
+    image = _as_bytes(content, tags, pixel_bytes, together, plane)
     # A predictor works on each row of a tile.
-    step = tags.get(TILE_WIDTH, tags[WIDTH]) * together * kind.itemsize
-    parts = [
-        _unpredicted(raw[:, at : at + step], kind, together, predictor)
-        for at in range(0, raw.shape[1], step)
-    ]
-    return np.concatenate(parts, 1)
+    width, predictor, at = _tile_width(tags), tags.get(PREDICTOR, 1), 0
+    for band in bands(target):
+        raw = np.asarray(image.crop((0, at, image.width, at + len(band))))
+        at += len(band)
+        for left in range(0, band.shape[1], width):
+            part = raw[:, left * pixel_bytes : (left + width) * pixel_bytes]
+            tile = band[:, left : left + width]
+            tile[...] = _unpredicted(part, kind, together, predictor)[:, : tile.shape[1]]
 
 
 def _unpredicted(raw: np.ndarray, kind: np.dtype[Any], together: int, predictor: int) -> np.ndarray:
-    """Return samples whose rows hold differences (TIFF 6.0, section 14, and its note 3)."""
+    """Return the samples of rows of bytes; a predictor's rows hold differences.
+
+    See TIFF 6.0, section 14, and its technical note 3.
+    """
+    raw = np.ascontiguousarray(raw)
+    if predictor == 1:
+        return raw.view(kind).reshape(len(raw), -1, together)
     if predictor == HORIZONTAL:
         whole = kind.newbyteorder("=").str.replace("f", "u")
         values = raw.view(kind.str.replace("f", "u")).reshape(len(raw), -1, together)
@@ -134,9 +144,9 @@ def _as_bytes(
     directory = TiffImagePlugin.ImageFileDirectory_v2(_header(content))
     kept = (HEIGHT, COMPRESSION, ROWS, TILE_HEIGHT)
     directory.update({tag: tags[tag] for tag in kept if tag in tags})
-    for tag in (WIDTH, TILE_WIDTH):
-        if tag in tags:
-            directory[tag] = tags[tag] * pixel_bytes
+    directory[WIDTH] = _padded_width(tags) * pixel_bytes
+    if TILE_WIDTH in tags:
+        directory[TILE_WIDTH] = _tile_width(tags) * pixel_bytes
     directory.update({BITS: 8, PHOTOMETRIC: MIN_IS_BLACK, SAMPLES: 1})
     planes = tags.get(SAMPLES, 1) if together < tags.get(SAMPLES, 1) else 1
     for tag in (STRIPS, STRIP_BYTES, TILES, TILE_BYTES):
@@ -156,32 +166,53 @@ def _as_bytes(
     return image
 
 
+def _tile_width(tags: dict[int, Any]) -> int:
+    """Return the width of a tile in pixels; rows of strips are as wide as the image."""
+    return int(tags.get(TILE_WIDTH, tags[WIDTH]))
+
+
+def _padded_width(tags: dict[int, Any]) -> int:
+    """Return the width of whole tiles: a predictor's bytes may lie anywhere in the last one."""
+    tile = _tile_width(tags)
+    return -(-int(tags[WIDTH]) // tile) * tile
+
+
 def _header(content: bytes) -> bytes:
     return (b"II*\0" if content[:1] == b"I" else b"MM\0*") + bytes(4)
 
 
-def _colored(samples: np.ndarray, tags: dict[int, Any], kind: np.dtype[Any]) -> Image.Image:
-    """Return (H, W, count) samples as RGB, or RGBA where an extra sample is alpha."""
-    colors = 3 if tags[PHOTOMETRIC] == RGB else 1
-    is_float = kind.kind == "f"
-    values = samples[..., :colors].astype(np.float64)
-    extra = _many(tags.get(EXTRA, ()))[:1]
-    alpha = samples[..., colors] if extra in ((ASSOCIATED,), (UNASSOCIATED,)) else None
-    opacity = None
-    if alpha is not None:
-        full = 1.0 if is_float else float(np.iinfo(kind).max)
-        opacity = (alpha.astype(np.float64) / full).clip(0, 1)
-        if extra == (ASSOCIATED,):
-            values = values / np.maximum(opacity, 1e-6)[..., None] * (opacity > 0)[..., None]
-    pixels = scaled(values, is_float) if is_float else _by_type(values, kind)
-    if tags[PHOTOMETRIC] == MIN_IS_WHITE:
-        pixels = 255 - pixels
-    pixels = np.repeat(pixels, 3, -1) if colors == 1 else pixels
-    if opacity is None:
-        return Image.fromarray(pixels)
-    return Image.fromarray(np.dstack([pixels, np.rint(opacity * 255).astype(np.uint8)]))
+def _colored(samples: np.ndarray, tags: dict[int, Any]) -> np.ndarray:
+    """Return (H, W, count) samples as 8-bit RGB, or RGBA where an extra sample is alpha."""
+    if samples.dtype.kind == "f":
+        scale = full_scale((_straight(band, tags)[0] for band in bands(samples)), is_float=True)
+    else:
+        scale = float(np.iinfo(samples.dtype).max)
+    pixels = np.empty((*samples.shape[:2], 4 if _has_alpha(tags) else 3), np.uint8)
+    at = 0
+    for band in bands(samples):
+        colors, opacity = _straight(band, tags)
+        levels = to_bytes(colors, scale)
+        target = pixels[at : at + len(band)]
+        at += len(band)
+        target[..., :3] = 255 - levels if tags[PHOTOMETRIC] == MIN_IS_WHITE else levels
+        if opacity is not None:
+            target[..., 3] = np.rint(opacity * 255)
+    return pixels
 
 
-def _by_type(values: np.ndarray, kind: np.dtype[Any]) -> np.ndarray:
-    """Return integers scaled by the largest value of their type."""
-    return np.rint(values.clip(0) * (255 / np.iinfo(kind).max)).clip(0, 255).astype(np.uint8)
+def _straight(samples: np.ndarray, tags: dict[int, Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the colours, not multiplied by alpha, and the opacity, 0 to 1, if there is any."""
+    count = 3 if tags[PHOTOMETRIC] == RGB else 1
+    colors = samples[..., :count]
+    if not _has_alpha(tags):
+        return colors, None
+    full = 1.0 if samples.dtype.kind == "f" else float(np.iinfo(samples.dtype).max)
+    opacity = (samples[..., count].astype(np.float64) / full).clip(0, 1)
+    if _many(tags[EXTRA])[0] == ASSOCIATED:
+        colors = colors.astype(np.float64) / np.maximum(opacity, 1e-6)[..., None]
+        colors *= (opacity > 0)[..., None]
+    return colors, opacity
+
+
+def _has_alpha(tags: dict[int, Any]) -> bool:
+    return _many(tags.get(EXTRA, ()))[:1] in ((ASSOCIATED,), (UNASSOCIATED,))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from librehps.errors import BrokenMediaError
+from librehps.errors import BrokenMediaError, MediaError
 from librehps.media import png
 from librehps.media.containers import AVIF, HEAD_BYTES, still_format
 
@@ -19,7 +19,8 @@ def is_animated(content: bytes) -> bool:
     """Return whether encoded bytes are an image of more than one frame."""
     try:
         return len(list(islice(durations(content), 2))) > 1
-    except BrokenMediaError:
+    except MediaError:
+        # The decoder reports the error when it opens the media.
         return False
 
 
@@ -29,17 +30,20 @@ def may_be_animated(head: bytes) -> bool:
     return is_webp or head.startswith((*GIF_MAGIC, png.SIGNATURE)) or still_format(head) == AVIF
 
 
-def durations(content: bytes) -> Iterator[float]:
-    """Yield how long each frame of an animated image is shown, in ms; nothing for others."""
+def durations(content: bytes, name: str = "the image") -> Iterator[float]:
+    """Yield how long each frame of an animated image is shown, in ms; nothing for others.
+
+    Frames of AVIF are decoded on the way. Raises MediaError for a damaged file.
+    """
     head = content[:HEAD_BYTES]
     if head.startswith(png.SIGNATURE):
         found = _of_png(content)
     elif head.startswith(GIF_MAGIC):
-        found = _of_gif(content)
+        found = _of_gif(content, name)
     elif head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
         found = _of_webp(content)
     elif still_format(head) == AVIF:
-        found = _of_avif(content)
+        found = _of_avif(content, name)
     else:
         return
     yield from (each if each >= MIN_MS else DEFAULT_MS for each in found)
@@ -58,7 +62,7 @@ def _of_png(content: bytes) -> Iterator[float]:
             yield 1000 * delay / (unit or 100)
 
 
-def _of_gif(content: bytes) -> Iterator[float]:
+def _of_gif(content: bytes, name: str) -> Iterator[float]:
     """Yield the delays of GIF images (GIF89a, sections 20 and 23).
 
     Raises BrokenMediaError after the last image of a file without its end.
@@ -79,8 +83,7 @@ def _of_gif(content: bytes) -> Iterator[float]:
         while at < len(content) and content[at]:
             at += 1 + content[at]
         at += 1
-    if at >= len(content) or content[at] != GIF_TRAILER:
-        raise BrokenMediaError("the image is cut short")
+    raise BrokenMediaError(f"{name} is damaged: truncated before the end of its frames")
 
 
 def _of_webp(content: bytes) -> Iterator[float]:
@@ -92,20 +95,18 @@ def _of_webp(content: bytes) -> Iterator[float]:
         at += 8 + size + size % 2
 
 
-def _of_avif(content: bytes) -> Iterator[float]:
+def _of_avif(content: bytes, name: str) -> Iterator[float]:
     if content[8:12] != b"avis":
         return
     # Imported where it is needed: most media are read without Pillow.
-    from librehps.media.image_formats import DAMAGE_ERRORS, open_image
+    from librehps.media.image_formats import damage_named, open_image
 
-    try:
-        image = open_image(content, "the image")
-        for at in range(getattr(image, "n_frames", 1)):
+    image = open_image(content, name)
+    for at in range(getattr(image, "n_frames", 1)):
+        with damage_named(f"{name}: frame {at}"):
             image.seek(at)
             image.load()
-            yield float(image.info.get("duration", 0))
-    except DAMAGE_ERRORS as error:
-        raise BrokenMediaError(f"the image is damaged: {error}") from error
+        yield float(image.info.get("duration", 0))
 
 
 def _table_bytes(content: bytes, flags_at: int) -> int:

@@ -4,12 +4,18 @@ import importlib.util
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
 
-from librehps.errors import BrokenMediaError, DecompressionBombError, UnsupportedMediaError
+from librehps.errors import (
+    BrokenMediaError,
+    DecompressionBombError,
+    MediaError,
+    UnsupportedMediaError,
+)
 from librehps.extras import install_hint
 from librehps.media import deep_tiff, jxl, png
 from librehps.media.containers import AVIF, HEIC, JXL, resembles, still_format
@@ -24,7 +30,19 @@ _MAGIC = re.compile(
 )
 # Errors that the readers of these formats raise for damaged files.
 DAMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
-                 OverflowError, AssertionError, struct.error, zlib.error)  # fmt: skip
+                 ArithmeticError, AssertionError, RuntimeError, struct.error, zlib.error,
+                 Image.DecompressionBombError)  # fmt: skip
+
+
+@contextmanager
+def damage_named(name: str) -> Iterator[None]:
+    """Turn the errors that a reader raises for damaged files into MediaErrors with this name."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise DecompressionBombError(f"{name}: {error}") from error
+    except DAMAGE_ERRORS as error:
+        raise BrokenMediaError(f"{name} is damaged: {error}") from error
 
 
 def open_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -32,20 +50,21 @@ def open_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image
 
     Formats whose reader decodes at once are refused here if they have more than `max_pixels`.
     """
-    try:
-        return _opened(content, name, max_pixels)
-    except UnidentifiedImageError:
-        is_known = _MAGIC.match(content) and not resembles(content)
-        if is_known or still_format(content) == AVIF:
-            raise BrokenMediaError(f"{name} is damaged: its header cannot be read") from None
-        raise UnsupportedMediaError(
-            f"{name} is {resembles(content) or 'not a supported image'}: "
-            f"expected {', '.join(FORMATS)}, HEIC or JPEG XL"
-        ) from None
-    except Image.DecompressionBombError as error:
-        raise DecompressionBombError(f"{name}: {error}") from error
-    except DAMAGE_ERRORS as error:
-        raise BrokenMediaError(f"{name} is damaged: {error}") from error
+    with damage_named(name):
+        try:
+            return _opened(content, name, max_pixels)
+        except UnidentifiedImageError:
+            raise _unidentified(content, name) from None
+
+
+def _unidentified(content: bytes, name: str) -> MediaError:
+    is_known = _MAGIC.match(content) and not resembles(content)
+    if is_known or still_format(content) == AVIF:
+        return BrokenMediaError(f"{name} is damaged: its header cannot be read")
+    return UnsupportedMediaError(
+        f"{name} is {resembles(content) or 'not a supported image'}: "
+        f"expected {', '.join(FORMATS)}, HEIC or JPEG XL"
+    )
 
 
 def _opened(content: bytes, name: str, max_pixels: int) -> Image.Image:
@@ -92,13 +111,9 @@ def _open_jxl(content: bytes, name: str, max_pixels: int) -> Image.Image:
             f"{name} is an image in {JXL} that is animated or not in sRGB, which is not read. "
             "Convert it first: djxl in.jxl out.png"
         )
-    try:
-        facts = pylibjxl.probe(content)
-        check_pixels(facts["width"], facts["height"], name, max_pixels)
-        pixels = pylibjxl.decode(content)
-    except RuntimeError as error:
-        raise BrokenMediaError(f"{name} is damaged: {error}") from error
-    return Image.fromarray(pixels)
+    facts = pylibjxl.probe(content)
+    check_pixels(facts["width"], facts["height"], name, max_pixels)
+    return Image.fromarray(pylibjxl.decode(content))
 
 
 def _require(module: str, kind: str, name: str) -> None:

@@ -19,7 +19,13 @@ from librehps.errors import (
 from librehps.media.arrays import from_array, quantised
 from librehps.media.aspect import check_aspect_ratio
 from librehps.media.containers import read_bytes
-from librehps.media.image_formats import DAMAGE_ERRORS, MAX_PIXELS, check_pixels, open_image
+from librehps.media.image_formats import (
+    DAMAGE_ERRORS,
+    MAX_PIXELS,
+    check_pixels,
+    damage_named,
+    open_image,
+)
 from librehps.media.options import MediaOptions
 from librehps.media.remarks import TRANSPARENT
 from librehps.media.rgb import stored, to_rgb
@@ -102,19 +108,18 @@ def read_image(
     if not width or not height:
         raise BrokenMediaError(f"{name} has no pixels")
     check_pixels(width, height, name, max_pixels)
-    try:
-        check_aspect_ratio(height, width)
-        how = stored(image)
-        image.load()
-        return use(*to_rgb(_upright(image), options, how))
-    except MediaError as error:
-        raise type(error)(f"{name}: {error}") from error
-    except MemoryError as error:
-        raise DecompressionBombError(
-            f"{name}: {width} x {height} does not fit in memory"
-        ) from error
-    except DAMAGE_ERRORS as error:
-        raise BrokenMediaError(f"{name} is damaged: {error}") from error
+    with damage_named(name):
+        try:
+            check_aspect_ratio(height, width)
+            how = stored(image)
+            image.load()
+            return use(*to_rgb(_upright(image), options, how))
+        except MediaError as error:
+            raise type(error)(f"{name}: {error}") from error
+        except MemoryError as error:
+            raise DecompressionBombError(
+                f"{name}: {width} x {height} does not fit in memory"
+            ) from error
 
 
 def _upright(image: Image.Image) -> Image.Image:

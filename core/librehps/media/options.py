@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from librehps.settings import Settings
 
 KEEP, WHITE, BLACK = "keep", "white", "black"
-_COLOR = re.compile(r"#[0-9a-f]{6}")
-_NAMES = {"#ffffff": WHITE, "#000000": BLACK}
+_CODE = re.compile(r"#[0-9a-f]{6}")
+_CODES = {WHITE: "#ffffff", BLACK: "#000000"}
+_NAMES = {code: name for name, code in _CODES.items()}
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class MediaOptions:
 
     background: the colour below transparent pixels, `white`, `black` or `#RRGGBB`; `keep` drops
     the alpha channel. color_management: convert embedded colour profiles to sRGB. animated: score
-    an animated image as a `clip`, or its first frame as a `still`. sample: equal spans of a clip
-    by frame `index` or by `time`. Raises UsageError for an invalid value.
+    an animated image as a `clip`, or its first frame as a `still`. sample: equal spans of a video
+    by frame `index` or by `time`; animated images are always sampled by time. Raises UsageError
+    for an invalid value.
     """
 
     background: str = WHITE
@@ -34,7 +36,7 @@ class MediaOptions:
         check_choice(self.animated, Animated, "animated")
         check_choice(self.sample, Sample, "sample")
         color = str(self.background).lower()
-        if color not in (KEEP, WHITE, BLACK) and not _COLOR.fullmatch(color):
+        if color not in (KEEP, *_CODES) and not _CODE.fullmatch(color):
             raise UsageError(
                 f"background: expected keep, white, black or #RRGGBB, got {self.background!r}"
             )
@@ -57,5 +59,5 @@ class MediaOptions:
         """The background as 8-bit RGB; None for `keep`."""
         if self.background == KEEP:
             return None
-        name = next((c for c, name in _NAMES.items() if name == self.background), self.background)
-        return int(name[1:3], 16), int(name[3:5], 16), int(name[5:7], 16)
+        code = _CODES.get(self.background, self.background)
+        return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)

@@ -1,6 +1,5 @@
 """Sampled frames of a video, read by PyAV: decoded in order, each proven by its time stamp."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,12 +8,11 @@ import av
 import numpy as np
 
 from librehps.media.frame_index import FrameIndex, codec_name, index_frames
-from librehps.media.refusal import RefusedError, refused_by_name, refused_to_open
+from librehps.media.refusal import RefusedError, refused_by_name
 from librehps.media.sampling import is_variable, sample_indices, sample_times
+from librehps.media.video_file import check_frame, open_video, video_stream
 from librehps.media.video_pixels import rgb_pixels, square_size
 
-# More threads take more memory (frames, stacks) and are no faster on short clips.
-MAX_CODEC_THREADS = 4
 # Fewer frames are decoded faster in order than after a seek.
 SEEK_FRAMES = 240
 # Frames that the start of a stream cut from another may lack.
@@ -47,9 +45,7 @@ class _UnprovenError(Exception):
 
 def read_pyav(request: Request) -> Reading:
     """Return the sampled frames; raises RefusedError, whose text names codec and container."""
-    with refused_to_open():
-        file = _opened(request)
-    with file:
+    with open_video(request.path, request.container) as file:
         stream = video_stream(file)
         codec = codec_name(stream)
         size = square_size(stream.width, stream.height, stream.sample_aspect_ratio)
@@ -94,31 +90,10 @@ def choose(index: FrameIndex, request: Request) -> list[int]:
     return sample_indices(index.count, request.num_frames)
 
 
-def video_stream(file: Any) -> Any:
-    """Return the first video stream, with a bounded number of threads; raises RefusedError."""
-    # A cover picture is stored as a stream too.
-    covers = av.stream.Disposition.attached_pic
-    stream = next((each for each in file.streams.video if not each.disposition & covers), None)
-    if stream is None:
-        raise RefusedError("NoVideoStreamError", "no video stream, only audio")
-    if stream.codec_context is None:
-        raise RefusedError("UnsupportedMediaError", "its codec is unknown to FFmpeg")
-    stream.codec_context.thread_count = min(MAX_CODEC_THREADS, os.cpu_count() or 1)
-    stream.codec_context.thread_type = "AUTO"
-    return stream
-
-
-def check_frame(width: int, height: int, max_pixels: int) -> None:
-    """Raise RefusedError if a frame has more than `max_pixels`."""
-    if height * width > max_pixels:
-        reason = f"too many pixels per frame ({width} x {height}; at most {max_pixels})"
-        raise RefusedError("DecompressionBombError", reason)
-
-
 def _pick(request: Request, index: FrameIndex, indices: list[int]) -> list[np.ndarray]:
     """Return the frames of these indices; raises _UnprovenError if one is another frame."""
     wanted, found = set(indices), {}
-    with _opened(request) as file:
+    with open_video(request.path, request.container) as file:
         stream = video_stream(file)
         aspect = stream.sample_aspect_ratio
         for at, frame in _decoded(file, stream, index, sorted(wanted)):
@@ -162,7 +137,7 @@ def _from(frames: Iterator[Any], time: int) -> Iterator[Any]:
 
 def _recount(request: Request, index: FrameIndex, codec: str) -> FrameIndex:
     """Return the index of the frames that decode; raises RefusedError if damage lost some."""
-    with _opened(request) as file:
+    with open_video(request.path, request.container) as file:
         times = [frame.pts for frame in file.decode(video_stream(file))]
     known = index.times is not None and None not in times and sorted(set(times)) == times
     if known and times:
@@ -178,8 +153,3 @@ def _recount(request: Request, index: FrameIndex, codec: str) -> FrameIndex:
         raise RefusedError("BrokenMediaError", reason)
     # Without the starts: frames that a seek would need may be among the lost.
     return replace(index, count=len(times), times=tuple(times) if known else None, starts=())
-
-
-def _opened(request: Request) -> Any:
-    # Text that is not UTF-8 must not make a clip unreadable.
-    return av.open(request.path, format=request.container, metadata_errors="replace")

@@ -24,17 +24,6 @@ def refused_by_name(path: str, codec: str, container: str) -> Iterator[None]:
         raise _refused(error, path, codec, container) from error
 
 
-@contextmanager
-def refused_to_open() -> Iterator[None]:
-    """Turn FFmpeg's error of a file that does not open into a RefusedError."""
-    try:
-        yield
-    except av.FFmpegError as error:
-        raise RefusedError(
-            "BrokenMediaError", f"FFmpeg cannot open it: {error.strerror}"
-        ) from error
-
-
 def _refused(error: av.FFmpegError, path: str, codec: str, container: str) -> RefusedError:
     if error.errno == errno.ENOMEM:
         return RefusedError("DecoderCrashError", "the decoder ran out of memory")

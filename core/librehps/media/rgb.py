@@ -1,17 +1,19 @@
 """Decoded images of every mode as 8-bit RGB: scaled, in sRGB, and on an opaque background."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from librehps.errors import BrokenMediaError
 from librehps.media.color import to_srgb
 from librehps.media.options import MediaOptions
 
 FULL_SCALES = (255, 65535, 2**31 - 1, 2**32 - 1)
 # Floats above 1 in a smaller share of the samples are highlights, which viewers clip.
 MAX_HIGHLIGHT_SHARE = 0.01
+# So many samples are computed at once.
+BAND_SAMPLES = 1 << 18
 PREMULTIPLIED, WITH_ALPHA = ("La", "RGBa"), ("LA", "PA", "RGBA")
 _PLAIN = {"1": "L", "LA": "L", "L": "L", "CMYK": "CMYK", "LAB": "LAB"}
 
@@ -64,8 +66,9 @@ def _plain(image: Image.Image, how: Stored) -> Image.Image:
         return Image.fromarray(values.astype(np.uint8))
     if image.mode in ("I", "F"):
         numbers = np.asarray(image)
-        numbers = (numbers.view(np.uint32) if how.is_unsigned else numbers).astype(np.float64)
-        return Image.fromarray(scaled(numbers, image.mode == "F"))
+        numbers = numbers.view(np.uint32) if how.is_unsigned else numbers
+        scale = full_scale(bands(numbers), image.mode == "F")
+        return Image.fromarray(np.concatenate([to_bytes(band, scale) for band in bands(numbers)]))
     mode = _PLAIN.get(image.mode, "RGB")
     return image if image.mode == mode else image.convert(mode)
 
@@ -104,16 +107,31 @@ def _is_unsigned(image: Image.Image) -> bool:
     return tuple(bits)[:1] == (32,) and tuple(sample_format)[:1] == (1,)
 
 
-def scaled(values: np.ndarray, is_float: bool) -> np.ndarray:
-    """Return the values scaled to [0, 255] by the smallest full scale that holds the largest value.
+def bands(samples: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield views of a few rows each, so that what is computed of them at once stays small."""
+    height = max(1, BAND_SAMPLES * len(samples) // max(1, samples.size))
+    for at in range(0, len(samples), height):
+        yield samples[at : at + height]
 
-    The full scale 1 is for floats only.
+
+def full_scale(values: Iterable[np.ndarray], is_float: bool) -> float:
+    """Return the smallest full scale that holds the largest of the values, which come in bands.
+
+    The full scale 1 is for floats only. Raises ValueError for NaN and infinite values.
     """
-    if not np.isfinite(values).all():
-        raise BrokenMediaError("the image holds NaN or infinite values")
-    brightest = values.max()
-    if is_float and (values > 1).mean() < MAX_HIGHLIGHT_SHARE:
-        scale = 1
-    else:
-        scale = next((full for full in FULL_SCALES if brightest <= full), brightest)
-    return np.rint(values.clip(0, scale) * (255 / scale)).astype(np.uint8)
+    brightest, count, highlights = -np.inf, 0, 0
+    for band in values:
+        if not np.isfinite(band).all():
+            raise ValueError("NaN or infinite pixel values")
+        brightest = max(brightest, float(band.max()))
+        count += band.size
+        highlights += int(np.count_nonzero(band > 1))
+    if is_float and highlights / count < MAX_HIGHLIGHT_SHARE:
+        return 1
+    return next((full for full in FULL_SCALES if brightest <= full), brightest)
+
+
+def to_bytes(values: np.ndarray, scale: float) -> np.ndarray:
+    """Return the values, of which `scale` is the brightest, as 0 to 255."""
+    numbers = values.astype(np.float64).clip(0, scale) * (255 / scale)
+    return np.rint(numbers, out=numbers).astype(np.uint8)

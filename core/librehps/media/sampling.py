@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 
 def sample_indices(available: int, wanted: int) -> list[int]:
@@ -21,9 +21,23 @@ def sample_times(times: Sequence[int], wanted: int) -> list[int]:
     """
     if len(times) <= wanted:
         return list(range(len(times)))
-    end = 2 * times[-1] - times[-2]
-    span = (end - times[0]) / wanted
-    return [bisect_right(times, times[0] + span * (i + 0.5)) - 1 for i in range(wanted)]
+    return _at_middles([*times[1:], 2 * times[-1] - times[-2]], wanted, times[0])
+
+
+def sample_durations(durations: Sequence[float], wanted: int) -> list[int]:
+    """Return the indices of the frames shown at the middles of `wanted` equal spans of time.
+
+    `durations`: how long each frame is shown. Frames of equal durations are sampled by index.
+    """
+    if len(durations) <= wanted or len(set(durations)) == 1:
+        return sample_indices(len(durations), wanted)
+    return _at_middles(list(accumulate(durations)), wanted)
+
+
+def _at_middles(ends: Sequence[float], wanted: int, begin: float = 0) -> list[int]:
+    """Return the indices of the frames, by when each ends, at the middles of equal spans."""
+    span = (ends[-1] - begin) / wanted
+    return [bisect_right(ends, begin + span * (at + 0.5)) for at in range(wanted)]
 
 
 def is_variable(times: Sequence[int]) -> bool:

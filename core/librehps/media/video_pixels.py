@@ -48,6 +48,15 @@ def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, 
     return width, round(height / aspect)
 
 
+def is_mirrored(frame: Any) -> bool:
+    """Return whether the container's display matrix mirrors the frame, beyond any rotation."""
+    matrix = _display_matrix(frame)
+    if matrix is None:
+        return False
+    (across, across_to_down), (down_to_across, down) = matrix
+    return across * down < across_to_down * down_to_across
+
+
 def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
     """Return the pixels turned and mirrored as the container's display matrix says."""
     matrix = _display_matrix(frame)

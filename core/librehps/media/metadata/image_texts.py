@@ -1,20 +1,17 @@
 """Texts in the metadata of an image file, by format, without decoding pixels."""
 
-import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from PIL import Image, features
 
+from librehps.media.image_formats import DAMAGE_ERRORS
 from librehps.media.metadata.exif import exif_texts
 from librehps.media.metadata.png import EXIF, SIGNATURE, png_texts
 from librehps.media.metadata.texts import Embedded
 
 _EXIF_HEAD = b"Exif\0\0"
 _APP1, _COMMENT, _START_OF_SCAN = 0xE1, 0xFE, 0xDA
-# Errors that Pillow raises for damaged files of the formats below.
-DAMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
-                 OverflowError, struct.error, Image.DecompressionBombError)  # fmt: skip
 MAX_EXIF_BYTES = 1 << 26
 
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from librehps.media.metadata.image_texts import DAMAGE_ERRORS
+from librehps.media.image_formats import DAMAGE_ERRORS
 from librehps.media.metadata.texts import MAX_TEXT_CHARS
 
 _PLAIN, _COMPRESSED = b"stealth_pnginfo", b"stealth_pngcomp"
