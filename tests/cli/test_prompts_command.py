@@ -1,13 +1,20 @@
 """librehps prompts, and the prompts of files in librehps score."""
 
 import json
+import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from conftest import Cli
 from embedded import NEGATIVE, png
+from librehps.media.media import Media
+from librehps.media.metadata.texts import Found
+from librehps.runs.prompts import list_prompts
+from librehps.types import Item
 from make_media import picture
 from run_data import rows_of
 
@@ -44,6 +51,48 @@ def test_prompts_as_json(cli: Cli, folder: Path) -> None:
     assert "2 items without a prompt:" in said
     assert "1: no prompt: not found in a column, in FILE.txt or .json" in said
     assert "1 prompt had <lora:...> tags" in said and "skipped 1 file: 1 .md" in said
+
+
+def test_reasons_without_the_names_of_files(cli: Cli, tmp_path: Path) -> None:
+    """A name of one letter is not replaced within the words of a reason."""
+    os.chdir(tmp_path)
+    for name in ("a.png", "e.png"):
+        picture(32, 32).save(name)
+        os.mkfifo(f"{name[0]}.txt")
+        picture(32, 32).save(f"x{name}")
+    done = cli("prompts", "a.png", "e.png", "xa.png", "xe.png")
+    assert "2: prompt file FILE.txt is not a regular file" in done.stderr
+    assert (
+        "2: no prompt: not found in a column, in FILE.txt or .json, or in the file's metadata"
+        in done.stderr
+    )
+
+
+def test_closing_the_list_ends_the_search(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    is_closing = threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(False, cancel_futures=cancel_futures)
+            is_closing.set()
+            super().shutdown(wait)
+
+    def find(item: Item, content: Media) -> Found:
+        taken.append(item.id)
+        if len(taken) > 1:
+            is_closing.wait()
+        return Found("a cat", "sidecar")
+
+    monkeypatch.setattr("librehps.runs.prompts.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("librehps.runs.prompts.WORKERS", 1)
+    found = list_prompts(folder, prompt_from="sidecar")
+    monkeypatch.setattr(type(found.finder), "find", lambda self, *given: find(*given))
+    rows = iter(found)
+    next(rows)
+    rows.close()  # type: ignore[attr-defined]
+    # The second item may have been on the way.
+    assert len(taken) <= 2
 
 
 def test_prompts_as_lines(cli: Cli, folder: Path) -> None:

@@ -125,9 +125,12 @@ def test_a_complete_run_and_its_errors_again(tmp_path: Path, process: Cli) -> No
         picture(seed=index).save(tmp_path / f"{index}.png")
     good = (tmp_path / "3.png").read_bytes()
     (tmp_path / "3.png").write_bytes(b"")
-    command = ("score", tmp_path, "--prompt", "x", "--model", "tiny", "--engine", "ray",
-               "--concurrency", 1, "-o", tmp_path / "out")  # fmt: skip
-    assert process(*command).returncode == 3
+    command = ("score", tmp_path, "--prompt", "x <lora:y:1>", "--model", "tiny",
+               "--engine", "ray", "--concurrency", 1, "-o", tmp_path / "out")  # fmt: skip
+    done = process(*command)
+    assert done.returncode == 3
+    # Counted by the tasks that decode.
+    assert "11 prompts had <lora:...> tags, which were removed" in done.stderr
     again = process(*command, "--resume")
     assert again.returncode == 3
     assert "is complete: 11 scored, 1 errors" in again.stderr

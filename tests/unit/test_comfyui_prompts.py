@@ -13,10 +13,48 @@ from librehps.errors import EmptyPromptError, PromptError
 from librehps.media.metadata import prompt_of_clip
 from make_media import picture
 
+BOTH = {"positive": ["6", 0], "negative": ["7", 0]}
+
 
 def node_chain(length: int) -> dict[str, Any]:
     links = {str(at): {"conditioning": [str(at + 1), 0]} for at in range(100, 100 + length)}
     return {**links, str(100 + length): {"text": "a red cat", "clip": ["4", 1]}}
+
+
+def adapter_chain(length: int) -> dict[str, Any]:
+    """Return nodes of an unknown class that hand on both prompts in other slots."""
+    ends = range(100, 100 + length)
+    links = {f"{at}": {"positive": [f"{at + 1}", 1], "negative": [f"{at + 1}", 2]} for at in ends}
+    links[f"{99 + length}"] = BOTH
+    return {name: ("SomeAdapter", {**both, "model": ["4", 0]}) for name, both in links.items()}
+
+
+def many_ways(count: int) -> dict[str, Any]:
+    """Return a node that links to each of its own outputs."""
+    links = {f"image{at}": ["10", at] for at in range(count)}
+    return {"9": saver("10"), "10": ("SomeFilter", {**links, "note": "x" * 1_000_000})}
+
+
+def many_savers(count: int) -> dict[str, Any]:
+    """Return savers of one picture that as many nodes changed."""
+    chain = {
+        f"f{at}": ("SomeFilter", {"image": [f"f{at + 1}", 0], "note": "x" * 3_000})
+        for at in range(count)
+    }
+    savers = {f"s{at}": saver("f0") for at in range(count)}
+    return {**chain, f"f{count}": ("SomeFilter", {"image": ["8", 0]}), **savers}
+
+
+def many_texts(count: int, length: int) -> dict[str, Any]:
+    """Return prompts that each join a long text with another word."""
+    joins = {
+        f"j{at}": ("StringConcatenate", {"string_a": ["11", 0], "string_b": f"{at}"})
+        for at in range(count)
+    }
+    encoders = {f"e{at}": encoder([f"j{at}", 0]) for at in range(count)}
+    combined = {f"conditioning_{at}": [f"e{at}", 0] for at in range(count)}
+    return {"3": sampler(positive=["10", 0]), "10": combined, "11": {"value": "x" * length},
+            **joins, **encoders}  # fmt: skip
 
 
 def sampler(**inputs: Any) -> tuple[str, dict[str, Any]]:
@@ -31,7 +69,6 @@ def saver(node: str, slot: int = 0, prefix: str = "ComfyUI", kind: str = "SaveIm
     return kind, {"filename_prefix": prefix, "images": [node, slot]}
 
 
-BOTH = {"positive": ["6", 0], "negative": ["7", 0]}
 TOLD = {
     "plain": {},
     "two samplers": {
@@ -248,6 +285,10 @@ TOLD = {
         "prompt": "a red cat", "images": ["11", 0]}), "11": ("LoadImage", {"image": "x.png"})},
     "same combined": {"3": sampler(positive=["10", 0]), "10": {"conditioning_1": ["6", 0],
                                                               "conditioning_2": ["6", 0]}},
+    "long chain of both prompts": {
+        "3": sampler(positive=["100", 1], negative=["100", 2]),
+        **adapter_chain(10_000),
+    },
     "long chain": {"3": sampler(positive=["100", 0]), **node_chain(5_000)},
 }  # fmt: skip
 
@@ -400,6 +441,14 @@ UNTOLD: dict[str, tuple[dict[str, Any], str]] = {
         {"3": sampler(positive=["10", 1]), "10": ("SomeAdapter", BOTH)},
         "'SomeAdapter' hands on both prompts; output 1",
     ),
+    "a loop through a delimiter": (
+        {"6": encoder(["10", 0]),
+         "10": ("StringConcatenate", {"string_a": "a", "delimiter": ["10", 0]})},
+        "form a loop",
+    ),
+    "one node by many ways": (many_ways(2_000), "too large"),
+    "one node by many savers": (many_savers(1_000), "too large"),
+    "many long texts": (many_texts(40, 1 << 20), "too large"),
     "no sampler": ({"3": {"positive": 5}, "8": {}, "9": {}}, "no node that makes a picture"),
     "odd links": ({"3": sampler(positive=[[], 0])}, "'KSampler'"),
 }  # fmt: skip

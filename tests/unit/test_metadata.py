@@ -133,6 +133,21 @@ def test_compressed_text_cannot_fill_the_memory() -> None:
             prompt_of(raw_png(kind, head + bomb))
 
 
+def test_many_compressed_texts_cannot_fill_the_memory() -> None:
+    """Each of the texts is short enough, but not all of them."""
+    data = png(parameters=f"a cat\n{NEGATIVE}")
+    at, bomb = data.index(b"IDAT") - 4, zlib.compress(b"x" * MAX_TEXT_CHARS)
+    for place, is_read in ((b"comment", True), (b"other", False)):
+        body = place + b"\0\0" + bomb
+        chunk = struct.pack(">I", len(body)) + b"zTXt" + body + bytes(4)
+        whole = data[:at] + 20 * chunk + data[at:]
+        if not is_read:
+            assert prompt_of(whole) == "a cat"
+            continue
+        with pytest.raises(PromptError, match="too much text"):
+            prompt_of(whole)
+
+
 def test_exif_cannot_fill_the_memory() -> None:
     """Thousands of entries, each of them the whole of the block."""
     entries = [struct.pack("<HHII", tag, 7, 1 << 20, 0) for tag in range(0x9000, 0xF000)]
@@ -188,3 +203,5 @@ def test_comments_of_other_places() -> None:
         exif[0x9286] = text.decode()
         picture(16, 16).save(file, kind, exif=exif)
         assert prompt_of(file.getvalue()) == "a cat", kind
+    # An AVIF may name the brand of all images of its container first.
+    assert prompt_of(file.getvalue().replace(b"ftypavif", b"ftypmif1", 1)) == "a cat"

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from io import BytesIO
 from typing import Any
 
@@ -10,9 +11,31 @@ import pytest
 from PIL import Image
 
 from embedded import NEGATIVE, commented, graph, png, prompt_of, text_to_image
+from librehps import markup
 from librehps.errors import EmptyPromptError, PromptError
-from librehps.media.metadata import prompt_of_clip, prompt_of_image
+from librehps.media.metadata import infotext, prompt_of_clip, prompt_of_image, texts, tools
 from make_media import picture
+
+
+def test_no_pattern_reads_a_text_again_and_again() -> None:
+    """Each text would take hours if a pattern began anew at each place of it."""
+    tokens = (" ", "\n ", "x", "1", "__a ", "{", "{|", "(", "((x", "[[", "{{", "<lora:", "1::",
+              "1::x:", "<segment", "Job ID: ", "Job ID: abcdefab-", " --a!", " --v", " --tile  ",
+              "http://a ", "Steps: 1", "Steps: 1, A", "\nSteps: 1, Ab", '" ', '"  -', "\n{ ",
+              '\n"1 ')  # fmt: skip
+    modules = (texts, tools, infotext, markup)
+    patterns = [p for module in modules for p in vars(module).values() if isinstance(p, re.Pattern)]
+    assert len(patterns) > 12
+    for token in tokens:
+        text = '"' + token * (100_000 // len(token)) + "\x05"
+        for pattern in patterns:
+            pattern.search(text)
+            pattern.search(text[1:])
+            pattern.match(text)
+    with pytest.raises(PromptError, match="more than one text"):
+        record = {"sui_image_params": {"prompt": "<segment" * 100_000}}
+        prompt_of(png(parameters=json.dumps(record)))
+    assert texts.checked("a cat\n" + " " * 500_000 + "x").startswith("a cat")
 
 
 def source_of(data: bytes) -> str:
@@ -43,7 +66,9 @@ def test_parameters_in_json(tool: str) -> None:
     assert prompt_of_clip({"metadata": text}) == ("a cat", tool)
 
 
-@pytest.mark.parametrize("tag", ["segment:face", "object:hand", "refiner", "video", "region:0,0"])
+@pytest.mark.parametrize(
+    "tag", ["segment:<x:face>", "segment:face", "object:hand", "refiner", "video", "region:0,0"]
+)
 def test_swarmui_prompts_of_several_parts(tag: str) -> None:
     record = {"sui_image_params": {"prompt": f"a cat <{tag}> detailed"}}
     with pytest.raises(PromptError, match="more than one text"):
@@ -102,6 +127,11 @@ def test_invokeai_1_and_2() -> None:
         ("https://s.mj.run/x <https://s.mj.run/y> a cat --v 6", "a cat"),
         ("a holiday in 1999 -- with a cat", None),
         ("a cat", None),
+        ("My cat --taken in June, a holiday", None),
+        ("a tile --no", None),
+        ("a cat --raw --tile", "a cat"),
+        ("a cat --newest 3 --ar 16:9", "a cat"),
+        ("a cat --newest 3 Job ID: 01234567-89ab-cdef-0123-456789abcdef", "a cat"),
     ],
 )
 def test_midjourney(text: str, prompt: str | None) -> None:
@@ -194,7 +224,11 @@ def test_tags_of_clips(tags: dict[str, str]) -> None:
 
 
 def test_tags_that_tell_no_prompt() -> None:
-    for tags in ({}, {"title": "a cat", "comment": "made with love"}, {"description": "a cat"}):
+    for tags in (
+        {},
+        {"title": "a cat", "comment": "made with love"},
+        {"description": "a cat --now"},
+    ):
         assert prompt_of_clip(tags) is None
     with pytest.raises(PromptError, match="but no `prompt`"):
         prompt_of_clip({"workflow": '{"nodes": []}'})

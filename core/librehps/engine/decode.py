@@ -79,7 +79,7 @@ class Decoder:
             frames=clip.indices if kind == "video" else None,
             prompt_tokens=len(prompt_ids),
             sha256=content.sha256(),
-            remarks=clip.remarks,
+            remarks=clip.remarks | content.remarks,
         )
 
     def kind_of(self, item: Item, content: Media) -> Kind:

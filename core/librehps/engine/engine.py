@@ -13,8 +13,8 @@ from librehps.engine.device import Launcher
 from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import ScoreCache
 from librehps.engine.window import Ready, Window
-from librehps.errors import ItemError, MediaError
-from librehps.media.media import Media
+from librehps.errors import ItemError
+from librehps.media.media import READ_ERRORS, Media, unreadable
 from librehps.models.base import Model
 from librehps.types import Item, ScoredRow
 
@@ -167,10 +167,8 @@ def make_ready(item: Item, find_prompt: FindPrompt, decoder: Decoder) -> Ready:
         return Ready(item, decoder.decode(item, content))
     except ItemError as error:
         return Ready(item, None, error)
-    except (ValueError, OSError, MemoryError, RecursionError) as error:
-        # An invalid path, or an image that its reader does not handle.
-        reason = f"{type(error).__name__}: {error}"
-        return Ready(item, None, MediaError(f"{content.name} cannot be read: {reason}"))
+    except READ_ERRORS as error:
+        return Ready(item, None, unreadable(content.name, error))
 
 
 def default_workers() -> int:

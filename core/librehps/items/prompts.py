@@ -1,59 +1,25 @@
 """Prompt sources: a given prompt, a column, a sidecar file, image metadata, or the folder name."""
 
-import threading
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from librehps.choices import PromptFrom, check_choice
-from librehps.errors import EmptyPromptError, PromptError, UsageError
+from librehps.errors import EmptyPromptError, MediaError, PromptError, UsageError
 from librehps.items.sidecars import sidecar_prompt
 from librehps.markup import without_tags, without_weights
 from librehps.media.archived import TarMember
-from librehps.media.containers import HEAD_BYTES, container_of
+from librehps.media.containers import HEAD_BYTES, container_of, read_bytes
 from librehps.media.media import Media
 from librehps.media.metadata import prompt_of_clip, prompt_of_image
 from librehps.media.metadata.infotext import prompt_of_caption
 from librehps.media.metadata.texts import Found
+from librehps.media.remarks import TAGS, WEIGHTS
 from librehps.types import Item
 
 VHS_NODE = b"VHS_VideoCombine"
 GIVEN, FOLDER = "option", "folder"
-TAGS, WEIGHTS = "tags", "weights"
-
-
-class MarkupCounts:
-    """Counts of prompts from which tags and weights were removed, in any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: Counter[str] = Counter()
-
-    def add(self, what: str) -> None:
-        """Count a prompt."""
-        with self._lock:
-            self._counts[what] += 1
-
-    def notes(self) -> list[str]:
-        """Return a note for each kind of markup that was removed."""
-        tags, weights = self._counts[TAGS], self._counts[WEIGHTS]
-        notes = []
-        if tags:
-            has = "1 prompt" if tags == 1 else f"{tags} prompts"
-            notes.append(
-                f"{has} had <lora:...> tags, which were removed (--keep-markup keeps them)"
-            )
-        if weights:
-            has = "1 prompt" if weights == 1 else f"{weights} prompts"
-            notes.append(f"{has} had weights, which were removed (--strip-weights)")
-        return notes
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Locks cannot be sent to other processes, which count on their own.
-        return (MarkupCounts, ())
 
 
 @dataclass(frozen=True)
@@ -64,14 +30,14 @@ class PromptFinder:
     stem. metadata: the prompt that the generator wrote into the image or clip. auto: the first of
     these three that exists. folder: the name of the item's folder, with underscores as spaces; the
     folder is then also the item's group. Tags such as `<lora:name:0.8>` are removed unless
-    `keep_markup`; weights such as `(red:1.3)` are removed with `strip_weights`.
+    `keep_markup`; weights such as `(red:1.3)` are removed with `strip_weights`. The remarks of the
+    item's media then say so.
     """
 
     prompt: str | None = None
     way: PromptFrom = "auto"
     keep_markup: bool = False
     strip_weights: bool = False
-    changed: MarkupCounts = field(default_factory=MarkupCounts, compare=False)
 
     def __call__(self, item: Item, content: Media) -> Item:
         """Return the item with its prompt; raises PromptError if no prompt is found."""
@@ -89,8 +55,7 @@ class PromptFinder:
                 "got UTF-16"
             )
         text, removed = self._without_markup(found.text)
-        for what in removed:
-            self.changed.add(what)
+        content.remarks.update(removed)
         if not text.strip():
             what = "empty without its markup" if removed else "empty"
             raise EmptyPromptError(f"the prompt of {content.name} is {what}")
@@ -191,8 +156,8 @@ def _from_first_frame(content: Media) -> Found | None:
     clip = content.media
     picture = clip.with_name(clip.stem.removesuffix("-audio") + ".png")
     try:
-        data = picture.read_bytes()
-    except OSError:
+        data = read_bytes(picture)
+    except MediaError:
         # A picture that is missing or cannot be read tells nothing of the clip.
         return None
     return prompt_of_image(BytesIO(data), clip.stem) if VHS_NODE in data else None

@@ -28,15 +28,21 @@ def sidecar_prompt(media: Path) -> str | None:
     except (ValueError, RecursionError) as error:
         raise PromptError(f"prompt file {file}: invalid JSON: {error}") from error
     names = PROMPT_NAMES if isinstance(fields, dict) else ()
-    return next((fields[name] for name in names if isinstance(fields.get(name), str)), None)
+    found = (fields[name] for name in names if isinstance(fields.get(name), str))
+    return next(map(prompt_of_caption, found), None)
 
 
 def _read(file: Path) -> str | None:
     try:
-        return decode_text(file.read_bytes())
+        # Checked before opening: opening a pipe or a device may block for ever.
+        if file.is_file():
+            return decode_text(file.read_bytes())
+        if not file.exists():
+            return None
     except FileNotFoundError:
         return None
     except OSError as error:
         raise PromptError(f"prompt file {file} cannot be read: {error}") from error
     except ValueError as error:
         raise PromptError(f"prompt file {file}: {error}") from error
+    raise PromptError(f"prompt file {file} is not a regular file")

@@ -25,6 +25,15 @@ from librehps.types import Kind, Stored
 HASH_BLOCK_BYTES = 1 << 20
 
 
+# Errors of the readers of files: an invalid path, or content that a reader does not handle.
+READ_ERRORS = (ValueError, OSError, MemoryError, RecursionError)
+
+
+def unreadable(name: str, error: Exception) -> MediaError:
+    """Return the error of an item whose media or prompt raised one of READ_ERRORS."""
+    return MediaError(f"{name} cannot be read: {type(error).__name__}: {error}")
+
+
 class TagReader(Protocol):
     """A reader of the tags in a clip's container (`VideoReader` or `VideoReaders`)."""
 
@@ -32,10 +41,14 @@ class TagReader(Protocol):
 
 
 class Media:
-    """The media of one item; `name` is used in messages, `tag_reader` for a clip's tags."""
+    """The media of one item; `name` is used in messages, `tag_reader` for a clip's tags.
+
+    `remarks` are names of `librehps.media.remarks`, on the item's prompt.
+    """
 
     def __init__(self, media: Any, tag_reader: TagReader | None = None) -> None:
         self._tag_reader = tag_reader
+        self.remarks: set[str] = set()
         self.media = Path(media) if isinstance(media, str) else media
         self.name = str(self.media) if isinstance(media, str | Path | Stored) else "the image"
 

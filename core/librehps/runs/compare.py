@@ -1,6 +1,7 @@
 """Compare media under one prompt, or the pairs of a file; each media file is scored once."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from librehps.decide.probability import Platt
 from librehps.errors import UsageError
 from librehps.items.files import file_item
 from librehps.media.media import Media
+from librehps.media.remarks import notes_of
 from librehps.preferences.media import Key, items_of, keys_of
 from librehps.preferences.pairs import Pair
 from librehps.preferences.read import read_unjudged
@@ -63,8 +65,6 @@ def compare(
     paths = [Path(path) for path in media if isinstance(path, str | Path)]
     finder = find_prompts(prompt, prompt_from, False, keep_markup, strip_weights)
     items = comparable_items(paths, finder)
-    for note in finder.changed.notes():
-        log.warning(note)
     scorer = loaded(model)
     return compare_rows(
         list(scorer.score_items(items)),
@@ -82,7 +82,10 @@ def comparable_items(paths: Sequence[Path], finder: "PromptFinder") -> list[Item
         if item.kind != found[0].kind:
             kinds = f"{paths[0]} ({found[0].kind}) and {path} ({item.kind})"
             raise UsageError(f"expected media of one kind, got {kinds}")
-    items = [finder(item, Media(item.media)) for item in found]
+    contents = [Media(item.media) for item in found]
+    items = list(map(finder, found, contents))
+    for note in notes_of(Counter(name for content in contents for name in content.remarks)):
+        log.warning(note)
     for item in items:
         if item.prompt != items[0].prompt:
             raise UsageError(

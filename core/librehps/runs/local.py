@@ -44,8 +44,6 @@ class LocalRun(Run[Job]):
             for row in rows:
                 progress.add(row)
                 self.observer.advanced(progress)
-        for note in finder.changed.notes():
-            self.observer.note(note)
         return progress
 
 

@@ -1,6 +1,5 @@
 """List the prompts of items, with their sources, without loading a model."""
 
-import re
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from librehps.choices import PromptFrom
-from librehps.errors import ItemError, MediaError
+from librehps.errors import ItemError
 from librehps.files import printable
 from librehps.runs.options import SourceKeywords, source_options
 from librehps.runs.request import RunRequest, as_paths
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 # Reading is mostly waiting where files are on a network.
 WORKERS, AHEAD_ITEMS, VIDEO_READERS = 8, 256, 2
-_DETAIL = re.compile(r" \(.*\)$", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -37,16 +35,20 @@ class ListedPrompt:
     item: Item
     source: str | None = None
     error: ItemError | None = None
+    remarks: frozenset[str] = frozenset()
 
     @property
     def reason(self) -> str | None:
         """The error without the item's name and values, by which errors are counted."""
         if self.error is None:
             return None
-        name = str(self.item.media)
-        stem = str(Path(name).with_suffix("")) if Path(name).name else name
-        text = str(self.error).replace(name, "FILE").replace(stem, "FILE")
-        return _DETAIL.sub("", text)
+        path = Path(str(self.item.media))
+        text = str(self.error)
+        if path.name:
+            text = _without(text, str(path), "FILE")
+            for suffix in (".txt", ".json"):
+                text = _without(text, str(path.with_suffix(suffix)), f"FILE{suffix}")
+        return text.partition(" (")[0] if text.endswith(")") else text
 
     def record(self) -> dict[str, Any]:
         """Return the row as a flat dict."""
@@ -59,6 +61,15 @@ class ListedPrompt:
             "error_type": None if error is None else type(error).__name__,
             "error": None if error is None else printable(str(error)),
         }
+
+
+def _without(text: str, name: str, stand_in: str) -> str:
+    """Return the text with another word for a name, other than where it is a part of a word."""
+    kept, *parts = text.split(name)
+    for part in parts:
+        is_part = kept[-1:].isalnum() or part[:1].isalnum()
+        kept += (name if is_part else stand_in) + part
+    return kept
 
 
 class _LazyReaders:
@@ -85,7 +96,8 @@ class _LazyReaders:
 class PromptList:
     """An iterator over the prompts of a source, for one use; counts the rows that it yields.
 
-    `sources` counts prompts by source, `reasons` items without a prompt by reason.
+    `sources` counts prompts by source, `reasons` items without a prompt by reason, `remarks`
+    prompts from which markup was removed.
     """
 
     source: "Source"
@@ -93,6 +105,7 @@ class PromptList:
     limit: int | None = None
     sources: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
 
     @property
     def found(self) -> int:
@@ -105,17 +118,21 @@ class PromptList:
         return self.reasons.total()
 
     def __iter__(self) -> Iterator[ListedPrompt]:
-        with closing(_LazyReaders()) as readers, ThreadPoolExecutor(WORKERS) as pool:
-            waiting: deque[Future[ListedPrompt]] = deque()
-            for item in islice(self.source.items(), self.limit):
-                waiting.append(pool.submit(self._listed, item, readers))
-                if len(waiting) > AHEAD_ITEMS:
+        pool = ThreadPoolExecutor(WORKERS)
+        waiting: deque[Future[ListedPrompt]] = deque()
+        with closing(_LazyReaders()) as readers:
+            try:
+                for item in islice(self.source.items(), self.limit):
+                    waiting.append(pool.submit(self._listed, item, readers))
+                    if len(waiting) > AHEAD_ITEMS:
+                        yield self._counted(waiting.popleft().result())
+                while waiting:
                     yield self._counted(waiting.popleft().result())
-            while waiting:
-                yield self._counted(waiting.popleft().result())
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _listed(self, item: Item, readers: "TagReader") -> ListedPrompt:
-        from librehps.media.media import Media
+        from librehps.media.media import READ_ERRORS, Media, unreadable
 
         content = Media(item.media, readers)
         try:
@@ -124,14 +141,15 @@ class PromptList:
             found = self.finder.find(item, content)
         except ItemError as error:
             return ListedPrompt(item, error=error)
-        except (ValueError, OSError, RecursionError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            return ListedPrompt(item, error=MediaError(f"{content.name} cannot be read: {reason}"))
-        return ListedPrompt(replace(item, prompt=found.text), found.source)
+        except READ_ERRORS as error:
+            return ListedPrompt(item, error=unreadable(content.name, error))
+        listed = replace(item, prompt=found.text)
+        return ListedPrompt(listed, found.source, remarks=frozenset(content.remarks))
 
     def _counted(self, row: ListedPrompt) -> ListedPrompt:
         if row.source is not None:
             self.sources[row.source] += 1
+            self.remarks.update(row.remarks)
         elif row.reason is not None:
             self.reasons[row.reason] += 1
         return row

@@ -176,7 +176,7 @@ class RowStream:
                 self.progress.add(row)
                 self.observer.advanced(self.progress)
                 yield row
-        for note in [*self.passed_over.notes(), *self.finder.changed.notes()]:
+        for note in self.passed_over.notes():
             self.observer.note(note)
         for note in notes_of(self.progress.remarks, self.scorer.settings):
             self.observer.note(note)

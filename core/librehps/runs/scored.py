@@ -1,7 +1,8 @@
 """Scores for a decision: read from scored files, or computed from media."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ from librehps.decide.probability import Platt
 from librehps.errors import ModelError, UsageError
 from librehps.items.passed_over import PassedOver
 from librehps.items.source import Source, SourceOptions
+from librehps.media.remarks import notes_of
 from librehps.models.locate import locate
 from librehps.scores.read import are_scored
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table, read_scores
 from librehps.settings import DEFAULT_MODEL, TINY
+from librehps.types import ScoredRow
 
 if TYPE_CHECKING:
     from librehps.scorer import LibreHPS
@@ -120,11 +123,19 @@ def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
         raise UsageError(
             f"no axis {', '.join(unknown)}", hint=f"There are: {', '.join(scorer.axes)}."
         )
-    rows = scoring.watch(scorer.engine(finder).run(items), len(items))
+    remarks: Counter[str] = Counter()
+    rows = scoring.watch(_counted(scorer.engine(finder).run(items), remarks), len(items))
     scores = ScoreTable.from_rows(rows, scorer.settings)
-    for note in finder.changed.notes():
+    for note in notes_of(remarks, scorer.settings):
         log.warning(note)
     return Scored(scores, scorer.calibrator(scoring.calibration), passed_over)
+
+
+def _counted(rows: Iterable[ScoredRow], remarks: Counter[str]) -> Iterator[ScoredRow]:
+    """Yield the rows, and count their remarks."""
+    for row in rows:
+        remarks.update(row.remarks)
+        yield row
 
 
 def find_calibrator(

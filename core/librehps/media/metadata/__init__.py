@@ -4,20 +4,21 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import BinaryIO
 
-from librehps.errors import EmptyPromptError, PromptError
+from librehps.errors import PromptError
 from librehps.media.metadata import tools
 from librehps.media.metadata.image_texts import format_of, image_texts
 from librehps.media.metadata.png import has_alpha
 from librehps.media.metadata.stealth import stealth_text
 from librehps.media.metadata.texts import (
     MAX_TEXT_CHARS,
-    PLACEHOLDERS,
     Embedded,
     Found,
     Origin,
     checked,
+    missing,
     too_long,
 )
 
@@ -55,6 +56,7 @@ REFUSALS: tuple[tuple[str, str, Reader], ...] = (
     ("parameters", "", tools.unknown_parameters),
     ("workflow", "", tools.only_workflow),
 )
+PLACES = frozenset(place for place, _, _ in (*READERS, *REFUSALS))
 
 
 def prompt_of_image(file: BinaryIO, stem: str = "") -> Found | None:
@@ -67,7 +69,7 @@ def prompt_of_image(file: BinaryIO, stem: str = "") -> Found | None:
     if not image_format:
         return None
     origin = Origin(stem, image_format)
-    found = prompt_in_texts(image_texts(file, image_format), origin)
+    found = prompt_in_texts(image_texts(file, image_format, PLACES), origin)
     if found is None and (image_format == "webp" or (image_format == "png" and has_alpha(file))):
         hidden = stealth_text(file)
         return prompt_in_texts([Embedded("stealth", hidden)], origin) if hidden else None
@@ -82,14 +84,14 @@ def prompt_of_clip(tags: Mapping[str, str], stem: str = "") -> Found | None:
 
 def prompt_in_texts(texts: Sequence[Embedded], origin: Origin) -> Found | None:
     """Return the prompt of the first reader that knows one of the texts; raises PromptError."""
-    missing: PromptError | None = None
+    first: PromptError | None = None
     for source, prompt in _prompts(READERS, texts, origin):
-        if prompt.strip(" \t\r\n\0").lower() not in ("", *PLACEHOLDERS):
-            return Found(checked(prompt), source)
         # A saver writes a placeholder where the graph next to it may have the prompt.
-        missing = missing or _problem(prompt)
-    if missing is not None:
-        raise missing
+        if (problem := missing(prompt)) is None:
+            return Found(checked(prompt), source)
+        first = first or problem
+    if first is not None:
+        raise first
     any(_prompts(REFUSALS, texts, origin))
     return None
 
@@ -98,22 +100,13 @@ def _prompts(
     rows: Sequence[tuple[str, str, Reader]], texts: Sequence[Embedded], origin: Origin
 ) -> Iterator[tuple[str, str]]:
     others = {text.place: text.text for text in texts}
-    for place, source, reader in rows:
-        for text in texts:
-            if text.place != place:
-                continue
-            if len(text.text) > MAX_TEXT_CHARS:
-                raise too_long(text)
-            prompt = reader(tools.Context(place, text.text, others, origin))
-            if prompt is not None:
-                yield source, prompt
-
-
-def _problem(prompt: str) -> PromptError:
-    try:
-        checked(prompt)
-    except EmptyPromptError as error:
-        return error
-    except PromptError as error:
-        return error
-    raise AssertionError("only a prompt that is empty or a placeholder is a problem")
+    for place, same in groupby(rows, key=lambda row: row[0]):
+        # Shared by the readers of a place, so that a text is parsed once.
+        contexts = [tools.Context(*text, others, origin) for text in texts if text.place == place]
+        for _, source, reader in same:
+            for context in contexts:
+                if len(context.text) > MAX_TEXT_CHARS:
+                    raise too_long(Embedded(place, context.text))
+                prompt = reader(context)
+                if prompt is not None:
+                    yield source, prompt

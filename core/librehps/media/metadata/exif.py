@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator
 
-from librehps.media.metadata.texts import Embedded
+from librehps.media.metadata.texts import LIMIT_BYTES, Embedded
 
 USER_COMMENT = "user comment"
 _EXIF_IFD, _USER_COMMENT, _XP_COMMENT = 0x8769, 0x9286, 0x9C9C
@@ -61,12 +61,15 @@ def _entries(exif: bytes, order: str, at: int) -> dict[int, tuple[int, bytes]]:
 
 
 def _value(exif: bytes, order: str, entry: tuple[int, bytes]) -> bytes:
-    """Return the bytes of one entry with a one-byte type; Pillow would read all entries."""
+    """Return the bytes of one entry with a one-byte type; Pillow would read all entries.
+
+    Several entries may be the same large part of the block.
+    """
     length, value = entry
     if length <= 4:
         return value[:length]
     [at] = struct.unpack(f"{order}I", value)
-    return exif[at : at + length]
+    return exif[at : at + min(length, LIMIT_BYTES)]
 
 
 def _comments(comment: bytes) -> Iterator[str]:

@@ -1,14 +1,17 @@
 """Texts in the metadata of an image file, by format, without decoding pixels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import BinaryIO
 
 from PIL import Image, features
 
+from librehps.errors import PromptError
+from librehps.media.containers import AVIF, HEAD_BYTES, still_format
 from librehps.media.image_formats import DAMAGE_ERRORS
 from librehps.media.metadata.exif import exif_texts
 from librehps.media.metadata.png import EXIF, SIGNATURE, png_texts
-from librehps.media.metadata.texts import Embedded
+from librehps.media.metadata.texts import LIMIT_BYTES, Embedded
 
 _EXIF_HEAD = b"Exif\0\0"
 _APP1, _COMMENT, _START_OF_SCAN = 0xE1, 0xFE, 0xDA
@@ -18,7 +21,7 @@ MAX_EXIF_BYTES = 1 << 26
 def format_of(file: BinaryIO) -> str:
     """Return the format by the first bytes: png, jpeg, webp, tiff, gif, avif; else empty."""
     file.seek(0)
-    head = file.read(16)
+    head = file.read(HEAD_BYTES)
     if head.startswith(SIGNATURE):
         return "png"
     if head.startswith(b"\xff\xd8\xff"):
@@ -29,17 +32,30 @@ def format_of(file: BinaryIO) -> str:
         return "tiff"
     if head.startswith(b"GIF8"):
         return "gif"
-    return "avif" if head[4:12] in (b"ftypavif", b"ftypavis") else ""
+    return "avif" if still_format(head) == AVIF else ""
 
 
-def image_texts(file: BinaryIO, image_format: str) -> list[Embedded]:
-    """Return the texts in the metadata of an image file, in the order of the file."""
-    readers = {"png": _png, "jpeg": _jpeg, "webp": _webp, "tiff": _tiff}
-    return list(readers.get(image_format, _by_pillow)(file))
+def image_texts(file: BinaryIO, image_format: str, places: Collection[str]) -> list[Embedded]:
+    """Return the texts at these places in the metadata of an image file, in the file's order.
+
+    Raises PromptError for more text than a prompt and its settings need.
+    """
+    readers: dict[str, Callable[[BinaryIO], Iterator[Embedded]]]
+    readers = {"png": partial(_png, places=places), "jpeg": _jpeg, "webp": _webp, "tiff": _tiff}
+    kept, left = [], LIMIT_BYTES
+    for text in readers.get(image_format, _by_pillow)(file):
+        if text.place in places:
+            kept.append(text)
+            left -= len(text.text)
+        if left < 0:
+            raise PromptError(
+                f"the file's metadata have too much text (more than {LIMIT_BYTES} characters)"
+            )
+    return kept
 
 
-def _png(file: BinaryIO) -> Iterator[Embedded]:
-    for text in png_texts(file):
+def _png(file: BinaryIO, places: Collection[str]) -> Iterator[Embedded]:
+    for text in png_texts(file, places):
         if text.place == EXIF:
             yield from exif_texts(text.text.encode("latin-1"))
         else:

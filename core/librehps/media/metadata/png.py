@@ -2,20 +2,18 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
-from librehps.media.metadata.texts import MAX_TEXT_CHARS, Embedded
+from librehps.media.metadata.texts import LIMIT_BYTES, Embedded
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EXIF = "exif"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"comf")
-# One byte more than is allowed, so that a longer text can be told from one that fits.
-_LIMIT_BYTES = 4 * MAX_TEXT_CHARS + 1
 
 
-def png_texts(file: BinaryIO) -> Iterator[Embedded]:
-    """Yield the texts of a PNG by keyword; EXIF data as Latin-1 text with the keyword `exif`.
+def png_texts(file: BinaryIO, places: Collection[str]) -> Iterator[Embedded]:
+    """Yield the texts of a PNG with these keywords; EXIF data as Latin-1 text of `exif`.
 
     Checksums are not compared: viewers open a file whose text was edited by hand.
     """
@@ -23,11 +21,11 @@ def png_texts(file: BinaryIO) -> Iterator[Embedded]:
     while len(header := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", header)
         if kind in _TEXTS or kind == b"eXIf":
-            body = file.read(min(length, _LIMIT_BYTES))
+            body = file.read(min(length, LIMIT_BYTES))
             file.seek(length - len(body), 1)
             if kind == b"eXIf":
                 yield Embedded(EXIF, body.decode("latin-1"))
-            elif text := _text(kind, body):
+            elif text := _text(kind, body, places):
                 yield text
         else:
             file.seek(length, 1)
@@ -41,9 +39,10 @@ def has_alpha(file: BinaryIO) -> bool:
     return len(head) == 26 and head[25] in (4, 6)
 
 
-def _text(kind: bytes, body: bytes) -> Embedded | None:
+def _text(kind: bytes, body: bytes, places: Collection[str]) -> Embedded | None:
     keyword, found, rest = body.partition(b"\0")
-    if not found:
+    place = keyword.decode("latin-1").lower()
+    if not found or place not in places:
         return None
     if kind == b"zTXt":
         rest = _inflated(rest[1:])
@@ -52,12 +51,12 @@ def _text(kind: bytes, body: bytes) -> Embedded | None:
         # A language and a translated keyword stand before the text.
         rest = rest.split(b"\0", 2)[-1]
         rest = _inflated(rest) if is_compressed else rest
-    return Embedded(keyword.decode("latin-1").lower(), _decoded(rest))
+    return Embedded(place, _decoded(rest))
 
 
 def _inflated(data: bytes) -> bytes:
     try:
-        return zlib.decompressobj().decompress(data, _LIMIT_BYTES)
+        return zlib.decompressobj().decompress(data, LIMIT_BYTES)
     except zlib.error:
         return b""
 

@@ -8,11 +8,16 @@ from librehps.errors import EmptyPromptError, PromptError
 
 # JSON takes about twenty times as much memory when parsed.
 MAX_TEXT_CHARS = 1 << 22
+# One byte more than is allowed, so that a longer text can be told from one that fits.
+LIMIT_BYTES = 4 * MAX_TEXT_CHARS + 1
 # Words that a program writes where the user gave no prompt.
 PLACEHOLDERS = frozenset(("unknown", "undefined", "null", "none", "n/a"))
+_SPACE = " \t\r\n\0"
 # `__color__` and `{red|blue}` are filled by wildcard nodes, `"0": "..."` is a schedule of frames.
 _TEMPLATE = re.compile(r"__[\w*][\w .*/~-]*?__|\{[^{}|]*\|[^{}]*\}")
-_SCHEDULE = re.compile(r"^[ \t]*[{,]?[ \t]*[\"']?\d{1,9}[\"']?[ \t]*:[ \t]*[\"'(]", re.MULTILINE)
+_SCHEDULE = re.compile(
+    r"^[ \t]*(?:[{,][ \t]*)?[\"']?\d{1,9}[\"']?[ \t]*:[ \t]*[\"'(]", re.MULTILINE
+)
 
 
 class Found(NamedTuple):
@@ -36,18 +41,26 @@ class Origin(NamedTuple):
     format: str = ""
 
 
-def checked(prompt: str) -> str:
-    """Return a prompt of a file without surrounding space; raises PromptError if invalid."""
-    prompt = prompt.strip(" \t\r\n\0")
+def missing(prompt: str) -> PromptError | None:
+    """Return the error for an empty text or a placeholder; None for any other text."""
+    prompt = prompt.strip(_SPACE)
     if not prompt:
-        raise EmptyPromptError("the prompt in the file's metadata is empty")
-    if any("\ud800" <= character <= "\udfff" or character == "\ufffd" for character in prompt):
-        raise PromptError("the prompt in the file's metadata is not valid Unicode")
+        return EmptyPromptError("the prompt in the file's metadata is empty")
     if prompt.lower() in PLACEHOLDERS:
-        raise PromptError(
+        return PromptError(
             f"the file's metadata have no prompt: {prompt!r} is a placeholder of the program that "
             "saved the file"
         )
+    return None
+
+
+def checked(prompt: str) -> str:
+    """Return a prompt of a file without surrounding space; raises PromptError if invalid."""
+    if problem := missing(prompt):
+        raise problem
+    prompt = prompt.strip(_SPACE)
+    if any("\ud800" <= character <= "\udfff" or character == "\ufffd" for character in prompt):
+        raise PromptError("the prompt in the file's metadata is not valid Unicode")
     template = _TEMPLATE.search(prompt) or _SCHEDULE.search(prompt)
     if template:
         raise PromptError(

@@ -13,10 +13,23 @@ from librehps.media.metadata.infotext import prompt_of_infotext
 from librehps.media.metadata.texts import Origin, json_object, parsed
 
 # Parts of a SwarmUI prompt that are for a region, a stage or a clip made from the picture.
-_SWARM_PARTS = re.compile(r"<(segment|object|region|refiner|video|videoswap|extend|base)\b[^>]*>")
+# Such a part may hold other tags.
+_SWARM_PARTS = re.compile(
+    r"<(segment|object|region|refiner|video|videoswap|extend|base)\b[^<>]*[<>]"
+)
 _JOB_ID = re.compile(r"Job ID:\s{0,9}[0-9a-f-]{8,}$", re.IGNORECASE)
 _FLAGS = re.compile(r"(^|\s)--[a-z]\w*(\s.*)?$", re.DOTALL)
+# Flags of Midjourney: with a number, with a word, or alone. Any text may hold --other words.
+_OWN_FLAGS = re.compile(
+    r"(?:^|\s)--(?:"
+    r"(?:v|version|niji|ar|aspect|s|stylize|c|chaos|w|weird|q|quality|seed|sameseed|iw|sw|sv|cw|ow|"
+    r"dw|stop|r|repeat|exp|bs|h|width|height)\s+\.?\d|"
+    r"(?:no|style|sref|cref|oref|dref|p|profile|motion)\s+\S|"
+    r"(?:niji|p|profile|raw|tile|fast|relax|turbo|draft|hd|sd|test|testp|creative|video|public|"
+    r"stealth|beta|uplight|upbeta|upanime)(?=\s+--|\s*$))"
+)
 _LINKS = re.compile(r"^(<?https?://\S+\s+)+")
+_DREAM = re.compile(r'^\s*"(.*)"(\s+-|\s*$)', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -115,10 +128,14 @@ def novelai(context: Context) -> str | None:
 
 
 def midjourney(context: Context) -> str | None:
-    """Return the description of a Midjourney picture without job, flags and image links."""
-    text = context.text.strip()
-    shortened = _FLAGS.sub("", _JOB_ID.sub("", text).rstrip())
-    return None if shortened == text else _LINKS.sub("", shortened.strip())
+    """Return the description of a Midjourney picture without job, flags and image links.
+
+    None for a text with neither a job nor a flag of Midjourney.
+    """
+    text = _JOB_ID.sub("", context.text.strip()).rstrip()
+    if text == context.text.strip() and not _OWN_FLAGS.search(text):
+        return None
+    return _LINKS.sub("", _FLAGS.sub("", text).strip())
 
 
 def invokeai(context: Context) -> str | None:
@@ -147,7 +164,7 @@ def invokeai_2(context: Context) -> str | None:
 
 def dream(context: Context) -> str | None:
     """Return the prompt of InvokeAI's `Dream` command: "a cat [blurry]" -s 50 -S 7."""
-    found = re.match(r'\s*"(.*)"(\s+-|\s*$)', context.text, re.DOTALL)
+    found = _DREAM.match(context.text)
     return _without_brackets(found[1]) if found else None
 
 

@@ -1,12 +1,18 @@
 """Graphs of ComfyUI: nodes with inputs, which are values or links to outputs of other nodes."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from librehps.errors import PromptError
+from librehps.media.metadata.texts import MAX_TEXT_CHARS
 
 # No input or class that is known has a longer name.
 MAX_NAME_CHARS = 100
+# A search reads a node again for each way to it, of which a graph may have many.
+MAX_READ_CHARS = 4 * MAX_TEXT_CHARS
+# Reading a short input takes as long as reading so many characters.
+_INPUT_CHARS = 128
 
 Inputs = Mapping[str, Any]
 
@@ -30,8 +36,32 @@ class Node(NamedTuple):
             if link := as_link(value):
                 yield name, link
 
+    def size(self) -> int:
+        """Return about how many characters a reader of the inputs reads."""
+        values = self.inputs.items()
+        return sum(_INPUT_CHARS + len(n) + (len(v) if isinstance(v, str) else 0) for n, v in values)
 
-Graph = Mapping[str, Node]
+
+@dataclass
+class Graph:
+    """The nodes of a graph by name, and how many characters a search may still read."""
+
+    nodes: Mapping[str, Node]
+    left: int = MAX_READ_CHARS
+
+    def at(self, link: Link) -> Node:
+        """Return the node that a link leads to; raises PromptError for a missing node."""
+        if link.node not in self.nodes:
+            raise untold(f"a link leads to node {link.node[:20]!r}, which is not in the graph")
+        node = self.nodes[link.node]
+        self.read(_INPUT_CHARS + node.size())
+        return node
+
+    def read(self, count: int) -> None:
+        """Count characters that a search reads; raises PromptError if there are too many."""
+        self.left -= count
+        if self.left < 0:
+            raise untold(f"it is too large (more than {MAX_READ_CHARS} characters to read)")
 
 
 def as_graph(record: Mapping[str, Any]) -> Graph:
@@ -42,7 +72,7 @@ def as_graph(record: Mapping[str, Any]) -> Graph:
             kind = str(entry.get("class_type") or "without a class")
             inputs = {n: v for n, v in entry["inputs"].items() if len(n) <= MAX_NAME_CHARS}
             found[name] = Node(kind[:MAX_NAME_CHARS], inputs)
-    return found
+    return Graph(found)
 
 
 def is_graph(record: Mapping[str, Any]) -> bool:
@@ -59,13 +89,6 @@ def as_link(value: Any) -> Link | None:
         if isinstance(node, str | int) and isinstance(slot, int):
             return Link(str(node), slot)
     return None
-
-
-def node_at(graph: Graph, link: Link) -> Node:
-    """Return the node that a link leads to; raises PromptError for a missing node."""
-    if link.node not in graph:
-        raise untold(f"a link leads to node {link.node[:20]!r}, which is not in the graph")
-    return graph[link.node]
 
 
 def untold(reason: str) -> PromptError:

@@ -30,7 +30,7 @@ def savers_of(graph: Graph, origin: Origin) -> list[Node]:
 
     Where no node saves, as with previews, these are the nodes whose outputs no other node uses.
     """
-    savers = [node for node in graph.values() if is_saver(node)]
+    savers = [node for node in graph.nodes.values() if is_saver(node)]
     if not savers:
         return _ends(graph)
     for fits in (_fits_format, _fits_name):
@@ -40,8 +40,8 @@ def savers_of(graph: Graph, origin: Origin) -> list[Node]:
 
 def _ends(graph: Graph) -> list[Node]:
     """Return the nodes whose outputs no node uses: those with a picture, else with a prompt."""
-    used = {link.node for node in graph.values() for _, link in node.links()}
-    ends = [node for name, node in graph.items() if name not in used]
+    used = {link.node for node in graph.nodes.values() for _, link in node.links()}
+    ends = [node for name, node in graph.nodes.items() if name not in used]
     pictures = [node for node in ends if saved_links(node)]
     return pictures or [node for node in ends if positive_links(node) or pipe_links(node)]
 
@@ -77,4 +77,5 @@ def _fits_name(node: Node, origin: Origin) -> bool:
     if not isinstance(prefix, str) or not prefix:
         return False
     base = PurePosixPath(prefix.replace("\\", "/")).name
-    return re.match(re.escape(base) + r"_\d{3,}", origin.stem) is not None
+    number = origin.stem.removeprefix(f"{base}_")
+    return number != origin.stem and re.match(r"\d{3,}", number) is not None

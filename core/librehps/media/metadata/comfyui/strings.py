@@ -9,7 +9,6 @@ from librehps.media.metadata.comfyui.graph import (
     Link,
     Node,
     as_link,
-    node_at,
     unknown,
     untold,
 )
@@ -46,9 +45,11 @@ class Strings:
 
     def text_of(self, value: Any, depth: int = 0) -> str:
         """Return a string, or the string that a link leads to; raises PromptError if computed."""
-        if isinstance(value, str):
-            return value
-        link = as_link(value)
+        text = value if isinstance(value, str) else self._text_of(as_link(value), depth)
+        self.graph.read(len(text))
+        return text
+
+    def _text_of(self, link: Link | None, depth: int) -> str:
         if link is None:
             raise untold("a text is neither a string nor a link")
         if depth > MAX_DEPTH:
@@ -58,7 +59,7 @@ class Strings:
         return self._known[link]
 
     def _text_at(self, link: Link, depth: int) -> str:
-        node = node_at(self.graph, link)
+        node = self.graph.at(link)
         if POPULATED in node.inputs:
             return self.text_of(populated(node), depth + 1)
         if not _JOINS.fullmatch(node.kind):
@@ -66,7 +67,9 @@ class Strings:
         names = sorted((n for n in node.inputs if _PART.fullmatch(n)), key=_in_order)
         parts = [self.text_of(node.inputs[name], depth + 1) for name in names]
         given = next((node.inputs[n] for n in _DELIMITERS if n in node.inputs), None)
-        delimiter = _DEFAULTS.get(node.kind, "") if given is None else self.text_of(given, depth)
+        delimiter = (
+            _DEFAULTS.get(node.kind, "") if given is None else self.text_of(given, depth + 1)
+        )
         return _joined(node, parts, delimiter.replace("\\n", "\n"))
 
 

@@ -1,6 +1,7 @@
 """The walk through a ComfyUI graph: from the node that saved a file back to the texts it used."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from librehps.media.metadata.comfyui import nodes
@@ -9,7 +10,6 @@ from librehps.media.metadata.comfyui.graph import (
     Link,
     Node,
     as_link,
-    node_at,
     unknown,
     untold,
 )
@@ -38,10 +38,9 @@ def prompt_in(graph: Graph, origin: Origin) -> str:
     """Return the one text that the saved picture depends on; raises PromptError."""
     texts: set[str] = set()
     savers = savers_of(graph, origin)
+    walk = Walk(graph)
     for saver in savers:
-        walk = Walk(graph)
-        walk.start(saver)
-        found = walk.finish()
+        found = walk.texts_of(saver)
         if not found and is_saver(saver):
             raise unknown(saver, "saved a picture that no node made from a text")
         texts |= found
@@ -55,7 +54,7 @@ def prompt_in(graph: Graph, origin: Origin) -> str:
 
 @dataclass
 class Walk:
-    """A walk from one saver; each link is followed once in each role."""
+    """A walk from one saver at a time; each link is followed once in each role."""
 
     graph: Graph
     texts: set[str] = field(default_factory=set)
@@ -66,21 +65,28 @@ class Walk:
     def __post_init__(self) -> None:
         self._strings = Strings(self.graph)
 
-    def start(self, saver: Node) -> None:
-        """Begin at the picture that a node saves, or at a node that makes and saves a picture."""
+    @cached_property
+    def _negative_links(self) -> frozenset[Link]:
+        """The links of all inputs that take a negative prompt."""
+        links = (found for node in self.graph.nodes.values() for found in node.links())
+        return frozenset(link for name, link in links if nodes.is_named(nodes.NEGATIVE, name))
+
+    def texts_of(self, saver: Node) -> set[str]:
+        """Return the distinct texts of the picture that a node saves; an empty one only if alone.
+
+        The node may also make the picture.
+        """
+        self.texts, self._seen, self._left = set(), set(), []
         if is_saver(saver) and not makes_and_saves(saver):
             self._follow(saved_links(saver), "picture")
         else:
             self._on_maker(saver, "reference")
-
-    def finish(self) -> set[str]:
-        """Follow every link; return the distinct texts found, an empty one only if alone."""
         while self._left:
             step = self._left.pop()
             if step in self._seen:
                 continue
             self._seen.add(step)
-            node = node_at(self.graph, step.link)
+            node = self.graph.at(step.link)
             if step.role in ("prompt", "positive", "negative"):
                 self._on_prompt(node, step)
             else:
@@ -142,7 +148,7 @@ class Walk:
         pictures = [
             link for n, link in nodes.picture_links(node) if nodes.is_named(nodes.PICTURE, n)
         ]
-        self._follow([link for link in pictures if link.node in self.graph], "reference")
+        self._follow([link for link in pictures if link.node in self.graph.nodes], "reference")
 
     def _check_slot(self, node: Node, link: Link) -> None:
         """Raise PromptError unless the positive prompt is in this output of an unknown class.
@@ -152,14 +158,13 @@ class Walk:
         following = Link(link.node, link.slot + 1)
         if not link.slot or not any(name in node.inputs for name in nodes.NEGATIVES):
             return
-        links = (found for other in self.graph.values() for found in other.links())
-        if not any(nodes.is_named(nodes.NEGATIVE, name) and to == following for name, to in links):
+        if following not in self._negative_links:
             raise unknown(node, f"hands on both prompts; output {link.slot} may be either")
 
     def _follow_value(self, node: Node, value: Any) -> None:
         link = as_link(value)
         # A loader takes a prompt as a string, or as a link to one.
-        if link is None or nodes.outputs_text(node_at(self.graph, link)):
+        if link is None or nodes.outputs_text(self.graph.at(link)):
             self._add_texts(node, [value])
         else:
             self._follow([link], "prompt")
