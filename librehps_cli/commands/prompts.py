@@ -75,14 +75,12 @@ def _print_row(row: "ListedPrompt", out: Output) -> None:
 
 def _print_counts(found: "PromptList", out: Output) -> None:
     """Print the number of prompts by source, and of items without a prompt by reason."""
-    from librehps.media.remarks import notes_of
-
     out.note(f"{counted(found.found, 'prompt')} found{_listed(found.sources)}")
     if found.failed:
         out.note(f"{counted(found.failed, 'item')} without a prompt:")
         for reason, count in found.reasons.most_common():
             out.note(f"  {count}: {reason}")
-    for note in [*found.source.passed_over.notes(), *notes_of(found.remarks)]:
+    for note in found.notes():
         out.note(note)
 
 

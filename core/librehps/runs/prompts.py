@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from librehps.choices import PromptFrom
 from librehps.errors import ItemError
 from librehps.files import printable
+from librehps.media.remarks import notes_of
 from librehps.runs.options import SourceKeywords, source_options
 from librehps.runs.request import RunRequest, as_paths
 from librehps.types import Item
@@ -116,6 +117,10 @@ class PromptList:
     def failed(self) -> int:
         """The number of items without a prompt so far."""
         return self.reasons.total()
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each kind of skipped file, and of markup that was removed."""
+        return [*self.source.passed_over.notes(), *notes_of(self.remarks)]
 
     def __iter__(self) -> Iterator[ListedPrompt]:
         pool = ThreadPoolExecutor(WORKERS)
