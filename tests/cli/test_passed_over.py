@@ -132,7 +132,7 @@ def test_an_unreadable_folder_costs_itself(
 def test_an_unreadable_folder_costs_a_choice_itself(cli: Cli, too_deep: Path) -> None:
     done = cli("best-of-n", too_deep, *ONE)
     assert done.stdout == f"{too_deep}/match.png\n"
-    assert "warning: 1 folder cannot be read: " in done.stderr
+    assert "error: 1 folder cannot be read: " in done.stderr
     assert done.returncode == 3
 
 

@@ -70,18 +70,17 @@ class FindPrompt:
 
 @dataclass(frozen=True)
 class Load:
-    """Loads the model into an actor that dies with its second table, or ends the head at once."""
+    """Loads the model into an actor that dies with the first table, or ends the head at once."""
 
     moments: Moments
     load: Callable[[], Any]
 
     def __call__(self) -> Any:
-        original, calls = engine.ready_of, 0
+        original = engine.ready_of
 
         def ready_of(table: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == 2 and self.moments.comes("actor"):
+            # The first of all tables, so that this comes before the driver can write a part.
+            if self.moments.comes("actor"):
                 os.kill(os.getpid(), signal.SIGKILL)
             if "head" in self.moments.names:
                 if self.moments.comes("head"):
