@@ -5,10 +5,12 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn import LayerNorm
 
 import scenes
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.checkpoint import empty_model
+from librehps.models.librehps.gated_delta_net import GatedRMSNorm
 from librehps.models.librehps.tokens import CONTROLS
 
 NAME = "LibreHPS-Tiny"
@@ -98,9 +100,8 @@ def fresh_model(config: dict[str, object], seed: int) -> RewardModel:
     """Random weights: normal with 1 / sqrt(fan in); norms and gates as the architecture says."""
     torch.manual_seed(seed)
     model = empty_model(config, "sdpa").to_empty(device="cpu").float()
-    for module in model.modules():
-        model.model._init_weights(module)
     for name, parameter in model.named_parameters():
+        owner = model.get_submodule(name.rpartition(".")[0])
         if parameter.ndim >= 2:
             fan_in = parameter[0].numel()
             # Positions start as loud as patches: left and right are learnt from nothing else.
@@ -108,6 +109,11 @@ def fresh_model(config: dict[str, object], seed: int) -> RewardModel:
             torch.nn.init.normal_(parameter, std=std)
         elif name.endswith("A_log"):
             parameter.data.uniform_(0.01, 4).log_()
-        elif name.endswith("dt_bias") or name.endswith(("linear_attn.norm.weight",)):
+        elif name.endswith("dt_bias") or (
+            isinstance(owner, LayerNorm | GatedRMSNorm) and name.endswith("weight")
+        ):
             parameter.data.fill_(1.0)
+        else:
+            # Biases, and the norms whose scale is 1 + weight.
+            parameter.data.zero_()
     return model

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from conftest import CHECKPOINT
 from librehps.models.librehps import gated_delta_net as delta
+from librehps.models.librehps.config import read_config
 from librehps.models.librehps.gated_delta_net import (
     GatedDeltaNet,
     chunked_delta_rule,
@@ -70,12 +71,13 @@ def test_the_layer_agrees_with_transformers() -> None:
     from transformers import Qwen3_5Config
     from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5GatedDeltaNet
 
-    config = Qwen3_5Config.from_dict(json.loads((CHECKPOINT / "config.json").read_text()))
+    stored = json.loads((CHECKPOINT / "config.json").read_text())
+    text = read_config(stored).text_config
     torch.manual_seed(0)
-    theirs = Qwen3_5GatedDeltaNet(config.text_config, 0).float()
-    ours = GatedDeltaNet(config.text_config)
+    theirs = Qwen3_5GatedDeltaNet(Qwen3_5Config.from_dict(stored).text_config, 0).float()
+    ours = GatedDeltaNet(text)
     ours.load_state_dict(theirs.state_dict())
-    hidden = torch.randn(2, 130, config.text_config.hidden_size)
+    hidden = torch.randn(2, 130, text.hidden_size)
     with torch.no_grad():
         assert torch.allclose(ours(hidden), theirs(hidden), atol=2e-5)
 

@@ -6,8 +6,8 @@ attention. `lm_head` never runs.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
+from librehps.models.librehps.config import FULL, ModelConfig, TextConfig, VisionConfig
 from librehps.models.librehps.gated_delta_net import CHUNK
 from librehps.types import AXES
 
@@ -34,14 +34,14 @@ class Flops:
         return sum(asdict(self).values())
 
 
-def count(config: Any, grid: tuple[int, int, int], tokens: int) -> Flops:
+def count(config: ModelConfig, grid: tuple[int, int, int], tokens: int) -> Flops:
     """Return the FLOPs of an item, from its patches and its number of text-model tokens.
 
-    `grid`: patches in (time steps, rows, columns). `config`: a Qwen3_5Config.
+    `grid`: patches in (time steps, rows, columns).
     """
     vision, text = config.vision_config, config.text_config
     steps, area = grid[0], grid[1] * grid[2]
-    patches, full = steps * area, text.layer_types.count("full_attention")
+    patches, full = steps * area, text.layer_types.count(FULL)
     linear = text.num_hidden_layers - full
     return Flops(
         patch_embedding=product(patches, _patch_values(vision), vision.hidden_size),
@@ -64,12 +64,11 @@ def product(rows: int, inner: int, columns: int) -> int:
     return 2 * rows * inner * columns
 
 
-def _patch_values(vision: Any) -> int:
-    values: int = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-    return values
+def _patch_values(vision: VisionConfig) -> int:
+    return vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
 
 
-def _vision_linear(vision: Any, patches: int) -> int:
+def _vision_linear(vision: VisionConfig, patches: int) -> int:
     """Return the FLOPs of query, key, value and output, and of the two MLP layers."""
     hidden = vision.hidden_size
     return product(patches, hidden, 4 * hidden + 2 * vision.intermediate_size)
@@ -80,19 +79,19 @@ def _square(length: int, width: int) -> int:
     return 2 * product(length, length, width)
 
 
-def _merger(vision: Any, patches: int) -> int:
+def _merger(vision: VisionConfig, patches: int) -> int:
     block = vision.spatial_merge_size**2
     wide = block * vision.hidden_size
     return product(patches // block, wide, wide + vision.out_hidden_size)
 
 
-def _attention_projections(text: Any, tokens: int) -> int:
+def _attention_projections(text: TextConfig, tokens: int) -> int:
     """Return the FLOPs of query, query gate, key, value and output."""
     query, key = (n * text.head_dim for n in (text.num_attention_heads, text.num_key_value_heads))
     return product(tokens, text.hidden_size, 3 * query + 2 * key)
 
 
-def _delta_projections(text: Any, tokens: int) -> int:
+def _delta_projections(text: TextConfig, tokens: int) -> int:
     """Return the FLOPs of query, key, value, gate, output, decay and beta."""
     keys = text.linear_num_key_heads * text.linear_key_head_dim
     values = text.linear_num_value_heads * text.linear_value_head_dim
@@ -100,7 +99,7 @@ def _delta_projections(text: Any, tokens: int) -> int:
     return product(tokens, text.hidden_size, width)
 
 
-def _delta_rule(text: Any, tokens: int) -> int:
+def _delta_rule(text: TextConfig, tokens: int) -> int:
     """Return the FLOPs of the delta rule in chunks of C tokens, and of its convolution.
 
     Each head and chunk takes two (C, C) products of keys, the inverse of one and its product with
@@ -117,8 +116,7 @@ def _delta_rule(text: Any, tokens: int) -> int:
     )
     keys, values = text.linear_num_key_heads * key, text.linear_num_value_heads * value
     convolution = product(tokens, text.linear_conv_kernel_dim, 2 * keys + values)
-    heads: int = text.linear_num_value_heads
-    return -(-tokens // CHUNK) * heads * chunk + convolution
+    return -(-tokens // CHUNK) * text.linear_num_value_heads * chunk + convolution
 
 
 def _heads(hidden: int) -> int:

@@ -16,7 +16,6 @@ from librehps.models.librehps.checkpoint import (
     Checkpoint,
     empty_model,
     resident_bytes,
-    restore_buffers,
 )
 from librehps.models.librehps.family import LibreHPSCheckpoint, fit_attention, plan_load
 from librehps.models.librehps.model import LibreHPSModel
@@ -83,5 +82,4 @@ def fill(model: RewardModel, dtype: torch.dtype, device: torch.device) -> None:
         value.normal_(0, WEIGHT_GAIN / fan_in**0.5, generator=generator)
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, nn.Parameter(value, requires_grad=False))
-    restore_buffers(model, device)
     model.eval()

@@ -1,4 +1,4 @@
-"""Faster parts of a Qwen vision tower, with the parameter names of `transformers`."""
+"""Parts of a Qwen vision tower, for any model family."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -7,6 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from librehps.models.attention_kernels import attend
 
 
 class PatchEmbed(nn.Module):
@@ -32,8 +34,6 @@ class VisionAttention(nn.Module):
     """
 
     is_causal = False
-    # The backends of `transformers` read this attribute.
-    num_key_value_groups = 1
 
     def __init__(self, config: Any, width: int) -> None:
         super().__init__()
@@ -69,40 +69,24 @@ class VisionAttention(nn.Module):
 
     def _batch(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Return (steps * length, heads, d) for inputs of (steps, length, heads, d)."""
-        parts = (x.transpose(1, 2) for x in (query, key, value))
-        mixed: Tensor = self._attend(*parts)
-        return mixed.flatten(0, 1)
+        query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+        return attend(self, query, key, value).flatten(0, 1)
 
     def _ragged(
         self, query: Tensor, key: Tensor, value: Tensor, cu_seqlens: Tensor, longest: int
     ) -> Tensor:
-        parts = (x.transpose(0, 1).unsqueeze(0) for x in (query, key, value))
-        mixed: Tensor = self._attend(
-            *parts,
+        query, key, value = (x.transpose(0, 1).unsqueeze(0) for x in (query, key, value))
+        mixed = attend(
+            self,
+            query,
+            key,
+            value,
             cu_seq_lens_q=cu_seqlens,
             cu_seq_lens_k=cu_seqlens,
             max_length_q=longest,
             max_length_k=longest,
         )
         return mixed[0]
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, **how: Any) -> Any:
-        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-        from transformers.models.qwen3_5.modeling_qwen3_5 import eager_attention_forward
-
-        name = self.config._attn_implementation
-        backend = ALL_ATTENTION_FUNCTIONS.get_interface(name, eager_attention_forward)
-        return backend(
-            self,
-            query,
-            key,
-            value,
-            attention_mask=None,
-            scaling=self.scaling,
-            dropout=0.0,
-            is_causal=False,
-            **how,
-        )[0]
 
 
 def unfold(pixels: Tensor, patch: int, merge: int) -> Tensor:

@@ -70,7 +70,7 @@ def open_base(folder: Path, output: Path, options: TrainOptions, device: torch.d
         _bind_reward_token(output / TOKENIZER_FILE, model)
     enable_gradients(model, options.part, options.lora_rank)
     if options.gradient_checkpointing:
-        _recompute_activations(model.model)
+        model.model.recompute_activations()
     own = checkpoint.own_settings
     encoder = PromptEncoder(output / TOKENIZER_FILE)
     decoder = Decoder(
@@ -102,13 +102,6 @@ def enable_gradients(model: RewardModel, part: TrainedPart, lora_rank: int) -> N
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that training changes, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-
-def _recompute_activations(backbone: Any) -> None:
-    # Where the newer name exists, the older one warns.
-    name = "activation_checkpointing_enable"
-    enable = getattr(backbone, name, None) or backbone.gradient_checkpointing_enable
-    enable({"use_reentrant": False})
 
 
 def _bind_reward_token(tokenizer: Path, model: RewardModel) -> None:

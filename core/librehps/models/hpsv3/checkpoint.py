@@ -96,13 +96,17 @@ def canonical_name(name: str) -> str | None:
 
 def empty_model(stored: StoredModel) -> RewardModel:
     """Return the network on the meta device, its embedding sized as stored."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import Qwen2VLConfig
 
     rows = stored.rows
 
     def build() -> RewardModel:
-        # A copy, since the class changes the dict, of which `layout` is a digest.
-        config = Qwen2VLConfig.from_dict(deepcopy(stored.config))
+        try:
+            # A copy, since the class changes the dict, of which `layout` is a digest.
+            config = Qwen2VLConfig.from_dict(deepcopy(stored.config))
+        except StrictDataclassError as error:
+            raise ValueError(error) from error
         config.text_config.vocab_size = rows
         return RewardModel(config, "sdpa")
 

@@ -1,16 +1,16 @@
 """The reward model: the Qwen3.5 backbone without `lm_head`, and the two heads."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from librehps.models.librehps.gated_delta_net import GatedDeltaNet
+from librehps.models.attention_kernels import check_backend
+from librehps.models.librehps.config import ModelConfig
 from librehps.models.librehps.heads import HeadOutput, MultiAxisHead, ScalarHead, run_heads
-from librehps.models.librehps.last_layer import last_layer
-from librehps.models.librehps.positions import Grid, axial_rotary, patch_positions
-from librehps.models.vision import PatchEmbed, VisionAttention
+from librehps.models.librehps.positions import Grid
+from librehps.models.librehps.recompute import RecomputedLayer
+from librehps.models.librehps.text import TextModel
+from librehps.models.librehps.vision_tower import VisionTower
 from librehps.types import AXES
 
 
@@ -31,74 +31,54 @@ class ModelInputs:
     last: Tensor
 
 
+class Backbone(nn.Module):
+    """The Qwen3.5 network without `lm_head`: vision tower and text model."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.visual = VisionTower(config.vision_config)
+        self.language_model = TextModel(config.text_config)
+
+    def set_attn_implementation(self, name: str) -> None:
+        """Choose the attention backend, by its name in `transformers`; raises ImportError."""
+        check_backend(name)
+        for config in (self.config.text_config, self.config.vision_config):
+            config._attn_implementation = name
+
+    def recompute_activations(self) -> None:
+        """Recompute the layers' activations in the backward pass, instead of keeping them."""
+        for module in self.modules():
+            if isinstance(module, RecomputedLayer):
+                module.recompute = True
+
+
 class RewardModel(nn.Module):
     """The network: scores from token ids and patches; parameter names as published."""
 
-    def __init__(self, config: Any, attention: str, axes: int = len(AXES)) -> None:
+    def __init__(self, config: ModelConfig, attention: str, axes: int = len(AXES)) -> None:
         super().__init__()
-        from transformers import AutoModel
-
-        self.model: Any = AutoModel.from_config(config, attn_implementation=attention)
-        for layer in self.model.language_model.layers:
-            if hasattr(layer, "linear_attn"):
-                layer.linear_attn = GatedDeltaNet(config.text_config)
-        visual = self.model.visual
-        visual.patch_embed = PatchEmbed(visual.config, visual.config.hidden_size)
-        for block in visual.blocks:
-            block.attn = VisionAttention(visual.config, visual.config.hidden_size)
+        self.model = Backbone(config)
+        self.model.set_attn_implementation(attention)
         hidden = config.text_config.hidden_size
         self.multi_axis_head = MultiAxisHead(hidden, axes)
         self.scalar_head = ScalarHead(hidden)
 
     def vision_tokens(self, batch: ModelInputs) -> Tensor:
         """Return the vision tower's output for the batch's patches, (V, hidden)."""
-        visual = self.model.visual
-        merge = visual.config.spatial_merge_size
-        positions = patch_positions(
-            batch.grids, visual.num_grid_per_side, merge, batch.patches.device
-        )
-        hidden = visual.patch_embed(batch.patches)
-        learned = visual.pos_embed(positions.corners) * positions.weights[..., None]
-        hidden = hidden + learned.sum(1).to(hidden.dtype)
-        rotary = axial_rotary(positions.coordinates, visual.rotary_pos_emb.inv_freq)
-        for block in visual.blocks:
-            hidden = block(
-                hidden,
-                cu_seqlens=positions.cu_seqlens,
-                position_embeddings=rotary,
-                lengths=positions.lengths,
-            )
-        tokens: Tensor = visual.merger(hidden)
+        tokens: Tensor = self.model.visual(batch.patches, batch.grids)
         return tokens
 
     def hidden_states(self, batch: ModelInputs, vision: Tensor) -> Tensor:
-        """Return the hidden states after the final norm, (batch, length, hidden).
-
-        No attention mask is needed: with right padding a causal model never attends to padding
-        before the last token.
-        """
-        hidden: Tensor = self.model.language_model(
-            inputs_embeds=self._embedded(batch, vision),
-            position_ids=batch.position_ids,
-            use_cache=False,
-        ).last_hidden_state
+        """Return the hidden states after the final norm, (batch, length, hidden)."""
+        embeds = self._embedded(batch, vision)
+        hidden: Tensor = self.model.language_model(embeds, batch.position_ids)
         return hidden
 
     def reward_states(self, batch: ModelInputs) -> Tensor:
         """Return the hidden state of each row's reward token, (batch, hidden), for the heads."""
-        text = self.model.language_model
-        # Eager attention is causal only through a mask, which the model's own forward makes.
-        if torch.is_grad_enabled() or text.config._attn_implementation == "eager":
-            hidden = self.hidden_states(batch, self.vision_tokens(batch))
-            rows = torch.arange(len(hidden), device=hidden.device)
-            return hidden[rows, batch.last]
-        hidden = self._embedded(batch, self.vision_tokens(batch))
-        rotary = text.rotary_emb(hidden, batch.position_ids)
-        *layers, final = text.layers
-        for layer in layers:
-            hidden = layer(hidden, position_embeddings=rotary)
-        states: Tensor = text.norm(last_layer(final, hidden, rotary, batch.last))
-        return states
+        embeds = self._embedded(batch, self.vision_tokens(batch))
+        return self.model.language_model.states_at(embeds, batch.position_ids, batch.last)
 
     def _embedded(self, batch: ModelInputs, vision: Tensor) -> Tensor:
         """Return the embeddings of the streams with vision tokens, (batch, length, hidden)."""

@@ -8,11 +8,10 @@ from torch import Tensor
 from librehps.models.base import Prepared
 from librehps.models.device import copied, moved
 from librehps.models.librehps.backbone import ModelInputs, RewardModel
+from librehps.models.librehps.config import MERGE, PATCH
 from librehps.models.librehps.heads import HeadOutput
 from librehps.models.padding import padded
 from librehps.models.vision import unfold
-
-PATCH, MERGE = 16, 2
 
 
 def grid_of(pixels: Tensor) -> tuple[int, int, int]:

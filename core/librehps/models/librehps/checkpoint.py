@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from torch import nn
 from librehps.errors import CheckpointError
 from librehps.models import weights
 from librehps.models.librehps.backbone import RewardModel
+from librehps.models.librehps.config import read_config
 from librehps.models.librehps.heads import MultiAxisHead, ScalarHead
-from librehps.models.weight_files import first_names, read_json, shard_paths
+from librehps.models.weight_files import read_json, shard_paths
 from librehps.models.weights import (
     Stored,
     assign,
@@ -128,7 +128,6 @@ def build_model(
     for name, place in checkpoint.tensors.items():
         kind = torch.float32 if name.startswith(HEAD_PREFIXES) else dtype
         assign(model, name, read_tensor(place, kind, device))
-    restore_buffers(model, device)
     if fresh_heads:
         for name, head in heads.items():
             setattr(model, name, head.to(device))
@@ -136,13 +135,9 @@ def build_model(
 
 
 def empty_model(config: Mapping[str, Any], attention: str) -> RewardModel:
-    """Return the network of a config.json on the meta device."""
-    from transformers import Qwen3_5Config
-
-    axes = len(axes_of(config))
-    # A copy, since the class changes the dict.
-    own = deepcopy(dict(config))
-    return on_meta(lambda: RewardModel(Qwen3_5Config.from_dict(own), attention, axes))
+    """Return the network of a config.json on the meta device; raises CheckpointError."""
+    sizes, axes = read_config(config), len(axes_of(config))
+    return on_meta(lambda: RewardModel(sizes, attention, axes))
 
 
 def resident_bytes(model: nn.Module, dtype: torch.dtype) -> int:
@@ -180,16 +175,3 @@ def _likely_cause(missing: list[str], unexpected: list[str]) -> str:
     if missing and not unexpected:
         return "A shard seems to be missing: download the checkpoint again."
     return "The weights and config.json seem to come from different models."
-
-
-def restore_buffers(model: RewardModel, device: torch.device) -> None:
-    """Compute the rotary frequencies on `device`; checkpoints do not store them."""
-    for module in model.modules():
-        lost = {name: b for name, b in module.named_buffers(recurse=False) if b.is_meta}
-        if lost:
-            for name, buffer in lost.items():
-                setattr(module, name, torch.empty_like(buffer, device=device))
-            model.model._init_weights(module)
-    left = [name for name, buffer in model.named_buffers() if buffer.is_meta]
-    if left:
-        raise CheckpointError(f"buffers without a value: {first_names(left)}")

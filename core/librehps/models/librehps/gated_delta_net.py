@@ -1,16 +1,16 @@
 """Gated DeltaNet, the backbone's linear attention, with the kernel chosen by device.
 
-`transformers` chooses its kernel by installed packages, so that with `fla` installed CPU tensors
-would reach Triton. This module has the same parameter names and chooses by the tensor's device.
+Not by installed packages alone: with `fla` installed, CPU tensors would reach Triton.
 Recurrence and chunked form: Yang et al., "Gated Delta Networks", arXiv 2412.06464, section 3.
 """
 
 import importlib.util
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from librehps.models.librehps.config import TextConfig
 
 CHUNK = 64
 INVERSE_BASE = 16
@@ -19,7 +19,7 @@ INVERSE_BASE = 16
 class GatedDeltaNet(nn.Module):
     """A causal linear-attention layer without cache; (batch, length, hidden) in and out."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.key_heads: int = config.linear_num_key_heads
         self.value_heads: int = config.linear_num_value_heads
@@ -39,7 +39,7 @@ class GatedDeltaNet(nn.Module):
         self.in_proj_a = nn.Linear(hidden, self.value_heads, bias=False)
         self.out_proj = nn.Linear(values, hidden, bias=False)
 
-    def forward(self, hidden_states: Tensor, **_: Any) -> Tensor:
+    def forward(self, hidden_states: Tensor) -> Tensor:
         mixed = F.silu(shifted_conv(self.in_proj_qkv(hidden_states), self.conv1d.weight.squeeze(1)))
         query, key, value = mixed.split(self.widths, dim=-1)
         query = query.unflatten(-1, (self.key_heads, self.key_dim))

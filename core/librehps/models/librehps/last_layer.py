@@ -3,11 +3,13 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from librehps.models.attention_kernels import eager, sdpa
+from librehps.models.librehps.rotary import Rotary, rotate_text
 
-def last_layer(layer: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], last: Tensor) -> Tensor:
+
+def last_layer(layer: Any, hidden: Tensor, rotary: Rotary, last: Tensor) -> Tensor:
     """Return the output of `layer` at index `last` (batch,) of each row, (batch, hidden).
 
     hidden (batch, length, hidden) is the layer's input, rotary (cos, sin) of every position. From
@@ -24,31 +26,17 @@ def last_layer(layer: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], last: 
     return output
 
 
-def _read(
-    attention: Any, normed: Tensor, rotary: tuple[Tensor, Tensor], rows: Tensor, last: Tensor
-) -> Tensor:
+def _read(attention: Any, normed: Tensor, rotary: Rotary, rows: Tensor, last: Tensor) -> Tensor:
     """Return the layer's gated attention output for one position per row.
 
     Keys after that position are padding.
     """
-    from transformers.models.qwen3_5.modeling_qwen3_5 import apply_rotary_pos_emb
-
-    width = attention.head_dim
-    at = normed[rows, last]
-    query, gate = attention.q_proj(at).unflatten(-1, (-1, 2 * width)).chunk(2, -1)
-    query = attention.q_norm(query).unsqueeze(2)
-    key = attention.k_norm(attention.k_proj(normed).unflatten(-1, (-1, width))).transpose(1, 2)
-    value = attention.v_proj(normed).unflatten(-1, (-1, width)).transpose(1, 2)
-    cos, sin = rotary
-    key, _ = apply_rotary_pos_emb(key, key, cos, sin)
-    query, _ = apply_rotary_pos_emb(
-        query, query, cos[rows, last][:, None], sin[rows, last][:, None]
-    )
+    query, gate = attention.query_and_gate(normed[rows, last])
+    cos, sin = (x[rows, last].unsqueeze(1) for x in rotary)
+    query = rotate_text(query.unsqueeze(2), cos, sin)
+    key, value = attention.key_and_value(normed, rotary)
     seen = torch.arange(normed.shape[1], device=last.device) <= last[:, None]
-    groups = query.shape[1] // key.shape[1]
-    key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
-    mixed = F.scaled_dot_product_attention(
-        query, key, value, attn_mask=seen[:, None, None], scale=attention.scaling
-    )
-    output: Tensor = attention.o_proj(mixed.flatten(1) * gate.flatten(1).sigmoid())
+    kernel = eager if attention.config._attn_implementation == "eager" else sdpa
+    mixed = kernel(query, key, value, attention.scaling, mask=seen[:, None, None])
+    output: Tensor = attention.o_proj(mixed.flatten(1) * gate.sigmoid())
     return output
