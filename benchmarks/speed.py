@@ -24,7 +24,8 @@ from safetensors.torch import save_file
 
 from librehps import Item, LibreHPS
 from librehps.engine.engine import LocalEngine
-from librehps.models.librehps.checkpoint import empty_model
+from librehps.models.librehps.checkpoint import EMBEDDING, Checkpoint, empty_model
+from librehps.models.weights import read_tensor
 from librehps.scores.row import to_record
 from librehps.scores.writer import open_sink
 
@@ -102,6 +103,8 @@ def plain_forward(scorer: LibreHPS, items: list[Item]) -> float:
     config = Qwen3_5Config.from_dict(json.loads((scorer.folder / "config.json").read_text()))
     stock = AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32).eval()
     state = {n.removeprefix("model."): p for n, p in scorer._model.network.named_parameters()}
+    place = Checkpoint.open(scorer.folder).tensors[EMBEDDING]
+    state[EMBEDDING.removeprefix("model.")] = read_tensor(place, torch.float32, torch.device("cpu"))
     stock.load_state_dict({n: p for n, p in state.items() if "_head." not in n})
     decoder = scorer._decoder()
     batch = collate([decoder.decode(i).prepared for i in items[:BATCH]], torch.device("cpu"))

@@ -159,10 +159,10 @@ def test_figures_fit_together(random_tiny: LibreHPS) -> None:
 def runs_out(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     collate = stages.collate
 
-    def limited(items: list, device: torch.device) -> object:
+    def limited(items: list, device: torch.device, embedding: object) -> object:
         if len(items) >= at:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return collate(items, device)
+        return collate(items, device, embedding)
 
     monkeypatch.setattr(stages, "collate", limited)
 

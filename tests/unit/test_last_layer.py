@@ -22,7 +22,8 @@ def batch_of(golden: LibreHPS) -> object:
     prompts = ["a", "a longer prompt than the others, " * 4, "two words"]
     decoder = golden.engine().decoder
     items = [Item(n, MEDIA / n, p) for n, p in zip(names, prompts, strict=True)]
-    return collate([decoder.decode(item).prepared for item in items], torch.device("cpu"))
+    prepared = [decoder.decode(item).prepared for item in items]
+    return collate(prepared, torch.device("cpu"), golden._model.embedding)
 
 
 @pytest.mark.parametrize(

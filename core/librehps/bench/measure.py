@@ -30,6 +30,7 @@ from librehps.errors import UsageError
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.batch import grid_of
 from librehps.models.librehps.model import LibreHPSModel
+from librehps.models.stored_embedding import off_device
 from librehps.scorer import LibreHPS
 from librehps.types import Item
 
@@ -199,11 +200,18 @@ def _model(scorer: LibreHPS) -> dict[str, Any]:
     return {
         "name": settings.model,
         "fingerprint": settings.fingerprint,
-        "parameters": sum(p.numel() for p in _network(scorer).parameters()),
+        "parameters": _parameters(_network(scorer)),
         "dtype": settings.dtype,
         "attention": settings.attention,
         "delta_rule": settings.delta_rule,
     }
+
+
+def _parameters(network: RewardModel) -> int:
+    """Return the number of parameters, with those of an embedding off the device."""
+    embedding = off_device(network.model.language_model)
+    held = 0 if embedding is None else embedding.num_embeddings * embedding.embedding_dim
+    return held + sum(p.numel() for p in network.parameters())
 
 
 def _pictures(workload: Workload, one: Decoded) -> dict[str, Any]:

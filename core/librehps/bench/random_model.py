@@ -20,6 +20,7 @@ from librehps.models.librehps.checkpoint import (
 from librehps.models.librehps.family import LibreHPSCheckpoint, fit_attention, plan_load
 from librehps.models.librehps.model import LibreHPSModel
 from librehps.models.locate import EMBEDDED
+from librehps.models.stored_embedding import keep_on_cpu, off_device
 from librehps.scorer import LibreHPS
 from librehps.settings import NUMERICS, Settings
 from librehps.types import AXES
@@ -45,7 +46,10 @@ def random_scorer(
     network = empty_model(config, "sdpa")
     check_memory(resident_bytes(network, plan.dtype), plan.device, plan.dtype)
     fill(network, plan.dtype, plan.device)
-    model = LibreHPSModel(network, plan.device, plan.dtype, AXES)
+    # Off the device, as the embedding of a checkpoint is.
+    text = network.model.language_model
+    keep_on_cpu(text, text.embed_tokens.weight)
+    model = LibreHPSModel(network, plan.device, plan.dtype, AXES, off_device(text))
     # The embedded checkpoint, except its config and weights.
     checkpoint = LibreHPSCheckpoint(replace(Checkpoint.open(EMBEDDED), config=config))
     processor = checkpoint.processor(ProcessorOptions())

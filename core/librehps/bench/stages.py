@@ -19,6 +19,7 @@ from librehps.engine.engine import default_workers
 from librehps.models.base import Prepared
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.batch import collate
+from librehps.models.stored_embedding import off_device
 from librehps.scorer import LibreHPS
 from librehps.scores.row import to_record
 from librehps.scores.writer import open_sink
@@ -130,7 +131,8 @@ def _save(rows: Iterable[ScoredRow], output: Path, settings: Settings) -> int:
 def _forward_rate(
     model: RewardModel, clock: Clock, batch: list[Prepared], repeats: int
 ) -> ForwardRate:
-    inputs = collate(batch, clock.device)
+    embedding = off_device(model.model.language_model)
+    inputs = collate(batch, clock.device, embedding)
     # On a CPU the engine runs one batch per core.
     lanes = lanes_of(clock.device, torch.get_num_threads()) if clock.device.type == "cpu" else 1
 
@@ -148,7 +150,7 @@ def _forward_rate(
         _torch_threads(1 if lanes > 1 else torch.get_num_threads()),
         ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
-        laid_out = clock.median(lambda: collate(batch, clock.device), repeats)
+        laid_out = clock.median(lambda: collate(batch, clock.device, embedding), repeats)
         took = clock.median(forward, repeats)
     return ForwardRate(len(batch), lanes * len(batch) / took, len(batch) / laid_out)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from librehps.models.hpsv3.rotary import frequencies
@@ -19,7 +20,8 @@ class ModelInputs:
     input_ids (batch, length); position_ids (3, batch, length); patches (P, 1176) normalised pixels;
     cos and sin (P, head dim / 2) of the patches; lengths of the images in patches, cu_seqlens
     (batch + 1,) their ends; vision_index (V,) indices of vision tokens in the flattened batch; last
-    (batch,) index of each row's reward token.
+    (batch,) index of each row's reward token; rows (U, hidden) that input_ids
+    index, None if they index the model's own embedding.
     """
 
     input_ids: Tensor
@@ -31,6 +33,7 @@ class ModelInputs:
     cu_seqlens: Tensor
     vision_index: Tensor
     last: Tensor
+    rows: Tensor | None = None
 
 
 class RewardModel(nn.Module):
@@ -85,7 +88,10 @@ class RewardModel(nn.Module):
         before the last token.
         """
         text = self.model.language_model
-        embeds = text.embed_tokens(batch.input_ids)
+        if batch.rows is None:
+            embeds = text.embed_tokens(batch.input_ids)
+        else:
+            embeds = F.embedding(batch.input_ids, batch.rows)
         vision = self.vision_tokens(batch).to(embeds.dtype)
         placed = embeds.flatten(0, 1).index_copy(0, batch.vision_index, vision).view_as(embeds)
         hidden: Tensor = text(

@@ -13,6 +13,7 @@ from librehps.errors import CheckpointError
 from librehps.models.hpsv3.backbone import HEAD, RewardModel
 from librehps.models.hpsv3.published import BASE_FILES, BASE_REPO, WEIGHTS_FILE
 from librehps.models.hpsv3.template import Template, find_template
+from librehps.models.stored_embedding import keep_stored
 from librehps.models.weight_files import read_json, shard_paths
 from librehps.models.weights import (
     Stored,
@@ -116,12 +117,16 @@ def empty_model(stored: StoredModel) -> RewardModel:
 def build_model(stored: StoredModel, dtype: torch.dtype, device: torch.device) -> RewardModel:
     """Return the network in evaluation mode; backbone in `dtype`, head in float32.
 
-    Raises CheckpointError that lists every missing, unexpected or misshapen tensor.
+    Rows of the embedding are read from its file when they are needed. Raises CheckpointError that
+    lists every missing, unexpected or misshapen tensor.
     """
     model = empty_model(stored)
     expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
     check_tensors(stored.folder, stored.tensors, expected, _likely_cause)
+    keep_stored(model.model.language_model, stored.tensors[EMBEDDING], dtype)
     for name, place in stored.tensors.items():
+        if name == EMBEDDING:
+            continue
         kind = torch.float32 if name.startswith(HEAD) else dtype
         assign(model, name, read_tensor(place, kind, device))
     model.set_rotary(device)

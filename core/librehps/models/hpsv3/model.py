@@ -11,6 +11,7 @@ from librehps.models.device import copied, moved
 from librehps.models.hpsv3.backbone import ModelInputs, RewardModel
 from librehps.models.hpsv3.rotary import vision_rotary
 from librehps.models.padding import padded
+from librehps.models.stored_embedding import off_device
 from librehps.models.vision import unfold
 
 AXES = ("overall",)
@@ -37,12 +38,14 @@ class HPSv3Model:
     def collate(self, items: Sequence[Prepared]) -> ModelInputs:
         """Return the network's input for the items; uint8 pixels are unfolded on the device."""
         streams = padded(items)
+        embedding = off_device(self.network.model.language_model)
+        rows, ids = (None, streams.ids) if embedding is None else embedding.lookup(streams.ids)
         grids = [grid_of(item.pixels) for item in items]
         patches = tuple(rows * columns for rows, columns in grids)
         config = self.network.model.visual.config
         cos, sin = vision_rotary(grids, config.embed_dim // config.num_heads, MERGE)
         return ModelInputs(
-            input_ids=moved(streams.ids, self.device),
+            input_ids=moved(ids, self.device),
             position_ids=moved(streams.positions, self.device),
             patches=torch.cat([patchify(moved(item.pixels, self.device)) for item in items]),
             cos=moved(cos, self.device),
@@ -51,6 +54,7 @@ class HPSv3Model:
             cu_seqlens=moved(torch.tensor([0, *patches]).cumsum(0, dtype=torch.int32), self.device),
             vision_index=moved(streams.vision, self.device),
             last=moved(streams.last, self.device),
+            rows=None if rows is None else moved(rows, self.device),
         )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from librehps.models.attention_kernels import check_backend
@@ -20,7 +21,8 @@ class ModelInputs:
 
     input_ids (batch, length); position_ids (3, batch, length); patches (P, 1536) normalised pixels;
     grids of the items in patches, plain numbers; vision_index (V,) indices of vision tokens in the
-    flattened batch; last (batch,) index of each row's reward token.
+    flattened batch; last (batch,) index of each row's reward token; rows (U, hidden) that input_ids
+    index, None if they index the model's own embedding.
     """
 
     input_ids: Tensor
@@ -29,6 +31,7 @@ class ModelInputs:
     grids: tuple[Grid, ...]
     vision_index: Tensor
     last: Tensor
+    rows: Tensor | None = None
 
 
 class Backbone(nn.Module):
@@ -82,7 +85,10 @@ class RewardModel(nn.Module):
 
     def _embedded(self, batch: ModelInputs, vision: Tensor) -> Tensor:
         """Return the embeddings of the streams with vision tokens, (batch, length, hidden)."""
-        embeds = self.model.language_model.embed_tokens(batch.input_ids)
+        if batch.rows is None:
+            embeds = self.model.language_model.embed_tokens(batch.input_ids)
+        else:
+            embeds = F.embedding(batch.input_ids, batch.rows)
         flat = embeds.flatten(0, 1).index_copy(0, batch.vision_index, vision.to(embeds.dtype))
         placed: Tensor = flat.view_as(embeds)
         return placed

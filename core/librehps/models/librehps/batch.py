@@ -11,6 +11,7 @@ from librehps.models.librehps.backbone import ModelInputs, RewardModel
 from librehps.models.librehps.config import MERGE, PATCH
 from librehps.models.librehps.heads import HeadOutput
 from librehps.models.padding import padded
+from librehps.models.stored_embedding import RowEmbedding
 from librehps.models.vision import unfold
 
 
@@ -30,25 +31,35 @@ def patchify(pixels: Tensor) -> Tensor:
     return unfold(pixels, PATCH, MERGE).float().div_(255).sub_(0.5).div_(0.5)
 
 
-def collate(items: Sequence[Prepared], device: torch.device) -> ModelInputs:
-    """Return the network's input for the items; uint8 pixels are unfolded on `device`."""
+def collate(
+    items: Sequence[Prepared], device: torch.device, embedding: RowEmbedding | None = None
+) -> ModelInputs:
+    """Return the network's input for the items; uint8 pixels are unfolded on `device`.
+
+    The rows of an `embedding` off the device are looked up here, and sent.
+    """
     streams = padded(items)
+    rows, ids = (None, streams.ids) if embedding is None else embedding.lookup(streams.ids)
     return ModelInputs(
-        input_ids=moved(streams.ids, device),
+        input_ids=moved(ids, device),
         position_ids=moved(streams.positions, device),
         patches=torch.cat([patchify(moved(item.pixels, device)) for item in items]),
         grids=tuple(grid_of(item.pixels) for item in items),
         vision_index=moved(streams.vision, device),
         last=moved(streams.last, device),
+        rows=None if rows is None else moved(rows, device),
     )
 
 
 @torch.inference_mode()
 def launch(
-    model: RewardModel, items: Sequence[Prepared], device: torch.device
+    model: RewardModel,
+    items: Sequence[Prepared],
+    device: torch.device,
+    embedding: RowEmbedding | None = None,
 ) -> Callable[[], HeadOutput]:
     """Start a batch, and return a function that waits for the head outputs on the CPU."""
-    output: HeadOutput = model(collate(items, device))
+    output: HeadOutput = model(collate(items, device, embedding))
     wait = copied(output, device)
     return lambda: HeadOutput(*wait())
 

@@ -15,6 +15,7 @@ from librehps.models import weights
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.config import read_config
 from librehps.models.librehps.heads import MultiAxisHead, ScalarHead
+from librehps.models.stored_embedding import keep_stored
 from librehps.models.weight_files import read_json, shard_paths
 from librehps.models.weights import (
     Stored,
@@ -26,6 +27,7 @@ from librehps.models.weights import (
 )
 from librehps.types import AXES
 
+EMBEDDING = "model.language_model.embed_tokens.weight"
 HEAD_PREFIXES = ("multi_axis_head.", "scalar_head.")
 
 
@@ -111,11 +113,13 @@ def build_model(
     dtype: torch.dtype,
     device: torch.device,
     fresh_heads: bool = False,
+    stored_embedding: bool = False,
 ) -> RewardModel:
     """Return the network in evaluation mode; backbone in `dtype`, heads in float32.
 
-    `fresh_heads` adds random heads to a backbone without heads. Raises CheckpointError that lists
-    every missing, unexpected or misshapen tensor.
+    `fresh_heads` adds random heads to a backbone without heads; `stored_embedding` reads rows of
+    the embedding from its file when they are needed. Raises CheckpointError that lists every
+    missing, unexpected or misshapen tensor.
     """
     model = empty_model(checkpoint.config, attention)
     if fresh_heads:
@@ -125,7 +129,11 @@ def build_model(
         del model.multi_axis_head, model.scalar_head
     expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
     check_tensors(checkpoint.folder, checkpoint.tensors, expected, _likely_cause)
+    if stored_embedding:
+        keep_stored(model.model.language_model, checkpoint.tensors[EMBEDDING], dtype)
     for name, place in checkpoint.tensors.items():
+        if name == EMBEDDING and stored_embedding:
+            continue
         kind = torch.float32 if name.startswith(HEAD_PREFIXES) else dtype
         assign(model, name, read_tensor(place, kind, device))
     if fresh_heads:

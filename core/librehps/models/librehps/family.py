@@ -22,6 +22,7 @@ from librehps.models.librehps.model import LibreHPSModel
 from librehps.models.librehps.processor import LibreHPSProcessor
 from librehps.models.librehps.resize import PIXEL_BUDGET
 from librehps.models.librehps.tokens import PromptEncoder
+from librehps.models.stored_embedding import off_device
 from librehps.types import Kind
 
 TRAINED_FRAMES = 8
@@ -97,8 +98,9 @@ class LibreHPSCheckpoint:
         plan = plan_load(options)
         empty = empty_model(self.stored.config, "sdpa")
         check_memory(resident_bytes(empty, plan.dtype), plan.device, plan.dtype)
-        network = build_model(self.stored, "sdpa", plan.dtype, plan.device)
-        model = LibreHPSModel(network, plan.device, plan.dtype, self.axes)
+        network = build_model(self.stored, "sdpa", plan.dtype, plan.device, stored_embedding=True)
+        embedding = off_device(network.model.language_model)
+        model = LibreHPSModel(network, plan.device, plan.dtype, self.axes, embedding)
         attention = fit_attention(model, self.processor(ProcessorOptions()), plan.attentions)
         reasons = {**plan.reasons, "attention": attention.reason}
         return Loaded(model, attention.implementation, plan.kernel, reasons)

@@ -9,20 +9,22 @@ from librehps.models.base import Prepared, RawScore
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.batch import launch
 from librehps.models.librehps.heads import HeadOutput
+from librehps.models.stored_embedding import RowEmbedding
 
 
 @dataclass
 class LibreHPSModel:
-    """The network on a device, and the axes that its heads score."""
+    """The network on a device, the axes that its heads score, and an embedding off the device."""
 
     network: RewardModel
     device: torch.device
     dtype: torch.dtype
     axes: tuple[str, ...]
+    embedding: RowEmbedding | None = None
 
     def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
         """Start a batch, and return a function that waits for the raw score of each item."""
-        wait = launch(self.network, batch, self.device)
+        wait = launch(self.network, batch, self.device, self.embedding)
         return lambda: _rows(wait())
 
 
