@@ -16,7 +16,7 @@ from librehps.errors import CheckpointError
 from librehps.models.attention_kernels import attend
 from librehps.models.librehps.backbone import ModelInputs, RewardModel
 from librehps.models.librehps.batch import collate
-from librehps.models.librehps.checkpoint import empty_model
+from librehps.models.librehps.checkpoint import Checkpoint, build_model, empty_model
 from librehps.models.librehps.config import Rope, TextConfig, VisionConfig, read_config
 
 STORED = json.loads((CHECKPOINT / "config.json").read_text())
@@ -122,12 +122,17 @@ class Uncached(torch.nn.Module):
         return self.own(hidden_states)
 
 
+def whole_network() -> RewardModel:
+    """Our network of the golden checkpoint, its embedding a parameter."""
+    return build_model(Checkpoint.open(CHECKPOINT), "sdpa", torch.float32, torch.device("cpu"))
+
+
 @pytest.fixture(params=["sdpa", "eager"])
-def both(golden: LibreHPS, request: pytest.FixtureRequest) -> Iterator[tuple[RewardModel, Any]]:
+def both(request: pytest.FixtureRequest) -> Iterator[tuple[RewardModel, Any]]:
     """Our network of the golden checkpoint and that of `transformers`, with equal weights."""
     from transformers import AutoModel, Qwen3_5Config
 
-    network: RewardModel = golden._model.network  # type: ignore[assignment]
+    network = whole_network()
     config = Qwen3_5Config.from_dict(deepcopy(STORED))
     theirs = AutoModel.from_config(config, attn_implementation=request.param, dtype=torch.float32)
     theirs.load_state_dict(network.model.state_dict())
@@ -139,7 +144,6 @@ def both(golden: LibreHPS, request: pytest.FixtureRequest) -> Iterator[tuple[Rew
     network.model.set_attn_implementation(request.param)
     with torch.no_grad():
         yield network, theirs.eval()
-    network.model.set_attn_implementation("sdpa")
 
 
 def test_hidden_states_are_those_of_transformers(
@@ -164,7 +168,7 @@ def test_recomputed_activations_give_the_same_gradients(golden: LibreHPS) -> Non
     batch = batch_of(golden, "a", "a longer prompt than the first")
     gradients = []
     for recompute in (False, True):
-        network = deepcopy(golden._model.network).train().requires_grad_(True)  # type: ignore[attr-defined]
+        network = whole_network().train().requires_grad_(True)
         if recompute:
             network.model.recompute_activations()
         network.reward_states(batch).square().sum().backward()
