@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # their names, so that those of processes, which take longest, are not left for the end.
 TOGETHER := -q -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo quick test lint format docs reference test-matrix clean
+.PHONY: demo quick test lint format docs reference test-matrix gpu clean
 
 demo: $(PLAIN)
 	@echo 'Scoring the 9 files of examples/media (about 10 seconds) ...'
@@ -51,6 +51,10 @@ reference: $(READY)
 # The golden tests on every Python and transformers that we support; needs those interpreters.
 test-matrix:
 	$(PYTHON) tools/matrix.py
+
+# Checks and times on a CUDA GPU, with the packages of PYTHON: nothing is installed.
+gpu:
+	@PYTHONPATH=core:. $(PYTHON) benchmarks/gpu.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "librehps needs Python 3.11 or newer")'

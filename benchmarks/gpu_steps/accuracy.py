@@ -1,0 +1,151 @@
+"""Scores on the device beside the golden vectors and beside the CPU in float32."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+from unittest import mock
+
+import torch
+from PIL import Image
+
+from gpu_steps.base import Figures, Skipped, Where, check
+from librehps import LibreHPS
+from librehps.errors import AttentionError
+from librehps.models.librehps import gated_delta_net
+from librehps.types import BatchItem
+
+ROOT = Path(__file__).parents[2]
+GOLDEN, GOLDEN_HPSV3 = ROOT / "tests" / "golden", ROOT / "tests" / "golden_hpsv3"
+EXAMPLES = ROOT / "examples" / "media"
+# The golden files went to pixels as the reference reads them.
+AS_REFERENCE = {"background": "keep", "color_management": False}
+
+MU, BATCH_MU = 5e-3, 2e-3
+# LibreHPS-Tiny in bfloat16 moves mu by 0.065 at most over 768 pictures, int8 weights by 0.047.
+ROUNDED_MU = 0.13
+# The golden checkpoint of HPSv3 in bfloat16.
+ROUNDED_HPSV3_MU = 0.5
+BATCH = 16
+ATTENTIONS = ("sdpa", "eager", "fa2", "fa4")
+
+
+def golden(where: Where, dtype: str = "float32", **how: str) -> Figures:
+    """Return the largest differences in mu of each attention backend and delta-rule kernel.
+
+    float32 is held to the golden vectors. Rounded weights are held to float32 on LibreHPS-Tiny: the
+    golden checkpoint is random and so steep that bfloat16 moves its mu by several units.
+    """
+    figures: Figures = {"dtype": dtype, **how, "not_available": {}}
+    bounds: dict[str, tuple[float, float]] = {}
+    exact = dtype == "float32" and not how
+    for kernel in kernels(where.device):
+        for attention in ATTENTIONS:
+            name = f"{attention} {kernel}"
+            load = partial(_load, device=where.device, attn_impl=attention, dtype=dtype, **how)
+            try:
+                with using(kernel):
+                    moved = _moved(load, where.every)
+            except AttentionError as error:
+                figures["not_available"][name] = str(error)
+                continue
+            figures[name] = moved
+            limits = {"golden": MU} if exact else {"tiny": ROUNDED_MU}
+            limits |= {"golden_hpsv3": MU if exact else ROUNDED_HPSV3_MU}
+            limits |= {"golden_batch": BATCH_MU} if exact else {}
+            bounds |= {f"{name} {key}": (moved[key], limit) for key, limit in limits.items()}
+    if exact:
+        figures["video_beside_cpu"] = _video(where.device)
+        bounds["video_beside_cpu"] = (figures["video_beside_cpu"], BATCH_MU)
+    if not bounds:
+        raise Skipped(f"no attention backend runs in {dtype}: {figures['not_available']}")
+    return check(figures, bounds)
+
+
+def kernels(device: str) -> list[str]:
+    """Return the delta-rule kernels that import here; the first is the one used by default."""
+    used = gated_delta_net.uses_fla(torch.device(device))
+    return ["fla", "torch"] if used else ["torch"]
+
+
+@contextmanager
+def using(kernel: str) -> Iterator[None]:
+    """Compute the delta rule by the kernel within the context."""
+    if kernel == "fla":
+        yield
+        return
+    with (
+        mock.patch.object(gated_delta_net, "uses_fla", lambda _: False),
+        mock.patch("librehps.models.librehps.family.uses_fla", lambda _: False),
+    ):
+        yield
+
+
+def _load(path: str | Path, **how: object) -> LibreHPS:
+    media = {} if path == "tiny" else AS_REFERENCE
+    return LibreHPS.from_pretrained(path, **media, **how)
+
+
+def _moved(load: partial, every: int) -> Figures:
+    """Return the largest differences in mu: golden vectors, one batch against one by one, Tiny."""
+    expected = json.loads((GOLDEN / "expected.json").read_text())["images"][::every]
+    scorer = load(GOLDEN / "checkpoint")
+    items = [BatchItem(GOLDEN / "media" / case["image"], case["prompt"]) for case in expected]
+    alone, together = scorer.score_images_batch(items, 1), scorer.score_images_batch(items, BATCH)
+    want = torch.tensor(
+        [[case["scores"][axis]["raw_mean"] for axis in case["scores"]] for case in expected]
+    )
+    one, many = mus(alone), mus(together)
+    hpsv3 = json.loads((GOLDEN_HPSV3 / "expected.json").read_text())["images"][::every]
+    items = [BatchItem(GOLDEN_HPSV3 / "media" / case["image"], case["prompt"]) for case in hpsv3]
+    figures = {
+        "golden": farthest(one, want),
+        "golden_batch": farthest(one, many),
+    }
+    del scorer
+    try:
+        rated = load(GOLDEN_HPSV3 / "checkpoint").score_images_batch(items, BATCH)
+    except AttentionError as error:
+        figures["hpsv3_not_available"] = str(error)
+        figures["golden_hpsv3"] = 0.0
+    else:
+        want = torch.tensor([[case["mu"]] for case in hpsv3])
+        figures["golden_hpsv3"] = farthest(mus(rated), want)
+    figures["tiny"] = farthest(_tiny(load("tiny")), _exact_tiny())
+    return figures
+
+
+@cache
+def _exact_tiny() -> torch.Tensor:
+    return _tiny(_load("tiny", device="cpu", dtype="float32"))
+
+
+def _tiny(scorer: LibreHPS) -> torch.Tensor:
+    """Return mu of the example pictures under their own and under one foreign prompt."""
+    files = sorted(EXAMPLES.glob("*.png"))
+    prompts = [file.with_suffix(".txt").read_text().strip() for file in files]
+    items = [BatchItem(file, prompt) for file, prompt in zip(files, prompts, strict=True)]
+    items += [BatchItem(file, "a green star above a yellow cross") for file in files]
+    return mus(scorer.score_images_batch(items))
+
+
+def _video(device: str) -> float:
+    """Return the largest difference in mu between the device and the CPU for 5 frames."""
+    with Image.open(GOLDEN / "media" / "sq448.png") as picture:
+        frames = [picture.convert("RGB").rotate(90 * turn) for turn in range(5)]
+    scores = [
+        _load(GOLDEN / "checkpoint", device=name, dtype="float32").score_video(frames, "a cat")
+        for name in ("cpu", device)
+    ]
+    return farthest(mus(scores[:1]), mus(scores[1:]))
+
+
+def mus(scores: list) -> torch.Tensor:
+    """Return mu of each score and axis, (scores, axes)."""
+    return torch.tensor([[axis.raw_mean for axis in score.values()] for score in scores])
+
+
+def farthest(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Return the largest difference; NaN if either has one."""
+    return float((a - b).abs().max())
