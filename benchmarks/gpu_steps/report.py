@@ -23,7 +23,9 @@ def machine(where: Where) -> Figures:
     figures: Figures = {
         "python": platform.python_version(),
         "system": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "device": where.device,
         "config": where.config,
         "versions": {name: _version(name) for name in PACKAGES},
@@ -101,9 +103,13 @@ def summary(result: Result) -> str:
         )
     if "end_to_end" in figures and figures["end_to_end"]:
         run = figures["end_to_end"]
-        return f"{run['images_per_s']:.1f} images/s from files, {run['share_of_matmul']:.0%} of matmul"
+        return (
+            f"{run['images_per_s']:.1f} images/s from files, {run['share_of_matmul']:.0%} of matmul"
+        )
     if "gpu" in figures:
-        return f"{figures['gpu']}, {figures['memory_gb']:.0f} GB, torch {figures['versions']['torch']}"
+        return (
+            f"{figures['gpu']}, {figures['memory_gb']:.0f} GB, torch {figures['versions']['torch']}"
+        )
     numbers = {name: value for name, value in figures.items() if isinstance(value, float)}
     worst = {
         f"{name} {key}": value[key]

@@ -27,6 +27,7 @@ from librehps.models.librehps.batch import collate, grid_of
 SIZES = {"cuda": (1, 8, 32, 64)}
 CPU_SIZES = (1, 2)
 REPEATS = 3
+SIDE, SMALL_SIDE = 1024, 128
 PICTURES = 4
 PROFILED_KERNELS = 12
 
@@ -47,8 +48,8 @@ def stages(where: Where) -> Figures:
     quick = where.device == "cpu"
     workload = Workload(
         images=4 if quick else 64,
-        width=256 if quick else 1024,
-        height=256 if quick else 1024,
+        width=_side(where.device),
+        height=_side(where.device),
         batch_sizes=_sizes(where.device),
         repeats=1 if quick else REPEATS,
         rows=100,
@@ -107,10 +108,12 @@ def _forward(scorer: LibreHPS) -> Figures:
 
 
 def pictures(scorer: LibreHPS) -> list[Prepared]:
-    """Return prepared pictures of 1024 x 1024 under a prompt of 30 tokens."""
+    """Return prepared pictures under a prompt of 30 tokens."""
+    side = _side(scorer.device.type)
+    workload = Workload(images=PICTURES, width=side, height=side)
     with TemporaryDirectory() as folder:
         decoder = scorer._decoder()
-        items = make_items(Path(folder), Workload(images=PICTURES), decoder.processor)
+        items = make_items(Path(folder), workload, decoder.processor)
         return [decoder.decode(item).prepared for item in items]
 
 
@@ -182,6 +185,10 @@ def profile(call: Callable[[], object], device: torch.device) -> Figures:
             for row in rows[:PROFILED_KERNELS]
         ],
     }
+
+
+def _side(device: str) -> int:
+    return SMALL_SIDE if torch.device(device).type == "cpu" else SIDE
 
 
 def _sizes(device: str) -> tuple[int, ...]:
