@@ -36,10 +36,15 @@ def _golden(where: Where, **how: str) -> Figures:
     return golden(where, **how)
 
 
-def _forward(where: Where, kernel: str | None = None, **arguments: object) -> Figures:
+def _forward(
+    where: Where,
+    kernel: str | None = None,
+    embedding_on_device: bool = False,
+    **arguments: object,
+) -> Figures:
     from gpu_steps.speed import Lever, forward
 
-    return forward(where, Lever(arguments, kernel))
+    return forward(where, Lever(arguments, kernel, embedding_on_device))
 
 
 def _stages(where: Where) -> Figures:
@@ -73,6 +78,7 @@ STEPS = (
     Step("forward fa2", partial(_forward, attn_impl="fa2"), 25, 60),
     Step("forward sdpa", partial(_forward, attn_impl="sdpa"), 25, 60),
     Step("forward torch kernel", partial(_forward, kernel="torch"), 25, 60),
+    Step("forward embedding on device", partial(_forward, embedding_on_device=True), 25, 60),
     Step("lanes", _lanes, 25, 60),
 )
 

@@ -1,4 +1,4 @@
-"""What every step of the GPU checks shares: where it runs, its result, and its reasons to end."""
+"""The types of a GPU check: where it runs, its result, and its reasons to end."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field

@@ -1,4 +1,4 @@
-"""One step in a child process: its result, or the reason why there is none."""
+"""Run a step in a child process: return its result, or the reason why there is none."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from gpu_steps.base import Failed, Result, Skipped, Step, Where
@@ -63,10 +64,8 @@ def run_in_child(name: str, command: list[str], limit_s: float) -> Result:
 def stop(child: subprocess.Popen) -> None:
     """End the child and every process that it started."""
     # The group outlives its leader: compilers, for one, may still run.
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     child.wait()
 
 

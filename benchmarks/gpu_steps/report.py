@@ -101,7 +101,7 @@ def summary(result: Result) -> str:
             f"{best['share_of_matmul']:.0%} of matmul, peak {best['peak_gb']:.1f} GB, "
             f"first forward {figures['first_forward_s']:.1f} s"
         )
-    if "end_to_end" in figures and figures["end_to_end"]:
+    if figures.get("end_to_end"):
         run = figures["end_to_end"]
         return (
             f"{run['images_per_s']:.1f} images/s from files, {run['share_of_matmul']:.0%} of matmul"

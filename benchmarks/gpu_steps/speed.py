@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import nn
 
 from gpu_steps.accuracy import kernels, using
 from gpu_steps.base import Figures, Skipped, Where
@@ -34,10 +36,11 @@ PROFILED_KERNELS = 12
 
 @dataclass(frozen=True)
 class Lever:
-    """One change of how the model runs: arguments of `random_scorer`, and a delta-rule kernel."""
+    """A change of how the model runs: arguments of `random_scorer`, the kernel, the embedding."""
 
     arguments: dict[str, Any] = field(default_factory=dict)
     kernel: str | None = None
+    embedding_on_device: bool = False
 
     def context(self) -> AbstractContextManager[object]:
         return nullcontext() if self.kernel is None else using(self.kernel)
@@ -70,7 +73,17 @@ def forward(where: Where, lever: Lever) -> Figures:
             scorer = random_scorer(where.config, device=where.device, **lever.arguments)
         except AttentionError as error:
             raise Skipped(str(error)) from error
+        if lever.embedding_on_device:
+            _move_embedding(scorer)
         return _forward(scorer)
+
+
+def _move_embedding(scorer: LibreHPS) -> None:
+    """Hold the embedding's table on the device, where it otherwise stays in CPU memory."""
+    text = scorer._model.network.model.language_model
+    table = text.embed_tokens.read(torch.arange(text.embed_tokens.num_embeddings))
+    text.embed_tokens = nn.Embedding.from_pretrained(table.to(scorer.device))
+    scorer._model.embedding = None
 
 
 def _forward(scorer: LibreHPS) -> Figures:
@@ -142,9 +155,10 @@ def _parts(scorer: LibreHPS, clock: Clock, batch: list[Prepared]) -> Figures:
     """Return the seconds of the inputs, the vision tower, and the whole network."""
     network = scorer._model.network
     with torch.inference_mode():
-        inputs = collate(batch, scorer.device)
+        lay_out = partial(collate, batch, scorer.device, scorer._model.embedding)
+        inputs = lay_out()
         return {
-            "inputs_s": clock.median(lambda: collate(batch, scorer.device), REPEATS),
+            "inputs_s": clock.median(lay_out, REPEATS),
             "vision_s": clock.median(lambda: network.vision_tokens(inputs), REPEATS),
             "network_s": clock.median(lambda: network(inputs), REPEATS),
         }

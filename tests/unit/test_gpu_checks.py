@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gpu
 import pytest
 import torch
+
+import gpu
 from gpu_steps.base import Failed, Result, Skipped, Step, Where, check
 from gpu_steps.children import run_here, run_in_child
 from gpu_steps.report import JSON_NAME, MARKDOWN_NAME
