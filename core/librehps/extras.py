@@ -11,12 +11,13 @@ EXTRAS = {
     "ray": ("ray",),
     "serve": ("fastapi", "uvicorn", "h11", "prometheus_client"),
     "train": ("accelerate", "peft"),
+    "quantize": ("torchao", "bitsandbytes"),
 }
 
 
-def require(extra: str, purpose: str) -> None:
-    """Raise ExtraNeededError if a package of the extra is not installed."""
-    missing = [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
+def require(extra: str, purpose: str, *packages: str) -> None:
+    """Raise ExtraNeededError if a package of the extra, or of `packages`, is not installed."""
+    missing = [name for name in packages or EXTRAS[extra] if importlib.util.find_spec(name) is None]
     if missing:
         raise ExtraNeededError(f"{purpose} needs {', '.join(missing)}", hint=install_hint(extra))
 

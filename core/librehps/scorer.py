@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 import torch
 
 from librehps import __version__
-from librehps.choices import Animated, Sample, VideoBackend
+from librehps.choices import Animated, Sample, VideoBackend, WeightMode
 from librehps.decide.calibrators import Calibrator, PlattCalibrators, fit_for, fits_of
 from librehps.decide.compare import pair_comparison
 from librehps.decide.probability import Platt, Rules
@@ -99,6 +99,7 @@ class LibreHPS:
         device: str | torch.device | None = None,
         revision: str | None = None,
         *,
+        weights: WeightMode = "auto",
         num_frames: int | None = None,
         batch_size: int | None = None,
         workers: int | None = None,
@@ -114,16 +115,17 @@ class LibreHPS:
         """Load `tiny`, a checkpoint's folder, or a hub id (downloaded unless `download` is false).
 
         attn_impl: auto, fa4, fa2, sdpa or eager. dtype: float32, bfloat16, float16, their short
-        names (fp32, bf16, fp16) or torch dtypes. device: auto, cpu, cuda, cuda:1, mps. num_frames:
-        frames sampled of a clip (None: the checkpoint's). workers: threads that decode (None: one
-        per core). background, color_management, animated, sample: see `MediaOptions`. Raises
-        ModelError, and UsageError for an invalid or unavailable device or dtype.
+        names (fp32, bf16, fp16) or torch dtypes. device: auto, cpu, cuda, cuda:1, mps. weights:
+        full (auto), or int8 or nf4 to quantise them while they are read. num_frames: frames sampled
+        of a clip (None: the checkpoint's). workers: threads that decode (None: one per core).
+        background, color_management, animated, sample: see `MediaOptions`. Raises
+        ModelError, ExtraNeededError, and UsageError for an invalid or unavailable device or dtype.
         """
         media = MediaOptions(background, color_management, animated, sample)
         located = locate(name_or_path or path_or_id, revision, download)
         checkpoint = open_checkpoint(located.folder, located.base)
         processor = checkpoint.processor(ProcessorOptions(max_prompt_tokens))
-        loaded = checkpoint.load(LoadOptions(attn_impl, dtype, device))
+        loaded = checkpoint.load(LoadOptions(attn_impl, dtype, device, weights))
         settings = _settings_of(located, checkpoint, choice_of(loaded), num_frames, media)
         if located.folder == EMBEDDED:
             warn_of_tiny(settings)
@@ -146,6 +148,7 @@ class LibreHPS:
         device: str | torch.device | None = None,
         revision: str | None = None,
         *,
+        weights: WeightMode = "auto",
         num_frames: int | None = None,
         background: str = "white",
         color_management: bool = True,
@@ -160,7 +163,7 @@ class LibreHPS:
         media = MediaOptions(background, color_management, animated, sample)
         located = locate(path_or_id, revision, download)
         checkpoint = open_checkpoint(located.folder, located.base)
-        choice = checkpoint.choose(LoadOptions(attn_impl, dtype, device))
+        choice = checkpoint.choose(LoadOptions(attn_impl, dtype, device, weights))
         return _settings_of(located, checkpoint, choice, num_frames, media)
 
     def score_image(self, image: "ImageSource", prompt: str) -> ImageScore:
@@ -355,7 +358,7 @@ class LibreHPS:
 def choice_of(loaded: Loaded) -> Choice:
     """Return how a loaded model runs."""
     model = loaded.model
-    return Choice(model.device, model.dtype, loaded.attention, loaded.kernel)
+    return Choice(model.device, model.dtype, loaded.attention, loaded.kernel, loaded.weights)
 
 
 def warn_of_tiny(settings: Settings) -> None:
@@ -379,6 +382,7 @@ def _settings_of(
         fingerprint=checkpoint.fingerprint(),
         layout=checkpoint.layout,
         dtype=str(choice.dtype).removeprefix("torch."),
+        weights=choice.weights,
         attention=choice.attention,
         delta_rule=choice.kernel,
         pixel_budget=checkpoint.pixel_budget,

@@ -24,6 +24,8 @@ FIRST_MEDIA = {
     "animated": "still",
     "sample": "index",
 }
+# What records say that have no `weights`; left out of the digest, which older files have.
+FULL_WEIGHTS = {"weights": "full"}
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,16 @@ class Settings:
     """The settings that a score depends on; only scores with equal settings can be compared.
 
     `version` and `axes` may differ. `pixel_budget` is in pixels per picture (0: only round the
-    sides); `fingerprint` identifies the weights; `layout` the configuration, tokenizer and
-    template; `axes` are the checkpoint's. `background` to `sample` are those of `MediaOptions`.
+    sides); `fingerprint` identifies the stored weights; `weights` says whether loading quantised
+    them: full, int8 or nf4; `layout` identifies the configuration, tokenizer and template; `axes`
+    are the checkpoint's. `background` to `sample` are those of `MediaOptions`.
     """
 
     model: str
     fingerprint: str
     layout: str
     dtype: str
+    weights: str
     attention: str
     delta_rule: str
     pixel_budget: int
@@ -55,6 +59,8 @@ class Settings:
     def digest(self) -> str:
         """12 hex digits, a hash of every field that scores depend on."""
         compared = comparable(self.record())
+        if self.weights == FULL_WEIGHTS["weights"]:
+            del compared["weights"]
         if self.numerics == FIRST_NUMERICS:
             for name in ("numerics", *FIRST_MEDIA):
                 del compared[name]
@@ -88,5 +94,5 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _as_first(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record with what numerics 1 left out."""
-    return {"numerics": FIRST_NUMERICS, **FIRST_MEDIA, **record}
+    """Return the record with what earlier versions left out."""
+    return {"numerics": FIRST_NUMERICS, **FIRST_MEDIA, **FULL_WEIGHTS, **record}

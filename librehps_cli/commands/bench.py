@@ -151,7 +151,14 @@ def _scorer(
     from librehps.bench.random_model import random_scorer
 
     _refuse(context, CHECKPOINT_FLAGS, f"--config {config} uses random weights")
-    return random_scorer(config, models.attn, models.dtype, models.device, models.batch_size)
+    return random_scorer(
+        config,
+        models.attn,
+        models.dtype,
+        models.device,
+        models.batch_size,
+        models.model_weights,
+    )
 
 
 def _refuse(context: typer.Context, flags: dict[str, str], reason: str) -> None:
@@ -184,7 +191,8 @@ def _print_setting(measured: "Measured", out: Output) -> None:
     machine, model, pictures = measured.machine, measured.model, measured.pictures
     facts = {
         "model": f"{model['name']}, {model['parameters'] / 1e6:,.1f} M parameters",
-        "runs as": f"{model['dtype']}, {model['attention']}, {model['delta_rule']} delta rule",
+        "runs as": f"{model['dtype']}, {model['weights']} weights, {model['attention']}, "
+        f"{model['delta_rule']} delta rule",
         "device": f"{machine['device']} ({machine['name']})",
         "threads": f"{machine['threads']} of torch on {machine['cores']} cores",
         "torch": machine["torch"],

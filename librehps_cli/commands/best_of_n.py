@@ -18,6 +18,7 @@ from librehps_cli.ui.options import (
     ModelOptions,
     PromptOptions,
     Quiet,
+    RenamedWeights,
     SourceFlags,
     grouped,
 )
@@ -93,6 +94,13 @@ class ChoiceOptions:
     ] = False
 
 
+@dataclass(frozen=True)
+class ChooserOptions(ModelOptions):
+    """Flags of the model, where --weights are those of the axes."""
+
+    model_weights: RenamedWeights = "auto"
+
+
 Candidates = Annotated[
     list[str],
     typer.Argument(
@@ -116,7 +124,7 @@ def best_of_n(
     result: ResultOptions,
     sources: SourceFlags,
     prompts: PromptOptions,
-    models: ModelOptions,
+    models: ChooserOptions,
     json: Annotated[
         bool | None,
         typer.Option(

@@ -65,6 +65,7 @@ def load_arguments(options: ModelOptions, prompts: PromptOptions) -> Record:
         "dtype": options.dtype,
         "device": options.device,
         "revision": options.revision,
+        "weights": options.model_weights,
         "num_frames": options.num_frames,
         "batch_size": options.batch_size,
         "workers": options.workers,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from librehps.choices import Attention, Dtype, Engine, PromptFrom, VideoBackend
+from librehps.choices import Attention, Dtype, Engine, PromptFrom, VideoBackend, WeightMode
 from librehps.rowfiles import KNOWN
 from librehps.settings import DEFAULT_MODEL, TINY
 from librehps_cli.ui.help import CLUSTER, INPUT, MEDIA, MODEL, OUTPUT, PROMPT
@@ -114,6 +114,21 @@ class CheckpointOptions:
     ] = "auto"
 
 
+def _model_weights(*flags: str) -> Any:
+    return typer.Option(
+        *flags,
+        metavar="MODE",
+        help="Linear layers: full (auto), or quantised while they are read: int8, nf4 (text layers "
+        "only). Needs the extra quantize, and changes scores.",
+        rich_help_panel=MODEL,
+    )
+
+
+ModelWeights = Annotated[WeightMode, _model_weights("--weights", "--model-weights")]
+# For commands with another flag --weights.
+RenamedWeights = Annotated[WeightMode, _model_weights("--model-weights")]
+
+
 @dataclass(frozen=True)
 class ComputeOptions(CheckpointOptions):
     """Flags that name the model and say how it computes."""
@@ -126,6 +141,7 @@ class ComputeOptions(CheckpointOptions):
             rich_help_panel=MODEL,
         ),
     ] = "auto"
+    model_weights: ModelWeights = "auto"
     attn: Annotated[
         Attention,
         typer.Option(

@@ -110,6 +110,7 @@ def test_an_output_is_resumed_as_what_it_was(run_folder: Path, tmp_path: Path, c
     for other, words in [
         (("--prompt", "y"), "prompt 'x', now 'y'"),
         (("--prompt", "x", "--num-frames", 2), "num_frames 4, now 2"),
+        (("--prompt", "x", "--weights", "int8"), "weights full, now int8"),
         (("--prompt", "x", "--background", "black"), "background white, now black"),
         (("--prompt", "x", "--no-color-management"), "color_management True, now False"),
     ]:

@@ -27,7 +27,7 @@ ALLOWED = {
     "rowfiles": {"errors", "rowfiles"},
     "extras": {"errors"},
     "media": BASE | {"extras", "media"},
-    "models": BASE | {"media", "models"},
+    "models": BASE | {"extras", "media", "models"},
     "scores": BASE | {"scores"},
     "items": BASE | {"media", "scores", "items"},
     "engine": BASE | {"media", "models", "scores", "engine"},

@@ -27,6 +27,7 @@ def test_a_record_of_the_first_version_keeps_its_digest() -> None:
     assert (read.numerics, read.axes, read.digest) == (1, AXES, OLD_DIGEST)
     assert (read.background, read.color_management) == ("keep", False)
     assert (read.animated, read.sample) == ("still", "index")
+    assert read.weights == "full"
     assert Settings.from_record(read.record()) == read
 
 
@@ -35,6 +36,10 @@ def test_a_new_version_changes_no_digest_and_new_numerics_do(tiny: LibreHPS) -> 
     later = replace(settings, version="9.9.9")
     assert later.digest == settings.digest
     assert differing(settings.record(), later.record()) == []
+    # What a version without quantised weights wrote.
+    earlier = {name: value for name, value in settings.record().items() if name != "weights"}
+    assert Settings.from_record(earlier) == settings
+    assert differing(settings.record(), earlier) == []
     moved = replace(settings, numerics=settings.numerics + 1)
     assert moved.digest != settings.digest
     assert differing(settings.record(), moved.record()) == ["numerics"]
@@ -56,3 +61,12 @@ def test_each_media_option_is_in_the_digest(tiny: LibreHPS, name: str, value: ob
     found = LibreHPS.foresee("tiny", **{name: value})
     assert differing(tiny.settings.record(), found.record()) == [name]
     assert found.digest != tiny.settings.digest
+
+
+@pytest.mark.parametrize("weights", ["int8", "nf4"])
+def test_quantised_weights_are_in_the_digest(tiny: LibreHPS, weights: str) -> None:
+    found = LibreHPS.foresee("tiny", weights=weights)
+    assert found.fingerprint == tiny.settings.fingerprint
+    assert differing(tiny.settings.record(), found.record()) == ["weights"]
+    assert found.digest != tiny.settings.digest
+    assert Settings.from_record(found.record()) == found

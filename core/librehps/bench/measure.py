@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from librehps import __version__
 from librehps.bench.clock import Clock, matmul_gflops
@@ -202,16 +203,23 @@ def _model(scorer: LibreHPS) -> dict[str, Any]:
         "fingerprint": settings.fingerprint,
         "parameters": _parameters(_network(scorer)),
         "dtype": settings.dtype,
+        "weights": settings.weights,
         "attention": settings.attention,
         "delta_rule": settings.delta_rule,
     }
 
 
 def _parameters(network: RewardModel) -> int:
-    """Return the number of parameters, with those of an embedding off the device."""
+    """Return the number of parameters, with those of an embedding off the device.
+
+    Those of quantised layers are counted as before, where two share a byte.
+    """
     embedding = off_device(network.model.language_model)
     held = 0 if embedding is None else embedding.num_embeddings * embedding.embedding_dim
-    return held + sum(p.numel() for p in network.parameters())
+    linears = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    packed = sum(linear.weight.numel() for linear in linears)
+    whole = sum(linear.in_features * linear.out_features for linear in linears)
+    return held + sum(p.numel() for p in network.parameters()) - packed + whole
 
 
 def _pictures(workload: Workload, one: Decoded) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from librehps.models.librehps.checkpoint import (
 from librehps.models.librehps.family import LibreHPSCheckpoint, fit_attention, plan_load
 from librehps.models.librehps.model import LibreHPSModel
 from librehps.models.locate import EMBEDDED
+from librehps.models.quantise import FULL, quantise
 from librehps.models.stored_embedding import keep_on_cpu, off_device
 from librehps.scorer import LibreHPS
 from librehps.settings import NUMERICS, Settings
@@ -35,6 +36,7 @@ def random_scorer(
     dtype: str | None = None,
     device: str | None = None,
     batch_size: int | None = None,
+    weights: str | None = None,
 ) -> LibreHPS:
     """Return a scorer of the size `name` (a BenchConfig); raises UsageError, ModelError.
 
@@ -42,10 +44,10 @@ def random_scorer(
     forward does not depend on the token ids.
     """
     config = config_of(name)
-    plan = plan_load(LoadOptions(attn_impl, dtype, device))
+    plan = plan_load(LoadOptions(attn_impl, dtype, device, weights))
     network = empty_model(config, "sdpa")
-    check_memory(resident_bytes(network, plan.dtype), plan.device, plan.dtype)
-    fill(network, plan.dtype, plan.device)
+    check_memory(resident_bytes(network, plan.dtype, plan.weights), plan.device, plan.dtype)
+    fill(network, plan.dtype, plan.device, plan.weights)
     # Off the device, as the embedding of a checkpoint is.
     text = network.model.language_model
     keep_on_cpu(text, text.embed_tokens.weight)
@@ -59,6 +61,7 @@ def random_scorer(
         fingerprint="random",
         layout="random",
         dtype=str(plan.dtype).removeprefix("torch."),
+        weights=plan.weights,
         attention=attention.implementation,
         delta_rule=plan.kernel,
         pixel_budget=checkpoint.pixel_budget,
@@ -69,11 +72,11 @@ def random_scorer(
         axes=AXES,
     )
     reasons = {**plan.reasons, "attention": attention.reason}
-    loaded = Loaded(model, attention.implementation, plan.kernel, reasons)
+    loaded = Loaded(model, attention.implementation, plan.kernel, plan.weights, reasons)
     return LibreHPS(checkpoint, loaded, processor, settings, batch_size=batch_size)
 
 
-def fill(model: RewardModel, dtype: torch.dtype, device: torch.device) -> None:
+def fill(model: RewardModel, dtype: torch.dtype, device: torch.device, weights: str = FULL) -> None:
     """Fill a model on the meta device with weights: normal, WEIGHT_GAIN / sqrt(fan in), one seed.
 
     The backbone is in `dtype`, the heads in float32; made one tensor at a time to save memory.
@@ -86,4 +89,5 @@ def fill(model: RewardModel, dtype: torch.dtype, device: torch.device) -> None:
         value.normal_(0, WEIGHT_GAIN / fan_in**0.5, generator=generator)
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, nn.Parameter(value, requires_grad=False))
+        quantise(model, name, weights)
     model.eval()

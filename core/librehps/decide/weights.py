@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from librehps.choices import WeightMode
 from librehps.errors import UsageError
 from librehps.scores.select import check_axes, number_column
 
@@ -61,10 +62,10 @@ def parse_weights(text: str) -> Weights:
         except ValueError:
             weight = math.nan
         if not name or name in weights or not math.isfinite(weight):
-            raise UsageError(
-                f"--weights: expected AXIS=NUMBER,..., got {text!r}",
-                hint="For example: --weights overall=1,alignment=0.5",
-            )
+            hint = "For example: --weights overall=1,alignment=0.5"
+            if text in get_args(WeightMode):
+                hint = f"For the weights of the model, use --model-weights {text}."
+            raise UsageError(f"--weights: expected AXIS=NUMBER,..., got {text!r}", hint=hint)
         if weight:
             weights[name] = weight
     if not weights:

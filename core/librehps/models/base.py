@@ -95,12 +95,14 @@ class Model(Protocol):
 class Loaded:
     """A loaded model, and the choices made for it.
 
-    `reasons` explains the choice of device, dtype, attention and kernel, by the name of the choice.
+    `weights` is full, int8 or nf4. `reasons` explains the choice of device, dtype, weights,
+    attention and kernel, by the name of the choice.
     """
 
     model: Model
     attention: str
     kernel: str
+    weights: str
     reasons: Mapping[str, str]
 
 
@@ -111,11 +113,12 @@ class LoadOptions:
     attn_impl: str = "auto"
     dtype: str | torch.dtype | None = None
     device: str | torch.device | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The device, dtype, attention and kernel that loading would choose, before weights are read.
+    """The device, dtype, attention, kernel and weights that loading would choose, before it reads.
 
     `attention` is the first candidate.
     """
@@ -124,6 +127,7 @@ class Choice:
     dtype: torch.dtype
     attention: str
     kernel: str
+    weights: str
 
 
 class Checkpoint(Protocol):

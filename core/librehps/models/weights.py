@@ -10,6 +10,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from librehps.errors import CheckpointError
+from librehps.models.prequantised import check_float_tensor
+from librehps.models.quantise import FULL, is_quantised, quantised_bytes
 from librehps.models.weight_files import first_names
 
 M = TypeVar("M", bound=nn.Module)
@@ -32,11 +34,12 @@ _DTYPES = {
 def find_tensors(shards: Iterable[Path], canonical_name: Callable[[str], str | None]) -> Stored:
     """Return every stored tensor by canonical name; a tensor whose name maps to None is skipped.
 
-    Raises CheckpointError for a damaged shard and a duplicate canonical name.
+    Raises CheckpointError for a damaged shard, a quantised tensor and a duplicate canonical name.
     """
     tensors: dict[str, tuple[Path, str]] = {}
     for shard in shards:
-        for name in tensor_names(shard):
+        for name, dtype in tensor_dtypes(shard).items():
+            check_float_tensor(shard, name, dtype)
             canonical = canonical_name(name)
             if canonical is None:
                 continue
@@ -50,6 +53,12 @@ def tensor_names(shard: Path) -> list[str]:
     """Return the stored names of a shard's tensors; raises CheckpointError."""
     with _Opened(shard) as file:
         return list(file.keys())
+
+
+def tensor_dtypes(shard: Path) -> dict[str, str]:
+    """Return the dtype in the header of each tensor of a shard; raises CheckpointError."""
+    with _Opened(shard) as file:
+        return {name: str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
 
 
 def stored_shape(place: tuple[Path, str]) -> tuple[int, ...]:
@@ -148,12 +157,20 @@ def on_meta(build: Callable[[], M]) -> M:
         raise CheckpointError(f"config.json: cannot build the model: {error}") from error
 
 
-def resident_bytes(model: nn.Module, dtype: torch.dtype, heads: tuple[str, ...]) -> int:
-    """Return the bytes of the loaded parameters: the backbone in `dtype`, `heads` in float32."""
-    return sum(
-        p.numel() * (4 if name.startswith(heads) else dtype.itemsize)
-        for name, p in model.named_parameters()
-    )
+def resident_bytes(
+    model: nn.Module, dtype: torch.dtype, heads: tuple[str, ...], weights: str = FULL
+) -> int:
+    """Return the bytes of the loaded parameters: the backbone in `dtype`, `heads` in float32.
+
+    `weights` full, int8 or nf4 says how the linear layers are stored.
+    """
+
+    def stored(name: str, parameter: Tensor) -> int:
+        if is_quantised(model.get_submodule(name.rpartition(".")[0]), name, weights):
+            return quantised_bytes(tuple(parameter.shape), weights)
+        return parameter.numel() * (4 if name.startswith(heads) else dtype.itemsize)
+
+    return sum(stored(name, parameter) for name, parameter in model.named_parameters())
 
 
 class _Opened:
@@ -183,6 +200,6 @@ def _header(shard: Path, name: str) -> tuple[tuple[int, ...], torch.dtype]:
         shape, kind = tuple(piece.get_shape()), piece.get_dtype()
     if kind not in _DTYPES:
         raise CheckpointError(
-            f"{shard}: unsupported dtype {kind} of {name}; quantised checkpoints are not supported"
+            f"{shard}: unsupported dtype {kind} of {name} (expected {', '.join(_DTYPES)})"
         )
     return shape, _DTYPES[kind]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from librehps.choices import Animated, Sample, VideoBackend
+from librehps.choices import Animated, Sample, VideoBackend, WeightMode
 from librehps.errors import UsageError
 from librehps.media.options import MediaOptions
 from librehps.settings import DEFAULT_MODEL, TINY
@@ -29,6 +29,7 @@ class ModelOptions:
     dtype: str | None = None
     device: str | None = None
     revision: str | None = None
+    weights: WeightMode = "auto"
     num_frames: int | None = None
     batch_size: int | None = None
     workers: int | None = None

@@ -13,6 +13,8 @@ from librehps.errors import CheckpointError
 from librehps.models.hpsv3.backbone import HEAD, RewardModel
 from librehps.models.hpsv3.published import BASE_FILES, BASE_REPO, WEIGHTS_FILE
 from librehps.models.hpsv3.template import Template, find_template
+from librehps.models.prequantised import check_float_config
+from librehps.models.quantise import FULL, quantise
 from librehps.models.stored_embedding import keep_stored
 from librehps.models.weight_files import read_json, shard_paths
 from librehps.models.weights import (
@@ -53,6 +55,7 @@ class StoredModel:
                     hint=f"Copy {' and '.join(BASE_FILES)} of {BASE_REPO} next to the weights.",
                 )
         config = read_json(base / "config.json")
+        check_float_config(base / "config.json", config)
         weights = folder / WEIGHTS_FILE
         shards = [weights] if weights.exists() else shard_paths(folder)
         tensors = find_tensors(shards, canonical_name)
@@ -114,11 +117,14 @@ def empty_model(stored: StoredModel) -> RewardModel:
     return on_meta(build)
 
 
-def build_model(stored: StoredModel, dtype: torch.dtype, device: torch.device) -> RewardModel:
+def build_model(
+    stored: StoredModel, dtype: torch.dtype, device: torch.device, weights: str = FULL
+) -> RewardModel:
     """Return the network in evaluation mode; backbone in `dtype`, head in float32.
 
-    Rows of the embedding are read from its file when they are needed. Raises CheckpointError that
-    lists every missing, unexpected or misshapen tensor.
+    `weights` full, int8 or nf4: each tensor is quantised before the next is read. Rows of the
+    embedding are read from its file when they are needed. Raises CheckpointError that lists every
+    missing, unexpected or misshapen tensor.
     """
     model = empty_model(stored)
     expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
@@ -129,6 +135,7 @@ def build_model(stored: StoredModel, dtype: torch.dtype, device: torch.device) -
             continue
         kind = torch.float32 if name.startswith(HEAD) else dtype
         assign(model, name, read_tensor(place, kind, device))
+        quantise(model, name, weights)
     model.set_rotary(device)
     return model.eval().requires_grad_(False)
 

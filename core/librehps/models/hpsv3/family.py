@@ -16,6 +16,7 @@ from librehps.models.hpsv3.model import AXES, HPSv3Model
 from librehps.models.hpsv3.processor import HPSv3Processor
 from librehps.models.hpsv3.resize import PIXEL_BUDGET
 from librehps.models.hpsv3.tokens import StreamEncoder
+from librehps.models.quantise import choose_weights
 from librehps.models.weights import fingerprint, resident_bytes
 from librehps.types import Kind
 
@@ -74,8 +75,9 @@ class HPSv3Checkpoint:
         """Return what `load` would choose here; raises UsageError or AttentionError."""
         device, _ = choose_device(options.device)
         dtype, _ = choose_dtype(options.dtype, device)
+        weights, _ = choose_weights(options.weights, device)
         first = candidates(options.attn_impl, Host.of(device, dtype))[0]
-        return Choice(device, dtype, first.implementation, KERNEL)
+        return Choice(device, dtype, first.implementation, KERNEL, weights)
 
     def load(self, options: LoadOptions) -> Loaded:
         """Return the loaded model: check memory, read the weights, test the attention.
@@ -84,12 +86,19 @@ class HPSv3Checkpoint:
         """
         device, why_device = choose_device(options.device)
         dtype, why_dtype = choose_dtype(options.dtype, device)
+        weights, why_weights = choose_weights(options.weights, device)
         attentions = candidates(options.attn_impl, Host.of(device, dtype))
-        check_memory(resident_bytes(empty_model(self.stored), dtype, (HEAD,)), device, dtype)
-        model = HPSv3Model(build_model(self.stored, dtype, device), device, dtype)
+        needed = resident_bytes(empty_model(self.stored), dtype, (HEAD,), weights)
+        check_memory(needed, device, dtype)
+        model = HPSv3Model(build_model(self.stored, dtype, device, weights), device, dtype)
         attention = fit_attention(model, self.processor(ProcessorOptions()), attentions)
-        reasons = {"device": why_device, "dtype": why_dtype, "attention": attention.reason}
-        return Loaded(model, attention.implementation, KERNEL, reasons)
+        reasons = {
+            "device": why_device,
+            "dtype": why_dtype,
+            "weights": why_weights,
+            "attention": attention.reason,
+        }
+        return Loaded(model, attention.implementation, KERNEL, weights, reasons)
 
 
 def fit_attention(

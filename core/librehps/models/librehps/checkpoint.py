@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from librehps.errors import CheckpointError
-from librehps.models import weights
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.config import read_config
 from librehps.models.librehps.heads import MultiAxisHead, ScalarHead
+from librehps.models.prequantised import check_float_config
+from librehps.models.quantise import FULL, quantise
 from librehps.models.stored_embedding import keep_stored
 from librehps.models.weight_files import read_json, shard_paths
 from librehps.models.weights import (
@@ -25,6 +26,8 @@ from librehps.models.weights import (
     on_meta,
     read_tensor,
 )
+from librehps.models.weights import fingerprint as fingerprint_of
+from librehps.models.weights import resident_bytes as bytes_of
 from librehps.types import AXES
 
 EMBEDDING = "model.language_model.embed_tokens.weight"
@@ -44,6 +47,7 @@ class Checkpoint:
         """Return a folder's config and shard headers; raises CheckpointError, naming the file."""
         config = read_json(folder / "config.json")
         _check_family(folder, config)
+        check_float_config(folder / "config.json", config)
         return cls(folder, config, find_tensors(shard_paths(folder), canonical_name))
 
     @property
@@ -114,12 +118,14 @@ def build_model(
     device: torch.device,
     fresh_heads: bool = False,
     stored_embedding: bool = False,
+    weights: str = FULL,
 ) -> RewardModel:
     """Return the network in evaluation mode; backbone in `dtype`, heads in float32.
 
     `fresh_heads` adds random heads to a backbone without heads; `stored_embedding` reads rows of
-    the embedding from its file when they are needed. Raises CheckpointError that lists every
-    missing, unexpected or misshapen tensor.
+    the embedding from its file when they are needed; `weights` full, int8 or nf4: each tensor is
+    quantised before the next is read. Raises CheckpointError that lists every missing, unexpected
+    or misshapen tensor.
     """
     model = empty_model(checkpoint.config, attention)
     if fresh_heads:
@@ -136,6 +142,7 @@ def build_model(
             continue
         kind = torch.float32 if name.startswith(HEAD_PREFIXES) else dtype
         assign(model, name, read_tensor(place, kind, device))
+        quantise(model, name, weights)
     if fresh_heads:
         for name, head in heads.items():
             setattr(model, name, head.to(device))
@@ -148,14 +155,14 @@ def empty_model(config: Mapping[str, Any], attention: str) -> RewardModel:
     return on_meta(lambda: RewardModel(sizes, attention, axes))
 
 
-def resident_bytes(model: nn.Module, dtype: torch.dtype) -> int:
+def resident_bytes(model: nn.Module, dtype: torch.dtype, weights: str = FULL) -> int:
     """Return the bytes of the loaded parameters: backbone in `dtype`, heads in float32."""
-    return weights.resident_bytes(model, dtype, HEAD_PREFIXES)
+    return bytes_of(model, dtype, HEAD_PREFIXES, weights)
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
     """Return 12 hex digits that identify the weights, independent of stored dtype and shards."""
-    return weights.fingerprint(checkpoint.tensors)
+    return fingerprint_of(checkpoint.tensors)
 
 
 def _check_family(folder: Path, config: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from librehps.models.librehps.model import LibreHPSModel
 from librehps.models.librehps.processor import LibreHPSProcessor
 from librehps.models.librehps.resize import PIXEL_BUDGET
 from librehps.models.librehps.tokens import PromptEncoder
+from librehps.models.quantise import choose_weights
 from librehps.models.stored_embedding import off_device
 from librehps.types import Kind
 
@@ -88,7 +89,9 @@ class LibreHPSCheckpoint:
     def choose(self, options: LoadOptions) -> Choice:
         """Return what `load` would choose here; raises UsageError or AttentionError."""
         plan = plan_load(options)
-        return Choice(plan.device, plan.dtype, plan.attentions[0].implementation, plan.kernel)
+        return Choice(
+            plan.device, plan.dtype, plan.attentions[0].implementation, plan.kernel, plan.weights
+        )
 
     def load(self, options: LoadOptions) -> Loaded:
         """Return the loaded model: check memory, read the weights, test the attention.
@@ -97,13 +100,20 @@ class LibreHPSCheckpoint:
         """
         plan = plan_load(options)
         empty = empty_model(self.stored.config, "sdpa")
-        check_memory(resident_bytes(empty, plan.dtype), plan.device, plan.dtype)
-        network = build_model(self.stored, "sdpa", plan.dtype, plan.device, stored_embedding=True)
+        check_memory(resident_bytes(empty, plan.dtype, plan.weights), plan.device, plan.dtype)
+        network = build_model(
+            self.stored,
+            "sdpa",
+            plan.dtype,
+            plan.device,
+            stored_embedding=True,
+            weights=plan.weights,
+        )
         embedding = off_device(network.model.language_model)
         model = LibreHPSModel(network, plan.device, plan.dtype, self.axes, embedding)
         attention = fit_attention(model, self.processor(ProcessorOptions()), plan.attentions)
         reasons = {**plan.reasons, "attention": attention.reason}
-        return Loaded(model, attention.implementation, plan.kernel, reasons)
+        return Loaded(model, attention.implementation, plan.kernel, plan.weights, reasons)
 
 
 def fit_attention(
@@ -125,17 +135,27 @@ class LoadPlan:
     dtype: torch.dtype
     attentions: list[Attention]
     kernel: str
+    weights: str
     reasons: dict[str, str]
 
 
 def plan_load(options: LoadOptions) -> LoadPlan:
-    """Return the choices for loading a model here; raises UsageError or AttentionError."""
+    """Return the choices for loading a model here.
+
+    Raises UsageError, AttentionError or ExtraNeededError.
+    """
     device, why_device = choose_device(options.device)
     dtype, why_dtype = choose_dtype(options.dtype, device)
+    weights, why_weights = choose_weights(options.weights, device)
     attentions = candidates(options.attn_impl, Host.of(device, dtype))
     kernel, why_kernel = _delta_rule(device)
-    reasons = {"device": why_device, "dtype": why_dtype, "delta_rule": why_kernel}
-    return LoadPlan(device, dtype, attentions, kernel, reasons)
+    reasons = {
+        "device": why_device,
+        "dtype": why_dtype,
+        "weights": why_weights,
+        "delta_rule": why_kernel,
+    }
+    return LoadPlan(device, dtype, attentions, kernel, weights, reasons)
 
 
 def _delta_rule(device: torch.device) -> tuple[str, str]:
