@@ -143,7 +143,7 @@ def main() -> None:
         write_checkpoint(folder)
         prompt = "a lighthouse on a cliff at dusk, waves below, oil on canvas"
         items = [Item(p.name, p, prompt) for p in write_images(folder, arguments.images)]
-        scorer = LibreHPS.from_pretrained(folder)
+        scorer = LibreHPS.from_pretrained(folder, dtype="float32", device="cpu")
         rows = list(scorer.score_items(items[:BATCH]))
         print(f"prompt tokens {rows[0].prompt_tokens}, threads {torch.get_num_threads()}")
         shares = []

@@ -12,6 +12,8 @@ import pytest
 
 # Read once, when the hub's client is first imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Bounds and files of the tests hold for float32; a CPU with bfloat16 arithmetic would choose that.
+os.environ["LIBREHPS_DTYPE"] = "float32"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has a core; torch reads this once, as do the processes that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

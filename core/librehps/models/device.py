@@ -21,6 +21,11 @@ DTYPES = {
 BYTES_PER_GB = 1e9
 # Compute capability: CUDA GPUs below have no bfloat16.
 BFLOAT16_CAPABILITY = 8
+# Instructions that multiply bfloat16 matrices: AMX and AVX-512 of x86, and those of ARM.
+BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
+CPU_FLAGS = Path("/proc/cpuinfo")
+# The dtype that `auto` chooses; unset: by the device.
+DTYPE_VARIABLE = "LIBREHPS_DTYPE"
 MAX_REASON_CHARS = 120
 
 
@@ -85,11 +90,30 @@ def choose_dtype(
         name = str(request).removeprefix("torch.")
         check_choice(name, Dtype, "dtype")
         return DTYPES[name], "as asked"
+    default = os.environ.get(DTYPE_VARIABLE) or "auto"
+    if default != "auto":
+        check_choice(default, Dtype, DTYPE_VARIABLE)
+        return DTYPES[default], f"auto: {DTYPE_VARIABLE}"
     if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= BFLOAT16_CAPABILITY:
         return torch.bfloat16, "auto: CUDA with bfloat16"
     if device.type == "cpu":
-        return torch.float32, "auto: bfloat16 is several times slower on most CPUs"
+        flag = _bfloat16_flag()
+        if flag is not None:
+            return torch.bfloat16, f"auto: the CPU has bfloat16 arithmetic ({flag})"
+        return torch.float32, "auto: no CPU flag of bfloat16 arithmetic, which is slow without"
     return torch.float32, f"auto: {device.type} without a tested bfloat16"
+
+
+def _bfloat16_flag() -> str | None:
+    """Return the CPU's flag of bfloat16 arithmetic; None without, or where Linux does not tell."""
+    try:
+        lines = CPU_FLAGS.read_text().splitlines()
+    except OSError:
+        return None
+    # "flags" on x86, "Features" on ARM; equal for all cores.
+    named = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
+    flags = next(named, "").split()
+    return next((flag for flag in BFLOAT16_FLAGS if flag in flags), None)
 
 
 def check_memory(needed: int, device: torch.device, dtype: torch.dtype) -> None:
