@@ -201,6 +201,9 @@ def _print_setting(measured: "Measured", out: Output) -> None:
         + f", {measured.flops.total / 1e9:,.4g} GFLOP an image",
         "matmul": f"{measured.matmul:,.0f} GFLOP/s in {model['dtype']}",
     }
+    if measured.by_dtype is not None:
+        pace = ", ".join(f"{_figure(rate)} in {name}" for name, rate in measured.by_dtype.items())
+        facts["faster dtype"] = f"{measured.faster_dtype} (small matmul, GFLOP/s: {pace})"
     out.table(["setting", "value"], list(map(list, facts.items())))
 
 

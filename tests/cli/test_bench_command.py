@@ -26,6 +26,9 @@ def test_one_object_of_figures(cli: Cli) -> None:
         gflops = row["images_per_s"] * record["gflop_per_image"]
         assert row["gflops"] == pytest.approx(gflops) and gflops > 0
         assert row["share_of_matmul"] == pytest.approx(gflops / record["matmul_gflops"])
+    by_dtype = record["matmul_gflops_by_dtype"]
+    assert by_dtype.keys() == {"float32", "bfloat16"} and min(by_dtype.values()) > 0
+    assert by_dtype[record["faster_dtype"]] == max(by_dtype.values())
     best = max(record["forward"], key=lambda row: row["images_per_s"])
     assert record["best_batch_size"] == best["batch_size"]
     cores = math.ceil(best["images_per_s"] / record["decode"]["one_thread"])
@@ -37,7 +40,14 @@ def test_table_of_a_checkpoint(cli: Cli) -> None:
     done = cli("bench", "--model", CHECKPOINT, *SMALL, "--batch-sizes", "3", "--table", "--quiet")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for words in ("checkpoint", "decode, one core", "transfer", "end to end, batch 2", "of matmul"):
+    for words in (
+        "checkpoint",
+        "decode, one core",
+        "transfer",
+        "end to end, batch 2",
+        "of matmul",
+        "faster dtype",
+    ):
         assert words in done.stdout
     assert "needed to decode as fast as the forward pass." in done.stdout
 

@@ -52,3 +52,11 @@ def matmul_gflops(clock: Clock, dtype: torch.dtype, quick: bool) -> float:
     clock.seconds(lambda: a @ b)
     least = min(clock.seconds(lambda: a @ b) for _ in range(5 if quick else 20))
     return 2 * side**3 / least / 1e9
+
+
+def gflops_by_dtype(clock: Clock) -> dict[str, float] | None:
+    """Return GFLOP/s of a small product in each dtype that suits a CPU; None on other devices."""
+    if clock.device.type != "cpu":
+        return None
+    dtypes = (torch.float32, torch.bfloat16)
+    return {str(dtype)[6:]: matmul_gflops(clock, dtype, quick=True) for dtype in dtypes}

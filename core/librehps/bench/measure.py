@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from librehps import __version__
-from librehps.bench.clock import Clock, matmul_gflops
+from librehps.bench.clock import Clock, gflops_by_dtype, matmul_gflops
 from librehps.bench.flops import Flops, count
 from librehps.bench.stages import (
     DecodeRate,
@@ -40,7 +40,8 @@ from librehps.types import Item
 class Measured:
     """The figures of a benchmark: rates in images/s (`write`: rows/s), `matmul` in GFLOP/s.
 
-    `transfer` is None on a CPU; `run` is None if no batch size fits in memory.
+    `transfer` is None on a CPU, `by_dtype` (GFLOP/s) elsewhere; `run` is None if no batch size fits
+    in memory.
     """
 
     machine: dict[str, Any]
@@ -48,6 +49,7 @@ class Measured:
     pictures: dict[str, Any]
     flops: Flops
     matmul: float
+    by_dtype: dict[str, float] | None
     decode: DecodeRate
     transfer: float | None
     forward: list[ForwardRate]
@@ -65,6 +67,11 @@ class Measured:
         """The number of cores that decode as fast as the fastest forward scores."""
         return None if self.best is None else math.ceil(self.best.forward / self.decode.one_thread)
 
+    @property
+    def faster_dtype(self) -> str | None:
+        """The dtype of the faster matrix products on a CPU."""
+        return None if self.by_dtype is None else max(self.by_dtype, key=self.by_dtype.__getitem__)
+
     def record(self) -> dict[str, Any]:
         """Return all figures as a JSON object."""
         run, best = self.run, self.best
@@ -75,6 +82,8 @@ class Measured:
             "gflop_per_image": self.flops.total / 1e9,
             "gflop_by_part": {name: n / 1e9 for name, n in asdict(self.flops).items()},
             "matmul_gflops": self.matmul,
+            "matmul_gflops_by_dtype": self.by_dtype,
+            "faster_dtype": self.faster_dtype,
             "decode": asdict(self.decode),
             "transfer": self.transfer,
             "forward": [
@@ -135,6 +144,7 @@ def _measure(
         pictures=_pictures(workload, decoded[0]),
         flops=count(model.model.config, grid_of(prepared[0].pixels), prepared[0].cost),
         matmul=matmul,
+        by_dtype=gflops_by_dtype(clock),
         decode=decode,
         transfer=transfer,
         forward=forward,
