@@ -3,7 +3,7 @@
     python benchmarks/random_4b.py FOLDER
     python benchmarks/load_4b.py FOLDER --weights int8 --limit-gb 8
 
-A child process does the work. This process reads the child's memory every 5 ms and kills it where
+A child process does the work. This process reads the child's memory every 10 ms and kills it where
 anonymous memory passes the limit. Limits of the kernel either count the mapped pages of shards,
 which it can drop at any time, or need the rights of an administrator; with these rights:
 
@@ -21,11 +21,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 BYTES_PER_GB = 1e9
-SAMPLE_S = 0.005
+SAMPLE_S = 0.01
 KINDS = ("RssAnon", "RssFile")
 
 
@@ -86,77 +87,91 @@ def row(record: dict[str, Any], memory: Watched) -> str:
     return "; ".join((line, *parts, *([record["note"]] if record["note"] else [])))
 
 
-def stage(name: str, call: Callable[[], Any], parts: Counter[str], note: str = "") -> Any:
+class Parts:
+    """CPU seconds of the network's parts, each without the parts within it."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.running: list[str] = []
+        self.since = time.process_time()
+
+    def watch(self, network: Any) -> None:
+        """Count whatever the network runs from now on."""
+        for name, module in network.named_modules():
+            if part := part_of(name, module):
+                module.register_forward_pre_hook(partial(self._enter, part))
+                module.register_forward_hook(self._leave)
+
+    def _enter(self, part: str, *_: object) -> None:
+        self._charge()
+        self.running.append(part)
+
+    def _leave(self, *_: object) -> None:
+        self._charge()
+        self.running.pop()
+
+    def _charge(self) -> None:
+        now = time.process_time()
+        self.seconds[self.running[-1] if self.running else "other"] += now - self.since
+        self.since = now
+
+    def take(self) -> dict[str, float]:
+        """Return the seconds since the last call, by part, most first."""
+        self._charge()
+        taken = dict(self.seconds.most_common())
+        self.seconds.clear()
+        return taken
+
+
+def part_of(name: str, module: Any) -> str | None:
+    """Return what a module of the network counts as, None if as the module around it."""
+    from torch import nn
+
+    tower = "vision" if name.startswith("model.visual") else "text"
+    if isinstance(module, nn.Linear) and name.startswith("model."):
+        return f"{tower} linears"
+    last = name.rpartition(".")[2]
+    known = {"linear_attn": "delta rule", "self_attn": "attention", "visual": "vision other"}
+    return known.get(last) or ("heads" if name.endswith("_head") else None)
+
+
+def stage(name: str, call: Callable[[], Any], parts: Parts | None = None) -> Any:
     """Return what the call returns; prints the stage's wall and CPU seconds for the parent."""
-    parts.clear()
+    if parts is not None:
+        parts.take()
     wall, cpu = time.perf_counter(), time.process_time()
     result = call()
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    if parts:
-        parts["other"] = cpu - sum(parts.values())
-    note = note or (str(result) if name.startswith("score") else "")
-    record = {"stage": name, "wall": wall, "cpu": cpu, "parts": dict(parts), "note": note}
+    record = {
+        "stage": name,
+        "wall": time.perf_counter() - wall,
+        "cpu": time.process_time() - cpu,
+        "parts": {} if parts is None else parts.take(),
+        "note": "" if parts is None else f"overall {result}",
+    }
     print(json.dumps(record), flush=True)
     return result
 
 
-def count_by_part(network: Any, parts: Counter[str]) -> None:
-    """Add the CPU seconds of the network's parts to `parts` whenever these run."""
-    from torch import nn
-
-    for name, module in network.named_modules():
-        part = None
-        if name.startswith("model.visual.") and is_outer(name):
-            part = "vision"
-        elif name.startswith("model.language_model.") and isinstance(module, nn.Linear):
-            part = "text linears"
-        elif name in ("multi_axis_head", "scalar_head"):
-            part = "heads"
-        if part is not None:
-            hook(module, part, parts)
-
-
-def is_outer(name: str) -> bool:
-    """Return whether a module is a part of the vision tower that holds no other such part."""
-    inner = name.removeprefix("model.visual.").split(".")
-    return len(inner) == 2 if inner[0] == "blocks" else len(inner) == 1
-
-
-def hook(module: Any, part: str, parts: Counter[str]) -> None:
-    def begin(*_: object) -> None:
-        parts[part] -= time.process_time()
-
-    def end(*_: object) -> None:
-        parts[part] += time.process_time()
-
-    module.register_forward_pre_hook(begin)
-    module.register_forward_hook(end)
-
-
 def work(arguments: argparse.Namespace) -> None:
-    """Load and score: what the child does."""
-    parts: Counter[str] = Counter()
-    stage("imports", imports, parts)
+    """Load and score, in the child process."""
+    stage("imports", imports)
     import torch
 
     from librehps import LibreHPS
     from librehps.bench.workload import Workload, make_items
 
     torch.set_num_threads(arguments.threads)
-    options = {} if arguments.weights == "full" else {"weights": arguments.weights}
-    folder, dtype = arguments.folder, arguments.dtype
-    scorer = stage(
-        "load",
-        lambda: LibreHPS.from_pretrained(folder, dtype=dtype, device="cpu", **options),
-        parts,
-    )
+    options = {"dtype": arguments.dtype, "weights": arguments.weights, "device": "cpu"}
+    scorer = stage("load", lambda: LibreHPS.from_pretrained(arguments.folder, **options))
     if not arguments.scores:
         return
-    count_by_part(scorer._model.network, parts)
+    parts = Parts()
+    parts.watch(scorer._model.network)
     with tempfile.TemporaryDirectory() as name:
         items = make_items(Path(name), Workload(images=arguments.scores), scorer._processor)
         for item in items:
-            stage("score", lambda: scorer.score_image(item.media, item.prompt).overall, parts)  # noqa: B023
+            score = partial(scorer.score_image, item.media, item.prompt)
+            stage("score", lambda: score().overall, parts)  # noqa: B023
 
 
 def imports() -> None:

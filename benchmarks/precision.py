@@ -108,8 +108,7 @@ def read_pairs(file: Path, root: Path | None) -> Pairs:
 
 
 def load(model: str, weights: str, dtype: str) -> LibreHPS:
-    options = {} if weights == "full" else {"weights": weights}
-    return LibreHPS.from_pretrained(model, dtype=dtype, **options)
+    return LibreHPS.from_pretrained(model, dtype=dtype, weights=weights)
 
 
 def score(scorer: LibreHPS, items: list[Item], batch_size: int | None = None) -> Scored:
@@ -152,7 +151,7 @@ def measure(model: str, pairs: Pairs) -> str:
     for weights, dtype in MODES:
         try:
             scorer = load(model, weights, dtype)
-        except (LibreHPSError, TypeError) as error:
+        except LibreHPSError as error:
             notes.append(f"{weights}, {dtype}: not measured: {error}")
             continue
         here, one = score(scorer, pairs.items), score(scorer, pairs.items, 1)
