@@ -19,7 +19,7 @@ LibreHPSError
 ├── ServeError               a server that cannot accept or finish a request
 │   ├── QueueFullError           too many items are waiting
 │   └── AbandonedError           the server stopped before the item was scored
-├── EngineError              a cluster failed
+├── EngineError              a cluster, or the process of a device, failed
 └── ItemError                one item cannot be scored: its row has the error, the run goes on
     ├── PromptError              a missing or invalid prompt
     │   ├── EmptyPromptError         the prompt is empty
@@ -35,7 +35,7 @@ LibreHPSError
     │   ├── MediaRefusedError        a path or URL that a server does not read for a client
     │   ├── VideoTimeoutError        decoding took too long
     │   └── DecoderCrashError        the decoder crashed
-    ├── WorkerDiedError          every worker of a cluster that took the item died
+    ├── WorkerDiedError          every process that tried the item died
     ├── DeviceMemoryError        the item alone does not fit in the device's memory
     └── NonFiniteScoreError      the model returned NaN or infinity
 """
@@ -129,7 +129,7 @@ class AbandonedError(ServeError):
 
 
 class EngineError(LibreHPSError):
-    """A failure of the cluster that scores the items."""
+    """A failure of the cluster, or of the devices' processes, that score the items."""
 
 
 class ItemError(LibreHPSError):
@@ -197,7 +197,7 @@ class DeviceMemoryError(ItemError):
 
 
 class WorkerDiedError(ItemError):
-    """An item whose workers in the cluster died, each time it was tried."""
+    """An item whose process died each time it was tried, on a cluster or on several devices."""
 
 
 class NonFiniteScoreError(ItemError):

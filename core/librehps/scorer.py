@@ -14,6 +14,7 @@ from librehps.decide.calibrators import Calibrator, PlattCalibrators, fit_for, f
 from librehps.decide.compare import pair_comparison
 from librehps.decide.probability import Platt, Rules
 from librehps.engine.decode import Decoder
+from librehps.engine.devices.pool import load_on, model_devices
 from librehps.engine.engine import FindPrompt, LocalEngine, default_workers
 from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import ScoreCache
@@ -30,6 +31,7 @@ from librehps.models.base import (
     Processor,
     ProcessorOptions,
 )
+from librehps.models.device_list import DeviceRequest, devices_of
 from librehps.models.families import open_checkpoint
 from librehps.models.locate import EMBEDDED, Located, locate
 from librehps.scores.score_table import ScoreTable
@@ -80,6 +82,7 @@ class LibreHPS:
         # Names of the package librehps 1.1.2; a mixture of experts is refused when it is loaded.
         self.checkpoint_path, self.is_moe = checkpoint.folder, False
         self.device, self.dtype = loaded.model.device, loaded.model.dtype
+        self.devices = model_devices(loaded.model)
         self.axes, self.has_scalar = checkpoint.axes, checkpoint.has_scalar
         self.reasons = loaded.reasons
         self.batch_size = batch_size or BATCH_SIZES.get(self.device.type, 8)
@@ -96,7 +99,7 @@ class LibreHPS:
         path_or_id: str | Path = DEFAULT_MODEL,
         attn_impl: str = "auto",
         dtype: str | torch.dtype | None = None,
-        device: str | torch.device | None = None,
+        device: DeviceRequest = None,
         revision: str | None = None,
         *,
         weights: WeightMode = "auto",
@@ -115,17 +118,19 @@ class LibreHPS:
         """Load `tiny`, a checkpoint's folder, or a hub id (downloaded unless `download` is false).
 
         attn_impl: auto, fa4, fa2, sdpa or eager. dtype: float32, bfloat16, float16, their short
-        names (fp32, bf16, fp16) or torch dtypes. device: auto, cpu, cuda, cuda:1, mps. weights:
-        full (auto), or int8 or nf4 to quantise them while they are read. num_frames: frames sampled
-        of a clip (None: the checkpoint's). workers: threads that decode (None: one per core).
-        background, color_management, animated, sample: see `MediaOptions`. Raises
-        ModelError, ExtraNeededError, and UsageError for an invalid or unavailable device or dtype.
+        names (fp32, bf16, fp16) or torch dtypes. device: auto, cpu, cuda, cuda:1, mps; for a
+        process on each of several, `all`, `cuda:0,cuda:1` or a list. weights: full (auto), or int8
+        or nf4 to quantise them while they are read. num_frames: frames sampled of a clip (None: the
+        checkpoint's). workers: threads that decode (None: one per core). background,
+        color_management, animated, sample: see `MediaOptions`. Raises ModelError, ExtraNeededError,
+        and UsageError for an invalid or unavailable device or dtype.
         """
         media = MediaOptions(background, color_management, animated, sample)
         located = locate(name_or_path or path_or_id, revision, download)
         checkpoint = open_checkpoint(located.folder, located.base)
         processor = checkpoint.processor(ProcessorOptions(max_prompt_tokens))
-        loaded = checkpoint.load(LoadOptions(attn_impl, dtype, device, weights))
+        options = LoadOptions(attn_impl, dtype, weights=weights)
+        loaded = load_on(devices_of(device), checkpoint, located.base, options)
         settings = _settings_of(located, checkpoint, choice_of(loaded), num_frames, media)
         if located.folder == EMBEDDED:
             warn_of_tiny(settings)
@@ -145,7 +150,7 @@ class LibreHPS:
         path_or_id: str | Path = DEFAULT_MODEL,
         attn_impl: str = "auto",
         dtype: str | torch.dtype | None = None,
-        device: str | torch.device | None = None,
+        device: DeviceRequest = None,
         revision: str | None = None,
         *,
         weights: WeightMode = "auto",
@@ -163,7 +168,8 @@ class LibreHPS:
         media = MediaOptions(background, color_management, animated, sample)
         located = locate(path_or_id, revision, download)
         checkpoint = open_checkpoint(located.folder, located.base)
-        choice = checkpoint.choose(LoadOptions(attn_impl, dtype, device, weights))
+        options = LoadOptions(attn_impl, dtype, devices_of(device)[0], weights)
+        choice = checkpoint.choose(options)
         return _settings_of(located, checkpoint, choice, num_frames, media)
 
     def score_image(self, image: "ImageSource", prompt: str) -> ImageScore:

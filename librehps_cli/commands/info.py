@@ -19,7 +19,7 @@ def info(models: ModelOptions, json: Json = None, quiet: Quiet = False) -> None:
     calibrator = scorer.calibrator(models.calibration)
     source = models.calibration or scorer.folder / CALIBRATION_FILE
     facts: dict[str, tuple[object, str]] = {
-        "device": (str(scorer.device), scorer.reasons["device"]),
+        "device": (", ".join(map(str, scorer.devices)), scorer.reasons["device"]),
         "calibrator": (
             "none" if calibrator is None else f"a={calibrator.a:.4g} b={calibrator.b:.4g}",
             f"{source} not found" if calibrator is None else str(source),

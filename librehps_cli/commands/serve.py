@@ -191,8 +191,10 @@ def serve(
     from librehps.serve.server import leave_at_once
     from librehps.serve.server import serve as run
 
+    devices = ", ".join(map(str, scorer.devices))
+
     def print_url(url: str) -> None:
-        out.note(f"{scorer.settings.model} on {scorer.device} at {url}")
+        out.note(f"{scorer.settings.model} on {devices} at {url}")
         if quiet and not access.port:
             # With port 0 this line is the only place that names the port.
             out.line(url)

@@ -109,7 +109,10 @@ class CheckpointOptions:
     device: Annotated[
         str,
         typer.Option(
-            metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=MODEL
+            metavar="DEVICE",
+            help="auto, cpu, cuda, cuda:1 or mps; a process on each of several: all, or "
+            "cuda:0,cuda:1.",
+            rich_help_panel=MODEL,
         ),
     ] = "auto"
 

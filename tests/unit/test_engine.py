@@ -15,7 +15,7 @@ import torch
 
 from conftest import MEDIA
 from librehps import Item, LibreHPS
-from librehps.engine.device import lanes_of
+from librehps.engine.lanes import lanes_of
 from librehps.engine.score_cache import ScoreCache
 from librehps.errors import (
     BrokenMediaError,

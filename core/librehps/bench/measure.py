@@ -155,6 +155,9 @@ def _measure(
 
 
 def _network(scorer: LibreHPS) -> RewardModel:
+    if len(scorer.devices) > 1:
+        names = ",".join(map(str, scorer.devices))
+        raise UsageError(f"bench: expected one device, got {names}")
     if not isinstance(scorer._model, LibreHPSModel):
         raise UsageError(
             f"bench: unsupported model {scorer.settings.model} (expected a LibreHPS checkpoint)"

@@ -14,8 +14,9 @@ import torch
 
 from librehps.bench.clock import Clock
 from librehps.engine.decode import Decoded, Decoder
-from librehps.engine.device import is_full, lanes_of
+from librehps.engine.device import is_full
 from librehps.engine.engine import default_workers
+from librehps.engine.lanes import lanes_of
 from librehps.models.base import Prepared
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.batch import collate

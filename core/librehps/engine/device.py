@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 
 import torch
 
+from librehps.engine.devices.pool import model_devices
+from librehps.engine.lanes import lanes_of
 from librehps.errors import DeviceMemoryError, ItemError
 from librehps.models.base import Model, Prepared, RawScore
 
@@ -40,14 +42,15 @@ class Launcher:
     ) -> None:
         self.batch_size, self.axes, device = batch_size, model.axes, model.device
         self._threads = threads = _start_run()
-        self.lanes = lanes_of(device, threads)
-        self.meter = Meter(threads if device.type == "cpu" else 1)
+        devices = model_devices(model)
+        self.devices = len(devices)
+        self.lanes = len(devices) * lanes_of(device, -(-threads // len(devices)))
+        self.meter = Meter(threads if device.type == "cpu" else len(devices))
         self._model, self._device, self._stop = model, device, stop
+        self._name = ", ".join(map(str, devices))
         self._closed = False
-        # One thread launches on a GPU at a time: two would only compete for the interpreter.
-        self._launching: AbstractContextManager[object] = (
-            nullcontext() if device.type == "cpu" else threading.Lock()
-        )
+        # The processes of several devices launch by themselves.
+        self._launching = launching_lock(device) if len(devices) == 1 else nullcontext()
         # One permit per lane. An item that ran out of memory is retried once holding all permits.
         self._permits, self._retrying = threading.Semaphore(self.lanes), threading.Lock()
         self._pool = ThreadPoolExecutor(self.lanes, "forward", torch.get_num_threads)
@@ -69,7 +72,7 @@ class Launcher:
         if self._device.type == "cpu":
             torch.set_num_threads(threads)
         found: BatchResult = []
-        with self.meter.running(threads):
+        with self.meter.running(threads if self._device.type == "cpu" else 1):
             # The batch size may have shrunk since it was planned.
             while len(found) < len(batch) and not (self._stop.is_set() or self._closed):
                 found += self._halving(batch[len(found) :][: self.batch_size])
@@ -85,7 +88,7 @@ class Launcher:
         half = len(batch) // 2
         if half < self.batch_size:
             self.batch_size = half
-            log.warning("out of memory on %s: batch size is now %d", self._device, half)
+            log.warning("out of memory on %s: batch size is now %d", self._name, half)
         return self._halving(batch[:half]) + self._halving(batch[half:])
 
     def _retry_alone(self, item: Sequence[Prepared]) -> RawScore | ItemError:
@@ -96,26 +99,39 @@ class Launcher:
             rows = self._rows(item)
         if rows is not None:
             return rows[0]
-        return DeviceMemoryError(f"out of memory on {self._device} with this item alone")
+        return DeviceMemoryError(f"out of memory on {self._name} with this item alone")
 
     def _rows(self, batch: Sequence[Prepared]) -> BatchResult | None:
         """Return the items' raw scores; None if the device is out of memory."""
-        try:
-            output = self._forward(batch)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not is_full(error):
-                raise
-        else:
-            return [*output]
-        # Outside the handler, because the error keeps the forward's tensors alive.
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        return None
+        return forward_or_full(self._model, batch, self._launching)
 
-    def _forward(self, batch: Sequence[Prepared]) -> list[RawScore]:
-        with self._launching:
-            wait = self._model.launch(batch)
-        return wait()
+
+def launching_lock(device: torch.device) -> AbstractContextManager[object]:
+    """Return a lock for launches: on a GPU two would only compete for the interpreter."""
+    return nullcontext() if device.type == "cpu" else threading.Lock()
+
+
+def forward_or_full(
+    model: Model, batch: Sequence[Prepared], launching: AbstractContextManager[object]
+) -> BatchResult | None:
+    """Return the result of each item; None if the device is out of memory."""
+    try:
+        return _forward(model, batch, launching)
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not is_full(error):
+            raise
+    # Outside the handler, because the error keeps the forward's tensors alive.
+    if model.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return None
+
+
+def _forward(
+    model: Model, batch: Sequence[Prepared], launching: AbstractContextManager[object]
+) -> BatchResult:
+    with launching:
+        wait = model.launch(batch)
+    return [*wait()]
 
 
 def _start_run() -> int:
@@ -166,11 +182,6 @@ class Meter:
             share = min(self._running, self._width) / self._width
             self._seconds += (now - self._since) * share
             self._since, self._running = now, self._running + by
-
-
-def lanes_of(device: torch.device, threads: int) -> int:
-    """Return the number of batches on the device at the same time; `threads` are torch's."""
-    return {"cpu": threads, "cuda": 2}.get(device.type, 1)
 
 
 def is_full(error: Exception) -> bool:

@@ -141,8 +141,10 @@ class LocalEngine:
     def window_size(self, lanes: int) -> int:
         """Return the number of items per window."""
         tokens = self.batch_size * ITEM_TOKENS if self.tokens is None else self.tokens
-        usual = BATCHES_PER_LANE * lanes * tokens // ITEM_TOKENS
-        return max(self.batch_size, min(MAX_WINDOW_ITEMS, usual))
+        batches = lanes * tokens // ITEM_TOKENS
+        # On many GPUs a window still holds a batch for each lane.
+        usual = min(BATCHES_PER_LANE * batches, max(MAX_WINDOW_ITEMS, batches))
+        return max(self.batch_size, usual)
 
     def _finish(self, window: Window, launcher: Launcher) -> Generator[ScoredRow, None, bool]:
         """Yield the window's rows; return false if a stop left some out."""

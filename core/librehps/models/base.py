@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from librehps.errors import ItemError
 from librehps.types import Kind
 
 MAX_PROMPT_TOKENS = 1024
@@ -87,8 +88,8 @@ class Model(Protocol):
     def dtype(self) -> torch.dtype:
         """Number format of the backbone."""
 
-    def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
-        """Start a batch, and return a function that waits for the raw score of each item."""
+    def launch(self, batch: Sequence[Prepared]) -> Callable[[], Sequence[RawScore | ItemError]]:
+        """Start a batch, and return a function that waits for the result of each item."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,16 @@ class Loaded:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """The user's options for loading a model; None and "auto" leave the choice to the family."""
+    """The user's options for loading a model; None and "auto" leave the choice to the family.
+
+    `copies` is the number of processes that load the model on this device, whose memory must fit.
+    """
 
     attn_impl: str = "auto"
     dtype: str | torch.dtype | None = None
     device: str | torch.device | None = None
     weights: str | None = None
+    copies: int = 1
 
 
 @dataclass(frozen=True)

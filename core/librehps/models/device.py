@@ -37,20 +37,33 @@ def choose_device(request: str | torch.device | None) -> tuple[torch.device, str
         if torch.backends.mps.is_available():
             return torch.device("mps"), "auto: Apple GPU"
         return torch.device("cpu"), "auto: no GPU found"
+    device = named_device(request)
+    _check(device, _obstacle(device))
+    # With its index: which device is the current one differs from thread to thread.
+    return torch.empty(0, device=device).device, "as asked"
+
+
+def named_device(request: str | torch.device) -> torch.device:
+    """Return the device of this name, which may be missing; raises UsageError for no name."""
     try:
-        device = torch.device(request)
+        return torch.device(request)
     except RuntimeError as error:
         raise UsageError(
             f"--device: expected auto, cpu, cuda, cuda:N or mps, got {str(request)!r}"
         ) from error
-    obstacle = _obstacle(device)
+
+
+def check_cuda(device: torch.device) -> None:
+    """Raise UsageError for a missing CUDA device, without using it in this process."""
+    _check(device, _cuda_obstacle(device.index))
+
+
+def _check(device: torch.device, obstacle: str | None) -> None:
     if obstacle is not None:
         raise UsageError(
             f"--device: {device} is not available on this machine ({obstacle})",
             hint="Use --device auto or --device cpu.",
         )
-    # With its index: which device is the current one differs from thread to thread.
-    return torch.empty(0, device=device).device, "as asked"
 
 
 def _obstacle(device: torch.device) -> str | None:

@@ -19,8 +19,7 @@ from librehps.rewards.rows import Rewarder, Row, rows_by
 from librehps.scores.columns import axes_in_rows
 
 if TYPE_CHECKING:
-    import torch
-
+    from librehps.models.device_list import DeviceRequest
     from librehps.scorer import LibreHPS
 
 Info = dict[str, Any]
@@ -55,7 +54,7 @@ class DDPOFactory:
     resize: ResizeDevice
     missing: MissingReward
 
-    def __call__(self, device: "str | torch.device | None" = None) -> "DDPOReward":
+    def __call__(self, device: "DeviceRequest" = None) -> "DDPOReward":
         to_rows = rows_by(self.model, self.resize, device)
         return DDPOReward(Rewarder(to_rows, self.spec), self.missing)
 

@@ -15,8 +15,7 @@ from librehps.scores.columns import axes_in_rows
 from librehps.types import Item
 
 if TYPE_CHECKING:
-    import torch
-
+    from librehps.models.device_list import DeviceRequest
     from librehps.scorer import LibreHPS
 
 log = logging.getLogger("librehps")
@@ -31,7 +30,7 @@ ToRows = Callable[[list[Item]], list[Row]]
 def rows_by(
     model: "LibreHPS | RewardClient | str | Path",
     resize: ResizeDevice = "cpu",
-    device: "str | torch.device | None" = None,
+    device: "DeviceRequest" = None,
 ) -> ToRows:
     """Return a function from items to rows, in order; loads a model's name on `device`."""
     if isinstance(model, RewardClient):
@@ -69,6 +68,13 @@ class LocalRows:
 
     model: "LibreHPS"
     resize: ResizeDevice
+
+    def __post_init__(self) -> None:
+        if self.resize == "device" and len(self.model.devices) > 1:
+            raise UsageError(
+                "resize='device': unsupported for a model on several devices",
+                hint="Leave out resize, or load the model on one device.",
+            )
 
     def __call__(self, items: Iterable[Item]) -> list[Row]:
         from librehps.scores.row import to_record

@@ -16,8 +16,7 @@ from librehps.scores.columns import axes_in_rows
 from librehps.types import Item
 
 if TYPE_CHECKING:
-    import torch
-
+    from librehps.models.device_list import DeviceRequest
     from librehps.scorer import LibreHPS
 
 # Errors of a renderer for a completion that cannot be rendered; other errors are bugs.
@@ -152,7 +151,7 @@ def trl_reward(
     prompt_column: str | None = None,
     unrendered: float | None = None,
     name: str | None = None,
-    device: "str | torch.device | None" = None,
+    device: "DeviceRequest" = None,
     **options: Unpack[RewardOptions],
 ) -> TRLReward:
     """Return a reward function for TRL, from a loaded model, a model's name, or a `RewardClient`.

@@ -1,6 +1,6 @@
 """Options of a run: the model, the Ray cluster, and how sources are read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
@@ -27,7 +27,7 @@ class ModelOptions:
     model: str | Path = DEFAULT_MODEL
     attn_impl: str = "auto"
     dtype: str | None = None
-    device: str | None = None
+    device: str | Sequence[str] | None = None
     revision: str | None = None
     weights: WeightMode = "auto"
     num_frames: int | None = None

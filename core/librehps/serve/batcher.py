@@ -17,8 +17,8 @@ from librehps.engine.window import Ready, Window
 from librehps.errors import AbandonedError, ItemError, MediaError, QueueFullError
 from librehps.types import Item, ScoredRow
 
-# Two, so that the next batch starts the moment one is done.
-MAX_RUNNING_BATCHES = 2
+# Beside one for each device, so that the next batch starts the moment one is done.
+BATCHES_AHEAD = 1
 # Threads apart from the decoders, since hosts may be slow.
 FETCH_THREADS = 8
 MAX_RETRY_S = 60
@@ -58,8 +58,8 @@ class _Job:
 class Batcher:
     """A queue that scores the items of all requests; call its methods on one event loop only.
 
-    A batch is launched when it fills a window of the engine, or when its oldest item has waited
-    `max_wait` seconds and the device is idle. The queue holds at most `max_queue` items; an item
+    A batch is launched when it fills a window of one device, or when its oldest item has waited
+    `max_wait` seconds and a device is idle. The queue holds at most `max_queue` items; an item
     whose answer was cancelled is dropped at the next step.
     """
 
@@ -71,10 +71,11 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         self._launcher = Launcher(engine.model, engine.batch_size, self._stop)
-        self.size = engine.window_size(self._launcher.lanes)
+        self._devices = self._launcher.devices
+        self.size = engine.window_size(self._launcher.lanes // self._devices)
         self._decoders = ThreadPoolExecutor(engine.workers, "decode")
         self._fetchers = ThreadPoolExecutor(FETCH_THREADS, "fetch")
-        self._runners = ThreadPoolExecutor(MAX_RUNNING_BATCHES, "window")
+        self._runners = ThreadPoolExecutor(self._devices + BATCHES_AHEAD, "window")
         self._ready: deque[_Job] = deque()
         self._jobs: set[_Job] = set()
         self._flying = 0
@@ -166,13 +167,13 @@ class Batcher:
 
     def _pump(self) -> None:
         """Launch the batches that are due, or set a timer for the next batch."""
-        while self._flying < MAX_RUNNING_BATCHES:
+        while self._flying < self._devices + BATCHES_AHEAD:
             self._drop_unwanted()
             if not self._ready:
                 return
             if len(self._ready) < self.size:
-                if self._flying:
-                    # The device is busy, so waiting costs nothing and the batch may fill up.
+                if self._flying >= self._devices:
+                    # All devices are busy, so waiting costs nothing and the batch may fill up.
                     return
                 left = self._ready[0].since + self._max_wait - time.monotonic()
                 if left > 0:

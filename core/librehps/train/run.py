@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from librehps.errors import ItemError, TrainingError, UsageError
+from librehps.models.device_list import is_several
 from librehps.preferences.media import items_of
 from librehps.preferences.pairs import Pair
 from librehps.train.base import Base, open_base
@@ -77,6 +78,11 @@ def train(
     """
     from accelerate import Accelerator
 
+    if is_several(device):
+        raise UsageError(
+            f"train --device: expected one device, got {device}",
+            hint="Use torchrun --nproc-per-node N -m librehps_cli train ...",
+        )
     cpu = device == "cpu"
     accelerator = Accelerator(cpu=cpu)
     if accelerator.device.type == "cuda":

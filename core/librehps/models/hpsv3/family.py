@@ -89,7 +89,7 @@ class HPSv3Checkpoint:
         weights, why_weights = choose_weights(options.weights, device)
         attentions = candidates(options.attn_impl, Host.of(device, dtype))
         needed = resident_bytes(empty_model(self.stored), dtype, (HEAD,), weights)
-        check_memory(needed, device, dtype)
+        check_memory(needed * options.copies, device, dtype)
         model = HPSv3Model(build_model(self.stored, dtype, device, weights), device, dtype)
         attention = fit_attention(model, self.processor(ProcessorOptions()), attentions)
         reasons = {

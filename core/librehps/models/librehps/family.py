@@ -100,7 +100,8 @@ class LibreHPSCheckpoint:
         """
         plan = plan_load(options)
         empty = empty_model(self.stored.config, "sdpa")
-        check_memory(resident_bytes(empty, plan.dtype, plan.weights), plan.device, plan.dtype)
+        needed = resident_bytes(empty, plan.dtype, plan.weights)
+        check_memory(needed * options.copies, plan.device, plan.dtype)
         network = build_model(
             self.stored,
             "sdpa",

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from librehps.engine.engine import Work
+from librehps.errors import UsageError
+from librehps.models.device_list import devices_of, is_several
 from librehps.runs.lifecycle import Run
 from librehps.runs.options import ModelOptions, RayOptions
 from librehps.runs.parts_job import PartsJob
@@ -27,10 +29,16 @@ class RayRun(Run[PartsJob]):
     @contextmanager
     def _ready(self) -> Iterator[Settings]:
         cluster, note = self.cluster, self.observer.note
+        if is_several(self.model.device):
+            raise UsageError(
+                f"--device {self.model.device}: unsupported with --engine ray, where each actor "
+                "has one device",
+                hint="Leave out --device: Ray uses every GPU of the cluster.",
+            )
         note("starting Ray" if cluster.address is None else f"joining Ray at {cluster.address}")
         arguments = {**self.model.foreseen_arguments(), "path_or_id": self.model.absolute_model()}
         with connected(cluster):
-            self._layout = find_layout(cluster, self.model.device or "auto", note)
+            self._layout = find_layout(cluster, str(devices_of(self.model.device)[0]), note)
             settings = foresee(partial(LibreHPS.foresee, **arguments), self._layout, note)
             warn_of_tiny(settings)
             yield settings

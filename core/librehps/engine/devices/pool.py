@@ -1,0 +1,184 @@
+"""A model on several devices of this machine: one process for each, and batches for any of them."""
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from librehps.engine.devices.child import Child, ProcessDiedError
+from librehps.engine.devices.link import Message
+from librehps.engine.devices.worker import Hardware, Shared, Worker, check_same
+from librehps.engine.lanes import lanes_of
+from librehps.errors import EngineError, ItemError, WorkerDiedError
+from librehps.models.base import Checkpoint, Loaded, LoadOptions, Model, Prepared, RawScore
+from librehps.models.device_list import DeviceName
+
+# Attempts of a batch whose processes die, and then of each of its items alone in a process.
+BATCH_ATTEMPTS, ITEM_ATTEMPTS = 2, 2
+
+
+class DevicePool:
+    """A `Model` whose batches are scored by the processes of several devices, of one type.
+
+    A batch goes to the process with the most free slots, `lanes` batches at the same time. A batch
+    whose process dies is scored again, and after two deaths item by item: an item whose processes
+    die even so gets a WorkerDiedError. The processes end with `close`, with the last reference to
+    the pool, and with this process.
+    """
+
+    def __init__(self, devices: Sequence[torch.device], asked: Message) -> None:
+        threads, count = torch.get_num_threads(), len(devices)
+        share = -(-threads // count)
+        slots = lanes_of(devices[0], share)
+        self.devices, self.lanes = tuple(devices), slots * count
+        self._shared = shared = Shared()
+        hardware = {d: Hardware(to_load) for d, to_load in Counter(devices).items()}
+        asked = {**asked, "threads": share}
+        self._workers = [Worker(str(d), slots, asked, hardware[d], shared) for d in devices]
+        self.close = weakref.finalize(self, _close, self._workers, shared)
+        try:
+            self.facts = self._first_facts()
+        except BaseException:
+            self.close()
+            raise
+        self.device, self.axes = devices[0], tuple(self.facts["axes"])
+        self.dtype: torch.dtype = getattr(torch, self.facts["dtype"])
+
+    def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore | ItemError]]:
+        """Return a function that scores the batch, on a CPU with this thread's number of threads.
+
+        An item that no process survived has a WorkerDiedError. Raises EngineError once no device is
+        left, and OutOfMemoryError.
+        """
+        return partial(self._scored, batch, torch.get_num_threads())
+
+    def _first_facts(self) -> Message:
+        """Wait until every model is loaded; return what was chosen for all of them."""
+        with self._shared.changed:
+            self._shared.changed.wait_for(
+                lambda: any(w.failure for w in self._workers) or all(w.facts for w in self._workers)
+            )
+        for worker in self._workers:
+            if worker.failure is not None:
+                raise worker.failure
+        first, *others = [worker.facts for worker in self._workers if worker.facts is not None]
+        for facts in others:
+            check_same(first, facts)
+        return first
+
+    def _scored(self, batch: Sequence[Prepared], threads: int) -> list[RawScore | ItemError]:
+        for _ in range(BATCH_ATTEMPTS):
+            try:
+                with self._slot() as (child, slot):
+                    return [*self._asked(child, slot, batch, threads)]
+            except ProcessDiedError:
+                continue
+        return [self._alone(item, threads) for item in batch]
+
+    def _alone(self, item: Prepared, threads: int) -> RawScore | ItemError:
+        """Return the result of an item that runs alone, so that no other item is blamed."""
+        for _ in range(ITEM_ATTEMPTS):
+            try:
+                with self._whole_process() as (child, slot):
+                    return self._asked(child, slot, [item], threads)[0]
+            except ProcessDiedError:
+                continue
+        tries = BATCH_ATTEMPTS + ITEM_ATTEMPTS
+        return WorkerDiedError(f"all {tries} processes that tried this item died")
+
+    def _asked(
+        self, child: Child, slot: int, batch: Sequence[Prepared], threads: int
+    ) -> list[RawScore]:
+        rows = child.ask(slot, batch, threads).result()
+        if rows is None:
+            raise torch.OutOfMemoryError("out of memory")
+        return rows
+
+    @contextmanager
+    def _slot(self) -> Iterator[tuple[Child, int]]:
+        """Take a slot of the process with the most free slots, once there is one."""
+        with self._shared.changed:
+            child = self._wait_for(lambda child: bool(child.free))
+            slot = child.free.pop()
+        try:
+            yield child, slot
+        finally:
+            self._release(child, slot)
+
+    @contextmanager
+    def _whole_process(self) -> Iterator[tuple[Child, int]]:
+        """Take a slot of a process whose other slots stay free, once there is one."""
+        with self._shared.changed:
+            child = self._reserve()
+            slot = child.free.pop()
+        try:
+            yield child, slot
+        finally:
+            child.is_reserved = False
+            self._release(child, slot)
+
+    def _reserve(self) -> Child:
+        while True:
+            child = self._wait_for(lambda _: True)
+            child.is_reserved = True
+            while not (child.is_idle or child.is_dead):
+                self._shared.changed.wait()
+            if child.is_idle:
+                return child
+
+    def _wait_for(self, fits: Callable[[Child], bool]) -> Child:
+        """Return the process with the most free slots of those that fit, once there is one."""
+        while True:
+            ready = [worker.child for worker in self._workers if worker.child is not None]
+            open_to_all = [child for child in ready if not child.is_reserved and fits(child)]
+            if open_to_all:
+                return max(open_to_all, key=lambda child: len(child.free))
+            failures = [worker.failure for worker in self._workers if worker.failure is not None]
+            if len(failures) == len(self._workers):
+                raise EngineError(f"no device is left: {'; '.join(map(str, failures))}")
+            self._shared.changed.wait()
+
+    def _release(self, child: Child, slot: int) -> None:
+        with self._shared.changed:
+            child.free.append(slot)
+            self._shared.changed.notify_all()
+
+
+def _close(workers: Sequence[Worker], shared: Shared) -> None:
+    with shared.changed:
+        shared.is_closed = True
+    for worker in workers:
+        worker.kill()
+
+
+def model_devices(model: Model) -> tuple[torch.device, ...]:
+    """Return the devices that the model is on, in the order of its processes."""
+    return model.devices if isinstance(model, DevicePool) else (model.device,)
+
+
+def load_on(
+    names: Sequence[DeviceName], checkpoint: Checkpoint, base: Path | None, options: LoadOptions
+) -> Loaded:
+    """Return the model of a checkpoint; on several devices each has a process of its own.
+
+    `names` are those of `devices_of`, `base` is as in `open_checkpoint`. Raises ModelError, and
+    UsageError for devices that would not score alike.
+    """
+    if len(names) == 1:
+        return checkpoint.load(replace(options, device=names[0]))
+    asked = {
+        "folder": str(checkpoint.folder),
+        "base": None if base is None else str(base),
+        "options": {**vars(options), "dtype": _name(options.dtype)},
+    }
+    pool = DevicePool([torch.device(name) for name in names], asked)
+    return Loaded(pool, **pool.facts["choices"])
+
+
+def _name(dtype: str | torch.dtype | None) -> str | None:
+    return None if dtype is None else str(dtype).removeprefix("torch.")
