@@ -1,4 +1,4 @@
-"""One life of the process of a device, as the main process sees it."""
+"""A process that scores on one device, until it dies, as the main process sees it."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ Answer = list[RawScore] | None
 
 
 class ProcessDiedError(Exception):
-    """The process of a device died while it had a batch."""
+    """The process of a device died while it had a batch; the text says how."""
 
 
 class Child:
@@ -50,7 +50,7 @@ class Child:
             self._process = _start(other, self._said.fileno())
         self._link = Link(end)
         # Not sooner: a thread may be writing a batch when the process dies.
-        closing = weakref.finalize(self, _close, self._files, self._said, self._link, end)
+        closing = weakref.finalize(self, _close, self._files, self._said, self._link)
         closing.atexit = False
         with suppress(OSError):
             # Where the process has ended already, `load` says so.
@@ -86,8 +86,8 @@ class Child:
         try:
             self._link.send({"slot": slot, "batch": layouts, "threads": threads})
         except OSError:
-            # `follow` may have seen the end before this batch was there.
-            self._fail(slot)
+            # `abandon` may have come before this batch was there.
+            self._fail(slot, "while it got a batch")
         return future
 
     def follow(self) -> Iterator[Message]:
@@ -99,26 +99,26 @@ class Child:
                 future.set_result(None if rows is None else [raw_score(row) for row in rows])
             yield message
 
-    def abandon(self) -> None:
-        """Let the running batches fail with ProcessDiedError."""
-        self.is_dead = True
+    def abandon(self, how: str) -> None:
+        """Let the batches of an ended process fail with ProcessDiedError."""
         for slot in list(self._running):
-            self._fail(slot)
+            self._fail(slot, how)
 
-    def _fail(self, slot: int) -> None:
+    def _fail(self, slot: int, how: str) -> None:
         future = self._running.pop(slot, None)
         if future is not None:
-            future.set_exception(ProcessDiedError())
+            future.set_exception(ProcessDiedError(how))
 
     def kill(self) -> None:
         """End the process at once."""
-        self._link.close()
+        self._link.shut()
         self._process.kill()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(EXIT_TIMEOUT_S)
 
     def end(self) -> str:
         """End the process if it has not ended, and return how it did."""
-        self._link.close()
+        self._link.shut()
         try:
             code = self._process.wait(EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -159,9 +159,8 @@ def _how(code: int) -> str:
     return f"killed by {name}{hint}"
 
 
-def _close(files: list[int], said: IO[bytes], link: Link, end: socket.socket) -> None:
+def _close(files: list[int], said: IO[bytes], link: Link) -> None:
     for file in files:
         os.close(file)
     said.close()
     link.close()
-    end.close()

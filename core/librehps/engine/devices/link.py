@@ -1,4 +1,4 @@
-"""The link to the process of a device: messages as JSON lines, batches in files in memory.
+"""Messages to the process of a device, as JSON lines, and batches, in files in memory.
 
 Pixels stay out of the socket: a batch is written to a file that both processes have open, and the
 message says where its tensors are. A link carries one batch per file at a time.
@@ -27,7 +27,7 @@ ALIGNMENT_BYTES = 64
 
 
 class Link:
-    """One end of a socket pair; `send` is thread-safe, `receive` is for one thread."""
+    """An end of a socket pair; `send` is thread-safe, `receive` is for one thread."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end, self._sending = end, threading.Lock()
@@ -48,13 +48,18 @@ class Link:
         # A process that dies may leave half a line.
         return json.loads(line) if line.endswith(b"\n") else None
 
-    def close(self) -> None:
-        """End the link; the other process then receives None."""
+    def shut(self) -> None:
+        """End the link; both processes then receive None."""
         try:
             self._end.shutdown(socket.SHUT_RDWR)
         except OSError:
             # The other process has ended.
             return
+
+    def close(self) -> None:
+        """Close this end, of which no thread receives any more."""
+        self._lines.close()
+        self._end.close()
 
 
 def memory_file() -> int:

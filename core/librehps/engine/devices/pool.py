@@ -1,5 +1,6 @@
 """A model on several devices of this machine: one process for each, and batches for any of them."""
 
+import os
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -82,14 +83,15 @@ class DevicePool:
 
     def _alone(self, item: Prepared, threads: int) -> RawScore | ItemError:
         """Return the result of an item that runs alone, so that no other item is blamed."""
+        how = ""
         for _ in range(ITEM_ATTEMPTS):
             try:
                 with self._whole_process() as (child, slot):
                     return self._asked(child, slot, [item], threads)[0]
-            except ProcessDiedError:
-                continue
+            except ProcessDiedError as error:
+                how = str(error)
         tries = BATCH_ATTEMPTS + ITEM_ATTEMPTS
-        return WorkerDiedError(f"all {tries} processes that tried this item died")
+        return WorkerDiedError(f"all {tries} processes that tried this item died ({how})")
 
     def _asked(
         self, child: Child, slot: int, batch: Sequence[Prepared], threads: int
@@ -138,6 +140,8 @@ class DevicePool:
             open_to_all = [child for child in ready if not child.is_reserved and fits(child)]
             if open_to_all:
                 return max(open_to_all, key=lambda child: len(child.free))
+            if self._shared.is_closed:
+                raise EngineError("the processes of the devices were closed")
             failures = [worker.failure for worker in self._workers if worker.failure is not None]
             if len(failures) == len(self._workers):
                 raise EngineError(f"no device is left: {'; '.join(map(str, failures))}")
@@ -150,8 +154,12 @@ class DevicePool:
 
 
 def _close(workers: Sequence[Worker], shared: Shared) -> None:
+    if os.getpid() != shared.pid:
+        # A fork of the process that has the pool.
+        return
     with shared.changed:
         shared.is_closed = True
+        shared.changed.notify_all()
     for worker in workers:
         worker.kill()
 

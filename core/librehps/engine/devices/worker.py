@@ -1,6 +1,7 @@
 """A worker: the process of one device, started again when it dies."""
 
 import logging
+import os
 import threading
 from dataclasses import dataclass, field
 
@@ -32,6 +33,7 @@ class Shared:
     changed: threading.Condition = field(default_factory=threading.Condition)
     warned: set[str] = field(default_factory=set)
     is_closed: bool = False
+    pid: int = field(default_factory=os.getpid)
 
     def warn(self, text: str) -> None:
         """Log a warning that each process sends, once."""
@@ -73,8 +75,8 @@ class Worker:
                 self._live(child)
         finally:
             # Who waits for the device must get an error, however this thread ends.
-            if self.failure is None:
-                self._fail(EngineError(f"{self.device}: its process has ended"))
+            if self.failure is None and not self._shared.is_closed:
+                self._fail(EngineError(f"{self.device}: the thread of its process ended"))
 
     def _live(self, child: Child) -> None:
         try:
@@ -82,7 +84,7 @@ class Worker:
             for message in child.follow():
                 self._note(message)
         except ProcessDiedError:
-            # Counted as any other death.
+            # Counted like any other death, below.
             pass
         except LibreHPSError as error:
             self._fail(error)
@@ -125,23 +127,24 @@ class Worker:
     def _bury(self, child: Child) -> None:
         """Fail the batches of a process that ended, and count its death."""
         with self._shared.changed:
-            self.child = None
-            child.abandon()
+            self.child, child.is_dead = None, True
             self._shared.changed.notify_all()
         how = child.end()
+        child.abandon(how)
         if self._shared.is_closed or self.failure is not None:
             return
         self._deaths += 1
         if self.facts is None:
-            self._fail(EngineError(f"{self.device}: the process that loads the model died ({how})"))
+            self._fail(EngineError(f"{self.device}: the process died loading the model ({how})"))
         elif self._deaths == MAX_DEATHS:
-            text = f"its process died {MAX_DEATHS} times without scoring a batch, last {how}"
-            self._fail(EngineError(f"{self.device}: {text}"))
-            log.warning("%s: %s; it is not started again", self.device, text)
+            times = f"{MAX_DEATHS} times without scoring a batch"
+            self._fail(EngineError(f"{self.device}: the process died {times} ({how})"))
         else:
-            log.warning("%s: its process died (%s) and is started again", self.device, how)
+            log.warning("%s: the process died (%s) and is started again", self.device, how)
 
     def _fail(self, error: LibreHPSError) -> None:
+        if self.facts is not None:
+            log.warning("%s; this device is left out", error)
         with self._shared.changed:
             self.failure = error
             self._shared.changed.notify_all()
