@@ -13,12 +13,11 @@ from librehps.choices import Animated, Sample, VideoBackend, WeightMode
 from librehps.decide.calibrators import Calibrator, PlattCalibrators, fit_for, fits_of
 from librehps.decide.compare import pair_comparison
 from librehps.decide.probability import Platt, Rules
-from librehps.engine.decode import Decoder
+from librehps.engine.decode import Decoder, check_frames
 from librehps.engine.devices.pool import load_on, model_devices
 from librehps.engine.engine import FindPrompt, LocalEngine, default_workers
 from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import ScoreCache
-from librehps.errors import UsageError
 from librehps.media.image_formats import MAX_PIXELS
 from librehps.media.options import MediaOptions
 from librehps.media.videos import VideoReaders
@@ -55,8 +54,6 @@ log = logging.getLogger("librehps")
 BATCH_SIZES = {"cpu": 16, "mps": 8, "cuda": 32}
 # On a CPU a small batch stays in the processor's caches.
 CPU_BATCH_TOKENS = 2 * ITEM_TOKENS
-# Training saw no clips of more frames.
-MAX_TRAINED_FRAMES = 8
 
 
 class LibreHPS:
@@ -315,14 +312,7 @@ class LibreHPS:
 
     def _decoder(self, num_frames: int | None = None, pixel_budget: int | None = None) -> Decoder:
         frames = self.settings.num_frames if num_frames is None else num_frames
-        if frames < 1:
-            raise UsageError(f"num_frames: expected 1 or more, got {frames}")
-        if frames > MAX_TRAINED_FRAMES:
-            log.warning(
-                "num_frames: %d frames per video, but the model was trained on at most %d",
-                frames,
-                MAX_TRAINED_FRAMES,
-            )
+        check_frames(frames)
         processor = self._processor
         if pixel_budget is not None:
             processor = processor.with_budget(pixel_budget)

@@ -1,5 +1,6 @@
 """The decode stage: an item's media and prompt become the model's input, or an ItemError."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from librehps.errors import UnsupportedMediaError
+from librehps.errors import UnsupportedMediaError, UsageError
 from librehps.media.animations import read_animation
 from librehps.media.arrays import quantised
 from librehps.media.image_formats import MAX_PIXELS
@@ -18,6 +19,11 @@ from librehps.media.sampling import sample_indices
 from librehps.media.videos import Clip, VideoReaders
 from librehps.models.base import Prepared, Processor
 from librehps.types import Item, Kind
+
+log = logging.getLogger("librehps")
+
+# Training saw no clips of more frames.
+MAX_TRAINED_FRAMES = 8
 
 
 @dataclass(frozen=True)
@@ -134,3 +140,15 @@ def _from_frames(frames: Any, num_frames: int, load: Callable[[Any], Picture]) -
     together = torch.stack([frame.to(pixels[0].device) for frame in pixels])
     remarks = frozenset[str]().union(*(picture.remarks for picture in pictures))
     return Clip(together, tuple(indices), remarks)
+
+
+def check_frames(frames: int) -> None:
+    """Raise UsageError for no frames; warn of more frames per video than training saw."""
+    if frames < 1:
+        raise UsageError(f"num_frames: expected 1 or more, got {frames}")
+    if frames > MAX_TRAINED_FRAMES:
+        log.warning(
+            "num_frames: %d frames per video, but the model was trained on at most %d",
+            frames,
+            MAX_TRAINED_FRAMES,
+        )
