@@ -51,7 +51,9 @@ def main() -> None:
         calls = {str(s): (["-m", "librehps_cli", *words], s.resolve()) for s in chosen.sources}
         calls[FLOOR] = (["-c", FLOOR], ROOT)
         # The first call of each fills the caches of files and of compiled modules.
-        taken = {name: [seconds(*call) for call in [call] * 1][1:] for name, call in calls.items()}
+        for call in calls.values():
+            seconds(*call)
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
         for _ in range(chosen.rounds):
             for name, call in calls.items():
                 taken[name].append(seconds(*call))

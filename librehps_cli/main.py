@@ -1,5 +1,7 @@
 """The app: the name and one-line help of each command, and the one place that catches errors."""
 
+import atexit
+import gc
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -131,6 +133,8 @@ add_lazily(app, COMMANDS)
 def main() -> None:
     """Run the command line; every error becomes a line, a hint and an exit code."""
     guard_streams()
+    # At its end the interpreter would look for garbage among all objects of torch.
+    atexit.register(gc.freeze)
     code = _reported(_run)
     # Also after an error, since the interpreter's own flush would end in a traceback.
     sys.exit(_reported(sys.stdout.flush) or code)

@@ -46,7 +46,10 @@ def _renames(pairs: list[str]) -> dict[str, str]:
 
 def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "LibreHPS":
     """Return the loaded model; asks before a download on a terminal."""
-    from librehps import LibreHPS
+    from librehps.runs.imports import collector_paused
+
+    with collector_paused():
+        from librehps import LibreHPS
 
     arguments = load_arguments(options, prompts)
     check_calibration(options)

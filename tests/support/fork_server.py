@@ -15,7 +15,6 @@ from typing import Any
 
 # What any command imports; nothing here may compute, since threads do not survive a fork.
 import pyarrow.parquet  # noqa: F401
-from transformers.models.qwen3_5 import modeling_qwen3_5  # noqa: F401
 
 import librehps.scorer  # noqa: F401
 import librehps_cli.main  # noqa: F401

@@ -15,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers.models.qwen3_5 import modeling_qwen3_5  # noqa: F401
-
 from librehps.runs import journal
 from librehps.scorer import LibreHPS  # noqa: F401 - as the next one, so that no fork imports it
 from librehps.scores.sink import Sink

@@ -7,6 +7,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from conftest import MEDIA
 from librehps_cli.main import COMMANDS, app, main
 
 # In one fresh process: after each of several calls, which command modules are in sys.modules.
@@ -20,6 +21,23 @@ for words in (['--help'], ['-h'], ['--version'], ['scor'], [], ['filter', '--hel
         loaded = sorted(name for name in sys.modules if name.startswith('librehps_cli.commands.'))
         print(words, loaded, file=sys.stderr)
 """
+# A picture is scored, in a fresh process; then which libraries are in sys.modules.
+SCORE = """
+import sys
+from librehps_cli.main import main
+try:
+    main()
+except SystemExit as end:
+    libraries = ('torch', 'transformers', 'torch._dynamo', 'huggingface_hub', 'pyarrow', 'av')
+    print(end.code, [name for name in libraries if name in sys.modules], file=sys.stderr)
+"""
+
+
+def test_a_score_imports_torch_and_no_other_large_library() -> None:
+    picture = ["score", str(MEDIA / "small.png"), "--prompt", "a red square", "--model", "tiny"]
+    command = [sys.executable, "-c", SCORE, *picture]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "0 ['torch']"
 
 
 def test_only_the_called_command_is_imported() -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from librehps.errors import CheckpointError
 from librehps.models.prequantised import check_float_tensor
@@ -95,10 +96,10 @@ def fingerprint(tensors: Stored) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         shard, stored = tensors[name]
-        shape, _ = _header(shard, stored)
-        digest.update(f"{name}{shape}".encode())
         with _Opened(shard) as file:
             values = file.get_slice(stored)
+            shape, _ = _described(shard, stored, values)
+            digest.update(f"{name}{shape}".encode())
             for row in range(0, shape[0], max(1, shape[0] // SAMPLE_ROWS)) if shape else ():
                 sample = values[row : row + 1].flatten()[:SAMPLE_VALUES].to(torch.bfloat16)
                 digest.update(sample.view(torch.uint8).numpy().tobytes())
@@ -151,7 +152,7 @@ def on_meta(build: Callable[[], M]) -> M:
     # Errors that config classes and layers raise for inconsistent fields.
     misfits = (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ZeroDivisionError)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Uninitialised():
             return build()
     except misfits as error:
         raise CheckpointError(f"config.json: cannot build the model: {error}") from error
@@ -171,6 +172,20 @@ def resident_bytes(
         return parameter.numel() * (4 if name.startswith(heads) else dtype.itemsize)
 
     return sum(stored(name, parameter) for name, parameter in model.named_parameters())
+
+
+class _Uninitialised(TorchFunctionMode):
+    """A context in which new layers keep unset values, since all values are loaded later.
+
+    Random values on the meta device would also import torch's compiler, which takes seconds.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs or {})
 
 
 class _Opened:
@@ -196,8 +211,12 @@ class _Opened:
 def _header(shard: Path, name: str) -> tuple[tuple[int, ...], torch.dtype]:
     """Return (shape, dtype) of a stored tensor; raises CheckpointError unless it holds floats."""
     with _Opened(shard) as file:
-        piece = file.get_slice(name)
-        shape, kind = tuple(piece.get_shape()), piece.get_dtype()
+        return _described(shard, name, file.get_slice(name))
+
+
+def _described(shard: Path, name: str, values: Any) -> tuple[tuple[int, ...], torch.dtype]:
+    """Return (shape, dtype) of the opened tensor `values`; raises CheckpointError."""
+    shape, kind = tuple(values.get_shape()), values.get_dtype()
     if kind not in _DTYPES:
         raise CheckpointError(
             f"{shard}: unsupported dtype {kind} of {name} (expected {', '.join(_DTYPES)})"

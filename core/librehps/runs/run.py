@@ -10,6 +10,7 @@ from librehps.choices import Engine, PromptFrom, check_choice
 from librehps.errors import UsageError
 from librehps.extras import require
 from librehps.media.remarks import notes_of
+from librehps.runs.imports import collector_paused
 from librehps.runs.job import Job
 from librehps.runs.observer import RunObserver
 from librehps.runs.options import (
@@ -82,7 +83,8 @@ def score_to(
     ways = {"resume": resume, "retry_errors": retry_errors, "overwrite": overwrite}
     if engine == "local":
         job = Job(output, **ways)
-        from librehps.runs.local import LocalRun
+        with collector_paused():
+            from librehps.runs.local import LocalRun
 
         return LocalRun(request, job, columns, observer, stop, options).run()
     if not isinstance(options, ModelOptions):
@@ -121,7 +123,8 @@ def score_rows(
     request = _request(paths, source, shard, options, prompt, prompt_from, **prompts)
     opened = request.open_source()
     finder = request.prompt_finder(opened.has_prompts)
-    from librehps.runs.local import load_model
+    with collector_paused():
+        from librehps.runs.local import load_model
 
     scorer = load_model(options, observer)
     engine = scorer.engine(finder)

@@ -7,14 +7,10 @@ from typing import Any
 from librehps.files import PARTIAL, check_file, check_free
 from librehps.scores.jsonl import JsonlSink
 from librehps.scores.markers import JOURNAL_SUFFIX, SETTINGS_SUFFIX
-from librehps.scores.parquet import ParquetSink
 from librehps.scores.sink import Sink
 from librehps.settings import Settings
 
-SINKS: dict[str, type[JsonlSink] | type[ParquetSink]] = {
-    ".parquet": ParquetSink,
-    ".jsonl": JsonlSink,
-}
+PARQUET, JSONL = ".parquet", ".jsonl"
 
 
 def check_output(output: Path, overwrite: bool) -> None:
@@ -26,7 +22,7 @@ def check_output(output: Path, overwrite: bool) -> None:
 def check_suffix(output: Path) -> None:
     """Raise UsageError for a path that cannot be a scored file, or have its journal next to it."""
     companions = (SETTINGS_SUFFIX + PARTIAL, JOURNAL_SUFFIX)
-    check_file(output, SINKS, "use .parquet, .jsonl, or - for stdout", companions)
+    check_file(output, (PARQUET, JSONL), "use .parquet, .jsonl, or - for stdout", companions)
 
 
 def open_sink(
@@ -36,4 +32,9 @@ def open_sink(
     request: Mapping[str, Any] | None = None,
 ) -> Sink:
     """Return the sink for the file's suffix, a context manager; the file stores `request`."""
-    return SINKS[output.suffix.lower()](output, settings, columns, request)
+    if output.suffix.lower() == JSONL:
+        return JsonlSink(output, settings, columns, request)
+    # Imported here: a row on stdout needs no pyarrow.
+    from librehps.scores.parquet import ParquetSink
+
+    return ParquetSink(output, settings, columns, request)

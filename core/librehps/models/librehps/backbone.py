@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from librehps.models.attention_kernels import check_backend
-from librehps.models.librehps.blocks import RecomputedLayer
 from librehps.models.librehps.config import ModelConfig
 from librehps.models.librehps.heads import HeadOutput, MultiAxisHead, ScalarHead, run_heads
 from librehps.models.librehps.positions import Grid
+from librehps.models.librehps.recompute import RecomputedLayer
 from librehps.models.librehps.text import TextModel
 from librehps.models.librehps.vision_tower import VisionTower
 from librehps.types import AXES

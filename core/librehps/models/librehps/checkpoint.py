@@ -172,7 +172,8 @@ def _check_family(folder: Path, config: Mapping[str, Any]) -> None:
             f"{folder} is a mixture-of-experts model (qwen3_5_moe), which is not supported",
             hint="Use the dense checkpoint, LibreHPS/LibreHPS-4B-v1.1.",
         )
-    if family != "qwen3_5" or "text_config" not in config or "vision_config" not in config:
+    parts = [config.get(name) for name in ("text_config", "vision_config")]
+    if family != "qwen3_5" or not all(isinstance(part, dict) for part in parts):
         raise CheckpointError(
             f"{folder}/config.json: expected a Qwen3.5 model with vision, got {family!r}",
             hint="Give a LibreHPS checkpoint: a folder or a hub id.",

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from librehps.models.attention_kernels import attend
 from librehps.models.librehps.activations import ACTIVATIONS
-from librehps.models.librehps.blocks import RecomputedLayer, empty_embedding
 from librehps.models.librehps.config import FULL, TextConfig
 from librehps.models.librehps.gated_delta_net import GatedDeltaNet
 from librehps.models.librehps.last_layer import last_layer
+from librehps.models.librehps.recompute import RecomputedLayer
 from librehps.models.librehps.rotary import Rotary, rotate_text, text_rotary
 
 
@@ -119,7 +119,7 @@ class TextModel(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = empty_embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers: Any = nn.ModuleList(DecoderLayer(config, kind) for kind in config.layer_types)
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from librehps.models.librehps.activations import ACTIVATIONS
-from librehps.models.librehps.blocks import RecomputedLayer, empty_embedding
 from librehps.models.librehps.config import VisionConfig
 from librehps.models.librehps.positions import Grid, axial_rotary, patch_positions
+from librehps.models.librehps.recompute import RecomputedLayer
 from librehps.models.librehps.rotary import frequencies
 from librehps.models.vision import PatchEmbed, VisionAttention
 
@@ -75,7 +75,7 @@ class VisionTower(nn.Module):
         super().__init__()
         self.config = config
         self.patch_embed = PatchEmbed(config, config.hidden_size)
-        self.pos_embed = empty_embedding(config.num_position_embeddings, config.hidden_size)
+        self.pos_embed = nn.Embedding(config.num_position_embeddings, config.hidden_size)
         self.blocks: Any = nn.ModuleList(VisionBlock(config) for _ in range(config.depth))
         self.merger = PatchMerger(config)
 

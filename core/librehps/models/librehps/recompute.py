@@ -1,4 +1,4 @@
-"""Building blocks of the text model and the vision tower."""
+"""Layers whose activations can be recomputed in the backward pass, to save training memory."""
 
 from typing import Any
 
@@ -18,11 +18,3 @@ class RecomputedLayer(nn.Module):
         from torch.utils.checkpoint import checkpoint
 
         return checkpoint(call, *args, use_reentrant=False, **kwargs)
-
-
-def empty_embedding(rows: int, width: int) -> nn.Embedding:
-    """Return an embedding whose values are to be loaded.
-
-    Random values on the meta device would import torch's compiler, which takes seconds.
-    """
-    return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
