@@ -1,5 +1,6 @@
 """Quantised weights: linear layers as torchao's or bitsandbytes' own, one tensor at a time."""
 
+import ctypes
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -83,6 +84,23 @@ def quantise(model: nn.Module, name: str, weights: str) -> None:
     if is_quantised(module, name, weights) and isinstance(module, nn.Linear):
         parent, _, leaf = path.rpartition(".")
         setattr(model.get_submodule(parent), leaf, _QUANTISERS[weights](module))
+        _return_freed_memory()
+
+
+def _return_freed_memory() -> None:
+    """Return what float values took to the system: glibc keeps it, in pieces too small to reuse."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """Return glibc's function, None on other systems."""
+    if not sys.platform.startswith("linux"):
+        return None
+    found: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return found
 
 
 def _int8(linear: nn.Linear) -> nn.Module:
