@@ -27,6 +27,8 @@ weights, cpu = sys.argv[4], torch.device("cpu")
 # A small model first, so that what imports and allocators take is not counted.
 build_model(Checkpoint.open(small), "sdpa", dtype, cpu, weights=weights)
 before = status("VmRSS")
+# The peak from here on.
+open("/proc/self/clear_refs", "w").write("5")
 checkpoint = Checkpoint.open(folder)
 model = build_model(checkpoint, "sdpa", dtype, cpu, weights=weights)
 resident = resident_bytes(empty_model(checkpoint.config, "sdpa"), dtype, weights)
@@ -69,8 +71,8 @@ def test_memory_of_loading_one_large_shard(tmp_path: Path, dtype: str) -> None:
 
 
 LAYERS, WIDTH = 24, 12_500
-# What the objects of many small modules and allocators take.
-OVERHEAD_BYTES = 16e6
+# Quantising takes some copies of one matrix in float32; here the matrices are a large part.
+WORKING_BYTES = 6 * 64 * WIDTH * 4
 
 
 @pytest.mark.slow
@@ -88,7 +90,7 @@ def test_memory_of_loading_quantised_weights(tmp_path: Path, weights: str) -> No
     size = (folder / "model.safetensors").stat().st_size
     ratio, resident = measured(folder, "bfloat16", weights)
     assert resident < 0.6 * size
-    assert ratio * resident <= 1.15 * resident + OVERHEAD_BYTES
+    assert ratio * resident <= 1.15 * resident + WORKING_BYTES
 
 
 def deep(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
