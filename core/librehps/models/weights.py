@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from librehps.errors import CheckpointError
+from librehps.errors import CheckpointError, MemoryShortError
 from librehps.models.prequantised import check_float_tensor
 from librehps.models.quantise import FULL, is_quantised, quantised_bytes
 from librehps.models.weight_files import first_names
@@ -189,7 +189,7 @@ class _Uninitialised(TorchFunctionMode):
 
 
 class _Opened:
-    """A context manager that opens a shard, and raises CheckpointError for its errors."""
+    """A context manager that opens a shard; raises CheckpointError, and MemoryShortError."""
 
     def __init__(self, shard: Path) -> None:
         self.shard = shard
@@ -202,6 +202,12 @@ class _Opened:
             raise CheckpointError(
                 f"{self.shard} is damaged or truncated: {error}",
                 hint="Download this file again.",
+            ) from error
+        except (MemoryError, RuntimeError) as error:
+            # The file is mapped twice: by safetensors and by PyTorch.
+            raise MemoryShortError(
+                f"{self.shard} cannot be mapped: {error}",
+                hint="Raise the limits of the process (ulimit -v, ulimit -d) by the file's size.",
             ) from error
 
     def __exit__(self, *exc: Any) -> None:
