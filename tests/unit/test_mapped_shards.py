@@ -27,7 +27,7 @@ def large_shard(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def limited() -> Iterator[None]:
-    """This process can map half of the shard, and gets its own limit back."""
+    """Let this process map half of the shard, and restore its own limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (SHARD_BYTES // 2, hard))
     yield
