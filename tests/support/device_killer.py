@@ -5,7 +5,8 @@
 Of MOMENTS, joined by commas: `batch` and `answer` kill the process before its first batch and after
 the first answer, once in the life of FOLDER; `wide` kills it with each batch that has a picture
 twice as wide as high, `every` with each batch; `loading` kills it while it loads; `other` chooses
-another attention, once; `warn` warns. FOLDER keeps the pid of every process, as a file's name.
+another attention, once; `warn` warns; `full` has memory for batches of two. FOLDER keeps the pid of
+every process, as a file's name.
 """
 
 import logging
@@ -41,9 +42,8 @@ def is_wide(layout: dict[str, Any]) -> bool:
 
 
 def arm() -> None:
-    answer, load, facts_of = (
-        process.DeviceProcess._answer, process.DeviceProcess.load, process.facts_of,
-    )  # fmt: skip
+    answer, load = process.DeviceProcess._answer, process.DeviceProcess.load
+    facts_of, forward = process.facts_of, process.forward_or_full
 
     def deadly_answer(self: process.DeviceProcess, message: Any) -> None:
         wide = "wide" in MOMENTS and any(map(is_wide, message["batch"]))
@@ -66,6 +66,11 @@ def arm() -> None:
             facts["choices"]["attention"] = "eager"
         return facts
 
+    def forward_or_full(model: Any, batch: Any, launching: Any) -> Any:
+        is_full = "full" in MOMENTS and len(batch) > 2
+        return None if is_full else forward(model, batch, launching)
+
+    process.forward_or_full = forward_or_full
     process.DeviceProcess._answer = deadly_answer  # type: ignore[method-assign]
     process.DeviceProcess.load = deadly_load  # type: ignore[method-assign]
     process.facts_of = other_facts

@@ -1,8 +1,12 @@
 """Several devices: a process on each, and what happens when one dies."""
 
+import gc
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 import forks
@@ -13,9 +17,13 @@ from librehps.errors import (
     AttentionError,
     EngineError,
     LibreHPSError,
+    MemoryShortError,
     UsageError,
     WorkerDiedError,
 )
+from librehps.models.base import LoadOptions
+from librehps.models.families import open_checkpoint
+from librehps.models.locate import EMBEDDED
 from librehps.rewards import trl_reward
 from make_media import picture
 from run_data import MODEL, assert_same, rows_of
@@ -108,6 +116,42 @@ def test_an_item_that_kills_each_process_is_an_error_row(load: Load, tiny: Libre
     assert_alike(left, [*tiny.score_items([row.item for row in left], 4)])
 
 
+def test_a_batch_without_room_is_split(
+    load: Load, tiny: LibreHPS, caplog: pytest.LogCaptureFixture
+) -> None:
+    items = pictures(9)
+    assert_alike([*load("full").score_items(items, 8)], [*tiny.score_items(items, 8)])
+    assert "out of memory on cpu, cpu: batch size is now 2" in caplog.messages
+
+
+def test_memory_is_needed_for_the_model_of_each_process() -> None:
+    checkpoint = open_checkpoint(EMBEDDED)
+    with pytest.raises(MemoryShortError):
+        checkpoint.load(LoadOptions(device="cpu", copies=1_000_000))
+
+
+def test_processes_end_with_the_model(load: Load, tmp_path: Path) -> None:
+    model = load()
+    processes = [psutil.Process(int(file.name)) for file in (tmp_path / "killer").iterdir()]
+    assert len(processes) == 2
+    del model
+    gc.collect()
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
+
+
+def test_a_forked_process_cannot_use_the_model(load: Load) -> None:
+    model = load()
+    child = os.fork()
+    if child == 0:
+        try:
+            model.score_image(picture(), "x")
+        except EngineError:
+            os._exit(7)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert model.score_image(picture(), "x").overall.mean
+
+
 def test_when_every_process_dies_the_run_ends(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "MAX_DEATHS", 3)
     with pytest.raises(EngineError, match="no device is left: cpu: the process died 3 times"):
@@ -152,12 +196,26 @@ def test_devices_that_cannot_be_used_together(
 
 
 def test_one_device_needs_no_process() -> None:
-    for device in ("all", ["cpu"], "cpu"):
+    for device in ("all", ["cpu"]):
         assert len(LibreHPS.from_pretrained("tiny", device=device).devices) == 1
 
 
-def test_where_one_device_is_needed(load: Load, cli: Cli, tmp_path: Path) -> None:
+def test_rewards_resize_on_one_device(load: Load) -> None:
     with pytest.raises(UsageError, match="unsupported for a model on several devices"):
         trl_reward(load(), resize="device")
+
+
+def test_commands_with_several_devices(
+    run_folder: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "PYTHON", forks.python())
+    info = cli("info", "-m", "tiny", "--json", *TWO)
+    assert json.loads(info.stdout)["device"]["value"] == "cpu, cpu"
     bench = cli("bench", "-m", "tiny", "--quick", *TWO)
     assert (bench.returncode, "bench: expected one device" in bench.stderr) == (2, True)
+    output = tmp_path / "parts"
+    score = ("score", run_folder, "--prompt", "x", *MODEL, "-o", output)
+    for device in ("cpu,cpu", "all"):
+        ray = cli(*score, "--engine", "ray", "--device", device)
+        assert (ray.returncode, "unsupported with --engine ray" in ray.stderr) == (2, True)
+    assert not output.exists()

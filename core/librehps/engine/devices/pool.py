@@ -1,6 +1,7 @@
 """A model on several devices of this machine: one process for each, and batches for any of them."""
 
 import os
+import socket
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from librehps.engine.devices.child import Child, ProcessDiedError
 from librehps.engine.devices.link import Message
 from librehps.engine.devices.worker import Hardware, Shared, Worker, check_same
 from librehps.engine.lanes import lanes_of
-from librehps.errors import EngineError, ItemError, WorkerDiedError
+from librehps.errors import EngineError, ItemError, UsageError, WorkerDiedError
 from librehps.models.base import Checkpoint, Loaded, LoadOptions, Model, Prepared, RawScore
 from librehps.models.device_list import DeviceName
 
@@ -56,6 +57,11 @@ class DevicePool:
         An item that no process survived has a WorkerDiedError. Raises EngineError once no device is
         left, and OutOfMemoryError.
         """
+        if os.getpid() != self._shared.pid:
+            raise EngineError(
+                "a model on several devices cannot be used in a forked process",
+                hint="Load the model there, or start that process with `spawn`.",
+            )
         return partial(self._scored, batch, torch.get_num_threads())
 
     def _first_facts(self) -> Message:
@@ -179,9 +185,12 @@ def load_on(
     """
     if len(names) == 1:
         return checkpoint.load(replace(options, device=names[0]))
+    if not hasattr(socket, "send_fds"):
+        raise UsageError("--device: several devices are not supported on this system")
     asked = {
-        "folder": str(checkpoint.folder),
-        "base": None if base is None else str(base),
+        # A process may start again when this one has changed its folder.
+        "folder": str(checkpoint.folder.absolute()),
+        "base": None if base is None else str(base.absolute()),
         "options": {**vars(options), "dtype": _name(options.dtype)},
     }
     pool = DevicePool([torch.device(name) for name in names], asked)
