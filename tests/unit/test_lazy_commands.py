@@ -28,7 +28,8 @@ from librehps_cli.main import main
 try:
     main()
 except SystemExit as end:
-    libraries = ('torch', 'transformers', 'torch._dynamo', 'huggingface_hub', 'pyarrow', 'av')
+    libraries = ('torch', 'transformers', 'torch._dynamo', 'huggingface_hub', 'pyarrow', 'av',
+                 'torchao', 'bitsandbytes')
     print(end.code, [name for name in libraries if name in sys.modules], file=sys.stderr)
 """
 
