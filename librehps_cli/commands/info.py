@@ -1,20 +1,73 @@
 """librehps info: the model, device and settings that would be used here."""
 
 import json as jsonlib
+from dataclasses import asdict
+from typing import Annotated
 
-from librehps_cli.ui.help import examples
+import typer
+
+from librehps_cli.ui.help import MODEL, examples
 from librehps_cli.ui.load import load_scorer
 from librehps_cli.ui.options import Json, ModelOptions, PromptOptions, Quiet, grouped
 from librehps_cli.ui.output import Output
 
+Memory = Annotated[
+    bool,
+    typer.Option(
+        "--memory",
+        help="Show the memory that each mode of the weights needs, and which fit; reads only "
+        "config.json, so that nothing else is downloaded.",
+        rich_help_panel=MODEL,
+    ),
+]
 
-@examples("librehps info -m tiny", "librehps info -m tiny --dtype float32 --json")
+
+@examples("librehps info -m tiny", "librehps info --memory", "librehps info -m tiny --json")
 @grouped
-def info(models: ModelOptions, json: Json = None, quiet: Quiet = False) -> None:
+def info(
+    models: ModelOptions, memory: Memory = False, json: Json = None, quiet: Quiet = False
+) -> None:
     """Show the model, device and settings that would be used, and why."""
+    out = Output(quiet, json)
+    if memory:
+        _show_memory(models, out)
+    else:
+        _show_settings(models, out)
+
+
+def _show_memory(models: ModelOptions, out: Output) -> None:
+    from librehps.bench.memory_table import memory_table
+    from librehps.models.memory_need import size_text
+
+    rows = memory_table(
+        models.model,
+        batch_size=models.batch_size,
+        device=models.device,
+        dtype=models.dtype,
+        revision=models.revision,
+    )
+    if out.json:
+        out.records(map(asdict, rows))
+        return
+    images, device = rows[0].images, rows[0].device
+    out.note(f"{models.model}: {images} image{'s' * (images > 1)} at a time on {device}")
+    out.table(
+        ["flags", "weights", "forward", "total", "free", "fits"],
+        [
+            [
+                row.flags,
+                *map(size_text, (row.weight_bytes, row.activation_bytes, row.total_bytes)),
+                "unknown" if row.free_bytes is None else size_text(row.free_bytes),
+                {True: "yes", False: "no", None: "unknown"}[row.fits],
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _show_settings(models: ModelOptions, out: Output) -> None:
     from librehps.decide.calibrators import CALIBRATION_FILE
 
-    out = Output(quiet, json)
     scorer = load_scorer(models, PromptOptions(), out)
     calibrator = scorer.calibrator(models.calibration)
     source = models.calibration or scorer.folder / CALIBRATION_FILE

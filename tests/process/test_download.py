@@ -53,6 +53,15 @@ def test_a_download_needs_consent(hub: Hub) -> None:
     assert hub.paths == []
 
 
+def test_the_memory_of_a_model_needs_its_config_alone(hub: Hub) -> None:
+    hub.paths.clear()
+    done = hub.run("info", "--memory", "--json", "--model", TORN)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 3
+    fetched = [path for path in hub.paths if "/resolve/" in path]
+    assert fetched and all(path.endswith("/config.json") for path in fetched)
+
+
 def test_download_then_cache(hub: Hub) -> None:
     hub.paths.clear()
     refused = hub.run("info", "--model", REPO)

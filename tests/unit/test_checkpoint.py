@@ -206,7 +206,7 @@ def test_missing_files_are_named(copy: Path, name: str) -> None:
 
 
 def test_too_little_memory_is_an_error_before_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("librehps.models.device.free_memory", lambda device: 1000)
+    monkeypatch.setattr("librehps.models.memory_need.free_memory", lambda device: 1000)
     with pytest.raises(MemoryShortError, match="are free") as raised:
         LibreHPS.from_pretrained(CHECKPOINT)
     assert "bfloat16" in (raised.value.hint or "")

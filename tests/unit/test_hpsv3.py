@@ -341,7 +341,7 @@ def test_an_unknown_family_is_named(copy: Path) -> None:
 
 
 def test_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("librehps.models.device.free_memory", lambda device: 1000)
+    monkeypatch.setattr("librehps.models.memory_need.free_memory", lambda device: 1000)
     with pytest.raises(MemoryShortError, match="are free"):
         LibreHPS.from_pretrained(CHECKPOINT, device="cpu")
 

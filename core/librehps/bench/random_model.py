@@ -9,17 +9,17 @@ from librehps import __version__
 from librehps.bench.configs import config_of
 from librehps.media.options import MediaOptions
 from librehps.models.base import Loaded, LoadOptions, ProcessorOptions
-from librehps.models.device import check_memory
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.checkpoint import (
     HEAD_PREFIXES,
     Checkpoint,
     empty_model,
-    resident_bytes,
 )
 from librehps.models.librehps.family import LibreHPSCheckpoint, fit_attention, plan_load
+from librehps.models.librehps.footprint import footprint_of
 from librehps.models.librehps.model import LibreHPSModel
 from librehps.models.locate import EMBEDDED
+from librehps.models.memory_need import Mode, check_memory
 from librehps.models.quantise import FULL, quantise
 from librehps.models.stored_embedding import keep_on_cpu, off_device
 from librehps.scorer import LibreHPS
@@ -46,7 +46,7 @@ def random_scorer(
     config = config_of(name)
     plan = plan_load(LoadOptions(attn_impl, dtype, device, weights))
     network = empty_model(config, "sdpa")
-    check_memory(resident_bytes(network, plan.dtype, plan.weights), plan.device, plan.dtype)
+    check_memory(footprint_of(config), plan.device, Mode(plan.weights, plan.dtype))
     fill(network, plan.dtype, plan.device, plan.weights)
     # Off the device, as the embedding of a checkpoint is.
     text = network.model.language_model

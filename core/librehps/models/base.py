@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from librehps.errors import ItemError
+from librehps.models.memory_need import Footprint
 from librehps.types import Kind
 
 MAX_PROMPT_TOKENS = 1024
@@ -192,3 +193,6 @@ class Family(Protocol):
 
         `base` is the folder of config.json and tokenizer.json, if published separately.
         """
+
+    def footprint(self, config: Mapping[str, Any]) -> Footprint:
+        """Return the sizes that determine the memory of a config.json; raises CheckpointError."""

@@ -1,4 +1,4 @@
-"""Device and dtype of a model: the choice for `auto`, and a check that the weights fit."""
+"""Device and dtype of a model: the choice for `auto`, and copies to and from the device."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from librehps.choices import Dtype, check_choice
-from librehps.errors import MemoryShortError, UsageError
+from librehps.errors import UsageError
 
 DTYPES = {
     "float32": torch.float32,
@@ -18,7 +18,6 @@ DTYPES = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-BYTES_PER_GB = 1e9
 # Compute capability: CUDA GPUs below have no bfloat16.
 BFLOAT16_CAPABILITY = 8
 # Instructions that multiply bfloat16 matrices: AMX and AVX-512 of x86, and those of ARM.
@@ -127,51 +126,6 @@ def _bfloat16_flag() -> str | None:
     named = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
     flags = next(named, "").split()
     return next((flag for flag in BFLOAT16_FLAGS if flag in flags), None)
-
-
-def check_memory(needed: int, device: torch.device, dtype: torch.dtype) -> None:
-    """Raise MemoryShortError if `needed` bytes of weights exceed the free memory of the device."""
-    free = free_memory(device)
-    if free is not None and needed > free:
-        hint = "Use a device with more memory."
-        if dtype == torch.float32:
-            hint = "Use --dtype bfloat16, which needs half as much, or a device with more memory."
-        raise MemoryShortError(
-            f"not enough memory on {device}: the weights need {needed / BYTES_PER_GB:.1f} GB in "
-            f"{str(dtype)[6:]}, {free / BYTES_PER_GB:.1f} GB are free",
-            hint=hint,
-        )
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Return the bytes free for weights, None where the system does not tell."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        # Not Linux: all of the memory is an upper bound.
-        names = getattr(os, "sysconf_names", {})
-        if "SC_PHYS_PAGES" not in names:
-            return None
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    limit = _control_group_free()
-    return free if limit is None else min(free, limit)
-
-
-def _control_group_free() -> int | None:
-    """Return the bytes free within the container's memory limit, None without a limit."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):
-        return None
-    # Cached files count as used, but the kernel drops them when memory is needed.
-    cached = int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
-    return None if limit == "max" else max(0, int(limit) - used + cached)
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:

@@ -13,7 +13,8 @@ from librehps.settings import DEFAULT_MODEL, DEFAULT_MODEL_SIZE, TINY
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 # Never pickled weights, even if the repository has some.
 HUB_FILES = ("*.json", "*.safetensors")
-CHECKPOINT_FILES = ("config.json", "tokenizer.json")
+CONFIG_FILE = "config.json"
+CHECKPOINT_FILES = (CONFIG_FILE, "tokenizer.json")
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
@@ -60,8 +61,33 @@ def locate(model: str | Path, revision: str | None = None, download: bool = True
     Raises ModelNotFoundError, and DownloadNeededError for a hub id that is not completely in the
     cache if `download` is false.
     """
+    folder = _local_folder(model)
+    if folder is not None:
+        return Located(folder, _name(folder))
+    repo = str(model)
+    folder = _from_hub(PUBLISHED.get(repo, HubFiles(repo)), revision, download)
+    base = BASES.get(repo)
+    return Located(folder, repo, None if base is None else _from_hub(base, None, download))
+
+
+def locate_config(model: str | Path, revision: str | None = None, download: bool = True) -> Path:
+    """Return the path of a model's config.json, of a hub id cached or downloaded without weights.
+
+    Raises ModelNotFoundError, and DownloadNeededError if it is not in the cache and `download` is
+    false.
+    """
+    folder = _local_folder(model)
+    if folder is None:
+        base = BASES.get(str(model))
+        files = HubFiles(str(model) if base is None else base.repo, CONFIG_FILE, (CONFIG_FILE,))
+        folder = _from_hub(files, revision if base is None else None, download)
+    return folder / CONFIG_FILE
+
+
+def _local_folder(model: str | Path) -> Path | None:
+    """Return the folder of `tiny` or of a path, None for a hub id; raises ModelNotFoundError."""
     if model == TINY:
-        return Located(EMBEDDED, _name(EMBEDDED))
+        return EMBEDDED
     try:
         folder = Path(model).expanduser()
         is_folder, exists = folder.is_dir(), folder.exists()
@@ -69,16 +95,13 @@ def locate(model: str | Path, revision: str | None = None, download: bool = True
         # Unknown user in ~user, or a name too long for a path.
         is_folder = exists = False
     if is_folder and str(model):
-        return Located(folder, _name(folder))
+        return folder
     if not _HUB_ID.fullmatch(str(model)) or exists:
         raise ModelNotFoundError(
             f"model not found: {str(model)!r} is neither a folder nor a hub id",
             hint=f"Use --model with a folder, a hub id such as {DEFAULT_MODEL}, or `{TINY}`.",
         )
-    repo = str(model)
-    folder = _from_hub(PUBLISHED.get(repo, HubFiles(repo)), revision, download)
-    base = BASES.get(repo)
-    return Located(folder, repo, None if base is None else _from_hub(base, None, download))
+    return None
 
 
 def _name(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,18 +101,21 @@ def canonical_name(name: str) -> str | None:
 
 def empty_model(stored: StoredModel) -> RewardModel:
     """Return the network on the meta device, its embedding sized as stored."""
+    return empty_network(stored.config, stored.rows)
+
+
+def empty_network(stored: Mapping[str, Any], rows: int | None = None) -> RewardModel:
+    """Return the network of a config.json on the meta device, with an embedding of `rows` rows."""
     from huggingface_hub.errors import StrictDataclassError
     from transformers import Qwen2VLConfig
-
-    rows = stored.rows
 
     def build() -> RewardModel:
         try:
             # A copy, since the class changes the dict, of which `layout` is a digest.
-            config = Qwen2VLConfig.from_dict(deepcopy(stored.config))
+            config = Qwen2VLConfig.from_dict(deepcopy(dict(stored)))
         except StrictDataclassError as error:
             raise ValueError(error) from error
-        config.text_config.vocab_size = rows
+        config.text_config.vocab_size = rows or config.text_config.vocab_size
         return RewardModel(config, "sdpa")
 
     return on_meta(build)

@@ -9,15 +9,16 @@ import torch
 
 from librehps.models.attention import Attention, Host, apply, candidates
 from librehps.models.base import Choice, Loaded, LoadOptions, ProcessorOptions
-from librehps.models.device import check_memory, choose_device, choose_dtype
-from librehps.models.hpsv3.backbone import HEAD
-from librehps.models.hpsv3.checkpoint import StoredModel, build_model, empty_model
+from librehps.models.device import choose_device, choose_dtype
+from librehps.models.hpsv3.checkpoint import StoredModel, build_model, empty_model, empty_network
+from librehps.models.hpsv3.footprint import network_footprint
 from librehps.models.hpsv3.model import AXES, HPSv3Model
 from librehps.models.hpsv3.processor import HPSv3Processor
 from librehps.models.hpsv3.resize import PIXEL_BUDGET
 from librehps.models.hpsv3.tokens import StreamEncoder
+from librehps.models.memory_need import Footprint, Mode, check_memory
 from librehps.models.quantise import choose_weights
-from librehps.models.weights import fingerprint, resident_bytes
+from librehps.models.weights import fingerprint
 from librehps.types import Kind
 
 # This family has no choice of kernel.
@@ -36,6 +37,10 @@ class HPSv3Family:
     def open(self, folder: Path, base: Path | None = None) -> "HPSv3Checkpoint":
         """Return the opened checkpoint; raises CheckpointError, naming file and cause."""
         return HPSv3Checkpoint(StoredModel.open(folder, base or folder))
+
+    def footprint(self, config: Mapping[str, Any]) -> Footprint:
+        """Return the sizes that determine the memory of a config.json; raises CheckpointError."""
+        return network_footprint(empty_network(config))
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,8 @@ class HPSv3Checkpoint:
         dtype, why_dtype = choose_dtype(options.dtype, device)
         weights, why_weights = choose_weights(options.weights, device)
         attentions = candidates(options.attn_impl, Host.of(device, dtype))
-        needed = resident_bytes(empty_model(self.stored), dtype, (HEAD,), weights)
-        check_memory(needed * options.copies, device, dtype)
+        footprint = network_footprint(empty_model(self.stored))
+        check_memory(footprint, device, Mode(weights, dtype), options.copies)
         model = HPSv3Model(build_model(self.stored, dtype, device, weights), device, dtype)
         attention = fit_attention(model, self.processor(ProcessorOptions()), attentions)
         reasons = {

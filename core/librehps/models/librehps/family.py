@@ -9,19 +9,15 @@ import torch
 
 from librehps.models.attention import Attention, Host, apply, candidates
 from librehps.models.base import Choice, Loaded, LoadOptions, ProcessorOptions
-from librehps.models.device import check_memory, choose_device, choose_dtype
-from librehps.models.librehps.checkpoint import (
-    Checkpoint,
-    build_model,
-    empty_model,
-    fingerprint,
-    resident_bytes,
-)
+from librehps.models.device import choose_device, choose_dtype
+from librehps.models.librehps.checkpoint import Checkpoint, build_model, fingerprint
+from librehps.models.librehps.footprint import footprint_of
 from librehps.models.librehps.gated_delta_net import uses_fla
 from librehps.models.librehps.model import LibreHPSModel
 from librehps.models.librehps.processor import LibreHPSProcessor
 from librehps.models.librehps.resize import PIXEL_BUDGET
 from librehps.models.librehps.tokens import PromptEncoder
+from librehps.models.memory_need import Footprint, Mode, check_memory
 from librehps.models.quantise import choose_weights
 from librehps.models.stored_embedding import off_device
 from librehps.types import Kind
@@ -41,6 +37,10 @@ class LibreHPSFamily:
     def open(self, folder: Path, base: Path | None = None) -> "LibreHPSCheckpoint":
         """Return the opened checkpoint; `base` is not used. Raises CheckpointError."""
         return LibreHPSCheckpoint(Checkpoint.open(folder))
+
+    def footprint(self, config: Mapping[str, Any]) -> Footprint:
+        """Return the sizes that determine the memory of a config.json; raises CheckpointError."""
+        return footprint_of(config)
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,8 @@ class LibreHPSCheckpoint:
         Raises ModelError.
         """
         plan = plan_load(options)
-        empty = empty_model(self.stored.config, "sdpa")
-        needed = resident_bytes(empty, plan.dtype, plan.weights)
-        check_memory(needed * options.copies, plan.device, plan.dtype)
+        mode = Mode(plan.weights, plan.dtype)
+        check_memory(footprint_of(self.stored.config), plan.device, mode, options.copies)
         network = build_model(
             self.stored,
             "sdpa",
