@@ -37,7 +37,6 @@ def info(
 
 def _show_memory(models: ModelOptions, out: Output) -> None:
     from librehps.bench.memory_table import memory_table
-    from librehps.models.memory_need import size_text
 
     rows = memory_table(
         models.model,
@@ -53,15 +52,7 @@ def _show_memory(models: ModelOptions, out: Output) -> None:
     out.note(f"{models.model}: {images} image{'s' * (images > 1)} at a time on {device}")
     out.table(
         ["flags", "weights", "forward", "total", "free", "fits"],
-        [
-            [
-                row.flags,
-                *map(size_text, (row.weight_bytes, row.activation_bytes, row.total_bytes)),
-                "unknown" if row.free_bytes is None else size_text(row.free_bytes),
-                {True: "yes", False: "no", None: "unknown"}[row.fits],
-            ]
-            for row in rows
-        ],
+        [[row.flags, *row.texts] for row in rows],
     )
 
 

@@ -130,7 +130,7 @@ def test_the_error_names_the_modes_that_fit(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_info_memory_of_the_published_model(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its config is known: neither network nor download is needed."""
+    """The config of this model is known: neither network nor download is needed."""
     with_free(monkeypatch, 8e9)
     done = cli(
         "info", "--memory", "--json", "--device", "cpu", "--dtype", "bf16", "--batch-size", 1

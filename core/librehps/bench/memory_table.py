@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 
 from librehps.bench.configs import config_of
-from librehps.engine.device import lanes_of
+from librehps.engine.lanes import lanes_of
 from librehps.errors import DownloadNeededError, ModelNotFoundError
 from librehps.models.device import choose_device, choose_dtype
 from librehps.models.families import footprint_of
 from librehps.models.free_memory import free_memory
 from librehps.models.librehps.footprint import footprint_of as librehps_footprint
 from librehps.models.locate import locate_config
-from librehps.models.memory_need import Footprint, modes_on
+from librehps.models.memory_need import Footprint, modes_on, size_text
 from librehps.scorer import BATCH_SIZES, CPU_BATCH_TOKENS
 from librehps.settings import DEFAULT_MODEL
 
@@ -35,6 +35,18 @@ class ModeMemory:
     total_bytes: int
     free_bytes: int | None
     fits: bool | None
+
+    @property
+    def texts(self) -> tuple[str, str, str, str, str]:
+        """The bytes of weights, forward, both and free memory as text, and whether they fit."""
+        known = "unknown" if self.free_bytes is None else size_text(self.free_bytes)
+        return (
+            size_text(self.weight_bytes),
+            size_text(self.activation_bytes),
+            size_text(self.total_bytes),
+            known,
+            {True: "yes", False: "no", None: "unknown"}[self.fits],
+        )
 
 
 def memory_table(
