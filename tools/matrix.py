@@ -18,7 +18,7 @@ CASES = [
 ]
 TESTS = [
     f"tests/unit/test_{name}.py"
-    for name in ("golden", "scorer", "delta", "checkpoint", "attention", "prompt")
+    for name in ("golden", "scorer", "delta", "checkpoint", "attention", "prompt", "network")
 ]
 
 

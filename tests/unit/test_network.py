@@ -44,7 +44,6 @@ def configs() -> dict[str, dict[str, Any]]:
     named = {"golden": STORED, "defaults": {"model_type": "qwen3_5", **empty}}
     named |= {name: config_of(name) for name in ("4b", "47m", "tiny")}
     named |= {name: changed("text_config", **values) for name, values in TEXT_CHANGES.items()}
-    named["vision names"] = changed("vision_config", depth=None, num_hidden_layers=3)
     return named
 
 

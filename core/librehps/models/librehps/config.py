@@ -12,8 +12,6 @@ from librehps.models.librehps.activations import ACTIVATIONS
 
 LINEAR, FULL = "linear_attention", "full_attention"
 PATCH, MERGE, STEP_FRAMES, CHANNELS = 16, 2, 2, 3
-# Names in config.json that mean another field.
-VISION_ALIASES = {"num_attention_heads": "num_heads", "num_hidden_layers": "depth"}
 
 C = TypeVar("C", "TextConfig", "VisionConfig")
 
@@ -88,7 +86,6 @@ class ModelConfig:
 def read_config(stored: Mapping[str, Any]) -> ModelConfig:
     """Return the sizes in a config.json; raises CheckpointError that names the first bad field."""
     text_fields, vision_fields = _part(stored, "text_config"), _part(stored, "vision_config")
-    vision_fields = {VISION_ALIASES.get(name, name): v for name, v in vision_fields.items()}
     text = _read(TextConfig, text_fields, "text_config")
     vision = _read(VisionConfig, vision_fields, "vision_config")
     text.rope = _rope(text_fields, "text_config", "default")
