@@ -22,7 +22,7 @@ Memory = Annotated[
 ]
 
 
-@examples("librehps info -m tiny", "librehps info --memory", "librehps info -m tiny --json")
+@examples("librehps info -m tiny --dtype float32", "librehps info --memory")
 @grouped
 def info(
     models: ModelOptions, memory: Memory = False, json: Json = None, quiet: Quiet = False
