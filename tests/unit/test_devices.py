@@ -12,6 +12,7 @@ import pytest
 import forks
 from conftest import Cli
 from librehps import Item, LibreHPS, ScoredRow
+from librehps.bench import memory_table
 from librehps.engine.devices import child, worker
 from librehps.errors import (
     AttentionError,
@@ -211,6 +212,9 @@ def test_commands_with_several_devices(
     monkeypatch.setattr(child, "PYTHON", forks.python())
     info = cli("info", "-m", "tiny", "--json", *TWO)
     assert json.loads(info.stdout)["device"]["value"] == "cpu, cpu"
+    monkeypatch.setattr(memory_table, "free_memory", lambda device: 1000)
+    [mode, *_] = cli("info", "-m", "tiny", "--memory", "--json", *TWO).stdout.splitlines()
+    assert (json.loads(mode)["device"], json.loads(mode)["free_bytes"]) == ("cpu, cpu", 500)
     bench = cli("bench", "-m", "tiny", "--quick", *TWO)
     assert (bench.returncode, "bench: expected one device" in bench.stderr) == (2, True)
     output = tmp_path / "parts"

@@ -1,5 +1,7 @@
 """The memory that a model needs in each mode on a device, without its weights."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from librehps.bench.configs import config_of
 from librehps.engine.lanes import lanes_of
 from librehps.errors import DownloadNeededError, ModelNotFoundError
 from librehps.models.device import choose_device, choose_dtype
+from librehps.models.device_list import DeviceRequest, devices_of
 from librehps.models.families import footprint_of
 from librehps.models.free_memory import free_memory
 from librehps.models.librehps.footprint import footprint_of as librehps_footprint
@@ -22,7 +25,8 @@ from librehps.settings import DEFAULT_MODEL
 class ModeMemory:
     """The memory of one mode, in bytes: weights, a forward of `images` images, and their sum.
 
-    `free` is the free memory of the device, None if it is unknown; `flags` ask for the mode.
+    `free` is the free memory of the device, None if it is unknown; of several devices the least
+    that a process has. `flags` ask for the mode.
     """
 
     weights: str
@@ -53,7 +57,7 @@ def memory_table(
     model: str | Path = DEFAULT_MODEL,
     *,
     batch_size: int | None = None,
-    device: str | None = None,
+    device: DeviceRequest = None,
     dtype: str | None = None,
     revision: str | None = None,
 ) -> list[ModeMemory]:
@@ -62,10 +66,11 @@ def memory_table(
     Reads config.json alone; the published model's need not be downloaded. batch_size: images in a
     batch (None: by device). dtype: that of what is not quantised. Raises ModelError, UsageError.
     """
-    place, _ = choose_device(device)
+    places = [choose_device(name)[0] for name in devices_of(device)]
+    place = places[0]
     kind, _ = choose_dtype(dtype, place)
     footprint = _footprint(model, revision)
-    images, free = _images(footprint, place, batch_size), free_memory(place)
+    images, free = _images(footprint, places, batch_size), _least_free(places)
     rows = []
     for mode in modes_on(place, kind):
         need = footprint.need(mode, place, images)
@@ -74,7 +79,7 @@ def memory_table(
                 weights=mode.weights,
                 dtype=mode.dtype_name,
                 flags=mode.flags,
-                device=str(place),
+                device=", ".join(map(str, places)),
                 images=images,
                 weight_bytes=need.weights,
                 activation_bytes=need.activations,
@@ -95,9 +100,20 @@ def _footprint(model: str | Path, revision: str | None) -> Footprint:
     return librehps_footprint(config_of("4b"))
 
 
-def _images(footprint: Footprint, device: torch.device, batch_size: int | None) -> int:
-    """Return how many images are in memory at the same time: on a CPU, a batch on each core."""
+def _least_free(devices: Sequence[torch.device]) -> int | None:
+    """Return the least free memory that one of the models on these devices has."""
+    shares = []
+    for device, models in Counter(devices).items():
+        if (free := free_memory(device)) is None:
+            return None
+        shares.append(free // models)
+    return min(shares)
+
+
+def _images(footprint: Footprint, devices: Sequence[torch.device], batch_size: int | None) -> int:
+    """Return how many images a process has in memory: on a CPU, a batch on each of its cores."""
+    device = devices[0]
     if device.type != "cpu":
         return batch_size or BATCH_SIZES.get(device.type, 8)
     batch = batch_size or max(1, CPU_BATCH_TOKENS // footprint.item.tokens)
-    return batch * lanes_of(device, torch.get_num_threads())
+    return batch * lanes_of(device, -(-torch.get_num_threads() // len(devices)))
