@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 # Run as a script, from a checkout that is not installed.
@@ -30,7 +31,7 @@ NO_DEVICE, SOME_FAILED = 2, 1
 LEAST_SHARE = 0.5
 
 
-def _golden(where: Where, **how: str) -> Figures:
+def _golden(where: Where, **how: Any) -> Figures:
     from gpu_steps.accuracy import golden
 
     return golden(where, **how)
@@ -40,7 +41,7 @@ def _forward(
     where: Where,
     kernel: str | None = None,
     embedding_on_device: bool = False,
-    **arguments: object,
+    **arguments: Any,
 ) -> Figures:
     from gpu_steps.speed import Lever, forward
 
@@ -73,12 +74,16 @@ STEPS = (
     Step("forward", _forward, 25, 75),
     Step("out of memory", _halving, 20, 60),
     Step("stages", _stages, 45, 100),
+    Step("golden int8", partial(_golden, dtype="bfloat16", weights="int8"), 30, 90),
+    Step("forward int8", partial(_forward, weights="int8"), 25, 75),
+    Step("forward compiled", partial(_forward, compile=True), 60, 150),
     Step("forward eager", partial(_forward, attn_impl="eager"), 25, 60),
     Step("forward fa4", partial(_forward, attn_impl="fa4"), 25, 60),
     Step("forward fa2", partial(_forward, attn_impl="fa2"), 25, 60),
     Step("forward sdpa", partial(_forward, attn_impl="sdpa"), 25, 60),
     Step("forward torch kernel", partial(_forward, kernel="torch"), 25, 60),
     Step("forward embedding on device", partial(_forward, embedding_on_device=True), 25, 60),
+    Step("golden compiled", partial(_golden, attentions=("sdpa",), compile=True), 60, 150),
     Step("lanes", _lanes, 25, 60),
 )
 

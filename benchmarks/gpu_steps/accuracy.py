@@ -1,7 +1,7 @@
 """Scores on the device beside the golden vectors and beside the CPU in float32."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from PIL import Image
 
 from gpu_steps.base import Figures, Skipped, Where, check
 from librehps import LibreHPS
-from librehps.errors import AttentionError
+from librehps.errors import AttentionError, ExtraNeededError, UsageError
 from librehps.models.librehps import gated_delta_net
 from librehps.types import BatchItem
 
@@ -31,7 +31,12 @@ BATCH = 16
 ATTENTIONS = ("sdpa", "eager", "fa2", "fa4")
 
 
-def golden(where: Where, dtype: str = "float32", **how: str) -> Figures:
+def golden(
+    where: Where,
+    dtype: str = "float32",
+    attentions: Sequence[str] = ATTENTIONS,
+    **how: object,
+) -> Figures:
     """Return the largest differences in mu of each attention backend and delta-rule kernel.
 
     float32 is held to the golden vectors. Rounded weights are held to float32 on LibreHPS-Tiny: the
@@ -39,23 +44,27 @@ def golden(where: Where, dtype: str = "float32", **how: str) -> Figures:
     """
     figures: Figures = {"dtype": dtype, **how, "not_available": {}}
     bounds: dict[str, tuple[float, float]] = {}
-    exact = dtype == "float32" and not how
+    exact = dtype == "float32" and "weights" not in how
+    # Compiled kernels for a batch of one and of more round differently.
+    batch_mu = MU if "compile" in how else BATCH_MU
     for kernel in kernels(where.device):
-        for attention in ATTENTIONS:
+        for attention in attentions:
             name = f"{attention} {kernel}"
             load = partial(_load, device=where.device, attn_impl=attention, dtype=dtype, **how)
             try:
                 with using(kernel):
                     moved = _moved(load, where.every)
+            except ExtraNeededError as error:
+                raise Skipped(str(error)) from error
             except AttentionError as error:
                 figures["not_available"][name] = str(error)
                 continue
             figures[name] = moved
             limits = {"golden": MU} if exact else {"tiny": ROUNDED_MU}
             limits |= {"golden_hpsv3": MU if exact else ROUNDED_HPSV3_MU}
-            limits |= {"golden_batch": BATCH_MU} if exact else {}
+            limits |= {"golden_batch": batch_mu} if exact else {}
             bounds |= {f"{name} {key}": (moved[key], limit) for key, limit in limits.items()}
-    if exact:
+    if exact and not how:
         figures["video_beside_cpu"] = _video(where.device)
         bounds["video_beside_cpu"] = (figures["video_beside_cpu"], BATCH_MU)
     if not bounds:
@@ -106,7 +115,7 @@ def _moved(load: partial, every: int) -> Figures:
     del scorer
     try:
         rated = load(GOLDEN_HPSV3 / "checkpoint").score_images_batch(items, BATCH)
-    except AttentionError as error:
+    except (AttentionError, UsageError) as error:
         figures["hpsv3_not_available"] = str(error)
         figures["golden_hpsv3"] = 0.0
     else:

@@ -22,7 +22,7 @@ from librehps.bench.measure import measure
 from librehps.bench.random_model import random_scorer
 from librehps.bench.workload import Workload, make_items
 from librehps.engine.device import is_full
-from librehps.errors import AttentionError
+from librehps.errors import AttentionError, ExtraNeededError, UsageError
 from librehps.models.base import Prepared
 from librehps.models.librehps.batch import collate, grid_of
 
@@ -71,7 +71,7 @@ def forward(where: Where, lever: Lever) -> Figures:
     with lever.context():
         try:
             scorer = random_scorer(where.config, device=where.device, **lever.arguments)
-        except AttentionError as error:
+        except (AttentionError, ExtraNeededError, UsageError) as error:
             raise Skipped(str(error)) from error
         if lever.embedding_on_device:
             _move_embedding(scorer)
@@ -92,13 +92,16 @@ def _forward(scorer: LibreHPS) -> Figures:
     flops = count(network.model.config, grid_of(items[0].pixels), items[0].cost).total
     figures: Figures = {
         "model": {
-            name: getattr(scorer.settings, name) for name in ("dtype", "attention", "delta_rule")
+            name: getattr(scorer.settings, name)
+            for name in ("dtype", "weights", "attention", "delta_rule")
         },
         "resident_gb": _allocated(device) / 1e9,
         "gflop_per_image": flops / 1e9,
         "matmul_gflops": matmul_gflops(clock, scorer.dtype, device.type == "cpu"),
         "batches": [],
     }
+    if "compile" in scorer.reasons:
+        figures["compile"] = scorer.reasons["compile"]
     start = time.perf_counter()
     _scores(scorer, items[:1])
     figures["first_forward_s"] = time.perf_counter() - start

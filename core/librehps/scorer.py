@@ -100,6 +100,7 @@ class LibreHPS:
         revision: str | None = None,
         *,
         weights: WeightMode = "auto",
+        compile: bool = False,
         num_frames: int | None = None,
         batch_size: int | None = None,
         workers: int | None = None,
@@ -117,16 +118,16 @@ class LibreHPS:
         attn_impl: auto, fa4, fa2, sdpa or eager. dtype: float32, bfloat16, float16, their short
         names (fp32, bf16, fp16) or torch dtypes. device: auto, cpu, cuda, cuda:1, mps; for a
         process on each of several, `all`, `cuda:0,cuda:1` or a list. weights: full (auto), or int8
-        or nf4 to quantise them while they are read. num_frames: frames sampled of a clip (None: the
-        checkpoint's). workers: threads that decode (None: one per core). background,
-        color_management, animated, sample: see `MediaOptions`. Raises ModelError, ExtraNeededError,
-        and UsageError for an invalid or unavailable device or dtype.
+        or nf4 to quantise them while they are read. compile: run on kernels of torch.compile.
+        num_frames: frames sampled of a clip (None: the checkpoint's). workers: threads that decode
+        (None: one per core). background, color_management, animated, sample: see `MediaOptions`.
+        Raises ModelError, ExtraNeededError, and UsageError for an invalid or unavailable option.
         """
         media = MediaOptions(background, color_management, animated, sample)
         located = locate(name_or_path or path_or_id, revision, download)
         checkpoint = open_checkpoint(located.folder, located.base)
         processor = checkpoint.processor(ProcessorOptions(max_prompt_tokens))
-        options = LoadOptions(attn_impl, dtype, weights=weights)
+        options = LoadOptions(attn_impl, dtype, weights=weights, compile=compile)
         loaded = load_on(devices_of(device), checkpoint, located.base, options)
         settings = _settings_of(located, checkpoint, choice_of(loaded), num_frames, media)
         if located.folder == EMBEDDED:
@@ -151,6 +152,7 @@ class LibreHPS:
         revision: str | None = None,
         *,
         weights: WeightMode = "auto",
+        compile: bool = False,
         num_frames: int | None = None,
         background: str = "white",
         color_management: bool = True,
@@ -165,7 +167,7 @@ class LibreHPS:
         media = MediaOptions(background, color_management, animated, sample)
         located = locate(path_or_id, revision, download)
         checkpoint = open_checkpoint(located.folder, located.base)
-        options = LoadOptions(attn_impl, dtype, devices_of(device)[0], weights)
+        options = LoadOptions(attn_impl, dtype, devices_of(device)[0], weights, compile=compile)
         choice = checkpoint.choose(options)
         return _settings_of(located, checkpoint, choice, num_frames, media)
 

@@ -158,6 +158,7 @@ def _scorer(
         models.device,
         models.batch_size,
         models.model_weights,
+        models.compile,
     )
 
 

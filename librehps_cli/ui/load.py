@@ -69,6 +69,7 @@ def load_arguments(options: ModelOptions, prompts: PromptOptions) -> Record:
         "device": options.device,
         "revision": options.revision,
         "weights": options.model_weights,
+        "compile": options.compile,
         "num_frames": options.num_frames,
         "batch_size": options.batch_size,
         "workers": options.workers,

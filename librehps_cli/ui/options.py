@@ -151,6 +151,15 @@ class ComputeOptions(CheckpointOptions):
             metavar="NAME", help=f"Attention backend: {choices(Attention)}.", rich_help_panel=MODEL
         ),
     ] = "auto"
+    compile: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the model with torch.compile: minutes once, then faster on a GPU. Needs "
+            "a C++ compiler.",
+            rich_help_panel=MODEL,
+        ),
+    ] = False
     batch_size: Annotated[
         int | None,
         typer.Option(

@@ -15,7 +15,14 @@ from librehps.models.librehps.checkpoint import (
     Checkpoint,
     empty_model,
 )
-from librehps.models.librehps.family import LibreHPSCheckpoint, fit_attention, plan_load
+from librehps.models.librehps.compiled import compile_model
+from librehps.models.librehps.family import (
+    COMPILE_PROBE_PX,
+    LibreHPSCheckpoint,
+    fit_attention,
+    plan_load,
+    probe,
+)
 from librehps.models.librehps.footprint import footprint_of
 from librehps.models.librehps.model import LibreHPSModel
 from librehps.models.locate import EMBEDDED
@@ -37,6 +44,7 @@ def random_scorer(
     device: str | None = None,
     batch_size: int | None = None,
     weights: str | None = None,
+    compile: bool = False,
 ) -> LibreHPS:
     """Return a scorer of the size `name` (a BenchConfig); raises UsageError, ModelError.
 
@@ -44,7 +52,7 @@ def random_scorer(
     forward does not depend on the token ids.
     """
     config = config_of(name)
-    plan = plan_load(LoadOptions(attn_impl, dtype, device, weights))
+    plan = plan_load(LoadOptions(attn_impl, dtype, device, weights, compile=compile))
     network = empty_model(config, "sdpa")
     check_memory(footprint_of(config), plan.device, Mode(plan.weights, plan.dtype))
     fill(network, plan.dtype, plan.device, plan.weights)
@@ -72,6 +80,8 @@ def random_scorer(
         axes=AXES,
     )
     reasons = {**plan.reasons, "attention": attention.reason}
+    if compile:
+        reasons["compile"] = compile_model(model, probe(processor, COMPILE_PROBE_PX))
     loaded = Loaded(model, attention.implementation, plan.kernel, plan.weights, reasons)
     return LibreHPS(checkpoint, loaded, processor, settings, batch_size=batch_size)
 

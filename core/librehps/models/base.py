@@ -120,6 +120,7 @@ class LoadOptions:
     device: str | torch.device | None = None
     weights: str | None = None
     copies: int = 1
+    compile: bool = False
 
 
 @dataclass(frozen=True)

@@ -56,16 +56,34 @@ class VisionAttention(nn.Module):
         Time steps have `lengths` patches, in order; cu_seqlens (steps + 1,) are their cumulative
         lengths on the device, for flash attention.
         """
-        query, key, value = self.qkv(hidden_states).unflatten(-1, (3, self.num_heads, -1)).unbind(1)
-        query, key = (rotate(x, *position_embeddings) for x in (query, key))
+        mixed = self.mix(*self.inputs(hidden_states, position_embeddings), cu_seqlens, lengths)
+        output: Tensor = self.proj(mixed)
+        return output
+
+    def inputs(
+        self, hidden: Tensor, rotary: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the rotated query and key, and the value, each (P, heads, d)."""
+        query, key, value = self.qkv(hidden).unflatten(-1, (3, self.num_heads, -1)).unbind(1)
+        query, key = (rotate(x, *rotary) for x in (query, key))
+        return query, key, value
+
+    def mix(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        cu_seqlens: Tensor,
+        lengths: Sequence[int],
+    ) -> Tensor:
+        """Return the values mixed within each time step, (P, hidden), before `proj`."""
         if self.config._attn_implementation.startswith("flash"):
             mixed = self._ragged(query, key, value, cu_seqlens, max(lengths))
         else:
             mixed = torch.cat(
                 [self._batch(*parts) for parts in _by_length((query, key, value), lengths)]
             )
-        output: Tensor = self.proj(mixed.flatten(1))
-        return output
+        return mixed.flatten(1)
 
     def _batch(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Return (steps * length, heads, d) for inputs of (steps, length, heads, d)."""

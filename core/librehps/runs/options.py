@@ -30,6 +30,7 @@ class ModelOptions:
     device: str | Sequence[str] | None = None
     revision: str | None = None
     weights: WeightMode = "auto"
+    compile: bool = False
     num_frames: int | None = None
     batch_size: int | None = None
     workers: int | None = None

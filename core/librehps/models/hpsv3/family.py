@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from librehps.errors import UsageError
 from librehps.models.attention import Attention, Host, apply, candidates
 from librehps.models.base import Choice, Loaded, LoadOptions, ProcessorOptions
 from librehps.models.device import choose_device, choose_dtype
@@ -78,6 +79,7 @@ class HPSv3Checkpoint:
 
     def choose(self, options: LoadOptions) -> Choice:
         """Return what `load` would choose here; raises UsageError or AttentionError."""
+        _refuse_compile(options)
         device, _ = choose_device(options.device)
         dtype, _ = choose_dtype(options.dtype, device)
         weights, _ = choose_weights(options.weights, device)
@@ -89,6 +91,7 @@ class HPSv3Checkpoint:
 
         Raises ModelError.
         """
+        _refuse_compile(options)
         device, why_device = choose_device(options.device)
         dtype, why_dtype = choose_dtype(options.dtype, device)
         weights, why_weights = choose_weights(options.weights, device)
@@ -104,6 +107,13 @@ class HPSv3Checkpoint:
             "attention": attention.reason,
         }
         return Loaded(model, attention.implementation, KERNEL, weights, reasons)
+
+
+def _refuse_compile(options: LoadOptions) -> None:
+    if options.compile:
+        raise UsageError(
+            "--compile: unsupported for HPSv3 checkpoints", hint="Leave out --compile."
+        )
 
 
 def fit_attention(

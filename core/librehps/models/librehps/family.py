@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from librehps.models.attention import Attention, Host, apply, candidates
-from librehps.models.base import Choice, Loaded, LoadOptions, ProcessorOptions
+from librehps.models.base import Choice, Loaded, LoadOptions, Prepared, ProcessorOptions
 from librehps.models.device import choose_device, choose_dtype
 from librehps.models.librehps.checkpoint import Checkpoint, build_model, fingerprint
+from librehps.models.librehps.compiled import check_compiler, compile_model
 from librehps.models.librehps.footprint import footprint_of
 from librehps.models.librehps.gated_delta_net import uses_fla
 from librehps.models.librehps.model import LibreHPSModel
@@ -23,6 +24,10 @@ from librehps.models.stored_embedding import off_device
 from librehps.types import Kind
 
 TRAINED_FRAMES = 8
+# A small image; and one whose stream has several chunks of the delta rule, as most streams have.
+PROBE_PX, COMPILE_PROBE_PX = 64, 320
+# Ends the kernel's name in the settings: compiled kernels round otherwise, as other kernels do.
+COMPILED = "-compiled"
 
 
 class LibreHPSFamily:
@@ -111,8 +116,11 @@ class LibreHPSCheckpoint:
         )
         embedding = off_device(network.model.language_model)
         model = LibreHPSModel(network, plan.device, plan.dtype, self.axes, embedding)
-        attention = fit_attention(model, self.processor(ProcessorOptions()), plan.attentions)
+        processor = self.processor(ProcessorOptions())
+        attention = fit_attention(model, processor, plan.attentions)
         reasons = {**plan.reasons, "attention": attention.reason}
+        if options.compile:
+            reasons["compile"] = compile_model(model, probe(processor, COMPILE_PROBE_PX))
         return Loaded(model, attention.implementation, plan.kernel, plan.weights, reasons)
 
 
@@ -120,11 +128,14 @@ def fit_attention(
     model: LibreHPSModel, processor: LibreHPSProcessor, attentions: list[Attention]
 ) -> Attention:
     """Set the first attention with which a small forward succeeds on the model, and return it."""
-    pixels = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
-    prepared = LibreHPSProcessor(processor.encoder, 0).prepare(
-        pixels, "image", processor.encode("x")
-    )
-    return apply(model.network.model, attentions, lambda: model.launch([prepared])())
+    one = probe(processor, PROBE_PX)
+    return apply(model.network.model, attentions, lambda: model.launch([one])())
+
+
+def probe(processor: LibreHPSProcessor, side: int) -> Prepared:
+    """Return a prepared image of side x side pixels, for a first forward."""
+    pixels = (torch.arange(3 * side * side) % 251).to(torch.uint8).view(1, 3, side, side)
+    return LibreHPSProcessor(processor.encoder, 0).prepare(pixels, "image", processor.encode("x"))
 
 
 @dataclass(frozen=True)
@@ -147,8 +158,12 @@ def plan_load(options: LoadOptions) -> LoadPlan:
     device, why_device = choose_device(options.device)
     dtype, why_dtype = choose_dtype(options.dtype, device)
     weights, why_weights = choose_weights(options.weights, device)
+    if options.compile:
+        check_compiler(device)
     attentions = candidates(options.attn_impl, Host.of(device, dtype))
     kernel, why_kernel = _delta_rule(device)
+    if options.compile:
+        kernel += COMPILED
     reasons = {
         "device": why_device,
         "dtype": why_dtype,

@@ -5,6 +5,8 @@ Recurrence and chunked form: Yang et al., "Gated Delta Networks", arXiv 2412.064
 """
 
 import importlib.util
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,9 @@ from librehps.models.librehps.config import TextConfig
 
 CHUNK = 64
 INVERSE_BASE = 16
+
+# Query, key, value, decay and beta, as `chunked_delta_rule` takes them.
+RuleInputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 class GatedDeltaNet(nn.Module):
@@ -39,19 +44,26 @@ class GatedDeltaNet(nn.Module):
         self.in_proj_a = nn.Linear(hidden, self.value_heads, bias=False)
         self.out_proj = nn.Linear(values, hidden, bias=False)
 
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        mixed = F.silu(shifted_conv(self.in_proj_qkv(hidden_states), self.conv1d.weight.squeeze(1)))
+    def forward(self, hidden: Tensor) -> Tensor:
+        rule = delta_rule(hidden.device)
+        return self.finish(rule(*self.rule_inputs(hidden)), hidden)
+
+    def rule_inputs(self, hidden: Tensor) -> RuleInputs:
+        """Return query, key, value, decay and beta of the delta rule."""
+        mixed = F.silu(shifted_conv(self.in_proj_qkv(hidden), self.conv1d.weight.squeeze(1)))
         query, key, value = mixed.split(self.widths, dim=-1)
         query = query.unflatten(-1, (self.key_heads, self.key_dim))
         key = key.unflatten(-1, (self.key_heads, self.key_dim))
         value = value.unflatten(-1, (self.value_heads, self.value_dim))
-        beta = self.in_proj_b(hidden_states).sigmoid()
+        beta = self.in_proj_b(hidden).sigmoid()
         # In float32: exp(A_log) overflows half precision.
-        step = F.softplus(self.in_proj_a(hidden_states).float() + self.dt_bias.float())
+        step = F.softplus(self.in_proj_a(hidden).float() + self.dt_bias.float())
         decay = -self.A_log.float().exp() * step
-        rule = _fla_delta_rule if uses_fla(hidden_states.device) else chunked_delta_rule
-        read = rule(query, key, value, decay, beta)
-        gate = self.in_proj_z(hidden_states).unflatten(-1, (self.value_heads, self.value_dim))
+        return query, key, value, decay, beta
+
+    def finish(self, read: Tensor, hidden: Tensor) -> Tensor:
+        """Return the layer's output from the delta rule's output and the layer's input."""
+        gate = self.in_proj_z(hidden).unflatten(-1, (self.value_heads, self.value_dim))
         output: Tensor = self.out_proj(self.norm(read, gate).flatten(-2))
         return output
 
@@ -76,6 +88,11 @@ def uses_fla(device: torch.device) -> bool:
     return device.type == "cuda" and importlib.util.find_spec("fla") is not None
 
 
+def delta_rule(device: torch.device) -> Callable[..., Tensor]:
+    """Return the kernel of the delta rule on a device."""
+    return _fla_delta_rule if uses_fla(device) else chunked_delta_rule
+
+
 def shifted_conv(hidden: Tensor, weight: Tensor) -> Tensor:
     """Return the causal depthwise convolution of (batch, length, channels) by (channels, kernel).
 
@@ -98,12 +115,43 @@ def chunked_delta_rule(
     Computed in float32, chunk by chunk. query, key (batch, length, key heads, d_k); value (batch,
     length, value heads, d_v); decay (log, at most 0) and beta (batch, length, value heads).
     """
-    dtype, length, heads = value.dtype, value.shape[1], key.shape[2]
+    terms = delta_terms(*(in_chunks(x) for x in (query, key, value, decay, beta)))
+    return scan(terms, value.shape[1]).to(value.dtype)
+
+
+def in_chunks(x: Tensor) -> Tensor:
+    """Return (batch, length, ...) as (batch, chunks, CHUNK, ...), padded with zeros."""
+    end = (0, 0) * (x.ndim - 2) + (0, -x.shape[1] % CHUNK)
+    chunks: Tensor = F.pad(x, end).unflatten(1, (-1, CHUNK))
+    return chunks
+
+
+class DeltaTerms(NamedTuple):
+    """The delta rule's terms within each chunk, before the chunks are joined; all float32.
+
+    Shapes (batch, key heads, value heads per key head, chunks, CHUNK, CHUNK or d), the head axis 1
+    where the value heads of a key head share a term. `strict` is strictly lower triangular.
+    """
+
+    strict: Tensor
+    value: Tensor
+    key: Tensor
+    local: Tensor
+    query: Tensor
+    key_to_end: Tensor
+    decay: Tensor
+
+
+def delta_terms(
+    query: Tensor, key: Tensor, value: Tensor, decay: Tensor, beta: Tensor
+) -> DeltaTerms:
+    """Return the terms that need no other chunk, from inputs in chunks, see `in_chunks`."""
+    heads = key.shape[3]
     # Products of keys and queries are computed once for all value heads of a key head.
-    query = _chunks(_unit(query, query.shape[-1] ** -0.5)).unsqueeze(2)
-    key = _chunks(_unit(key)).unsqueeze(2)
+    query = _by_head(_unit(query, query.shape[-1] ** -0.5)).unsqueeze(2)
+    key = _by_head(_unit(key)).unsqueeze(2)
     value, decay, beta = (
-        _chunks(x.float()).unflatten(1, (heads, -1))
+        _by_head(x.float()).unflatten(1, (heads, -1))
         for x in (value, decay.unsqueeze(-1), beta.unsqueeze(-1))
     )
 
@@ -112,21 +160,28 @@ def chunked_delta_rule(
     future = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=gap.device).triu(1)
     pairwise = gap.masked_fill_(future, float("-inf")).exp_()
     since_start = log_decay.exp()
-    solve = unit_lower_inverse((key @ key.transpose(-1, -2) * pairwise * beta).tril(-1))
-    new_value = solve @ (value * beta)
-    old_read = solve @ (key * (beta * since_start))
-    local = query @ key.transpose(-1, -2) * pairwise
-    query = query * since_start
-    key_to_end = (key * (log_decay[..., -1:, :] - log_decay).exp()).transpose(-1, -2)
-    chunk_decay = since_start[..., -1:, :]
+    return DeltaTerms(
+        strict=(key @ key.transpose(-1, -2) * pairwise * beta).tril(-1),
+        value=value * beta,
+        key=key * (beta * since_start),
+        local=query @ key.transpose(-1, -2) * pairwise,
+        query=query * since_start,
+        key_to_end=(key * (log_decay[..., -1:, :] - log_decay).exp()).transpose(-1, -2),
+        decay=since_start[..., -1:, :],
+    )
 
-    state = value.new_zeros(*value.shape[:3], key.shape[-1], value.shape[-1])
+
+def scan(terms: DeltaTerms, length: int) -> Tensor:
+    """Return the delta rule's output, (batch, length, value heads, d_v), chunk after chunk."""
+    solve = unit_lower_inverse(terms.strict)
+    new_value, old_read = solve @ terms.value, solve @ terms.key
+    state = new_value.new_zeros(*new_value.shape[:3], terms.key.shape[-1], new_value.shape[-1])
     reads = []
-    for i in range(value.shape[3]):
+    for i in range(new_value.shape[3]):
         delta = new_value[:, :, :, i] - old_read[:, :, :, i] @ state
-        reads.append(query[:, :, :, i] @ state + local[:, :, :, i] @ delta)
-        state = state * chunk_decay[:, :, :, i] + key_to_end[:, :, :, i] @ delta
-    return torch.cat(reads, 3)[:, :, :, :length].flatten(1, 2).transpose(1, 2).to(dtype)
+        reads.append(terms.query[:, :, :, i] @ state + terms.local[:, :, :, i] @ delta)
+        state = state * terms.decay[:, :, :, i] + terms.key_to_end[:, :, :, i] @ delta
+    return torch.cat(reads, 3)[:, :, :, :length].flatten(1, 2).transpose(1, 2)
 
 
 def unit_lower_inverse(strict: Tensor) -> Tensor:
@@ -156,10 +211,9 @@ def _unit(x: Tensor, length: float = 1.0) -> Tensor:
     return x * (torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6) * length)
 
 
-def _chunks(x: Tensor) -> Tensor:
-    """Return (batch, length, heads, d) as (batch, heads, chunks, CHUNK, d), padded with zeros."""
-    padded = F.pad(x, (0, 0, 0, 0, 0, -x.shape[1] % CHUNK)).transpose(1, 2)
-    return padded.reshape(*padded.shape[:2], -1, CHUNK, padded.shape[-1])
+def _by_head(x: Tensor) -> Tensor:
+    """Return (batch, chunks, CHUNK, heads, d) as (batch, heads, chunks, CHUNK, d)."""
+    return x.permute(0, 3, 1, 2, 4).contiguous()
 
 
 def _fla_delta_rule(

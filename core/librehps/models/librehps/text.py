@@ -48,11 +48,22 @@ class GatedAttention(nn.Module):
         self.k_norm = RMSNorm(width, config.rms_norm_eps)
 
     def forward(self, hidden: Tensor, rotary: Rotary) -> Tensor:
+        query, key, value, gate = self.inputs(hidden, rotary)
+        return self.finish(self.mix(query, key, value), gate)
+
+    def inputs(self, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the rotated query (batch, heads, length, d), key and value, and the gate."""
         query, gate = self.query_and_gate(hidden)
         query = rotate_text(query.transpose(1, 2), *rotary)
-        key, value = self.key_and_value(hidden, rotary)
+        return query, *self.key_and_value(hidden, rotary), gate
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Return the attention output, (batch, length, heads * d)."""
         dropout = self.config.attention_dropout if self.training else 0.0
-        mixed = attend(self, query, key, value, dropout).flatten(2)
+        return attend(self, query, key, value, dropout).flatten(2)
+
+    def finish(self, mixed: Tensor, gate: Tensor) -> Tensor:
+        """Return the layer's output from the gated attention output."""
         output: Tensor = self.o_proj(mixed * gate.sigmoid())
         return output
 
