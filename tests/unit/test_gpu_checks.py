@@ -10,9 +10,11 @@ import pytest
 import torch
 
 import gpu
+from conftest import EXAMPLES
 from gpu_steps.base import Failed, Result, Skipped, Step, Where, check
 from gpu_steps.children import run_here, run_in_child
 from gpu_steps.report import JSON_NAME, MARKDOWN_NAME
+from librehps import LibreHPS
 
 
 def in_process(step: Step, where: Where, limit_s: float) -> Result:
@@ -114,3 +116,12 @@ def test_a_step_runs_as_a_child(tmp_path: Path) -> None:
     done = subprocess.run([*command, "--result", tmp_path / "x"], check=False)
     assert done.returncode == 0
     assert json.loads((tmp_path / "x").read_text())["figures"]["versions"]["torch"]
+
+
+def test_stills_need_no_reader_of_videos(tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("av", "decord"):
+        monkeypatch.setitem(sys.modules, name, None)
+    media = EXAMPLES / "media"
+    still, clip = tiny.score_items([media / "match.png", media / "steady.mp4"], prompt="a star")
+    assert still.error is None
+    assert "the package av, which reads videos, is not installed" in str(clip.error)

@@ -19,7 +19,13 @@ from torch import Tensor
 
 from librehps import errors
 from librehps.choices import Sample, VideoBackend, check_choice
-from librehps.errors import DecoderCrashError, MediaError, UsageError, VideoTimeoutError
+from librehps.errors import (
+    DecoderCrashError,
+    MediaError,
+    UnsupportedMediaError,
+    UsageError,
+    VideoTimeoutError,
+)
 from librehps.media.containers import check_video_file
 from librehps.media.remarks import VARIABLE
 
@@ -124,6 +130,10 @@ class VideoReader:
 
     def _ask(self, path: Path, options: dict[str, Any]) -> tuple[dict[str, Any], bytearray]:
         """Return the worker's response; raises the MediaError that the worker reports."""
+        if importlib.util.find_spec("av") is None:
+            raise UnsupportedMediaError(
+                f"{path}: the package av, which reads videos, is not installed (pip install av)"
+            )
         request = {
             # Absolute, so that FFmpeg cannot read a name as a protocol.
             "path": os.path.abspath(path),  # noqa: PTH100 - keeps undecodable bytes as they are
