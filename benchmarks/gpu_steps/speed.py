@@ -17,6 +17,7 @@ from gpu_steps.accuracy import kernels, using
 from gpu_steps.base import Figures, Skipped, Where
 from librehps import LibreHPS
 from librehps.bench.clock import Clock, matmul_gflops
+from librehps.bench.configs import config_of
 from librehps.bench.flops import count
 from librehps.bench.measure import measure
 from librehps.bench.random_model import random_scorer
@@ -25,6 +26,8 @@ from librehps.engine.device import is_full
 from librehps.errors import AttentionError, ExtraNeededError, UsageError
 from librehps.models.base import Prepared
 from librehps.models.librehps.batch import collate, grid_of
+from librehps.models.librehps.footprint import footprint_of
+from librehps.models.memory_need import Mode
 
 SIZES = {"cuda": (1, 8, 32, 64)}
 CPU_SIZES = (1, 2)
@@ -75,7 +78,14 @@ def forward(where: Where, lever: Lever) -> Figures:
             raise Skipped(str(error)) from error
         if lever.embedding_on_device:
             _move_embedding(scorer)
-        return _forward(scorer)
+        figures = _forward(scorer)
+    footprint = footprint_of(config_of(where.config))
+    mode = Mode(scorer.settings.weights, scorer.dtype)
+    for row in figures["batches"]:
+        # What `librehps info --memory` says of this batch size.
+        need = footprint.need(mode, scorer.device, row["batch_size"])
+        row["estimated_gb"] = need.total / 1e9
+    return figures
 
 
 def _move_embedding(scorer: LibreHPS) -> None:
