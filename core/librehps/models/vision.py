@@ -64,9 +64,10 @@ class VisionAttention(nn.Module):
         self, hidden: Tensor, rotary: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the rotated query and key, and the value, each (P, heads, d)."""
-        query, key, value = self.qkv(hidden).unflatten(-1, (3, self.num_heads, -1)).unbind(1)
-        query, key = (rotate(x, *rotary) for x in (query, key))
-        return query, key, value
+        heads = self.num_heads
+        qkv = self.qkv(hidden).unflatten(-1, (3 * heads, -1))
+        query, key = rotate(qkv[:, : 2 * heads], *rotary).split(heads, 1)
+        return query, key, qkv[:, 2 * heads :]
 
     def mix(
         self,
@@ -130,10 +131,11 @@ def block_coordinates(rows: int, columns: int, merge: int) -> Tensor:
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Return x (P, heads, d) with rotary positions cos, sin (P, d) applied in float32."""
     half = x.shape[-1] // 2
-    cos, sin = cos[:, None, :half].float(), sin[:, None, :half].float()
-    one, two = x[..., :half].float(), x[..., half:].float()
-    turned = (torch.addcmul(one * cos, two, -sin), torch.addcmul(two * cos, one, sin))
-    return torch.cat(turned, -1).to(x.dtype)
+    wide, sin = x.float(), sin[:, None, :half].float()
+    turned = wide * cos[:, None].float()
+    turned[..., :half].addcmul_(wide[..., half:], sin, value=-1)
+    turned[..., half:].addcmul_(wide[..., :half], sin)
+    return turned.to(x.dtype)
 
 
 def _by_length(tensors: tuple[Tensor, ...], lengths: Sequence[int]) -> list[tuple[Tensor, ...]]:

@@ -103,7 +103,7 @@ def shifted_conv(hidden: Tensor, weight: Tensor) -> Tensor:
     length = hidden.shape[1]
     out = padded[:, taps - 1 :] * weight[:, taps - 1]
     for tap in range(taps - 1):
-        out = torch.addcmul(out, padded[:, tap : tap + length], weight[:, tap])
+        out.addcmul_(padded[:, tap : tap + length], weight[:, tap])
     return out
 
 
@@ -161,7 +161,7 @@ def delta_terms(
     pairwise = gap.masked_fill_(future, float("-inf")).exp_()
     since_start = log_decay.exp()
     return DeltaTerms(
-        strict=(key @ key.transpose(-1, -2) * pairwise * beta).tril(-1),
+        strict=(key @ key.transpose(-1, -2) * pairwise).mul_(beta).tril_(-1),
         value=value * beta,
         key=key * (beta * since_start),
         local=query @ key.transpose(-1, -2) * pairwise,

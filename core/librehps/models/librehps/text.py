@@ -91,9 +91,8 @@ class GatedMLP(nn.Module):
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def forward(self, hidden: Tensor) -> Tensor:
-        output: Tensor = self.down_proj(
-            self.activation(self.gate_proj(hidden)) * self.up_proj(hidden)
-        )
+        gate = self.activation(self.gate_proj(hidden))
+        output: Tensor = self.down_proj(self.up_proj(hidden).mul_(gate))
         return output
 
 

@@ -1,8 +1,9 @@
 """The vision tower of Qwen3.5, from patches to vision tokens of the text model's width."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from librehps.models.librehps.rotary import frequencies
 from librehps.models.vision import PatchEmbed, VisionAttention
 
 NORM_EPS = 1e-6
+CPU_PATCHES = 1024
 
 
 class VisionMLP(nn.Module):
@@ -80,6 +82,14 @@ class VisionTower(nn.Module):
         self.merger = PatchMerger(config)
 
     def forward(self, patches: Tensor, grids: Sequence[Grid]) -> Tensor:
+        if patches.device.type != "cpu":
+            return self._tokens(patches, grids)
+        # No step sees another: on a CPU, the activations of few patches stay in its caches.
+        parts = list(_parts(grids))
+        split = patches.split([sum(rows * columns for _, rows, columns in part) for part in parts])
+        return torch.cat([self._tokens(*at) for at in zip(split, parts, strict=True)])
+
+    def _tokens(self, patches: Tensor, grids: Sequence[Grid]) -> Tensor:
         config = self.config
         side = int(config.num_position_embeddings**0.5)
         at = patch_positions(grids, side, config.spatial_merge_size, patches.device)
@@ -93,3 +103,16 @@ class VisionTower(nn.Module):
             hidden = block(hidden, at.cu_seqlens, rotary, at.lengths)
         tokens: Tensor = self.merger(hidden)
         return tokens
+
+
+def _parts(grids: Sequence[Grid]) -> Iterator[list[Grid]]:
+    """Yield runs of single time steps, each of at most CPU_PATCHES patches or of one step."""
+    part: list[Grid] = []
+    for steps, rows, columns in grids:
+        for _ in range(steps):
+            if part and sum(r * c for _, r, c in part) + rows * columns > CPU_PATCHES:
+                yield part
+                part = []
+            part.append((1, rows, columns))
+    if part:
+        yield part
