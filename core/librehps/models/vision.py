@@ -129,13 +129,17 @@ def block_coordinates(rows: int, columns: int, merge: int) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return x (P, heads, d) with rotary positions cos, sin (P, d) applied in float32."""
+    """Return x (P, heads, d) with rotary positions applied in float32.
+
+    cos, sin: (P, d), both halves equal, or (P, d / 2).
+    """
     half = x.shape[-1] // 2
-    wide, sin = x.float(), sin[:, None, :half].float()
-    turned = wide * cos[:, None].float()
-    turned[..., :half].addcmul_(wide[..., half:], sin, value=-1)
-    turned[..., half:].addcmul_(wide[..., :half], sin)
-    return turned.to(x.dtype)
+    cos, sin = cos[:, None, :half].float(), sin[:, None, :half].float()
+    pairs = x.float().unflatten(-1, (2, half))
+    turned = pairs * cos.unsqueeze(2)
+    turned[:, :, 0].addcmul_(pairs[:, :, 1], sin, value=-1)
+    turned[:, :, 1].addcmul_(pairs[:, :, 0], sin)
+    return turned.flatten(-2).to(x.dtype)
 
 
 def _by_length(tensors: tuple[Tensor, ...], lengths: Sequence[int]) -> list[tuple[Tensor, ...]]:
