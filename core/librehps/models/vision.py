@@ -139,7 +139,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     turned = pairs * cos.unsqueeze(2)
     turned[:, :, 0].addcmul_(pairs[:, :, 1], sin, value=-1)
     turned[:, :, 1].addcmul_(pairs[:, :, 0], sin)
-    return turned.flatten(-2).to(x.dtype)
+    rotated: Tensor = turned.flatten(-2).to(x.dtype)
+    return rotated
 
 
 def _by_length(tensors: tuple[Tensor, ...], lengths: Sequence[int]) -> list[tuple[Tensor, ...]]:
