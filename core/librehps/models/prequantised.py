@@ -12,8 +12,8 @@ HINT = (
 )
 # Objects of a config.json that describe quantised tensors.
 FIELDS = ("quantization_config", "compression_config", "quantization")
-# Safetensors' names of 8-bit and smaller number types.
-DTYPES = ("I8", "U8", "F8", "F6", "F4", "I4", "U4")
+# Beginnings of safetensors' names of number types of 8 bits and less.
+DTYPES = ("I8", "U8", "F8_", "F6_", "F4")
 # Last parts of the names that bitsandbytes, GPTQ, AWQ, fp8 and torchao give to what they store.
 PARTS = frozenset(
     {
