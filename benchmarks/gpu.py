@@ -93,6 +93,9 @@ Run = Callable[[Step, Where, float], Result]
 def main(words: list[str] | None = None, run: Run | None = None) -> int:
     """Run the steps and return the exit code; `run` replaces the child processes in tests."""
     options = _options(words)
+    only = options.only or [step.name for step in STEPS]
+    if unknown := {*only} - {step.name for step in STEPS}:
+        return _say(f"--only: unknown step {', '.join(sorted(unknown))}")
     where = Where(options.device, options.config, options.every)
     if options.step is not None:
         return _child(options.step, where, Path(options.result))
@@ -104,7 +107,8 @@ def main(words: list[str] | None = None, run: Run | None = None) -> int:
         return _say(f"{obstacle}. Use --device cpu --config tiny to try the checks.")
     options.out.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
-    for result in run_steps(_chosen(options.only), where, options.minutes * 60, run or _in_child):
+    steps = [step for step in STEPS if step.name in only]
+    for result in run_steps(steps, where, options.minutes * 60, run or _in_child):
         print(table([result]).splitlines()[1], flush=True)
         results.append(result)
         # After each step: a command that is stopped leaves what it has found.
@@ -152,17 +156,14 @@ def _say(text: str) -> int:
     return NO_DEVICE
 
 
-def _chosen(only: str | None) -> list[Step]:
-    names = None if only is None else only.split(",")
-    return [step for step in STEPS if names is None or step.name in names]
-
-
 def _options(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="gpu", description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=8.0, help="no step runs longer than this")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--config", default="4b", help="size of the random model: 4b, 47m, tiny")
-    parser.add_argument("--only", help="names of steps, with commas between")
+    parser.add_argument(
+        "--only", type=lambda names: names.split(","), help="names of steps, with commas between"
+    )
     parser.add_argument("--every", type=int, default=1, help="score each N-th golden case")
     parser.add_argument("--out", type=Path, default=Path(), help="folder of the report")
     parser.add_argument("--step", help=argparse.SUPPRESS)

@@ -79,27 +79,18 @@ def write_images(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def matmul_gflops() -> float:
-    """float32, kept up for MATMUL_SECONDS; products of 2048."""
-    a, b = torch.randn(2, 2048, 2048).unbind()
-    count, start = 0, time.perf_counter()
+def matmul_gflops() -> tuple[float, float]:
+    """Return GFLOP per second of wall time, and of CPU time in all threads.
+
+    float32, kept up for MATMUL_SECONDS; products of 2048 into the same memory.
+    """
+    a, b, c = torch.randn(3, 2048, 2048).unbind()
+    count, start, cpu = 0, time.perf_counter(), time.process_time()
     while (took := time.perf_counter() - start) < MATMUL_SECONDS:
-        _ = a @ b
+        torch.mm(a, b, out=c)
         count += 1
-    return count * 2 * 2048**3 / took / 1e9
-
-
-def cpu_seconds(call: Callable[[], object]) -> float:
-    """Return the CPU time of a call, in all threads."""
-    start = time.process_time()
-    call()
-    return time.process_time() - start
-
-
-def matmul_gflops_by_cpu() -> float:
-    """Return GFLOP per CPU second of all threads, where `matmul_gflops` counts wall time."""
-    a, b = torch.randn(2, 2048, 2048).unbind()
-    return 8 * 2 * 2048**3 / cpu_seconds(lambda: [a @ b for _ in range(8)]) / 1e9
+    gflop = count * 2 * 2048**3 / 1e9
+    return gflop / took, gflop / (time.process_time() - cpu)
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -165,13 +156,14 @@ def main() -> None:
         for at in range(arguments.rounds):
             plain = plain_forward(scorer, items)
             engine = scorer.engine()
-            by_cpu, start = matmul_gflops_by_cpu(), time.process_time()
+            start = time.process_time()
             took = seconds(lambda: save(scorer, engine, items, folder / f"{at}.parquet"))  # noqa: B023
             cpu = (time.process_time() - start) / len(items)
-            by_cpu = (by_cpu + matmul_gflops_by_cpu()) / 2
             after = matmul_gflops()
-            ceiling, ours = (before + after) / 2 / GFLOP_PER_IMAGE, len(items) / took
-            share = GFLOP_PER_IMAGE / cpu / by_cpu
+            ceiling, per_cpu = (
+                statistics.mean(x) / GFLOP_PER_IMAGE for x in zip(before, after, strict=True)
+            )
+            ours, share = len(items) / took, 1 / cpu / per_cpu
             shares.append((ours / ceiling, plain / ceiling, engine.work.forward / took, share))
             print(
                 f"ceiling {ceiling:.2f} images/s, plain transformers forward {plain:.2f}, "

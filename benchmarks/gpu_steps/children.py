@@ -71,7 +71,7 @@ def stop(child: subprocess.Popen) -> None:
 
 def child_command(script: Path, name: str, where: Where) -> list[str]:
     """Return the command of a step's child, but for the file of the result."""
-    flags = ["--device", where.device, "--config", where.config]
+    flags = ["--device", where.device, "--config", where.config, "--every", str(where.every)]
     return [sys.executable, str(script), *flags, "--step", name, "--result"]
 
 

@@ -101,6 +101,25 @@ def test_beyond_the_limit_graphs_run_plain(
     assert caplog.text.count("--compile: 1 graphs compiled, further ones run plain") == 1
 
 
+def test_lanes_with_other_numbers_of_threads_share_graphs(tiny: LibreHPS) -> None:
+    seen = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list) -> Callable:
+        return lambda *values: seen.append(torch.get_num_threads()) or graph.forward(*values)
+
+    block, pieces = tiny._model.network.model.visual.blocks[0], compiled.Compiler(backend)
+    hidden, mixed = torch.randn(2, 9, block.norm1.weight.numel()).unbind()
+    before = torch.get_num_threads()
+    try:
+        for threads in (3, 1, 2):
+            torch.set_num_threads(threads)
+            pieces.after_vision(block, hidden, mixed, axes=1)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [3, 1, 2] and pieces.graphs == 1
+
+
 @pytest.mark.slow
 def test_a_backend_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def faulty(graph: torch.fx.GraphModule, inputs: list) -> Callable:

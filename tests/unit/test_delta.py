@@ -67,11 +67,13 @@ def test_the_convolution() -> None:
     assert torch.allclose(shifted_conv(hidden, weight), reference, atol=1e-6)
 
 
-def test_the_layer_agrees_with_transformers() -> None:
+@pytest.mark.parametrize("activation", ["silu", "gelu_pytorch_tanh"])
+def test_the_layer_agrees_with_transformers(activation: str) -> None:
     from transformers import Qwen3_5Config
     from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5GatedDeltaNet
 
     stored = json.loads((CHECKPOINT / "config.json").read_text())
+    stored["text_config"]["hidden_act"] = activation
     text = read_config(stored).text_config
     torch.manual_seed(0)
     theirs = Qwen3_5GatedDeltaNet(Qwen3_5Config.from_dict(stored).text_config, 0).float()

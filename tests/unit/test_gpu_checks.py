@@ -12,7 +12,7 @@ import torch
 import gpu
 from conftest import EXAMPLES
 from gpu_steps.base import Failed, Result, Skipped, Step, Where, check
-from gpu_steps.children import run_here, run_in_child
+from gpu_steps.children import child_command, run_here, run_in_child
 from gpu_steps.report import JSON_NAME, MARKDOWN_NAME
 from librehps import LibreHPS
 
@@ -60,6 +60,17 @@ def test_a_machine_without_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("gpu: no GPU found: ")
     assert len(said.err.splitlines()) == 1
+
+
+def test_an_unknown_step(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu.main(["--device", "cpu", "--only", "machine,golden float"]) == 2
+    assert capsys.readouterr().err == "gpu: --only: unknown step golden float\n"
+
+
+def test_a_child_is_told_where_to_run() -> None:
+    where = Where("cpu", "tiny", 40)
+    options = gpu._options([*child_command(Path("x"), "machine", where)[2:], "result"])
+    assert Where(options.device, options.config, options.every) == where
 
 
 def test_a_failed_step_stops_no_other(

@@ -75,6 +75,7 @@ def test_every_field_is_read_as_by_transformers(name: str) -> None:
         ("text_config", {"num_hidden_layers": 0}, "num_hidden_layers"),
         ("text_config", {"head_dim": True}, "head_dim"),
         ("text_config", {"rms_norm_eps": float("nan")}, "rms_norm_eps"),
+        ("text_config", {"head_dim": 30}, "head_dim`: expected an even number of rotated"),
         ("text_config", {"attention_bias": 1}, "attention_bias`: expected true or false"),
         ("text_config", {"hidden_act": "prelu"}, "hidden_act`: expected silu or "),
         ("text_config", {"layer_types": ["linear_attention"]}, "layer_types`: expected 4 of"),

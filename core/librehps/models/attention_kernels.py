@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# SDPA's fast kernels repeat keys by themselves up to this head width.
+# SDPA's fast kernels repeat keys by themselves up to this head width, and in these dtypes on CUDA;
+# elsewhere SDPA would compute all scores at once.
 MAX_GROUPED_WIDTH = 256
+CUDA_GROUPED_DTYPES = (torch.bfloat16, torch.float16)
 
 
 class AttentionLayer(Protocol):
@@ -49,7 +51,7 @@ def sdpa(
 ) -> Tensor:
     """Return SDPA's output, (batch, heads, length, d); `mask` is True where a query attends."""
     grouped = query.shape[1] != key.shape[1]
-    in_kernel = mask is None and key.shape[-1] <= MAX_GROUPED_WIDTH and key.device.type != "mps"
+    in_kernel = mask is None and _repeats_keys(key)
     if grouped and not in_kernel:
         key, value = (_repeated(x, query.shape[1]) for x in (key, value))
     return F.scaled_dot_product_attention(
@@ -83,6 +85,13 @@ def eager(
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     weights = F.dropout(scores.softmax(-1, dtype=torch.float32).to(query.dtype), dropout)
     return weights @ value
+
+
+def _repeats_keys(key: Tensor) -> bool:
+    """Return whether a fast kernel of SDPA takes fewer heads of keys than of queries."""
+    kind = key.device.type
+    known = kind == "cpu" or (kind == "cuda" and key.dtype in CUDA_GROUPED_DTYPES)
+    return known and key.shape[-1] <= MAX_GROUPED_WIDTH
 
 
 def check_backend(name: str) -> None:

@@ -10,8 +10,10 @@ import logging
 import math
 import os
 import shutil
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -23,11 +25,11 @@ from librehps.errors import ModelError, UsageError
 from librehps.models.base import Prepared, RawScore
 from librehps.models.librehps.gated_delta_net import (
     DeltaTerms,
+    chunked_delta_rule,
     delta_rule,
     delta_terms,
     in_chunks,
     scan,
-    uses_fla,
 )
 from librehps.models.librehps.model import LibreHPSModel
 from librehps.models.librehps.rotary import Rotary
@@ -54,7 +56,7 @@ class Compiler:
 
     def __init__(self, backend: Backend) -> None:
         self.graphs = 0
-        self._backend = backend
+        self._backend, self._caller = backend, threading.local()
         self.before_vision = self._compiled(before_vision)
         self.after_vision = self._compiled(after_vision)
         self.before_rule = self._compiled(before_rule)
@@ -86,11 +88,12 @@ class Compiler:
 
     def _linear_layer(self, layer: Any, hidden: Tensor, rotary: Rotary) -> Tensor:
         normed, inputs = self.before_rule(layer, hidden)
-        if uses_fla(hidden.device):
-            read = delta_rule(hidden.device)(*inputs)
-        else:
+        rule = delta_rule(hidden.device)
+        if rule is chunked_delta_rule:
             terms = DeltaTerms(*self.terms(*map(in_chunks, inputs)))
             read = scan(terms, hidden.shape[1]).to(hidden.dtype)
+        else:
+            read = rule(*inputs)
         output: Tensor = self.after_rule(layer, hidden, normed, read)
         return output
 
@@ -107,7 +110,11 @@ class Compiler:
                 if isinstance(value, Tensor):
                     for axis in range(axes):
                         torch._dynamo.maybe_mark_dynamic(value, axis)
-            return compiled(*arguments)
+            # torch.compile compiles again for another number of threads, which differs between the
+            # lanes of a CPU: it always sees one, and a graph runs on those of its caller.
+            self._caller.threads = torch.get_num_threads()
+            with _threads(1):
+                return compiled(*arguments)
 
         return call
 
@@ -117,8 +124,27 @@ class Compiler:
         if self.graphs > MAX_GRAPHS:
             if self.graphs == MAX_GRAPHS + 1:
                 log.warning("--compile: %d graphs compiled, further ones run plain", MAX_GRAPHS)
-            return lambda *values: graph.forward(*values)
-        return self._backend(graph, inputs)
+            run = graph.forward
+        else:
+            with _threads(self._caller.threads):
+                run = self._backend(graph, inputs)
+
+        def call(*values: Any) -> Any:
+            with _threads(self._caller.threads):
+                return run(*values)
+
+        return call
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let operations of this thread use `count` threads within the context."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def before_vision(block: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> Any:

@@ -53,7 +53,7 @@ class TextConfig:
     @property
     def rotary_dim(self) -> int:
         """The number of values of a head that are rotated: even."""
-        return (int(self.head_dim * self.rope.share) + 1) // 2 * 2
+        return int(self.head_dim * self.rope.share)
 
 
 @dataclass
@@ -161,7 +161,7 @@ def _layer_types(stored: Mapping[str, Any], layers: int) -> tuple[str, ...]:
 def _check_text(text: TextConfig) -> None:
     _divides(text, "num_attention_heads", "num_key_value_heads")
     _divides(text, "linear_num_value_heads", "linear_num_key_heads")
-    fits = 0 < text.rotary_dim <= text.head_dim
+    fits = text.rotary_dim > 0 and text.rotary_dim % 2 == 0
     _expect(fits, "text_config.head_dim", "an even number of rotated values", text.head_dim)
 
 

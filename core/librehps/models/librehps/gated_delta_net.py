@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from librehps.models.librehps.activations import ACTIVATIONS
 from librehps.models.librehps.config import TextConfig
 
 CHUNK = 64
@@ -35,6 +36,7 @@ class GatedDeltaNet(nn.Module):
         channels, hidden = 2 * keys + values, config.hidden_size
         kernel: int = config.linear_conv_kernel_dim
         self.conv1d = nn.Conv1d(channels, channels, kernel, groups=channels, bias=False)
+        self.activation = ACTIVATIONS[config.hidden_act]
         self.dt_bias = nn.Parameter(torch.ones(self.value_heads))
         self.A_log = nn.Parameter(torch.zeros(self.value_heads))
         self.norm = GatedRMSNorm(self.value_dim, config.rms_norm_eps)
@@ -50,7 +52,8 @@ class GatedDeltaNet(nn.Module):
 
     def rule_inputs(self, hidden: Tensor) -> RuleInputs:
         """Return query, key, value, decay and beta of the delta rule."""
-        mixed = F.silu(shifted_conv(self.in_proj_qkv(hidden), self.conv1d.weight.squeeze(1)))
+        mixed = shifted_conv(self.in_proj_qkv(hidden), self.conv1d.weight.squeeze(1))
+        mixed = self.activation(mixed)
         query, key, value = mixed.split(self.widths, dim=-1)
         query = query.unflatten(-1, (self.key_heads, self.key_dim))
         key = key.unflatten(-1, (self.key_heads, self.key_dim))
