@@ -15,8 +15,9 @@ MEASURE = """
 import sys, torch
 from pathlib import Path
 from librehps.models.librehps.checkpoint import (
-    Checkpoint, build_model, empty_model, resident_bytes
+    HEAD_PREFIXES, Checkpoint, build_model, empty_model
 )
+from librehps.models.weights import resident_bytes
 
 def status(key):
     for line in open("/proc/self/status"):
@@ -31,7 +32,7 @@ before = status("VmRSS")
 open("/proc/self/clear_refs", "w").write("5")
 checkpoint = Checkpoint.open(folder)
 model = build_model(checkpoint, "sdpa", dtype, cpu, weights=weights)
-resident = resident_bytes(empty_model(checkpoint.config, "sdpa"), dtype, weights)
+resident = resident_bytes(empty_model(checkpoint.config, "sdpa"), dtype, HEAD_PREFIXES, weights)
 print((status("VmHWM") - before) / resident, resident)
 """
 

@@ -1,6 +1,8 @@
 """Memory that a model needs: formulas against measured peaks, and the error before loading."""
 
 import json
+import os
+import re
 import resource
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from librehps.errors import MemoryShortError
 from librehps.models.activations import ItemSize, activation_bytes
 from librehps.models.base import Prepared
 from librehps.models.families import FAMILIES
-from librehps.models.free_memory import control_group_free, free_memory
+from librehps.models.free_memory import _system_free, control_group_free, free_memory
 from librehps.models.librehps.batch import grid_of
 from librehps.models.librehps.footprint import footprint_of
 from librehps.models.memory_need import Mode, modes_on
@@ -100,7 +102,10 @@ def test_the_published_model(mode: Mode, gigabytes: float) -> None:
 def test_hpsv3_has_a_need() -> None:
     config = json.loads((HPSV3 / "config.json").read_text())
     [family] = [f for f in FAMILIES if f.matches(HPSV3, config)]
-    needs = [family.footprint(config).need(mode, CPU).total for mode in modes_on(CPU, FP32)]
+    needs = [
+        family.footprint(HPSV3 / "config.json", config).need(mode, CPU).total
+        for mode in modes_on(CPU, FP32)
+    ]
     half, whole, int8, _ = needs
     assert int8 < whole and half < whole
 
@@ -126,6 +131,9 @@ def test_the_error_names_the_modes_that_fit(monkeypatch: pytest.MonkeyPatch) -> 
     with_free(monkeypatch, 2e9)
     with pytest.raises(MemoryShortError) as raised:
         random_scorer("4b", dtype="bfloat16", device="cpu")
+    assert "No mode fits; the smallest is --weights nf4 (" in (raised.value.hint or "")
+    with pytest.raises(MemoryShortError) as raised:
+        random_scorer("4b", dtype="bfloat16", device="cpu", weights="nf4")
     assert "No mode fits; the smallest is --weights nf4 (" in (raised.value.hint or "")
 
 
@@ -157,6 +165,48 @@ def test_info_memory_without_a_config(cli: Cli, tmp_path: Path) -> None:
     assert "HF_HUB_OFFLINE forbids a download" in done.stderr
     done = cli("info", "--memory", "--model", tmp_path)
     assert done.returncode == 1 and "config.json not found" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "qwen3_5_moe"}, "mixture-of-experts"),
+        ({"quantization_config": {"quant_method": "awq"}}, "quantization_config: awq"),
+        ({"librehps": {"pixel_budget": "large"}}, "pixel_budget`: expected an integer above 0"),
+    ],
+    ids=["experts", "quantised", "budget"],
+)
+def test_info_memory_of_an_unsupported_config(
+    cli: Cli, tmp_path: Path, change: dict, message: str
+) -> None:
+    config = json.loads((CHECKPOINT / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    done = cli("info", "--memory", "--model", tmp_path, "--device", "cpu")
+    assert done.returncode == 1 and re.search(message, done.stderr)
+
+
+def test_modes_in_float16() -> None:
+    """It is listed as asked for, without int8, whose products overflow in it."""
+    modes = [(mode.weights, mode.dtype) for mode in modes_on(CPU, torch.float16)]
+    assert modes == [
+        *(("full", kind) for kind in (BF16, FP32, torch.float16)),
+        ("nf4", torch.float16),
+    ]
+
+
+def test_memory_that_pytorch_keeps_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "mem_get_info": (5, 100),
+        "memory_reserved": 40,
+        "memory_allocated": 10,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert free_memory(CUDA) == 35
+
+
+def test_a_system_that_does_not_tell_available_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path: "MemTotal: 9 kB\n0::/")
+    assert _system_free() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 V2 = {

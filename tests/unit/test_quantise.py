@@ -16,8 +16,9 @@ from conftest import CHECKPOINT, EXAMPLES, MEDIA, Cli
 from librehps import LibreHPS
 from librehps.bench.random_model import random_scorer
 from librehps.errors import CheckpointError, ExtraNeededError, UsageError
-from librehps.models.librehps.checkpoint import empty_model, resident_bytes
+from librehps.models.librehps.checkpoint import HEAD_PREFIXES, empty_model
 from librehps.models.quantise import choose_weights, importing
+from librehps.models.weights import resident_bytes
 from librehps.types import Item
 
 HPSV3 = Path(__file__).parents[1] / "golden_hpsv3" / "checkpoint"
@@ -100,7 +101,7 @@ def test_only_linear_layers_are_quantised(quantised: tuple[str, str, LibreHPS]) 
 def test_bytes_are_as_estimated(quantised: tuple[str, str, LibreHPS]) -> None:
     _, weights, model = quantised
     empty = empty_model(model._checkpoint.stored.config, "sdpa")
-    expected = resident_bytes(empty, torch.float32, weights)
+    expected = resident_bytes(empty, torch.float32, HEAD_PREFIXES, weights)
     expected -= empty.model.language_model.embed_tokens.weight.numel() * 4
     assert real_bytes(model._model.network) == pytest.approx(expected, rel=0.02)
 
@@ -118,8 +119,9 @@ def test_auto_means_full(tiny: LibreHPS) -> None:
     assert LibreHPS.foresee("tiny", weights="full") == LibreHPS.foresee("tiny", weights="auto")
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("weights", MODES)
+@pytest.mark.parametrize(
+    ("weights", "dtype"), [("int8", "bfloat16"), ("nf4", "bfloat16"), ("nf4", "float16")]
+)
 def test_other_dtypes(weights: str, dtype: str, tiny: LibreHPS) -> None:
     model = LibreHPS.from_pretrained("tiny", device="cpu", dtype=dtype, weights=weights)
     picture = PICTURES[0]
@@ -147,11 +149,13 @@ def test_random_weights_of_a_benchmark_are_quantised(weights: str) -> None:
     assert real_bytes(model._model.network) < real_bytes(full._model.network)
 
 
-def test_invalid_modes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_modes_are_named() -> None:
     with pytest.raises(UsageError, match="weights: expected auto, full, int8 or nf4, got 'int4'"):
         LibreHPS.foresee("tiny", weights="int4")
     with pytest.raises(UsageError, match="nf4: unsupported on mps"):
-        choose_weights("nf4", torch.device("mps"))
+        choose_weights("nf4", torch.device("mps"), torch.float32)
+    with pytest.raises(UsageError, match="int8: unsupported in float16"):
+        LibreHPS.foresee("tiny", weights="int8", dtype="fp16")
 
 
 @pytest.mark.parametrize(("weights", "package"), [("int8", "torchao"), ("nf4", "bitsandbytes")])

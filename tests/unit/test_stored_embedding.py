@@ -1,5 +1,6 @@
 """The embedding off the device: equal scores, and a shard that changes under a running process."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from librehps import Item, LibreHPS
 from librehps.errors import CheckpointError
 from librehps.models import stored_embedding
 from librehps.models.hpsv3.checkpoint import StoredModel
-from librehps.models.librehps.checkpoint import EMBEDDING, Checkpoint
-from librehps.models.stored_embedding import RowEmbedding, StoredRows
+from librehps.models.librehps.checkpoint import Checkpoint
+from librehps.models.stored_embedding import EMBEDDING, RowEmbedding, StoredRows
 from librehps.models.weights import Stored, read_tensor
 
 HPSV3 = GOLDEN.parent / "golden_hpsv3" / "checkpoint"
@@ -105,6 +106,24 @@ def test_a_shard_that_is_overwritten_is_an_error(tmp_path: Path, change: object)
     change(shard)  # type: ignore[operator]
     with pytest.raises(CheckpointError, match=r"\.safetensors: .*overwritten while in use"):
         scores(scorer)
+
+
+def test_a_file_system_without_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "posix_fadvise", refuse, raising=False)
+    place = tensors_of(CHECKPOINT)[EMBEDDING]
+    rows, whole = StoredRows(place, torch.float32), read_tensor(place, torch.float32, CPU)
+    assert torch.equal(rows.read(torch.tensor([3, 4])), whole[[3, 4]])
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_the_file_is_closed_with_the_model() -> None:
+    rows = StoredRows(tensors_of(CHECKPOINT)[EMBEDDING], torch.float32)
+    file = rows._file
+    del rows
+    assert file.closed
 
 
 def test_the_embedding_itself_takes_ids() -> None:

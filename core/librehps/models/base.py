@@ -195,5 +195,8 @@ class Family(Protocol):
         `base` is the folder of config.json and tokenizer.json, if published separately.
         """
 
-    def footprint(self, config: Mapping[str, Any]) -> Footprint:
-        """Return the sizes that determine the memory of a config.json; raises CheckpointError."""
+    def footprint(self, file: Path, config: Mapping[str, Any]) -> Footprint:
+        """Return the sizes that determine the memory of the config.json `file`.
+
+        Raises CheckpointError if the model is not supported.
+        """

@@ -36,7 +36,7 @@ def footprint_of(config_file: Path) -> Footprint:
     Raises CheckpointError.
     """
     family, config = _matching(config_file.parent, config_file.parent)
-    return family.footprint(config)
+    return family.footprint(config_file, config)
 
 
 def _matching(base: Path, folder: Path) -> tuple[Family, dict[str, Any]]:

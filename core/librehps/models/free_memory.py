@@ -19,7 +19,9 @@ V1_FILES = (
 def free_memory(device: torch.device) -> int | None:
     """Return the bytes that a process can still take on the device, None if they are unknown."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # PyTorch keeps what deleted tensors held, of an earlier model for example, for new ones.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     bounds = [_system_free(), control_group_free(), _address_space_free()]
     return min((bound for bound in bounds if bound is not None), default=None)
 
@@ -28,12 +30,14 @@ def _system_free() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
-        # Not Linux: all of the memory is an upper bound.
-        names = getattr(os, "sysconf_names", {})
-        if "SC_PHYS_PAGES" not in names:
-            return None
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        lines = []
+    for line in lines:
+        if line.startswith("MemAvailable"):
+            return int(line.split()[1]) * 1024
+    # Not Linux, or without that line: all of the memory is an upper bound.
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def control_group_free(root: Path = CONTROL_GROUPS, membership: Path = MEMBERSHIP) -> int | None:

@@ -8,11 +8,10 @@ from torch import nn
 from librehps.errors import MemoryShortError
 from librehps.models.activations import ItemSize, Widths, activation_bytes
 from librehps.models.free_memory import free_memory
-from librehps.models.quantise import FULL, INT8, NF4, NF4_DEVICES, is_quantised
-from librehps.models.stored_embedding import CACHE_BYTES
+from librehps.models.quantise import FULL, INT8, INT8_DTYPES, NF4, NF4_DEVICES, is_quantised
+from librehps.models.stored_embedding import CACHE_BYTES, EMBEDDING
 from librehps.models.weights import resident_bytes
 
-EMBEDDING = "language_model.embed_tokens.weight"
 # Tokens of an image's prompt and template, for estimates.
 PROMPT_TOKENS = 60
 
@@ -63,8 +62,7 @@ class Footprint:
     def need(self, mode: Mode, device: torch.device, items: int = 1) -> Need:
         """Return the need of a forward of `items` images; the embedding is off the device."""
         parameters = dict(self.network.named_parameters())
-        [table] = [p.numel() for name, p in parameters.items() if name.endswith(EMBEDDING)]
-        table *= mode.dtype.itemsize
+        table = parameters[EMBEDDING].numel() * mode.dtype.itemsize
         weights = resident_bytes(self.network, mode.dtype, self.heads, mode.weights) - table
         if device.type == "cpu":
             weights += min(table, CACHE_BYTES)
@@ -80,8 +78,12 @@ class Footprint:
 
 def modes_on(device: torch.device, dtype: torch.dtype) -> list[Mode]:
     """Return the modes that a device supports; quantised ones compute in `dtype`."""
-    modes = [Mode(FULL, torch.bfloat16), Mode(FULL, torch.float32), Mode(INT8, dtype)]
-    return [*modes, Mode(NF4, dtype)] if device.type in NF4_DEVICES else modes
+    modes = [Mode(FULL, kind) for kind in dict.fromkeys((torch.bfloat16, torch.float32, dtype))]
+    if dtype in INT8_DTYPES:
+        modes.append(Mode(INT8, dtype))
+    if device.type in NF4_DEVICES:
+        modes.append(Mode(NF4, dtype))
+    return modes
 
 
 def check_memory(footprint: Footprint, device: torch.device, mode: Mode, copies: int = 1) -> None:
@@ -98,16 +100,12 @@ def check_memory(footprint: Footprint, device: torch.device, mode: Mode, copies:
     raise MemoryShortError(
         f"not enough memory on {device}: {mode.weights} weights in {mode.dtype_name} need "
         f"{one} with one image{times}, {size_text(free)} are free",
-        hint=_what_fits(footprint, device, mode, free // copies),
+        hint=_what_fits(footprint, device, mode.dtype, free // copies),
     )
 
 
-def _what_fits(footprint: Footprint, device: torch.device, asked: Mode, free: int) -> str:
-    needs = {
-        mode.flags: footprint.need(mode, device).total
-        for mode in modes_on(device, asked.dtype)
-        if mode != asked
-    }
+def _what_fits(footprint: Footprint, device: torch.device, dtype: torch.dtype, free: int) -> str:
+    needs = {mode.flags: footprint.need(mode, device).total for mode in modes_on(device, dtype)}
     fitting = [f"{flags} ({size_text(total)})" for flags, total in needs.items() if total <= free]
     if fitting:
         return f"These fit: {', '.join(fitting)}. `librehps info --memory` lists all modes."

@@ -28,6 +28,8 @@ HINTS = {
     NF4: "Install a version for this PyTorch: pip install -U bitsandbytes.",
 }
 NF4_DEVICES = ("cpu", "cuda")
+# torchao scales a product only after it is rounded: float16 ends at 65504, too early for that.
+INT8_DTYPES = (torch.float32, torch.bfloat16)
 # Logger -> parts of warnings that importing the packages gives, of kernels that no mode uses.
 # `transformers` imports torchao too.
 NOISE = {
@@ -39,10 +41,13 @@ NOISE = {
 NF4_BLOCK, NF4_SCALE_BLOCK = 64, 256
 
 
-def choose_weights(request: str | None, device: torch.device) -> tuple[str, str]:
+def choose_weights(
+    request: str | None, device: torch.device, dtype: torch.dtype
+) -> tuple[str, str]:
     """Return (full, int8 or nf4; why).
 
-    Raises UsageError for an unsupported mode, ExtraNeededError if its package is not installed.
+    `dtype` is that of the backbone. Raises UsageError for an unsupported mode, ExtraNeededError if
+    its package is not installed.
     """
     request = request or "auto"
     check_choice(request, WeightMode, "weights")
@@ -54,6 +59,11 @@ def choose_weights(request: str | None, device: torch.device) -> tuple[str, str]
         raise UsageError(
             f"--weights nf4: unsupported on {device.type} (expected cpu or cuda)",
             hint="Use --weights int8.",
+        )
+    if request == INT8 and dtype not in INT8_DTYPES:
+        raise UsageError(
+            "--weights int8: unsupported in float16, where products overflow",
+            hint="Use --dtype bfloat16 or --dtype float32.",
         )
     return request, "as asked"
 
@@ -159,7 +169,7 @@ def importing(weights: str) -> Iterator[None]:
     sys.modules["kernels"] = None  # type: ignore[assignment]
     try:
         yield
-    except (ImportError, AttributeError, RuntimeError) as error:
+    except (ImportError, AttributeError, RuntimeError, TypeError) as error:
         package = PACKAGES[weights]
         raise ExtraNeededError(
             f"--weights {weights}: the installed {package} does not work with PyTorch "

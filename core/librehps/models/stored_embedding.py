@@ -3,9 +3,11 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from weakref import finalize
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from librehps.errors import CheckpointError
 from librehps.models.weights import stored_dtype, stored_shape
 
+EMBEDDING = "model.language_model.embed_tokens.weight"
 # Rows of common words are read once: about 12,000 rows of the published checkpoint in bfloat16.
 CACHE_BYTES = 64 << 20
 
@@ -76,6 +79,7 @@ class StoredRows:
         self._bytes = self._width * self._stored.itemsize
         try:
             self._file = self._shard.open("rb", buffering=0)
+            finalize(self, self._file.close)
             self._start = _data_offset(self._file, name)
         except OSError as error:
             raise self._unreadable(error.strerror or str(error)) from error
@@ -108,10 +112,12 @@ class StoredRows:
     def _add(self, ids: Tensor) -> None:
         wanted = ids.tolist()
         if len(wanted) > 1 and hasattr(os, "posix_fadvise"):
-            # Starts all reads, so that a slow disk or network is waited for once.
-            for row in wanted:
-                offset = self._start + row * self._bytes
-                os.posix_fadvise(self._file.fileno(), offset, self._bytes, os.POSIX_FADV_WILLNEED)
+            # Starts all reads, so that a slow disk or network is waited for once. Some file systems
+            # know no such advice.
+            with suppress(OSError):
+                for row in wanted:
+                    at = self._start + row * self._bytes
+                    os.posix_fadvise(self._file.fileno(), at, self._bytes, os.POSIX_FADV_WILLNEED)
         try:
             content = bytearray().join(map(self._row, wanted))
             changed = self._stat() != self._version

@@ -16,7 +16,7 @@ from librehps.models.hpsv3.published import BASE_FILES, BASE_REPO, WEIGHTS_FILE
 from librehps.models.hpsv3.template import Template, find_template
 from librehps.models.prequantised import check_float_config
 from librehps.models.quantise import FULL, quantise
-from librehps.models.stored_embedding import keep_stored
+from librehps.models.stored_embedding import EMBEDDING, keep_stored
 from librehps.models.weight_files import read_json, shard_paths
 from librehps.models.weights import (
     Stored,
@@ -28,7 +28,6 @@ from librehps.models.weights import (
     stored_shape,
 )
 
-EMBEDDING = "model.language_model.embed_tokens.weight"
 # Fields of config.json that do not affect what the model computes.
 UNREAD_FIELDS = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 

@@ -18,6 +18,7 @@ from librehps.models.hpsv3.processor import HPSv3Processor
 from librehps.models.hpsv3.resize import PIXEL_BUDGET
 from librehps.models.hpsv3.tokens import StreamEncoder
 from librehps.models.memory_need import Footprint, Mode, check_memory
+from librehps.models.prequantised import check_float_config
 from librehps.models.quantise import choose_weights
 from librehps.models.weights import fingerprint
 from librehps.types import Kind
@@ -39,8 +40,12 @@ class HPSv3Family:
         """Return the opened checkpoint; raises CheckpointError, naming file and cause."""
         return HPSv3Checkpoint(StoredModel.open(folder, base or folder))
 
-    def footprint(self, config: Mapping[str, Any]) -> Footprint:
-        """Return the sizes that determine the memory of a config.json; raises CheckpointError."""
+    def footprint(self, file: Path, config: Mapping[str, Any]) -> Footprint:
+        """Return the sizes that determine the memory of the config.json `file`.
+
+        Raises CheckpointError if the model is not supported.
+        """
+        check_float_config(file, config)
         return network_footprint(empty_network(config))
 
 
@@ -82,7 +87,7 @@ class HPSv3Checkpoint:
         _refuse_compile(options)
         device, _ = choose_device(options.device)
         dtype, _ = choose_dtype(options.dtype, device)
-        weights, _ = choose_weights(options.weights, device)
+        weights, _ = choose_weights(options.weights, device, dtype)
         first = candidates(options.attn_impl, Host.of(device, dtype))[0]
         return Choice(device, dtype, first.implementation, KERNEL, weights)
 
@@ -94,7 +99,7 @@ class HPSv3Checkpoint:
         _refuse_compile(options)
         device, why_device = choose_device(options.device)
         dtype, why_dtype = choose_dtype(options.dtype, device)
-        weights, why_weights = choose_weights(options.weights, device)
+        weights, why_weights = choose_weights(options.weights, device, dtype)
         attentions = candidates(options.attn_impl, Host.of(device, dtype))
         footprint = network_footprint(empty_model(self.stored))
         check_memory(footprint, device, Mode(weights, dtype), options.copies)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from librehps.errors import CheckpointError
 from librehps.models.librehps.backbone import RewardModel
@@ -16,7 +15,7 @@ from librehps.models.librehps.config import read_config
 from librehps.models.librehps.heads import MultiAxisHead, ScalarHead
 from librehps.models.prequantised import check_float_config
 from librehps.models.quantise import FULL, quantise
-from librehps.models.stored_embedding import keep_stored
+from librehps.models.stored_embedding import EMBEDDING, keep_stored
 from librehps.models.weight_files import read_json, shard_paths
 from librehps.models.weights import (
     Stored,
@@ -27,10 +26,8 @@ from librehps.models.weights import (
     read_tensor,
 )
 from librehps.models.weights import fingerprint as fingerprint_of
-from librehps.models.weights import resident_bytes as bytes_of
 from librehps.types import AXES
 
-EMBEDDING = "model.language_model.embed_tokens.weight"
 HEAD_PREFIXES = ("multi_axis_head.", "scalar_head.")
 
 
@@ -46,8 +43,7 @@ class Checkpoint:
     def open(cls, folder: Path) -> "Checkpoint":
         """Return a folder's config and shard headers; raises CheckpointError, naming the file."""
         config = read_json(folder / "config.json")
-        _check_family(folder, config)
-        check_float_config(folder / "config.json", config)
+        check_supported(folder / "config.json", config)
         return cls(folder, config, find_tensors(shard_paths(folder), canonical_name))
 
     @property
@@ -58,16 +54,7 @@ class Checkpoint:
     @property
     def own_settings(self) -> dict[str, Any]:
         """The object `librehps` of config.json: name, pixel_budget, num_frames, each optional."""
-        own = self.config.get("librehps", {})
-        if not isinstance(own, dict):
-            raise CheckpointError(f"{self.folder}/config.json: `librehps` is not an object")
-        for key in ("pixel_budget", "num_frames"):
-            if key in own and not (isinstance(own[key], int) and own[key] > 0):
-                raise CheckpointError(
-                    f"{self.folder}/config.json: `librehps.{key}`: expected an integer above 0, "
-                    f"got {own[key]!r}"
-                )
-        return own
+        return own_settings_of(self.folder / "config.json", self.config)
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -86,6 +73,19 @@ class Checkpoint:
         digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
         digest.update((self.folder / "tokenizer.json").read_bytes())
         return digest.hexdigest()[:12]
+
+
+def own_settings_of(file: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object `librehps` of a config.json, empty if absent; raises CheckpointError."""
+    own = config.get("librehps", {})
+    if not isinstance(own, dict):
+        raise CheckpointError(f"{file}: `librehps` is not an object")
+    for key in ("pixel_budget", "num_frames"):
+        if key in own and not (isinstance(own[key], int) and own[key] > 0):
+            raise CheckpointError(
+                f"{file}: `librehps.{key}`: expected an integer above 0, got {own[key]!r}"
+            )
+    return own
 
 
 def axes_of(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -155,29 +155,26 @@ def empty_model(config: Mapping[str, Any], attention: str) -> RewardModel:
     return on_meta(lambda: RewardModel(sizes, attention, axes))
 
 
-def resident_bytes(model: nn.Module, dtype: torch.dtype, weights: str = FULL) -> int:
-    """Return the bytes of the loaded parameters: backbone in `dtype`, heads in float32."""
-    return bytes_of(model, dtype, HEAD_PREFIXES, weights)
-
-
 def fingerprint(checkpoint: Checkpoint) -> str:
     """Return 12 hex digits that identify the weights, independent of stored dtype and shards."""
     return fingerprint_of(checkpoint.tensors)
 
 
-def _check_family(folder: Path, config: Mapping[str, Any]) -> None:
+def check_supported(file: Path, config: Mapping[str, Any]) -> None:
+    """Raise CheckpointError unless a config.json is that of a dense Qwen3.5 of float weights."""
     family = config.get("model_type")
     if family == "qwen3_5_moe":
         raise CheckpointError(
-            f"{folder} is a mixture-of-experts model (qwen3_5_moe), which is not supported",
+            f"{file.parent} is a mixture-of-experts model (qwen3_5_moe), which is not supported",
             hint="Use the dense checkpoint, LibreHPS/LibreHPS-4B-v1.1.",
         )
     parts = [config.get(name) for name in ("text_config", "vision_config")]
     if family != "qwen3_5" or not all(isinstance(part, dict) for part in parts):
         raise CheckpointError(
-            f"{folder}/config.json: expected a Qwen3.5 model with vision, got {family!r}",
+            f"{file}: expected a Qwen3.5 model with vision, got {family!r}",
             hint="Give a LibreHPS checkpoint: a folder or a hub id.",
         )
+    check_float_config(file, config)
 
 
 def _likely_cause(missing: list[str], unexpected: list[str]) -> str:

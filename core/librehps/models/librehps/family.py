@@ -10,7 +10,13 @@ import torch
 from librehps.models.attention import Attention, Host, apply, candidates
 from librehps.models.base import Choice, Loaded, LoadOptions, Prepared, ProcessorOptions
 from librehps.models.device import choose_device, choose_dtype
-from librehps.models.librehps.checkpoint import Checkpoint, build_model, fingerprint
+from librehps.models.librehps.checkpoint import (
+    Checkpoint,
+    build_model,
+    check_supported,
+    fingerprint,
+    own_settings_of,
+)
 from librehps.models.librehps.compiled import check_compiler, compile_model
 from librehps.models.librehps.footprint import footprint_of
 from librehps.models.librehps.gated_delta_net import uses_fla
@@ -43,8 +49,13 @@ class LibreHPSFamily:
         """Return the opened checkpoint; `base` is not used. Raises CheckpointError."""
         return LibreHPSCheckpoint(Checkpoint.open(folder))
 
-    def footprint(self, config: Mapping[str, Any]) -> Footprint:
-        """Return the sizes that determine the memory of a config.json; raises CheckpointError."""
+    def footprint(self, file: Path, config: Mapping[str, Any]) -> Footprint:
+        """Return the sizes that determine the memory of the config.json `file`.
+
+        Raises CheckpointError if the model is not supported.
+        """
+        check_supported(file, config)
+        own_settings_of(file, config)
         return footprint_of(config)
 
 
@@ -157,7 +168,7 @@ def plan_load(options: LoadOptions) -> LoadPlan:
     """
     device, why_device = choose_device(options.device)
     dtype, why_dtype = choose_dtype(options.dtype, device)
-    weights, why_weights = choose_weights(options.weights, device)
+    weights, why_weights = choose_weights(options.weights, device, dtype)
     if options.compile:
         check_compiler(device)
     attentions = candidates(options.attn_impl, Host.of(device, dtype))
