@@ -25,7 +25,8 @@ from safetensors.torch import save_file
 
 from librehps import Item, LibreHPS
 from librehps.engine.engine import LocalEngine
-from librehps.models.librehps.checkpoint import EMBEDDING, Checkpoint, empty_model
+from librehps.models.librehps.checkpoint import Checkpoint, empty_model
+from librehps.models.stored_embedding import EMBEDDING
 from librehps.models.weights import read_tensor
 from librehps.scores.row import to_record
 from librehps.scores.writer import open_sink

@@ -186,7 +186,7 @@ def test_info_memory_of_an_unsupported_config(
 
 
 def test_modes_in_float16() -> None:
-    """It is listed as asked for, without int8, whose products overflow in it."""
+    """The listed modes have float16 as asked for, and no int8, whose products overflow there."""
     modes = [(mode.weights, mode.dtype) for mode in modes_on(CPU, torch.float16)]
     assert modes == [
         *(("full", kind) for kind in (BF16, FP32, torch.float16)),

@@ -81,8 +81,10 @@ def _delta(delta: DeltaWidths, hidden: int, size: int, item: ItemSize) -> int:
     """Return the bytes of a layer of linear attention, whose delta rule runs in float32."""
     tokens = -(-item.tokens // CHUNK_TOKENS) * CHUNK_TOKENS
     keys, values = delta.key_heads * delta.key_dim, delta.value_heads * delta.value_dim
-    per_value_head = 3 * CHUNK_TOKENS + 4 * delta.value_dim + 3 * delta.key_dim
-    floats = delta.value_heads * per_value_head + 2 * keys
+    # While (chunk, chunk) matrices are inverted, and while chunk after chunk is read.
+    inverting = 6 * CHUNK_TOKENS + delta.value_dim + 3 * delta.key_dim
+    reading = 3 * CHUNK_TOKENS + 4 * delta.value_dim + 3 * delta.key_dim
+    floats = max(delta.value_heads * inverting, delta.value_heads * reading + 2 * keys)
     inputs = 2 * keys + values + 3 * hidden
     states = 4 * delta.value_heads * delta.key_dim * delta.value_dim
     return tokens * (FLOAT_BYTES * floats + size * inputs) + FLOAT_BYTES * states
