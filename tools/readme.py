@@ -83,6 +83,8 @@ class Shell:
             "PATH": f"{scripts}:{os.environ['PATH']}",
             "COLUMNS": "80",
             "HF_HUB_OFFLINE": "1",
+            # A CPU with bfloat16 arithmetic would print other scores.
+            "LIBREHPS_DTYPE": "float32",
         }
 
     def run(self, text: str) -> subprocess.CompletedProcess[str]:

@@ -70,13 +70,15 @@ def test_the_convolution() -> None:
 @pytest.mark.parametrize("activation", ["silu", "gelu_pytorch_tanh"])
 def test_the_layer_agrees_with_transformers(activation: str) -> None:
     from transformers import Qwen3_5Config
-    from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5GatedDeltaNet
+    from transformers.models.qwen3_5 import modeling_qwen3_5 as modeling
 
+    if activation != "silu" and getattr(modeling, "causal_conv1d_fn", None) is None:
+        pytest.skip("the plain convolution of an older transformers is always followed by silu")
     stored = json.loads((CHECKPOINT / "config.json").read_text())
     stored["text_config"]["hidden_act"] = activation
     text = read_config(stored).text_config
     torch.manual_seed(0)
-    theirs = Qwen3_5GatedDeltaNet(Qwen3_5Config.from_dict(stored).text_config, 0).float()
+    theirs = modeling.Qwen3_5GatedDeltaNet(Qwen3_5Config.from_dict(stored).text_config, 0).float()
     ours = GatedDeltaNet(text)
     ours.load_state_dict(theirs.state_dict())
     hidden = torch.randn(2, 130, text.hidden_size)
