@@ -146,6 +146,9 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _scorer(
     context: typer.Context, models: ComputeOptions, config: BenchConfig | None, out: Output
 ) -> "LibreHPS":
+    from librehps.bench.measure import one_device
+
+    device = one_device(models.device)
     if config is None:
         return load_scorer(ModelOptions(**vars(models)), PromptOptions(), out)
     from librehps.bench.random_model import random_scorer
@@ -155,7 +158,7 @@ def _scorer(
         config,
         models.attn,
         models.dtype,
-        models.device,
+        device,
         models.batch_size,
         models.model_weights,
         models.compile,

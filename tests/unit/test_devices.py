@@ -1,5 +1,6 @@
 """Several devices: a process on each, and what happens when one dies."""
 
+import errno
 import gc
 import json
 import os
@@ -13,7 +14,8 @@ import forks
 from conftest import Cli
 from librehps import Item, LibreHPS, ScoredRow
 from librehps.bench import memory_table
-from librehps.engine.devices import child, worker
+from librehps.engine.devices import child, link, worker
+from librehps.engine.devices.pool import DevicePool
 from librehps.errors import (
     AttentionError,
     EngineError,
@@ -125,6 +127,44 @@ def test_a_batch_without_room_is_split(
     assert "out of memory on cpu, cpu: batch size is now 2" in caplog.messages
 
 
+def test_a_batch_that_cannot_be_passed_on_is_an_error(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int, data: memoryview, at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    model = load()
+    with monkeypatch.context() as patched:
+        patched.setattr(link.os, "pwrite", full)
+        with pytest.raises(EngineError, match=r"pass a batch of 1 to .* \(No space left") as raised:
+            model.score_image(picture(), "x")
+    assert "--batch-size" in (raised.value.hint or "")
+    assert model.score_image(picture(), "x").overall.mean
+
+
+def test_a_device_whose_process_died_takes_a_batch_last(load: Load) -> None:
+    model = load("batch")
+    pool = model._model
+    assert isinstance(pool, DevicePool)
+    model.score_image(picture(), "x")
+    with pool._shared.changed:
+        assert pool._shared.changed.wait_for(lambda: all(w.child for w in pool._workers), 60)
+    model.score_image(picture(), "x")
+    # A scored batch sets it to 0.
+    assert [worker.deaths for worker in pool._workers] == [1, 0]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_in_the_thread_of_a_process_ends_the_run(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load()
+    # A message that this version does not know.
+    monkeypatch.setattr(child, "raw_score", lambda row: row["mean"])
+    with pytest.raises(EngineError, match="no device is left: cpu: the thread of its process"):
+        [*model.score_items(pictures(6), 1)]
+
+
 def test_memory_is_needed_for_the_model_of_each_process() -> None:
     checkpoint = open_checkpoint(EMBEDDED)
     with pytest.raises(MemoryShortError):
@@ -215,8 +255,9 @@ def test_commands_with_several_devices(
     monkeypatch.setattr(memory_table, "free_memory", lambda device: 1000)
     [mode, *_] = cli("info", "-m", "tiny", "--memory", "--json", *TWO).stdout.splitlines()
     assert (json.loads(mode)["device"], json.loads(mode)["free_bytes"]) == ("cpu, cpu", 500)
-    bench = cli("bench", "-m", "tiny", "--quick", *TWO)
-    assert (bench.returncode, "bench: expected one device" in bench.stderr) == (2, True)
+    for name in (("-m", "tiny"), ("--config", "tiny")):
+        bench = cli("bench", *name, "--quick", *TWO)
+        assert (bench.returncode, "bench: expected one device" in bench.stderr) == (2, True)
     output = tmp_path / "parts"
     score = ("score", run_folder, "--prompt", "x", *MODEL, "-o", output)
     for device in ("cpu,cpu", "all"):

@@ -28,6 +28,7 @@ from librehps.bench.workload import Workload, make_items
 from librehps.engine.decode import Decoded
 from librehps.engine.engine import default_workers
 from librehps.errors import UsageError
+from librehps.models.device_list import devices_of
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.batch import grid_of
 from librehps.models.librehps.model import LibreHPSModel
@@ -154,10 +155,15 @@ def _measure(
     )
 
 
+def one_device(request: str) -> str:
+    """Return the only device that is asked for; raises UsageError for several."""
+    device, *others = devices_of(request)
+    if others:
+        raise UsageError(f"bench: expected one device, got {request}", hint="Name one of them.")
+    return str(device)
+
+
 def _network(scorer: LibreHPS) -> RewardModel:
-    if len(scorer.devices) > 1:
-        names = ",".join(map(str, scorer.devices))
-        raise UsageError(f"bench: expected one device, got {names}")
     if not isinstance(scorer._model, LibreHPSModel):
         raise UsageError(
             f"bench: unsupported model {scorer.settings.model} (expected a LibreHPS checkpoint)"

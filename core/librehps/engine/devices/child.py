@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from librehps import errors
 from librehps.engine.devices.link import Link, Message, memory_file, send_files, write_batch
-from librehps.errors import LibreHPSError
+from librehps.errors import EngineError, LibreHPSError
 from librehps.models.base import Prepared, RawScore
 
 # The first words of the command; the process imports nothing from the working directory.
@@ -79,8 +79,15 @@ class Child:
         raise ProcessDiedError
 
     def ask(self, slot: int, batch: Sequence[Prepared], threads: int) -> "Future[Answer]":
-        """Start a batch; the future raises ProcessDiedError."""
-        layouts = write_batch(self._files[slot], batch)
+        """Start a batch; the future raises ProcessDiedError. Raises EngineError without memory."""
+        try:
+            layouts = write_batch(self._files[slot], batch)
+        except OSError as error:
+            raise EngineError(
+                f"cannot pass a batch of {len(batch)} to the process of a device "
+                f"({error.strerror})",
+                hint="Use a smaller --batch-size, or free memory.",
+            ) from error
         future: Future[Answer] = Future()
         self._running[slot] = future
         try:
@@ -95,8 +102,8 @@ class Child:
         while (message := self._link.receive()) is not None:
             if "rows" in message:
                 rows = message["rows"]
-                future = self._running.pop(message["slot"])
-                future.set_result(None if rows is None else [raw_score(row) for row in rows])
+                found = None if rows is None else [raw_score(row) for row in rows]
+                self._running.pop(message["slot"]).set_result(found)
             yield message
 
     def abandon(self, how: str) -> None:

@@ -27,17 +27,17 @@ BATCH_ATTEMPTS, ITEM_ATTEMPTS = 2, 2
 class DevicePool:
     """A `Model` whose batches are scored by the processes of several devices, of one type.
 
-    A batch goes to the process with the most free slots, `lanes` batches at the same time. A batch
-    whose process dies is scored again, and after two deaths item by item: an item whose processes
-    die even so gets a WorkerDiedError. The processes end with `close`, with the last reference to
-    the pool, and with this process.
+    A batch goes to the process with the most free slots. A batch whose process dies is scored
+    again, and after two deaths item by item: an item whose processes die even so gets a
+    WorkerDiedError. The processes end with `close`, with the last reference to the pool, and with
+    this process.
     """
 
     def __init__(self, devices: Sequence[torch.device], asked: Message) -> None:
         threads, count = torch.get_num_threads(), len(devices)
         share = -(-threads // count)
         slots = lanes_of(devices[0], share)
-        self.devices, self.lanes = tuple(devices), slots * count
+        self.devices = tuple(devices)
         self._shared = shared = Shared()
         hardware = {d: Hardware(to_load) for d, to_load in Counter(devices).items()}
         asked = {**asked, "threads": share}
@@ -109,7 +109,7 @@ class DevicePool:
 
     @contextmanager
     def _slot(self) -> Iterator[tuple[Child, int]]:
-        """Take a slot of the process with the most free slots, once there is one."""
+        """Take a slot of a process, once one is free."""
         with self._shared.changed:
             child = self._wait_for(lambda child: bool(child.free))
             slot = child.free.pop()
@@ -140,17 +140,27 @@ class DevicePool:
                 return child
 
     def _wait_for(self, fits: Callable[[Child], bool]) -> Child:
-        """Return the process with the most free slots of those that fit, once there is one."""
+        """Return the process with the most free slots of those that fit, once there is one.
+
+        After deaths a device comes last: a broken one would have the most free slots, and its
+        deaths would be blamed on the items.
+        """
         while True:
-            ready = [worker.child for worker in self._workers if worker.child is not None]
-            open_to_all = [child for child in ready if not child.is_reserved and fits(child)]
-            if open_to_all:
-                return max(open_to_all, key=lambda child: len(child.free))
+            ready = [
+                (worker.deaths, child)
+                for worker in self._workers
+                if (child := worker.child) is not None and not child.is_reserved and fits(child)
+            ]
+            if ready:
+                return min(ready, key=lambda found: (found[0], -len(found[1].free)))[1]
             if self._shared.is_closed:
                 raise EngineError("the processes of the devices were closed")
             failures = [worker.failure for worker in self._workers if worker.failure is not None]
             if len(failures) == len(self._workers):
-                raise EngineError(f"no device is left: {'; '.join(map(str, failures))}")
+                raise EngineError(
+                    f"no device is left: {'; '.join(map(str, failures))}",
+                    hint="Load the model on devices that work; --resume keeps the rows so far.",
+                )
             self._shared.changed.wait()
 
     def _release(self, child: Child, slot: int) -> None:

@@ -33,7 +33,8 @@ class DeviceProcess:
 
     def __init__(self, link: Link, files: list[int]) -> None:
         self._link, self._files = link, [SharedFile(file) for file in files]
-        self._lanes = ThreadPoolExecutor(len(files), "forward")
+        # A thread's first call would reset an earlier set_num_threads.
+        self._lanes = ThreadPoolExecutor(len(files), "forward", torch.get_num_threads)
 
     def load(self, asked: Message) -> None:
         """Load the model, and send what was chosen for it, or the error."""

@@ -47,8 +47,8 @@ class Shared:
 class Worker:
     """The process of one device, and the thread that starts it again.
 
-    `child` is None while no process is ready, `facts` until a model was loaded; `failure` is the
-    reason why no process is started any more.
+    `child` is None while no process is ready, `facts` until a model was loaded; `deaths` counts
+    those since a batch was scored; `failure` is the reason why no process is started any more.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Worker:
         self.failure: LibreHPSError | None = None
         self._slots, self._asked = slots, asked
         self._hardware, self._shared = hardware, shared
-        self._deaths = 0
+        self.deaths = 0
         self._current: Child | None = None
         threading.Thread(target=self._keep, name=f"keep {device}", daemon=True).start()
 
@@ -88,7 +88,9 @@ class Worker:
             pass
         except LibreHPSError as error:
             self._fail(error)
-        self._bury(child)
+        finally:
+            # Who waits for a batch must get an error, however this ends.
+            self._bury(child)
 
     def _start(self) -> Child | None:
         """Return a new process, None if the pool was closed or no process can be started."""
@@ -99,7 +101,8 @@ class Worker:
                 self._current = child = Child(self._slots)
                 return child
         except OSError as error:
-            self._fail(EngineError(f"{self.device}: cannot start a process ({error.strerror})"))
+            text = f"{self.device}: cannot start a process ({error.strerror})"
+            self._fail(EngineError(text, hint=self._hint))
             return None
 
     def _load(self, child: Child) -> None:
@@ -122,7 +125,7 @@ class Worker:
         if "warning" in message:
             self._shared.warn(message["warning"])
         if "rows" in message:
-            self._deaths = 0
+            self.deaths = 0
 
     def _bury(self, child: Child) -> None:
         """Fail the batches of a process that ended, and count its death."""
@@ -133,14 +136,19 @@ class Worker:
         child.abandon(how)
         if self._shared.is_closed or self.failure is not None:
             return
-        self._deaths += 1
+        self.deaths += 1
         if self.facts is None:
-            self._fail(EngineError(f"{self.device}: the process died loading the model ({how})"))
-        elif self._deaths == MAX_DEATHS:
+            text = f"{self.device}: the process died loading the model ({how})"
+            self._fail(EngineError(text, hint=self._hint))
+        elif self.deaths == MAX_DEATHS:
             times = f"{MAX_DEATHS} times without scoring a batch"
             self._fail(EngineError(f"{self.device}: the process died {times} ({how})"))
         else:
             log.warning("%s: the process died (%s) and is started again", self.device, how)
+
+    @property
+    def _hint(self) -> str:
+        return f"Try --device {self.device} alone, or leave this device out."
 
     def _fail(self, error: LibreHPSError) -> None:
         if self.facts is not None:
