@@ -5,6 +5,7 @@ import os
 import re
 import resource
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from librehps import LibreHPS
 from librehps.bench.configs import config_of
 from librehps.bench.random_model import random_scorer
 from librehps.errors import MemoryShortError
-from librehps.models.activations import ItemSize, activation_bytes
+from librehps.models.activation_memory import ItemSize, activation_bytes
 from librehps.models.base import Prepared
 from librehps.models.families import FAMILIES
 from librehps.models.free_memory import _system_free, control_group_free, free_memory
@@ -194,14 +195,20 @@ def test_modes_in_float16() -> None:
     ]
 
 
-def test_memory_that_pytorch_keeps_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that PyTorch keeps is free, and an integrated GPU has the system's."""
+    own, shared = SimpleNamespace(is_integrated=0), SimpleNamespace(is_integrated=1)
     for name, value in {
+        "get_device_properties": own,
         "mem_get_info": (5, 100),
         "memory_reserved": 40,
         "memory_allocated": 10,
     }.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
     assert free_memory(CUDA) == 35
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: shared)
+    monkeypatch.setattr("librehps.models.free_memory._system_free", lambda: 7)
+    assert free_memory(CUDA) == 7
 
 
 def test_a_system_that_does_not_tell_available_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ V1_FILES = (
 
 def free_memory(device: torch.device) -> int | None:
     """Return the bytes that a process can still take on the device, None if they are unknown."""
-    if device.type == "cuda":
+    # An integrated GPU has the system's memory, of which CUDA counts cached files as used.
+    if device.type == "cuda" and not torch.cuda.get_device_properties(device).is_integrated:
         # PyTorch keeps what deleted tensors held, of an earlier model for example, for new ones.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from librehps.errors import MemoryShortError
-from librehps.models.activations import ItemSize, Widths, activation_bytes
+from librehps.models.activation_memory import ItemSize, Widths, activation_bytes
 from librehps.models.free_memory import free_memory
 from librehps.models.quantise import FULL, INT8, INT8_DTYPES, NF4, NF4_DEVICES, is_quantised
 from librehps.models.stored_embedding import CACHE_BYTES, EMBEDDING

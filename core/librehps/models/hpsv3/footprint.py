@@ -1,6 +1,6 @@
 """The sizes of an HPSv3 network that determine its memory."""
 
-from librehps.models.activations import ItemSize, Widths
+from librehps.models.activation_memory import ItemSize, Widths
 from librehps.models.hpsv3.backbone import HEAD, RewardModel
 from librehps.models.hpsv3.model import MERGE, PATCH
 from librehps.models.hpsv3.resize import PIXEL_BUDGET

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from librehps.models.activations import DeltaWidths, ItemSize, Widths
+from librehps.models.activation_memory import DeltaWidths, ItemSize, Widths
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.checkpoint import HEAD_PREFIXES, empty_model
 from librehps.models.librehps.config import MERGE, PATCH, STEP_FRAMES, TextConfig, VisionConfig
