@@ -6,10 +6,16 @@ from typing import Annotated
 
 import typer
 
+from librehps.errors import UsageError
 from librehps_cli.ui.help import MODEL, examples
 from librehps_cli.ui.load import load_scorer
 from librehps_cli.ui.options import Json, ModelOptions, PromptOptions, Quiet, grouped
 from librehps_cli.ui.output import Output
+
+# The parameters that --memory reads.
+READ_BY_MEMORY = {
+    "memory", "model", "batch_size", "device", "dtype", "revision", "json", "quiet"
+}  # fmt: skip
 
 Memory = Annotated[
     bool,
@@ -25,14 +31,29 @@ Memory = Annotated[
 @examples("librehps info -m tiny --dtype float32", "librehps info --memory")
 @grouped
 def info(
-    models: ModelOptions, memory: Memory = False, json: Json = None, quiet: Quiet = False
+    context: typer.Context,
+    models: ModelOptions,
+    memory: Memory = False,
+    json: Json = None,
+    quiet: Quiet = False,
 ) -> None:
     """Show the model, device and settings that would be used, and why."""
     out = Output(quiet, json)
     if memory:
+        _refuse_unread(context)
         _show_memory(models, out)
     else:
         _show_settings(models, out)
+
+
+def _refuse_unread(context: typer.Context) -> None:
+    """Raise UsageError for a given flag that has no effect on --memory."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        is_given = source is not None and source.name == "COMMANDLINE"
+        if is_given and parameter.name not in READ_BY_MEMORY:
+            flag = parameter.opts[0]
+            raise UsageError(f"{flag}: unsupported with --memory", hint=f"Leave out {flag}.")
 
 
 def _show_memory(models: ModelOptions, out: Output) -> None:

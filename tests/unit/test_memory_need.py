@@ -158,6 +158,9 @@ def test_info_memory_of_the_published_model(cli: Cli, monkeypatch: pytest.Monkey
     table = cli("info", "--memory", "--table", "--model", CHECKPOINT, "--device", "cpu")
     assert "--weights int8" in table.stdout and "8.0 GB" in table.stdout
     assert "at a time on cpu" in table.stderr
+    for flag in (["--weights", "int8"], ["--compile"]):
+        done = cli("info", "--memory", *flag)
+        assert (done.returncode, f"{flag[0]}: unsupported with" in done.stderr) == (2, True)
 
 
 def test_info_memory_without_a_config(cli: Cli, tmp_path: Path) -> None:
