@@ -161,7 +161,9 @@ def _start(end: socket.socket, said: int) -> "subprocess.Popen[bytes]":
 def _how(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
-    name = signal.Signals(-code).name
+    # Real-time signals have no member of their own.
+    names = {one.value: one.name for one in signal.Signals}
+    name = names.get(-code, f"signal {-code}")
     hint = ", as when the system is out of memory" if name == "SIGKILL" else ""
     return f"killed by {name}{hint}"
 
