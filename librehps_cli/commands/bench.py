@@ -8,6 +8,7 @@ import typer
 
 from librehps.choices import BenchConfig, PictureFormat
 from librehps.errors import UsageError
+from librehps_cli.ui.given import refuse_given
 from librehps_cli.ui.help import MODEL, examples
 from librehps_cli.ui.load import load_scorer
 from librehps_cli.ui.options import (
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from librehps.bench.workload import Workload
 
 QUICK = {"images": 4, "repeats": 1, "rows": 500}
-# Flags without an effect on random weights.
-CHECKPOINT_FLAGS = {"model": "--model", "revision": "--revision", "download": "--download"}
+# Parameters without an effect on random weights.
+OF_CHECKPOINTS = {"model", "revision", "download"}
 IMAGES, TIMING = "Images", "Timing"
 
 
@@ -153,7 +154,8 @@ def _scorer(
         return load_scorer(ModelOptions(**vars(models)), PromptOptions(), out)
     from librehps.bench.random_model import random_scorer
 
-    _refuse(context, CHECKPOINT_FLAGS, f"--config {config} uses random weights")
+    problem = f"unsupported here, --config {config} uses random weights"
+    refuse_given(context, OF_CHECKPOINTS.__contains__, problem)
     return random_scorer(
         config,
         models.attn,
@@ -163,14 +165,6 @@ def _scorer(
         models.model_weights,
         models.compile,
     )
-
-
-def _refuse(context: typer.Context, flags: dict[str, str], reason: str) -> None:
-    """Raise UsageError for a given flag that has no effect."""
-    for name, flag in flags.items():
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"{flag}: unsupported here, {reason}", hint=f"Leave out {flag}.")
 
 
 def _print(measured: "Measured", out: Output) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from librehps.errors import UsageError
+from librehps.files import counted
+from librehps_cli.ui.given import refuse_given
 from librehps_cli.ui.help import MODEL, examples
 from librehps_cli.ui.load import load_scorer
 from librehps_cli.ui.options import Json, ModelOptions, PromptOptions, Quiet, grouped
@@ -40,20 +41,10 @@ def info(
     """Show the model, device and settings that would be used, and why."""
     out = Output(quiet, json)
     if memory:
-        _refuse_unread(context)
+        refuse_given(context, lambda name: name not in READ_BY_MEMORY, "unsupported with --memory")
         _show_memory(models, out)
     else:
         _show_settings(models, out)
-
-
-def _refuse_unread(context: typer.Context) -> None:
-    """Raise UsageError for a given flag that has no effect on --memory."""
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        is_given = source is not None and source.name == "COMMANDLINE"
-        if is_given and parameter.name not in READ_BY_MEMORY:
-            flag = parameter.opts[0]
-            raise UsageError(f"{flag}: unsupported with --memory", hint=f"Leave out {flag}.")
 
 
 def _show_memory(models: ModelOptions, out: Output) -> None:
@@ -70,7 +61,7 @@ def _show_memory(models: ModelOptions, out: Output) -> None:
         out.records(map(asdict, rows))
         return
     images, device = rows[0].images, rows[0].device
-    out.note(f"{models.model}: {images} image{'s' * (images > 1)} at a time on {device}")
+    out.note(f"{models.model}: {counted(images, 'image')} at a time on {device}")
     out.table(
         ["flags", "weights", "forward", "total", "free", "fits"],
         [[row.flags, *row.texts] for row in rows],

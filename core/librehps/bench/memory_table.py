@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from librehps.bench.configs import config_of
-from librehps.engine.lanes import lanes_of
+from librehps.engine.lanes import lanes_of, threads_of_each
 from librehps.errors import DownloadNeededError, ModelNotFoundError
 from librehps.models.device import choose_device, choose_dtype
 from librehps.models.device_list import DeviceRequest, devices_of
@@ -116,4 +116,4 @@ def _images(footprint: Footprint, devices: Sequence[torch.device], batch_size: i
     if device.type != "cpu":
         return batch_size or BATCH_SIZES.get(device.type, 8)
     batch = batch_size or max(1, CPU_BATCH_TOKENS // footprint.item.tokens)
-    return batch * lanes_of(device, -(-torch.get_num_threads() // len(devices)))
+    return batch * lanes_of(device, threads_of_each(torch.get_num_threads(), len(devices)))

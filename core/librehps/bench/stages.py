@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice, repeat
@@ -21,6 +20,7 @@ from librehps.models.base import Prepared
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.batch import collate
 from librehps.models.stored_embedding import off_device
+from librehps.models.threads import torch_threads
 from librehps.scorer import LibreHPS
 from librehps.scores.row import to_record
 from librehps.scores.writer import open_sink
@@ -63,7 +63,7 @@ def decode_rate(decoder: Decoder, items: Sequence[Item]) -> tuple[DecodeRate, li
     workers = default_workers()
     decoder.decode(items[0])
     decoded: list[Decoded] = []
-    with _torch_threads(1), ThreadPoolExecutor(workers) as pool:
+    with torch_threads(1), ThreadPoolExecutor(workers) as pool:
         alone = _CPU_CLOCK.seconds(lambda: decoded.extend(map(decoder.decode, items)))
         together = _CPU_CLOCK.seconds(lambda: list(pool.map(decoder.decode, items)))
     return DecodeRate(len(items) / alone, len(items) / together, workers), decoded
@@ -148,7 +148,7 @@ def _forward_rate(
             list(pool.map(call, range(lanes)))
 
     with (
-        _torch_threads(1 if lanes > 1 else torch.get_num_threads()),
+        torch_threads(1 if lanes > 1 else torch.get_num_threads()),
         ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
         laid_out = clock.median(lambda: collate(batch, clock.device, embedding), repeats)
@@ -167,14 +167,3 @@ def _unless_out_of_memory(call: Callable[[], T]) -> T | None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    """Limit torch to `count` threads within the context, so that a decoder uses one core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 import torch
 
 from librehps.engine.devices.pool import model_devices
-from librehps.engine.lanes import lanes_of
+from librehps.engine.lanes import lanes_of, threads_of_each
 from librehps.errors import DeviceMemoryError, ItemError
 from librehps.models.base import Model, Prepared, RawScore
 
@@ -44,7 +44,7 @@ class Launcher:
         self._threads = threads = _start_run()
         devices = model_devices(model)
         self.devices = len(devices)
-        self.lanes = len(devices) * lanes_of(device, -(-threads // len(devices)))
+        self.lanes = len(devices) * lanes_of(device, threads_of_each(threads, len(devices)))
         self.meter = Meter(threads if device.type == "cpu" else len(devices))
         self._model, self._device, self._stop = model, device, stop
         self._name = ", ".join(map(str, devices))

@@ -15,7 +15,7 @@ import torch
 from librehps.engine.devices.child import Child, ProcessDiedError
 from librehps.engine.devices.link import Message
 from librehps.engine.devices.worker import Hardware, Shared, Worker, check_same
-from librehps.engine.lanes import lanes_of
+from librehps.engine.lanes import lanes_of, threads_of_each
 from librehps.errors import EngineError, ItemError, UsageError, WorkerDiedError
 from librehps.models.base import Checkpoint, Loaded, LoadOptions, Model, Prepared, RawScore
 from librehps.models.device_list import DeviceName
@@ -35,7 +35,7 @@ class DevicePool:
 
     def __init__(self, devices: Sequence[torch.device], asked: Message) -> None:
         threads, count = torch.get_num_threads(), len(devices)
-        share = -(-threads // count)
+        share = threads_of_each(threads, count)
         slots = lanes_of(devices[0], share)
         self.devices = tuple(devices)
         self._shared = shared = Shared()

@@ -12,8 +12,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -33,6 +32,7 @@ from librehps.models.librehps.gated_delta_net import (
 )
 from librehps.models.librehps.model import LibreHPSModel
 from librehps.models.librehps.rotary import Rotary
+from librehps.models.threads import torch_threads
 
 log = logging.getLogger("librehps")
 
@@ -113,7 +113,7 @@ class Compiler:
             # torch.compile compiles again for another number of threads, which differs between the
             # lanes of a CPU: it always sees one, and a graph runs on those of its caller.
             self._caller.threads = torch.get_num_threads()
-            with _threads(1):
+            with torch_threads(1):
                 return compiled(*arguments)
 
         return call
@@ -126,25 +126,14 @@ class Compiler:
                 log.warning("--compile: %d graphs compiled, further ones run plain", MAX_GRAPHS)
             run = graph.forward
         else:
-            with _threads(self._caller.threads):
+            with torch_threads(self._caller.threads):
                 run = self._backend(graph, inputs)
 
         def call(*values: Any) -> Any:
-            with _threads(self._caller.threads):
+            with torch_threads(self._caller.threads):
                 return run(*values)
 
         return call
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let operations of this thread use `count` threads within the context."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def before_vision(block: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> Any:
