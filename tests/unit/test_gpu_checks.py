@@ -30,6 +30,7 @@ def child(code: str, limit_s: float = 60) -> Result:
     return run_in_child("x", [sys.executable, "-S", "-c", code], limit_s)
 
 
+@pytest.mark.slow
 def test_every_step_runs_on_a_cpu(tmp_path: Path) -> None:
     # Left out for their time: they are the same steps with another lever.
     slow = {"golden int8", "golden compiled", "forward compiled", "forward sdpa"}
