@@ -21,7 +21,8 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from librehps.errors import UsageError
 from librehps.files import write_whole, writing
-from librehps.runs.item_json import Listed, item_from, to_entry
+from librehps.runs.item_json import Listed, item_from
+from librehps.runs.listing import Listing
 from librehps.types import Item
 
 Record = dict[str, Any]
@@ -52,6 +53,7 @@ class Journal:
 
     def __init__(self, folder: Path, keeps_rows: bool = True) -> None:
         self.folder, self._keeps_rows = folder, keeps_rows
+        self.listing = Listing(folder)
         self.run: Record = {}
         self.status = bytearray()
         self._offsets = array("q")
@@ -88,13 +90,7 @@ class Journal:
     ) -> None:
         """Write the listing and run.json, which makes it valid; `check` may raise on the facts."""
         with self._translated():
-            with (self.folder / "listing.jsonl").open("w", encoding="utf-8") as file:
-                total = 0
-                for item in listed.items():
-                    file.write(json.dumps(to_entry(item)) + "\n")
-                    total += 1
-                file.flush()
-                os.fsync(file.fileno())
+            total = self.listing.write(listed.items())
             found = listed.facts()
             check(found)
             self.run = {**facts, **found, "total": total, "layout": LAYOUT}
@@ -115,10 +111,10 @@ class Journal:
 
     def entries(self, wanted: set[int]) -> Iterator[tuple[int, str]]:
         """Yield (index, JSON of `item_json.to_entry`) for each item whose status is in `wanted`."""
-        with self._translated(), (self.folder / "listing.jsonl").open(encoding="utf-8") as file:
-            for index, line in enumerate(file):
+        with self._translated():
+            for index, entry in self.listing.entries():
                 if self.status[index] in wanted:
-                    yield index, line.rstrip("\n")
+                    yield index, entry
 
     def append(self, index: int, record: Record, own: Mapping[str, Any]) -> None:
         """Append an item's row, which survives a kill, and after `commit` a power loss."""
