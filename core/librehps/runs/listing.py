@@ -3,9 +3,10 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
-from librehps.runs.item_json import to_entry
+from librehps.runs.item_json import item_from, to_entry
 from librehps.types import Item
 
 
@@ -34,3 +35,8 @@ class Listing:
         with self._file.open(encoding="utf-8") as file:
             for index, line in enumerate(file):
                 yield index, line.rstrip("\n")
+
+    def range(self, start: int, end: int) -> Iterator[Item]:
+        """Yield the items from index `start` to `end` (exclusive), for a worker of a cluster."""
+        for _, line in islice(self.entries(), start, end):
+            yield item_from(json.loads(line))
