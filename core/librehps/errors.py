@@ -16,6 +16,11 @@ LibreHPSError
 ├── RewardServerError        the reward server is unreachable or its answer invalid
 ├── NothingScoredError       no row has a score
 ├── OutputError              the output file cannot be written
+├── StorageError             a file or URL that cannot be read or written
+│   ├── StorageNotFoundError     no such file, bucket or URL
+│   ├── StorageDeniedError       no access to a file or URL
+│   └── StorageNetworkError      the network or a mount failed; a later try may succeed
+├── OutageError              items in a row could not be read for one reason, and the run gave up
 ├── ServeError               a server that cannot accept or finish a request
 │   ├── QueueFullError           too many items are waiting
 │   └── AbandonedError           the server stopped before the item was scored
@@ -26,6 +31,8 @@ LibreHPSError
     │   └── PromptTooLongError       the prompt has too many tokens
     ├── MediaError               media that cannot be read
     │   ├── MediaNotFoundError       file not found
+    │   ├── MediaDeniedError         no access to the file or URL
+    │   ├── NetworkError             the network or a mount failed; a later try may succeed
     │   ├── EmptyFileError           a file of 0 bytes
     │   ├── UnsupportedMediaError    an unsupported format
     │   ├── BrokenMediaError         a supported format, but damaged
@@ -112,6 +119,40 @@ class OutputError(LibreHPSError):
     """An output file that cannot be written."""
 
 
+class StorageError(LibreHPSError):
+    """A file or URL that cannot be read or written.
+
+    `cause` is the reason in a few words, `host` the host or bucket of the URL (empty for a path).
+    """
+
+    def __init__(
+        self, message: str, hint: str | None = None, cause: str = "", host: str = ""
+    ) -> None:
+        super().__init__(message, hint)
+        self.cause, self.host = cause, host
+
+
+class StorageNotFoundError(StorageError):
+    """A file, bucket or URL that does not exist."""
+
+
+class StorageDeniedError(StorageError):
+    """A file or URL to which access is denied."""
+
+
+class StorageNetworkError(StorageError):
+    """A failure of the network or of a mount, which a later try may not have.
+
+    `retry_after` is the time in seconds that the server asks to wait, if it does.
+    """
+
+    retry_after: float | None = None
+
+
+class OutageError(LibreHPSError):
+    """The end of a run whose items, many in a row, could not be read for one reason."""
+
+
 class ServeError(LibreHPSError):
     """A server that cannot accept or finish a request."""
 
@@ -154,6 +195,21 @@ class MediaError(ItemError):
 
 class MediaNotFoundError(MediaError):
     """A media file that is not found."""
+
+
+class MediaDeniedError(MediaError):
+    """A media file or URL to which access is denied; `cause` and `host` as in StorageError."""
+
+    cause = host = ""
+
+
+class NetworkError(MediaError):
+    """Media that the network or a mount failed to give, which a later try may.
+
+    `cause` and `host` are those of the StorageNetworkError.
+    """
+
+    cause = host = ""
 
 
 class EmptyFileError(MediaError):

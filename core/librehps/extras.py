@@ -9,6 +9,7 @@ EXTRAS = {
     "evaluate": ("scipy", "matplotlib", "choix"),
     "report": ("jinja2", "plotly", "scipy", "matplotlib", "choix"),
     "ray": ("ray",),
+    "remote": ("s3fs", "gcsfs", "adlfs", "aiohttp"),
     "serve": ("fastapi", "uvicorn", "h11", "prometheus_client"),
     "train": ("accelerate", "peft"),
     "quantize": ("torchao", "bitsandbytes"),

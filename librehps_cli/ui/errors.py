@@ -14,10 +14,12 @@ from librehps.errors import (
     LibreHPSError,
     ModelError,
     NothingScoredError,
+    OutageError,
     OutputError,
     PreferenceError,
     RewardServerError,
     ServeError,
+    StorageError,
     TrainingError,
     UsageError,
 )
@@ -41,6 +43,8 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
     OutputError: FATAL,
     ServeError: FATAL,
     EngineError: FATAL,
+    StorageError: FATAL,
+    OutageError: FATAL,
     ItemError: FATAL,
 }
 

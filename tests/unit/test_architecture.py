@@ -15,7 +15,9 @@ from librehps_cli.ui.errors import EXIT_CODES
 ROOT = Path(__file__).parents[2]
 CORE, CLI = ROOT / "core" / "librehps", ROOT / "librehps_cli"
 
-BASE = {"errors", "types", "settings", "choices", "files", "markup", "paths", "rowfiles"}
+BASE = {"errors", "types", "settings", "choices", "files", "markup", "paths", "rowfiles"} | {
+    "storage"
+}
 ALLOWED = {
     "errors": set(),
     "markup": set(),
@@ -24,7 +26,8 @@ ALLOWED = {
     "choices": {"errors"},
     "files": {"errors"},
     "paths": {"files"},
-    "rowfiles": {"errors", "rowfiles"},
+    "storage": {"errors", "files", "paths", "storage"},
+    "rowfiles": {"errors", "paths", "rowfiles", "storage"},
     "extras": {"errors"},
     "media": BASE | {"extras", "media"},
     "models": BASE | {"extras", "media", "models"},

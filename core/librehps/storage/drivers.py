@@ -1,0 +1,118 @@
+"""Files at URLs of other schemes (s3, gs, az, hf, memory), by the installed fsspec drivers."""
+
+import os
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from librehps.errors import StorageError
+from librehps.storage.faults import fault, network_fault
+from librehps.storage.limits import Limits, limits
+from librehps.storage.places import shown
+
+# Packages of the extra `remote`, by scheme.
+PACKAGES = {
+    "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs",
+    "abfss": "adlfs", "http": "aiohttp", "https": "aiohttp",
+}  # fmt: skip
+
+T = TypeVar("T")
+
+
+class _Outcome(Generic[T]):
+    """The value or the error of a block. Drivers are packages of any author: any error may come."""
+
+    value: T
+    error: BaseException | None = None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
+        self.error = error
+        return True
+
+
+def call(place: str, seconds: float, task: Callable[[Any, str], T]) -> T:
+    """Return `task(file system, path)`; raises StorageError, also after `seconds`.
+
+    The task runs in a thread of its own, which is given up when it never ends.
+    """
+    outcome: _Outcome[T] = _Outcome()
+
+    def run() -> None:
+        with outcome:
+            outcome.value = task(*system_of(place))
+
+    thread = threading.Thread(target=run, name="storage", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise network_fault(place, "timeout", f"no answer in {seconds:.0f} s")
+    if isinstance(outcome.error, ImportError):
+        raise _driver_missing(place, outcome.error) from outcome.error
+    if outcome.error is not None:
+        raise fault(place, outcome.error) from outcome.error
+    return outcome.value
+
+
+def system_of(place: str) -> tuple[Any, str]:
+    """Return the fsspec file system of a URL, which all threads share, and the path in it."""
+    import fsspec
+
+    if "::" in place:
+        system, path = fsspec.core.url_to_fs(place)
+        return system, path
+    scheme = place.partition("://")[0]
+    kind = fsspec.get_filesystem_class(scheme)
+    options = tuple(sorted(kind._get_kwargs_from_urls(place).items()))
+    return _system(os.getpid(), scheme, options, limits()), kind._strip_protocol(place)
+
+
+@lru_cache(maxsize=64)
+def _system(process: int, scheme: str, options: tuple[tuple[str, Any], ...], bounds: Limits) -> Any:
+    import fsspec
+
+    given = {**_bounded(scheme, bounds), **dict(options)}
+    # One of our own: fsspec keeps one a thread, and the user's must not get our timeouts.
+    system = fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False, **given)
+    if scheme in ("s3", "s3a"):
+        # Retries of retries would multiply.
+        system.retries = 1
+    return system
+
+
+def _bounded(scheme: str, bounds: Limits) -> dict[str, Any]:
+    """Return a driver's options for timeouts, in addition to those in the user's fsspec config."""
+    import fsspec
+
+    user: dict[str, Any] = fsspec.config.conf.get(scheme, {})
+    connect, wait = bounds.connect_s, bounds.timeout_s
+    if scheme in ("s3", "s3a"):
+        usual = {
+            "connect_timeout": connect,
+            "read_timeout": wait,
+            "retries": {"mode": "standard", "max_attempts": 1},
+        }
+        return {"config_kwargs": {**usual, **user.get("config_kwargs", {})}}
+    if scheme in ("gs", "gcs"):
+        return {} if "requests_timeout" in user else {"requests_timeout": wait}
+    if scheme in ("az", "abfs", "abfss"):
+        usual = {"connection_timeout": round(connect), "read_timeout": round(wait)}
+        return {name: value for name, value in usual.items() if name not in user}
+    if scheme in ("http", "https") and "client_kwargs" not in user:
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, connect=connect, sock_read=wait)
+        return {"client_kwargs": {"timeout": timeout, "trust_env": True}}
+    return {}
+
+
+def _driver_missing(place: str, error: ImportError) -> StorageError:
+    package = PACKAGES.get(place.partition("://")[0])
+    if package is None:
+        return StorageError(f"{shown(place)} cannot be read: {error}", cause="no driver")
+    return StorageError(
+        f"{shown(place)} needs {package}: pip install 'librehps[remote]'", cause="no driver"
+    )

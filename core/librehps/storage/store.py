@@ -1,0 +1,211 @@
+"""Functions on places (local paths and URLs): read, list, write; each raises only StorageError."""
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from librehps.errors import StorageError, StorageNotFoundError
+from librehps.files import write_whole
+from librehps.storage import drivers, web
+from librehps.storage.faults import fault
+from librehps.storage.places import is_remote, is_web, shown
+from librehps.storage.ranges import open_ranges
+from librehps.storage.retry import retried
+
+# Fields in which drivers tell a version of a file, the surest first.
+STAMP_FIELDS = (
+    "ETag", "etag", "blob_id", "generation", "md5Hash", "crc32c", "LastModified", "last_modified",
+    "updated", "mtime", "created",
+)  # fmt: skip
+
+Place = str | Path
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stat:
+    """A file: its place, size in bytes (None: unknown), and a text that changes with its content.
+
+    `has_ranges` is false for a server that only sends whole files.
+    """
+
+    place: str
+    size: int | None
+    stamp: str
+    is_folder: bool = False
+    has_ranges: bool = True
+
+
+def read(place: Place) -> bytes:
+    """Return the content of a file."""
+    if not is_remote(place):
+        with _local(place):
+            return Path(place).read_bytes()
+    url = str(place)
+    if is_web(url):
+        return retried(lambda left: web.read(url, left))
+    return _call(url, lambda system, path: bytes(system.cat_file(path)))
+
+
+def read_range(place: Place, start: int, size: int) -> bytes:
+    """Return `size` bytes of a file from `start`, fewer only at the end of the file."""
+    if size <= 0:
+        return b""
+    if not is_remote(place):
+        with _local(place), Path(place).open("rb") as file:
+            file.seek(start)
+            return file.read(size)
+    url = str(place)
+    if is_web(url):
+        return retried(lambda left: web.read_range(url, start, size, left))
+    return _call(url, lambda system, path: bytes(system.cat_file(path, start, start + size)))
+
+
+@contextmanager
+def open_file(place: Place) -> Iterator[BinaryIO]:
+    """Yield a file for reading that can seek; a remote one is read by ranges, as it is asked for.
+
+    Its reads raise StorageError. `pyarrow.PythonFile` takes it.
+    """
+    if not is_remote(place):
+        with _local(place), Path(place).open("rb") as file:
+            yield file
+        return
+    found = stat(place)
+    if found.has_ranges and found.size is not None:
+        with open_ranges(str(place), found.size, read_range) as remote:
+            yield remote
+        return
+    with io.BytesIO(read(place)) as whole:
+        yield whole
+
+
+def stat(place: Place) -> Stat:
+    """Return size and stamp of a file or folder; raises StorageNotFoundError if there is none."""
+    if not is_remote(place):
+        path = Path(place)
+        with _local(place):
+            found = path.stat()
+        return Stat(str(place), found.st_size, str(found.st_mtime_ns), path.is_dir())
+    url = str(place)
+    if is_web(url):
+        return retried(lambda left: _web_stat(url, left))
+    return _call(url, lambda system, path: _entry(system.info(path), url))
+
+
+def exists(place: Place) -> bool:
+    """Return whether there is a file or folder; raises StorageError if that cannot be known."""
+    try:
+        stat(place)
+    except StorageNotFoundError:
+        return False
+    return True
+
+
+def is_folder(place: Place) -> bool:
+    """Return whether a place is a folder, or a prefix of names in a bucket.
+
+    A web URL that ends in / is one: its page is read as the list of its files.
+    """
+    if is_remote(place) and is_web(str(place)):
+        return str(place).partition("?")[0].endswith("/")
+    try:
+        return stat(place).is_folder
+    except StorageNotFoundError:
+        return False
+
+
+def find(place: Place) -> list[Stat]:
+    """Return the files below a folder and its folders, sorted by place."""
+    if not is_remote(place):
+        with _local(place):
+            return sorted(
+                (stat(p) for p in Path(place).rglob("*") if p.is_file()), key=lambda f: f.place
+            )
+    return _listed(str(place), lambda system, path: system.find(path, detail=True))
+
+
+def glob(pattern: str) -> list[Stat]:
+    """Return the files whose places match a pattern of `*`, `?`, `[..]` and `**`, sorted."""
+    if not is_remote(pattern):
+        start = Path(Path(pattern).anchor or ".")
+        rest = str(Path(pattern).relative_to(start)) if Path(pattern).anchor else pattern
+        with _local(pattern):
+            return sorted((stat(p) for p in start.glob(rest) if p.is_file()), key=lambda f: f.place)
+    return _listed(pattern, lambda system, path: system.glob(path, detail=True))
+
+
+def write(place: Place, content: bytes) -> None:
+    """Write a whole file: complete or not at all."""
+    if not is_remote(place):
+        with _local(place):
+            write_whole(Path(place), content)
+        return
+    _check_writable(place)
+    _call(str(place), lambda system, path: system.pipe_file(path, content))
+
+
+def upload(source: Path, place: Place) -> None:
+    """Copy a local file to a URL: complete or not at all."""
+    _check_writable(place)
+    _call(str(place), lambda system, path: system.put_file(str(source), path))
+
+
+def delete(place: Place) -> None:
+    """Delete a file; no error if there is none."""
+    try:
+        if is_remote(place):
+            _check_writable(place)
+            _call(str(place), lambda system, path: system.rm_file(path))
+        else:
+            with _local(place):
+                Path(place).unlink()
+    except StorageNotFoundError:
+        return
+
+
+def _call(url: str, task: Callable[[Any, str], T]) -> T:
+    return retried(lambda left: drivers.call(url, left, task))
+
+
+def _listed(url: str, task: Callable[[Any, str], Mapping[str, Mapping[str, Any]]]) -> list[Stat]:
+    def listed(system: Any, path: str) -> list[Stat]:
+        found = task(system, path)
+        return [_entry(info, _full(system, name, url)) for name, info in found.items()]
+
+    found = _call(url, listed)
+    return sorted((entry for entry in found if not entry.is_folder), key=lambda one: one.place)
+
+
+def _entry(info: Mapping[str, Any], place: str) -> Stat:
+    stamp = next((str(info[name]) for name in STAMP_FIELDS if info.get(name)), "")
+    return Stat(place, info.get("size"), stamp, info.get("type") == "directory")
+
+
+def _full(system: Any, name: str, asked: str) -> str:
+    """Return the URL of a listed name, with as many slashes after the scheme as was asked."""
+    place = str(system.unstrip_protocol(name))
+    return place if ":///" in asked else place.replace(":///", "://", 1)
+
+
+def _web_stat(url: str, seconds: float) -> Stat:
+    # Not HEAD, for which a signed URL holds no signature; the body is not read.
+    with web.opened(url, seconds, (0, 1)) as file:
+        has_ranges = file.is_part or file.total == 0
+        return Stat(url, file.total, file.stamp, False, has_ranges)
+
+
+def _check_writable(place: Place) -> None:
+    if is_web(str(place)):
+        raise StorageError(f"{shown(place)} cannot be written: http(s) URLs are for reading only")
+
+
+@contextmanager
+def _local(place: Place) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise fault(place, error) from error
