@@ -138,11 +138,25 @@ def printable(text: object) -> str:
 
     Values of other types are converted by `str`.
     """
+    found = str(text)
+    if is_utf8(found):
+        return found
     return (
-        "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in str(text))
+        "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in found)
         .encode(errors="replace")
         .decode()
     )
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether the text can be written as UTF-8: it has no undecodable bytes."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def counted(count: int, noun: str) -> str:

@@ -35,6 +35,26 @@ def foreign_path(root: str | Path, value: str) -> str | None:
     )
 
 
+def is_simple(name: str) -> bool:
+    """Return whether a path is relative, in normal form, and alike on every system.
+
+    False for some such paths too, as those of hidden files: this is the quick check of each row.
+    """
+    return (
+        "//" not in name
+        and "/." not in name
+        and "\\" not in name
+        and ":" not in name
+        and name[:1] not in "./"
+        and name[-1:] != "/"
+    )
+
+
+def start_below(folder: str, separator: str = "/") -> str:
+    """Return the part before the name in the path of a file in the folder; empty for `.`."""
+    return "" if folder == "." else f"{folder.rstrip(separator)}{separator}"
+
+
 def path_id(name: str, prefix: str = "") -> str:
     """Return an id that is the same from every working folder: the path as given, normalised.
 

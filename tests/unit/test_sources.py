@@ -14,7 +14,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from librehps import Item
 from librehps.errors import BrokenMediaError, EmptyPromptError, MediaError, PromptError, UsageError
+from librehps.items import ids
 from librehps.items.files import file_item
+from librehps.items.ids import SeenIds
 from librehps.items.prompts import PromptFinder, find_prompts
 from librehps.items.rows import ColumnOptions
 from librehps.items.source import Source, SourceOptions
@@ -59,7 +61,7 @@ def test_relative_paths(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree / "b")
     items = items_of(".", "../a")
     assert [item.id for item in items] == ["b/1.JPG", "b/2.png", "a/x.mp4"]
-    assert items[0].media == Path("1.JPG")
+    assert items[0].media == "1.JPG"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_manifests(tmp_path: Path, suffix: str) -> None:
     assert source.has_prompts
     one, two = source.items()
     assert (one.id, one.media, one.prompt, one.kind) == (
-        "a.png", tmp_path / "a.png", "a cat", "image",
+        "a.png", str(tmp_path / "a.png"), "a cat", "image",
     )  # fmt: skip
     assert (two.id, two.prompt, two.kind) == ("sub/b.mp4", None, "video")
     seed = "7" if suffix in (".csv", ".tsv") else 7
@@ -160,7 +162,7 @@ def test_columns_by_flag(tmp_path: Path) -> None:
     file.write_text(json.dumps(rows[0]))
     columns = ColumnOptions("f", "p", "k", "g", {"overall": "theirs"})
     [item] = items_of(file, columns=columns, root="/data")
-    assert (item.id, item.media, item.prompt, item.group) == ("3", Path("/data/a.png"), "x", "G")
+    assert (item.id, item.media, item.prompt, item.group) == ("3", "/data/a.png", "x", "G")
     assert item.extra == {"theirs": 1.5, "list": '[1, {"a": 2}]'}
     with pytest.raises(UsageError, match="'overall' conflicts") as raised:
         items_of(file, columns=ColumnOptions("f", "p", "k", "g"))
@@ -183,6 +185,23 @@ def test_fields_that_only_later_rows_have(tmp_path: Path) -> None:
     file.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(UsageError, match="line 2: column 'status'"):
         items_of(file)
+
+
+def test_ids_of_equal_hash_are_no_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ids, "hash", lambda identity: len(identity), raising=False)
+    seen = SeenIds()
+    names = [f"{at:05}\n\\n" for at in range(500)] + ["0\n", "0\\n", "0\udcff"]
+    assert all(map(seen.add, names))
+    assert not any(map(seen.add, names))
+    seen.close()
+
+
+def test_an_early_id_is_found_among_many() -> None:
+    seen = SeenIds()
+    names = [f"pics/{at}.png" for at in range(30_000)]
+    assert all(map(seen.add, names))
+    assert not any(map(seen.add, names[::1000]))
+    seen.close()
 
 
 def test_ids_must_differ(tmp_path: Path) -> None:

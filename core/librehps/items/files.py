@@ -12,7 +12,7 @@ from librehps.items.folders import walk
 from librehps.items.passed_over import HIDDEN, UNMATCHED, PassedOver
 from librehps.media.containers import IMAGE_SUFFIXES, VIDEO_SUFFIXES, kind_of
 from librehps.media.media import kind_by_name
-from librehps.paths import glob_start
+from librehps.paths import glob_start, start_below
 from librehps.types import Item
 
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
@@ -43,7 +43,7 @@ class Files:
     def __iter__(self) -> Iterator[Item]:
         for path, start in zip(self._paths, self._starts, strict=True):
             if not start.is_dir():
-                yield self._item(start, kind_of(start))
+                yield Item(self._id(start), start, None, kind_of(start))
                 continue
             pattern = path.parts[len(start.parts) :]
             for folder, names in walk(start, self.passed_over, pattern):
@@ -63,6 +63,7 @@ class Files:
     ) -> Iterator[Item]:
         """Yield the items among the files of a folder, and count the others."""
         above = folder.parts[depth:]
+        media, identity = start_below(str(folder), os.sep), start_below(self._id(folder))
         others = []
         for name in names:
             kind = kind_by_name(name)
@@ -71,7 +72,7 @@ class Files:
             elif kind is None:
                 others.append(name)
             elif matches((*above, name), pattern):
-                yield self._item(folder / name, kind)
+                yield Item(identity + printable(name), media + name, None, kind)
             else:
                 self.passed_over.add(name, UNMATCHED)
         for name in set(others) - self._prompts(names, others):
@@ -86,9 +87,8 @@ class Files:
         stems -= {name[:-4] for name in texts}
         return texts | {name for name in others if name.endswith(".json") and name[:-5] in stems}
 
-    def _item(self, path: Path, kind: str | None) -> Item:
-        name = os.path.relpath(path, self._root).replace(os.sep, "/")
-        return Item(printable(name), path, None, kind)  # type: ignore[arg-type]
+    def _id(self, path: Path) -> str:
+        return printable(os.path.relpath(path, self._root).replace(os.sep, "/"))
 
 
 def file_item(path: Path) -> Item:

@@ -1,8 +1,11 @@
 """Manifest columns, and the item of each manifest row."""
 
+import os
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ from librehps.errors import MediaError, MediaNotFoundError, PromptError, UsageEr
 from librehps.files import printable
 from librehps.media.archived import Remote, is_remote
 from librehps.media.media import kind_by_name
-from librehps.paths import foreign_path, local_name, path_id
+from librehps.paths import foreign_path, is_simple, local_name, path_id, start_below
 from librehps.types import Item, Stored
 
 # Default column names, used if no flag names the column; the first that exists is taken.
@@ -172,15 +175,19 @@ class RowReader:
         """
         columns = self.columns
         extra = {new: row.get(old) for old, new in columns.own.items()}
-        for name in row:
-            if name not in columns.own and name not in columns.dropped:
+        if not row.keys() <= self._known:
+            for name in sorted(row.keys() - self._known, key=list(row).index):
                 new = columns.rename.get(name, name)
                 _check_free(name, new, columns.reserved, place)
                 extra[new] = row[name]
         return extra
 
     def _find(self, row: Mapping[str, Any], place: str) -> Found:
-        value = media_value(row.get(self.columns.media), self.columns.entry)
+        value = row.get(self.columns.media)
+        starts = self._starts
+        if starts is not None and type(value) is str and is_simple(value):
+            return starts[0] + value, printable(starts[1] + value), None
+        value = media_value(value, self.columns.entry)
         if not isinstance(value, str) or not value:
             missing = MediaError(f"{place}: {self._why_missing(value)}")
             return Path(place), path_id(Path(place).name, self.row_prefix), missing
@@ -192,6 +199,18 @@ class RowReader:
         name = local_name(self.root, value)
         foreign = MediaNotFoundError(f"{place}: {reason}") if reason else None
         return Path(self.root, name), path_id(name, self.prefix), foreign
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        """The columns that need no further look in each row."""
+        return self.columns.dropped | self.columns.own.keys()
+
+    @cached_property
+    def _starts(self) -> tuple[str, str] | None:
+        """What to put before a simple path for its media and its id; None where that differs."""
+        if os.name == "nt" or is_remote(self.root) or self.columns.entry is not None:
+            return None
+        return start_below(str(Path(self.root))), start_below(posixpath.normpath(self.prefix))
 
     def _why_missing(self, value: Any) -> str:
         name, entry = self.columns.media, self.columns.entry

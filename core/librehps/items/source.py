@@ -4,7 +4,7 @@ import os
 import posixpath
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from librehps.choices import PromptFrom
 from librehps.errors import UsageError
 from librehps.files import printable
 from librehps.items.files import Files
+from librehps.items.ids import unique
 from librehps.items.manifest import Manifest
 from librehps.items.passed_over import PassedOver
 from librehps.items.places import Place, Skipped, places_of
@@ -86,7 +87,7 @@ class Source:
             # Before the shard filter, so that all shards of a source have the same columns.
             extra = self._own.see(item.extra)
             if self._options.shard is None or in_shard(item.id, *self._options.shard):
-                yield replace(item, extra=extra) if extra else item
+                yield item if extra is item.extra else replace(item, extra=extra)
         if is_empty:
             raise self._nothing()
 
@@ -182,22 +183,3 @@ def _tell_apart(manifests: Sequence[Manifest]) -> None:
                 if not base.execute("INSERT OR IGNORE INTO paths VALUES (?, ?)", row).rowcount:
                     found = base.execute("SELECT owner FROM paths WHERE path = ?", row[:1])
                     holding[found.fetchone()[0]].repeats_paths = manifest.repeats_paths = True
-
-
-def unique(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the items unchanged; raises UsageError for a duplicate id."""
-    base = sqlite3.connect("")
-    try:
-        base.execute("PRAGMA synchronous = OFF")
-        base.execute("CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
-        for item in items:
-            try:
-                base.execute("INSERT INTO ids VALUES (?)", (item.id,))
-            except sqlite3.IntegrityError:
-                raise UsageError(
-                    f"duplicate id {item.id!r}",
-                    hint="Use a column of unique ids with --id-column, or rename one file.",
-                ) from None
-            yield item
-    finally:
-        base.close()

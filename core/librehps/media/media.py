@@ -23,6 +23,10 @@ from librehps.media.durations import is_animated, may_be_animated
 from librehps.types import Kind, Stored
 
 HASH_BLOCK_BYTES = 1 << 20
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(IMAGE_SUFFIXES, "image"),
+    **dict.fromkeys(VIDEO_SUFFIXES, "video"),
+}
 
 
 # Errors of the readers of files: an invalid path, or content that a reader does not handle.
@@ -167,10 +171,9 @@ class Media:
 
 def kind_by_name(name: str) -> Kind | None:
     """Return the kind that a name's suffix tells; None for an unsupported suffix."""
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a name, not always a path
-    if suffix in VIDEO_SUFFIXES:
-        return "video"
-    return "image" if suffix in IMAGE_SUFFIXES else None
+    kind = KINDS.get(name[name.rfind(".") :].lower())
+    # Not for a name such as `.png`, which has no suffix; asked of each row, so last.
+    return kind if kind and os.path.splitext(name)[1] else None  # noqa: PTH122
 
 
 def _digest_of_file(path: Path) -> str:

@@ -87,8 +87,15 @@ class OwnColumns:
     def __init__(self) -> None:
         self._seen: dict[str, set[type]] = {}
 
-    def see(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def see(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the values in storable form: numbers, text and booleans; others as JSON text."""
+        for name, value in values.items():
+            if type(value) not in self._seen.get(name, ()) or not _is_plain(value):
+                return self._see_new(values)
+        return values
+
+    def _see_new(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of `see`, and note their types."""
         kept = {_plain(name): _plain(value) for name, value in values.items()}
         for name, value in kept.items():
             is_large = isinstance(value, int) and abs(value) > MAX_EXACT_INT
@@ -98,6 +105,15 @@ class OwnColumns:
     def kinds(self) -> dict[str, str]:
         """Return the kind of each column that holds all values seen; mixed columns are text."""
         return {name: _kind(types - {type(None)}) for name, types in self._seen.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is storable as it is; False for some others that are, too."""
+    if isinstance(value, str):
+        return value.isascii()
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool) or abs(value) <= MAX_EXACT_INT
 
 
 def _plain(value: Any) -> Any:

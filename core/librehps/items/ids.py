@@ -1,0 +1,114 @@
+"""The ids of a source, to find duplicates: 12 to 17 bytes of memory each, however long they are.
+
+Hashes are kept in memory, and the ids themselves in a temporary file, which is only read where two
+hashes are equal.
+"""
+
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from librehps.errors import OutputError, UsageError
+from librehps.types import Item
+
+# A hash has 64 bits: TABLE_BITS choose a table, the next SLOT_BITS a slot in this table.
+TABLE_BITS, SLOT_BITS, HASH_BITS = 6, 32, 64
+TABLE_SHIFT, SLOT_SHIFT = HASH_BITS - TABLE_BITS, HASH_BITS - TABLE_BITS - SLOT_BITS
+HASH_MASK, SLOT_MASK = (1 << HASH_BITS) - 1, (1 << SLOT_BITS) - 1
+FIRST_SLOTS, GROWTH, MAX_LOAD = 64, 1.4, 0.7
+# Free slots behind the last one, for hashes whose slot is taken.
+SPARE_SLOTS = 64
+BUFFER_BYTES = 1 << 20
+
+
+class SeenIds:
+    """The ids seen so far; close the object to delete its temporary file."""
+
+    def __init__(self) -> None:
+        # Many small tables, so that one that grows is copied in little memory.
+        empty = bytes(8 * (FIRST_SLOTS + SPARE_SLOTS))
+        self._tables = [array("Q", empty) for _ in range(1 << TABLE_BITS)]
+        self._slots = [FIRST_SLOTS] * len(self._tables)
+        self._free = [int(FIRST_SLOTS * MAX_LOAD)] * len(self._tables)
+        self._texts: Any = tempfile.TemporaryFile(  # noqa: SIM115 - closed by `close`
+            "w+", BUFFER_BYTES, encoding="utf-8", errors="surrogatepass", newline="\n"
+        )
+
+    def add(self, identity: str) -> bool:
+        """Add an id; return False, and change nothing, for an id that was added before."""
+        # 0 is a free slot.
+        key = hash(identity) & HASH_MASK or 1
+        number = key >> TABLE_SHIFT
+        table = self._tables[number]
+        at = (key >> SLOT_SHIFT & SLOT_MASK) * self._slots[number] >> SLOT_BITS
+        while found := table[at]:
+            if found == key and self._has(identity):
+                return False
+            at += 1
+        table[at] = key
+        self._free[number] -= 1
+        if not self._free[number] or at + 1 == len(table):
+            self._grow(number)
+        self._note(identity)
+        return True
+
+    def close(self) -> None:
+        self._texts.close()
+
+    def _has(self, identity: str) -> bool:
+        """Return whether the id itself was added, and not only another one of equal hash."""
+        wanted, texts = _line(identity), self._texts
+        texts.seek(0)
+        is_known = wanted in texts
+        texts.seek(0, 2)
+        return is_known
+
+    def _note(self, identity: str) -> None:
+        try:
+            self._texts.write(_line(identity))
+        except OSError as error:
+            raise OutputError(
+                f"{tempfile.gettempdir()}: ids cannot be written: {error.strerror}",
+                "Free disk space there, or name another folder: export TMPDIR=FOLDER",
+            ) from error
+
+    def _grow(self, number: int) -> None:
+        """Move the hashes of a table to one of more slots, in their order."""
+        import numpy as np
+
+        old = np.frombuffer(self._tables[number], np.uint64)
+        keys = np.sort(old[old != 0])
+        slots = int(self._slots[number] * GROWTH)
+        homes = ((keys >> np.uint64(SLOT_SHIFT)) & np.uint64(SLOT_MASK)) * np.uint64(slots)
+        count = np.arange(len(keys))
+        places = (homes >> np.uint64(SLOT_BITS)).astype(np.int64) - count
+        # Each hash lies in its own slot, or behind the hash before it.
+        places = np.maximum.accumulate(places) + count
+        table = np.zeros(max(slots, int(places[-1])) + SPARE_SLOTS, np.uint64)
+        table[places] = keys
+        self._tables[number] = array("Q", table.tobytes())
+        self._slots[number] = slots
+        self._free[number] = int(slots * MAX_LOAD) - len(keys)
+
+
+def unique(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items unchanged; raises UsageError for a duplicate id."""
+    seen = SeenIds()
+    try:
+        for item in items:
+            if not seen.add(item.id):
+                raise UsageError(
+                    f"duplicate id {item.id!r}",
+                    hint="Use a column of unique ids with --id-column, or rename one file.",
+                )
+            yield item
+    finally:
+        seen.close()
+
+
+def _line(identity: str) -> str:
+    """Return the id on one line."""
+    if "\n" in identity or "\\" in identity:
+        identity = identity.replace("\\", "\\\\").replace("\n", "\\n")
+    return identity + "\n"
