@@ -160,12 +160,14 @@ def best_of_n(
     )
     if is_overall and not picked.is_calibrated and not choice.curve:
         out.note(f"no win probabilities: {scored.why_uncalibrated}")
-    deliver(picked, result)
+    missing = deliver(picked, result, sources.root)
     if choice.curve:
         print_curve(picked, out)
     elif result.to_stdout or not (result.file or result.folder) or json is not None:
-        print_picks(picked, True if result.to_stdout else json, out)
+        shown = True if result.to_stdout else json
+        missing = max(missing, print_picks(picked, shown, out, sources.root))
     if not choice.curve:
         summarise(picked, out)
     unread = print_unread(scored.passed_over, out)
-    raise typer.Exit(exit_code(len(picked.rows), len(failed) + unread))
+    done = len(picked.taken) - missing if missing else len(picked.rows)
+    raise typer.Exit(exit_code(done, len(failed) + unread + missing))

@@ -1,22 +1,26 @@
 """librehps filter: rows of scored files that meet conditions."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from librehps.errors import UsageError
+from librehps_cli.ui.errors import exit_code
 from librehps_cli.ui.help import OUTPUT, examples
+from librehps_cli.ui.media_root import MediaRoot, print_missing
 from librehps_cli.ui.options import Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.result_options import ResultOptions
 
 if TYPE_CHECKING:
+    from librehps.decide.copy_media import Copied
     from librehps.scores.score_table import ScoreTable
 
 CONDITIONS = "Conditions"
+MAX_WRITTEN_PATHS = 10_000
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,11 @@ class PrintOptions:
 
 @dataclass(frozen=True)
 class Delivery:
-    """The outputs of the chosen rows: stdout, a file, a folder."""
+    """The outputs of the chosen rows: stdout, a file, a folder; `root` has the media."""
 
     printed: PrintOptions
     result: ResultOptions
+    root: str | None = None
 
     @property
     def as_json(self) -> bool:
@@ -135,6 +140,7 @@ def filter_rows(
     conditions: ConditionOptions,
     printed: PrintOptions,
     result: ResultOptions,
+    root: MediaRoot = None,
     quiet: Quiet = False,
 ) -> None:
     """Print the paths of the media whose scores meet every condition.
@@ -145,15 +151,17 @@ def filter_rows(
     from librehps.scores.score_table import read_scores
 
     keywords = _conditions(conditions)
-    delivery = Delivery(printed, result)
+    delivery = Delivery(printed, result, root)
     delivery.check()
     out = Output(quiet, delivery.as_json)
     table = read_scores(scores)
     chosen = keep(table, **keywords)
-    _deliver(chosen, delivery, out)
+    copied, missing = _deliver(chosen, delivery, out)
     verb = "do not pass" if conditions.invert else "pass"
-    folder = f"; {len(chosen)} files are in {result.folder}" if result.folder else ""
+    folder = "" if copied is None else f"; {copied.files} files are in {result.folder}"
     out.note(f"{len(chosen)} of {len(table)} rows {verb}{folder}")
+    lost = max(missing, 0 if copied is None else len(copied.failed))
+    raise typer.Exit(exit_code(len(chosen) - lost, lost))
 
 
 def _conditions(options: ConditionOptions) -> dict[str, Any]:
@@ -175,8 +183,11 @@ def _conditions(options: ConditionOptions) -> dict[str, Any]:
     }
 
 
-def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> None:
-    """Write the rows to every output; outputs that can fail come before stdout."""
+def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> tuple["Copied | None", int]:
+    """Write the rows to every output; return what was copied, and the number of missing paths.
+
+    Outputs that can fail come before stdout.
+    """
     from librehps.decide.copy_media import copy_media
     from librehps.scores.select import media_paths
     from librehps.scores.table import json_lines
@@ -184,23 +195,31 @@ def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> None:
     result, null = delivery.result, delivery.printed.null
     hint = None if null else "Use --null, and read the paths with xargs -0."
     paths = media_paths(chosen.table, hint) if delivery.as_paths else None
+    copied = None
     if result.folder is not None:
-        copy_media(chosen, result.folder, link=result.folder == result.link_to)
+        is_link = result.folder == result.link_to
+        copied = copy_media(chosen, result.folder, link=is_link, root=delivery.root)
     if result.file is not None:
         chosen.write(result.file, overwrite=result.overwrite)
     if delivery.as_json:
         _print(json_lines(chosen.table), out)
-    if paths is not None:
-        _print_paths(paths, null, out)
+    if paths is None:
+        return copied, 0
+    texts = (path for chunk in paths.chunks for path in chunk.to_pylist())
+    found = chosen.folder.under(delivery.root).found(texts)
+    _print_paths(found.paths, null, out)
+    print_missing(found, out)
+    return copied, len(found.missing)
 
 
-def _print_paths(paths: Any, null: bool, out: Output) -> None:
+def _print_paths(paths: Sequence[str], null: bool, out: Output) -> None:
     if not null:
-        _print((path for chunk in paths.chunks for path in chunk.to_pylist()), out)
+        _print(paths, out)
         return
     sys.stdout.flush()
-    for chunk in paths.chunks:
-        left = memoryview("".join(f"{path}\0" for path in chunk.to_pylist()).encode())
+    for at in range(0, len(paths), MAX_WRITTEN_PATHS):
+        chunk = paths[at : at + MAX_WRITTEN_PATHS]
+        left = memoryview("".join(f"{path}\0" for path in chunk).encode())
         while left:
             # Where Python's output is unbuffered, a write may take a part only.
             left = left[sys.stdout.buffer.write(left) :]

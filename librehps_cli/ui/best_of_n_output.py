@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from librehps_cli.ui.media_root import print_missing
 from librehps_cli.ui.output import Output, figure, percent
 from librehps_cli.ui.result_options import ResultOptions
 
@@ -24,16 +25,22 @@ def print_errors(failed: "ScoreTable", out: Output) -> None:
         out.error(f"and {len(failed) - MAX_NAMED_ROWS} more rows with errors")
 
 
-def deliver(picked: "BestOfN", result: ResultOptions) -> None:
-    """Copy or link the media, and write the output file, as the flags say."""
+def deliver(picked: "BestOfN", result: ResultOptions, root: str | None) -> int:
+    """Copy or link the media, and write the output file; return the number of missing media."""
+    failed = 0
     if result.folder is not None:
-        picked.copy_to(result.folder, link=result.folder == result.link_to)
+        is_link = result.folder == result.link_to
+        failed = len(picked.copy_to(result.folder, link=is_link, root=root).failed)
     if result.file is not None:
         picked.table.write(result.file, overwrite=result.overwrite)
+    return failed
 
 
-def print_picks(picked: "BestOfN", json: bool | None, out: Output) -> None:
-    """Print JSON Lines or a table; without a flag, a table on a terminal and paths in a pipe."""
+def print_picks(picked: "BestOfN", json: bool | None, out: Output, root: str | None) -> int:
+    """Print JSON Lines or a table; without a flag, a table on a terminal and paths in a pipe.
+
+    Return the number of paths that do not exist, which are not printed.
+    """
     from librehps.scores.select import media_paths
     from librehps.scores.table import json_lines
 
@@ -41,10 +48,15 @@ def print_picks(picked: "BestOfN", json: bool | None, out: Output) -> None:
         for line in json_lines(picked.table.table):
             out.line(line)
     elif json is None and out.json:
-        for path in media_paths(picked.taken.table, "Use --json.").to_pylist():
+        texts = media_paths(picked.taken.table, "Use --json.").to_pylist()
+        found = picked.taken.folder.under(root).found(texts)
+        for path in found.paths:
             out.line(path)
+        print_missing(found, out)
+        return len(found.missing)
     else:
         _print_table(picked, out)
+    return 0
 
 
 def _print_table(picked: "BestOfN", out: Output) -> None:

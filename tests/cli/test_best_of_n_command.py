@@ -30,6 +30,14 @@ def scored_row(name: str, mu: float | None, prompt: str = "a cat", **more: objec
     return {**found, **row, "settings": "0123456789ab", **more}
 
 
+@pytest.fixture(autouse=True)
+def _in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths are printed where their files exist."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "a.png"):
+        Path(name).touch()
+
+
 def write(file: Path, rows: list[dict]) -> Path:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file

@@ -49,6 +49,10 @@ def scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("s.parquet")
 
 
+def placed(folder: str) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in Path(folder).rglob("*") if p.is_file())
+
+
 def numbers(text: str) -> str:
     return "".join(line.removeprefix("in/").removesuffix(".png") for line in text.splitlines())
 
@@ -220,6 +224,8 @@ def test_columns_of_any_type(cli: Cli, scores: Path) -> None:
 
 def test_odd_paths(cli: Cli, scores: Path) -> None:
     odd = ["in/a\nb.png", "in/ü %FF.png", *[f"{i}" for i in range(4)]]
+    for name in odd:
+        Path(name).touch()
     pq.write_table(rows().set_column(1, "media", pa.array(odd)), scores)
     done = cli("filter", scores, "--top", 2)
     assert (done.returncode, done.stdout) == (2, "")
@@ -258,8 +264,11 @@ def test_placing(cli: Cli, scores: Path, flag: str, is_link: bool) -> None:
 
 def test_placing_what_must_not_be(cli: Cli, scores: Path) -> None:
     os.remove("in/1.png")
-    done = cli("filter", scores, "--top", 2, "--copy-to", "out")
-    assert done.returncode == 1
+    done = cli("filter", scores, "--top", 2, "--copy-to", "kept")
+    assert (done.returncode, placed("kept")) == (3, ["sub/0.png"])
+    assert "1 of 2 files are not copied: no such file: in/1.png" in done.stderr
+    done = cli("filter", scores, "--max", "seed=4", "--top", 1, "--copy-to", "out")
+    assert (done.returncode, Path("out").exists()) == (1, False)
     assert "no such file: in/1.png" in done.stderr
     ids = pa.array([f"../{i}.png" for i in range(6)])
     pq.write_table(rows().set_column(0, "id", ids), scores)

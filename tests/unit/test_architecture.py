@@ -37,7 +37,7 @@ ALLOWED = {
     "runs": BASE
     | {"decide", "engine", "extras", "items", "media", "models", "preferences"}
     | {"runs", "scorer", "scores"},
-    "decide": BASE | {"scores", "decide"},
+    "decide": BASE | {"media", "scores", "decide"},
     "preferences": BASE | {"preferences"},
     "evaluate": BASE | {"scores", "decide", "preferences", "evaluate"},
     "train": BASE | {"media", "models", "engine", "preferences", "train"},

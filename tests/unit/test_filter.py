@@ -222,10 +222,12 @@ def test_nothing_is_overwritten(media: Path) -> None:
 
 
 def test_missing_media(media: Path) -> None:
-    sources = ["in/a.png", "in/gone.png", "in"]
     with pytest.raises(MediaNotFoundError, match=r"no such file: in/gone.png, and 1 more"):
-        place(sources, ["a", "b", "c"], Path("out"))
+        place(["in/gone.png", "in"], ["b", "c"], Path("out"))
     assert not Path("out").exists()
+    done = place(["in/gone.png", "in/a.png"], ["b", "a"], Path("out"))
+    assert (done.files, dict(done.failed)) == (1, {"b": "no such file: in/gone.png"})
+    assert placed(media / "out") == ["a"]
 
 
 @pytest.mark.parametrize("folder", ["in/a.png", "in/a.png/deeper", "dangling"])

@@ -49,6 +49,7 @@ def test_what_is_written_reads_back(
     else:
         back = [json.loads(line) for line in output.read_text().splitlines()]
         settings = json.loads((tmp_path / "x.jsonl.settings.json").read_text())
+        assert settings.pop("place")["output"] == str(tmp_path)
     assert settings == golden.settings.record()
     assert [row["status"] for row in back] == ["ok", "ok", "error"]
     for row, record in zip(back, records, strict=True):

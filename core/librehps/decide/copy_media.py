@@ -3,51 +3,112 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
+from typing import Any
 
-from librehps.errors import MediaNotFoundError, OutputError, UsageError
-from librehps.scores.score_table import Scores, as_score_table
+from librehps.errors import MediaError, MediaNotFoundError, OutputError, UsageError
+from librehps.media.archived import ParquetCell, Remote, TarMember
+from librehps.media.named import CellOptions, Found, media_named
+from librehps.scores.score_table import Scores, ScoreTable, as_score_table
 from librehps.scores.select import media_paths, text_column
+from librehps.types import Stored
 
 log = logging.getLogger("librehps")
 
+ROOT_HINT = "Name the folder or URL in which the media lie: --root FOLDER."
+BLOCK_BYTES = 1 << 20
+# Media at URLs that are read at the same time.
+MAX_REMOTE_READS = 16
+Pair = tuple[Path | Stored, Path]
 
-def copy_media(scores: Scores, folder: str | Path, *, link: bool = False) -> None:
+
+@dataclass(frozen=True)
+class Copied:
+    """The result of a copy: the number of files written, and by id why others were not."""
+
+    files: int
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+def copy_media(
+    scores: Scores, folder: str | Path, *, link: bool = False, root: str | Path | None = None
+) -> Copied:
     """Copy the media of each row to `folder`/id, or with `link` create symbolic links.
 
+    `root` is the folder or URL in which the media lie now (default: where the scored file says).
     Raises UsageError for a row without a path or an id, and the errors of `place`.
     """
-    table = as_score_table(scores).table
-    ids = text_column(table, "id")
+    given = as_score_table(scores)
+    ids = text_column(given.table, "id")
     if ids.null_count:
         raise UsageError("cannot copy media: a row has no id to name the file")
-    place(media_paths(table).to_pylist(), ids.to_pylist(), Path(folder), link)
+    return place(media_of(given, root), ids.to_pylist(), Path(folder), link)
 
 
-def place(media: Sequence[str], ids: Sequence[str], folder: Path, link: bool = False) -> None:
-    """Copy each media file to `folder`/id, or with `link` create symbolic links.
+def media_of(scores: ScoreTable, root: str | Path | None = None) -> list[Found]:
+    """Return the media of each row, or the error that says why they cannot be read."""
+    folder = scores.folder.under(root)
+    texts: list[str] = media_paths(scores.table).to_pylist()
+    places = {text: folder.whole(text) for text in texts}
+    named = media_named(places.values(), CellOptions(*folder.cells()))
+    return [named[places[text]] for text in texts]
 
-    All files are checked before the first is copied; folders are created. Raises UsageError if a
-    target exists, MediaNotFoundError for a missing file, and OutputError for an id that is
-    duplicate or leads out of the folder, and for a failed write.
+
+def suffix_of(media: Found) -> str:
+    """Return the suffix of a media's file name, such as `.png`."""
+    return PurePath(media.name).suffix if isinstance(media, Path | Stored) else ""
+
+
+def place(
+    media: Sequence[str | Found], ids: Sequence[str], folder: Path, link: bool = False
+) -> Copied:
+    """Copy each media to `folder`/id, or with `link` create symbolic links.
+
+    Media inside tars and Parquet files and media at URLs are copied, also with `link`. Media that
+    cannot be read are named in the result and in a warning; the others are copied. All targets are
+    checked before the first copy; folders are created. Raises UsageError if a target exists,
+    MediaError if no media can be read, and OutputError for an id that is duplicate or leads out of
+    the folder, and for a failed write.
     """
-    pairs = list(zip(map(Path, media), _targets(ids, folder), strict=True))
-    _check_sources(source for source, _ in pairs)
-    _check_room([target for _, target in pairs], folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        log.warning("%s is not empty: it will also hold its earlier files", folder)
-    put = _link if link else _copy
-    for done, (source, target) in enumerate(pairs):
-        try:
-            _make_parent(target)
-            put(source, target)
-        except OSError as error:
-            raise OutputError(
-                f"cannot {'link' if link else 'copy'} {source} to {target}: "
-                f"{error.strerror or error}",
-                hint=f"{done} of {len(pairs)} files are done. Remove them before a retry.",
-            ) from error
+    targets = _targets(ids, folder)
+    sources = [_checked(Path(one) if isinstance(one, str) else one) for one in media]
+    pairs = list(zip(sources, targets, strict=True))
+    whole = sorted(
+        ((source, target) for source, target in pairs if not isinstance(source, MediaError)),
+        key=_position,
+    )
+    problems = {target: source for source, target in pairs if isinstance(source, MediaError)}
+    if whole:
+        _check_room([target for _, target in whole], folder)
+        _warn(folder, sum(link and isinstance(source, Stored) for source, _ in whole))
+    done = 0
+    with _mapped(whole) as run:
+        for (_, target), problem in zip(whole, run(partial(_put, link), whole), strict=True):
+            if problem is None:
+                done += 1
+            elif isinstance(problem, MediaError):
+                problems[target] = problem
+            else:
+                hint = f"{done} of {len(pairs)} files are done. Remove them before a retry."
+                raise OutputError(str(problem), hint=hint) from problem.__cause__
+    return _result(
+        done, {i: problems[t] for t, i in zip(targets, ids, strict=True) if t in problems}
+    )
+
+
+def _result(done: int, failed: dict[str, MediaError]) -> Copied:
+    if failed:
+        first = next(iter(failed.values()))
+        told = f"{first}{_more([*failed])}"
+        if not done:
+            raise type(first)(told, hint=ROOT_HINT)
+        log.warning("%d of %d files are not copied: %s", len(failed), done + len(failed), told)
+    return Copied(done, {name: str(error) for name, error in failed.items()})
 
 
 def _targets(ids: Sequence[str], folder: Path) -> list[Path]:
@@ -71,15 +132,6 @@ def _targets(ids: Sequence[str], folder: Path) -> list[Path]:
             raise OutputError(f"duplicate target {target} of ids {taken[target]!r} and {name!r}")
         taken[target] = name
     return list(taken)
-
-
-def _check_sources(sources: Iterable[Path]) -> None:
-    missing = [source for source in sources if not source.is_file()]
-    if missing:
-        raise MediaNotFoundError(
-            f"no such file: {missing[0]}{_more(missing)}",
-            hint="Run the command in the folder in which the media were scored.",
-        )
 
 
 def _check_room(targets: list[Path], folder: Path) -> None:
@@ -109,22 +161,89 @@ def _make_parent(target: Path) -> None:
         raise NotADirectoryError(f"{target.parent} has become a link")
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy content and permissions; delete the target if the copy fails."""
-    with source.open("rb") as theirs, target.open("xb") as ours:
+@contextmanager
+def _mapped(pairs: Sequence[Pair]) -> Iterator[Callable[..., Iterator[Any]]]:
+    """Yield `map`, or for media at URLs one that calls the function in several threads."""
+    if not any(isinstance(source, Remote) for source, _ in pairs):
+        yield map
+        return
+    pool = ThreadPoolExecutor(MAX_REMOTE_READS)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _position(pair: Any) -> tuple[str, int]:
+    """Return a sort key with which each tar and Parquet file is read forwards."""
+    source = pair[0]
+    if isinstance(source, TarMember):
+        return source.tar, source.offset
+    return (source.file, source.row) if isinstance(source, ParquetCell) else ("", 0)
+
+
+def _checked(source: Found) -> Found:
+    if isinstance(source, Path) and not source.is_file():
+        return MediaNotFoundError(f"no such file: {source}")
+    return source
+
+
+def _warn(folder: Path, unlinked: int) -> None:
+    if folder.is_dir() and any(folder.iterdir()):
+        log.warning("%s is not empty: it will also hold its earlier files", folder)
+    if unlinked:
+        log.warning("%d media are inside other files or at URLs: copied, not linked", unlinked)
+
+
+def _put(link: bool, pair: Pair) -> MediaError | OutputError | None:
+    """Copy or link a media; return the error instead of raising, for threads."""
+    source, target = pair
+    try:
+        _make_parent(target)
+        if isinstance(source, Path) and link:
+            target.symlink_to(os.path.abspath(source))  # noqa: PTH100 - resolve() follows links
+        else:
+            _copy(source, target)
+    except MediaError as error:
+        return error
+    except OSError as error:
+        verb = "link" if link else "copy"
+        found = OutputError(f"cannot {verb} {source} to {target}: {error.strerror or error}")
+        found.__cause__ = error
+        return found
+    return None
+
+
+def _copy(source: Path | Stored, target: Path) -> None:
+    """Copy content, and a file's permissions; delete the target if the copy fails."""
+    blocks = _blocks(source)
+    # Media that cannot be read leave no empty file.
+    first = next(blocks, b"")
+    with target.open("xb") as ours:
         whole = False
         try:
-            shutil.copyfileobj(theirs, ours, 1 << 20)
-            shutil.copymode(source, target)
+            ours.write(first)
+            ours.writelines(blocks)
+            if isinstance(source, Path):
+                shutil.copymode(source, target)
             whole = True
         finally:
             if not whole:
                 target.unlink()
 
 
-def _link(source: Path, target: Path) -> None:
-    target.symlink_to(os.path.abspath(source))  # noqa: PTH100 - resolve() would follow links
+def _blocks(source: Path | Stored) -> Iterator[bytes]:
+    """Yield the content; raises MediaError if it cannot be read."""
+    if isinstance(source, Stored):
+        yield source.read()
+        return
+    try:
+        with source.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                yield block
+    except OSError as error:
+        raise MediaError(f"{source} cannot be read: {error.strerror or error}") from error
 
 
-def _more(paths: Sequence[Path]) -> str:
-    return f", and {len(paths) - 1} more" if len(paths) > 1 else ""
+def _more(names: Sequence[Any]) -> str:
+    return f", and {len(names) - 1} more" if len(names) > 1 else ""

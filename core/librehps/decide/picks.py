@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from librehps.decide.copy_media import place
+from librehps.decide.copy_media import Copied, media_of, place, suffix_of
 from librehps.decide.curve import Curve, curve
 from librehps.decide.groups import Groups
 from librehps.decide.names import readable_names
@@ -18,7 +18,6 @@ from librehps.decide.rank import Pick, Ranked
 from librehps.decide.weights import Weights
 from librehps.errors import UsageError
 from librehps.scores.score_table import ScoreTable
-from librehps.scores.select import media_paths
 
 Record = dict[str, Any]
 # Columns that a pick adds to its row.
@@ -69,19 +68,19 @@ class BestOfN:
         table = self.table.table
         return self.rows.of(table.filter(pc.invert(table.column("abstained"))))
 
-    def copy_to(self, folder: str | Path, *, link: bool = False) -> None:
+    def copy_to(
+        self, folder: str | Path, *, link: bool = False, root: str | Path | None = None
+    ) -> Copied:
         """Copy the media of `taken` into a folder, named by prompt; with `link` create links.
 
-        Raises UsageError for rows without a path and for an existing target, MediaNotFoundError
-        for a missing file.
+        `root` and the errors are those of `copy_media`.
         """
-        taken = self.taken.table
-        paths = media_paths(taken).to_pylist()
+        taken, media = self.taken.table, media_of(self.taken, root)
         pairs = zip(*(taken.column(name).to_pylist() for name in ("prompt", "group")), strict=True)
         labels = [prompt or group for prompt, group in pairs]
-        suffixes = [Path(path).suffix for path in paths]
+        suffixes = [suffix_of(one) for one in media]
         names = readable_names(labels, suffixes, taken.column("rank").to_pylist())
-        place(paths, names, Path(folder), link)
+        return place(media, names, Path(folder), link)
 
     def curve(self) -> Curve:
         """Return the curve of the expected best score of n = 1, 2, ... samples.

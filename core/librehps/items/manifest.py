@@ -12,9 +12,9 @@ from librehps.items.rows import (
     Found,
     RowReader,
     find_columns,
-    media_value,
 )
 from librehps.media.archived import ParquetCell
+from librehps.media.named import media_value
 from librehps.rowfiles import Row, RowFile, Schema
 from librehps.types import Item
 

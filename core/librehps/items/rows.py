@@ -2,7 +2,6 @@
 
 import os
 import posixpath
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,14 +12,12 @@ from librehps.errors import MediaError, MediaNotFoundError, PromptError, UsageEr
 from librehps.files import printable
 from librehps.media.archived import Remote, is_remote
 from librehps.media.media import kind_by_name
+from librehps.media.named import MEDIA_NAMES, column_entry, media_value
 from librehps.paths import foreign_path, is_simple, local_name, path_id, start_below
 from librehps.types import Item, Stored
 
 # Default column names, used if no flag names the column; the first that exists is taken.
-MEDIA_NAMES = ("media", "image", "video", "path", "file", "file_name", "image_path", "video_path")
 PROMPT_NAMES = ("prompt", "caption", "text")
-# `images[1]` is the second entry of the lists in column `images`.
-ENTRY = re.compile(r"(.+)\[(\d+)\]")
 ID_NAMES, GROUP_NAMES = ("id",), ("group",)
 DEFAULT_NAMES = {"media": MEDIA_NAMES, "prompt": PROMPT_NAMES, "id": ID_NAMES, "group": GROUP_NAMES}
 
@@ -77,7 +74,7 @@ def find_columns(
     ids and groups are read, its scores dropped.
     """
     names = list(names)
-    media_name, entry = _entry(options.media, names)
+    media_name, entry = column_entry(options.media, names)
     asked = {what: getattr(options, what) for what in DEFAULT_NAMES} | {"media": media_name}
     seen = [*names, *filter(None, asked.values())] if is_open else [*names]
     taken = {what: _find([*seen, *binary] if what == "media" else seen, what, asked[what], place)
@@ -106,12 +103,6 @@ def find_columns(
         rename=options.rename,
         entry=entry,
     )
-
-
-def _entry(asked: str | None, names: Sequence[str]) -> tuple[str | None, int | None]:
-    """Return the column and the index of `images[1]`; without an index, the name and None."""
-    found = None if asked is None or asked in names else ENTRY.fullmatch(asked)
-    return (found[1], int(found[2])) if found else (asked, None)
 
 
 def _check_free(name: str, new: str, reserved: frozenset[str], place: str) -> None:
@@ -219,13 +210,6 @@ class RowReader:
         if entry is not None:
             return f"column {name!r} has no path at index {entry} (the first index is 0)"
         return f"column {name!r} has no media path"
-
-
-def media_value(value: Any, entry: int | None) -> Any:
-    """Return the media in a cell: an entry of a list, the path of a `{bytes, path}` struct."""
-    if entry is not None:
-        value = value[entry] if isinstance(value, list) and entry < len(value) else None
-    return value.get("path") if isinstance(value, dict) else value
 
 
 def invalid_prompt(prompt: Any) -> str | None:

@@ -12,9 +12,9 @@ from librehps.errors import BrokenMediaError, ItemError, MediaError, PromptError
 from librehps.files import printable
 from librehps.items.passed_over import SPECIAL, PassedOver
 from librehps.items.rows import PROMPT_NAMES, invalid_prompt
-from librehps.items.tar_index import Member, TarIndex
 from librehps.media.archived import TarMember
 from librehps.media.media import kind_by_name
+from librehps.media.tar_index import Member, TarIndex
 from librehps.rowfiles.text import decode_text
 from librehps.types import Item
 

@@ -63,7 +63,8 @@ class PartsJob(Job):
         super().begin(settings, request, listed, columns)
         run = self.journal.run
         kinds = chosen_columns(columns, run["own_columns"], settings.axes)
-        self._schema = schema_of(settings, kinds, run["request"])
+        first = self.output / "part"
+        self._schema = schema_of(settings, kinds, run["request"], first)
         if "run" not in run:
             done = Parts(self.output, run["total"], "").done() if reuses_output else {}
             run["run"] = done.get("run") or secrets.token_hex(6)

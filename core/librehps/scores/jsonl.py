@@ -10,7 +10,8 @@ import numpy as np
 
 from librehps.files import write_whole
 from librehps.scores.columns import REAL, TEXT, as_text, axes_among, default_columns, full_columns
-from librehps.scores.markers import settings_file
+from librehps.scores.markers import PLACE, settings_file
+from librehps.scores.media_folder import recorded
 from librehps.scores.sink import Record, Sink
 from librehps.settings import Settings
 
@@ -59,6 +60,7 @@ class JsonlSink(Sink):
         record = self._settings.record()
         if self._request is not None:
             record["request"] = dict(self._request)
+        record[PLACE] = recorded(self.output, self._request)
         write_whole(beside, json.dumps(record, indent=1) + "\n")
 
 

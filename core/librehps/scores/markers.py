@@ -5,11 +5,14 @@ Files of older versions use the same names, so they must not change.
 
 from pathlib import Path
 
-# Keys of a Parquet file's metadata: settings and request of the run as JSON, and the facts of one
-# part of a folder.
+# Keys of a Parquet file's metadata: settings and request of the run and the folders of its media as
+# JSON, and the facts of one part of a folder.
 SETTINGS_KEY, REQUEST_KEY = "librehps.settings", "librehps.request"
+PLACE_KEY = "librehps.place"
 PART_KEY = "librehps.part"
 SCORED_SUFFIXES = (".parquet", ".jsonl")
+# Key of the folders of the media, in a .settings.json file.
+PLACE = "place"
 # Next to an output: the settings of a .jsonl, and the journal of an unfinished run.
 SETTINGS_SUFFIX, JOURNAL_SUFFIX = ".settings.json", ".journal"
 JOURNAL_SUFFIXES = tuple(suffix + JOURNAL_SUFFIX for suffix in SCORED_SUFFIXES)

@@ -19,7 +19,8 @@ from librehps.scores.columns import (
     as_text,
     default_columns,
 )
-from librehps.scores.markers import REQUEST_KEY, SETTINGS_KEY
+from librehps.scores.markers import PLACE_KEY, REQUEST_KEY, SETTINGS_KEY
+from librehps.scores.media_folder import recorded
 from librehps.scores.sink import Record, Sink
 from librehps.settings import Settings
 
@@ -43,10 +44,18 @@ def arrow_type(kind: str) -> Any:
 
 
 def schema_of(
-    settings: Settings, columns: Mapping[str, str], request: Mapping[str, Any] | None
+    settings: Settings,
+    columns: Mapping[str, str],
+    request: Mapping[str, Any] | None,
+    output: Path | None = None,
 ) -> Any:
-    """Return the Arrow schema of an output file, with settings and request in the metadata."""
+    """Return the Arrow schema of the file `output`.
+
+    Settings, request and the folders of the media are in the metadata.
+    """
     metadata = {SETTINGS_KEY: json.dumps(settings.record())}
+    if output is not None:
+        metadata[PLACE_KEY] = json.dumps(recorded(output, request))
     if request is not None:
         metadata[REQUEST_KEY] = json.dumps(request)
     fields = [pa.field(name, _TYPES[kind]) for name, kind in columns.items()]
@@ -71,7 +80,7 @@ class ParquetSink(Sink):
     ) -> None:
         super().__init__(output)
         columns = default_columns(settings.axes) if columns is None else columns
-        self._schema = schema_of(settings, columns, request)
+        self._schema = schema_of(settings, columns, request, output)
         self._names = [name for name, kind in columns.items() if kind == TEXT]
         self._waiting: list[Record] = []
         self._batches: list[Any] = []

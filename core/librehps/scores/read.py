@@ -17,6 +17,8 @@ from librehps.scores.markers import (
     IGNORED_PREFIXES,
     JOURNAL_SUFFIXES,
     PART_KEY,
+    PLACE,
+    PLACE_KEY,
     REQUEST_KEY,
     SCORED_SUFFIXES,
     SETTINGS_KEY,
@@ -24,6 +26,7 @@ from librehps.scores.markers import (
     UNFINISHED_FILE,
     settings_file,
 )
+from librehps.scores.media_folder import MediaFolder, Origin, unite
 from librehps.scores.shards import AS_FILES, check_shards, listed
 from librehps.scores.stdin_peek import first_json_line
 from librehps.settings import differing
@@ -46,14 +49,24 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     `-` is JSON Lines on stdin. Raises UsageError for a missing or unreadable file, a folder with a
     missing part, and files with different settings.
     """
+    table, settings, _ = read_located(paths)
+    return table, settings
+
+
+def read_located(paths: Sequence[Path]) -> tuple[Any, dict[str, Any], MediaFolder]:
+    """Return the table and settings of `read_table`, and the folders of the media.
+
+    Relative paths of files from different folders become absolute.
+    """
     import pyarrow as pa
 
     files = [file for path in paths for file in _files(path)]
-    tables, records = [], []
+    tables, records, origins = [], [], []
     for file in files:
         try:
             tables.append(_table(file))
-            record, _ = _settings(file, tables[-1].schema.metadata or {})
+            record, request, place = _records(file, tables[-1].schema.metadata or {})
+            origins.append(Origin() if file == STDIN else Origin.of(place, request, file))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise UsageError(f"{file} cannot be read: {error}") from error
         if record:
@@ -65,6 +78,7 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
                 f"{file} and {records[0][0]} differ in settings: {', '.join(differ)}",
                 hint=SETTINGS_HINT,
             )
+    folder, tables = unite(origins, tables)
     try:
         table = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
@@ -73,11 +87,12 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     _check_one_settings(table, files)
     if len(files) > 1:
         _warn_of_duplicates(table)
-        # Drop the request of the first file, which does not describe the joined rows.
+        # Drop the records of the first file that do not describe the joined rows.
         metadata = {**(table.schema.metadata or {})}
-        metadata.pop(REQUEST_KEY.encode(), None)
+        for name in (REQUEST_KEY, PLACE_KEY):
+            metadata.pop(name.encode(), None)
         table = table.replace_schema_metadata(metadata)
-    return table, records[0][1] if records else {}
+    return table, records[0][1] if records else {}, folder
 
 
 def are_scored(paths: Sequence[str]) -> bool:
@@ -285,11 +300,19 @@ def _metadata(file: Path) -> dict[bytes, bytes]:
 
 def _settings(file: Path, metadata: dict[bytes, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return (settings, request) from the file's metadata, or from its .settings.json file."""
-    stored = metadata.get(SETTINGS_KEY.encode())
+    settings, request, _ = _records(file, metadata)
+    return settings, request
+
+
+def _records(
+    file: Path, metadata: dict[bytes, bytes]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return (settings, request, place), each empty if not stored."""
+    names = (SETTINGS_KEY, REQUEST_KEY, PLACE_KEY)
     beside = settings_file(file)
-    if stored is not None:
-        return json.loads(stored), json.loads(metadata.get(REQUEST_KEY.encode(), b"{}"))
-    if not beside.exists():
-        return {}, {}
+    if any(name.encode() in metadata for name in names) or not beside.exists():
+        found = (json.loads(metadata.get(name.encode(), b"{}")) for name in names)
+        settings, request, place = found
+        return settings, request, place
     record: dict[str, Any] = json.loads(beside.read_bytes())
-    return record, record.pop("request", {})
+    return record, record.pop("request", {}), record.pop(PLACE, {})

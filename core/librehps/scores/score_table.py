@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from librehps.errors import ExtraNeededError
 from librehps.scores.columns import axes_among
+from librehps.scores.media_folder import MediaFolder
 
 if TYPE_CHECKING:
     from librehps.settings import Settings
@@ -22,12 +23,13 @@ class ScoreTable:
 
     `table` is the `pyarrow.Table`; `to_pandas` returns a DataFrame. `settings` records everything
     that the scores depend on, empty if the files hold no settings. `origin` names the rows in
-    messages.
+    messages. `folder` finds the files of the column media.
     """
 
     table: Any = field(repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict)
     origin: str = DEFAULT_ORIGIN
+    folder: MediaFolder = field(default_factory=MediaFolder, repr=False)
 
     @classmethod
     def from_rows(
@@ -38,7 +40,8 @@ class ScoreTable:
         from librehps.scores.table import table_of
 
         records = [{**to_record(row, settings), **row.item.extra} for row in rows]
-        return cls(table_of(records, settings.axes), settings.record(), origin)
+        table = table_of(records, settings.axes)
+        return cls(table, settings.record(), origin, MediaFolder.here())
 
     def __len__(self) -> int:
         return len(self.table)
@@ -94,7 +97,8 @@ class ScoreTable:
         from librehps.scores.writer import check_output
 
         check_output(Path(output), overwrite)
-        write_table(self.table, dict(self.settings), Path(output))
+        place = self.folder.record(Path(output))
+        write_table(self.table, dict(self.settings), Path(output), place)
 
 
 # Input of every decision: a table, or scored files.
@@ -107,12 +111,12 @@ def read_scores(paths: str | Path | Sequence[str | Path]) -> ScoreTable:
     Raises UsageError for a missing or unreadable file, for a folder that lacks a part, and for
     files with different settings.
     """
-    from librehps.scores.read import origin_of, read_table
+    from librehps.scores.read import origin_of, read_located
 
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
     files = [Path(path) for path in listed]
-    table, settings = read_table(files)
-    return ScoreTable(table, settings, origin_of(files))
+    table, settings, folder = read_located(files)
+    return ScoreTable(table, settings, origin_of(files), folder)
 
 
 def as_score_table(scores: Scores) -> ScoreTable:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from librehps.files import growing, write_whole, writing
 from librehps.scores.columns import TEXT, OwnColumns, as_text, default_columns, full_columns
-from librehps.scores.markers import SETTINGS_KEY, settings_file
+from librehps.scores.markers import PLACE, PLACE_KEY, SETTINGS_KEY, settings_file
 from librehps.scores.parquet import ROW_GROUP_ROWS, arrow_type
 
 MAX_BATCH_ROWS = 65_536
@@ -34,30 +34,50 @@ def table_of(records: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> Any:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def write_table(table: Any, settings: dict[str, Any], output: Path) -> None:
-    """Write the table to a temporary file, and rename the file when it is complete."""
+def write_table(
+    table: Any, settings: dict[str, Any], output: Path, place: Mapping[str, Any] | None = None
+) -> None:
+    """Write the table to a temporary file, and rename the file when it is complete.
+
+    `place` is the record of the folders of its media, None if unknown.
+    """
     put = _put_parquet if output.suffix.lower() == ".parquet" else _put_jsonl
     with writing(output, errors=(OSError, pa.ArrowException)), growing(output) as partial:
-        put(table, settings, output, partial)
+        put(table, settings, place, output, partial)
 
 
-def _put_parquet(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
-    if settings:
-        # A table joined from several files has the metadata of the first file alone.
-        metadata = table.schema.metadata or {}
-        stored = {SETTINGS_KEY.encode(): json.dumps(settings).encode()}
-        table = table.replace_schema_metadata({**metadata, **stored})
+def _put_parquet(
+    table: Any,
+    settings: dict[str, Any],
+    place: Mapping[str, Any] | None,
+    output: Path,
+    partial: Path,
+) -> None:
+    # A table joined from several files has the metadata of the first file alone.
+    stored = {SETTINGS_KEY: settings, PLACE_KEY: place}
+    known = {
+        name.encode(): json.dumps(record).encode() for name, record in stored.items() if record
+    }
+    if known:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **known})
     pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP_ROWS)
 
 
-def _put_jsonl(table: Any, settings: dict[str, Any], output: Path, partial: Path) -> None:
+def _put_jsonl(
+    table: Any,
+    settings: dict[str, Any],
+    place: Mapping[str, Any] | None,
+    output: Path,
+    partial: Path,
+) -> None:
     with partial.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in json_lines(table))
     beside = settings_file(output)
     # The settings of the replaced file are not those of the new file.
     beside.unlink(missing_ok=True)
-    if settings:
-        write_whole(beside, json.dumps(settings, indent=1) + "\n")
+    if settings or place:
+        record = {**settings, **({PLACE: place} if place else {})}
+        write_whole(beside, json.dumps(record, indent=1) + "\n")
 
 
 def json_lines(table: Any) -> Iterator[str]:

@@ -63,6 +63,11 @@ class TarIndex:
     def close(self) -> None:
         self._base.close()
 
+    def members(self) -> Iterator[Member]:
+        """Yield the members in the order of the tar."""
+        rows = self._base.execute(f"SELECT {FIELDS} FROM member ORDER BY seq")  # noqa: S608
+        yield from map(_member, rows)
+
     def samples(self) -> Iterator[list[Member]]:
         """Yield the members of each sample, in the order of the samples' first members."""
         rows = self._base.execute(f"SELECT {FIELDS} FROM member ORDER BY sample, seq")  # noqa: S608
