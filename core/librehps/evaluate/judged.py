@@ -70,7 +70,7 @@ def judge_table(
     """
     given = as_score_table(scores)
     left_out = Counter(preferences.left_out)
-    pairs = join(preferences.pairs, scores_in(given.table, given.origin), left_out)
+    pairs = join(preferences.pairs, scores_in(given.table, given.origin, given.folder), left_out)
     model, fingerprint = given.settings.get("model"), given.settings.get("fingerprint")
     fit = None if calibration is None else load_for(Path(calibration), model, fingerprint)
     return Judged(

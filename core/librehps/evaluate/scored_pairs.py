@@ -13,6 +13,7 @@ from librehps.errors import PreferenceError
 from librehps.preferences.media import Key, key_of, keys_of
 from librehps.preferences.pairs import Pair
 from librehps.scores.columns import axes_among
+from librehps.scores.media_folder import MediaFolder
 from librehps.types import ScoredRow
 
 Floats = NDArray[np.float64]
@@ -91,8 +92,8 @@ def scores_of(rows: Iterable[ScoredRow], failed: list[ScoredRow]) -> dict[Key, M
     return scores
 
 
-def scores_in(table: Any, origin: str) -> dict[Key, MediaScore]:
-    """Return scores by media and prompt from the Arrow table of a scored file."""
+def scores_in(table: Any, origin: str, folder: MediaFolder) -> dict[Key, MediaScore]:
+    """Return scores by media and prompt from the Arrow table of a scored file in `folder`."""
     names, axes = set(table.column_names), axes_among(table.column_names)
     needed = {"id", "media", "prompt", "status", "overall_mu"}
     if not needed <= names:
@@ -112,8 +113,9 @@ def scores_in(table: Any, origin: str) -> dict[Key, MediaScore]:
             )
             score = MediaScore(mu, sigma, _real(row.get("scalar")))
             # For media in memory, `items_of` put the digest into the id.
-            name = row["media"] or row["id"].rpartition("#")[0]
-            key = key_of(Path(name), row["prompt"]) if row["media"] else (name, row["prompt"])
+            media, name = row["media"], row["id"].rpartition("#")[0]
+            whole = Path(folder.whole(media)) if media else None
+            key = (name, row["prompt"]) if whole is None else key_of(whole, row["prompt"])
             scores[key] = score
     return scores
 

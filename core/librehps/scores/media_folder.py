@@ -1,4 +1,4 @@
-"""Where the media of scored rows lie: a scored file records its folders, for any working folder."""
+"""Folders of the media of scored rows: recorded in a scored file, used from any other folder."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
