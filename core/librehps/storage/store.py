@@ -61,7 +61,7 @@ def read_range(place: Place, start: int, size: int) -> bytes:
     url = str(place)
     if is_web(url):
         return retried(lambda left: web.read_range(url, start, size, left))
-    return _call(url, lambda system, path: bytes(system.cat_file(path, start, start + size)))
+    return _call(url, lambda system, path: bytes(system.cat_file(path, start=start, end=start + size)))
 
 
 @contextmanager
