@@ -200,16 +200,24 @@ class MediaNotFoundError(MediaError):
 class MediaDeniedError(MediaError):
     """A media file or URL to which access is denied; `cause` and `host` as in StorageError."""
 
-    cause = host = ""
+    def __init__(
+        self, message: str, hint: str | None = None, cause: str = "", host: str = ""
+    ) -> None:
+        super().__init__(message, hint)
+        self.cause, self.host = cause, host
 
 
 class NetworkError(MediaError):
-    """Media that the network or a mount failed to give, which a later try may.
+    """A failure of the network or of a mount, which a later try may not have.
 
-    `cause` and `host` are those of the StorageNetworkError.
+    `cause` and `host` as in StorageError.
     """
 
-    cause = host = ""
+    def __init__(
+        self, message: str, hint: str | None = None, cause: str = "", host: str = ""
+    ) -> None:
+        super().__init__(message, hint)
+        self.cause, self.host = cause, host
 
 
 class EmptyFileError(MediaError):

@@ -1,5 +1,6 @@
 """Paths as people write them: patterns, and media paths in tables, also those of Windows."""
 
+import fnmatch
 import os
 import posixpath
 import re
@@ -77,3 +78,15 @@ def glob_start(path: Path) -> Path:
             break
         start /= part
     return start
+
+
+def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Return whether the parts of a path match a glob pattern; `**` is any number of folders."""
+    if not pattern:
+        return True
+    head, *rest = pattern
+    if head == "**":
+        return any(matches(parts[at:], tuple(rest)) for at in range(len(parts) + 1)) and bool(parts)
+    if not parts or not fnmatch.fnmatchcase(parts[0], head):
+        return False
+    return matches(parts[1:], tuple(rest)) if rest else len(parts) == 1

@@ -348,7 +348,7 @@ def test_urls(tmp_path: Path) -> None:
     assert [i.id for i in items] == ["a.jpg", "b.png", "sub/c.mp4"]
     assert [Media(i.media).data for i in items] == [b"a.jpg", b"b.png", b"sub/c.mp4"]
     assert [i.id for i in items_of(f"{url}/b.png")] == ["b.png"]
-    with pytest.raises(UsageError, match="does not exist"):
+    with pytest.raises(UsageError, match="no such file or folder"):
         items_of(f"{url}/gone")
     with pytest.raises(UsageError, match="nosuch"):
         items_of("nosuch://bucket/a.png")

@@ -1,7 +1,6 @@
 """Items from a manifest: a row file with one row per item, read while the run goes on."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from librehps.errors import UsageError
 from librehps.files import printable
@@ -11,11 +10,13 @@ from librehps.items.rows import (
     Columns,
     Found,
     RowReader,
+    check_ranges,
     find_columns,
 )
 from librehps.media.archived import ParquetCell
 from librehps.media.named import media_value
 from librehps.rowfiles import Row, RowFile, Schema
+from librehps.storage.url_path import AnyPath, UrlPath, address, as_path
 from librehps.types import Item
 
 
@@ -29,14 +30,15 @@ class Manifest:
 
     def __init__(
         self,
-        file: Path,
+        rows: RowFile,
         options: ColumnOptions,
         root: str | None,
         allow_remote: bool,
         reserved: frozenset[str],
         prefix: str = "",
     ) -> None:
-        self._rows, self.passed_over = RowFile(file), PassedOver()
+        self._rows, self.passed_over = rows, PassedOver()
+        file = rows.file
         self.container, self.name, self.repeats_paths = file, file.name, False
         schema = self._rows.schema()
         if schema is None:
@@ -51,11 +53,14 @@ class Manifest:
         # Bytes that are not the media would make a huge output.
         self.dropped = [name for name in binary if name != self.columns.media]
         self.holds_bytes = self.columns.media in schema.binary
+        if self.holds_bytes:
+            check_ranges(file, "pictures inside a Parquet file")
         self.has_prompts = self.columns.prompt is not None
         # With a root, media do not lie below the folders of their manifests.
         below = "" if root else prefix
-        folder = root or str(file.parent)
-        self._reader = RowReader(self.columns, folder, allow_remote, below, prefix)
+        folder = root or address(file.parent)
+        homes = frozenset(one.origin for one in (file, as_path(folder)) if isinstance(one, UrlPath))
+        self._reader = RowReader(self.columns, folder, allow_remote, below, prefix, homes)
 
     def __iter__(self) -> Iterator[Item]:
         for number, (place, row) in enumerate(self._rows.rows(self.columns.used)):
@@ -73,7 +78,7 @@ class Manifest:
     def _cell(self, row: Row, number: int) -> Found:
         path, columns = self._path(row), self.columns
         cell = ParquetCell(
-            str(self.container),
+            address(self.container),
             columns.media,
             number,
             path,
@@ -90,7 +95,7 @@ class Manifest:
         return path if isinstance(path, str) else ""
 
 
-def _check_entry(columns: Columns, schema: Schema, file: Path) -> None:
+def _check_entry(columns: Columns, schema: Schema, file: AnyPath) -> None:
     """Raise UsageError where a column of lists has no index, or another column has one."""
     name, is_list = columns.media, columns.media in schema.lists
     if is_list and columns.entry is None:

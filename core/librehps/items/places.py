@@ -5,22 +5,24 @@ skipped. Without media its tars are read, without tars its manifests, in the ord
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from librehps.errors import UsageError
-from librehps.items.files import matches
-from librehps.items.folders import walk
 from librehps.items.passed_over import HIDDEN, PassedOver
 from librehps.items.tars import BRACES, expand_braces, names_tar
-from librehps.media.archived import is_remote
+from librehps.items.trees import Parts, Tree, is_pattern, tree_of
 from librehps.media.media import kind_by_name
-from librehps.paths import glob_start, is_glob
+from librehps.paths import matches
 from librehps.rowfiles import RowFile, holds_rows, names_rows
 from librehps.scores.markers import IGNORED_PREFIXES, JOURNAL_SUFFIXES
+from librehps.storage.at_once import at_once
+from librehps.storage.url_path import AnyPath, UrlPath, as_path, common_depth
 from librehps.types import Item
+
+T = TypeVar("T")
 
 # Reasons to pass over a table.
 BESIDE_TARS, EMPTY = "tables beside tars", "empty tables"
@@ -28,11 +30,16 @@ BESIDE_TARS, EMPTY = "tables beside tars", "empty tables"
 
 @dataclass(frozen=True)
 class Place:
-    """A path and what it is; `folder` leads from a searched folder to a manifest found in it."""
+    """A path and what it is; `folder` leads from a searched folder to a manifest found in it.
 
-    kind: Literal["stdin", "url", "manifest", "tar", "files"]
-    path: str
+    `rows` is the manifest, if it was opened; `tree` has the files of a folder that was searched.
+    """
+
+    kind: Literal["stdin", "manifest", "tar", "files"]
+    path: AnyPath
     folder: str = ""
+    rows: RowFile | None = field(default=None, compare=False, repr=False)
+    tree: Tree | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass
@@ -47,65 +54,119 @@ class Skipped:
         return iter(())
 
 
-def places_of(path: str, skipped: Skipped) -> Iterator[Place]:
+def places_of(text: str, skipped: Skipped) -> Iterator[Place]:
     """Yield what a path is; raises UsageError for a missing table and a glob without a match."""
-    if path == "-" or is_remote(path):
-        yield Place("stdin" if path == "-" else "url", path)
+    if text == "-":
+        yield Place("stdin", Path(text))
         return
-    is_table = names_tar(path) or names_rows(path)
-    has_braces = is_table and not os.path.lexists(path) and BRACES.search(path)
-    for name in expand_braces(path) if has_braces else [path]:
-        if Path(name).is_dir() or is_glob(name):
-            yield from _search(name, skipped)
-        elif holds_rows(Path(name)) or names_tar(name):
-            if not Path(name).is_file():
-                raise UsageError(f"no such file or folder: {name}")
-            yield Place("tar" if names_tar(name) else "manifest", name)
+    for path in _expanded(text):
+        if path.is_dir() or is_pattern(path):
+            yield from _search(path, skipped)
+        elif holds_rows(path) or names_tar(path.name):
+            if not path.is_file():
+                raise UsageError(f"no such file or folder: {path}")
+            yield Place("tar" if names_tar(path.name) else "manifest", path)
         else:
-            yield Place("files", name)
+            yield Place("files", path)
 
 
-def _search(path: str, skipped: Skipped) -> list[Place]:
+def _expanded(text: str) -> list[AnyPath]:
+    """Return the tables or tars that braces stand for; of any other path, the path."""
+    path = as_path(text)
+    if not (names_tar(path.name) or names_rows(path)) or not BRACES.search(text):
+        return [path]
+    if os.path.lexists(path) if isinstance(path, Path) else path.exists():
+        return [path]
+    paths = [as_path(name) for name in expand_braces(text)]
+    # What is at a URL is asked once, and remembered.
+    at_once(UrlPath.exists, [one for one in paths if isinstance(one, UrlPath)])
+    return paths
+
+
+def _search(path: AnyPath, skipped: Skipped) -> list[Place]:
     """Return the manifests or tars of a folder or glob, or the path itself if it has media."""
-    start = glob_start(Path(path))
-    if not start.is_dir():
-        raise UsageError(f"no such file or folder: {path}")
-    pattern, found, passed = Path(path).parts[len(start.parts) :], list[Path](), PassedOver()
-    is_empty = True
-    for file in (folder / name for folder, names in walk(start, passed, pattern) for name in names):
-        parts = file.parts[len(start.parts) :]
-        if not matches(parts, pattern):
+    tree, passed = tree_of(path), PassedOver()
+    as_media = [Place("files", path, tree=tree)]
+    is_empty, tables = True, list[Parts]()
+    for parts in tree.files(passed):
+        if not matches(parts, tree.pattern):
             continue
-        is_empty = False
-        if file.name.startswith("."):
-            passed.add(file.name, HIDDEN)
-        elif kind_by_name(file.name):
-            return [Place("files", path)]
-        elif not _is_kept_apart(parts) and (names_tar(file) or holds_rows(file)):
-            found.append(file)
+        is_empty, name = False, parts[-1]
+        if name.startswith("."):
+            passed.add(name, HIDDEN)
+        elif kind_by_name(name):
+            return as_media
+        elif not _is_kept_apart(parts) and (names_tar(name) or names_rows(name)):
+            tables.append(parts)
         else:
-            passed.add(file.name)
-    if is_empty and pattern:
+            passed.add(name)
+    if is_empty and tree.pattern:
         raise UsageError(
             f"no file matches {path}", hint="In a pattern, ** stands for any number of folders."
         )
-    has_tars = any(map(names_tar, found))
-    chosen = [file for file in found if names_tar(file) or (not has_tars and _has_rows(file))]
-    if not chosen:
-        return [Place("files", path)]
-    kept = set(chosen)
-    for file in found:
-        if file not in kept:
-            passed.add(file.name, BESIDE_TARS if has_tars else EMPTY)
-    skipped.passed_over.merge(passed)
-    return [
-        Place(
-            "tar" if has_tars else "manifest",
-            str(file),
-            os.path.relpath(file.parent, start).replace(os.sep, "/"),
-        )
-        for file in chosen
-    ]
+    files = {tree.file(parts): "/".join(parts[:-1]) or "." for parts in tables}
+    chosen = _tars_or_manifests(files, passed)
+    if chosen:
+        skipped.passed_over.merge(passed)
+    return chosen or as_media
+
+
+def _tars_or_manifests(files: Mapping[AnyPath, str], passed: PassedOver) -> list[Place]:
+    """Return the tars, or without a tar the manifests; the others are added to `passed`."""
+    tars = [file for file in files if names_tar(file.name)]
+    others = [file for file in files if not names_tar(file.name)]
+    held = []
+    for file, holds in zip(others, _each(holds_rows, others), strict=True):
+        if holds:
+            held.append(file)
+        else:
+            passed.add(file.name)
+    if tars:
+        for file in held:
+            passed.add(file.name, BESIDE_TARS)
+        return [Place("tar", file, files[file]) for file in tars]
+    places = []
+    for file, rows in zip(held, _each(_open_table, held), strict=True):
+        # Writers of many parts leave some of them empty.
+        if rows.schema() is None:
+            passed.add(file.name, EMPTY)
+        else:
+            places.append(Place("manifest", file, files[file], rows))
+    return places
+
+
+def _each(call: Callable[[AnyPath], T], files: Sequence[AnyPath]) -> Iterable[T]:
+    """Return the results for files of one tree; at URLs several calls wait at once."""
+    is_remote = bool(files) and isinstance(files[0], UrlPath)
+    return at_once(call, files) if is_remote else map(call, files)
+
+
+def open_tables(places: Sequence[Place]) -> list[RowFile]:
+    """Return the row files of manifests; their columns are read, at URLs several at once."""
+    return at_once(lambda place: place.rows or _open_table(place.path), places)
+
+
+def relative_names(files: Sequence[AnyPath]) -> list[str]:
+    """Return names that keep files of the same name in two folders distinct.
+
+    Names of files on several hosts or disks are whole paths and URLs.
+    """
+    local = [file for file in files if isinstance(file, Path)]
+    if len(local) == len(files):
+        places = [os.path.abspath(file) for file in local]  # noqa: PTH100 - links stay
+        root = os.path.commonpath([os.path.dirname(place) for place in places]) if places else ""  # noqa: PTH120
+        return [os.path.relpath(place, root).replace(os.sep, "/") for place in places]
+    urls = [file for file in files if isinstance(file, UrlPath)]
+    if local or len({url.origin for url in urls}) > 1:
+        return [str(file.absolute()) for file in files]
+    depth = common_depth([url.parent for url in urls])
+    return ["/".join(url.parts[depth:]) or url.name for url in urls]
+
+
+def _open_table(file: AnyPath) -> RowFile:
+    rows = RowFile(file)
+    rows.schema()
+    return rows
 
 
 def _is_kept_apart(parts: tuple[str, ...]) -> bool:
@@ -113,8 +174,3 @@ def _is_kept_apart(parts: tuple[str, ...]) -> bool:
     return any(
         part.startswith(IGNORED_PREFIXES) or part.endswith(JOURNAL_SUFFIXES) for part in parts
     )
-
-
-def _has_rows(file: Path) -> bool:
-    """Return whether a table has columns; writers of many parts leave some of them empty."""
-    return RowFile(file).schema() is not None

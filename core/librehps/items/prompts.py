@@ -4,18 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from librehps.choices import PromptFrom, check_choice
 from librehps.errors import EmptyPromptError, MediaError, PromptError, UsageError
 from librehps.items.sidecars import sidecar_prompt
 from librehps.markup import without_tags, without_weights
-from librehps.media.archived import TarMember
+from librehps.media.archived import Remote, TarMember
 from librehps.media.containers import HEAD_BYTES, container_of, read_bytes
 from librehps.media.media import Media
 from librehps.media.metadata import prompt_of_clip, prompt_of_image
 from librehps.media.metadata.infotext import prompt_of_caption
 from librehps.media.metadata.texts import Found
 from librehps.media.remarks import TAGS, WEIGHTS
+from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item
 
 VHS_NODE = b"VHS_VideoCombine"
@@ -120,10 +122,11 @@ def _from_column(item: Item, content: Media) -> Found | None:
 
 
 def _from_sidecar(item: Item, content: Media) -> Found | None:
-    if not isinstance(content.media, Path):
+    path = _path(content.media)
+    if path is None:
         # A tar's items have the text of their sidecar as prompt already.
         return _from_column(item, content)
-    text = sidecar_prompt(content.media)
+    text = sidecar_prompt(path)
     return None if text is None else Found(text, "sidecar")
 
 
@@ -151,12 +154,12 @@ def _check_image(content: Media) -> None:
 
 def _from_first_frame(content: Media) -> Found | None:
     """Return the prompt in x.png next to x.mp4, which ComfyUI's VideoHelperSuite leaves there."""
-    if not isinstance(content.media, Path):
+    clip = _path(content.media)
+    if clip is None:
         return None
-    clip = content.media
     picture = clip.with_name(clip.stem.removesuffix("-audio") + ".png")
     try:
-        data = read_bytes(picture)
+        data = read_bytes(picture) if isinstance(picture, Path) else Remote(picture.url).read()
     except MediaError:
         # A picture that is missing or cannot be read tells nothing of the clip.
         return None
@@ -177,12 +180,21 @@ NOT_FOUND = {
 }
 
 
+def _path(media: Any) -> AnyPath | None:
+    """Return the path or URL of a file in a folder; None for members of archives and bytes."""
+    if isinstance(media, Remote):
+        url = UrlPath(media.url)
+        return None if url.is_chain else url
+    return Path(media) if isinstance(media, str | Path) else None
+
+
 def _stem(item: Item) -> str:
-    is_named = isinstance(item.media, str | Path) and Path(item.media).name
-    return str(Path(item.media).with_suffix("")) if is_named else "its"
+    path = _path(item.media)
+    return str(path.with_suffix("")) if path is not None and path.name else "its"
 
 
-def _folder(item: Item) -> Path:
-    if not isinstance(item.media, str | Path):
+def _folder(item: Item) -> AnyPath:
+    path = _path(item.media)
+    if path is None:
         raise PromptError("no prompt: the item is not in a folder")
-    return Path(item.media).absolute().parent
+    return path.absolute().parent

@@ -2,7 +2,8 @@
 
 import os
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 from librehps.errors import MediaError, MediaNotFoundError, PromptError, UsageError
 from librehps.files import printable
-from librehps.media.archived import Remote, is_remote
+from librehps.media.archived import Remote
 from librehps.media.media import kind_by_name
 from librehps.media.named import MEDIA_NAMES, column_entry, media_value
-from librehps.paths import foreign_path, is_simple, local_name, path_id, start_below
+from librehps.paths import WINDOWS_ROOT, foreign_path, is_simple, local_name, path_id, start_below
+from librehps.storage.places import is_remote, shown
+from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item, Stored
 
 # Default column names, used if no flag names the column; the first that exists is taken.
@@ -130,7 +133,8 @@ class RowReader:
     """Makes items from rows; relative paths are relative to `root`, a folder or a URL.
 
     `prefix` begins the ids of relative paths, for a manifest in a folder that was searched;
-    `row_prefix` those of rows without a path.
+    `row_prefix` those of rows without a path. `homes` are the hosts and buckets that the user
+    named: media elsewhere need `allow_remote`.
     """
 
     columns: Columns
@@ -138,6 +142,7 @@ class RowReader:
     allow_remote: bool
     prefix: str = ""
     row_prefix: str = ""
+    homes: frozenset[str] = frozenset()
 
     def item(self, row: Mapping[str, Any], place: str, cell: Found | None = None) -> Item:
         """Return the item of a row; an invalid row gives an item with a `problem`.
@@ -177,15 +182,15 @@ class RowReader:
         value = row.get(self.columns.media)
         starts = self._starts
         if starts is not None and type(value) is str and is_simple(value):
-            return starts[0] + value, printable(starts[1] + value), None
+            return starts[0](value), printable(starts[1] + value), None
         value = media_value(value, self.columns.entry)
         if not isinstance(value, str) or not value:
             missing = MediaError(f"{place}: {self._why_missing(value)}")
             return Path(place), path_id(Path(place).name, self.row_prefix), missing
-        if is_remote(value) or is_remote(self.root):
-            url = value if is_remote(value) else f"{self.root.rstrip('/')}/{value}"
-            refused = MediaError(f"{url}: remote media in a manifest need --allow-remote")
-            return Remote(url), url, None if self.allow_remote else refused
+        if is_remote(value):
+            return Remote(value), printable(shown(value)), self._why_refused(value)
+        if is_remote(self.root):
+            return self._below_url(value, place)
         reason = foreign_path(self.root, value)
         name = local_name(self.root, value)
         foreign = MediaNotFoundError(f"{place}: {reason}") if reason else None
@@ -197,11 +202,34 @@ class RowReader:
         return self.columns.dropped | self.columns.own.keys()
 
     @cached_property
-    def _starts(self) -> tuple[str, str] | None:
-        """What to put before a simple path for its media and its id; None where that differs."""
-        if os.name == "nt" or is_remote(self.root) or self.columns.entry is not None:
+    def _starts(self) -> tuple[Callable[[str], Any], str] | None:
+        """A function from a simple path to its media, and the start of its id; None if neither."""
+        above = start_below(posixpath.normpath(self.prefix))
+        if self.columns.entry is not None:
             return None
-        return start_below(str(Path(self.root))), start_below(posixpath.normpath(self.prefix))
+        if is_remote(self.root):
+            url_of = UrlPath(self.root).url_of
+            return lambda value: Remote(url_of(value)), above
+        return None if os.name == "nt" else (start_below(str(Path(self.root))).__add__, above)
+
+    def _below_url(self, value: str, place: str) -> Found:
+        """Return the media at a path relative to `root`, which is a URL."""
+        name = posixpath.normpath(value.replace("\\", "/"))
+        identity = path_id(name, self.prefix)
+        found = UrlPath(self.root).joined(name)
+        if found is None or name.startswith("/") or WINDOWS_ROOT.match(value):
+            expected = "expected a path below its bucket or host, a URL, or --root FOLDER"
+            return (
+                Path(value),
+                identity,
+                MediaError(f"{place}: invalid path {value!r} ({expected})"),
+            )
+        return Remote(found.url), identity, None
+
+    def _why_refused(self, url: str) -> MediaError | None:
+        if self.allow_remote or UrlPath(url).origin in self.homes:
+            return None
+        return MediaError(f"{shown(url)}: remote media in a manifest need --allow-remote")
 
     def _why_missing(self, value: Any) -> str:
         name, entry = self.columns.media, self.columns.entry
@@ -210,6 +238,15 @@ class RowReader:
         if entry is not None:
             return f"column {name!r} has no path at index {entry} (the first index is 0)"
         return f"column {name!r} has no media path"
+
+
+def check_ranges(file: AnyPath, members: str) -> None:
+    """Raise UsageError for an archive on a server from which its `members` cannot be read."""
+    if isinstance(file, UrlPath) and not file.has_ranges:
+        raise UsageError(
+            f"{file}: {members} cannot be read, as the server only sends whole files",
+            hint=f"Download it, then give the local file: curl -LO {shlex.quote(str(file))}",
+        )
 
 
 def invalid_prompt(prompt: Any) -> str | None:

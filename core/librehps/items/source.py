@@ -1,6 +1,5 @@
 """The items of a command's paths: files, folders, manifests, tars, URLs and standard input."""
 
-import os
 import posixpath
 import sqlite3
 import sys
@@ -11,19 +10,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from librehps.choices import PromptFrom
-from librehps.errors import UsageError
+from librehps.errors import StorageError, UsageError
 from librehps.files import printable
 from librehps.items.files import Files
 from librehps.items.ids import unique
 from librehps.items.manifest import Manifest
 from librehps.items.passed_over import PassedOver
-from librehps.items.places import Place, Skipped, places_of
+from librehps.items.places import Place, Skipped, open_tables, places_of, relative_names
 from librehps.items.remote import RemoteFiles
 from librehps.items.rows import ColumnOptions
 from librehps.items.stdin import Stdin
 from librehps.items.tars import Tar
+from librehps.items.trees import UrlTree
 from librehps.scores.columns import OwnColumns, full_columns
 from librehps.scores.shards import in_shard
+from librehps.storage.at_once import at_once
+from librehps.storage.drivers import NO_DRIVER
+from librehps.storage.url_path import AnyPath, UrlPath, address
 from librehps.types import Item
 
 RESERVED = frozenset(full_columns())
@@ -49,7 +52,7 @@ class SourceOptions:
 
 
 class Part(Protocol):
-    """A source of items of one kind: files and folders, a manifest, a tar, a URL or stdin.
+    """A source of items of one kind: files and folders, a manifest, a tar or stdin.
 
     `has_prompts`: items may have a prompt. `passed_over` counts and names what has no item.
     `container` is the manifest or tar file, else None.
@@ -59,7 +62,7 @@ class Part(Protocol):
     passed_over: PassedOver
 
     @property
-    def container(self) -> Path | None: ...
+    def container(self) -> AnyPath | None: ...
 
     def __iter__(self) -> Iterator[Item]: ...
 
@@ -72,7 +75,12 @@ class Source:
 
     def __init__(self, paths: Sequence[str], options: SourceOptions) -> None:
         self._options = options
-        self._parts = _parts(list(paths), options)
+        try:
+            self._parts = _parts(list(paths), options)
+        except StorageError as error:
+            if error.cause == NO_DRIVER:
+                raise UsageError(str(error), error.hint) from error
+            raise
         self._own = OwnColumns()
         self.has_prompts = any(part.has_prompts for part in self._parts)
 
@@ -103,7 +111,7 @@ class Source:
             "passed_over": self.passed_over.record(),
             "own_columns": self._own.kinds(),
             "has_prompts": self.has_prompts,
-            "containers": [str(p.container.absolute()) for p in self._parts if p.container],
+            "containers": [name for p in self._parts if (name := _container(p))],
             "dropped": list(dict.fromkeys(n for p in manifests for n in p.dropped)),
         }
 
@@ -121,32 +129,53 @@ class Source:
         return found
 
     def _nothing(self) -> UsageError:
-        files = [part for part in self._parts if isinstance(part, Files)]
+        files = [part for part in self._parts if isinstance(part, Files | RemoteFiles)]
         return files[0].nothing() if files else UsageError("there is nothing to score")
 
 
+def _container(part: Part) -> str | None:
+    """Return the absolute path or URL of a part's manifest or tar; None for a URL with secrets."""
+    if part.container is None:
+        return None
+    name = str(part.container.absolute())
+    return name if name == address(part.container.absolute()) else None
+
+
 def _parts(paths: list[str], options: SourceOptions) -> list[Part]:
-    """Return a part for each manifest, tar, URL and stdin, and one for all files and folders."""
+    """Return a part for each manifest, tar and stdin, and for the files of each host and disk."""
     skipped = Skipped()
     places = [place for path in paths for place in places_of(path, skipped)]
-    tars = iter(_relative([Path(p.path) for p in places if p.kind == "tar"]))
+    files = [place.path for place in places if place.kind == "tar"]
+    named = list(zip(files, relative_names(files), strict=True))
+    tars = iter(at_once(lambda pair: Tar(*pair, options.columns.prompt), named))
+    manifests = iter(open_tables([place for place in places if place.kind == "manifest"]))
     folders = _folders([place for place in places if place.kind == "manifest"])
-    manifest = (options.columns, options.root, options.allow_remote, RESERVED)
+    columns = (options.columns, options.root, options.allow_remote, RESERVED)
     parts: list[Part] = []
     for place in places:
-        file = Path(place.path)
         if place.kind == "stdin":
-            parts.append(Stdin(sys.stdin.buffer, options.null, *manifest))
-        elif place.kind == "url":
-            parts.append(RemoteFiles(place.path))
+            parts.append(Stdin(sys.stdin.buffer, options.null, *columns))
         elif place.kind == "manifest":
-            parts.append(Manifest(file, *manifest, folders[place]))
+            parts.append(Manifest(next(manifests), *columns, folders[place]))
         elif place.kind == "tar":
-            parts.append(Tar(file, next(tars), options.columns.prompt))
-    if files := [Path(place.path) for place in places if place.kind == "files"]:
-        parts.append(Files(files, options.sidecars))
+            parts.append(next(tars))
+    parts += _files([place for place in places if place.kind == "files"], options.sidecars)
     _tell_apart([part for part in parts if isinstance(part, Manifest)])
     return [*parts, skipped]
+
+
+def _files(places: Sequence[Place], sidecars: bool) -> list[Part]:
+    """Return a part for the files and folders of each bucket or host, and one for local paths."""
+    remote: dict[str, list[UrlPath | UrlTree]] = {}
+    local = []
+    for place in places:
+        if isinstance(place.path, Path):
+            local.append(place.path)
+        else:
+            found = place.tree if isinstance(place.tree, UrlTree) else place.path
+            remote.setdefault(place.path.origin, []).append(found)
+    parts: list[Part] = [RemoteFiles(found, sidecars) for found in remote.values()]
+    return [*parts, Files(local, sidecars)] if local else parts
 
 
 def _folders(manifests: Sequence[Place]) -> dict[Place, str]:
@@ -154,25 +183,20 @@ def _folders(manifests: Sequence[Place]) -> dict[Place, str]:
 
     A manifest that was given by its own path needs none, unless another has the same name.
     """
-    names = {posixpath.normpath(posixpath.join(p.folder, Path(p.path).name)) for p in manifests}
+    names = {posixpath.normpath(posixpath.join(p.folder, p.path.name)) for p in manifests}
     if len(names) == len(manifests):
         return {place: place.folder for place in manifests}
-    below = [os.path.dirname(name) for name in _relative([Path(p.path) for p in manifests])]  # noqa: PTH120
+    below = [posixpath.dirname(name) for name in relative_names([p.path for p in manifests])]
     return dict(zip(manifests, below, strict=True))
-
-
-def _relative(files: Sequence[Path]) -> list[str]:
-    """Return names that keep files of the same name in two folders distinct."""
-    places = [os.path.abspath(file) for file in files]  # noqa: PTH100 - links stay
-    root = os.path.commonpath([os.path.dirname(place) for place in places]) if places else ""  # noqa: PTH120
-    return [os.path.relpath(place, root).replace(os.sep, "/") for place in places]
 
 
 def _tell_apart(manifests: Sequence[Manifest]) -> None:
     """Give distinct ids to media inside the manifests: by row where paths are not distinct."""
     holding = [manifest for manifest in manifests if manifest.holds_bytes]
     if len({manifest.name for manifest in holding}) < len(holding):
-        for manifest, name in zip(holding, _relative([m.container for m in holding]), strict=True):
+        for manifest, name in zip(
+            holding, relative_names([m.container for m in holding]), strict=True
+        ):
             manifest.name = name
     with closing(sqlite3.connect("")) as base:
         base.execute("PRAGMA synchronous = OFF")

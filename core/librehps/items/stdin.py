@@ -13,9 +13,11 @@ from librehps.errors import UsageError
 from librehps.files import printable
 from librehps.items.passed_over import PassedOver
 from librehps.items.rows import ColumnOptions, RowReader, find_columns
-from librehps.media.archived import Remote, is_remote
+from librehps.media.archived import Remote
 from librehps.media.media import kind_by_name
 from librehps.rowfiles import json_rows
+from librehps.storage.places import is_remote, shown
+from librehps.storage.url_path import UrlPath, as_path
 from librehps.types import Item
 
 BLOCK_BYTES = 1 << 16
@@ -43,7 +45,9 @@ class Stdin:
         if not null and first.lstrip().startswith(b"{"):
             _, row = next(json_rows([first], "standard input"))
             columns = find_columns(row, options, "standard input", reserved, is_open=True)
-            self._reader = RowReader(columns, self._root, allow_remote)
+            folder = as_path(self._root)
+            homes = frozenset([folder.origin] if isinstance(folder, UrlPath) else [])
+            self._reader = RowReader(columns, self._root, allow_remote, homes=homes)
             self.has_prompts = columns.prompt is not None
 
     def __iter__(self) -> Iterator[Item]:
@@ -70,10 +74,14 @@ class Stdin:
     def _item(self, name: str) -> Item:
         if is_remote(name):
             if not self._allow_remote:
-                raise UsageError(f"{name}: remote media in a list need --allow-remote")
-            return Item(name, Remote(name), None, kind_by_name(name))
+                raise UsageError(f"{shown(name)}: remote media in a list need --allow-remote")
+            url = UrlPath(name)
+            return Item(printable(url), Remote(name), None, kind_by_name(url.name))
         # `find` prints `./a.png` for the item `a.png`.
-        return Item(printable(os.path.normpath(name)), Path(self._root, name), None)
+        short = os.path.normpath(name)
+        if is_remote(self._root):
+            return Item(printable(short), Remote(UrlPath(self._root).url_of(short)), None)
+        return Item(printable(short), Path(self._root, name), None)
 
 
 class _Pieces(Iterator[bytes]):

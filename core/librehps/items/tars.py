@@ -8,20 +8,26 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from librehps.errors import BrokenMediaError, ItemError, MediaError, PromptError, UsageError
+from librehps.errors import (
+    BrokenMediaError,
+    ItemError,
+    MediaError,
+    PromptError,
+    StorageError,
+    UsageError,
+)
 from librehps.files import printable
 from librehps.items.passed_over import SPECIAL, PassedOver
-from librehps.items.rows import PROMPT_NAMES, invalid_prompt
+from librehps.items.rows import PROMPT_NAMES, check_ranges, invalid_prompt
 from librehps.media.archived import TarMember
 from librehps.media.media import kind_by_name
-from librehps.media.tar_index import Member, TarIndex
+from librehps.media.tar_index import MAX_TEXT_BYTES, TEXT_SUFFIXES, Member, TarIndex
 from librehps.rowfiles.text import decode_text
+from librehps.storage import store
+from librehps.storage.url_path import AnyPath, UrlPath, address
 from librehps.types import Item
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
-# A longer .txt or .json member is no caption.
-MAX_TEXT_BYTES = 1 << 20
-TEXT_SUFFIXES = (".txt", ".json")
 # Compressed tars, by suffix and by first bytes, and the command that decompresses them.
 PACKED = (
     ((".tar.gz", ".tgz"), b"\x1f\x8b", "gunzip -k"),
@@ -66,11 +72,12 @@ class Tar:
 
     has_prompts = True
 
-    def __init__(self, file: Path, name: str, prompt_field: str | None) -> None:
+    def __init__(self, file: AnyPath, name: str, prompt_field: str | None) -> None:
         self._file, self._name, self._field = file, name, prompt_field
         self.passed_over = PassedOver()
         self.container = file
         _check_packed(file)
+        check_ranges(file, "members of a tar")
 
     def __iter__(self) -> Iterator[Item]:
         index = TarIndex(self._file)
@@ -102,10 +109,10 @@ class Tar:
         for member in media:
             prompt: str | None = None
             problem: ItemError | None = None
-            stored = TarMember(str(self._file), member.name, member.offset, member.size)
+            stored = TarMember(address(self._file), member.name, member.offset, member.size)
             try:
                 found = self._content(member, index, MediaError)
-                stored = TarMember(str(self._file), member.name, found.offset, found.size)
+                stored = TarMember(address(self._file), member.name, found.offset, found.size)
                 prompt = self._prompt(member.name, members, index)
             except ItemError as error:
                 problem = error
@@ -164,11 +171,8 @@ class Tar:
             raise PromptError(
                 f"{place} is too long for a prompt ({found.size} bytes; at most {MAX_TEXT_BYTES})"
             )
-        with self._file.open("rb") as file:
-            file.seek(found.offset)
-            content = file.read(found.size)
         try:
-            return decode_text(content)
+            return decode_text(index.text(found))
         except ValueError as error:
             raise PromptError(f"{place}: {error}") from error
 
@@ -177,22 +181,27 @@ def _lacks_prompt(item: Item) -> bool:
     return item.prompt is None and item.problem is None
 
 
-def _check_packed(file: Path) -> None:
+def _check_packed(file: AnyPath) -> None:
     """Raise UsageError for a compressed tar, by its suffix or its first bytes."""
     try:
-        with file.open("rb") as stream:
-            head = stream.read(TAR_MAGIC_AT + 5)
-    except OSError:
-        # The item of the tar reports the error.
+        head = store.read_range(address(file), 0, TAR_MAGIC_AT + 5)
+    except StorageError:
+        # The index of the tar reports the error.
         return
     # A tar begins with the name of its first member, which may be "BZh.png".
     is_plain = head[TAR_MAGIC_AT:] == b"ustar"
     for suffixes, magic, command in PACKED:
         if (head.startswith(magic) and not is_plain) or file.name.lower().endswith(suffixes):
-            name = file if file.name.lower().endswith(suffixes) else f"{file}{suffixes[0][4:]}"
-            rename = "" if name == file else f"mv {shlex.quote(str(file))} {shlex.quote(str(name))}"
-            commands = [rename, f"{command} {shlex.quote(str(name))}"]
             raise UsageError(
                 f"{file}: a compressed tar is not read (its members cannot be found by offset)",
-                hint=f"Decompress it: {' && '.join(filter(None, commands))}",
+                hint=_how_to_unpack(file, suffixes, command),
             )
+
+
+def _how_to_unpack(file: AnyPath, suffixes: tuple[str, ...], command: str) -> str:
+    if isinstance(file, UrlPath):
+        return f"Decompress it, and upload the tar: {command} {shlex.quote(file.name)}"
+    name = file if file.name.lower().endswith(suffixes) else f"{file}{suffixes[0][4:]}"
+    rename = "" if name == file else f"mv {shlex.quote(str(file))} {shlex.quote(str(name))}"
+    commands = [rename, f"{command} {shlex.quote(str(name))}"]
+    return f"Decompress it: {' && '.join(filter(None, commands))}"

@@ -6,17 +6,23 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import BinaryIO
+
+from librehps.errors import StorageError, StorageNetworkError
+from librehps.storage.url_path import AnyPath, UrlPath
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
 READ_BYTES = 1 << 20
 MAX_LINKS = 16
+# Texts that are kept of a remote tar: to read each of them again would be a request each. A longer
+# .txt or .json member is no caption.
+TEXT_SUFFIXES, MAX_TEXT_BYTES = (".txt", ".json"), 1 << 20
 TABLES = """
 PRAGMA synchronous = OFF;
 CREATE TABLE sample (id INTEGER PRIMARY KEY, section INTEGER, key BLOB, UNIQUE (section, key));
 CREATE TABLE member (seq INTEGER PRIMARY KEY, sample INTEGER, section INTEGER, name BLOB,
     path BLOB, offset INTEGER, size INTEGER, link BLOB, problem TEXT);
+CREATE TABLE text (offset INTEGER PRIMARY KEY, content BLOB);
 CREATE INDEX member_path ON member (path, seq);
 """
 FIELDS = "seq, sample, section, name, offset, size, link, problem"
@@ -46,17 +52,23 @@ class TarIndex:
     the members that are no files, and files that macOS and tar write for themselves.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: AnyPath) -> None:
         self._file, self.damage, self.skipped = file, "", 0
         self.last: Member | None = None
         self._base = sqlite3.connect("")
         self._base.executescript(TABLES)
+        self._keeps_texts = isinstance(file, UrlPath)
         try:
             self._size = file.stat().st_size
             with file.open("rb") as stream:
                 start, section = 0, 0
                 while start >= 0:
                     start, section = self._read_section(stream, start, section), section + 1
+        except StorageNetworkError:
+            # A listing without the rest of the tar would lose its items.
+            raise
+        except StorageError as error:
+            self.damage = str(error)
         except OSError as error:
             self.damage = f"{file} cannot be read: {error}"
 
@@ -100,6 +112,15 @@ class TarIndex:
             found = _member(row)
         raise ValueError("is a link that leads to itself")
 
+    def text(self, member: Member) -> bytes:
+        """Return the content of a short text; raises OSError or StorageError."""
+        where = "SELECT content FROM text WHERE offset = ?"
+        if kept := self._base.execute(where, (member.offset,)).fetchone():
+            return bytes(kept[0])
+        with self._file.open("rb") as file:
+            file.seek(member.offset)
+            return file.read(member.size)
+
     def _read_section(self, stream: BinaryIO, start: int, section: int) -> int:
         """Index one of the joined tars; return the start of the next, -1 if there is none."""
         stream.seek(start)
@@ -110,6 +131,8 @@ class TarIndex:
                     # Without this, `tarfile` would keep every member.
                     tar.members = []  # type: ignore[attr-defined]
                     at = tar.offset
+                    if self._keeps_texts:
+                        self._keep_text(info, stream)
                     if self._add(info, section):
                         return -1
                 at = tar.offset
@@ -120,6 +143,13 @@ class TarIndex:
                 self.damage = f"{self._file} is damaged at byte {at}: {error}"
             return -1
         return self._next_section(stream, at)
+
+    def _keep_text(self, info: tarfile.TarInfo, stream: BinaryIO) -> None:
+        is_text = info.isreg() and info.name.lower().endswith(TEXT_SUFFIXES)
+        if is_text and not info.issparse() and info.size <= MAX_TEXT_BYTES:
+            stream.seek(info.offset_data)
+            row = (info.offset_data, stream.read(info.size))
+            self._base.execute("INSERT OR REPLACE INTO text VALUES (?, ?)", row)
 
     def _add(self, info: tarfile.TarInfo, section: int) -> bool:
         """Index a member; return whether the tar is cut short within its content."""

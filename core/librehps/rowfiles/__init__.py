@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from librehps.errors import LibreHPSError, UsageError
 from librehps.rowfiles.base import Format, Placed, Row, RowError, Schema
@@ -15,6 +15,7 @@ from librehps.rowfiles.delimited import delimited_rows
 from librehps.rowfiles.json_text import json_array_rows, json_line_rows, json_rows
 from librehps.rowfiles.parquet import parquet_rows, parquet_schema
 from librehps.rowfiles.text import GZIP, is_packed, open_text, reading
+from librehps.storage.url_path import AnyPath
 
 __all__ = ["FORMATS", "GZIP", "KNOWN", "Placed", "Row", "RowError", "RowFile", "Schema",
            "holds_rows", "json_rows", "names_rows"]  # fmt: skip
@@ -26,7 +27,7 @@ MAX_LINE_CHARS = 1 << 16
 class RowFile:
     """A file of rows; raises `error` (a class) for an unsupported or damaged file."""
 
-    def __init__(self, file: Path, error: type[LibreHPSError] = UsageError) -> None:
+    def __init__(self, file: AnyPath, error: type[LibreHPSError] = UsageError) -> None:
         self.file, self._error = file, error
         suffix = _suffix(file)
         if not file.is_file():
@@ -34,6 +35,7 @@ class RowFile:
         if suffix is None:
             raise error(f"{file}: unsupported row file (expected {KNOWN})")
         self._format = FORMATS[suffix]
+        self._schema: list[Schema | None] = []
         if is_packed(file) and not self._format.is_text:
             raise error(f"{file}: {suffix} is not read as {GZIP}", f"Decompress it: gunzip {file}")
 
@@ -43,7 +45,12 @@ class RowFile:
         return self._format.is_open
 
     def schema(self) -> Schema | None:
-        """Return the columns before any row is read; None for a file without rows."""
+        """Return the columns before any row is read; None for a file without rows. Read once."""
+        if not self._schema:
+            self._schema.append(self._read_schema())
+        return self._schema[0]
+
+    def _read_schema(self) -> Schema | None:
         with self._translated():
             if self._format.schema is not None:
                 return self._format.schema(self.file)
@@ -65,12 +72,12 @@ class RowFile:
             raise self._error(str(error), error.hint) from error.__cause__
 
 
-def names_rows(path: str | Path) -> bool:
+def names_rows(path: str | AnyPath) -> bool:
     """Return whether the path has the suffix of a row file."""
-    return _suffix(Path(path)) is not None
+    return _suffix(Path(path) if isinstance(path, str) else path) is not None
 
 
-def holds_rows(path: Path) -> bool:
+def holds_rows(path: AnyPath) -> bool:
     """Return whether the path is a row file, by its suffix and, for .json, its first characters.
 
     A .json with an object on each of its first lines is one too: its reader says how to name it.
@@ -92,10 +99,10 @@ def holds_rows(path: Path) -> bool:
     return head.startswith(begins) or head[:1] + head[-1:] + second[:1] == "{}{"
 
 
-def _suffix(path: Path) -> str | None:
+def _suffix(path: AnyPath) -> str | None:
     """Return the path's key in FORMATS, ignoring a final `.gz`; None for other suffixes."""
     name = path.name.lower().removesuffix(GZIP)
-    suffix = Path(name).suffix
+    suffix = PurePosixPath(name).suffix
     return suffix if suffix in FORMATS else None
 
 

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from librehps.errors import UsageError
+from librehps.storage.url_path import AnyPath
 
 Row = Mapping[str, Any]
 # (position for messages, such as "x.csv, line 3"; the row)
@@ -35,8 +35,8 @@ class Format:
     character of a row file, for a suffix that other files share.
     """
 
-    rows: Callable[[Path, Sequence[str] | None], Iterator[Placed]]
-    schema: Callable[[Path], Schema] | None = None
+    rows: Callable[[AnyPath, Sequence[str] | None], Iterator[Placed]]
+    schema: Callable[[AnyPath], Schema] | None = None
     is_open: bool = False
     is_text: bool = True
     begins: str = ""

@@ -3,11 +3,11 @@
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import IO
 
 from librehps.rowfiles.base import Placed, RowError, check_distinct
 from librehps.rowfiles.text import nul_error, open_text
+from librehps.storage.url_path import AnyPath
 
 # A CSV field may be long: a prompt, a list of numbers.
 MAX_FIELD_CHARS = 1 << 24
@@ -17,7 +17,7 @@ QUOTE_HINT = (
 FILE_SUFFIX = re.compile(r"\.\w{2,5}$")
 
 
-def delimited_rows(delimiter: str, file: Path, names: Sequence[str] | None) -> Iterator[Placed]:
+def delimited_rows(delimiter: str, file: AnyPath, names: Sequence[str] | None) -> Iterator[Placed]:
     """Yield (position, row) of the lines below the header; an empty field is None."""
     header: list[str] | None = None
     for place, fields in _fields(delimiter, file):
@@ -32,7 +32,7 @@ def delimited_rows(delimiter: str, file: Path, names: Sequence[str] | None) -> I
             yield place, {n: v or None for n, v in zip(header, fields, strict=True)}
 
 
-def _fields(delimiter: str, file: Path) -> Iterator[tuple[str, list[str]]]:
+def _fields(delimiter: str, file: AnyPath) -> Iterator[tuple[str, list[str]]]:
     """Yield (position, fields) of each row that is not blank; the position is its first line."""
     csv.field_size_limit(MAX_FIELD_CHARS)
     with open_text(file) as text:
@@ -58,7 +58,7 @@ def _fields(delimiter: str, file: Path) -> Iterator[tuple[str, list[str]]]:
 class _Lines:
     """The lines of a text, of which `taken` keeps those of the current row."""
 
-    def __init__(self, text: IO[str], file: Path) -> None:
+    def __init__(self, text: IO[str], file: AnyPath) -> None:
         self._lines, self._file, self._number = iter(text), file, 0
         self.taken: list[str] = []
 

@@ -3,16 +3,16 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from librehps.rowfiles.base import Placed, RowError
 from librehps.rowfiles.text import open_text
+from librehps.storage.url_path import AnyPath
 
 JSON_BLOCK_CHARS = 1 << 16
 
 
-def json_line_rows(file: Path, names: Sequence[str] | None) -> Iterator[Placed]:
+def json_line_rows(file: AnyPath, names: Sequence[str] | None) -> Iterator[Placed]:
     """Yield (position, row) of a JSON Lines file."""
     with open_text(file) as lines:
         yield from json_rows(lines, str(file))
@@ -34,7 +34,7 @@ def json_rows(lines: Iterable[str | bytes], place: str) -> Iterator[Placed]:
         yield where, _checked(row, where)
 
 
-def json_array_rows(file: Path, names: Sequence[str] | None) -> Iterator[Placed]:
+def json_array_rows(file: AnyPath, names: Sequence[str] | None) -> Iterator[Placed]:
     """Yield (position, row) of a JSON array, decoded one object at a time."""
     with open_text(file) as text:
         scan = _Scanner(text)

@@ -1,21 +1,21 @@
 """Rows of Parquet files, without the bytes of images and videos."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from librehps.rowfiles.base import Placed, RowError, Schema, check_distinct
+from librehps.rowfiles.parquet_file import open_parquet
+from librehps.storage.url_path import AnyPath
 
 BATCH_ROWS = 1024
 
 
-def parquet_schema(file: Path) -> Schema:
+def parquet_schema(file: AnyPath) -> Schema:
     """Return the columns of a Parquet file."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(file) as source:
+        with open_parquet(file) as (source, _):
             schema = source.schema_arrow
             check_distinct(schema.names, str(file))
             empty = _paths_only(source)
@@ -25,15 +25,15 @@ def parquet_schema(file: Path) -> Schema:
     return Schema(schema.names, binary, frozenset(f.name for f in schema if _is_list(f.type)))
 
 
-def parquet_rows(file: Path, names: Sequence[str] | None) -> Iterator[Placed]:
+def parquet_rows(file: AnyPath, names: Sequence[str] | None) -> Iterator[Placed]:
     """Yield (position, row); with `names`, only these columns, and no bytes of a binary column."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(file) as source:
+        with open_parquet(file) as (source, expect):
             check_distinct(source.schema_arrow.names, str(file))
             wanted = None if names is None else _without_bytes(source, names)
+            expect(wanted)
             number = 0
             for batch in source.iter_batches(BATCH_ROWS, columns=wanted):
                 for row in batch.to_pylist():

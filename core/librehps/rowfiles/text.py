@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from librehps.rowfiles.base import RowError
+from librehps.storage.url_path import AnyPath
 
 GZIP = ".gz"
 HEAD_BYTES = 64
@@ -25,12 +26,12 @@ MARKS = (
 )
 
 
-def is_packed(file: Path) -> bool:
+def is_packed(file: AnyPath) -> bool:
     """Return whether the file's name ends with .gz."""
     return file.suffix.lower() == GZIP
 
 
-def open_text(file: Path) -> IO[str]:
+def open_text(file: AnyPath) -> IO[str]:
     """Open a text file, also a .gz, as UTF-8, or in the encoding of its byte order mark.
 
     Raises RowError for bytes that are no text, such as UTF-16 without a mark.
@@ -43,11 +44,14 @@ def open_text(file: Path) -> IO[str]:
         raise
 
 
-def _open_bytes(file: Path) -> io.BufferedReader:
-    return cast("io.BufferedReader", gzip.open(file) if is_packed(file) else file.open("rb"))
+def _open_bytes(file: AnyPath) -> io.BufferedReader:
+    if not is_packed(file):
+        return cast("io.BufferedReader", file.open("rb"))
+    packed = file if isinstance(file, Path) else file.open("rb")
+    return cast("io.BufferedReader", gzip.open(packed))
 
 
-def _encoding(head: bytes, file: Path) -> str:
+def _encoding(head: bytes, file: AnyPath) -> str:
     for mark, encoding in MARKS:
         if head.startswith(mark):
             return encoding
@@ -59,7 +63,7 @@ def _encoding(head: bytes, file: Path) -> str:
     return "utf-8"
 
 
-def nul_error(place: str, file: Path, encoding: str = "UTF-16LE") -> RowError:
+def nul_error(place: str, file: AnyPath, encoding: str = "UTF-16LE") -> RowError:
     """Return the error for a zero byte in text, which UTF-16 without a mark is full of."""
     return RowError(
         f"{place}: zero bytes in the text (expected UTF-8; {encoding} needs a byte order mark)",
@@ -68,7 +72,7 @@ def nul_error(place: str, file: Path, encoding: str = "UTF-16LE") -> RowError:
 
 
 @contextmanager
-def reading(file: Path) -> Iterator[None]:
+def reading(file: AnyPath) -> Iterator[None]:
     """Raise RowError, with the file's name, for an error of a decoder or of the disk."""
     try:
         yield
@@ -82,7 +86,7 @@ def reading(file: Path) -> Iterator[None]:
         raise RowError(f"{file} cannot be read: {error}") from error
 
 
-def _encoding_error(file: Path, error: UnicodeDecodeError) -> RowError:
+def _encoding_error(file: AnyPath, error: UnicodeDecodeError) -> RowError:
     if error.encoding != "utf-8":
         return RowError(f"{file}: invalid {error.encoding}: {error.reason}")
     name = shlex.quote(str(file))
@@ -93,7 +97,7 @@ def _encoding_error(file: Path, error: UnicodeDecodeError) -> RowError:
     )
 
 
-def _invalid_line(file: Path) -> str:
+def _invalid_line(file: AnyPath) -> str:
     """Return ", line N" of the first line that is not UTF-8; empty if the line is not found.
 
     The decoder reads blocks, so its own position says nothing of the line.

@@ -10,7 +10,7 @@ from librehps.choices import PromptFrom
 from librehps.errors import UsageError
 from librehps.items.prompts import PromptFinder, find_prompts
 from librehps.items.source import Source, SourceOptions
-from librehps.media.archived import is_remote
+from librehps.storage.places import is_remote, shown
 
 STDIN = "-"
 
@@ -36,7 +36,7 @@ class RunRequest:
         is_fixed = all(Path(path).is_absolute() for path in local) and STDIN not in self.paths
         return {
             "folder": None if is_fixed else str(Path.cwd()),
-            "paths": list(self.paths),
+            "paths": list(map(shown, self.paths)),
             "shard": self.source.shard and "/".join(map(str, self.source.shard)),
             "prompt_from": self.prompt_from,
             "max_prompt_tokens": self.max_prompt_tokens,
@@ -83,7 +83,7 @@ def _source_facts(options: SourceOptions) -> Mapping[str, Any]:
         "id_column": columns.id,
         "group_column": columns.group,
         "rename": [f"{old}={new}" for old, new in columns.rename.items()] or None,
-        "root": options.root,
+        "root": options.root and shown(options.root),
         "null": options.null,
         "allow_remote": options.allow_remote,
     }

@@ -18,6 +18,9 @@ PACKAGES = {
     "abfss": "adlfs", "http": "aiohttp", "https": "aiohttp",
 }  # fmt: skip
 
+# The cause of the error of a URL whose package is not installed, or whose scheme no package has.
+NO_DRIVER = "no driver"
+
 T = TypeVar("T")
 
 
@@ -65,6 +68,10 @@ def system_of(place: str) -> tuple[Any, str]:
         system, path = fsspec.core.url_to_fs(place)
         return system, path
     scheme = place.partition("://")[0]
+    if scheme not in fsspec.available_protocols():
+        raise StorageError(
+            f"{shown(place)} cannot be read: no driver for {scheme}://", cause=NO_DRIVER
+        )
     kind = fsspec.get_filesystem_class(scheme)
     options = tuple(sorted(kind._get_kwargs_from_urls(place).items()))
     return _system(os.getpid(), scheme, options, limits()), kind._strip_protocol(place)
@@ -112,7 +119,7 @@ def _bounded(scheme: str, bounds: Limits) -> dict[str, Any]:
 def _driver_missing(place: str, error: ImportError) -> StorageError:
     package = PACKAGES.get(place.partition("://")[0])
     if package is None:
-        return StorageError(f"{shown(place)} cannot be read: {error}", cause="no driver")
+        return StorageError(f"{shown(place)} cannot be read: {error}", cause=NO_DRIVER)
     return StorageError(
-        f"{shown(place)} needs {package}: pip install 'librehps[remote]'", cause="no driver"
+        f"{shown(place)} needs {package}: pip install 'librehps[remote]'", cause=NO_DRIVER
     )

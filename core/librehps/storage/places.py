@@ -9,6 +9,13 @@ _SECRET = re.compile(
     r"|access_key(?:_id)?|sig|auth|authorization|hdnts|hdnea|policy",
     re.IGNORECASE,
 )
+# Other parameters of a signed URL, which change each time it is signed: of S3, Google Cloud,
+# CloudFront and Azure.
+_SIGNED = re.compile(
+    r"x-(?:amz|goog)-.*|googleaccessid|key-pair-id|expires|sv|ss|srt|se|sp|st|sr|spr|sip|si|sdd"
+    r"|scid|saoid|suoid|skoid|sktid|skt|ske|sks|skv",
+    re.IGNORECASE,
+)
 _QUERY = re.compile(r"\?[^\s'\"<>)\]#?]*?(?=$|[\s'\"<>)\]#?]|::)")
 # `container@account` of Azure is no password.
 _USER = re.compile(
@@ -53,7 +60,9 @@ def name_of(place: str) -> str:
 
 
 def _public(query: re.Match[str]) -> str:
-    """Return a query without the parameters that grant access."""
+    """Return a query without the parameters that grant access or belong to a signature."""
     parameters = query.group()[1:].split("&")
     kept = [one for one in parameters if not _SECRET.fullmatch(one.partition("=")[0])]
+    if len(kept) < len(parameters):
+        kept = [one for one in kept if not _SIGNED.fullmatch(one.partition("=")[0])]
     return "?" + "&".join(kept) if kept else ""

@@ -1,16 +1,18 @@
 """Functions on places (local paths and URLs): read, list, write; each raises only StorageError."""
 
 import io
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
+from urllib.parse import unquote
 
 from librehps.errors import StorageError, StorageNotFoundError
 from librehps.files import write_whole
 from librehps.storage import drivers, web
-from librehps.storage.faults import fault
+from librehps.storage.faults import fault, network_fault
 from librehps.storage.places import is_remote, is_web, shown
 from librehps.storage.ranges import open_ranges
 from librehps.storage.retry import retried
@@ -61,26 +63,49 @@ def read_range(place: Place, start: int, size: int) -> bytes:
     url = str(place)
     if is_web(url):
         return retried(lambda left: web.read_range(url, start, size, left))
-    return _call(url, lambda system, path: bytes(system.cat_file(path, start=start, end=start + size)))
+    return _call(
+        url, lambda system, path: bytes(system.cat_file(path, start=start, end=start + size))
+    )
+
+
+def opened(place: Place) -> BinaryIO:
+    """Open a file for reading that can seek; its reads raise StorageError.
+
+    A remote file is read by ranges, several at once. From a server that only sends whole files it
+    is first copied to a temporary file.
+    """
+    if not is_remote(place):
+        with _local(place):
+            return Path(place).open("rb")
+    url, found = str(place), stat(place)
+    if found.has_ranges and found.size is not None:
+        return open_ranges(url, found.size, lambda start, size: read_exactly(url, start, size))
+    return _copied(url) if is_web(url) else io.BytesIO(read(url))
 
 
 @contextmanager
 def open_file(place: Place) -> Iterator[BinaryIO]:
-    """Yield a file for reading that can seek; a remote one is read by ranges, as it is asked for.
+    """Yield the file of `opened`, and close it after the block. `pyarrow.PythonFile` takes it."""
+    with opened(place) as file:
+        yield file
 
-    Its reads raise StorageError. `pyarrow.PythonFile` takes it.
-    """
+
+def read_exactly(place: Place, start: int, size: int) -> bytes:
+    """Return `size` bytes of a file from `start`; raises StorageError for any other number."""
+
+    def checked(content: bytes) -> bytes:
+        if len(content) != size:
+            raise network_fault(place, "incomplete answer", f"{len(content)} of {size} bytes")
+        return content
+
+    url, end = str(place), start + size
     if not is_remote(place):
-        with _local(place), Path(place).open("rb") as file:
-            yield file
-        return
-    found = stat(place)
-    if found.has_ranges and found.size is not None:
-        with open_ranges(str(place), found.size, read_range) as remote:
-            yield remote
-        return
-    with io.BytesIO(read(place)) as whole:
-        yield whole
+        return checked(read_range(place, start, size))
+    if is_web(url):
+        return retried(lambda left: checked(web.read_range(url, start, size, left)))
+    return _call(
+        url, lambda system, path: checked(bytes(system.cat_file(path, start=start, end=end)))
+    )
 
 
 def stat(place: Place) -> Stat:
@@ -128,6 +153,23 @@ def find(place: Place) -> list[Stat]:
     return _listed(str(place), lambda system, path: system.find(path, detail=True))
 
 
+def find_names(url: str, max_depth: int | None = None) -> list[str]:
+    """Return the paths of the files below a URL, relative to it and unsorted.
+
+    With `max_depth` 1 only those in the folder itself. A bucket needs a request for a thousand
+    files.
+    """
+
+    def listed(system: Any, path: str) -> list[str]:
+        above = f"{path.rstrip('/')}/"
+        names = (name.removeprefix(above) for name in system.find(path, maxdepth=max_depth))
+        # Some drivers list the folder itself, and empty objects that stand for folders.
+        return [name for name in names if name.rstrip("/") == name != path]
+
+    names = _call(url, listed)
+    return list(map(unquote, names)) if is_web(url) else names
+
+
 def glob(pattern: str) -> list[Stat]:
     """Return the files whose places match a pattern of `*`, `?`, `[..]` and `**`, sorted."""
     if not is_remote(pattern):
@@ -165,6 +207,20 @@ def delete(place: Place) -> None:
                 Path(place).unlink()
     except StorageNotFoundError:
         return
+
+
+def _copied(url: str) -> BinaryIO:
+    def copied(left: float) -> BinaryIO:
+        target = tempfile.TemporaryFile(prefix="librehps-")  # noqa: SIM115 - the caller closes it
+        try:
+            web.copy(url, target, left)
+        except StorageError:
+            target.close()
+            raise
+        target.seek(0)
+        return cast(BinaryIO, target)
+
+    return retried(copied)
 
 
 def _call(url: str, task: Callable[[Any, str], T]) -> T:

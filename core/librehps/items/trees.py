@@ -1,0 +1,113 @@
+"""The files below a folder or a glob pattern, on disk or at a URL, in one order."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Protocol
+
+from librehps.errors import UsageError
+from librehps.items.folders import walk
+from librehps.items.passed_over import PassedOver
+from librehps.paths import GLOB_CHARS, glob_start, is_glob
+from librehps.storage.store import Stat
+from librehps.storage.url_path import AnyPath, UrlPath
+
+Parts = tuple[str, ...]
+
+
+class Tree(Protocol):
+    """The files below a folder; `pattern` are the parts of a glob pattern below the folder.
+
+    The order is that of a search: of each folder first its files, sorted, then its folders.
+    """
+
+    pattern: Parts
+
+    def files(self, passed_over: PassedOver) -> Iterator[Parts]:
+        """Yield each file by its folders and name below the start, except in hidden folders."""
+
+    def file(self, parts: Parts) -> AnyPath: ...
+
+
+def tree_of(path: AnyPath) -> "Tree":
+    """Return the files of a folder or pattern; raises UsageError if the folder is missing."""
+    return LocalTree(path) if isinstance(path, Path) else UrlTree(path)
+
+
+def is_pattern(path: AnyPath) -> bool:
+    """Return whether a path or URL is a glob pattern, and not the name of a file."""
+    if isinstance(path, Path):
+        return is_glob(path)
+    return any(not GLOB_CHARS.isdisjoint(part) for part in path.parts[1:]) and not path.exists()
+
+
+class LocalTree:
+    """The files below a local folder or pattern."""
+
+    def __init__(self, path: Path) -> None:
+        self._start = glob_start(path)
+        self.pattern = path.parts[len(self._start.parts) :]
+        if not self._start.is_dir():
+            raise UsageError(f"no such file or folder: {path}")
+
+    def files(self, passed_over: PassedOver) -> Iterator[Parts]:
+        depth = len(self._start.parts)
+        for folder, names in walk(self._start, passed_over, self.pattern):
+            above = folder.parts[depth:]
+            yield from ((*above, name) for name in names)
+
+    def file(self, parts: Parts) -> Path:
+        return self._start.joinpath(*parts)
+
+
+class UrlTree:
+    """The files below a URL, from one listing."""
+
+    def __init__(self, path: UrlPath) -> None:
+        self.start, self.pattern = _split(path)
+        is_deep = not self.pattern or "**" in self.pattern
+        self._names: Sequence[str] = self.start.names(None if is_deep else len(self.pattern))
+        if not self._names and not self.start.is_dir():
+            raise UsageError(f"no such file or folder: {path}")
+
+    def files(self, passed_over: PassedOver) -> Iterator[Parts]:
+        for folder, names in self.folders(passed_over):
+            yield from ((*folder, name) for name in names)
+
+    def folders(self, passed_over: PassedOver) -> Iterator[tuple[Parts, list[str]]]:
+        """Yield the parts of each folder and the names of its files, as `walk` does on disk."""
+        hidden: set[Parts] = set()
+        found: list[Parts] = []
+        for name in self._names:
+            parts = tuple(name.split("/"))
+            at = next((at for at, part in enumerate(parts[:-1]) if part.startswith(".")), None)
+            if at is None:
+                found.append(parts)
+            else:
+                hidden.add(parts[: at + 1])
+        passed_over.hidden_folders += len(hidden)
+        found.sort(key=_search_order)
+        for folder, files in groupby(found, lambda parts: parts[:-1]):
+            yield folder, [parts[-1] for parts in files]
+
+    def folder(self, parts: Parts) -> UrlPath:
+        """Return a folder by its parts below the start."""
+        return self.start / "/".join(parts) if parts else self.start
+
+    def file(self, parts: Parts) -> UrlPath:
+        url = self.start.url_of("/".join(parts))
+        return UrlPath(url, Stat(url, None, ""))
+
+
+def _split(path: UrlPath) -> tuple[UrlPath, Parts]:
+    """Return the folder above the first wildcard, and the parts of the pattern below it."""
+    parts = path.parts
+    for at, part in enumerate(parts[1:], 1):
+        # A folder may have brackets in its name.
+        if not GLOB_CHARS.isdisjoint(part) and not path.cut(at + 1).exists():
+            return path.cut(at), parts[at:]
+    return path, ()
+
+
+def _search_order(parts: Parts) -> tuple[tuple[bool, str], ...]:
+    return (*((True, part) for part in parts[:-1]), (False, parts[-1]))
