@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from librehps.errors import UsageError
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table
+from librehps.scores.scored_file import Mask
 from librehps.scores.select import (
     check_scored,
     group_codes,
     number_column,
+    ok_rows,
     score_column,
-    text_column,
 )
 
-Mask = NDArray[np.bool_]
 # A mapping from column to bound, or (column, bound) pairs for several bounds of a column.
 Bounds = Mapping[str, float] | Iterable[tuple[str, float]]
 
@@ -80,9 +79,9 @@ def filter_rows(
     limits = [*_limits(min, is_min=True), *_limits(max, is_min=False)]
     best = None if top is None else parse_top(top, by, per)
     given = as_score_table(scores)
-    check_scored(given.table, given.origin)
-    mask = passing(given.table, limits, best)
-    return given.of(given.table.filter(pa.array(~mask if invert else mask)))
+    check_scored(given.source, given.origin)
+    mask = passing(given.source, limits, best)
+    return given.of(given.source.filter(~mask if invert else mask))
 
 
 def check_conditions(is_bounded: bool, top: object, by: str | None, per: str | None) -> None:
@@ -132,7 +131,7 @@ def passing(table: Any, limits: Sequence[Limit] = (), top: Top | None = None) ->
     `top` chooses among the rows within all limits; of equal rows the first stay. Raises UsageError
     for a column that is missing or of the wrong type.
     """
-    passed: Mask = np.asarray(pc.equal(text_column(table, "status"), "ok"))
+    passed = ok_rows(table)
     for limit in limits:
         passed &= _within(table, limit)
     return passed if top is None else _best(table, top, passed)

@@ -187,29 +187,14 @@ class MediaFolder:
                     yield _joined(self.root, media[len(above) + 1 :])
 
 
-def unite(origins: Sequence[Origin], tables: Sequence[Any]) -> tuple[MediaFolder, list[Any]]:
-    """Return the media folder of joined tables, and the tables.
+def unite(origins: Sequence[Origin]) -> tuple[MediaFolder, list[str] | None]:
+    """Return the media folder of joined files, and the folder of each file's relative paths.
 
-    Where relative paths of two tables start in different folders, they become absolute.
+    The folders are None where all relative paths start in the same folder.
     """
     folders = [next((b for b in o.bases() if Path(b or os.curdir).is_dir()), "") for o in origins]
-    if len(set(map(os.path.realpath, folders))) > 1:
-        pairs = zip(tables, folders, strict=True)
-        tables = [_absolute(table, os.path.realpath(folder)) for table, folder in pairs]
-    return MediaFolder(tuple(dict.fromkeys(origins))), list(tables)
-
-
-def _absolute(table: Any, folder: str) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if "media" not in table.column_names:
-        return table
-    at = table.column_names.index("media")
-    media = table.column(at).cast(pa.string())
-    is_whole = pc.or_(pc.starts_with(media, os.sep), pc.match_substring(media, URL))
-    whole = pc.binary_join_element_wise(folder, media, os.sep)
-    return table.set_column(at, "media", pc.if_else(is_whole, media, whole))
+    starts = list(map(os.path.realpath, folders))
+    return MediaFolder(tuple(dict.fromkeys(origins))), starts if len(set(starts)) > 1 else None
 
 
 def exists(place: str) -> bool:

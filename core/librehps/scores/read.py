@@ -1,14 +1,12 @@
 """Reading of scored files: one file, several, a folder of parts, or JSON Lines on stdin."""
 
 import json
-import logging
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from glob import glob
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from librehps.errors import UsageError
 from librehps.files import PARTIAL
@@ -32,12 +30,14 @@ from librehps.scores.stdin_peek import first_json_line
 from librehps.settings import differing
 from librehps.types import AXES
 
-log = logging.getLogger("librehps")
+if TYPE_CHECKING:
+    from librehps.scores.scored_file import ScoredFile
 
 STDIN = Path("-")
 # Columns that distinguish a scored file from a manifest.
 SCORED_COLUMNS = {"status", "overall_mu"}
-JSON_BATCH_ROWS = 10_000
+# Smaller files are read whole: then a file may change while its table is in use.
+MAX_BYTES_IN_MEMORY = 16 << 20
 SETTINGS_HINT = (
     "Scores of different settings cannot be compared: score all items with the same settings."
 )
@@ -49,28 +49,53 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     `-` is JSON Lines on stdin. Raises UsageError for a missing or unreadable file, a folder with a
     missing part, and files with different settings.
     """
-    table, settings, _ = read_located(paths)
-    return table, settings
+    table, record, _ = open_table(paths)
+    return table.read() if hasattr(table, "read") else table, record
 
 
-def read_located(paths: Sequence[Path]) -> tuple[Any, dict[str, Any], MediaFolder]:
+def open_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any], MediaFolder]:
     """Return the table and settings of `read_table`, and the folders of the media.
 
-    Relative paths of files from different folders become absolute.
+    The table of large files is a FileTable, which has the methods of `pyarrow.Table` that decisions
+    use, and reads columns when they are needed. Relative paths of files from different folders
+    become absolute.
     """
     import pyarrow as pa
 
+    from librehps.scores.file_table import FileTable, reading
+    from librehps.scores.key_codes import warn_of_duplicates
+    from librehps.scores.scored_file import AbsoluteMedia, ScoredFile
+
     files = [file for path in paths for file in _files(path)]
-    tables, records, origins = [], [], []
+    opened, records, origins = list[ScoredFile](), [], []
     for file in files:
-        try:
-            tables.append(_table(file))
-            record, request, place = _records(file, tables[-1].schema.metadata or {})
+        with reading(file):
+            opened.append(_rows(file))
+            record, request, place = _records(file, opened[-1].schema.metadata or {})
             origins.append(Origin() if file == STDIN else Origin.of(place, request, file))
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise UsageError(f"{file} cannot be read: {error}") from error
         if record:
             records.append((file, record))
+    _check_same(records)
+    folder, starts = unite(origins)
+    if starts is not None:
+        opened = [AbsoluteMedia(*pair) for pair in zip(opened, starts, strict=True)]
+    try:
+        schema = pa.unify_schemas([rows.schema for rows in opened], promote_options="permissive")
+    except pa.ArrowException as error:
+        names = ", ".join(map(str, files))
+        raise UsageError(f"{names} have columns that differ in type: {error}") from error
+    schema = schema.with_metadata(_joined_metadata(opened))
+    table: Any = FileTable(list(zip(map(str, files), opened, strict=True)), schema)
+    if sum(rows.nbytes for rows in opened) <= MAX_BYTES_IN_MEMORY:
+        table = table.read()
+    _check_one_settings(table, files)
+    if len(files) > 1:
+        warn_of_duplicates(table, opened)
+    return table, records[0][1] if records else {}, folder
+
+
+def _check_same(records: Sequence[tuple[Path, dict[str, Any]]]) -> None:
+    """Raise UsageError if two files have different settings."""
     for file, record in records[1:]:
         differ = differing(records[0][1], record)
         if differ:
@@ -78,21 +103,15 @@ def read_located(paths: Sequence[Path]) -> tuple[Any, dict[str, Any], MediaFolde
                 f"{file} and {records[0][0]} differ in settings: {', '.join(differ)}",
                 hint=SETTINGS_HINT,
             )
-    folder, tables = unite(origins, tables)
-    try:
-        table = pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        names = ", ".join(map(str, files))
-        raise UsageError(f"{names} have columns that differ in type: {error}") from error
-    _check_one_settings(table, files)
-    if len(files) > 1:
-        _warn_of_duplicates(table)
-        # Drop the records of the first file that do not describe the joined rows.
-        metadata = {**(table.schema.metadata or {})}
-        for name in (REQUEST_KEY, PLACE_KEY):
-            metadata.pop(name.encode(), None)
-        table = table.replace_schema_metadata(metadata)
-    return table, records[0][1] if records else {}, folder
+
+
+def _joined_metadata(opened: Sequence[Any]) -> dict[bytes, bytes]:
+    """Return the metadata of the first file, without what describes that file alone."""
+    metadata = dict(opened[0].schema.metadata or {})
+    metadata.pop(PART_KEY.encode(), None)
+    for name in (REQUEST_KEY, PLACE_KEY) if len(opened) > 1 else ():
+        metadata.pop(name.encode(), None)
+    return metadata
 
 
 def are_scored(paths: Sequence[str]) -> bool:
@@ -167,28 +186,14 @@ def _check_one_settings(table: Any, files: Sequence[Path]) -> None:
     """Raise UsageError if rows have digests of different settings."""
     if "settings" not in table.column_names:
         return
-    digests = sorted(str(d) for d in table.column("settings").unique().to_pylist() if d)
+    from librehps.scores.select import distinct_texts
+
+    digests = sorted(digest for digest in distinct_texts(table, "settings") if digest)
     if len(digests) > 1:
         raise UsageError(
             f"{', '.join(map(str, files))}: rows of {len(digests)} different settings: "
             f"{', '.join(digests)}",
             hint=SETTINGS_HINT,
-        )
-
-
-def _warn_of_duplicates(table: Any) -> None:
-    """Log a warning for rows with the same media and prompt, as of a file that is read twice."""
-    if not {"media", "prompt"} <= set(table.column_names):
-        return
-    import pyarrow.compute as pc
-
-    named = table.filter(pc.is_valid(table.column("media"))).select(["media", "prompt"])
-    distinct = len(named.group_by(["media", "prompt"]).aggregate([]))
-    if distinct < len(named):
-        log.warning(
-            "warning: %d duplicate rows (same media and prompt): is a file given twice, "
-            "or together with its own parts?",
-            len(named) - distinct,
         )
 
 
@@ -238,48 +243,17 @@ def _asked(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file} cannot be read: {error}") from error
 
 
-def _table(file: Path) -> Any:
+def _rows(file: Path) -> "ScoredFile":
+    from librehps.scores.json_table import JsonRows
+    from librehps.scores.scored_file import ParquetRows
+
     if file == STDIN:
-        return _json_table(sys.stdin)
+        return JsonRows(sys.stdin.buffer, AXES)
     if file.suffix.lower() == ".parquet":
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(file)
-        metadata = {**(table.schema.metadata or {})}
-        # The metadata of one part would be wrong for the joined table.
-        metadata.pop(PART_KEY.encode(), None)
-        return table.replace_schema_metadata(metadata)
-    record, _ = _settings(file, {})
-    with file.open(encoding="utf-8-sig") as lines:
-        return _json_table(lines, record.get("axes", AXES))
-
-
-def _json_table(lines: Iterable[str], axes: Sequence[str] = AXES) -> Any:
-    """Return JSON Lines as an Arrow table; score columns have the types of `full_columns`.
-
-    Other columns have inferred types. Arrow's own reader would read text like a date as a date.
-    """
-    import pyarrow as pa
-
-    from librehps.scores.columns import default_columns, full_columns
-    from librehps.scores.parquet import arrow_type
-
-    ours = full_columns(axes)
-    tables, lines = [], iter(lines)
-    while rows := [json.loads(line) for line in islice(lines, JSON_BATCH_ROWS) if line.strip()]:
-        if not all(isinstance(row, dict) for row in rows):
-            raise ValueError("expected a JSON object on each line")
-        names = dict.fromkeys(name for row in rows for name in row)
-        arrays = {}
-        for name in names:
-            kind = arrow_type(ours[name]) if name in ours else None
-            arrays[name] = pa.array([row.get(name) for row in rows], kind)
-        tables.append(pa.table(arrays))
-    if not tables:
-        return pa.table(
-            {name: pa.array([], arrow_type(kind)) for name, kind in default_columns(axes).items()}
-        )
-    return pa.concat_tables(tables, promote_options="permissive")
+        return ParquetRows(file)
+    record, _, _ = _records(file, {})
+    with file.open("rb") as lines:
+        return JsonRows(lines, record.get("axes", AXES))
 
 
 def read_origin(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Score tables: scored rows and rows with errors, and the settings that scores depend on."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,19 +17,34 @@ if TYPE_CHECKING:
 DEFAULT_ORIGIN = "the table"
 
 
-@dataclass(frozen=True)
 class ScoreTable:
     """A table with one row per item: its scores, or its error.
 
     `table` is the `pyarrow.Table`; `to_pandas` returns a DataFrame. `settings` records everything
     that the scores depend on, empty if the files hold no settings. `origin` names the rows in
-    messages. `folder` finds the files of the column media.
+    messages. `folder` finds the files of the column media. `source` is the `pyarrow.Table`, or of
+    large files a FileTable, which reads columns when they are needed; only `table` reads them all.
     """
 
-    table: Any = field(repr=False)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    origin: str = DEFAULT_ORIGIN
-    folder: MediaFolder = field(default_factory=MediaFolder, repr=False)
+    def __init__(
+        self,
+        table: Any,
+        settings: Mapping[str, Any] | None = None,
+        origin: str = DEFAULT_ORIGIN,
+        folder: MediaFolder | None = None,
+    ) -> None:
+        self.source = table
+        self.settings: Mapping[str, Any] = {} if settings is None else settings
+        self.origin = origin
+        self.folder = MediaFolder() if folder is None else folder
+
+    def __repr__(self) -> str:
+        return f"ScoreTable(settings={self.settings!r}, origin={self.origin!r})"
+
+    @cached_property
+    def table(self) -> Any:
+        """The `pyarrow.Table` with all rows and columns."""
+        return self.source.read() if hasattr(self.source, "read") else self.source
 
     @classmethod
     def from_rows(
@@ -44,17 +59,17 @@ class ScoreTable:
         return cls(table, settings.record(), origin, MediaFolder.here())
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.source)
 
     @property
     def axes(self) -> tuple[str, ...]:
         """Axes of the scores: each column that has a `<name>_mu` column too, in order."""
-        return axes_among(self.table.column_names)
+        return axes_among(self.source.column_names)
 
     @property
     def columns(self) -> list[str]:
         """Names of all columns."""
-        names: list[str] = self.table.column_names
+        names: list[str] = self.source.column_names
         return names
 
     @property
@@ -62,24 +77,24 @@ class ScoreTable:
         """Digest of the settings in the rows, None if no row has one."""
         if "settings" not in self.columns:
             return None
-        return next((d for d in self.table.column("settings").unique().to_pylist() if d), None)
+        from librehps.scores.select import distinct_texts
+
+        return next((d for d in distinct_texts(self.source, "settings") if d), None)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield each row as a dict of plain Python values."""
-        for batch in self.table.to_batches():
+        for batch in self.source.to_batches():
             yield from batch.to_pylist()
 
     def errors(self) -> "ScoreTable":
         """Return the rows that could not be scored."""
-        import pyarrow.compute as pc
+        from librehps.scores.select import ok_rows
 
-        from librehps.scores.select import text_column
-
-        return self.of(self.table.filter(pc.not_equal(text_column(self.table, "status"), "ok")))
+        return self.of(self.source.filter(~ok_rows(self.source)))
 
     def of(self, table: Any) -> "ScoreTable":
         """Return a score table of another Arrow table, with the same settings and origin."""
-        return replace(self, table=table)
+        return ScoreTable(table, self.settings, self.origin, self.folder)
 
     def to_arrow(self) -> Any:
         """Return the `pyarrow.Table`."""
@@ -98,7 +113,7 @@ class ScoreTable:
 
         check_output(Path(output), overwrite)
         place = self.folder.record(Path(output))
-        write_table(self.table, dict(self.settings), Path(output), place)
+        write_table(self.source, dict(self.settings), Path(output), place)
 
 
 # Input of every decision: a table, or scored files.
@@ -111,11 +126,11 @@ def read_scores(paths: str | Path | Sequence[str | Path]) -> ScoreTable:
     Raises UsageError for a missing or unreadable file, for a folder that lacks a part, and for
     files with different settings.
     """
-    from librehps.scores.read import origin_of, read_located
+    from librehps.scores.read import open_table, origin_of
 
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
     files = [Path(path) for path in listed]
-    table, settings, folder = read_located(files)
+    table, settings, folder = open_table(files)
     return ScoreTable(table, settings, origin_of(files), folder)
 
 

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from librehps.errors import NothingScoredError, UsageError
 from librehps.scores.columns import axes_among
+from librehps.scores.file_table import FileTable, batches_of
+from librehps.scores.key_codes import codes_of
+from librehps.scores.scored_file import Mask, is_text
 from librehps.types import AXES
 
 NEEDED_COLUMNS = ("media", "status")
@@ -25,7 +28,8 @@ def check_scored(table: Any, origin: str, needed: Sequence[str] = NEEDED_COLUMNS
             f"{origin} lacks the columns {', '.join(lacking)}",
             hint="Give a file that `librehps score -o` wrote.",
         )
-    bare = text_column(table, "status").null_count
+    check_text(table, "status")
+    bare = sum(batch.column(0).null_count for batch in batches_of(table, ["status"], encoded=True))
     if bare:
         raise UsageError(f"{bare} of {len(table)} rows in {origin} have no status")
 
@@ -35,7 +39,7 @@ def scored_rows(table: Any, origin: str, needed: Sequence[str] = NEEDED_COLUMNS)
     check_scored(table, origin, needed)
     if not len(table):
         raise NothingScoredError(f"{origin} holds no rows")
-    kept = table.filter(pc.equal(text_column(table, "status"), "ok"))
+    kept = table.filter(ok_rows(table))
     if not len(kept):
         kinds = ", ".join(f"{kind} {count}" for kind, count in error_counts(table).items())
         raise NothingScoredError(
@@ -47,11 +51,37 @@ def scored_rows(table: Any, origin: str, needed: Sequence[str] = NEEDED_COLUMNS)
 
 def error_counts(table: Any) -> dict[str, int]:
     """Return the number of error rows by `error_type`, largest first."""
-    failed = table.filter(pc.not_equal(text_column(table, "status"), "ok"))
+    failed = table.filter(~ok_rows(table))
     if "error_type" not in table.column_names:
         return {"unknown": len(failed)} if len(failed) else {}
     counts = Counter(kind or "unknown" for kind in text_column(failed, "error_type").to_pylist())
     return dict(counts.most_common())
+
+
+def ok_rows(table: Any) -> Mask:
+    """Return a mask of the rows without an error, (rows,)."""
+    check_text(table, "status")
+    masks = [np.empty(0, dtype=bool)]
+    for batch in batches_of(table, ["status"], encoded=True):
+        column = batch.column(0)
+        if pa.types.is_dictionary(column.type):
+            # The last entry is for null, whose index is -1.
+            is_ok = np.append(
+                np.asarray(pc.equal(column.dictionary.cast(pa.string()), "ok")), False
+            )
+            masks.append(is_ok[column.indices.fill_null(-1).to_numpy()])
+        else:
+            masks.append(np.asarray(pc.equal(column.cast(pa.string()), "ok").fill_null(False)))
+    return np.concatenate(masks)
+
+
+def distinct_texts(table: Any, name: str) -> list[str]:
+    """Return the distinct values of a column as text, without null, in order of first use."""
+    found: dict[str, None] = {}
+    for batch in batches_of(table, [name], encoded=True):
+        values = batch.column(0).unique().to_pylist()
+        found |= dict.fromkeys(str(value) for value in values if value is not None)
+    return list(found)
 
 
 def score_column(table: Any, name: str) -> str:
@@ -72,13 +102,16 @@ def check_axes(table: Any, names: Iterable[str]) -> None:
 
 def text_column(table: Any, name: str) -> Any:
     """Return a text column; raises UsageError for a missing column or another type."""
+    check_text(table, name)
     column = column_of(table, name, table.column_names)
-    kind = column.type
-    if pa.types.is_null(kind):
-        return column.cast(pa.string())
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    return column.cast(pa.string()) if pa.types.is_null(column.type) else column
+
+
+def check_text(table: Any, name: str) -> None:
+    """Raise UsageError for a missing column, and for a column that is not text."""
+    kind = _plain_type(table.schema.field(place_of(table, name, table.column_names)).type)
+    if not (is_text(kind) or pa.types.is_null(kind)):
         raise UsageError(f"the column {name} holds {kind}, not text")
-    return column
 
 
 def media_paths(table: Any, hint_for_breaks: str | None = None) -> Any:
@@ -129,21 +162,23 @@ def group_codes(table: Any, per: str | None) -> NDArray[np.int64]:
     """Return a number per row, equal within a group; rows without `group` are grouped by prompt."""
     if per is None:
         return np.zeros(len(table), dtype=np.int64)
-    column = column_of(table, per, table.column_names)
-    codes = _codes(column, per)
-    if per == "group" and column.null_count and "prompt" in table.column_names:
-        prompts = _codes(table.column("prompt"), "prompt") + len(table) + 1
-        codes = np.where(np.asarray(column.is_null()), prompts, codes)
+    codes = _codes(table, per)
+    if per == "group" and "prompt" in table.column_names and (bare := codes < 0).any():
+        prompts = _codes(table, "prompt") + len(table) + 1
+        codes = np.where(bare, prompts, codes)
     return codes
 
 
-def _codes(column: Any, name: str) -> NDArray[np.int64]:
-    if pa.types.is_null(column.type):
-        column = column.cast(pa.string())
+def _codes(table: Any, name: str) -> NDArray[np.int64]:
+    kind = table.schema.field(place_of(table, name, table.column_names)).type
     try:
-        encoded = _decoded(column).dictionary_encode().unify_dictionaries()
+        if isinstance(table, FileTable):
+            return codes_of(table, name).astype(np.int64)
+        column = table.column(name)
+        column = column.cast(pa.string()) if pa.types.is_null(kind) else _decoded(column)
+        encoded = column.dictionary_encode().unify_dictionaries()
     except pa.ArrowNotImplementedError as error:
-        raise UsageError(f"cannot group rows by column {name} of type {column.type}") from error
+        raise UsageError(f"cannot group rows by column {name} of type {kind}") from error
     parts = [chunk.indices.fill_null(-1).to_numpy() for chunk in encoded.chunks]
     return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
@@ -163,12 +198,23 @@ def number_column(table: Any, name: str) -> Any:
 
 
 def column_of(table: Any, name: str, fitting: Sequence[str], hint: str | None = None) -> Any:
+    """Return a column; raises UsageError, naming the `fitting` ones, where `place_of` does."""
+    return _decoded(table.column(place_of(table, name, fitting, hint)))
+
+
+def place_of(table: Any, name: str, fitting: Sequence[str], hint: str | None = None) -> int:
+    """Return the index of a column; raises UsageError for a missing or duplicate column."""
     found = table.schema.get_all_field_indices(name)
     if not found:
         raise UsageError(f"no column {name}; expected one of: {', '.join(fitting) or 'none'}", hint)
     if len(found) > 1:
         raise UsageError(f"duplicate column {name} ({len(found)} columns have this name)")
-    return _decoded(table.column(found[0]))
+    place: int = found[0]
+    return place
+
+
+def _plain_type(kind: Any) -> Any:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _decoded(column: Any) -> Any:

@@ -58,9 +58,29 @@ def _put_parquet(
     known = {
         name.encode(): json.dumps(record).encode() for name, record in stored.items() if record
     }
-    if known:
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **known})
-    pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    schema = table.schema.with_metadata({**(table.schema.metadata or {}), **known} or None)
+    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        for group in row_groups(table):
+            writer.write_table(group.cast(schema), row_group_size=ROW_GROUP_ROWS)
+        if not len(table):
+            writer.write_table(schema.empty_table())
+
+
+def row_groups(table: Any) -> Iterator[Any]:
+    """Yield the rows of a table in tables of ROW_GROUP_ROWS rows; the last may be smaller."""
+    waiting: list[Any] = []
+    rows = 0
+    for batch in table.to_batches(max_chunksize=ROW_GROUP_ROWS):
+        left = batch
+        while rows + len(left) >= ROW_GROUP_ROWS:
+            yield pa.Table.from_batches([*waiting, left.slice(0, ROW_GROUP_ROWS - rows)])
+            left = left.slice(ROW_GROUP_ROWS - rows)
+            waiting, rows = [], 0
+        if len(left):
+            waiting.append(left)
+            rows += len(left)
+    if waiting:
+        yield pa.Table.from_batches(waiting)
 
 
 def _put_jsonl(

@@ -1,0 +1,168 @@
+"""JSON Lines read as Arrow tables, with a copy on disk of what is too large for memory."""
+
+import io
+import json
+import tempfile
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.json as pj
+import pyarrow.parquet as pq
+
+from librehps.scores.columns import MAX_EXACT_INT, default_columns, full_columns
+from librehps.scores.file_table import FileTable
+from librehps.scores.parquet import ROW_GROUP_ROWS, arrow_type
+from librehps.scores.scored_file import Mask, ParquetRows, ScoredFile, TableRows
+
+BLOCK_BYTES = 16 << 20
+MAX_BYTES_IN_MEMORY = 64 << 20
+
+
+class JsonRows:
+    """The rows of JSON Lines, of which large ones are kept in a temporary Parquet file.
+
+    Score columns have the types of `full_columns`, other columns inferred types; text like a date
+    stays text. Raises ValueError, or an Arrow error, for lines that are not JSON objects of one
+    type per name.
+    """
+
+    def __init__(self, stream: BinaryIO, axes: Sequence[str]) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._parts: list[ScoredFile] = []
+        waiting: list[Any] = []
+        ours = {name: arrow_type(kind) for name, kind in full_columns(axes).items()}
+        for table in _tables(stream, ours):
+            waiting.append(table)
+            if sum(part.nbytes for part in waiting) > MAX_BYTES_IN_MEMORY:
+                self._store(waiting)
+                waiting = []
+        if waiting or not self._parts:
+            self._parts.append(TableRows(_joined(waiting) if waiting else _no_rows(axes)))
+        schemas = [part.schema for part in self._parts]
+        self.schema = pa.unify_schemas(schemas, promote_options="permissive")
+        self.rows = sum(part.rows for part in self._parts)
+        self.nbytes = sum(part.nbytes for part in self._parts)
+
+    def batches(
+        self, names: Sequence[str], kept: Mask | None = None, encoded: bool = False
+    ) -> Iterator[Any]:
+        files = [("the temporary copy of JSON Lines", part) for part in self._parts]
+        table = FileTable(files, self.schema, kept)
+        yield from table.batches(names, encoded)
+
+    def _store(self, tables: Sequence[Any]) -> None:
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="librehps-")
+        file = Path(self._folder.name, f"{len(self._parts)}.parquet")
+        pq.write_table(_joined(tables), file, compression="lz4", row_group_size=ROW_GROUP_ROWS)
+        self._parts.append(ParquetRows(file))
+
+
+def _joined(tables: Sequence[Any]) -> Any:
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _no_rows(axes: Sequence[str]) -> Any:
+    kinds = default_columns(axes)
+    return pa.table({name: pa.array([], arrow_type(kind)) for name, kind in kinds.items()})
+
+
+def _tables(stream: BinaryIO, ours: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the rows of each block of whole lines, as a table."""
+    texts: dict[str, Any] = {}
+    for block in _blocks(stream):
+        if not block.isspace():
+            table = _fast_table(block, ours, texts)
+            yield _slow_table(block, ours) if table is None else table
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the bytes of a stream in blocks that end with a line, without a byte order mark."""
+    left = stream.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)
+    while block := stream.read(BLOCK_BYTES):
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield left + block[:end]
+        left = block[end:] if end else left + block
+    if left:
+        yield left
+
+
+def _fast_table(block: bytes, ours: Mapping[str, Any], texts: dict[str, Any]) -> Any | None:
+    """Return the rows as Arrow reads them; None where Python might read them differently.
+
+    `texts` holds the columns whose text Arrow would take for dates; new ones are added.
+    """
+    options = pj.ReadOptions(use_threads=False, block_size=len(block) + 1)
+
+    def read() -> Any:
+        known = pj.ParseOptions(explicit_schema=pa.schema(texts) if texts else None)
+        return pj.read_json(pa.BufferReader(block), options, known)
+
+    try:
+        block.decode()
+        table = read()
+        names = table.column_names
+        dates = {f.name: _without_dates(f.type) for f in table.schema if _has_dates(f.type)}
+        if dates:
+            texts |= dates
+            table = read().select(names)
+        # Arrow takes several objects in a line, and an object in several lines.
+        is_row_a_line = len(table) == block.count(b"\n") + (not block.endswith(b"\n"))
+        if not is_row_a_line or not all(map(_is_exact, table.columns)):
+            return None
+        columns = {n: _converted(table.column(n), ours.get(n)) for n in table.column_names}
+    except (pa.ArrowException, ValueError):
+        return None
+    return pa.table(columns) if columns else None
+
+
+def _has_dates(kind: Any) -> bool:
+    if pa.types.is_nested(kind):
+        return any(_has_dates(kind.field(i).type) for i in range(kind.num_fields))
+    return bool(pa.types.is_timestamp(kind))
+
+
+def _without_dates(kind: Any) -> Any:
+    """Return the type with text in place of dates."""
+    if pa.types.is_list(kind):
+        return pa.list_(_without_dates(kind.value_type))
+    if pa.types.is_struct(kind):
+        fields = [kind.field(i) for i in range(kind.num_fields)]
+        return pa.struct([field.with_type(_without_dates(field.type)) for field in fields])
+    return pa.string() if pa.types.is_timestamp(kind) else kind
+
+
+def _is_exact(column: Any) -> bool:
+    """Return False for numbers that may be integers which no double holds."""
+    if not pa.types.is_floating(column.type):
+        return True
+    return not (np.abs(column.to_numpy()) >= MAX_EXACT_INT).any()
+
+
+def _converted(column: Any, kind: Any | None) -> Any:
+    """Return a column in the type of its name; raises an Arrow error where the types differ."""
+    of, found = pa.types, column.type
+    if kind is None or found == kind:
+        return column
+    is_number = of.is_int64(found) or (of.is_float64(found) and of.is_floating(kind))
+    is_list = of.is_list(found) and (of.is_int64(found.value_type) or of.is_null(found.value_type))
+    fits = is_list if of.is_list(kind) else is_number and not of.is_string(kind)
+    if not (fits or of.is_null(found)):
+        raise pa.ArrowInvalid(f"expected {kind}, got {found}")
+    return column.cast(kind)
+
+
+def _slow_table(block: bytes, ours: Mapping[str, Any]) -> Any:
+    """Return the rows as Python reads them."""
+    # As a text file is read: each kind of line break ends a line.
+    lines = io.StringIO(block.decode(), newline=None)
+    rows = [json.loads(line) for line in lines if line.strip()]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("expected a JSON object on each line")
+    names = dict.fromkeys(name for row in rows for name in row)
+    arrays = {name: pa.array([row.get(name) for row in rows], ours.get(name)) for name in names}
+    return pa.table(arrays)

@@ -1,0 +1,121 @@
+"""Integer codes of texts, equal where the texts are equal, without keeping the texts in memory."""
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+from zlib import adler32
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from librehps.scores.file_table import FileTable, batches_of
+from librehps.scores.markers import PART_KEY
+from librehps.scores.scored_file import ScoredFile, is_text
+
+log = logging.getLogger("librehps")
+
+Keys = NDArray[np.uint64]
+DUPLICATE_COLUMNS = ("media", "prompt")
+
+
+def text_keys(texts: Any) -> Keys:
+    """Return two 64-bit words for each text, (texts, 2): two texts have the same by chance only.
+
+    The first is Python's hash, whose key differs from process to process; the second a checksum,
+    so that even among a billion texts no two have both in common.
+    """
+    values = texts.fill_null("").cast(pa.large_binary()).to_pylist()
+    keys = np.empty((len(values), 2), dtype=np.uint64)
+    keys[:, 0] = np.fromiter(map(hash, values), np.int64, len(values)).view(np.uint64)
+    keys[:, 1] = np.fromiter(map(adler32, values), np.uint64, len(values))
+    return keys
+
+
+def codes_of(table: FileTable, name: str) -> NDArray[np.int32]:
+    """Return a number for each row, equal for equal values of a column; -1 for null.
+
+    Raises an Arrow error for a column of lists or structs.
+    """
+    codes = np.empty(len(table), dtype=np.int32)
+    dictionaries: list[Any] = []
+    last, start, first = None, 0, 0
+    for batch in table.batches([name], encoded=True):
+        column = _encoded(batch.column(0))
+        # The batches of a row group may share a dictionary.
+        if last is None or not _is_same(column.dictionary, last):
+            start += 0 if last is None else len(last)
+            last = column.dictionary
+            dictionaries.append(_comparable(last))
+        numbers = column.indices.fill_null(-1).to_numpy()
+        codes[first : first + len(numbers)] = np.where(numbers < 0, -1, numbers + start)
+        first += len(numbers)
+    if not dictionaries:
+        return codes
+    encoded = pa.chunked_array(dictionaries).dictionary_encode().unify_dictionaries()
+    # The last entry is for null, whose code is -1.
+    places = np.concatenate([*(chunk.indices.to_numpy() for chunk in encoded.chunks), [-1]])
+    distinct: NDArray[np.int32] = places.astype(np.int32)
+    for at in range(0, len(codes), 1 << 20):
+        part = codes[at : at + (1 << 20)]
+        part[:] = distinct[part]
+    return codes
+
+
+def _encoded(column: Any) -> Any:
+    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+
+
+def _is_same(one: Any, two: Any) -> bool:
+    addresses = [[b and b.address for b in values.buffers()] for values in (one, two)]
+    return len(one) == len(two) and one.offset == two.offset and addresses[0] == addresses[1]
+
+
+def _comparable(values: Any) -> Any:
+    """Return distinct values of few bytes each, in place of texts of any length."""
+    if not is_text(values.type):
+        return values
+    keys = text_keys(values)
+    return pa.Array.from_buffers(pa.binary(16), len(keys), [None, pa.py_buffer(keys)])
+
+
+def warn_of_duplicates(table: Any, files: Sequence[ScoredFile]) -> None:
+    """Log a warning for rows with the same media and prompt, as of a file that is read twice."""
+    fields = {field.name: field.type for field in table.schema}
+    if not all(is_text(fields.get(name, pa.null())) for name in DUPLICATE_COLUMNS):
+        return
+    if _are_parts_of_one_run(files):
+        return
+    found = []
+    for batch in batches_of(table, DUPLICATE_COLUMNS, encoded=True):
+        media, prompt = (_column_keys(column) for column in batch.columns)
+        pairs = media * np.uint64(0x9E3779B97F4A7C15) ^ prompt
+        found.append(pairs[np.asarray(batch.column(0).is_valid())])
+    keys = np.concatenate([np.empty(0, np.uint64), *found])
+    duplicates = len(keys) - len(np.unique(keys))
+    if duplicates:
+        log.warning(
+            "warning: %d duplicate rows (same media and prompt): is a file given twice, "
+            "or together with its own parts?",
+            duplicates,
+        )
+
+
+def _column_keys(column: Any) -> Keys:
+    """Return the first word of each text's key, 0 for null."""
+    encoded = _encoded(column)
+    keys = np.append(text_keys(encoded.dictionary)[:, 0], np.uint64(0))
+    found: Keys = keys[encoded.indices.fill_null(-1).to_numpy()]
+    return found
+
+
+def _are_parts_of_one_run(files: Sequence[ScoredFile]) -> bool:
+    """Return True for different parts of one output folder, whose rows are of different items."""
+    stored = [(file.schema.metadata or {}).get(PART_KEY.encode()) for file in files]
+    if not all(stored):
+        return False
+    parts = [json.loads(part) for part in stored if part]
+    return len({part["run"] for part in parts}) == 1 and len(
+        {part["first"] for part in parts}
+    ) == len(parts)

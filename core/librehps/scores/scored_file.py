@@ -1,0 +1,124 @@
+"""Scored files whose columns are read when they are needed, a batch of rows at a time."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from librehps.scores.media_folder import URL
+
+MEDIA = "media"
+Mask = NDArray[np.bool_]
+BATCH_ROWS = 65_536
+
+
+class ScoredFile(Protocol):
+    """The rows of one file: their `schema` and number, and batches of some columns.
+
+    `batches` yields the rows of the mask `kept` (None: all) in order. With `encoded`, text columns
+    may be dictionaries, which repeated texts make several times faster.
+    """
+
+    schema: Any
+    rows: int
+    nbytes: int
+
+    def batches(
+        self, names: Sequence[str], kept: Mask | None = None, encoded: bool = False
+    ) -> Iterator[Any]: ...
+
+
+class ParquetRows:
+    """The rows of a Parquet file; `nbytes` is their size before compression.
+
+    Raises ValueError for duplicate columns, which cannot be read apart from each other.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with pq.ParquetFile(path) as file:
+            self._metadata, self.schema = file.metadata, file.schema_arrow
+        doubles = [name for name, n in Counter(self.schema.names).items() if n > 1]
+        if doubles:
+            raise ValueError(f"duplicate columns: {', '.join(doubles)}")
+        self.rows: int = self._metadata.num_rows
+        groups = map(self._metadata.row_group, range(self._metadata.num_row_groups))
+        self._sizes = [(group.num_rows, group.total_byte_size) for group in groups]
+        self.nbytes = sum(size for _, size in self._sizes)
+
+    def batches(
+        self, names: Sequence[str], kept: Mask | None = None, encoded: bool = False
+    ) -> Iterator[Any]:
+        texts = [name for name in names if encoded and is_text(self.schema.field(name).type)]
+        with pq.ParquetFile(
+            self._path, metadata=self._metadata, read_dictionary=texts, pre_buffer=False
+        ) as file:
+            first = 0
+            for group, (rows, _) in enumerate(self._sizes):
+                mask = None if kept is None else kept[first : first + rows]
+                first += rows
+                if mask is None or mask.any():
+                    found = file.iter_batches(BATCH_ROWS, [group], columns=list(names))
+                    yield from masked(found, mask)
+
+
+class TableRows:
+    """The rows of an Arrow table in memory."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self.schema, self.rows, self.nbytes = table.schema, len(table), table.nbytes
+
+    def batches(
+        self, names: Sequence[str], kept: Mask | None = None, encoded: bool = False
+    ) -> Iterator[Any]:
+        found = self._table.select(list(names)).to_batches(max_chunksize=BATCH_ROWS)
+        yield from masked(found, kept)
+
+
+class AbsoluteMedia:
+    """The rows of a scored file, with relative paths in the column media made absolute."""
+
+    def __init__(self, file: ScoredFile, folder: str) -> None:
+        self._file, self._folder = file, folder
+        self.rows, self.nbytes, self.schema = file.rows, file.nbytes, file.schema
+        at = self.schema.get_field_index(MEDIA)
+        if at >= 0:
+            self.schema = self.schema.set(at, self.schema.field(at).with_type(pa.string()))
+
+    def batches(
+        self, names: Sequence[str], kept: Mask | None = None, encoded: bool = False
+    ) -> Iterator[Any]:
+        for batch in self._file.batches(names, kept, encoded):
+            at = batch.schema.get_field_index(MEDIA)
+            yield batch if at < 0 else batch.set_column(at, MEDIA, self._absolute(batch.column(at)))
+
+    def _absolute(self, media: Any) -> Any:
+        media = media.cast(pa.string())
+        is_whole = pc.or_(pc.starts_with(media, os.sep), pc.match_substring(media, URL))
+        whole = pc.binary_join_element_wise(self._folder, media, os.sep)
+        return pc.if_else(is_whole, media, whole)
+
+
+def masked(batches: Iterator[Any], kept: Mask | None) -> Iterator[Any]:
+    """Yield the rows of the batches that the mask keeps, without empty batches."""
+    first = 0
+    for batch in batches:
+        mask = None if kept is None else kept[first : first + len(batch)]
+        first += len(batch)
+        if mask is None or mask.all():
+            yield batch
+        elif mask.any():
+            yield batch.filter(pa.array(mask))
+
+
+def is_text(kind: Any) -> bool:
+    """Return True for the type of a text column."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
