@@ -4,9 +4,10 @@ Hashes are kept in memory, and the ids themselves in a temporary file, which is 
 hashes are equal.
 """
 
+import os
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from librehps.errors import OutputError, UsageError
@@ -19,7 +20,7 @@ HASH_MASK, SLOT_MASK = (1 << HASH_BITS) - 1, (1 << SLOT_BITS) - 1
 FIRST_SLOTS, GROWTH, MAX_LOAD = 64, 1.4, 0.7
 # Free slots behind the last one, for hashes whose slot is taken.
 SPARE_SLOTS = 64
-BUFFER_BYTES = 1 << 20
+RECENT_IDS = 4096
 
 
 class SeenIds:
@@ -31,9 +32,8 @@ class SeenIds:
         self._tables = [array("Q", empty) for _ in range(1 << TABLE_BITS)]
         self._slots = [FIRST_SLOTS] * len(self._tables)
         self._free = [int(FIRST_SLOTS * MAX_LOAD)] * len(self._tables)
-        self._texts: Any = tempfile.TemporaryFile(  # noqa: SIM115 - closed by `close`
-            "w+", BUFFER_BYTES, encoding="utf-8", errors="surrogatepass", newline="\n"
-        )
+        self._texts: Any = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        self._recent: list[str] = []
 
     def add(self, identity: str) -> bool:
         """Add an id; return False, and change nothing, for an id that was added before."""
@@ -50,7 +50,9 @@ class SeenIds:
         self._free[number] -= 1
         if not self._free[number] or at + 1 == len(table):
             self._grow(number)
-        self._note(identity)
+        self._recent.append(identity)
+        if len(self._recent) == RECENT_IDS:
+            self._keep()
         return True
 
     def close(self) -> None:
@@ -58,20 +60,23 @@ class SeenIds:
 
     def _has(self, identity: str) -> bool:
         """Return whether the id itself was added, and not only another one of equal hash."""
-        wanted, texts = _line(identity), self._texts
-        texts.seek(0)
-        is_known = wanted in texts
-        texts.seek(0, 2)
+        if identity in self._recent:
+            return True
+        self._texts.seek(0)
+        is_known = _lines([identity]) in self._texts
+        self._texts.seek(0, os.SEEK_END)
         return is_known
 
-    def _note(self, identity: str) -> None:
+    def _keep(self) -> None:
+        """Move the recent ids to the file."""
         try:
-            self._texts.write(_line(identity))
+            self._texts.write(_lines(self._recent))
         except OSError as error:
             raise OutputError(
                 f"{tempfile.gettempdir()}: ids cannot be written: {error.strerror}",
                 "Free disk space there, or name another folder: export TMPDIR=FOLDER",
             ) from error
+        self._recent.clear()
 
     def _grow(self, number: int) -> None:
         """Move the hashes of a table to one of more slots, in their order."""
@@ -107,8 +112,9 @@ def unique(items: Iterable[Item]) -> Iterator[Item]:
         seen.close()
 
 
-def _line(identity: str) -> str:
-    """Return the id on one line."""
-    if "\n" in identity or "\\" in identity:
-        identity = identity.replace("\\", "\\\\").replace("\n", "\\n")
-    return identity + "\n"
+def _lines(ids: Sequence[str]) -> bytes:
+    """Return the ids, each as a line."""
+    text = "\n".join(ids)
+    if "\\" in text or text.count("\n") >= len(ids):
+        text = "\n".join(i.replace("\\", "\\\\").replace("\n", "\\n") for i in ids)
+    return f"{text}\n".encode(errors="surrogatepass")

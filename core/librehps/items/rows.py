@@ -158,7 +158,7 @@ class RowReader:
             identity or name,
             media,
             None if wrong else prompt,
-            kind_by_name(media.name if isinstance(media, Stored) else str(media)),
+            kind_by_name(media if isinstance(media, str) else _name_of(media)),
             _text(row.get(columns.group)) if columns.group else None,
             self._extra(row, place),
             PromptError(f"{place}: {wrong}") if wrong and problem is None else problem,
@@ -255,6 +255,10 @@ def invalid_prompt(prompt: Any) -> str | None:
         return f"expected text as prompt, got {type(prompt).__name__}"
     # Text of another encoding, which a tokenizer would read without a word.
     return "zero bytes in the prompt (expected UTF-8 text)" if prompt and "\0" in prompt else None
+
+
+def _name_of(media: Path | Stored) -> str:
+    return media.name if isinstance(media, Stored) else str(media)
 
 
 def _text(value: Any) -> str | None:

@@ -23,6 +23,7 @@ from librehps.media.durations import is_animated, may_be_animated
 from librehps.types import Kind, Stored
 
 HASH_BLOCK_BYTES = 1 << 20
+NO_STEMS = ("", ".", "/", "\\")
 KINDS: dict[str, Kind] = {
     **dict.fromkeys(IMAGE_SUFFIXES, "image"),
     **dict.fromkeys(VIDEO_SUFFIXES, "video"),
@@ -171,9 +172,12 @@ class Media:
 
 def kind_by_name(name: str) -> Kind | None:
     """Return the kind that a name's suffix tells; None for an unsupported suffix."""
-    kind = KINDS.get(name[name.rfind(".") :].lower())
-    # Not for a name such as `.png`, which has no suffix; asked of each row, so last.
-    return kind if kind and os.path.splitext(name)[1] else None  # noqa: PTH122
+    dot = name.rfind(".")
+    kind = KINDS.get(name[dot:].lower())
+    if kind is not None and name[dot - 1 : dot] in NO_STEMS:
+        # A name such as `.png` has no suffix. Only then, since each row of a manifest asks.
+        return kind if os.path.splitext(name)[1] else None  # noqa: PTH122
+    return kind
 
 
 def _digest_of_file(path: Path) -> str:

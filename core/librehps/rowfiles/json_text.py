@@ -10,6 +10,7 @@ from librehps.rowfiles.text import open_text
 from librehps.storage.url_path import AnyPath
 
 JSON_BLOCK_CHARS = 1 << 16
+JSON_SPACES = " \t\r\n"
 
 
 def json_line_rows(file: AnyPath, names: Sequence[str] | None) -> Iterator[Placed]:
@@ -26,12 +27,19 @@ def json_rows(lines: Iterable[str | bytes], place: str) -> Iterator[Placed]:
         where = f"{place}, line {number}"
         try:
             text = line if isinstance(line, str) else line.decode(json.detect_encoding(line))
-            row = DECODER.decode(text)
+            row = _decoded(text)
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RowError(f"{where}: invalid JSON: {error}") from error
         except RowError as error:
             raise RowError(f"{where}: {error}", error.hint) from error
         yield where, _checked(row, where)
+
+
+def _decoded(text: str) -> Any:
+    """Return the value of a line; `decode` alone takes half as long again."""
+    body = text.strip(JSON_SPACES)
+    row, end = DECODER.raw_decode(body)
+    return row if end == len(body) else DECODER.decode(text)
 
 
 def json_array_rows(file: AnyPath, names: Sequence[str] | None) -> Iterator[Placed]:

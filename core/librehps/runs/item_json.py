@@ -1,7 +1,6 @@
-"""Items as lines of JSON: a resumed run reads the items that were listed when the run started."""
+"""Items as JSON: a resumed run reads the items that were listed when the run started."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from librehps import errors
@@ -22,26 +21,39 @@ class Listed(Protocol):
 
 def to_entry(item: Item) -> Entry:
     """Return the fields of an item as JSON values; empty fields are left out."""
-    media = item.media.record() if isinstance(item.media, Stored) else str(item.media)
     entry = {
         "id": item.id,
-        "media": media,
+        "media": media_record(item.media),
         "prompt": item.prompt,
         "kind": item.kind,
         "group": item.group,
         "extra": dict(item.extra),
-        "problem": item.problem and [type(item.problem).__name__, str(item.problem)],
+        "problem": item.problem and problem_record(item.problem),
     }
     return {name: value for name, value in entry.items() if value not in (None, {})}
 
 
 def item_from(entry: Entry) -> Item:
-    """Return the item that `to_entry` turned into this entry."""
-    fields = dict(entry)
-    media = fields.pop("media")
-    fields["media"] = stored_from(media) if isinstance(media, dict) else Path(media)
-    if "problem" in fields:
-        name, message = fields["problem"]
-        kind: type[ItemError] = getattr(errors, name)
-        fields["problem"] = kind(message)
-    return Item(**{"prompt": None, **fields})
+    """Return the item that `to_entry` turned into this entry; a path is text."""
+    return from_fields({"prompt": None, **entry})
+
+
+def media_record(media: Any) -> str | Entry:
+    """Return the path of media as text, stored media as JSON values."""
+    return media.record() if isinstance(media, Stored) else str(media)
+
+
+def problem_record(problem: ItemError) -> list[str]:
+    """Return the class name and the message of an item's error."""
+    return [type(problem).__name__, str(problem)]
+
+
+def from_fields(fields: Entry) -> Item:
+    """Return the item of its fields, with stored media and the problem as their records."""
+    media, problem = fields["media"], fields.get("problem")
+    if isinstance(media, dict):
+        media = stored_from(media)
+    if isinstance(problem, list):
+        kind: type[ItemError] = getattr(errors, problem[0])
+        problem = kind(problem[1])
+    return Item(**{**fields, "media": media, "problem": problem})

@@ -21,7 +21,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from librehps.errors import UsageError
 from librehps.files import write_whole, writing
-from librehps.runs.item_json import Listed, item_from
+from librehps.runs.item_json import Listed
 from librehps.runs.listing import Listing
 from librehps.types import Item
 
@@ -106,8 +106,10 @@ class Journal:
 
     def items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
         """Yield (index, item) for each listed item whose status is in `wanted`."""
-        for index, line in self.entries(wanted):
-            yield index, item_from(json.loads(line))
+        with self._translated():
+            for index, item in self.listing.items():
+                if self.status[index] in wanted:
+                    yield index, item
 
     def entries(self, wanted: set[int]) -> Iterator[tuple[int, str]]:
         """Yield (index, JSON of `item_json.to_entry`) for each item whose status is in `wanted`."""

@@ -90,7 +90,14 @@ class OwnColumns:
     def see(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the values in storable form: numbers, text and booleans; others as JSON text."""
         for name, value in values.items():
-            if type(value) not in self._seen.get(name, ()) or not _is_plain(value):
+            kind = type(value)
+            if kind not in self._seen.get(name, ()):
+                return self._see_new(values)
+            # Compared in place, not in a function, since this is done for each row.
+            if kind is str:
+                if not value.isascii():
+                    return self._see_new(values)
+            elif value is not None and not -MAX_EXACT_INT <= value <= MAX_EXACT_INT:
                 return self._see_new(values)
         return values
 
@@ -105,15 +112,6 @@ class OwnColumns:
     def kinds(self) -> dict[str, str]:
         """Return the kind of each column that holds all values seen; mixed columns are text."""
         return {name: _kind(types - {type(None)}) for name, types in self._seen.items()}
-
-
-def _is_plain(value: Any) -> bool:
-    """Return whether a value is storable as it is; False for some others that are, too."""
-    if isinstance(value, str):
-        return value.isascii()
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, bool) or abs(value) <= MAX_EXACT_INT
 
 
 def _plain(value: Any) -> Any:
