@@ -1,5 +1,7 @@
 """Output files: checks before a run, atomic writes, and file names as UTF-8 text."""
 
+import errno
+import logging
 import os
 import shlex
 import stat
@@ -9,6 +11,16 @@ from pathlib import Path
 
 from librehps.errors import OutputError, UsageError
 
+log = logging.getLogger("librehps")
+
+# Errors of file systems that cannot flush folders, or nothing at all.
+NO_SYNC = frozenset(
+    (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS, errno.EISDIR,
+     errno.EPERM, errno.EACCES)
+)  # fmt: skip
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
+# The reasons that a warning has named.
+_unsynced: set[str] = set()
 # Suffix of a file that is still being written.
 PARTIAL = ".partial"
 
@@ -99,13 +111,18 @@ def write_whole(output: Path, content: str | bytes) -> None:
 def writing(
     output: Path, hint: str | None = None, errors: tuple[type[Exception], ...] = (OSError,)
 ) -> Iterator[None]:
-    """Raise OutputError with the reason for an error of the block; `hint` says what was kept."""
+    """Raise OutputError with the reason for an error of the block; `hint` says what was kept.
+
+    On a full disk, the hint begins with the advice to make room.
+    """
     try:
         yield
     except errors as error:
         reason = getattr(error, "strerror", None) or error
         if hint is None and output.is_file():
             hint = f"{output} is unchanged."
+        elif hint is not None and getattr(error, "errno", None) in NO_ROOM:
+            hint = f"Free disk space. {hint}"
         raise OutputError(f"{output} cannot be written: {reason}", hint) from error
 
 
@@ -122,15 +139,44 @@ def publish(partial: Path, output: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or the names in a folder, to the disk."""
-    if path.is_dir() and os.name == "nt":
+    """Flush a file, or the names in a folder, to the disk; raises OSError if that fails.
+
+    Where the file system cannot do it, a warning is logged, once for each reason.
+    """
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
         # Windows cannot open folders.
         return
-    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
-        os.fsync(handle)
+        handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    except PermissionError as error:
+        if not is_folder:
+            raise
+        # A folder that may be written but not listed.
+        _warn_unsynced(str(error.strerror), path)
+        return
+    try:
+        sync_open(handle, path)
     finally:
         os.close(handle)
+
+
+def sync_open(handle: int, path: Path) -> None:
+    """Flush an open file or folder to the disk like `sync`; `path` is named in the warning."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+        _warn_unsynced(error.strerror or str(error), path)
+
+
+def _warn_unsynced(reason: str, path: Path) -> None:
+    if reason not in _unsynced:
+        _unsynced.add(reason)
+        log.warning(
+            f"{path} cannot be flushed to the disk ({reason}); a power loss may lose the last rows"
+        )
 
 
 def printable(text: object) -> str:

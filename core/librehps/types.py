@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,8 @@ class Stored(ABC):
 
     def record(self) -> dict[str, Any]:
         """Return the fields and the class name as JSON values; `stored_from` reads them back."""
-        return {"in": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
+        fields = self.__dataclass_fields__  # type: ignore[attr-defined]
+        return {"in": type(self).__name__, **{name: getattr(self, name) for name in fields}}
 
 
 @dataclass(frozen=True)

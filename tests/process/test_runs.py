@@ -190,7 +190,7 @@ def test_journals_that_are_torn(run_folder: Path, tmp_path: Path, cli: Cli) -> N
     (journal / "run.json").write_text("")
     torn = cli(*arguments, "--resume")
     assert torn.returncode == 2
-    assert "damaged, or of another version" in torn.stderr
+    assert "(damaged; expected layout" in torn.stderr
     (journal / "run.json").write_text(run)
     done = cli(*arguments, "--resume")
     assert done.returncode == 3, done.stderr

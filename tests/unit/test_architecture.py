@@ -26,6 +26,7 @@ ALLOWED = {
     "choices": {"errors"},
     "files": {"errors"},
     "paths": {"files"},
+    "locks": {"errors"},
     "storage": {"errors", "files", "paths", "storage"},
     "rowfiles": {"errors", "paths", "rowfiles", "storage"},
     "extras": {"errors"},
@@ -35,7 +36,7 @@ ALLOWED = {
     "items": BASE | {"media", "scores", "items"},
     "engine": BASE | {"media", "models", "scores", "engine"},
     "runs": BASE
-    | {"decide", "engine", "extras", "items", "media", "models", "preferences"}
+    | {"decide", "engine", "extras", "items", "locks", "media", "models", "preferences"}
     | {"runs", "scorer", "scores"},
     "decide": BASE | {"media", "scores", "decide"},
     "preferences": BASE | {"preferences"},

@@ -1,5 +1,10 @@
 """A journal is held by one process at a time."""
 
+import errno
+import fcntl
+import os
+import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +12,11 @@ from threading import Thread
 
 import pytest
 
+from librehps import files
 from librehps.errors import UsageError
-from librehps.runs.journal import LOCK_FILE, Journal
+from librehps.files import write_whole
+from librehps.runs.journal import Journal
+from librehps.runs.journal_folder import LOCK_FILE
 
 OPEN = """
 import sys
@@ -52,3 +60,76 @@ def test_a_deleted_journal_leaves_nothing(tmp_path: Path) -> None:
     again = Journal(folder)
     again.open()
     again.close()
+
+
+def refuse(number: int) -> object:
+    """Return a stand-in for a system call that the file system does not support."""
+
+    def call(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(
+    number: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", refuse(number))
+    folder = tmp_path / "x.journal"
+    first = Journal(folder)
+    first.open()
+    assert os.strerror(number) in caplog.text
+    here = f"process {os.getpid()} on {socket.gethostname()}"
+    with pytest.raises(UsageError, match=f"{here} is writing to") as busy:
+        Journal(folder).open()
+    assert busy.value.hint == f"If this process has ended, release it: rm {folder}/lock.owner"
+    first.close()
+    second = Journal(folder)
+    second.open()
+    second.delete()
+    assert not folder.exists()
+
+
+def test_a_lock_that_a_kill_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "x.journal"
+    folder.mkdir()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    owner = folder / "lock.owner"
+    owner.write_text(f"{socket.gethostname()} {ended.pid}\n")
+    for refused in (False, True):
+        if refused:
+            monkeypatch.setattr(fcntl, "flock", refuse(errno.ENOLCK))
+        with pytest.raises(UsageError, match="ended without releasing it") as busy:
+            Journal(folder).open()
+        assert busy.value.hint == f"Release it: rm {owner}"
+    owner.unlink()
+    Journal(folder).open()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF])
+def test_a_file_system_that_cannot_flush_folders(
+    number: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    real = os.fsync
+
+    def flush(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(files, "_unsynced", set())
+    for name in ("x", "y"):
+        write_whole(tmp_path / name, "1")
+    assert caplog.text.count("cannot be flushed to the disk") == 1
+    monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"):
+        write_whole(tmp_path / "z", "1")

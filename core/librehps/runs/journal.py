@@ -9,28 +9,29 @@ import errno
 import json
 import os
 import re
-import shutil
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
-
-from filelock import BaseFileLock, FileLock, Timeout
 
 from librehps.errors import UsageError
 from librehps.files import write_whole, writing
 from librehps.runs.item_json import Listed
+from librehps.runs.journal_folder import JournalFolder
 from librehps.runs.listing import Listing
+from librehps.storage.store import stat
 from librehps.types import Item
 
 Record = dict[str, Any]
 NEW, OK, ERROR = 0, 1, 2
 STATUS = {"ok": OK, "error": ERROR}
-# Version of the folder's layout, since librehps 0.1.0.
-LAYOUT = 1
-LOCK_FILE = "lock"
+# Version of the folder's layout; librehps 0.1.0 wrote 1.
+LAYOUT = 2
+OTHER_LAYOUT_HINT = (
+    "Finish the run with the version that began it, or use --overwrite to start over."
+)
 # Key in run.json while rows of a complete output are copied into the journal: a journal with this
 # key is ignored, and the output is still valid.
 SEEDING = "seeding"
@@ -38,10 +39,10 @@ SEEDING = "seeding"
 ROW = re.compile(rb'\[(\d+), "(ok|error)", \{')
 
 
-def stamp(file: str) -> list[int]:
-    """Return [size in bytes, time of the last change in ns] of a file."""
-    found = Path(file).stat()
-    return [found.st_size, found.st_mtime_ns]
+def stamp(place: str) -> list[Any]:
+    """Return [size in bytes, text that changes with the content] of a file or URL."""
+    found = stat(place)
+    return [found.size, found.stamp]
 
 
 class Journal:
@@ -59,12 +60,12 @@ class Journal:
         self._offsets = array("q")
         self._end = 0
         self._rows: Any = None
-        self._lock: BaseFileLock | None = None
+        self._place = JournalFolder(folder)
 
     @property
     def is_frozen(self) -> bool:
         """True if the journal is valid: the listing and any copied rows are complete."""
-        file = self.folder / "run.json"
+        file = self._place.run_file
         return file.exists() and SEEDING.encode() not in file.read_bytes()
 
     def open(self, clear: bool = False) -> None:
@@ -73,14 +74,15 @@ class Journal:
         Raises UsageError where another process holds the lock, or the journal is invalid.
         """
         with writing(self.folder, "Choose an output in another folder."):
-            self.folder.mkdir(exist_ok=True)
-            self._take_lock()
-        with self._translated():
+            self._place.lock()
+        with self._translated(), ExitStack() as after_error:
+            after_error.callback(self.close)
             if clear or not self.is_frozen:
-                self._clear()
+                self._place.clear()
             if self.is_frozen:
                 self.run = self._read_run()
                 self._recover()
+            after_error.pop_all()
 
     def freeze(
         self,
@@ -160,36 +162,28 @@ class Journal:
     def close(self) -> None:
         if self._rows is not None:
             self._rows.close()
-        if self._lock is not None:
-            self._lock.release()
-        self._rows = self._lock = None
+            self._rows = None
+        self._place.unlock()
 
     def delete(self) -> None:
-        """Delete the folder, and release the lock last."""
+        """Delete the folder, and release the lock last; after a kill the rest is no journal."""
         if self._rows is not None:
             self._rows.close()
             self._rows = None
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.close()
-        if os.name == "nt":
-            # Windows cannot delete an open file, as the lock was.
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _clear(self) -> None:
-        """Delete everything but the lock; run.json first, since the rest is invalid without it."""
-        for file in [self.folder / "run.json", *self.folder.iterdir()]:
-            if file.name != LOCK_FILE:
-                file.unlink(missing_ok=True)
+        self._place.delete()
 
     def _read_run(self) -> Record:
         try:
             run: Record = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         except ValueError:
             run = {}
-        if run.get("layout") != LAYOUT:
+        layout = run.get("layout")
+        if layout != LAYOUT:
+            is_other = isinstance(layout, int)
+            why = f"of another version of librehps, layout {layout}" if is_other else "damaged"
             raise UsageError(
-                f"{self.folder}: invalid journal (damaged, or of another version of librehps)",
-                hint="Use --overwrite to start over.",
+                f"{self.folder}: invalid journal ({why}; expected layout {LAYOUT})",
+                hint=OTHER_LAYOUT_HINT if is_other else "Use --overwrite to start over.",
             )
         return run
 
@@ -215,15 +209,5 @@ class Journal:
                 self._end += len(line)
         self._rows.truncate(self._end)
 
-    def _take_lock(self) -> None:
-        # The thread that closes the journal may not be the one that opened it.
-        lock = FileLock(self.folder / LOCK_FILE, timeout=0, thread_local=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise UsageError(f"another process is writing to {self.folder}") from None
-        self._lock = lock
-
     def _translated(self) -> AbstractContextManager[None]:
-        hint = "Rows scored so far are kept. Free disk space, then continue with --resume."
-        return writing(self.folder, hint)
+        return writing(self.folder, "Rows scored so far are kept: continue with --resume.")

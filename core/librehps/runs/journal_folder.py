@@ -1,0 +1,59 @@
+"""The folder of a journal: used by one process at a time, and deleted in an order that kills allow.
+
+`run.json` makes the folder a journal, so that this file is deleted first, and the rest is garbage.
+"""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from librehps.files import sync
+from librehps.locks import OWNER_SUFFIX, ProcessLock
+
+LOCK_FILE = "lock"
+KEPT = (LOCK_FILE, LOCK_FILE + OWNER_SUFFIX)
+
+
+class JournalFolder:
+    """The folder `path` of a journal, and its lock; methods raise OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.run_file = path, path / "run.json"
+        self._lock = ProcessLock(path / LOCK_FILE)
+
+    def lock(self) -> None:
+        """Make the folder and lock it; raises UsageError where another process holds the lock."""
+        self.path.mkdir(exist_ok=True)
+        self._lock.acquire(str(self.path))
+
+    def unlock(self) -> None:
+        """Release the lock, if it is held."""
+        self._lock.release()
+
+    def clear(self) -> None:
+        """Delete everything but the lock."""
+        if self.run_file.exists():
+            self.run_file.unlink()
+            sync(self.path)
+        for file in self.path.iterdir():
+            if file.name in KEPT:
+                continue
+            if file.is_dir() and not file.is_symlink():
+                shutil.rmtree(file)
+            else:
+                file.unlink(missing_ok=True)
+
+    def delete(self) -> None:
+        """Delete the folder as far as possible, and release the lock last."""
+        with contextlib.suppress(OSError):
+            self.clear()
+        if os.name == "nt":
+            # Windows cannot delete an open file.
+            self.unlock()
+        with contextlib.suppress(OSError):
+            self._lock.path.unlink(missing_ok=True)
+        self.unlock()
+        # Fails where something could not be deleted, or another process makes a new journal.
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
