@@ -121,7 +121,9 @@ def _cells(file: str, names: Mapping[str, str], options: CellOptions) -> dict[st
     """Return the cells of a Parquet file: `path`, `row/path` for repeated paths, or `row`."""
     rows = RowFile(Path(file), MediaError)
     column, entry = _column(file, rows.schema(), options.column)
-    root = options.root or str(Path(file).parent)
+    # Absolute, since the column's reader is cached by the file's name.
+    whole = str(Path(file).absolute())
+    root = options.root or str(Path(whole).parent)
     found: dict[str, Found] = {}
     for number, (_, row) in enumerate(rows.rows([column])):
         path = media_value(row.get(column), entry)
@@ -129,7 +131,7 @@ def _cells(file: str, names: Mapping[str, str], options: CellOptions) -> dict[st
         shown = printable(path)
         for name in (shown, f"{number}/{shown}") if path else (str(number),):
             if name in names:
-                cell = ParquetCell(file, column, number, path, entry, root, name != shown)
+                cell = ParquetCell(whole, column, number, path, entry, root, name != shown)
                 found[name] = _several(names[name]) if name in found else cell
     return found
 
