@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +10,7 @@ import typer
 from librehps.errors import UsageError
 from librehps_cli.ui.errors import exit_code
 from librehps_cli.ui.help import OUTPUT, examples
-from librehps_cli.ui.media_root import MediaRoot, print_missing
+from librehps_cli.ui.media_root import MediaFlags, print_missing
 from librehps_cli.ui.options import Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.result_options import ResultOptions
@@ -104,11 +104,11 @@ class PrintOptions:
 
 @dataclass(frozen=True)
 class Delivery:
-    """The outputs of the chosen rows: stdout, a file, a folder; `root` has the media."""
+    """The outputs of the chosen rows: stdout, a file, a folder; `media` finds the media."""
 
     printed: PrintOptions
     result: ResultOptions
-    root: str | None = None
+    media: MediaFlags
 
     @property
     def as_json(self) -> bool:
@@ -140,7 +140,7 @@ def filter_rows(
     conditions: ConditionOptions,
     printed: PrintOptions,
     result: ResultOptions,
-    root: MediaRoot = None,
+    media: MediaFlags,
     quiet: Quiet = False,
 ) -> None:
     """Print the paths of the media whose scores meet every condition.
@@ -151,7 +151,7 @@ def filter_rows(
     from librehps.scores.score_table import read_scores
 
     keywords = _conditions(conditions)
-    delivery = Delivery(printed, result, root)
+    delivery = Delivery(printed, result, media)
     delivery.check()
     out = Output(quiet, delivery.as_json)
     table = read_scores(scores)
@@ -198,7 +198,8 @@ def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> tuple["Co
     copied = None
     if result.folder is not None:
         is_link = result.folder == result.link_to
-        copied = copy_media(chosen, result.folder, link=is_link, root=delivery.root)
+        flags = asdict(delivery.media)
+        copied = copy_media(chosen, result.folder, link=is_link, **flags)
     if result.file is not None:
         chosen.write(result.file, overwrite=result.overwrite)
     if delivery.as_json:
@@ -206,7 +207,7 @@ def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> tuple["Co
     if paths is None:
         return copied, 0
     texts = (path for chunk in paths.chunks for path in chunk.to_pylist())
-    found = chosen.folder.under(delivery.root).found(texts)
+    found = chosen.folder.under(delivery.media.root).found(texts)
     _print_paths(found.paths, null, out)
     print_missing(found, out)
     return copied, len(found.missing)

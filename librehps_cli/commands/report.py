@@ -2,15 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from librehps_cli.ui.help import OUTPUT, examples
+from librehps_cli.ui.errors import OK, SOME_ERRORS
+from librehps_cli.ui.help import INPUT, OUTPUT, examples
+from librehps_cli.ui.media_root import AllowRemote
 from librehps_cli.ui.options import Overwrite, Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.pair_options import PreferenceOptions
 from librehps_cli.ui.preferences import print_pair_counts, print_skipped_pairs
+
+if TYPE_CHECKING:
+    from librehps.report.write import Report
 
 PAGE, DEFAULT_PICTURES = "Page", 2000
 
@@ -87,6 +92,23 @@ class PageOptions:
     ] = None
 
 
+@dataclass(frozen=True)
+class PagePreferences(PreferenceOptions):
+    """Flags of the file of preferences; `root` also has the media of the scored files."""
+
+    # A URL would be damaged as a path.
+    root: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder or URL in which the media lie now, of SCORES and of --pairs (default: as "
+            "the scored file records; the folder of PAIRS).",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None  # type: ignore[assignment]
+
+
 @examples(
     "librehps report scores.parquet -o report.html",
     "librehps report scores.parquet --by generator -o generators.html",
@@ -95,7 +117,8 @@ class PageOptions:
 def report_page(
     scores: ScoredFiles,
     page: PageOptions,
-    preferences: PreferenceOptions,
+    preferences: PagePreferences,
+    allow_remote: AllowRemote = False,
     quiet: Quiet = False,
 ) -> None:
     """Write scored files as one offline HTML page with pictures, tables and plots."""
@@ -114,6 +137,7 @@ def report_page(
         calibration=page.calibration,
         format=preferences.format,
         root=preferences.root,
+        allow_remote=allow_remote,
         skip_missing=preferences.skip_missing,
         keep_markup=preferences.keep_markup,
         watch=lambda made, total: out.progress(made, total, "pictures"),
@@ -121,8 +145,18 @@ def report_page(
     if written.judged is not None:
         print_pair_counts(written.judged.preferences, out)
         print_skipped_pairs(written.judged, out)
-    missing = written.missing()
+    raise typer.Exit(_summarise(written, page, out))
+
+
+def _summarise(written: "Report", page: PageOptions, out: Output) -> int:
+    """Print what the page shows; return the exit code, 3 for a page without any of its pictures."""
+    missing, size = written.missing(), f"{written.size / 1e6:.1f} MB"
     if missing:
         reasons = ", ".join(f"{reason} {count}" for reason, count in missing.items())
-        out.note(f"no picture for {sum(missing.values())} of {written.rows} rows: {reasons}")
-    out.note(f"{page.output}: {written.rows} rows, {written.size / 1e6:.1f} MB")
+        out.note(f"no picture for {sum(missing.values())} of {written.shown} rows: {reasons}")
+    few = f", {written.shown} of them shown" if written.shown < written.rows else ""
+    out.note(f"{page.output}: {written.rows} rows{few}, {size}")
+    if written.pictures.images or not written.lost:
+        return OK
+    out.error(f"none of {written.lost} media found (name their folder: --root FOLDER)")
+    return SOME_ERRORS

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from librehps_cli.ui.media_root import print_missing
+from librehps_cli.ui.options import SourceFlags
 from librehps_cli.ui.output import Output, figure, percent
 from librehps_cli.ui.result_options import ResultOptions
 
@@ -25,12 +26,15 @@ def print_errors(failed: "ScoreTable", out: Output) -> None:
         out.error(f"and {len(failed) - MAX_NAMED_ROWS} more rows with errors")
 
 
-def deliver(picked: "BestOfN", result: ResultOptions, root: str | None) -> int:
+def deliver(picked: "BestOfN", result: ResultOptions, sources: SourceFlags) -> int:
     """Copy or link the media, and write the output file; return the number of missing media."""
     failed = 0
     if result.folder is not None:
         is_link = result.folder == result.link_to
-        failed = len(picked.copy_to(result.folder, link=is_link, root=root).failed)
+        copied = picked.copy_to(
+            result.folder, link=is_link, root=sources.root, allow_remote=sources.allow_remote
+        )
+        failed = len(copied.failed)
     if result.file is not None:
         picked.table.write(result.file, overwrite=result.overwrite)
     return failed

@@ -1,5 +1,6 @@
 """The flag --root of commands that read scored files, and the message for media not found."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,24 @@ MediaRoot = Annotated[
         rich_help_panel=INPUT,
     ),
 ]
+
+
+AllowRemote = Annotated[
+    bool,
+    typer.Option(
+        "--allow-remote",
+        help="Fetch media at the URLs that the scored file names.",
+        rich_help_panel=INPUT,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class MediaFlags:
+    """Flags that say where the media of scored files lie."""
+
+    root: MediaRoot = None
+    allow_remote: AllowRemote = False
 
 
 def print_missing(found: "FoundMedia", out: Output) -> None:

@@ -117,8 +117,8 @@ def test_pictures_load_and_missing_ones_say_why(report: Path, visit: Visit) -> N
     for text in page.locator("#gallery img, #rows img").all():
         assert re.fullmatch(r"prompt \d", text.get_attribute("alt") or "")
     reasons = [one.inner_text() for one in page.locator("#rows .none").all()]
-    assert sorted(reasons) == ["damaged", "file not found", "media has no file",
-                               "media in an archive or on the network"]  # fmt: skip
+    assert sorted(reasons) == ["damaged", "file not found", "media at URLs need --allow-remote",
+                               "media has no file"]  # fmt: skip
     expect(page.locator("#pictures-note")).to_contain_text("4 rows have no picture here")
 
 
@@ -285,7 +285,7 @@ def test_what_users_wrote_is_text(hostile: Path, visit: Visit) -> None:
     assert sorted(prompts) == sorted(HOSTILE * 2)
     makers = page.locator("#rows .maker bdi").evaluate_all("all => all.map(e => e.textContent)")
     assert sorted(makers) == sorted(HOSTILE * 2)
-    boards = page.locator(".standings bdi").evaluate_all("all => all.map(e => e.textContent)")
+    boards = page.locator("#leaderboard .standings bdi").all_text_contents()
     assert boards == HOSTILE[:3]
     expect(page.locator("#title")).to_have_text(HOSTILE[1])
     expect(page.locator("#errors .name")).to_have_text(HOSTILE[0])

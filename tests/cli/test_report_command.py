@@ -11,6 +11,7 @@ import pytest
 import librehps
 from conftest import EXAMPLES, Cli
 from report_data import picture, scored, with_errors, write_scores
+from travel_data import parquet_of, png, tar_of
 
 Done = subprocess.CompletedProcess[str]
 
@@ -95,6 +96,74 @@ def test_pictures_are_limited_and_the_ends_come_first(
     assert part(page, "data")["pictures"]["of"][0] >= 0
 
 
+def test_many_rows_show_extremes_and_a_sample(cli: Cli, tmp_path: Path) -> None:
+    count = 12_000
+    prompts = [f"prompt {i // 4}" for i in range(count)]
+    rng = np.random.default_rng(0)
+    table = scored([f"{i}.png" for i in range(count)], prompts)
+    for axis in ("overall", "alignment", "coherence", "style"):
+        mu = rng.normal(size=count).astype(np.float32)
+        for name, values in ((axis, 1 / (1 + np.exp(-mu))), (f"{axis}_mu", mu)):
+            table = table.set_column(table.column_names.index(name), name, pa.array(values))
+    errors = dict.fromkeys(range(0, count, 400), ("BrokenMediaError", "torn"))
+    table, page = with_errors(table, errors), tmp_path / "r.html"
+    scores = write_scores(table, tmp_path / "s.parquet")
+    done = cli("report", scores, "-o", page, "--pictures", 0)
+    assert done.returncode == 0, done.stderr
+    assert "12000 rows, 10000 of them shown" in done.stderr
+    data = part(page, "data")
+    whole, ids = data["whole"], [int(name.split()[1]) for name in data["id"]]
+    assert (whole["rows"], whole["failed"], whole["prompts"]) == (count, 30, 3000)
+    assert whole["errors"] == [["BrokenMediaError", 30]]
+    assert sum(whole["spread"]["style"]["bins"]) == count - 30
+    for axis in ("overall", "style"):
+        mu = table.column(f"{axis}_mu").to_numpy(zero_copy_only=False)
+        assert {int(np.nanargmax(mu)), int(np.nanargmin(mu))} <= set(ids)
+        groups = np.array([-np.inf if np.isnan(g).sum() > 2 else np.nanmax(g) - np.nanmin(g)
+                           for g in mu.reshape(-1, 4)])  # fmt: skip
+        widest = int(groups.argmax())
+        ends = [
+            4 * widest + int(at(mu.reshape(-1, 4)[widest])) for at in (np.nanargmax, np.nanargmin)
+        ]
+        shown = [[ids[best], ids[worst]] for best, worst, _ in whole["contests"][axis]["shown"]]
+        assert ends in shown
+        assert len(shown) < whole["contests"][axis]["total"] == 3000
+
+
+def test_long_texts_show_fewer_rows(cli: Cli, tmp_path: Path) -> None:
+    prompts = [f"<{i}> " + "<'&" * 1000 for i in range(2000)]
+    page = tmp_path / "r.html"
+    scores = write_scores(scored([None] * 2000, prompts), tmp_path / "s.parquet")
+    done = cli("report", scores, "-o", page)
+    assert done.returncode == 0, done.stderr
+    assert page.stat().st_size < 12e6
+    data = part(page, "data")
+    assert 100 < data["rows"] < data["whole"]["rows"] == 2000
+
+
+def test_pictures_are_found_from_elsewhere(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tar_of(tmp_path / "x.tar", {"a.png": png(1)})
+    parquet_of(tmp_path / "y.parquet", [("b.png", png(2))])
+    (tmp_path / "c.png").write_bytes(png(3))
+    monkeypatch.chdir(tmp_path)
+    asked = ("--prompt", "x", "--model", "tiny", "-q", "-o", "s.jsonl")
+    assert cli("score", "x.tar", "y.parquet", "c.png", *asked).returncode == 0
+    (tmp_path / "pages").mkdir()
+    monkeypatch.chdir("pages")
+    done = cli("report", "../s.jsonl", "-o", "r.html")
+    assert (done.returncode, "no picture" in done.stderr) == (0, False), done.stderr
+    assert len(part(Path("r.html"), "images")) == 3
+    assert part(Path("r.html"), "data")["link"] == [None, None, "./../c.png"]
+    for name in ("x.tar", "y.parquet", "c.png"):
+        (tmp_path / name).rename(tmp_path / "pages" / name)
+    done = cli("report", "../s.jsonl", "-o", "s.html")
+    assert (done.returncode, "none of 3 media found" in done.stderr) == (3, True)
+    done = cli("report", "../s.jsonl", "-o", "t.html", "--root", ".")
+    assert (done.returncode, len(part(Path("t.html"), "images"))) == (0, 3)
+
+
 def test_groups_to_compete_within(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
     page = tmp_path / "r.html"
     scores = write_scores(table, tmp_path / "s.parquet")
@@ -117,6 +186,10 @@ def test_a_leaderboard_of_generators(cli: Cli, table: pa.Table, tmp_path: Path) 
     assert board["by"] == "generator"
     names = {standing["generator"] for standing in board["boards"][0]["standings"]}
     assert names == {"ant", "bee"}
+    [means] = part(page, "data")["whole"]["tables"]
+    assert [row[:3] for row in means["rows"]] == [["ant", 6, 0], ["bee", 6, 0]]
+    overall = table.column("overall").to_numpy()[[0, 1, 2, 6, 7, 8]].mean()
+    assert means["rows"][0][3] == pytest.approx(overall, abs=1e-4)
 
 
 def test_generators_of_folders(cli: Cli, table: pa.Table, tmp_path: Path) -> None:

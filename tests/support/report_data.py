@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from librehps.decide.standings import Board, Interval, Leaderboard, Standing
-from librehps.report.data import rows_of
+from librehps.report.choose import Places, chosen_rows
 from librehps.report.figures import Agreement
 from librehps.report.page import Contents, write_page
 from librehps.report.pictures import Pictures, pictures_of
+from librehps.scores.score_table import ScoreTable
 
 SETTINGS = {"model": "LibreHPS-Test", "dtype": "float32"}
 ATTACK = "window.__pwned = 1; alert(1)"
@@ -99,7 +100,7 @@ def page_of(
     agreement: Agreement | None = None,
 ) -> Path:
     """The page of a table, written beside its media."""
-    rows = rows_of(table, by, per, output.parent)
+    rows = chosen_rows(ScoreTable(table), by, per, Places(output.parent))
     shown = pictures or pictures_of(rows, limit, 2, lambda made, total: made)
     write_page(
         Contents(title, SETTINGS, "0123456789ab", rows, shown, leaderboard, agreement), output
@@ -143,7 +144,7 @@ def webp(level: int) -> str:
 def rich_page(folder: Path) -> Path:
     """24 rows of 6 prompts by three generators; three errors, and media that cannot be shown."""
     media = [picture(folder, f"in/{i} a:b.png", 10 * i) for i in range(24)]
-    media[5], media[9], media[11] = str(folder / "gone.png"), None, "shard.tar::5.png"
+    media[5], media[9], media[11] = str(folder / "gone.png"), None, "s3://bucket/5.png"
     (folder / "in" / "torn.png").write_bytes(Path(media[0]).read_bytes()[:60])
     media[13] = str(folder / "in" / "torn.png")
     prompts = [f"prompt {i % 6}" for i in range(24)]

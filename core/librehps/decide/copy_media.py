@@ -12,8 +12,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from librehps.errors import MediaError, MediaNotFoundError, OutputError, UsageError
-from librehps.media.archived import ParquetCell, Remote, TarMember
-from librehps.media.named import CellOptions, Found, media_named
+from librehps.media.archived import ParquetCell, Remote, TarMember, is_remote
+from librehps.media.named import NOT_ALLOWED, CellOptions, Found, media_named
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table
 from librehps.scores.select import media_paths, text_column
 from librehps.types import Stored
@@ -36,27 +36,57 @@ class Copied:
 
 
 def copy_media(
-    scores: Scores, folder: str | Path, *, link: bool = False, root: str | Path | None = None
+    scores: Scores,
+    folder: str | Path,
+    *,
+    link: bool = False,
+    root: str | Path | None = None,
+    allow_remote: bool = False,
 ) -> Copied:
     """Copy the media of each row to `folder`/id, or with `link` create symbolic links.
 
     `root` is the folder or URL in which the media lie now (default: where the scored file says).
-    Raises UsageError for a row without a path or an id, and the errors of `place`.
+    URLs that the rows name are read with `allow_remote` only. Raises UsageError for a row without a
+    path or an id, and the errors of `place`.
     """
     given = as_score_table(scores)
     ids = text_column(given.table, "id")
     if ids.null_count:
         raise UsageError("cannot copy media: a row has no id to name the file")
-    return place(media_of(given, root), ids.to_pylist(), Path(folder), link)
+    return place(media_of(given, root, allow_remote), ids.to_pylist(), Path(folder), link)
 
 
-def media_of(scores: ScoreTable, root: str | Path | None = None) -> list[Found]:
-    """Return the media of each row, or the error that says why they cannot be read."""
-    folder = scores.folder.under(root)
+def media_of(
+    scores: ScoreTable, root: str | Path | None = None, allow_remote: bool = False
+) -> list[Found]:
+    """Return the media of each row, or the error that says why they cannot be read.
+
+    Raises UsageError for a row without a path.
+    """
     texts: list[str] = media_paths(scores.table).to_pylist()
-    places = {text: folder.whole(text) for text in texts}
+    return [one for one in media_named_in(scores, texts, root, allow_remote) if one is not None]
+
+
+def media_named_in(
+    scores: ScoreTable,
+    texts: Sequence[str | None],
+    root: str | Path | None = None,
+    allow_remote: bool = False,
+) -> list[Found | None]:
+    """Return the media of each text of the column media, None for none."""
+    folder = scores.folder.under(root)
+    places = {text: folder.whole(text) for text in texts if text is not None}
     named = media_named(places.values(), CellOptions(*folder.cells()))
-    return [named[places[text]] for text in texts]
+    if not allow_remote:
+        # Below a URL that the user gave, reading is what the user asked for.
+        given = str(root) if root is not None and is_remote(str(root)) else None
+        named |= {place: _refused(place) for place in named
+                  if is_remote(place) and not (given and place.startswith(given))}  # fmt: skip
+    return [None if text is None else named[places[text]] for text in texts]
+
+
+def _refused(place: str) -> MediaError:
+    return MediaError(f"{place}: {NOT_ALLOWED}")
 
 
 def suffix_of(media: Found) -> str:

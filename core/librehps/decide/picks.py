@@ -69,13 +69,18 @@ class BestOfN:
         return self.rows.of(table.filter(pc.invert(table.column("abstained"))))
 
     def copy_to(
-        self, folder: str | Path, *, link: bool = False, root: str | Path | None = None
+        self,
+        folder: str | Path,
+        *,
+        link: bool = False,
+        root: str | Path | None = None,
+        allow_remote: bool = False,
     ) -> Copied:
         """Copy the media of `taken` into a folder, named by prompt; with `link` create links.
 
-        `root` and the errors are those of `copy_media`.
+        `root`, `allow_remote` and the errors are those of `copy_media`.
         """
-        taken, media = self.taken.table, media_of(self.taken, root)
+        taken, media = self.taken.table, media_of(self.taken, root, allow_remote)
         pairs = zip(*(taken.column(name).to_pylist() for name in ("prompt", "group")), strict=True)
         labels = [prompt or group for prompt, group in pairs]
         suffixes = [suffix_of(one) for one in media]

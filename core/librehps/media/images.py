@@ -85,10 +85,9 @@ def load_picture(
     )
 
 
-def load_rgb(path: Path) -> Image.Image:
-    """Return the image of a file, upright and as 8-bit RGB; raises MediaError."""
-    image = open_image(read_bytes(path), str(path))
-    return read_image(image, str(path), lambda rgb, _: rgb, DEFAULT)
+def load_rgb(content: bytes, name: str) -> Image.Image:
+    """Return the image in encoded bytes, upright and as 8-bit RGB; raises MediaError."""
+    return read_image(open_image(content, name), name, lambda rgb, _: rgb, DEFAULT)
 
 
 def to_picture(rgb: Image.Image, is_transparent: bool) -> Picture:

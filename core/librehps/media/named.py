@@ -19,6 +19,8 @@ INSIDE = "::"
 MEDIA_NAMES = ("media", "image", "video", "path", "file", "file_name", "image_path", "video_path")
 # `images[1]` is the second entry of the lists in column `images`.
 ENTRY = re.compile(r"(.+)\[(\d+)\]")
+# The reason why media at URLs are not read without the user's permission.
+NOT_ALLOWED = "media at URLs need --allow-remote"
 PARQUET_SUFFIX = ".parquet"
 
 # The media of a text, or the error that says why it cannot be read.

@@ -1,4 +1,4 @@
-"""The data of the report: columns of a score table as plain values, ready for JSON."""
+"""The rows that a report shows: columns of a score table as plain values, ready for JSON."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,24 +13,26 @@ import numpy as np
 import pyarrow as pa
 
 from librehps.decide.generators import generators_of
-from librehps.errors import NothingScoredError
+from librehps.media.named import Found
+from librehps.report.survey import SCORE_DECIMALS, Survey, short
 from librehps.scores.columns import axes_among, full_columns
 from librehps.scores.select import column_of, group_codes, number_column, text_column
 
 Record = dict[str, Any]
-REQUIRED_COLUMNS = ("overall", "overall_mu")
-# Limits of the user's own columns: their number, and the characters of a value.
-MAX_USER_COLUMNS, MAX_CELL_CHARS = 8, 200
-# Finer than the difference of a score between devices.
-SCORE_DECIMALS = 4
+TEXT_COLUMNS = ("id", "media", "kind", "prompt", "status", "error_type", "error")
+MAX_USER_COLUMNS = 8
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a report: values by column, as the page reads them, and media paths."""
+    """The rows that a page shows: values by column, as the page reads them, and their media.
+
+    `order` has the rows of a sample, most important first; None if all rows are shown.
+    """
 
     columns: Record
-    paths: list[str | None]
+    media: list[Found | None]
+    order: Sequence[int] | None = None
 
     @property
     def kinds(self) -> list[str | None]:
@@ -43,7 +45,7 @@ class Rows:
         """The group of each row."""
         group = self.columns["group"]
         if group is None:
-            return [0] * len(self.paths)
+            return [0] * len(self.media)
         codes: list[int] = (self.columns["prompt"] if group["codes"] is None else group)["codes"]
         return codes
 
@@ -54,51 +56,54 @@ class Rows:
         return mu
 
 
-def rows_of(table: Any, by: str | None, per: str | None, folder: Path) -> Rows:
-    """Return the rows of a score table, for a page in `folder`.
+def rows_of(table: Any, survey: Survey, media: list[Found | None], folder: Path) -> Rows:
+    """Return the rows of a table, for a page in `folder`; `media` has those of each row.
 
-    `by` is the column of generators; `per` is the column of groups (default: prompt). Raises
-    UsageError if a column is not found, and NothingScoredError if overall has no value.
+    The table has the rows of the survey, or some of them.
     """
-    if per is None and "prompt" in table.column_names:
-        per = "prompt"
-    if not _has_axis(table, "overall"):
-        raise NothingScoredError("no row has values in both columns overall and overall_mu")
-    paths = _texts(table, "media")
-    columns = _columns(table, by, per, paths)
-    return Rows({**columns, "link": _links(paths, folder)}, paths)
+    names = _texts(table, "media")
+    columns = _columns(table, survey, names)
+    return Rows({**columns, "link": [_link(one, folder) for one in media]}, media)
 
 
-def _columns(table: Any, by: str | None, per: str | None, media: list[str | None]) -> Record:
-    ids, names = _texts(table, "id"), axes_among(table.column_names)
+def needed_columns(table: Any, survey: Survey) -> list[str]:
+    """Return the names of the columns that a page shows."""
+    scores = [name for axis in survey.axes for name in (axis, f"{axis}_mu")]
+    own = _own_names(table, {survey.by, survey.per})
+    named = dict.fromkeys([*TEXT_COLUMNS, survey.by, survey.per, *scores, *own])
+    return [name for name in named if name is not None and name in table.column_names]
+
+
+def _columns(table: Any, survey: Survey, media: list[str | None]) -> Record:
+    by, per, ids = survey.by, survey.per, _texts(table, "id")
+    own = _own_names(table, {by, per})
     return {
         "rows": len(table),
+        "whole": survey.record,
         "id": [i if i is not None else m for i, m in zip(ids, media, strict=True)],
         "media": [None if m == i else m for i, m in zip(ids, media, strict=True)],
         "prompt": _coded(_texts(table, "prompt")),
         "kind": _coded(_texts(table, "kind")),
         "error_type": _error_types(table),
         "error": _sparse(_texts(table, "error")),
-        "axes": {axis: _axis(table, axis) for axis in names if _has_axis(table, axis)},
+        "axes": {axis: _axis(table, axis) for axis in survey.axes},
         "by": None if by is None else {"name": by, **_coded(generators_of(table, by).to_pylist())},
         "group": _groups(table, per),
-        "own": _own(table, {by, per}),
+        "own": {name: _short(_texts(table, name)) for name in own},
     }
 
 
-def _links(media: Sequence[str | None], folder: Path) -> list[str | None]:
-    """Return the link to each existing file, relative to the page's folder and percent-encoded.
+def _link(media: Found | None, folder: Path) -> str | None:
+    """Return the link to an existing file, relative to the page's folder and percent-encoded.
 
     The leading dot and the encoded colons keep browsers from reading a scheme in a file name.
     """
-    return [None if path is None else _link(path, folder) for path in media]
-
-
-def _link(path: str, folder: Path) -> str | None:
+    if not isinstance(media, Path):
+        return None
     try:
-        if not Path(path).is_file():
+        if not media.is_file():
             return None
-        relative = relpath(path, folder)
+        relative = relpath(media, folder)
     except (OSError, ValueError):
         # An invalid file name, or a file on another drive.
         return None
@@ -133,13 +138,6 @@ def _error_types(table: Any) -> Record:
     named = _texts(table, "error_type")
     pairs = zip(status, named, strict=True)
     return _coded([None if state == "ok" else name or "unknown" for state, name in pairs])
-
-
-def _has_axis(table: Any, axis: str) -> bool:
-    names = (axis, f"{axis}_mu")
-    if not all(name in table.column_names for name in names):
-        return False
-    return all(any(value is not None for value in _numbers(table, name)) for name in names)
 
 
 def _axis(table: Any, axis: str) -> Record:
@@ -186,12 +184,11 @@ def _labels(table: Any, per: str) -> Callable[[int], str | None]:
     return lambda row: own[row] if own[row] is not None else prompt[row]
 
 
-def _own(table: Any, shown: set[str | None]) -> dict[str, list[str | None]]:
-    """Return the user's own columns as text, without those shown elsewhere on the page."""
+def _own_names(table: Any, shown: set[str | None]) -> list[str]:
+    """Return the user's own columns, without those shown elsewhere on the page."""
     plain = dict.fromkeys(f.name for f in table.schema if _is_plain(f.type))
     ours = full_columns(axes_among(table.column_names))
-    names = [name for name in plain if name not in ours and name not in shown]
-    return {name: _short(_texts(table, name)) for name in names[:MAX_USER_COLUMNS]}
+    return [name for name in plain if name not in ours and name not in shown][:MAX_USER_COLUMNS]
 
 
 def _is_plain(kind: Any) -> bool:
@@ -202,6 +199,4 @@ def _is_plain(kind: Any) -> bool:
 
 
 def _short(texts: Sequence[str | None]) -> list[str | None]:
-    return [
-        t if t is None or len(t) <= MAX_CELL_CHARS else t[: MAX_CELL_CHARS - 1] + "…" for t in texts
-    ]
+    return [None if text is None else short(text) for text in texts]

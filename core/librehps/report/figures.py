@@ -1,5 +1,6 @@
 """The leaderboard and the agreement with people, as plain values for the page."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,6 +9,7 @@ from typing import Any
 from librehps.decide.standings import Board, Interval, Leaderboard, Standing
 
 Record = dict[str, Any]
+MAX_BOARD_BYTES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,24 @@ class Agreement:
 
 
 def leaderboard_record(leaderboard: Leaderboard) -> Record:
-    """Return the leaderboard as plain values, None for values that are not finite."""
+    """Return the leaderboard as plain values, None for values that are not finite.
+
+    Boards that would make the page too large lack their win rates, and later ones are left out;
+    `left_out` is their number.
+    """
+    room, boards = MAX_BOARD_BYTES, []
+    for board in leaderboard.boards:
+        whole = _board(board)
+        fitting = [one for one in (whole, {**whole, "wins": [], "p_values": []})
+                   if len(json.dumps(one)) <= room]  # fmt: skip
+        if not fitting:
+            break
+        room -= len(json.dumps(fitting[0]))
+        boards.append(fitting[0])
     return {
         "by": leaderboard.by,
-        "boards": [_board(board) for board in leaderboard.boards],
+        "boards": boards,
+        "left_out": len(leaderboard.boards) - len(boards),
         "unshared": sorted((n, count) for n, count in leaderboard.unshared.items() if count),
     }
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from librehps.report.pictures import Pictures
 
 TEMPLATES = Path(__file__).parent / "templates"
+# FIXED_BYTES: Plotly, our scripts and the leaderboard.
+MAX_PAGE_BYTES, FIXED_BYTES = 19_900_000, 7_100_000
 PAGE_SUFFIXES = (".html", ".htm")
 # The early scripts draw rows and images before the browser has parsed Plotly.
 EARLY_SCRIPTS = ("dom.js", "model.js", "cards.js", "gallery.js", "board.js", "rows.js", "main.js")
@@ -33,6 +35,13 @@ class Contents:
     pictures: "Pictures"
     leaderboard: Leaderboard | None = None
     agreement: Agreement | None = None
+
+
+def room_for_pictures(rows: "Rows") -> int:
+    """Return the bytes that are left for thumbnails on a page with these rows."""
+    from jinja2.utils import htmlsafe_json_dumps
+
+    return MAX_PAGE_BYTES - FIXED_BYTES - len(htmlsafe_json_dumps(rows.columns))
 
 
 def check_page(output: Path, overwrite: bool) -> None:

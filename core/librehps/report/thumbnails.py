@@ -16,16 +16,18 @@ from librehps.errors import (
     UsageError,
     VideoTimeoutError,
 )
-from librehps.media.archived import is_remote
-from librehps.media.containers import kind_of
+from librehps.media.archived import Remote
 from librehps.media.images import load_rgb
 from librehps.media.media import Media
+from librehps.media.named import NOT_ALLOWED, Found
 from librehps.media.videos import VideoReaders
 
 MAX_SIDE_PX, WEBP_QUALITY = 160, 70
 # Frames read of a video; the middle frame is shown.
 FRAMES_READ = 3
-NO_FILE, NOT_LOCAL = "media has no file", "media in an archive or on the network"
+# Media at URLs that are read at the same time.
+REMOTE_WORKERS = 16
+NO_FILE = "media has no file"
 REASONS: dict[type[MediaError], str] = {
     MediaNotFoundError: "file not found",
     EmptyFileError: "empty file",
@@ -38,11 +40,12 @@ Thumbnail = bytes | str
 
 
 def thumbnails(
-    media: Sequence[str | None], kinds: Sequence[str | None], workers: int
+    media: Sequence[Found | None], kinds: Sequence[str | None], workers: int
 ) -> Iterator[Thumbnail]:
-    """Yield a WebP of at most MAX_SIDE_PX a side for each path, or the reason, in order."""
+    """Yield a WebP of at most MAX_SIDE_PX a side for each media, or the reason, in order."""
+    is_far = any(isinstance(one, Remote) for one in media)
     readers = VideoReaders(count=workers)
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(max(workers, REMOTE_WORKERS if is_far else 0))
     try:
         yield from pool.map(lambda m, k: _thumbnail(m, k, readers), media, kinds)
     finally:
@@ -50,16 +53,15 @@ def thumbnails(
         readers.close()
 
 
-def _thumbnail(media: str | None, kind: str | None, readers: VideoReaders) -> Thumbnail:
+def _thumbnail(media: Found | None, kind: str | None, readers: VideoReaders) -> Thumbnail:
     if media is None:
         return NO_FILE
-    path = Path(media)
     try:
-        is_clip = _is_video(path, kind) and not Media(path).is_animated
-        return _shrunk(_frame(path, readers) if is_clip else load_rgb(path))
-    except MediaNotFoundError:
-        is_elsewhere = is_remote(media) or "::" in media
-        return NOT_LOCAL if is_elsewhere else REASONS[MediaNotFoundError]
+        if isinstance(media, MediaError):
+            if str(media).endswith(NOT_ALLOWED):
+                return NOT_ALLOWED
+            raise media
+        return _shrunk(_image(Media(media), kind, readers))
     except MediaError as error:
         return next((said for of, said in REASONS.items() if isinstance(error, of)), "damaged")
     except UsageError:
@@ -70,8 +72,13 @@ def _thumbnail(media: str | None, kind: str | None, readers: VideoReaders) -> Th
         return "cannot be read"
 
 
-def _is_video(path: Path, kind: str | None) -> bool:
-    return (kind or kind_of(path)) == "video"
+def _image(media: Media, kind: str | None, readers: VideoReaders) -> Image.Image:
+    if (kind or media.kind()) != "video" or media.is_animated:
+        return load_rgb(media.data, media.name)
+    if isinstance(media.media, Path):
+        return _frame(media.media, readers)
+    with media.as_file() as path:
+        return _frame(path, readers)
 
 
 def _frame(path: Path, readers: VideoReaders) -> Image.Image:

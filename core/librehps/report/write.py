@@ -9,33 +9,43 @@ from pathlib import Path
 from librehps.choices import PairsFormat
 from librehps.decide.leaderboard import leaderboard
 from librehps.decide.standings import Leaderboard
-from librehps.errors import UsageError
+from librehps.errors import MediaNotFoundError, UsageError
 from librehps.evaluate.evaluation import evaluate
 from librehps.evaluate.judged import Judged, judge_table
 from librehps.extras import require
 from librehps.preferences.read import read_preferences
-from librehps.report.data import REQUIRED_COLUMNS, rows_of
+from librehps.report.choose import Places, chosen_rows
 from librehps.report.figures import Agreement
-from librehps.report.page import Contents, check_page, write_page
+from librehps.report.page import Contents, check_page, room_for_pictures, write_page
 from librehps.report.pictures import Pictures, Watch, pictures_of
-from librehps.report.thumbnails import Thumbnail
+from librehps.report.thumbnails import REASONS, Thumbnail
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table
 from librehps.scores.select import scored_rows
 
 log = logging.getLogger("librehps")
 
 MAX_PICTURES = 2000
+REQUIRED_COLUMNS = ("overall", "overall_mu")
 
 
 @dataclass(frozen=True)
 class Report:
-    """A written report: its file, number of rows, size in bytes and thumbnails."""
+    """A written report: its file, number of rows, size in bytes and thumbnails.
+
+    `shown` is the number of rows that are on the page one by one; its figures are of all `rows`.
+    """
 
     output: Path
     rows: int
     size: int
     pictures: Pictures = field(repr=False)
     judged: Judged | None = None
+    shown: int = 0
+
+    @property
+    def lost(self) -> int:
+        """The number of rows whose media were looked for and not found."""
+        return self.missing().get(REASONS[MediaNotFoundError], 0)
 
     def missing(self) -> dict[str, int]:
         """Return the number of rows without a thumbnail by reason, largest first."""
@@ -55,19 +65,23 @@ def write_report(
     calibration: str | Path | None = None,
     format: PairsFormat = "auto",
     root: str | Path | None = None,
+    allow_remote: bool = False,
     skip_missing: bool = False,
     keep_markup: bool = False,
     watch: Watch | None = None,
 ) -> Report:
     """Write a score table as one HTML page that opens offline: images, tables and plots.
 
+    A page is smaller than 20 MB: its figures are of all rows; of many rows it shows the extremes
+    and a sample. `root` is the folder or URL in which the media lie now (default: where the scored
+    file says), `allow_remote` reads media at URLs that the rows name.
     `by` is the column of generators and adds a leaderboard. `per` is the column of the groups whose
     best and worst rows are shown (default: prompt). At most `pictures` rows have a thumbnail.
     `pairs`, a preference file read by `read_preferences` with `format`, `root`, `skip_missing` and
-    `keep_markup`,
-    adds a reliability diagram, calibrated by the file `calibration`; the diagram needs scores with
-    `--columns full`. `watch` shows the progress of the thumbnails. Raises UsageError if `output`
-    exists or does not end in .html, and NothingScoredError if no row has a score.
+    `keep_markup`, adds a reliability diagram, calibrated by the file `calibration`; the diagram
+    needs scores with `--columns full`. `watch` shows the progress of the thumbnails. Raises
+    UsageError if `output` exists or does not end in .html, and NothingScoredError if no row has a
+    score.
     """
     require("report", "librehps report")
     if calibration is not None and pairs is None:
@@ -75,8 +89,8 @@ def write_report(
     page = Path(output)
     check_page(page, overwrite)
     given = as_score_table(scores)
-    digest = given.of(scored_rows(given.table, given.origin, REQUIRED_COLUMNS)).digest
-    rows = rows_of(given.table, by, per, page.absolute().parent)
+    scored_rows(given.table, given.origin, REQUIRED_COLUMNS)
+    rows = chosen_rows(given, by, per, Places(page.absolute().parent, root, allow_remote))
     board = None if by is None else _leaderboard(given, by)
     judged = None
     if pairs is not None:
@@ -85,17 +99,19 @@ def write_report(
             given,
             calibration,
         )
-    found = pictures_of(rows, pictures, _cores(), watch or _unwatched)
+    room = room_for_pictures(rows)
+    found = pictures_of(rows, pictures, _cores(), watch or _unwatched, room)
     contents = Contents(
         title=title or f"Scores of {Path(given.origin).name}",
         record=dict(given.settings),
-        digest=digest,
+        digest=given.digest,
         rows=rows,
         pictures=found,
         leaderboard=board,
         agreement=None if judged is None or pairs is None else _agreement(judged, Path(pairs)),
     )
-    return Report(page, len(given), write_page(contents, page), found, judged)
+    size = write_page(contents, page)
+    return Report(page, len(given), size, found, judged, shown=len(rows.media))
 
 
 def _unwatched(made: Iterator[Thumbnail], total: int) -> Iterator[Thumbnail]:

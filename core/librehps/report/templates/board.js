@@ -87,7 +87,9 @@ function drawBoard() {
     + (left ? ` Prompts skipped, because not all generators have them: ${left}.` : "");
   const region = (name, table) => el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, table);
   const parts = [region("Standings", standingsTable(one))];
-  if (one.standings.length > 1) {
+  if (D.leaderboard.left_out)
+    parts.push(el("p", { class: "note" }, `${count(D.leaderboard.left_out, "leaderboard")} of other axes or categories left out to keep the page small.`));
+  if (one.standings.length > 1 && one.wins.length) {
     parts.push(region("Win rates", winsTable(one)));
     if (one.p_values.some((row, i) => row.some((p, j) => i !== j && p !== null && p >= ALPHA)))
       parts.push(el("p", { class: "note" }, "n.s.: not significant, p ≥ 0.05 after correction for the number of pairs."));

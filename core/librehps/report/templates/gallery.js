@@ -4,17 +4,19 @@
 const PANELS = 6, ENDS = 12;
 const gallery = { axis: AXES[0], order: "gap", page: 0 };
 
+// Of a sample the best and worst row of a group are known from all rows.
+function knownContests({ shown }) {
+  const sizes = new Map();
+  for (let row = 0; row < N; row++) sizes.set(groupOf(row), (sizes.get(groupOf(row)) ?? 0) + 1);
+  return shown.map(([best, worst, size]) => {
+    const group = groupOf(best);
+    return { group, size, held: Math.min(size, sizes.get(group)), best, worst };
+  });
+}
+
 function contests() {
-  const of = new Map();
-  for (const row of ranked(scored, gallery.axis)) {
-    if (muOf(row, gallery.axis) === null) continue;
-    const group = groupOf(row);
-    if (!of.has(group)) of.set(group, []);
-    of.get(group).push(row);
-  }
+  const found = W.contests ? knownContests(W.contests[gallery.axis]) : shownContests();
   const mu = (row) => muOf(row, gallery.axis);
-  const found = [...of].filter(([, rows]) => rows.length > 1)
-    .map(([group, rows]) => ({ group, rows, best: rows[0], worst: rows[rows.length - 1] }));
   const by = {
     gap: (a, b) => mu(b.best) - mu(b.worst) - mu(a.best) + mu(a.worst),
     best: (a, b) => mu(b.best) - mu(a.best),
@@ -24,12 +26,25 @@ function contests() {
   return found.sort((a, b) => by[gallery.order](a, b) || a.group - b.group);
 }
 
-function panel({ group, rows, best, worst }) {
+function shownContests() {
+  const of = new Map();
+  for (const row of ranked(scored, gallery.axis)) {
+    if (muOf(row, gallery.axis) === null) continue;
+    const group = groupOf(row);
+    if (!of.has(group)) of.set(group, []);
+    of.get(group).push(row);
+  }
+  return [...of].filter(([, rows]) => rows.length > 1)
+    .map(([group, rows]) => ({ group, size: rows.length, held: rows.length, best: rows[0], worst: rows[rows.length - 1] }));
+}
+
+function panel({ group, size, held, best, worst }) {
   const name = groupLabel(group);
+  const all = held < size ? `${whole.format(held)} of ${whole.format(size)}` : `All ${whole.format(size)}`;
   return el("section", { class: "panel" },
     el("header", {},
       el("h3", { dir: "auto", title: name }, name),
-      button(`All ${whole.format(rows.length)}`, () => showGroup(group), { class: "quiet", "aria-label": `Show all ${rows.length} rows of ${name}` })),
+      button(all, () => showGroup(group), { class: "quiet", "aria-label": `Show ${all.toLowerCase()} rows of ${name}` })),
     el("div", { class: "duel" }, card(best, { tag: "Best" }), card(worst, { tag: "Worst" })));
 }
 
@@ -47,14 +62,17 @@ function drawGallery() {
   const found = contests();
   const what = D.group?.name === "prompt" ? "prompts" : D.group ? `values of ${D.group.name}` : "groups";
   if (!found.length) {
-    $(".note", section).textContent = `The highest and lowest of ${count(scored.length, "scored row")}, by ${gallery.axis}.`;
+    $(".note", section).textContent = `The highest and lowest of ${count(W.rows - W.failed, "scored row")}, by ${gallery.axis}.`;
     $(".body", section).replaceChildren(...strips());
     $(".pager", section).replaceChildren();
   } else {
     const start = gallery.page * PANELS;
+    const total = W.contests?.[gallery.axis].total ?? found.length;
+    const few = found.length < total ? `${whole.format(found.length)} of ` : "";
     $(".note", section).textContent = D.group
-      ? `${whole.format(found.length)} ${what} with more than one scored row, by ${gallery.axis}.`
-      : `All ${count(scored.length, "scored row")}, by ${gallery.axis}.`;
+      ? `${few}${whole.format(total)} ${what} with more than one scored row, by ${gallery.axis}`
+        + (few ? ": those with the largest gaps, the best and the worst rows on any axis." : ".")
+      : `All ${count(W.rows - W.failed, "scored row")}, by ${gallery.axis}.`;
     $(".body", section).replaceChildren(el("div", { class: "panels" }, ...found.slice(start, start + PANELS).map(panel)));
     const go = (page) => { gallery.page = page; keepFocus($(".pager", section), drawGallery); };
     pager($(".pager", section), found.length, PANELS, gallery.page, go, what);

@@ -5,6 +5,9 @@ const D = JSON.parse($("#data").textContent);
 const IMAGES = JSON.parse($("#images").textContent);
 const AXES = Object.keys(D.axes);
 const N = D.rows;
+// Figures of all rows; a page of many rows shows only some of them.
+const W = D.whole;
+const IS_SAMPLE = N < W.rows;
 
 const coded = (column, row) => (column.codes[row] < 0 ? null : column.values[column.codes[row]]);
 const idOf = (row) => D.id[row] ?? `row ${row + 1}`;
@@ -41,16 +44,6 @@ function textOf(row) {
     .join("\n")
     .toLowerCase();
   return haystacks[row];
-}
-
-const median = (values) => {
-  const sorted = Float64Array.from(values).sort();
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-};
-
-function meansOf(axis) {
-  return scored.map((row) => meanOf(row, axis)).filter((value) => value !== null);
 }
 
 const MAKER_COLOURS = 8;

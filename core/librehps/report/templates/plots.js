@@ -1,7 +1,6 @@
 "use strict";
 // Plots by Plotly, which never gets text of users, since it interprets some markup.
 
-const BINS = 25;
 const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false };
 const isTouch = () => matchMedia("(pointer: coarse)").matches;
 
@@ -20,17 +19,12 @@ function layout(extra = {}) {
   };
 }
 
-function binned(values) {
-  const counts = new Array(BINS).fill(0);
-  for (const value of values) counts[Math.min(BINS - 1, Math.floor(value * BINS))]++;
-  return counts;
-}
-
 function drawHistogram(place, axis, counts, middle) {
-  const at = counts.map((_, i) => (i + 0.5) / BINS);
-  const ends = counts.map((_, i) => `${(i / BINS).toFixed(2)}–${((i + 1) / BINS).toFixed(2)}`);
+  const size = counts.length;
+  const at = counts.map((_, i) => (i + 0.5) / size);
+  const ends = counts.map((_, i) => `${(i / size).toFixed(2)}–${((i + 1) / size).toFixed(2)}`);
   const bars = {
-    type: "bar", x: at, y: counts, customdata: ends, width: 0.88 / BINS, marker: { color: colour(axis) },
+    type: "bar", x: at, y: counts, customdata: ends, width: 0.88 / size, marker: { color: colour(axis) },
     hovertemplate: "%{customdata}: %{y} rows<extra></extra>",
   };
   const line = { type: "line", x0: middle, x1: middle, y0: 0, y1: 1, yref: "paper", line: { color: colour("ink"), width: 1.5, dash: "dot" } };
@@ -44,14 +38,12 @@ function drawHistogram(place, axis, counts, middle) {
 function startHistograms() {
   const draws = [];
   for (const axis of AXES) {
-    const values = meansOf(axis);
-    const middle = median(values);
-    const counts = binned(values);
-    const place = el("div", { class: "plot short", role: "img", "aria-label": `Histogram of ${axis}: median ${figure(middle)} over ${count(values.length, "row")}` });
+    const { bins, median: middle, count: known } = W.spread[axis];
+    const place = el("div", { class: "plot short", role: "img", "aria-label": `Histogram of ${axis}: median ${figure(middle)} over ${count(known, "row")}` });
     $("#spread .plots").append(el("figure", {},
       el("figcaption", {}, el("i", { class: "dot", css: { background: `var(--${axis})` } }), named(axis),
         el("span", { class: "tabular" }, `median ${figure(middle)}`)), place));
-    draws.push(() => drawHistogram(place, axis, counts, middle));
+    draws.push(() => drawHistogram(place, axis, bins, middle));
   }
   return draws;
 }

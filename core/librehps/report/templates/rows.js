@@ -1,6 +1,7 @@
 "use strict";
 // All rows: search, filters, sorting. The document has only one page of rows at a time.
 
+const ROW = IS_SAMPLE ? "shown row" : "row";
 const SIZES = { table: 50, cards: 48 };
 const MOST_OPTIONS = 500;
 const START = { text: "", prompt: "", kind: "", status: "", maker: "", axis: AXES[0], least: "", group: null };
@@ -92,7 +93,8 @@ function drawRows() {
   const size = SIZES[rows.view];
   const chosen = rows.found.slice(rows.page * size, (rows.page + 1) * size);
   const within = rows.group === null ? "" : ` · only “${groupLabel(rows.group)}”`;
-  $(".note", section).textContent = (rows.found.length === N ? count(N, "row") : `${whole.format(rows.found.length)} of ${count(N, "row")}`) + within;
+  $(".note", section).textContent = (rows.found.length === N ? count(N, ROW) : `${whole.format(rows.found.length)} of ${count(N, ROW)}`) + within
+    + (IS_SAMPLE ? ` · the file has ${count(W.rows, "row")}` : "");
   const body = !chosen.length ? el("p", { class: "nothing" }, "No rows match these filters.")
     : rows.view === "table" ? tableOf(chosen)
     : el("div", { class: "cards" }, ...chosen.map((row) => card(row, { prompt: true })));

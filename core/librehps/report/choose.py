@@ -1,0 +1,67 @@
+"""The rows that a report shows, and their media: all rows, or of many rows a sample."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from librehps.decide.copy_media import media_named_in
+from librehps.report.data import Rows, needed_columns, rows_of
+from librehps.report.sample import MAX_SHOWN_ROWS, Indices, Sample, sample_of, within
+from librehps.report.survey import Survey, survey_of
+from librehps.scores.score_table import ScoreTable
+from librehps.scores.select import text_column
+
+# Of the page's 20 MB, Plotly takes five.
+MAX_ROW_BYTES = 5_000_000
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folder of the page, the `root` of its media, and whether URLs may be read."""
+
+    page: Path
+    root: str | Path | None = None
+    allow_remote: bool = False
+
+
+def chosen_rows(scores: ScoreTable, by: str | None, per: str | None, places: Places) -> Rows:
+    """Return the rows that a page shows, with figures of all rows.
+
+    Raises UsageError if a column is not found, and NothingScoredError if overall has no value.
+    """
+    survey = survey_of(scores.table, by, per)
+    every = np.arange(len(survey))
+    if len(survey) <= MAX_SHOWN_ROWS:
+        rows = _rows(scores, survey, every, places)
+        if len(within(rows.columns, every, MAX_ROW_BYTES)) == len(every):
+            return rows
+    sample = sample_of(scores.table, survey)
+    shown = np.sort(sample.rows)
+    rows = _rows(scores, survey, shown, places)
+    order = within(rows.columns, np.searchsorted(shown, sample.rows), MAX_ROW_BYTES)
+    if len(order) < len(shown):
+        kept = np.sort(order)
+        shown, order = shown[kept], np.searchsorted(kept, order)
+        rows = _rows(scores, survey, shown, places)
+    rows.columns["whole"] = {**survey.record, "contests": _contests(sample, shown)}
+    return replace(rows, order=order.tolist())
+
+
+def _rows(scores: ScoreTable, survey: Survey, shown: Indices, places: Places) -> Rows:
+    table = scores.table.select(needed_columns(scores.table, survey)).take(shown)
+    texts = text_column(table, "media").to_pylist()
+    media = media_named_in(scores, texts, places.root, places.allow_remote)
+    return rows_of(table, survey, media, places.page)
+
+
+def _contests(sample: Sample, shown: Indices) -> dict[str, Any]:
+    """Return for each axis the number of all contests, and those whose rows are shown."""
+    found = {}
+    for axis, contests in sample.contests.items():
+        pairs = contests[np.isin(contests[:, :2], shown).all(axis=1)]
+        at = np.searchsorted(shown, pairs[:, :2])
+        held = [[*ends, size] for ends, size in zip(at.tolist(), pairs[:, 2].tolist(), strict=True)]
+        found[axis] = {"total": sample.totals[axis], "shown": held}
+    return found

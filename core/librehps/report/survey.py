@@ -1,0 +1,159 @@
+"""Figures of all rows of a report: counts, distributions, means by generator and by group."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from librehps.decide.generators import generators_of
+from librehps.errors import NothingScoredError
+from librehps.scores.columns import axes_among
+from librehps.scores.select import (
+    error_counts,
+    group_codes,
+    label_column,
+    number_column,
+    text_column,
+)
+
+Record = dict[str, Any]
+Mask = NDArray[np.bool_]
+Codes = NDArray[np.int32]
+Floats = NDArray[np.float32]
+HISTOGRAM_BINS, MAX_CELL_CHARS = 25, 200
+# Longer tables of means show the values with the most rows.
+MAX_TABLE_ROWS = 50
+# Finer than the difference of a score between devices.
+SCORE_DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The figures of all rows, and what the choice of rows needs of them.
+
+    `is_ok` and `groups` have a value for each row: True without an error, and the number of the
+    group. `by` and `per` are the columns of generators and of groups.
+    """
+
+    axes: tuple[str, ...]
+    by: str | None
+    per: str | None
+    is_ok: Mask
+    groups: Codes
+    record: Record
+
+    def __len__(self) -> int:
+        return len(self.is_ok)
+
+
+def survey_of(table: Any, by: str | None, per: str | None) -> Survey:
+    """Return the survey of a table; `per` is the column of groups (default: prompt, if any).
+
+    Raises UsageError if a column is not found, and NothingScoredError if overall has no value.
+    """
+    names = table.column_names
+    per = "prompt" if per is None and "prompt" in names else per
+    axes = [axis for axis in axes_among(names) if axis in names]
+    found = ((axis, _spread(table, axis)) for axis in axes)
+    spread = {axis: one for axis, one in found if one is not None}
+    if "overall" not in spread:
+        raise NothingScoredError("no row has values in both columns overall and overall_mu")
+    is_ok = np.asarray(pc.equal(text_column(table, "status"), "ok"))
+    groups = _from_zero(group_codes(table, per))
+    makers = None if by is None else generators_of(table, by)
+    tables = [] if makers is None or by is None else [_means(table, by, makers, is_ok, spread)]
+    if per not in (None, "prompt", by):
+        tables.append(_means(table, str(per), label_column(table, str(per)), is_ok, spread))
+    record = {
+        "rows": len(table),
+        "failed": int(np.count_nonzero(~is_ok)),
+        "errors": list(error_counts(table).items())[:MAX_TABLE_ROWS],
+        "prompts": _count(groups if per == "prompt" else _prompts(table)),
+        "makers": None if makers is None else len(makers.unique().drop_null()),
+        "spread": spread,
+        "tables": tables,
+    }
+    return Survey(tuple(spread), by, per, is_ok, groups, record)
+
+
+def floats_of(table: Any, name: str) -> Floats:
+    """Return a numeric column as float32, NaN for missing and infinite values."""
+    column = number_column(table, name)
+    chunks = [chunk.to_numpy(zero_copy_only=False).astype(np.float32) for chunk in column.chunks]
+    found: Floats = np.concatenate([np.empty(0, np.float32), *chunks])
+    found[~np.isfinite(found)] = np.nan
+    return found
+
+
+def _spread(table: Any, axis: str) -> Record | None:
+    """Return the histogram, median and mean of an axis; None for an axis without values."""
+    mean = floats_of(table, axis)
+    mean = mean[~np.isnan(mean)]
+    if not len(mean) or np.isnan(floats_of(table, f"{axis}_mu")).all():
+        return None
+    places = np.clip((mean * HISTOGRAM_BINS).astype(np.int32), 0, HISTOGRAM_BINS - 1)
+    return {
+        "bins": np.bincount(places, minlength=HISTOGRAM_BINS).tolist(),
+        "count": len(mean),
+        "mean": _rounded(mean.mean(dtype=np.float64)),
+        "median": _rounded(np.median(mean)),
+    }
+
+
+def _means(table: Any, name: str, labels: Any, is_ok: Mask, axes: Sequence[str] | Record) -> Record:
+    """Return rows, errors and the mean of each axis for each value of a column."""
+    encoded = labels.dictionary_encode().unify_dictionaries()
+    if not encoded.num_chunks:
+        return {"name": name, "values": 0, "rows": []}
+    texts = encoded.chunk(0).dictionary.to_pylist()
+    codes = np.concatenate([chunk.indices.fill_null(len(texts)) for chunk in encoded.chunks])
+    size = len(texts) + 1
+    rows = np.bincount(codes, minlength=size)
+    failed = np.bincount(codes[~is_ok], minlength=size)
+    means = {axis: _means_of(floats_of(table, axis), codes, size) for axis in axes}
+    # Rows without a value come last and are not in the table.
+    order = np.argsort(-rows[:-1], kind="stable")[:MAX_TABLE_ROWS]
+    return {
+        "name": name,
+        "values": len(texts),
+        "rows": [
+            [short(texts[at]), int(rows[at]), int(failed[at]), *(m[at] for m in means.values())]
+            for at in order.tolist()
+        ],
+    }
+
+
+def _means_of(values: Floats, codes: NDArray[Any], size: int) -> list[float | None]:
+    known = ~np.isnan(values)
+    counts = np.bincount(codes[known], minlength=size)
+    sums = np.bincount(codes[known], values[known], minlength=size)
+    means = sums / np.maximum(counts, 1)
+    return [
+        _rounded(m) if n else None for m, n in zip(means.tolist(), counts.tolist(), strict=True)
+    ]
+
+
+def _from_zero(codes: NDArray[np.int64]) -> Codes:
+    found: Codes = (codes - codes.min(initial=0)).astype(np.int32)
+    return found
+
+
+def _prompts(table: Any) -> Codes:
+    has_prompts = "prompt" in table.column_names
+    return _from_zero(group_codes(table, "prompt")) if has_prompts else np.empty(0, np.int32)
+
+
+def _count(codes: Codes) -> int:
+    return int(np.count_nonzero(np.bincount(codes))) if len(codes) else 0
+
+
+def short(text: str) -> str:
+    """Return a text of at most MAX_CELL_CHARS characters."""
+    return text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), SCORE_DECIMALS)
