@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from conftest import CHECKPOINT, MEDIA
 from librehps import Item, LibreHPS
@@ -15,6 +16,7 @@ from librehps.bench.configs import config_of
 from librehps.errors import CheckpointError
 from librehps.models.attention_kernels import attend
 from librehps.models.librehps import vision_tower
+from librehps.models.librehps.activations import gelu_tanh
 from librehps.models.librehps.backbone import ModelInputs, RewardModel
 from librehps.models.librehps.batch import collate
 from librehps.models.librehps.checkpoint import Checkpoint, build_model, empty_model
@@ -237,3 +239,10 @@ def test_patches_in_parts_give_the_same_vision_tokens(
         for limit in (1, 20, 40, 1024):
             monkeypatch.setattr(vision_tower, "CPU_PATCHES", limit)
             torch.testing.assert_close(tower(patches, grids), whole, rtol=0, atol=2e-5)
+
+
+def test_gelu_of_the_cpu_is_that_of_torch() -> None:
+    values = torch.cat([torch.linspace(-12, 12, 4001), torch.tensor([-1e30, -1e5, 0.0, 1e5, 1e30])])
+    with torch.inference_mode():
+        ours = gelu_tanh(values)
+    assert torch.allclose(ours, F.gelu(values, approximate="tanh"), rtol=1e-6, atol=1e-6)

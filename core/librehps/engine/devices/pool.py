@@ -19,6 +19,7 @@ from librehps.engine.lanes import lanes_of, threads_of_each
 from librehps.errors import EngineError, ItemError, UsageError, WorkerDiedError
 from librehps.models.base import Checkpoint, Loaded, LoadOptions, Model, Prepared, RawScore
 from librehps.models.device_list import DeviceName
+from librehps.models.freed_memory import keep_freed_memory
 
 # Attempts of a batch whose processes die, and then of each of its items alone in a process.
 BATCH_ATTEMPTS, ITEM_ATTEMPTS = 2, 2
@@ -194,7 +195,9 @@ def load_on(
     UsageError for devices that would not score alike.
     """
     if len(names) == 1:
-        return checkpoint.load(replace(options, device=names[0]))
+        loaded = checkpoint.load(replace(options, device=names[0]))
+        keep_freed_memory(loaded.model.device)
+        return loaded
     if not hasattr(socket, "send_fds"):
         raise UsageError("--device: several devices are not supported on this system")
     asked = {

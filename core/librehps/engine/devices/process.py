@@ -21,6 +21,7 @@ from librehps.engine.devices.link import Link, Message, SharedFile, receive_file
 from librehps.errors import LibreHPSError
 from librehps.models.base import Loaded, LoadOptions
 from librehps.models.families import open_checkpoint
+from librehps.models.freed_memory import keep_freed_memory
 
 # The main process decides what a signal means, and closes the link.
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -46,6 +47,7 @@ class DeviceProcess:
         except LibreHPSError as error:
             self._link.send({"error": [type(error).__name__, str(error), error.hint]})
             return
+        keep_freed_memory(self._loaded.model.device)
         self._launching = launching_lock(self._loaded.model.device)
         self._link.send({"loaded": facts_of(self._loaded)})
 
