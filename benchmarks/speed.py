@@ -106,7 +106,7 @@ def mixing_gflop(scorer: LibreHPS, item: Item) -> float:
     flops, layers = count(config, grid_of(one.pixels), one.cost), config.text_config.layer_types
     # The last layer attends with one token only.
     text = flops.full_attention * (1 - 1 / layers.count(FULL))
-    return (flops.vision_attention + text + flops.delta_rule) / 1e9
+    return float(flops.vision_attention + text + flops.delta_rule) / 1e9
 
 
 def seconds(call: Callable[[], object]) -> float:
