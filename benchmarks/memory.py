@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from journal_rows import rows_on_disk
+
 SIDE = 64
 TWENTIETHS = 20
 
@@ -46,16 +48,12 @@ def resident(pid: int) -> float:
     return 0.0
 
 
-def watch(child: "subprocess.Popen[bytes]", rows_file: Path, rows: int) -> list[float]:
+def watch(child: "subprocess.Popen[bytes]", journal: Path, rows: int) -> list[float]:
     """Resident size after each twentieth of the rows."""
     sizes: list[float] = []
-    started, seen, at = time.monotonic(), 0, 0
+    started = time.monotonic()
     while child.poll() is None:
-        if rows_file.exists():
-            with rows_file.open("rb") as file:
-                file.seek(at)
-                block = file.read()
-            seen, at = seen + block.count(b"\n"), at + len(block)
+        seen = rows_on_disk(journal)
         while len(sizes) < seen * TWENTIETHS // rows:
             sizes.append(resident(child.pid))
             rate = seen / (time.monotonic() - started)
@@ -76,7 +74,7 @@ def main() -> None:
         output = folder / "scores.parquet"
         command = ["score", folder / "rows.csv", "--model", "tiny", "-o", output, "--quiet"]
         child = subprocess.Popen([sys.executable, "-m", "librehps_cli", *map(str, command)])
-        sizes = watch(child, folder / "scores.parquet.journal" / "rows.jsonl", arguments.rows)
+        sizes = watch(child, folder / "scores.parquet.journal", arguments.rows)
         print(f"exit {child.returncode}; last to first {sizes[-1] / sizes[0]:.3f}")
 
 

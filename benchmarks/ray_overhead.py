@@ -24,6 +24,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import journal_rows
 from librehps.types import AXES
 from speed import write_images
 
@@ -76,8 +77,7 @@ def write_manifest(folder: Path, items: int) -> Path:
 
 def rows_on_disk(output: Path) -> int:
     if output.suffix == ".parquet":
-        file = output.with_name(output.name + ".journal") / "rows.jsonl"
-        return file.read_bytes().count(b"\n") if file.exists() else 0
+        return journal_rows.rows_on_disk(output.with_name(output.name + ".journal"))
     return sum(pq.read_metadata(part).num_rows for part in output.glob("part-*.parquet"))
 
 

@@ -17,7 +17,7 @@ from librehps.engine.decode import Decoder, check_frames
 from librehps.engine.devices.pool import load_on, model_devices
 from librehps.engine.engine import FindPrompt, LocalEngine, default_workers
 from librehps.engine.plan import ITEM_TOKENS
-from librehps.engine.score_cache import ScoreCache
+from librehps.engine.score_cache import KnownScores, ScoreCache
 from librehps.media.image_formats import MAX_PIXELS
 from librehps.media.options import MediaOptions
 from librehps.media.videos import VideoReaders
@@ -245,7 +245,7 @@ class LibreHPS:
     def engine(
         self,
         find_prompt: FindPrompt | None = None,
-        cache: ScoreCache | None = None,
+        cache: KnownScores | None = None,
         batch_size: int | None = None,
         *,
         max_pixels: int = MAX_PIXELS,
@@ -262,7 +262,7 @@ class LibreHPS:
         return replace(
             engine,
             find_prompt=find_prompt or engine.find_prompt,
-            index=cache or ScoreCache(),
+            index=ScoreCache() if cache is None else cache,
         )
 
     def compare_images(

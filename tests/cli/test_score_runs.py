@@ -30,9 +30,8 @@ def test_errors_are_done_again(tmp_path: Path, cli: Cli) -> None:
     assert [row["status"] for row in after] == ["ok"] * 5
     assert [r for r in after if r["id"] != "3.png"] == [r for r in before if r["id"] != "3.png"]
     (media / "new.png").write_bytes(good)
-    other = cli(*arguments, "--retry-errors")
-    assert other.returncode == 2
-    assert "Traceback" not in other.stderr
+    # Without errors there is nothing to list.
+    assert cli(*arguments, "--retry-errors").returncode == 0
     assert rows_of(output) == after
 
 

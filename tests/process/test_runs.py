@@ -14,17 +14,17 @@ import forks
 from conftest import Cli
 from killed import kill
 from make_media import picture
-from run_data import MODEL, assert_same, journal_lines, rows_of
+from run_data import MODEL, assert_same, journal_rows, rows_of
 
 SUPPORT = Path(__file__).parents[1] / "support"
 INTERRUPTER = SUPPORT / "interrupter.py"
 
 
-# Of one run each time: rows of the run so far where it dies.
+# In one run each time: windows of two rows, groups of eight.
 MOMENTS = [
-    ("freeze", 1), ("row", 1), ("row", 1), ("torn", 1), ("row", 2), ("torn", 2), ("row", 3),
-    ("row", 1), ("torn", 3), ("row", 4), ("row", 2), ("row", 1), ("torn", 1), ("row", 3),
-    ("torn", 2), ("output", 1), ("output", 17), ("output", 32), ("finished", 1), ("finished", 1),
+    ("freeze", 1), ("rows", 1), ("rows", 1), ("torn", 1), ("rows", 2), ("torn", 2), ("rows", 1),
+    ("group", 1), ("rows", 1), ("torn", 3), ("rows", 2), ("torn", 1), ("rows", 1), ("torn", 2),
+    ("rows", 1), ("output", 1), ("output", 2), ("output", 4), ("finished", 1), ("finished", 1),
 ]  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def test_interrupted_and_resumed(
     assert child.returncode == 130, child.stderr
     assert "continue with --resume" in child.stderr
     assert "Traceback" not in child.stderr
-    kept = journal_lines(output)
+    kept = journal_rows(output)
     assert 0 < kept < len(whole_run)
     assert not output.exists()
     refused = cli(*arguments, "-o", output)
@@ -146,10 +146,11 @@ def test_taking_over_rows_may_be_killed(tmp_path: Path, cli: Cli) -> None:
     arguments = ("score", media, "--prompt", "x", *MODEL, "-o", output)
     assert cli(*arguments).returncode == 3
     before = rows_of(output)
-    kill([("row", 4)], *arguments, "--retry-errors")
-    # What was scored must not be looked at again.
+    # A row that is ok must not be scored again.
     (media / "1.png").write_bytes(b"")
     picture(seed=5).save(media / "5.png")
+    moments = [("freeze", 1), ("rows", 1), ("rewrite", 1), ("finished", 1)]
+    kill(moments, *arguments, "--retry-errors")
     assert cli(*arguments, "--retry-errors").returncode == 0
     after = rows_of(output)
     assert after[:5] == before[:5]
@@ -166,7 +167,7 @@ def test_a_container_that_changed_is_not_resumed(tmp_path: Path, cli: Cli) -> No
     source, output = tmp_path / "m.parquet", tmp_path / "x.jsonl"
     pq.write_table(pa.Table.from_pylist(rows), source)
     command = ("score", source, *MODEL[:-1], "-o", output)
-    kill([("row", 3)], *command)
+    kill([("rows", 1)], *command)
     pq.write_table(pa.Table.from_pylist(rows[::-1]), source)
     done = cli(*command, "--resume")
     assert done.returncode == 2
@@ -178,20 +179,26 @@ def test_a_container_that_changed_is_not_resumed(tmp_path: Path, cli: Cli) -> No
 
 
 @pytest.mark.slow
-def test_journals_that_are_torn(run_folder: Path, tmp_path: Path, cli: Cli) -> None:
+def test_journals_that_are_damaged(
+    run_folder: Path, whole_run: list[dict], tmp_path: Path, cli: Cli
+) -> None:
     output = tmp_path / "x.jsonl"
     arguments = ("score", run_folder, "--prompt", "x", *MODEL, "-o", output)
-    kill([("row", 9)], *arguments)
+    kill([("rows", 9)], *arguments)
     journal = tmp_path / "x.jsonl.journal"
-    with (journal / "rows.jsonl").open("ab") as file:
+    groups = (journal / "rows.groups").read_bytes()
+    damaged = groups[:200] + b"x" + groups[201:]
+    (journal / "rows.groups").write_bytes(damaged + b"\0" * 50)
+    with (journal / "rows.newest").open("ab") as file:
         file.write(b"\0" * 50 + b"\n")
-    (journal / "index.sqlite").write_bytes(b"no database at all" * 100)
     run = (journal / "run.json").read_text()
     (journal / "run.json").write_text("")
     torn = cli(*arguments, "--resume")
     assert torn.returncode == 2
     assert "(damaged; expected layout" in torn.stderr
     (journal / "run.json").write_text(run)
-    done = cli(*arguments, "--resume")
+    done = cli(*(a for a in arguments if a != "--quiet"), "--resume")
     assert done.returncode == 3, done.stderr
-    assert len(rows_of(output)) == 32
+    assert "damaged bytes; their rows are scored again" in done.stderr
+    assert f"10 of {len(whole_run)} items were scored before" in done.stderr
+    assert_same(rows_of(output), whole_run)

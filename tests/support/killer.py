@@ -1,10 +1,11 @@
 """Runs the command line again and again, each time in a process that kills itself at a moment.
 
-    python tests/support/killer.py '[["row", 3], ["torn", 1], ...]' ARGS...
+    python tests/support/killer.py '[["rows", 3], ["torn", 1], ...]' ARGS...
 
-SIGKILL at the COUNT-th call, from 1, of what the moment names; `torn` writes half of a row first.
-Runs after the first have `--resume`. Exits with the number of runs that were not killed. Forked
-from a process that has everything imported, since importing takes longer than a run.
+SIGKILL at the COUNT-th call, from 1, of what the moment names; `torn` writes half a frame first.
+Windows, groups and chunks are small, so that a run of few rows has several. Runs after the first
+have `--resume`. Exits with the number of runs that were not killed. Forked from a process that has
+everything imported, since importing takes longer than a run.
 """
 
 import json
@@ -15,17 +16,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from librehps.runs import journal
+from librehps.engine.engine import LocalEngine
+from librehps.runs import finished, frames, journal, row_store
 from librehps.scorer import LibreHPS  # noqa: F401 - as the next one, so that no fork imports it
 from librehps.scores.sink import Sink
 from librehps.train import loop
 from librehps_cli.main import main
 
+LocalEngine.window_size = lambda *_: 2  # type: ignore[method-assign]
+row_store.GROUP_ROWS = 8
+row_store.CHUNK_ROWS = finished.CHUNK_ROWS = 8
+
 MOMENTS: dict[str, tuple[Any, str, str]] = {
     "freeze": (journal.Journal, "_recover", "before"),
-    "row": (journal.Journal, "append", "after"),
-    "torn": (journal.Journal, "append", "half"),
-    "output": (Sink, "write", "after"),
+    "rows": (journal.Journal, "append", "after"),
+    "torn": (frames.FrameFile, "append", "half"),
+    "group": (frames.FrameFile, "clear", "before"),
+    "output": (Sink, "write_table", "after"),
+    "rewrite": (Sink, "replace", "after"),
     "finished": (journal.Journal, "delete", "before"),
     "saving": (loop, "save_state", "before"),
     "saved": (loop, "save_state", "after"),
@@ -46,7 +54,7 @@ def arm(moment: str, count: int) -> None:
         nonlocal calls
         calls += 1
         if calls == count and when == "half":
-            self._rows.write(b'[0, "ok", {"id": "ha')
+            self._file.write(frames.framed(bytes(args[0]))[: len(args[0]) // 2])
             kill()
         if calls == count and when == "before":
             kill()

@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import in_process
+from librehps.runs.journal import Journal
+from librehps.scores.markers import journal_folder
 from make_media import clip, picture
 
 MODEL = ("--model", "tiny", "--batch-size", "3", "--quiet")
@@ -48,6 +50,10 @@ def assert_same(rows: list[dict], expected: list[dict]) -> None:
         assert [row[name] for name in fixed] == [other[name] for name in fixed]
 
 
-def journal_lines(output: Path) -> int:
-    file = output.with_name(output.name + ".journal") / "rows.jsonl"
-    return file.read_bytes().count(b"\n") if file.exists() else 0
+def journal_rows(output: Path) -> int:
+    """Return the number of rows in the journal of an unfinished run."""
+    journal = Journal(journal_folder(output))
+    journal.open()
+    _, ok, failed = journal.counts()
+    journal.close()
+    return ok + failed

@@ -16,7 +16,6 @@ import torch
 from conftest import MEDIA
 from librehps import Item, LibreHPS
 from librehps.engine.lanes import lanes_of
-from librehps.engine.score_cache import ScoreCache
 from librehps.errors import (
     BrokenMediaError,
     DeviceMemoryError,
@@ -51,17 +50,6 @@ def test_one_content_under_one_prompt_is_scored_once(folder: Path, tiny: LibreHP
     assert by_id["01.png"].score != rows[27].score
     digest = hashlib.sha256((folder / "00.png").read_bytes()).hexdigest()
     assert by_id["copy.png"].sha256 == digest
-
-
-def test_the_index_outlives_the_process_that_wrote_it(folder: Path, tiny: LibreHPS) -> None:
-    file = folder / "index.sqlite"
-    first = ScoreCache(file)
-    before = list(tiny.engine(cache=first).run(items(folder)[:12]))
-    first.close()
-    engine = tiny.engine(cache=ScoreCache(file))
-    after = list(engine.run(items(folder)[:12]))
-    assert engine.work.forwards == 0
-    assert [row.score for row in after] == [row.score for row in before]
 
 
 class SmallDevice(torch.nn.Module):

@@ -132,14 +132,65 @@ def test_a_complete_output(media: Path, tmp_path: Path, model) -> None:
         score_to(media, output, prompt="y", model=model, overwrite=True, resume=True)
 
 
-def test_errors_are_scored_again(media: Path, tmp_path: Path, model) -> None:
-    output = tmp_path / "x.parquet"
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_errors_are_scored_again(media: Path, tmp_path: Path, model, suffix: str) -> None:
+    output = tmp_path / f"x{suffix}"
     score_to(media, output, prompt=PROMPT, model=model)
+    before = rows_of(output)
     picture(64, 48, seed=50).save(media / "broken.png")
+    # A row that is ok is not scored again.
+    (media / "0.png").write_bytes(b"")
     found = score_to(media, output, prompt=PROMPT, model=model, retry_errors=True)
     assert counts(found) == (TOTAL, TOTAL - 1, 1)
     assert (found.kept, sum(found.errors.values())) == (TOTAL - 2, 1)
-    assert {row["id"] for row in rows_of(output) if row["status"] == "error"} == {"empty.png"}
+    rows = rows_of(output)
+    assert {row["id"] for row in rows if row["status"] == "error"} == {"empty.png"}
+    assert [row for row in rows if row["id"] != "broken.png"] == [
+        row for row in before if row["id"] != "broken.png"
+    ]
+    picture(64, 48, seed=51).save(media / "empty.png")
+    names = ["status", "id", "overall"]
+    again = {"prompt": PROMPT, "model": model, "retry_errors": True, "columns": names}
+    score_to(media, output, **again)
+    assert [list(row) for row in rows_of(output)] == [names] * TOTAL
+    written = output.read_bytes()
+    shutil.rmtree(media)
+    media.mkdir()
+    found = score_to(media, output, **again)
+    assert found.was_complete and counts(found) == (TOTAL, TOTAL, 0)
+    assert output.read_bytes() == written
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_an_interrupted_retry(media: Path, tmp_path: Path, model, suffix: str) -> None:
+    output = tmp_path / f"x{suffix}"
+    score_to(media, output, prompt=PROMPT, model=model)
+    before = output.read_bytes()
+    (media / "more.png").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"has no row where the source has 'more.png'"):
+        score_to(media, output, prompt=PROMPT, model=model, retry_errors=True)
+    (media / "more.png").unlink()
+    for name in ("broken.png", "empty.png"):
+        picture(64, 48, seed=50).save(media / name)
+    stopped = threading.Event()
+    stopped.set()
+    first = score_to(media, output, prompt=PROMPT, model=model, retry_errors=True, stop=stopped)
+    assert first.interrupted and output.read_bytes() == before
+    output.unlink()
+    again = {"prompt": PROMPT, "model": model, "resume": True}
+    with pytest.raises(UsageError, match="No such file"):
+        score_to(media, output, **again)
+    short = b"".join(before.splitlines(keepends=True)[1:]) if suffix == ".jsonl" else before
+    output.write_bytes(short)
+    if suffix == ".jsonl":
+        with pytest.raises(UsageError, match=r"has changed \(8 rows; expected 9\)"):
+            score_to(media, output, **again)
+    output.write_bytes(before)
+    kept = score_to(media, output, **again)
+    assert counts(kept) == (TOTAL, TOTAL - 2, 2)
+    assert kept.errors == {"UnsupportedMediaError": 1, "EmptyFileError": 1}
+    assert output.read_bytes() == before
+    assert score_to(media, output, prompt=PROMPT, model=model, retry_errors=True).failed == 0
 
 
 def test_shards_of_several_paths(media: Path, tmp_path: Path, model) -> None:

@@ -6,12 +6,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from librehps.engine.decode import Decoder
 from librehps.engine.device import Launcher
 from librehps.engine.plan import ITEM_TOKENS
-from librehps.engine.score_cache import ScoreCache
+from librehps.engine.score_cache import KnownScores
 from librehps.engine.window import Ready, Window
 from librehps.errors import ItemError
 from librehps.media.media import READ_ERRORS, Media, unreadable
@@ -81,13 +83,18 @@ class LocalEngine:
     workers: int
     tokens: int | None = None
     find_prompt: FindPrompt = _unchanged
-    index: ScoreCache | None = None
+    index: KnownScores | None = None
     work: Work = field(default_factory=Work)
     stop: threading.Event = field(default_factory=threading.Event)
     would_wait: WouldWait = _never
 
     def run(self, items: Iterable[Item]) -> Iterator[ScoredRow]:
         """Yield a row for each item, in the order of the items."""
+        with closing(self.windows(items)) as windows:
+            yield from chain.from_iterable(windows)
+
+    def windows(self, items: Iterable[Item]) -> Generator[list[ScoredRow], None, None]:
+        """Yield the rows of each window, in the order of the items."""
         launcher = Launcher(self.model, self.batch_size, self.stop)
         source, size = iter(items), self.window_size(launcher.lanes)
         waiting: deque[list[Future[Ready]]] = deque()
@@ -146,11 +153,12 @@ class LocalEngine:
         usual = min(BATCHES_PER_LANE * batches, max(MAX_WINDOW_ITEMS, batches))
         return max(self.batch_size, usual)
 
-    def _finish(self, window: Window, launcher: Launcher) -> Generator[ScoredRow, None, bool]:
+    def _finish(self, window: Window, launcher: Launcher) -> Generator[list[ScoredRow], None, bool]:
         """Yield the window's rows; return false if a stop left some out."""
         rows = window.rows()
         self.work.add(len(rows), window.forwards, launcher.meter.take_seconds())
-        yield from rows
+        if rows:
+            yield rows
         return len(rows) == len(window)
 
     def prepare(self, item: Item) -> Ready:

@@ -1,92 +1,88 @@
-"""The score cache: raw scores on disk by media and prompt, so that duplicates are scored once."""
+"""The score cache: raw scores by media and prompt, so that duplicates are scored once."""
 
 import hashlib
-import json
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
 
 from librehps.engine.decode import Decoded
-from librehps.errors import OutputError
+from librehps.engine.key_index import KeyIndex
+from librehps.files import writing
 from librehps.models.base import RawScore
-
-# SQLite limits the number of values in one statement.
-MAX_QUERY_KEYS = 500
 
 
 def key_of(decoded: Decoded, prompt: str) -> bytes | None:
     """Return the cache key of media and prompt; None for pixels in memory."""
-    if decoded.sha256 is None:
-        return None
-    text = f"{decoded.kind}\0{decoded.sha256}\0{prompt}"
+    return None if decoded.sha256 is None else content_key(decoded.kind, decoded.sha256, prompt)
+
+
+def content_key(kind: str, sha256: str, prompt: str | None) -> bytes:
+    """Return the cache key of media with this hash, scored as `kind` under the prompt."""
+    text = f"{kind}\0{sha256}\0{prompt or ''}"
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
+class KnownScores(Protocol):
+    """Raw scores by key, which the engine asks before it scores, and tells of each new score."""
+
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, RawScore]:
+        """Return the known raw scores by key; keys that are not known are left out."""
+
+    def add(self, outputs: Iterable[tuple[bytes, RawScore]]) -> None:
+        """Store raw scores by key."""
+
+
 class ScoreCache:
-    """A cache of raw scores by key, in `file` (None: a temporary file that SQLite deletes).
+    """Raw scores by key in a temporary file, for callers that keep no rows.
 
     Raises OutputError if the file cannot be written, as on a full disk.
     """
 
-    def __init__(self, file: Path | None = None) -> None:
-        self._file = file
-        with _translated(file):
-            try:
-                self._base = _opened(file)
-            except sqlite3.DatabaseError:
-                if file is None or not file.exists():
-                    raise
-                # Damaged by a power loss: start empty, since a lost entry costs one forward only.
-                for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
-                    file.with_name(name).unlink(missing_ok=True)
-                self._base = _opened(file)
+    def __init__(self) -> None:
+        self._index, self._count = KeyIndex(), 0
+        self._file: Any = None
 
-    def find(self, keys: list[bytes]) -> dict[bytes, RawScore]:
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, RawScore]:
         """Return the cached raw scores by key; keys that are not cached are left out."""
-        found = {}
-        with _translated(self._file):
-            for start in range(0, len(keys), MAX_QUERY_KEYS):
-                part = keys[start : start + MAX_QUERY_KEYS]
-                marks = ",".join("?" * len(part))
-                query = f"SELECT key, value FROM scores WHERE key IN ({marks})"  # noqa: S608 - only marks
-                for key, value in self._base.execute(query, part):
-                    found[key] = _raw_score(value)
-        return found
+        if not keys or not self._count:
+            return {}
+        numbers = self._index.find(keys)
+        with _translated():
+            return {keys[at]: self._read(n) for at, n in enumerate(numbers.tolist()) if n >= 0}
 
     def add(self, outputs: Iterable[tuple[bytes, RawScore]]) -> None:
         """Store raw scores by key."""
-        rows = [(k, json.dumps(o)) for k, o in outputs]
-        with _translated(self._file), self._base:
-            self._base.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
+        new = list(outputs)
+        if not new:
+            return
+        with _translated():
+            if self._file is None:
+                self._axes = len(new[0][1].mu)
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - deleted with this object
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(np.array([_values(raw) for _, raw in new]).tobytes())
+            self._file.flush()
+        self._index.add([key for key, _ in new], self._count + np.arange(len(new)))
+        self._count += len(new)
 
-    def close(self) -> None:
-        self._base.close()
-
-
-def _raw_score(value: str) -> RawScore:
-    mu, sigma, scalar = json.loads(value)
-    return RawScore(tuple(mu), tuple(sigma), scalar)
-
-
-def _opened(file: Path | None) -> sqlite3.Connection:
-    base = sqlite3.connect(file or "", check_same_thread=False)
-    # A lost entry costs a forward, never a wrong row.
-    base.execute("PRAGMA synchronous = OFF")
-    if file is not None:
-        base.execute("PRAGMA journal_mode = WAL")
-    base.execute(
-        "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID"
-    )
-    return base
+    def _read(self, number: int) -> RawScore:
+        size = (2 * self._axes + 1) * np.dtype(float).itemsize
+        self._file.seek(number * size)
+        *scores, scalar = np.frombuffer(self._file.read(size)).tolist()
+        mu, sigma = scores[: self._axes], scores[self._axes :]
+        return RawScore(tuple(mu), tuple(sigma), None if math.isnan(scalar) else scalar)
 
 
-@contextmanager
-def _translated(file: Path | None) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise OutputError(
-            f"score cache ({file or 'a temporary file'}) cannot be written: {error}",
-            hint="Free space on that disk, then continue with --resume; the journal is kept.",
-        ) from error
+def _values(raw: RawScore) -> tuple[float, ...]:
+    return (*raw.mu, *raw.sigma, math.nan if raw.scalar is None else raw.scalar)
+
+
+def _translated() -> AbstractContextManager[None]:
+    hint = f"Free space in {tempfile.gettempdir()}."
+    return writing(Path("score cache (a temporary file)"), hint)

@@ -9,7 +9,7 @@ from librehps.engine.decode import Decoded
 from librehps.engine.device import BatchResult, Launcher
 from librehps.engine.outcome import error_row, is_finite, ok_row, to_score
 from librehps.engine.plan import plan
-from librehps.engine.score_cache import ScoreCache, key_of
+from librehps.engine.score_cache import KnownScores, key_of
 from librehps.errors import ItemError
 from librehps.models.base import RawScore
 from librehps.types import Item, ScoredRow
@@ -39,7 +39,7 @@ class Window:
         self,
         ready: Sequence[Ready],
         launcher: Launcher,
-        index: ScoreCache | None,
+        index: KnownScores | None,
         tokens: int | None,
         before: "Window | None",
     ) -> None:

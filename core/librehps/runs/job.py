@@ -1,34 +1,39 @@
 """The life of a run that writes one file: start, resume, finish."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from librehps.errors import UsageError
 from librehps.runs.item_json import Listed
 from librehps.runs.journal import ERROR, NEW, SEEDING, Journal, stamp
+from librehps.runs.refusals import changed_source as changed_source
+from librehps.runs.refusals import lacking_columns as lacking_columns
 from librehps.scores.columns import chosen_columns
 from librehps.scores.markers import journal_folder
-from librehps.scores.read import read_origin, read_table
-from librehps.scores.row import to_full_record
+from librehps.scores.read import read_origin
 from librehps.scores.writer import check_suffix, open_sink
 from librehps.settings import Settings, comparable, differing
 from librehps.types import Item, ScoredRow
 
+if TYPE_CHECKING:
+    from librehps.runs.finished import FinishedOutput
+
 Record = dict[str, Any]
 COMMIT_INTERVAL_S = 2.0
-COPY_BATCH_ROWS = 1024
+# Key in run.json: a row that the journal lacks is in the output, whose failed rows are retried.
+OUTPUT_HAS_ROWS = "output_has_rows"
 OVERWRITE_HINT = "Use the same options, or --overwrite to start over."
 NUMERICS_HINT = "Another version of librehps wrote it: use that version, or --overwrite."
 
 
 class Scores(Protocol):
-    """A function that scores items and yields their rows in the order of the items."""
+    """A function that scores items and yields their rows, some at a time, in the same order."""
 
-    def __call__(self, items: Iterable[Item]) -> Iterator[ScoredRow]: ...
+    def __call__(self, items: Iterable[Item]) -> Iterator[Sequence[ScoredRow]]: ...
 
 
 class Counts(NamedTuple):
@@ -58,6 +63,7 @@ class Job:
         self.output, self._overwrite = output, overwrite
         self.resumes, self.retries = resume or retry_errors, retry_errors
         self.journal = Journal(journal_folder(output), self._keeps_rows)
+        self._counts: Counts | None = None
         if not (self.resumes or overwrite):
             hint = "Use --resume to continue, or --overwrite to start over."
             if self.journal.is_frozen:
@@ -80,12 +86,12 @@ class Job:
     @property
     def is_complete(self) -> bool:
         """True if the output is complete, so that no row has to be scored."""
-        return self.resumes and not self.retries and self._is_finished
+        return self.resumes and self._is_finished and not self.reuses_output
 
     @property
     def reuses_output(self) -> bool:
         """True if only the failed rows of a complete output are scored again."""
-        return self.retries and self._is_finished
+        return self.retries and self._is_finished and self.finished_counts().failed > 0
 
     @property
     def _is_finished(self) -> bool:
@@ -124,20 +130,25 @@ class Job:
             check_same_request(self.journal.run["request"], request, self.journal.folder)
             self._check_containers()
             chosen_columns(columns, self.journal.run["own_columns"], settings.axes)
+            self._take_statuses()
             return
         assert listed is not None  # noqa: S101 - only a started run has a listing
-        rows = None
         if self.reuses_output:
             self.check_origin(settings, request)
-            rows = self._finished_rows(columns, settings)
-            facts[SEEDING] = True
+            ids = self._finished_rows(columns, settings)
+            facts[SEEDING if ids is None else OUTPUT_HAS_ROWS] = True
+            listed = listed if ids is None else _Compared(listed, ids, self.output)
         self.journal.freeze(
             listed,
             facts,
-            lambda found: chosen_columns(columns, found["own_columns"], settings.axes),
+            lambda found: self._check_kinds(columns, settings, found["own_columns"]),
         )
-        if rows is not None:
-            self._seed(rows)
+        self._take_statuses()
+
+    def _take_statuses(self) -> None:
+        """Set the status of rows that only the output has, as after an interrupted retry."""
+        if OUTPUT_HAS_ROWS in self.journal.run:
+            self._finished.take_statuses(self.journal.status)
 
     def check_origin(self, settings: Settings, request: Mapping[str, Any]) -> None:
         """Raise UsageError where the settings or the request of the output differ from these."""
@@ -155,41 +166,36 @@ class Job:
 
     def finished_counts(self) -> Counts:
         """Return the number of rows of the complete output, by status."""
-        table = self._read_output(("status",))
-        statuses = Counter(table["status"].to_pylist())
-        kinds = table["error_type"].to_pylist() if "error_type" in table.column_names else []
-        errors = Counter(kind for kind in kinds if kind)
-        return Counts(statuses["ok"], statuses["error"], errors)
+        if self._counts is None:
+            self._counts = Counts(*self._finished.counts())
+        return self._counts
 
-    def _read_output(self, needed: Sequence[str]) -> Any:
-        table, _ = read_table([self.output])
-        lacking = [name for name in needed if name not in table.column_names]
-        # JSON Lines without rows do not say which columns they have.
-        if lacking and len(table):
-            raise lacking_columns(self.output, lacking)
-        return table
+    @property
+    def _finished(self) -> "FinishedOutput":
+        # Imported here: a row on stdout needs no pyarrow.
+        from librehps.runs.finished import FinishedOutput
+
+        return FinishedOutput(self.output)
 
     def _finished_rows(
         self, columns: Sequence[str] | str, settings: Settings
-    ) -> Iterable[Record] | None:
-        """Return the rows of the complete output to copy; None where no row has to be copied."""
-        wanted = chosen_columns(columns, {}, settings.axes) if isinstance(columns, str) else columns
-        table = self._read_output(("id", "status", *wanted))
-        batches = table.to_batches(max_chunksize=COPY_BATCH_ROWS)
-        return (row for batch in batches for row in batch.to_pylist())
+    ) -> Iterable[str] | None:
+        """Return the ids of the complete output; None where its rows are not compared here."""
+        self.check_names(columns, settings)
+        return self._finished.ids()
 
-    def _seed(self, rows: Iterable[Record]) -> None:
-        """Copy the rows into the journal; raises UsageError where the ids of the source differ."""
-        items = self.journal.items({NEW})
-        for row, (index, item) in zip_longest(rows, items, fillvalue=(-1, None)):
-            found = row["id"] if isinstance(row, dict) else None
-            expected = None if item is None else item.id
-            if item is None or not isinstance(row, dict) or found != expected:
-                self.journal.delete()
-                raise changed_source(self.output, found, expected)
-            self.journal.append(index, row, item.extra)
-        del self.journal.run[SEEDING]
-        self.journal.write_run()
+    def check_names(self, columns: Sequence[str] | str, settings: Settings) -> None:
+        """Raise UsageError for columns that the complete output lacks."""
+        wanted = chosen_columns(columns, {}, settings.axes) if isinstance(columns, str) else columns
+        self._finished.check_names(("id", "status", *wanted))
+
+    def _check_kinds(
+        self, columns: Sequence[str] | str, settings: Settings, own: Mapping[str, str]
+    ) -> None:
+        """Raise UsageError for columns that the run cannot write."""
+        kinds = chosen_columns(columns, own, settings.axes)
+        if self._keeps_rows and self.reuses_output:
+            self._finished.check_columns(kinds)
 
     def _check_containers(self) -> None:
         for name, before in self.journal.run["stamps"].items():
@@ -216,16 +222,23 @@ class Job:
         _, ok, failed = self.journal.counts()
         if self.retries:
             return Counts(ok, 0, Counter())
-        return Counts(ok, failed, self.journal.error_types())
+        errors = self.journal.error_types()
+        if OUTPUT_HAS_ROWS in self.journal.run:
+            errors += self._finished.error_types(self.journal.rows)
+        return Counts(ok, failed, errors)
 
     @property
     def is_incomplete(self) -> bool:
         """True if rows may be missing after `run` was interrupted."""
         return bool(self.journal.counts()[0]) or self.retries
 
-    def run(self, score: Scores) -> Generator[ScoredRow, None, None]:
-        """Score the remaining items; yield each row after it is written to the journal."""
-        indices: list[int] = []
+    def run(self, score: Scores) -> Generator[Sequence[ScoredRow], None, None]:
+        """Score the remaining items; yield the rows of a window once the journal has them.
+
+        These rows survive a kill of this process; those of the last `COMMIT_INTERVAL_S` may be
+        scored again after a power loss.
+        """
+        indices: deque[int] = deque()
         wanted = {NEW, ERROR} if self.retries else {NEW}
 
         def items() -> Iterator[Item]:
@@ -233,14 +246,13 @@ class Job:
                 indices.append(index)
                 yield item
 
-        settings, committed = self._settings, time.monotonic()
-        for row in score(items()):
-            record = to_full_record(row, settings)
-            self.journal.append(indices.pop(0), record, row.item.extra)
+        committed = time.monotonic()
+        for rows in score(items()):
+            self.journal.append([indices.popleft() for _ in rows], rows)
             if time.monotonic() - committed > COMMIT_INTERVAL_S:
                 self.journal.commit()
                 committed = time.monotonic()
-            yield row
+            yield rows
         self.journal.commit()
 
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
@@ -249,37 +261,37 @@ class Job:
         kinds = chosen_columns(columns, own, settings.axes)
         request = self.journal.run["request"]
         with open_sink(self.output, settings, kinds, request) as sink:
-            for record, own in self.journal.rows():
-                sink.write({**record, **own})
+            if OUTPUT_HAS_ROWS in self.journal.run:
+                self._finished.rewrite(sink, self.journal.rows, kinds)
+            else:
+                for table in self.journal.rows.in_order(list(kinds)):
+                    sink.write_table(table)
         self.journal.delete()
 
-    @property
-    def _settings(self) -> Settings:
-        return Settings.from_record(self.journal.run["settings"])
+
+class _Compared:
+    """A source whose items are compared with the ids of an output while they are listed."""
+
+    def __init__(self, listed: Listed, ids: Iterable[str], output: Path) -> None:
+        self._listed, self._ids, self._output = listed, ids, output
+
+    def items(self) -> Iterator[Item]:
+        """Yield the items; raises UsageError for an item without its row, or the reverse."""
+        pairs: Iterable[tuple[Item | None, str | None]]
+        pairs = zip_longest(self._listed.items(), self._ids)
+        for item, found in pairs:
+            if item is None or item.id != found:
+                raise changed_source(self._output, found, None if item is None else item.id)
+            yield item
+
+    def facts(self) -> Mapping[str, Any]:
+        return self._listed.facts()
 
 
 def check_same_request(before: Mapping[str, Any], now: Mapping[str, Any], place: Path) -> None:
     """Raise UsageError where the request differs from the earlier run, naming each difference."""
     names = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
     _refuse(names, before, now, place)
-
-
-def lacking_columns(output: Path, lacking: Sequence[str]) -> UsageError:
-    """Return the error for an output to resume that has not all columns of the run."""
-    return UsageError(
-        f"cannot resume {output}: columns not found: {', '.join(lacking)}",
-        hint="Use the same --columns, another -o, or --overwrite to start over.",
-    )
-
-
-def changed_source(output: Path, found: str | None, expected: str | None) -> UsageError:
-    """Return the error for a row of the output whose id is not that of the source's item."""
-    row = "no row" if found is None else repr(found)
-    item = "no item" if expected is None else repr(expected)
-    return UsageError(
-        f"the source has changed: {output} has {row} where the source has {item}",
-        hint="Restore the source for --retry-errors, or use --overwrite to start over.",
-    )
 
 
 def _refuse(

@@ -1,32 +1,32 @@
 """The journal of a run: OUT.journal/ keeps every row on disk until the output is written.
 
-`run.json` holds settings and request, `listing.jsonl` the items of the source, `rows.jsonl` one
-line per row: [index in the listing, "ok" or "error", record, own columns]. A line that a kill cut
-off is dropped; a later line with the same index replaces the earlier one.
+`run.json` holds settings and request, the listing the items of the source (`listing.py`), and two
+files the rows (`row_store.py`).
 """
 
-import errno
 import json
-import os
-import re
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from librehps.errors import UsageError
 from librehps.files import write_whole, writing
 from librehps.runs.item_json import Listed
 from librehps.runs.journal_folder import JournalFolder
 from librehps.runs.listing import Listing
+from librehps.runs.row_status import ERROR as ERROR
+from librehps.runs.row_status import NEW as NEW
+from librehps.runs.row_status import OK as OK
+from librehps.settings import Settings
 from librehps.storage.store import stat
-from librehps.types import Item
+from librehps.types import Item, ScoredRow
+
+if TYPE_CHECKING:
+    from librehps.runs.row_store import RowStore
 
 Record = dict[str, Any]
-NEW, OK, ERROR = 0, 1, 2
-STATUS = {"ok": OK, "error": ERROR}
 # Version of the folder's layout; librehps 0.1.0 wrote 1.
 LAYOUT = 2
 OTHER_LAYOUT_HINT = (
@@ -35,8 +35,6 @@ OTHER_LAYOUT_HINT = (
 # Key in run.json while rows of a complete output are copied into the journal: a journal with this
 # key is ignored, and the output is still valid.
 SEEDING = "seeding"
-# The beginning of each line of rows.jsonl.
-ROW = re.compile(rb'\[(\d+), "(ok|error)", \{')
 
 
 def stamp(place: str) -> list[Any]:
@@ -57,9 +55,7 @@ class Journal:
         self.listing = Listing(folder)
         self.run: Record = {}
         self.status = bytearray()
-        self._offsets = array("q")
-        self._end = 0
-        self._rows: Any = None
+        self._rows: RowStore | None = None
         self._place = JournalFolder(folder)
 
     @property
@@ -97,7 +93,8 @@ class Journal:
             check(found)
             self.run = {**facts, **found, "total": total, "layout": LAYOUT}
             self.run["stamps"] = {name: stamp(name) for name in found["containers"]}
-            (self.folder / "rows.jsonl").unlink(missing_ok=True)
+            for rows in self.folder.glob("rows.*"):
+                rows.unlink()
             self.write_run()
             self._recover()
 
@@ -120,40 +117,26 @@ class Journal:
                 if self.status[index] in wanted:
                     yield index, entry
 
-    def append(self, index: int, record: Record, own: Mapping[str, Any]) -> None:
-        """Append an item's row, which survives a kill, and after `commit` a power loss."""
-        line = json.dumps([index, record["status"], record, dict(own)]).encode() + b"\n"
+    @property
+    def rows(self) -> "RowStore":
+        """The rows of the run; reads and writes may raise OSError."""
+        assert self._rows is not None  # noqa: S101 - an open journal that keeps rows has them
+        return self._rows
+
+    def append(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> None:
+        """Append rows of items, which survive a kill, and after `commit` a power loss."""
         with self._translated():
-            written = self._rows.write(line)
-            if written != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._offsets[index] = self._end
-        self._end += len(line)
-        self.status[index] = STATUS[record["status"]]
+            self.rows.append(indices, rows)
 
     def commit(self) -> None:
         """Sync the appended rows to disk."""
         with self._translated():
-            os.fsync(self._rows.fileno())
-
-    def rows(self) -> Iterator[tuple[Record, Record]]:
-        """Yield (record, own columns) of every item, in the order of the listing."""
-        with self._translated(), (self.folder / "rows.jsonl").open("rb") as file:
-            for offset in self._offsets:
-                if file.tell() != offset:
-                    file.seek(offset)
-                _, _, record, own = json.loads(file.readline())
-                yield record, own
+            self.rows.sync()
 
     def error_types(self) -> Counter[str]:
         """Return the number of failed rows by error type."""
-        found: Counter[str] = Counter()
-        with self._translated(), (self.folder / "rows.jsonl").open("rb") as file:
-            for offset, status in zip(self._offsets, self.status, strict=True):
-                if status == ERROR:
-                    file.seek(offset)
-                    found[json.loads(file.readline())[2]["error_type"]] += 1
-        return found
+        with self._translated():
+            return self.rows.error_types()
 
     def counts(self) -> tuple[int, int, int]:
         """Return the number of items (new, ok, error)."""
@@ -188,26 +171,16 @@ class Journal:
         return run
 
     def _recover(self) -> None:
-        """Index every complete line of rows.jsonl, and cut off the rest of the file."""
-        total = self.run["total"]
-        self.status = bytearray(total)
-        if not self._keeps_rows:
-            return
-        self._offsets = array("q", [-1]) * total
-        self._end = 0
-        # Unbuffered, so that the operating system has a row once `append` returns.
-        self._rows = (self.folder / "rows.jsonl").open("ab", buffering=0)
-        with (self.folder / "rows.jsonl").open("rb") as file:
-            for line in file:
-                found = ROW.match(line)
-                # A kill or a power loss can leave an incomplete last line.
-                if found is None or not line.endswith(b"\n"):
-                    break
-                index = int(found[1])
-                self.status[index] = STATUS[found[2].decode()]
-                self._offsets[index] = self._end
-                self._end += len(line)
-        self._rows.truncate(self._end)
+        """Find the rows of an earlier run, and cut off an incomplete last write."""
+        self.status = bytearray(self.run["total"])
+        if self._keeps_rows:
+            # Imported here: a row on stdout needs no pyarrow.
+            from librehps.runs.row_store import RowStore
+            from librehps.scores.row_batch import RowSchema
+
+            settings = Settings.from_record(self.run["settings"])
+            schema = RowSchema(settings, self.run["own_columns"])
+            self._rows = RowStore(self.folder, schema, self.status)
 
     def _translated(self) -> AbstractContextManager[None]:
         return writing(self.folder, "Rows scored so far are kept: continue with --resume.")

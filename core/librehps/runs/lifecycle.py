@@ -66,6 +66,8 @@ class Run(ABC, Generic[J]):
 
     def _already_complete(self, settings: Settings) -> RunSummary:
         self.job.check_origin(settings, self.request.facts())
+        if self.job.retries:
+            self.job.check_names(self.columns, settings)
         ok, failed, errors = self.job.finished_counts()
         total = ok + failed
         return RunSummary(self.job.output, total, ok, failed, errors, kept=total, was_complete=True)

@@ -3,18 +3,17 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 
-from librehps.engine.score_cache import ScoreCache
 from librehps.errors import DownloadNeededError
 from librehps.runs.job import Job
 from librehps.runs.lifecycle import Run
 from librehps.runs.observer import RunObserver
 from librehps.runs.options import ModelOptions
 from librehps.runs.progress import RunProgress
+from librehps.runs.row_scores import RowScores
 from librehps.scorer import LibreHPS
 from librehps.settings import Settings
-
-CACHE_FILE = "index.sqlite"
 
 
 @dataclass
@@ -31,17 +30,11 @@ class LocalRun(Run[Job]):
     def _score(self, settings: Settings) -> RunProgress:
         job = self.job
         finder = self.request.prompt_finder(job.facts["has_prompts"])
-        cache = ScoreCache(job.journal.folder / CACHE_FILE)
-        engine = self._scorer.engine(finder, cache)
+        engine = self._scorer.engine(finder, RowScores(job.journal.rows))
         engine.stop = self.stop
         progress = RunProgress.after(job.kept, job.facts["total"], engine.work)
-        # The rows use the cache, so they are closed first.
-        with (
-            closing(cache),
-            self.observer.watching(progress),
-            closing(job.run(engine.run)) as rows,
-        ):
-            for row in rows:
+        with self.observer.watching(progress), closing(job.run(engine.windows)) as windows:
+            for row in chain.from_iterable(windows):
                 progress.add(row)
                 self.observer.advanced(progress)
         return progress

@@ -79,6 +79,13 @@ class PartsJob(Job):
     def _finished_rows(self, columns: Sequence[str] | str, settings: Settings) -> None:
         """Return None: no row has to be copied out of its part."""
 
+    def check_names(self, columns: Sequence[str] | str, settings: Settings) -> None:
+        """Raise UsageError for columns that the complete folder lacks."""
+        kinds = chosen_columns(columns, {}, settings.axes) if isinstance(columns, str) else columns
+        there = pq.read_schema(self._origin_file()).names
+        if lacking := [name for name in kinds if name not in there]:
+            raise lacking_columns(self.output, lacking)
+
     def _origin_file(self) -> Path:
         files = part_files(self.output)
         if not files:

@@ -65,9 +65,12 @@ class RunProgress:
             self.errors[type(row.error).__name__] += 1
             return
         self.ok += 1
-        self.remarks.update(row.remarks)
-        for name, axis in row.score.items():
-            self._add_means(name, [axis.mean])
+        if row.remarks:
+            self.remarks.update(row.remarks)
+        for name, axis in row.score.axes.items():
+            if name not in self._histograms:
+                self._histograms[name] = [0] * HISTOGRAM_BINS
+            self._histograms[name][min(HISTOGRAM_BINS - 1, int(axis.mean * HISTOGRAM_BINS))] += 1
 
     def add_table(self, table: Any) -> None:
         """Count the rows of an Arrow table that has every column."""

@@ -43,14 +43,30 @@ class JsonlSink(Sink):
         self._columns = default_columns(settings.axes) if columns is None else columns
 
     def _open(self) -> None:
-        self._file = self.partial.open("w", encoding="utf-8", newline="\n")
+        self._file = self.partial.open("wb")
 
     def _write(self, record: Record) -> None:
         kept = {
             name: as_text(record.get(name)) if kind == TEXT else record.get(name)
             for name, kind in self._columns.items()
         }
-        self._file.write(to_line(kept, self._columns) + "\n")
+        self._file.write(to_line(kept, self._columns).encode() + b"\n")
+
+    def _write_table(self, table: Any) -> None:
+        # Imported here: a row on stdout needs no pyarrow.
+        from librehps.scores.json_text import json_lines
+
+        for batch in table.to_batches():
+            self._file.write(json_lines(batch, self._columns))
+
+    def _replace(self, rows: list[bytes], places: Any, table: Any) -> None:
+        if len(places):
+            from librehps.scores.json_text import json_lines
+
+            fresh = b"".join(bytes(json_lines(b, self._columns)) for b in table.to_batches())
+            for place, line in zip(places.tolist(), fresh.splitlines(keepends=True), strict=True):
+                rows[place] = line
+        self._file.writelines(rows)
 
     def _close(self) -> None:
         self._file.close()

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -83,7 +84,7 @@ class ParquetSink(Sink):
         self._schema = schema_of(settings, columns, request, output)
         self._names = [name for name, kind in columns.items() if kind == TEXT]
         self._waiting: list[Record] = []
-        self._batches: list[Any] = []
+        self._tables: list[Any] = []
 
     def _open(self) -> None:
         self._writer = pq.ParquetWriter(self.partial, self._schema, compression="zstd")
@@ -92,13 +93,23 @@ class ParquetSink(Sink):
         self._waiting.append(record)
         if len(self._waiting) >= BATCH_ROWS:
             self._pack()
-        if len(self._batches) * BATCH_ROWS >= ROW_GROUP_ROWS:
-            self._flush()
+
+    def _write_table(self, table: Any) -> None:
+        self._put(table.select(self._schema.names).cast(self._schema))
+
+    def _replace(self, rows: Any, places: Any, table: Any) -> None:
+        rows = rows.cast(self._schema)
+        if len(places):
+            order = np.arange(len(rows))
+            order[places] = len(rows) + np.arange(len(places))
+            fresh = table.select(self._schema.names).cast(self._schema)
+            rows = pa.concat_tables([rows, fresh]).combine_chunks().take(pa.array(order))
+        self._put(rows)
 
     def _close(self) -> None:
         try:
             self._pack()
-            self._flush()
+            self._flush(1)
         finally:
             self._writer.close()
 
@@ -107,10 +118,17 @@ class ParquetSink(Sink):
 
     def _pack(self) -> None:
         if self._waiting:
-            self._batches.append(to_batch(self._waiting, self._schema, self._names))
+            batch = to_batch(self._waiting, self._schema, self._names)
             self._waiting = []
+            self._put(pa.Table.from_batches([batch]))
 
-    def _flush(self) -> None:
-        if self._batches:
-            self._writer.write_table(pa.Table.from_batches(self._batches, self._schema))
-            self._batches = []
+    def _put(self, table: Any) -> None:
+        self._tables.append(table)
+        self._flush(ROW_GROUP_ROWS)
+
+    def _flush(self, least: int) -> None:
+        """Write row groups while at least `least` rows wait."""
+        while sum(map(len, self._tables)) >= least:
+            table = pa.concat_tables(self._tables)
+            self._writer.write_table(table.slice(0, ROW_GROUP_ROWS))
+            self._tables = [table.slice(ROW_GROUP_ROWS)]

@@ -26,6 +26,16 @@ class Sink(ABC):
         with self._translated():
             self._write(record)
 
+    def write_table(self, table: Any) -> None:
+        """Write the rows of an Arrow table that has every column; see `RowSchema`."""
+        with self._translated():
+            self._write_table(table)
+
+    def replace(self, rows: Any, places: Any, table: Any) -> None:
+        """Write rows of an output in this format, those at `places` replaced by the table's."""
+        with self._translated():
+            self._replace(rows, places, table)
+
     def __enter__(self) -> Self:
         with self._translated():
             self._open()
@@ -49,6 +59,12 @@ class Sink(ABC):
 
     @abstractmethod
     def _write(self, record: Record) -> None: ...
+
+    @abstractmethod
+    def _write_table(self, table: Any) -> None: ...
+
+    @abstractmethod
+    def _replace(self, rows: Any, places: Any, table: Any) -> None: ...
 
     @abstractmethod
     def _close(self) -> None: ...

@@ -1,0 +1,94 @@
+"""A scorer whose decode and forward cost nothing, to measure everything else of a run.
+
+    scorer = ConstantScorer(random_scores=True)
+    score_to("manifest.csv", "x.parquet", model=scorer)
+
+No media is opened: the content hash of an item is the hash of its name, and its scores are the same
+for all items, or pseudo-random numbers of that hash.
+"""
+
+import hashlib
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from librehps import LibreHPS
+from librehps.engine.decode import Decoded
+from librehps.engine.engine import LocalEngine
+from librehps.models.base import Prepared, RawScore
+from librehps.types import Item
+
+SIDE = 512
+TOKENS = 40
+BATCH_ITEMS = 64
+_NOTHING = torch.empty(0)
+_IDS = torch.empty(TOKENS)
+
+
+class ConstantDecoder:
+    """A decoder that returns the same empty input for each item."""
+
+    def __init__(self, real: Any) -> None:
+        self.readers = real.readers
+
+    def kind_of(self, item: Item, content: object) -> str:
+        return "image"
+
+    def decode(self, item: Item, content: object) -> Decoded:
+        digest = hashlib.sha256(str(item.media).encode()).hexdigest()
+        hashed = torch.frombuffer(bytearray.fromhex(digest), dtype=torch.uint8)
+        prepared = Prepared(_NOTHING, _IDS, _NOTHING, hashed)
+        return Decoded(prepared, "image", SIDE, SIDE, None, TOKENS, digest)
+
+
+class ConstantModel:
+    """A model that returns scores without a forward."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self, axes: tuple[str, ...], random_scores: bool) -> None:
+        self.axes, self._random = axes, random_scores
+
+    def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
+        count = len(self.axes)
+        if not self._random:
+            raw = RawScore((0.5,) * count, (1.0,) * count, 1.5)
+            return lambda: [raw] * len(batch)
+        return lambda: [self._score(one.vision.numpy().tobytes(), count) for one in batch]
+
+    def _score(self, digest: bytes, count: int) -> RawScore:
+        numbers = struct.unpack(f"<{2 * count + 1}H", digest[: 4 * count + 2])
+        values = torch.tensor(numbers, dtype=torch.float32).div(9973).tolist()
+        return RawScore(tuple(values[:count]), tuple(values[count:-1]), values[-1])
+
+
+class ConstantScorer:
+    """A `LibreHPS` with the settings of the model tiny, whose engine decodes and runs nothing."""
+
+    def __init__(self, random_scores: bool = False) -> None:
+        self._real = LibreHPS.from_pretrained("tiny", device="cpu", batch_size=BATCH_ITEMS)
+        self._random = random_scores
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def engine(self, *arguments: Any, **options: Any) -> LocalEngine:
+        engine = self._real.engine(*arguments, **options)
+        model = ConstantModel(self._real.axes, self._random)
+        decoder: Any = ConstantDecoder(engine.decoder)
+        return replace(engine, model=model, decoder=decoder, workers=1)
+
+
+def write_manifest(file: Path, rows: int, repeats: int = 1) -> None:
+    """Write a manifest of `rows` rows, in which each picture and prompt is `repeats` times."""
+    with file.open("w") as out:
+        out.write("id,image,prompt,seed,model\n")
+        for row in range(rows):
+            name = f"sub{row // repeats // 1000:05}/{row // repeats:08}.png"
+            out.write(
+                f"{row:08},{name},a red circle on table {row // repeats % 977},{row},m{row % 5}\n"
+            )

@@ -1,0 +1,26 @@
+"""The number of rows in the journal of a run that goes on in another process."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from librehps.runs.frames import whole_frames
+from librehps.runs.row_store import GROUPS_FILE, NEWEST_FILE
+from librehps.scores.row_batch import RowSchema
+from librehps.settings import Settings
+
+
+def rows_on_disk(journal: Path) -> int:
+    """Return the number of rows; rows that were scored again count each time."""
+    try:
+        run = json.loads((journal / "run.json").read_text())
+        groups, newest = (journal / name for name in (GROUPS_FILE, NEWEST_FILE))
+        groups_data, newest_data = groups.read_bytes(), newest.read_bytes()
+    except FileNotFoundError:
+        return 0
+    schema = RowSchema(Settings.from_record(run["settings"]), run["own_columns"]).arrow
+    whole = (pq.read_metadata(pa.BufferReader(part)) for part in whole_frames(groups_data))
+    batches = (pa.ipc.read_record_batch(part, schema) for part in whole_frames(newest_data))
+    return sum(part.num_rows for part in (*whole, *batches))

@@ -1,0 +1,41 @@
+"""Errors for an output that cannot be resumed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from librehps.errors import UsageError
+
+SAME_COLUMNS_HINT = "Use the same --columns, another -o, or --overwrite to start over."
+
+
+def lacking_columns(output: Path, lacking: Sequence[str]) -> UsageError:
+    """Return the error for an output to resume that has not all columns of the run."""
+    return UsageError(
+        f"cannot resume {output}: columns not found: {', '.join(lacking)}", hint=SAME_COLUMNS_HINT
+    )
+
+
+def other_columns(output: Path, names: Sequence[str]) -> UsageError:
+    """Return the error for an output to resume whose columns have other types than the run's."""
+    return UsageError(
+        f"cannot resume {output}: columns differ in type: {', '.join(names)}",
+        hint=SAME_COLUMNS_HINT,
+    )
+
+
+def changed_source(output: Path, found: str | None, expected: str | None) -> UsageError:
+    """Return the error for a row of the output whose id is not that of the source's item."""
+    row = "no row" if found is None else repr(found)
+    item = "no item" if expected is None else repr(expected)
+    return UsageError(
+        f"the source has changed: {output} has {row} where the source has {item}",
+        hint="Restore the source for --retry-errors, or use --overwrite to start over.",
+    )
+
+
+def changed_output(output: Path, rows: int, expected: int) -> UsageError:
+    """Return the error for an output that has changed since `--retry-errors` was interrupted."""
+    return UsageError(
+        f"cannot resume {output}: the file has changed ({rows} rows; expected {expected})",
+        hint="Restore the file, or use --overwrite to start over.",
+    )

@@ -1,0 +1,170 @@
+"""The rows of a run on disk, in groups of Arrow columns that survive a kill."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from librehps.errors import OutputError
+from librehps.runs.frames import DamagedFrameError, Frame, FrameFile
+from librehps.runs.row_status import ERROR, OK
+from librehps.scores.row_batch import INDEX, RowSchema
+from librehps.types import ScoredRow
+
+GROUP_ROWS = 4096
+# Rows that are read at once, in the order of the listing.
+CHUNK_ROWS = 16_384
+MAX_CACHED_GROUPS = 16
+GROUPS_FILE, NEWEST_FILE = "rows.groups", "rows.newest"
+
+
+class RowStore:
+    """The rows of a run of `total` items; `status` holds NEW, OK or ERROR for each item.
+
+    `rows.groups` holds groups as Parquet, `rows.newest` the rows of each `append` that are not in a
+    group yet. A later row with the same index replaces the earlier one. Methods raise OSError.
+    """
+
+    def __init__(self, folder: Path, schema: RowSchema, status: bytearray) -> None:
+        self.schema, self.status = schema, status
+        # The number of each item's row among all rows in the order of `append`, -1 for none.
+        self._numbers = np.full(len(status), -1, np.int64)
+        self._groups = FrameFile(folder / GROUPS_FILE)
+        self._newest = FrameFile(folder / NEWEST_FILE)
+        self._frames: list[Frame] = []
+        # The number of the first row of each group, and of the first row of `_waiting`.
+        self._starts = [0]
+        self._waiting: list[Any] = []
+        self._cached = lru_cache(MAX_CACHED_GROUPS)(self._table)
+        for frame, payload in self._groups.recover():
+            self._note(frame, _from_parquet(payload, (INDEX, "status")))
+        for _, payload in self._newest.recover():
+            self._wait(pa.ipc.read_record_batch(pa.py_buffer(payload), schema.arrow))
+
+    def append(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> None:
+        """Append rows with these indices; they survive a kill, and after `sync` a power loss."""
+        batch = self.schema.batch(indices, rows)
+        self._newest.append(memoryview(batch.serialize()))
+        self._wait(batch)
+        if self._rows_waiting() >= GROUP_ROWS:
+            self._make_group()
+
+    def sync(self) -> None:
+        """Flush the appended rows to the disk."""
+        self._groups.sync()
+        self._newest.sync()
+
+    def close(self) -> None:
+        self._groups.close()
+        self._newest.close()
+
+    def has_row(self, start: int, end: int) -> Any:
+        """Return for each item from index `start` to `end` (exclusive) if the store has its row."""
+        return self._numbers[start:end] >= 0
+
+    def rows(self, indices: Any, names: Sequence[str]) -> Any:
+        """Return the named columns of the rows with these indices, as an Arrow table."""
+        groups, places = self.places(self._numbers[indices])
+        used, which = np.unique(groups, return_inverse=True)
+        tables = [self._cached(at, tuple(names)) for at in used.tolist()]
+        rows = np.cumsum([0, *map(len, tables)])[which] + places
+        table = pa.concat_tables(tables)
+        if np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+            return table.slice(rows[0], len(rows))
+        return table.combine_chunks().take(pa.array(rows))
+
+    def in_order(self, names: Sequence[str]) -> Iterator[Any]:
+        """Yield tables of the named columns of all rows, in the order of the listing."""
+        for start in range(0, len(self.status), CHUNK_ROWS):
+            end = min(start + CHUNK_ROWS, len(self.status))
+            yield self.rows(np.arange(start, end), names)
+
+    @property
+    def whole_groups(self) -> int:
+        """The number of groups that are complete; one more holds the newest rows."""
+        return len(self._frames)
+
+    def group(self, at: int, names: Sequence[str]) -> tuple[int, Any]:
+        """Return (number of the first row, the named columns) of a group."""
+        if at == len(self._frames):
+            table = pa.Table.from_batches(self._waiting, self.schema.arrow).select(names)
+        else:
+            table = _from_parquet(self._read(self._frames[at]), names)
+        return self._starts[at], table
+
+    def places(self, numbers: Any) -> tuple[Any, Any]:
+        """Return the group of each row number, and the place in its group."""
+        groups = np.searchsorted(self._starts, numbers, "right") - 1
+        return groups, numbers - np.asarray(self._starts)[groups]
+
+    def error_types(self) -> Counter[str]:
+        """Return the number of failed rows by error type."""
+        found: Counter[str] = Counter()
+        for at in range(self.whole_groups + 1):
+            start, table = self.group(at, (INDEX, "status", "error_type"))
+            numbers = np.arange(start, start + len(table))
+            is_current = self._numbers[table[INDEX].to_numpy()] == numbers
+            failed = table.filter(pc.and_(pa.array(is_current), pc.equal(table["status"], "error")))
+            for count in pc.value_counts(failed["error_type"].combine_chunks()).to_pylist():
+                found[count["values"]] += count["counts"]
+        return found
+
+    def _read(self, frame: Frame) -> bytes:
+        try:
+            return self._groups.read(frame)
+        except DamagedFrameError as error:
+            hint = "Continue with --resume: the damaged rows are scored again."
+            raise OutputError(f"{self._groups.path}: {error.strerror}", hint) from error
+
+    def _table(self, at: int, names: tuple[str, ...]) -> Any:
+        return self.group(at, names)[1]
+
+    def _rows_waiting(self) -> int:
+        return sum(batch.num_rows for batch in self._waiting)
+
+    def _wait(self, batch: Any) -> None:
+        self._index(batch, self._starts[-1] + self._rows_waiting())
+        self._waiting.append(batch)
+
+    def _note(self, frame: Frame, table: Any) -> None:
+        self._index(table, self._starts[-1])
+        self._frames.append(frame)
+        self._starts.append(self._starts[-1] + len(table))
+
+    def _index(self, table: Any, first: int) -> None:
+        """Note the status and the number of each row; `first` is the number of the first row."""
+        indices = np.asarray(table.column(INDEX))
+        self._numbers[indices] = np.arange(first, first + len(indices))
+        is_ok = np.asarray(pc.equal(table.column("status"), "ok"))
+        np.frombuffer(self.status, np.uint8)[indices] = np.where(is_ok, OK, ERROR)
+
+    def _make_group(self) -> None:
+        """Write the waiting rows as a group; a kill in between leaves these rows twice, equal."""
+        table = pa.Table.from_batches(self._waiting, self.schema.arrow)
+        frame = self._groups.append(_to_parquet(table, self.schema.texts))
+        self._groups.sync()
+        self._newest.clear()
+        self._frames.append(frame)
+        self._starts.append(self._starts[-1] + len(table))
+        self._waiting = []
+        # The newest rows are no longer where they were.
+        self._cached.cache_clear()
+
+
+def _to_parquet(table: Any, texts: Sequence[str]) -> memoryview:
+    sink = pa.BufferOutputStream()
+    # Scores have few equal values, so that a dictionary of them is only larger.
+    options = {"use_dictionary": list(texts), "write_statistics": False}
+    pq.write_table(table, sink, compression="zstd", **options)
+    return memoryview(sink.getvalue())
+
+
+def _from_parquet(payload: bytes, names: Sequence[str]) -> Any:
+    with pq.ParquetFile(pa.BufferReader(payload)) as file:
+        return file.read(columns=list(names), use_threads=False)

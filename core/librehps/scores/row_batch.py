@@ -1,0 +1,82 @@
+"""Scored rows as Arrow batches, with one column for each value of a row."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from librehps.files import printable
+from librehps.scores.columns import DOUBLE, TEXT, as_text, full_columns
+from librehps.scores.parquet import arrow_type
+from librehps.settings import Settings
+from librehps.types import ScoredRow, VideoScore, media_text
+
+# Column with the row's index in the listing; a column of the user can have any other name.
+INDEX = "librehps.index"
+
+
+class RowSchema:
+    """The columns of rows in a journal: the index, every score table column, the user's own.
+
+    `own` maps the user's columns to their kinds. Numbers of the kind DOUBLE are kept as text, so
+    that JSON Lines can show 3 and 3.0 as the source did.
+    """
+
+    def __init__(self, settings: Settings, own: Mapping[str, str]) -> None:
+        self.axes, self._digest = settings.axes, settings.digest
+        self.own = dict(own)
+        kinds = {**full_columns(settings.axes), **own}
+        stored = {name: TEXT if name in own and k == DOUBLE else k for name, k in kinds.items()}
+        self.texts = [name for name, kind in stored.items() if kind == TEXT]
+        fields = [(name, arrow_type(kind)) for name, kind in stored.items()]
+        self.arrow = pa.schema([(INDEX, pa.int64()), *fields])
+
+    def batch(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> Any:
+        """Return the rows, which have these indices in the listing, as one Arrow batch."""
+        columns = {
+            INDEX: indices,
+            **_facts(rows),
+            **_scores(rows, self.axes),
+            "settings": [self._digest] * len(rows),
+            **{name: self._own(name, rows) for name in self.own},
+        }
+        arrays = [pa.array(columns[f.name], f.type) for f in self.arrow]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.arrow)
+
+    def _own(self, name: str, rows: Sequence[ScoredRow]) -> list[Any]:
+        values = [row.item.extra.get(name) for row in rows]
+        is_text = self.own[name] in (TEXT, DOUBLE)
+        return [as_text(value) for value in values] if is_text else values
+
+
+def _facts(rows: Sequence[ScoredRow]) -> dict[str, list[Any]]:
+    items = [row.item for row in rows]
+    errors = [row.error for row in rows]
+    return {
+        "id": [printable(item.id) for item in items],
+        "media": [media_text(item.media) for item in items],
+        "kind": [row.kind for row in rows],
+        "prompt": [None if i.prompt is None else printable(i.prompt) for i in items],
+        "group": [None if i.group is None else printable(i.group) for i in items],
+        "width": [row.width for row in rows],
+        "height": [row.height for row in rows],
+        "frames": [s.frames if isinstance(s := row.score, VideoScore) else None for row in rows],
+        "status": [row.status for row in rows],
+        "error_type": [None if e is None else type(e).__name__ for e in errors],
+        "error": [None if e is None else printable(str(e)) for e in errors],
+        "prompt_tokens": [row.prompt_tokens for row in rows],
+        "sha256": [row.sha256 for row in rows],
+    }
+
+
+def _scores(rows: Sequence[ScoredRow], axes: Sequence[str]) -> dict[str, list[Any]]:
+    known = [{} if row.score is None else row.score.axes for row in rows]
+    found: dict[str, list[Any]] = {
+        "scalar": [None if row.score is None else row.score.scalar for row in rows]
+    }
+    for name in axes:
+        scores = [axes_of.get(name) for axes_of in known]
+        found[name] = [None if s is None else s.mean for s in scores]
+        found[f"{name}_mu"] = [None if s is None else s.raw_mean for s in scores]
+        found[f"{name}_sigma"] = [None if s is None else s.sigma for s in scores]
+    return found

@@ -1,0 +1,253 @@
+"""Rows of a run on disk: written in groups, recovered after damage, and joined into an output."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from librehps import ImageScore, Item, LibreHPS, ScoreAxis, ScoredRow
+from librehps.engine.key_index import KeyIndex
+from librehps.engine.score_cache import content_key
+from librehps.errors import EmptyFileError, OutputError
+from librehps.runs import row_store
+from librehps.runs.frames import FrameFile
+from librehps.runs.row_scores import RowScores
+from librehps.runs.row_status import ERROR, NEW, OK
+from librehps.runs.row_store import RowStore
+from librehps.scores import columns
+from librehps.scores.columns import BOOLEAN, DOUBLE, LONG, TEXT, full_columns
+from librehps.scores.json_text import json_lines
+from librehps.scores.jsonl import to_line
+from librehps.scores.parquet import arrow_type
+from librehps.scores.row import to_full_record
+from librehps.scores.row_batch import RowSchema
+from librehps.settings import Settings
+from librehps.types import AXES
+
+OWN = {"seed": LONG, "size": DOUBLE, "note": TEXT, "seen": BOOLEAN}
+TOTAL = 40
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return LibreHPS.from_pretrained("tiny").settings
+
+
+@pytest.fixture(autouse=True)
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_store, "GROUP_ROWS", 8)
+    monkeypatch.setattr(row_store, "CHUNK_ROWS", 16)
+
+
+def scored(index: int, mu: float = 0.25) -> ScoredRow:
+    extra = {"seed": index, "size": index if index % 2 else index / 2, "note": f'"{index}\n'}
+    item = Item(f"{index}.png", f"m/{index}.png", f"a 猫 {index}", "image", extra=extra)
+    if index % 10 == 9:
+        return ScoredRow(item, "image", None, error=EmptyFileError("empty"))
+    third = float(np.float32(index / 3))
+    axes = {name: ScoreAxis(0.5, third, mu) for name in AXES if name != "temporal"}
+    return ScoredRow(item, "image", ImageScore(axes, third), 64, 48, 7, f"{index:064}")
+
+
+def opened(folder: Path, settings: Settings) -> RowStore:
+    return RowStore(folder, RowSchema(settings, OWN), bytearray(TOTAL))
+
+
+def filled(folder: Path, settings: Settings, rows: int = TOTAL) -> RowStore:
+    store = opened(folder, settings)
+    for start in range(0, rows, 3):
+        indices = range(start, min(start + 3, rows))
+        store.append(indices, [scored(index) for index in indices])
+    return store
+
+
+def lines(store: RowStore, settings: Settings) -> list[str]:
+    kinds = {**full_columns(settings.axes), **OWN}
+    tables = store.in_order(list(kinds))
+    texts = (json_lines(b, kinds).to_pybytes().decode() for t in tables for b in t.to_batches())
+    return "".join(texts).splitlines()
+
+
+def expected(settings: Settings, mu: float = 0.25) -> list[str]:
+    kinds = {**full_columns(settings.axes), **OWN}
+    rows = (scored(index, mu) for index in range(TOTAL))
+    empty = dict.fromkeys(OWN)
+    return [
+        to_line({**to_full_record(row, settings), **empty, **row.item.extra}, kinds) for row in rows
+    ]
+
+
+def test_rows_come_back_in_order_as_they_were(tmp_path: Path, settings: Settings) -> None:
+    store = filled(tmp_path, settings)
+    assert store.whole_groups > 3
+    assert lines(store, settings) == expected(settings)
+    store.append([9, 2], [scored(9), scored(2, 0.5)])
+    store.close()
+    again = opened(tmp_path, settings)
+    assert again.status == bytes(ERROR if i % 10 == 9 else OK for i in range(TOTAL))
+    assert again.error_types() == {"EmptyFileError": 4}
+    found = lines(again, settings)
+    assert found[2] == expected(settings, 0.5)[2]
+    assert found[:2] + found[3:] == expected(settings)[:2] + expected(settings)[3:]
+
+
+def test_every_cut_loses_the_last_rows_only(tmp_path: Path, settings: Settings) -> None:
+    """A kill in the middle of a write leaves a file that ends anywhere."""
+    store = filled(tmp_path, settings, 12)
+    store.close()
+    newest, groups = tmp_path / row_store.NEWEST_FILE, tmp_path / row_store.GROUPS_FILE
+    whole, kept = newest.read_bytes(), groups.read_bytes()
+    for end in range(0, len(whole), 499):
+        newest.write_bytes(whole[:end])
+        groups.write_bytes(kept)
+        again = opened(tmp_path, settings)
+        assert again.status.count(NEW) == TOTAL - 9
+        again.append(range(9, TOTAL), [scored(index) for index in range(9, TOTAL)])
+        assert lines(again, settings) == expected(settings)
+        again.close()
+
+
+def test_damage_is_found_and_costs_its_group(
+    tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled(tmp_path, settings).close()
+    newest, groups = tmp_path / row_store.NEWEST_FILE, tmp_path / row_store.GROUPS_FILE
+    kept, whole = newest.read_bytes(), groups.read_bytes()
+    for at in range(0, len(whole), 1999):
+        caplog.clear()
+        groups.write_bytes(whole[:at] + bytes([whole[at] ^ 0x20]) + whole[at + 1 :])
+        newest.write_bytes(kept)
+        store = opened(tmp_path, settings)
+        lost = [index for index, status in enumerate(store.status) if status == NEW]
+        assert lost == list(range(lost[0], lost[0] + 9))
+        # A last group that is damaged looks like one that a kill cut off.
+        assert "are scored again" in caplog.text or lost[0] == 27
+        store.append(lost, [scored(index) for index in lost])
+        assert lines(store, settings) == expected(settings)
+        store.close()
+    groups.write_bytes(whole)
+    store = opened(tmp_path, settings)
+    groups.write_bytes(b"x" * len(whole))
+    with pytest.raises(OutputError, match="damaged") as raised:
+        lines(store, settings)
+    assert "--resume" in (raised.value.hint or "")
+
+
+class Disk:
+    """The files of a folder as a power loss would leave them: with the last synced bytes."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.synced = folder, dict[str, bytes]()
+        original = FrameFile.sync
+
+        def sync(file: FrameFile) -> None:
+            original(file)
+            self.synced[file.path.name] = file.path.read_bytes()
+
+        monkeypatch.setattr(FrameFile, "sync", sync)
+
+    def lose_power(self) -> None:
+        for path in self.folder.iterdir():
+            path.write_bytes(self.synced.get(path.name, b""))
+
+
+@pytest.mark.parametrize("rows", range(3, TOTAL, 3))
+def test_a_power_loss_keeps_what_was_synced(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    disk = Disk(tmp_path, monkeypatch)
+    store = filled(tmp_path, settings, rows)
+    store.sync()
+    for index in range(rows, TOTAL - 5):
+        store.append([index], [scored(index)])
+    store.close()
+    disk.lose_power()
+    again = opened(tmp_path, settings)
+    left = [index for index, status in enumerate(again.status) if status == NEW]
+    assert left and left[0] >= rows
+    again.append(left, [scored(index) for index in left])
+    assert lines(again, settings) == expected(settings)
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path: Path, settings: Settings) -> None:
+    store = filled(tmp_path, settings, 6)
+    real = store._newest._file
+
+    class Full:
+        def write(self, data: bytes) -> int:
+            return int(real.write(data[:100]))
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+    store._newest._file = Full()
+    with pytest.raises(OSError, match="No space"):
+        store.append([6], [scored(6)])
+    store._newest._file = real
+    store.append(range(6, TOTAL), [scored(index) for index in range(6, TOTAL)])
+    assert lines(store, settings) == expected(settings)
+
+
+def test_scores_of_rows_are_found_by_content(tmp_path: Path, settings: Settings) -> None:
+    def key(index: int) -> bytes:
+        row = scored(index)
+        return content_key("image", row.sha256 or "", row.item.prompt)
+
+    store = filled(tmp_path, settings, 20)
+    for scores in (RowScores(store), RowScores(opened(tmp_path, settings))):
+        found = scores.find([key(index) for index in range(0, TOTAL, 2)])
+        assert set(found) == {key(index) for index in range(0, 20, 2)}
+        raw = found[key(2)]
+        assert (raw.mu, raw.scalar) == ((0.25,) * 4 + (0.0,), np.float32(2 / 3))
+        assert key(9) not in scores.find([key(9)])
+
+
+def test_a_key_is_found_among_many() -> None:
+    index, rng = KeyIndex(), np.random.default_rng(0)
+    keys = [rng.bytes(16) for _ in range(20_000)]
+    for start in range(0, len(keys), 999):
+        part = keys[start : start + 999]
+        assert (index.find(part) == -1).all()
+        index.add([*part, *part[:5]], np.arange(start, start + len(part) + len(part[:5])))
+    assert len(index) == len(keys)
+    index.add(keys, np.zeros(len(keys), np.int64))
+    found = index.find(keys)
+    assert len(index) == len(keys) and (np.diff(found) != 0).all()
+    assert len(index.find([])) == 0
+
+
+def texts() -> Iterator[str | None]:
+    yield from ('a"b', "c\\d", "e\nf", "g\x00h", "猫😀", "\x7f\u2028", "plain", None, "")
+
+
+def test_json_text_of_columns_is_that_of_rows() -> None:
+    kinds = {"t": TEXT, "r": columns.REAL, "i": columns.INTEGER, "l": LONG,
+             "f": columns.INTEGERS, "b": BOOLEAN, "d": DOUBLE}  # fmt: skip
+    rng, count = np.random.default_rng(1), 4000
+    numbers = rng.integers(0, 2**32, count, dtype=np.uint32).view(np.float32)
+    numbers[:1000] = rng.normal(0, 5, 1000)
+    numbers[1000:1100] = np.arange(100)
+    numbers[1100:2000] = 10.0 ** rng.uniform(-7, 9, 900)
+    words = [*texts()]
+    rows = [
+        {
+            "t": words[at % 9],
+            "r": None if at % 13 == 0 else float(numbers[at]),
+            "i": None if at % 7 == 0 else at - 1000,
+            "l": at * 10**13 if at % 3 else None,
+            "f": None if at % 2 else list(range(at % 4)),
+            "b": (True, False, None)[at % 3],
+            "d": None if at % 5 == 0 else float(numbers[at]) * 10.0 ** (at % 40 - 20),
+        }
+        for at in range(count)
+    ]
+    with np.errstate(all="ignore"):
+        lines = "".join(f"{to_line(row, kinds)}\n" for row in rows)
+    schema = pa.schema([(name, arrow_type(kind)) for name, kind in kinds.items()])
+    batch = pa.RecordBatch.from_pylist(rows, schema=schema)
+    slices = [batch.slice(start, 777) for start in range(0, count, 777)]
+    assert b"".join(bytes(json_lines(part, kinds)) for part in slices).decode() == lines
+    assert json.loads(lines.splitlines()[4])["t"] == "猫😀"
