@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from librehps.files import sync_open
+
 log = logging.getLogger("librehps")
 
 # Mark, length of the payload, checksum of the payload, checksum of the three fields before.
@@ -105,7 +107,7 @@ class FrameFile:
 
     def sync(self) -> None:
         """Flush the appended frames to the disk."""
-        os.fsync(self._file.fileno())
+        sync_open(self._file.fileno(), self.path)
 
     def close(self) -> None:
         self._file.close()

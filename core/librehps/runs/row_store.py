@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from librehps.errors import OutputError
+from librehps.files import sync
 from librehps.runs.frames import DamagedFrameError, Frame, FrameFile
 from librehps.runs.row_status import ERROR, OK
 from librehps.scores.row_batch import INDEX, RowSchema
@@ -37,6 +38,8 @@ class RowStore:
         self._numbers = np.full(len(status), -1, np.int64)
         self._groups = FrameFile(folder / GROUPS_FILE)
         self._newest = FrameFile(folder / NEWEST_FILE)
+        # The names of new files.
+        sync(folder)
         self._frames: list[Frame] = []
         # The number of the first row of each group, and of the first row of `_waiting`.
         self._starts = [0]
