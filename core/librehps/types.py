@@ -40,6 +40,11 @@ class Stored(ABC):
     Small, so that a run can hold a million of them.
     """
 
+    @property
+    def place(self) -> str:
+        """The path or URL of the file that holds the bytes; empty if there is none."""
+        return ""
+
     @abstractmethod
     def read(self) -> bytes:
         """Return the encoded bytes, never empty; raises MediaError."""

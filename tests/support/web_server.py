@@ -27,10 +27,12 @@ class WebServer:
     fail: Callable[[str, int], object] = lambda path, n: None
     requests: dict[str, int] = field(default_factory=dict)
     ranged: list[tuple[str, str]] = field(default_factory=list)
-    # The most requests at one time.
+    # The first answers wait until so many requests are there at one time.
+    together: int = 0
     most_at_once: int = 0
     url: str = ""
     over: threading.Event = field(default_factory=threading.Event)
+    met: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _now: int = 0
 
@@ -39,6 +41,9 @@ class WebServer:
         with self.lock:
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
+            if self.most_at_once >= self.together:
+                self.met.set()
+        self.met.wait(STALL_S)
         try:
             yield
         finally:

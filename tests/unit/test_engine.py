@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -20,7 +19,6 @@ from librehps.errors import (
     BrokenMediaError,
     DeviceMemoryError,
     MediaError,
-    MediaNotFoundError,
 )
 from librehps.media.media import Media
 from librehps.models.librehps.backbone import ModelInputs
@@ -173,26 +171,6 @@ def test_runs_side_by_side_leave_the_threads_alone(folder: Path, tiny: LibreHPS)
         assert list(pool.map(lambda _: run(), range(6))) == [before] * 6
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(torch.get_num_threads).result() == before
-
-
-def test_a_folder_that_vanishes_costs_its_rows_only(folder: Path, tiny: LibreHPS) -> None:
-    gone = folder / "gone"
-    gone.mkdir()
-    for index in range(40):
-        picture(seed=100 + index).save(gone / f"{index:02}.png")
-
-    def source() -> Iterator[Item]:
-        for at, item in enumerate(items(gone)):
-            if at == 20:
-                shutil.rmtree(gone)
-            yield item
-
-    rows = list(tiny.engine(batch_size=1).run(source()))
-    assert len(rows) == 40
-    assert rows[0].status == "ok"
-    errors = [row.error for row in rows if row.status == "error"]
-    assert len(errors) >= 20
-    assert all(isinstance(error, MediaNotFoundError) for error in errors)
 
 
 def test_what_is_read_is_what_is_scored(folder: Path, tiny: LibreHPS) -> None:

@@ -4,19 +4,20 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 
 from librehps.engine.decode import Decoder
 from librehps.engine.device import Launcher
 from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import KnownScores
+from librehps.engine.stage import FindPrompt as FindPrompt
+from librehps.engine.stage import Pending, Stages
+from librehps.engine.stage import make_ready as make_ready
 from librehps.engine.window import Ready, Window
-from librehps.errors import ItemError
-from librehps.media.media import READ_ERRORS, Media, unreadable
+from librehps.media.media import Media
 from librehps.models.base import Model
 from librehps.types import Item, ScoredRow
 
@@ -28,7 +29,6 @@ MAX_WINDOW_ITEMS = 256
 # A run without rows in flight waits for input in steps of this length, to notice `stop`.
 INPUT_POLL_S = 0.2
 
-FindPrompt = Callable[[Item, Media], Item]
 # Takes seconds; returns whether the source still has no next item after this time.
 WouldWait = Callable[[float], bool]
 
@@ -97,19 +97,25 @@ class LocalEngine:
         """Yield the rows of each window, in the order of the items."""
         launcher = Launcher(self.model, self.batch_size, self.stop)
         source, size = iter(items), self.window_size(launcher.lanes)
-        waiting: deque[list[Future[Ready]]] = deque()
+        waiting: deque[Pending] = deque()
         running: deque[Window] = deque()
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
+        stages = Stages(self.find_prompt, self.decoder, self.workers, self.stop)
         try:
             while not self.stop.is_set():
                 in_flight = bool(waiting or running)
                 items_ahead = self._take(source, size, in_flight)
                 if items_ahead:
-                    waiting.append([pool.submit(self.prepare, item) for item in items_ahead])
-                if waiting and (len(waiting) > 1 or not items_ahead):
-                    ready = [future.result() for future in waiting.popleft()]
-                    before = running[-1] if running else None
-                    running.append(Window(ready, launcher, self.index, self.tokens, before))
+                    waiting.append(stages.submit(items_ahead))
+                if waiting and (len(waiting) > stages.sets_ahead(size) or not items_ahead):
+                    taken, ready = stages.take(waiting)
+                    if lost := stages.outage.lost(ready):
+                        # Rows that are due are written before the run pauses.
+                        running.append(self._window(ready[: lost[0]], launcher, running))
+                        while running:
+                            if not (yield from self._finish(running.popleft(), launcher)):
+                                return
+                        ready = stages.recover(taken, ready, lost)
+                    running.append(self._window(ready, launcher, running))
                 is_due = len(running) > 1 or not (items_ahead or waiting)
                 if running and is_due:
                     whole = yield from self._finish(running.popleft(), launcher)
@@ -126,7 +132,7 @@ class LocalEngine:
             try:
                 launcher.close()
             finally:
-                pool.shutdown(cancel_futures=True)
+                stages.close()
 
     def _take(self, source: Iterator[Item], size: int, in_flight: bool) -> list[Item]:
         """Return the next items, at most `size`; empty at the end of the source.
@@ -144,6 +150,12 @@ class LocalEngine:
             else:
                 break
         return taken
+
+    def _window(
+        self, ready: Sequence[Ready], launcher: Launcher, running: Sequence[Window]
+    ) -> Window:
+        before = running[-1] if running else None
+        return Window(ready, launcher, self.index, self.tokens, before)
 
     def window_size(self, lanes: int) -> int:
         """Return the number of items per window."""
@@ -164,21 +176,6 @@ class LocalEngine:
     def prepare(self, item: Item) -> Ready:
         """Return the item with its prompt and pixels, or its error; runs in a worker thread."""
         return make_ready(item, self.find_prompt, self.decoder)
-
-
-def make_ready(item: Item, find_prompt: FindPrompt, decoder: Decoder) -> Ready:
-    """Return the item with its prompt and pixels, or its error."""
-    content = Media(item.media, decoder.readers)
-    try:
-        if item.problem is not None:
-            raise item.problem
-        item = find_prompt(item, content)
-        item = replace(item, kind=decoder.kind_of(item, content))
-        return Ready(item, decoder.decode(item, content))
-    except ItemError as error:
-        return Ready(item, None, error)
-    except READ_ERRORS as error:
-        return Ready(item, None, unreadable(content.name, error))
 
 
 def default_workers() -> int:

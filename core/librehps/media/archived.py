@@ -1,28 +1,18 @@
 """Stored media: a member of a tar, a cell of a Parquet file, or a URL."""
 
-import sys
-import threading
-from collections import deque
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from librehps.errors import BrokenMediaError, EmptyFileError, MediaError, MediaNotFoundError
 from librehps.media.containers import read_bytes
+from librehps.media.faults import reading
+from librehps.media.parquet_column import column_of
 from librehps.paths import foreign_path, local_name
+from librehps.storage import store
+from librehps.storage.places import is_remote as is_remote
+from librehps.storage.places import name_of, shown
 from librehps.types import Stored
-
-# Rows per batch of a Parquet column, and batches kept for slower worker threads.
-CELL_BATCH_ROWS, MAX_CELL_BATCHES = 16, 8
-# Error classes, by module, that drivers of remote storage raise in addition to OSError.
-DRIVER_ERRORS = {
-    "aiohttp": "ClientError",
-    "botocore.exceptions": "BotoCoreError",
-    "google.api_core.exceptions": "GoogleAPIError",
-    "azure.core.exceptions": "AzureError",
-    "gcsfs.retry": "HttpError",
-}
 
 
 @dataclass(frozen=True)
@@ -35,14 +25,8 @@ class TarMember(Stored):
     size: int
 
     def read(self) -> bytes:
-        try:
-            with Path(self.tar).open("rb") as file:
-                file.seek(self.offset)
-                content = file.read(self.size)
-        except FileNotFoundError:
-            raise MediaNotFoundError(f"{self.tar} does not exist") from None
-        except OSError as error:
-            raise MediaError(f"{self.tar} cannot be read: {error}") from error
+        with reading():
+            content = store.read_range(self.tar, self.offset, self.size)
         if len(content) < self.size:
             raise BrokenMediaError(f"{self} is truncated: {len(content)} of {self.size} bytes")
         return _filled(content, self)
@@ -51,8 +35,12 @@ class TarMember(Stored):
     def name(self) -> str:
         return self.member
 
+    @property
+    def place(self) -> str:
+        return self.tar
+
     def __str__(self) -> str:
-        return f"{self.tar}::{self.member}"
+        return f"{shown(self.tar)}::{self.member}"
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ class ParquetCell(Stored):
     is_repeated: bool = False
 
     def read(self) -> bytes:
-        value = _column(self.file, self.column).cell(self.row)
+        value = column_of(self.file, self.column).cell(self.row)
         if self.entry is not None:
             if not isinstance(value, list) or self.entry >= len(value):
                 raise MediaNotFoundError(f"{self} has no entry {self.entry} (the first is 0)")
@@ -97,35 +85,36 @@ class ParquetCell(Stored):
     def name(self) -> str:
         return self.path
 
+    @property
+    def place(self) -> str:
+        return self.file
+
     def __str__(self) -> str:
         row = f"{self.row}/" if self.is_repeated and self.path else ""
-        return f"{self.file}::{row}{self.path or self.row}"
+        return f"{shown(self.file)}::{row}{self.path or self.row}"
 
 
 @dataclass(frozen=True)
 class Remote(Stored):
-    """A file at a URL, read by the installed fsspec drivers."""
+    """A file at a URL; messages and rows name it without what grants access."""
 
     url: str
 
     def read(self) -> bytes:
-        import fsspec
-
-        try:
-            with fsspec.open(self.url, "rb") as file:
-                content: bytes = file.read()
-        except FileNotFoundError:
-            raise MediaNotFoundError(f"{self.url} does not exist") from None
-        except driver_errors() as error:
-            raise MediaError(f"{self.url} cannot be read: {error}") from error
+        with reading():
+            content = store.read(self.url)
         return _filled(content, self)
 
     @property
     def name(self) -> str:
-        return PurePosixPath(self.url.split("?")[0].rsplit("::", 1)[-1]).name
+        return name_of(self.url)
+
+    @property
+    def place(self) -> str:
+        return self.url
 
     def __str__(self) -> str:
-        return self.url
+        return shown(self.url)
 
 
 STORED: dict[str, type[Stored]] = {c.__name__: c for c in (TarMember, ParquetCell, Remote)}
@@ -137,76 +126,7 @@ def stored_from(record: dict[str, Any]) -> Stored:
     return STORED[fields.pop("in")](**fields)
 
 
-def is_remote(place: str) -> bool:
-    """Return whether `place` is a URL or a chain of URLs, not a local path."""
-    return "://" in place
-
-
-def driver_errors() -> tuple[type[Exception], ...]:
-    """Return the error classes that fsspec and its loaded drivers may raise."""
-    found = [getattr(sys.modules.get(m), name, None) for m, name in DRIVER_ERRORS.items()]
-    loaded = [kind for kind in found if isinstance(kind, type)]
-    return (OSError, ValueError, ImportError, RuntimeError, *loaded)
-
-
 def _filled(content: bytes, stored: Stored) -> bytes:
     if not content:
         raise EmptyFileError(f"{stored} is empty (zero bytes)")
     return content
-
-
-@lru_cache(maxsize=2)
-def _column(file: str, column: str) -> "_ParquetColumn":
-    return _ParquetColumn(file, column)
-
-
-class _ParquetColumn:
-    """A Parquet column, read forwards in batches; the latest batches are kept for other threads.
-
-    A row group holds hundreds of images: reading one per cell is too slow, keeping one takes too
-    much memory.
-    """
-
-    def __init__(self, file: str, column: str) -> None:
-        self._file, self._column, self._lock = file, column, threading.Lock()
-        self._recent: deque[tuple[int, list[Any]]] = deque(maxlen=MAX_CELL_BATCHES)
-        self._batches: Any = None
-        self._next = 0
-
-    def cell(self, row: int) -> Any:
-        import pyarrow as pa
-
-        with self._lock:
-            try:
-                return self._find(row)
-            except (pa.ArrowException, OSError) as error:
-                raise MediaError(f"{self._file} cannot be read: {error}") from error
-
-    def _find(self, row: int) -> Any:
-        oldest = self._recent[0][0] if self._recent else self._next
-        if self._batches is None or row < oldest:
-            self._start(row)
-        while row >= self._next:
-            batch = next(self._batches, None)
-            if batch is None:
-                raise MediaNotFoundError(f"{self._file} has no row {row}")
-            self._recent.append((self._next, batch.column(0).to_pylist()))
-            self._next += batch.num_rows
-        return next(v[row - at] for at, v in self._recent if at <= row < at + len(v))
-
-    def _start(self, row: int) -> None:
-        """Restart reading at the row group that holds the row."""
-        import pyarrow.parquet as pq
-
-        source = pq.ParquetFile(self._file)
-        self._recent.clear()
-        self._next, group = 0, 0
-        while group < source.num_row_groups - 1:
-            rows = source.metadata.row_group(group).num_rows
-            if self._next + rows > row:
-                break
-            self._next, group = self._next + rows, group + 1
-        groups = list(range(group, source.num_row_groups))
-        self._batches = source.iter_batches(
-            CELL_BATCH_ROWS, row_groups=groups, columns=[self._column]
-        )

@@ -8,9 +8,10 @@ from librehps.errors import (
     BrokenMediaError,
     EmptyFileError,
     MediaError,
-    MediaNotFoundError,
     UnsupportedMediaError,
 )
+from librehps.media.faults import media_error
+from librehps.storage.faults import fault
 from librehps.types import Kind
 
 IMAGE_SUFFIXES = frozenset(
@@ -70,10 +71,8 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
             raise UnsupportedMediaError(f"{path} is {what}")
         with path.open("rb") as file:
             content = file.read(limit)
-    except FileNotFoundError:
-        raise MediaNotFoundError(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
-        raise MediaError(f"{path} cannot be read: {error}") from error
+        raise media_error(fault(path, error)) from error
     if not content:
         raise EmptyFileError(f"{path} is empty (zero bytes)")
     return content

@@ -5,12 +5,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from librehps.errors import BrokenMediaError, MediaError, MediaNotFoundError
+from librehps.errors import BrokenMediaError, MediaError
 from librehps.media.containers import (
     HEAD_BYTES,
     IMAGE_SUFFIXES,
@@ -20,6 +19,9 @@ from librehps.media.containers import (
     read_bytes,
 )
 from librehps.media.durations import is_animated, may_be_animated
+from librehps.media.faults import media_error
+from librehps.storage.faults import fault
+from librehps.storage.places import is_remote
 from librehps.types import Kind, Stored
 
 HASH_BLOCK_BYTES = 1 << 20
@@ -48,7 +50,8 @@ class TagReader(Protocol):
 class Media:
     """The media of one item; `name` is used in messages, `tag_reader` for a clip's tags.
 
-    `remarks` are names of `librehps.media.remarks`, on the item's prompt.
+    `remarks` are names of `librehps.media.remarks`, on the item's prompt. One thread at a time
+    uses it: what was read is kept without a lock, which threads with other media would share.
     """
 
     def __init__(self, media: Any, tag_reader: TagReader | None = None) -> None:
@@ -56,10 +59,48 @@ class Media:
         self.remarks: set[str] = set()
         self.media = Path(media) if isinstance(media, str) else media
         self.name = str(self.media) if isinstance(media, str | Path | Stored) else "the image"
+        self._data: bytes | None = None
+        self._failure: MediaError | None = None
+        self._is_animated: bool | None = None
+        self._digest: str | None = None
 
-    @cached_property
+    @property
     def data(self) -> bytes:
         """The encoded bytes of a path, of stored media or of bytes; raises MediaError."""
+        if self._failure is not None:
+            raise self._failure
+        if self._data is None:
+            try:
+                self._data = self._read()
+            except MediaError as error:
+                # Kept: another try of a URL would take as long.
+                self._failure = error
+                raise
+        return self._data
+
+    def load(self) -> int:
+        """Read the bytes, or keep the error that `data` then raises; return the number of bytes."""
+        try:
+            return len(self.data)
+        except MediaError:
+            return 0
+        except READ_ERRORS as error:
+            self._failure = unreadable(self.name, error)
+            return 0
+
+    @property
+    def place(self) -> str:
+        """The path or URL of the file that holds the media; empty for media in memory."""
+        if isinstance(self.media, Stored):
+            return self.media.place
+        return str(self.media) if isinstance(self.media, Path) else ""
+
+    @property
+    def is_remote(self) -> bool:
+        """True for media whose bytes come over the network, which takes time but no core."""
+        return isinstance(self.media, Stored) and is_remote(self.media.place)
+
+    def _read(self) -> bytes:
         if isinstance(self.media, Stored):
             return self.media.read()
         if isinstance(self.media, Path):
@@ -81,7 +122,7 @@ class Media:
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
         """Yield the encoded bytes as a file, of which only a part need be read."""
-        if not isinstance(self.media, Path) or "data" in self.__dict__:
+        if not isinstance(self.media, Path) or self._data is not None:
             yield BytesIO(self.data)
             return
         # Raises MediaError for a file that cannot be opened, as reading it whole does.
@@ -103,7 +144,7 @@ class Media:
 
     def head(self) -> bytes:
         """Return the first bytes of a path, of stored media or of bytes; raises MediaError."""
-        if isinstance(self.media, Path) and "data" not in self.__dict__:
+        if isinstance(self.media, Path) and self._data is None:
             return read_bytes(self.media, HEAD_BYTES)
         return self.data[:HEAD_BYTES]
 
@@ -117,24 +158,25 @@ class Media:
             return self._kind_of_bytes()
         return "video" if isinstance(self.media, list | tuple) else "image"
 
-    @cached_property
+    @property
     def is_animated(self) -> bool:
         """True for encoded bytes that are an image of more than one frame."""
-        try:
-            return may_be_animated(self.head()) and is_animated(self.data)
-        except MediaError:
-            # The decoder reports the error when it opens the media.
-            return False
+        if self._is_animated is None:
+            try:
+                self._is_animated = may_be_animated(self.head()) and is_animated(self.data)
+            except MediaError:
+                # The decoder reports the error when it opens the media.
+                self._is_animated = False
+        return self._is_animated
 
     def sha256(self) -> str | None:
         """Return the SHA-256 hex digest of the encoded bytes; None for pixels in memory."""
-        return self._digest if self.is_encoded else None
-
-    @cached_property
-    def _digest(self) -> str:
-        if isinstance(self.media, Path) and "data" not in self.__dict__:
-            return _digest_of_file(self.media)
-        return hashlib.sha256(self.data).hexdigest()
+        if self._digest is None and self.is_encoded:
+            if isinstance(self.media, Path) and self._data is None:
+                self._digest = _digest_of_file(self.media)
+            else:
+                self._digest = hashlib.sha256(self.data).hexdigest()
+        return self._digest
 
     @contextmanager
     def as_file(self) -> Iterator[Path]:
@@ -186,10 +228,8 @@ def _digest_of_file(path: Path) -> str:
         with path.open("rb") as file:
             while block := file.read(HASH_BLOCK_BYTES):
                 digest.update(block)
-    except FileNotFoundError:
-        raise MediaNotFoundError(f"{path} does not exist") from None
     except OSError as error:
-        raise MediaError(f"{path} cannot be read: {error}") from error
+        raise media_error(fault(path, error)) from error
     return digest.hexdigest()
 
 

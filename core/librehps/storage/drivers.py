@@ -4,12 +4,12 @@ import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache
-from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from librehps.errors import StorageError
 from librehps.storage.faults import fault, network_fault
 from librehps.storage.limits import Limits, limits
+from librehps.storage.outcome import Outcome
 from librehps.storage.places import shown
 
 # Packages of the extra `remote`, by scheme.
@@ -24,25 +24,12 @@ NO_DRIVER = "no driver"
 T = TypeVar("T")
 
 
-class _Outcome(Generic[T]):
-    """The value or the error of a block. Drivers are packages of any author: any error may come."""
-
-    value: T
-    error: BaseException | None = None
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _: object, error: BaseException | None, trace: TracebackType | None) -> bool:
-        self.error = error
-        return True
-
-
 def call(place: str, seconds: float, task: Callable[[Any, str], T]) -> T:
     """Return `task(file system, path)`; raises StorageError, also after `seconds`.
 
     The task runs in a thread of its own, which is given up when it never ends.
     """
-    outcome: _Outcome[T] = _Outcome()
+    outcome: Outcome[T] = Outcome()
 
     def run() -> None:
         with outcome:

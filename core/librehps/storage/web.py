@@ -1,4 +1,4 @@
-"""Files at http(s) URLs: read whole or by range, with a connection pool that all threads share."""
+"""Files at http(s) URLs: read whole or by range, over connections that are kept for the next."""
 
 import os
 import ssl
@@ -16,8 +16,8 @@ from librehps.storage.retry import now
 if TYPE_CHECKING:
     import httpx
 
-# Idle connections that are kept for the next read.
-MAX_IDLE_CONNECTIONS = 128
+# Idle connections of a client; a client is used by one thread at a time.
+MAX_IDLE_CONNECTIONS = 4
 BLOCK_BYTES = 1 << 18
 OK, PART, NO_RANGE = 200, 206, 416
 
@@ -55,7 +55,10 @@ def opened(url: str, seconds: float, part: tuple[int, int] | None = None) -> Ite
     waits = httpx.Timeout(min(bounds.timeout_s, seconds), connect=min(bounds.connect_s, seconds))
     headers = {} if part is None else {"Range": f"bytes={part[0]}-{part[0] + part[1] - 1}"}
     try:
-        with _client(os.getpid()).stream("GET", url, headers=headers, timeout=waits) as answer:
+        with (
+            _client() as client,
+            client.stream("GET", url, headers=headers, timeout=waits) as answer,
+        ):
             if answer.status_code not in (OK, PART, NO_RANGE):
                 requested = retry_after(answer.headers)
                 raise status_fault(url, answer.status_code, answer.reason_phrase, requested)
@@ -107,16 +110,41 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdecimal() else None
 
 
+@contextmanager
+def _client() -> Iterator["httpx.Client"]:
+    """Yield a client that no other thread uses: threads would wait for a pool that they share."""
+    idle = _idle_clients(os.getpid())
+    client = idle.pop() if idle else _new_client(os.getpid())
+    try:
+        yield client
+    finally:
+        idle.append(client)
+
+
 @lru_cache(maxsize=1)
-def _client(process: int) -> "httpx.Client":
-    """Return the client of this process: connections do not outlive a fork."""
+def _idle_clients(process: int) -> "list[httpx.Client]":
+    """Return the idle clients of this process: connections do not outlive a fork."""
+    return []
+
+
+@lru_cache(maxsize=1)
+def _certificates(process: int) -> ssl.SSLContext:
+    """Return the certificates that all clients share, since to load them takes 50 ms."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def _new_client(process: int) -> "httpx.Client":
     import httpx
 
     pool = httpx.Limits(max_connections=None, max_keepalive_connections=MAX_IDLE_CONNECTIONS)
     # Compressed answers would have another length than promised.
     headers = {"Accept-Encoding": "identity", "User-Agent": "librehps"}
     try:
-        return httpx.Client(limits=pool, headers=headers, follow_redirects=True)
+        return httpx.Client(
+            limits=pool, headers=headers, follow_redirects=True, verify=_certificates(process)
+        )
     except (ssl.SSLError, OSError, ValueError) as error:
         # An invalid proxy or certificate file in the environment.
         raise StorageError(f"http is not available: {shown(error)}") from error

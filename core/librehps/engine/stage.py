@@ -1,0 +1,179 @@
+"""The stages before the device: items are read, then decoded, several at a time, in order."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from librehps.engine.decode import Decoder
+from librehps.engine.outage import OutageWatch
+from librehps.engine.reading import MAX_READS, ReadAhead
+from librehps.engine.window import Ready
+from librehps.errors import ItemError
+from librehps.media.media import READ_ERRORS, Media, unreadable
+from librehps.types import Item
+
+# How often a wait for an item looks whether the run was stopped.
+STOP_POLL_S = 0.2
+
+FindPrompt = Callable[[Item, Media], Item]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Items that are being read and decoded."""
+
+    items: Sequence[Item]
+    futures: Sequence["Future[Ready]"]
+
+
+class Stages:
+    """The threads that read and decode items; `workers` is the number of those that decode.
+
+    Remote media are read by threads of their own, so that reads overlap however few decode.
+    """
+
+    def __init__(
+        self, find_prompt: FindPrompt, decoder: Decoder, workers: int, stop: threading.Event
+    ) -> None:
+        self._find_prompt, self._decoder, self._stop = find_prompt, decoder, stop
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self._reading = ReadAhead(max(MAX_READS, workers))
+        self.outage = OutageWatch(stop)
+        self._is_remote = False
+
+    def submit(self, items: Sequence[Item]) -> Pending:
+        """Start to read and decode items."""
+        return Pending(items, [self._submit(item) for item in items])
+
+    def sets_ahead(self, size: int) -> int:
+        """Return how many sets of `size` items to submit ahead of the one that is collected.
+
+        After the first remote item enough to read as many at once as there are threads.
+        """
+        return -(-MAX_READS // size) if self._is_remote else 1
+
+    def take(self, waiting: deque[Pending]) -> tuple[list[Item], list[Ready]]:
+        """Wait for the first set of `waiting`, and remove it; return its items.
+
+        Sets after it belong to it while it ends with items that an outage may have taken. After a
+        stop fewer are ready.
+        """
+        items, ready = list[Item](), list[Ready]()
+        while waiting and len(ready) == len(items):
+            pending = waiting.popleft()
+            items += pending.items
+            ready += self.collect(pending)
+            if not self.outage.may_begin(ready):
+                break
+        return items, ready
+
+    def collect(self, pending: Pending) -> list[Ready]:
+        """Wait for items; after a stop return those before the first that is not ready."""
+        ready: list[Ready] = []
+        for future in pending.futures:
+            while not future.done():
+                if self._stop.is_set():
+                    return ready
+                _wait(future)
+            ready.append(future.result())
+        return ready
+
+    def recover(self, items: Sequence[Item], ready: list[Ready], lost: list[int]) -> list[Ready]:
+        """Return the items from the first of `lost`, which are tried again when the outage ends.
+
+        After a stop none. Raises OutageError.
+        """
+        start, attempt = lost[0], 0
+        while lost:
+            ready = self._tried(items, ready, lost[:1])
+            if self.outage.is_over(ready[lost[0]]):
+                ready = self._tried(items, ready, lost)
+                lost = self.outage.lost_again(ready)
+            if self._stop.is_set() or (lost and self.outage.wait(ready[lost[0]], attempt)):
+                return []
+            attempt += 1
+        return ready[start:]
+
+    def close(self) -> None:
+        """End the threads; items that are not ready are dropped."""
+        self._reading.close()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _submit(self, item: Item) -> "Future[Ready]":
+        content = Media(item.media, self._decoder.readers)
+        if item.problem is not None or not content.is_remote:
+            return self._pool.submit(self._ready, item, content)
+        self._is_remote = True
+
+        def decode() -> "Future[Ready]":
+            return self._pool.submit(self._ready, item, content)
+
+        return self._reading.submit(content, item.kind, decode)
+
+    def _tried(self, items: Sequence[Item], ready: list[Ready], lost: list[int]) -> list[Ready]:
+        """Return the items, those at `lost` tried again; after a stop some of them are not."""
+        again = self.collect(self.submit([items[at] for at in lost]))
+        found = dict(zip(lost, again, strict=False))
+        return [found.get(at, one) for at, one in enumerate(ready)]
+
+    def _ready(self, item: Item, content: Media) -> Ready:
+        return make_ready(item, self._find_prompt, self._decoder, content)
+
+
+def make_ready(
+    item: Item, find_prompt: FindPrompt, decoder: Decoder, content: Media | None = None
+) -> Ready:
+    """Return the item with its prompt and pixels, or its error; `content` is its media."""
+    content = content or Media(item.media, decoder.readers)
+    try:
+        if item.problem is not None:
+            raise item.problem
+        item = find_prompt(item, content)
+        item = replace(item, kind=decoder.kind_of(item, content))
+        return Ready(item, decoder.decode(item, content))
+    except ItemError as error:
+        return Ready(item, None, error)
+    except READ_ERRORS as error:
+        return Ready(item, None, unreadable(content.name, error))
+
+
+def ready_items(
+    source: Iterable[Item],
+    find_prompt: FindPrompt,
+    decoder: Decoder,
+    workers: int = 1,
+    size: int = 32,
+) -> Iterator[list[Ready]]:
+    """Yield the items read and decoded, in order, in lists of `size` and more.
+
+    Remote media are read ahead of the `workers` threads that decode.
+    Waits while an outage lasts; raises OutageError.
+    """
+    stages = Stages(find_prompt, decoder, workers, threading.Event())
+    listed, waiting = iter(source), deque[Pending]()
+    try:
+        while True:
+            part = list(islice(listed, size))
+            if part:
+                waiting.append(stages.submit(part))
+            if not waiting:
+                return
+            if len(waiting) > stages.sets_ahead(size) or not part:
+                items, ready = stages.take(waiting)
+                if lost := stages.outage.lost(ready):
+                    yield ready[: lost[0]]
+                    ready = stages.recover(items, ready, lost)
+                yield ready
+    finally:
+        stages.close()
+
+
+def _wait(future: "Future[Ready]") -> None:
+    try:
+        future.result(STOP_POLL_S)
+    except TimeoutError:
+        # Of this wait, or of the item, whose caller finds the future done.
+        return

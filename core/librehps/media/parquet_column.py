@@ -1,0 +1,132 @@
+"""Cells of a Parquet column of media, read forwards in batches."""
+
+import threading
+from bisect import bisect_right
+from collections import OrderedDict, deque
+from contextlib import ExitStack
+from functools import lru_cache
+from typing import Any
+
+from librehps.errors import MediaError, MediaNotFoundError
+from librehps.media.faults import reading
+from librehps.storage import store
+from librehps.storage.places import is_remote, shown
+
+# Rows per batch of a column, and batches kept for slower threads.
+CELL_BATCH_ROWS, MAX_CELL_BATCHES = 16, 8
+# Row groups that are open at one time: threads at the border of two must not read them in turns.
+MAX_OPEN_GROUPS = 3
+# Bytes of one request, where the file is at a URL.
+REQUEST_BYTES = 8 << 20
+
+
+@lru_cache(maxsize=2)
+def column_of(file: str, column: str) -> "ParquetColumn":
+    """Return the column of a Parquet file at a path or URL, which all threads share."""
+    return ParquetColumn(file, column)
+
+
+class ParquetColumn:
+    """A column of media; the threads that read one row group take turns, others do not wait."""
+
+    def __init__(self, file: str, column: str) -> None:
+        self._file, self._column = file, column
+        self._metadata: Any = None
+        self._starts: list[int] = []
+        self._groups: OrderedDict[int, _Group] = OrderedDict()
+        # Held for the footer of the file, then only to look up a row group.
+        self._lock = threading.Lock()
+
+    def cell(self, row: int) -> Any:
+        """Return the value of a cell; raises MediaError."""
+        import pyarrow as pa
+
+        try:
+            with reading():
+                return self._group(row).cell(row)
+        except (pa.ArrowException, OSError) as error:
+            raise MediaError(f"{shown(self._file)} cannot be read: {error}") from error
+
+    def _group(self, row: int) -> "_Group":
+        import pyarrow.parquet as pq
+
+        with self._lock:
+            if self._metadata is None:
+                with store.open_file(self._file) as file:
+                    self._metadata = pq.read_metadata(file)
+                self._starts = _starts(self._metadata)
+            if not 0 <= row < self._metadata.num_rows:
+                raise MediaNotFoundError(f"{shown(self._file)} has no row {row}")
+            index = bisect_right(self._starts, row) - 1
+            if index not in self._groups:
+                first = self._starts[index]
+                source = (self._file, self._metadata, index, self._column)
+                self._groups[index] = _Group(source, first)
+            self._groups.move_to_end(index)
+            while len(self._groups) > MAX_OPEN_GROUPS:
+                self._groups.popitem(last=False)
+            return self._groups[index]
+
+
+def _starts(metadata: Any) -> list[int]:
+    """Return the first row of each row group."""
+    starts, row = [], 0
+    for index in range(metadata.num_row_groups):
+        starts.append(row)
+        row += metadata.row_group(index).num_rows
+    return starts
+
+
+class _Group:
+    """A column of one row group, read forwards in batches; the latest batches are kept.
+
+    A row group holds hundreds of images: reading one per cell is too slow, keeping one takes too
+    much memory.
+    """
+
+    def __init__(self, source: tuple[str, Any, int, str], first: int) -> None:
+        self._source, self._first = source, first
+        self._lock = threading.Lock()
+        self._recent: deque[tuple[int, Any]] = deque(maxlen=MAX_CELL_BATCHES)
+        self._open = ExitStack()
+        self._batches: Any = None
+        self._next = first
+        self._end = first + source[1].row_group(source[2]).num_rows
+
+    def cell(self, row: int) -> Any:
+        with self._lock:
+            at, values = self._find(row)
+        # Outside the lock: the bytes of an image are copied here.
+        return values[row - at].as_py()
+
+    def _find(self, row: int) -> tuple[int, Any]:
+        oldest = self._recent[0][0] if self._recent else self._next
+        if row < oldest or (self._batches is None and row >= self._next):
+            self._start()
+        while row >= self._next:
+            batch = next(self._batches, None)
+            if batch is None:
+                raise MediaNotFoundError(f"{shown(self._source[0])} has no row {row}")
+            self._recent.append((self._next, batch.column(0)))
+            self._next += batch.num_rows
+            if self._next >= self._end:
+                # The reader holds the bytes of the whole row group.
+                self._batches = None
+                self._open.close()
+        return next((at, v) for at, v in self._recent if at <= row < at + len(v))
+
+    def _start(self) -> None:
+        import pyarrow.parquet as pq
+
+        file, metadata, index, column = self._source
+        self._batches = None
+        self._open.close()
+        self._recent.clear()
+        opened: Any = file
+        if is_remote(file):
+            opened = self._open.enter_context(store.open_file(file))
+        source = pq.ParquetFile(
+            opened, metadata=metadata, buffer_size=REQUEST_BYTES if is_remote(file) else 0
+        )
+        self._next = self._first
+        self._batches = source.iter_batches(CELL_BATCH_ROWS, row_groups=[index], columns=[column])

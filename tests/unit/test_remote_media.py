@@ -1,0 +1,231 @@
+"""Media at URLs: reads overlap, each error is told by its kind, outages pause the run."""
+
+import io
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import Cli
+from librehps import Item, LibreHPS
+from librehps.engine import outage
+from librehps.engine.outage import LIMIT_VARIABLE
+from librehps.engine.reading import ByteBudget
+from librehps.engine.stage import ready_items
+from librehps.errors import MediaDeniedError, MediaNotFoundError, NetworkError, OutageError
+from librehps.media.archived import Remote
+from librehps.storage import retry
+from make_media import picture
+from web_server import WebServer, every_third, serving
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the waits between attempts take no time."""
+    monkeypatch.setattr(retry, "sleep", lambda seconds: None)
+
+
+def png(seed: int) -> bytes:
+    content = io.BytesIO()
+    picture(32, 32, seed).save(content, "PNG")
+    return content.getvalue()
+
+
+FILES = {f"/{at:02}.png": png(at) for at in range(64)}
+
+
+def items(web: WebServer, count: int = 64) -> list[Item]:
+    return [Item(name, Remote(web.url + name), "x") for name in sorted(FILES)[:count]]
+
+
+def test_reads_overlap_however_few_threads_decode(tiny: LibreHPS) -> None:
+    engine = tiny.engine(batch_size=4)
+    engine.workers = 1
+    # The server answers no request before so many have come.
+    with serving(FILES, together=24) as web:
+        rows = list(engine.run(items(web)))
+    assert [(row.item.id, row.status) for row in rows] == [(name, "ok") for name in sorted(FILES)]
+    with serving(FILES, together=24) as web:
+        parts = ready_items(items(web), lambda item, _: item, engine.decoder, size=16)
+        ready = [one for part in parts for one in part]
+    assert [one.item.id for one in ready] == sorted(FILES)
+    assert all(one.decoded is not None for one in ready)
+
+
+def test_bytes_ahead_are_bounded() -> None:
+    budget = ByteBudget(10)
+    budget.take(30)
+    budget.change(-30)
+    budget.take(6)
+    budget.change(-2)
+    budget.take(6)
+    budget.change(-10)
+    budget.take(10)
+
+
+def test_each_failure_is_told_by_its_kind_and_may_be_tried_again(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems: dict[str, object] = {
+        "00": 503, "01": 429, "02": "stall", "03": "short", "04": "drop", "05": 403, "06": 404,
+        "07": 400,
+    }  # fmt: skip
+    import fsspec
+
+    def fail(*_: object, **__: object) -> None:
+        raise LookupError("a bug of the driver")
+
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "cat_file", fail)
+    monkeypatch.setenv("LIBREHPS_READ_TIMEOUT", "0.4")
+    output, manifest = tmp_path / "out.jsonl", tmp_path / "list.jsonl"
+    with serving(FILES, fail=lambda path, n: problems.get(path[1:3])) as web:
+        urls = [f"{web.url}/{at:02}.png?X-Amz-Signature=hidden" for at in range(9)]
+        urls += ["http://127.0.0.1:1/a.png", "memory://bucket/a.png", "nosuch://bucket/a.png"]
+        manifest.write_text("".join(json.dumps({"media": url}) + "\n" for url in urls))
+        ways = ("--model", "tiny", "--prompt", "x", "--allow-remote", "-o", output)
+        done = cli("score", manifest, *ways)
+        assert done.returncode == 3, done.stderr
+        text = output.read_text()
+        rows = [json.loads(line) for line in text.splitlines()]
+        assert "hidden" not in text + done.stdout + done.stderr
+        assert [row["error_type"] for row in rows] == [
+            *["NetworkError"] * 5, "MediaDeniedError", "MediaNotFoundError", "MediaError", None,
+            "NetworkError", "MediaError", "MediaError",
+        ]  # fmt: skip
+        words = ["HTTP 503", "HTTP 429", "timeout", "incomplete answer", "cannot be read",
+                 "access denied (HTTP 403", "does not exist", "HTTP 400"]  # fmt: skip
+        assert all(word in row["error"] for word, row in zip(words, rows, strict=False))
+        assert "connection refused" in rows[9]["error"]
+        assert "LookupError: a bug of the driver" in rows[10]["error"]
+        problems.clear()
+        done = cli("score", manifest, *ways, "--resume", "--retry-errors")
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["status"] for row in rows] == ["ok"] * 9 + ["error"] * 3
+
+
+def test_a_server_that_fails_every_third_time_costs_no_row(tiny: LibreHPS) -> None:
+    with serving(FILES, fail=every_third) as web:
+        assert all(row.status == "ok" for row in tiny.engine().run(items(web)))
+        assert max(web.requests.values()) == 2
+
+
+Heal = Callable[[], None]
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[Heal]]:
+    """Let pauses take no time; return their seconds, and what to do in the next ones."""
+    seconds, steps = list[float](), list[Heal]()
+
+    def pause(_: object, wait: float) -> bool:
+        seconds.append(wait)
+        if steps:
+            steps.pop(0)()
+        return False
+
+    monkeypatch.setattr(outage, "pause", pause)
+    return seconds, steps
+
+
+Pauses = tuple[list[float], list[Heal]]
+
+
+def failing_after(first: int, status: object) -> Callable[[str, int], object]:
+    return lambda path, n: status if int(path[1:3]) >= first else None
+
+
+@pytest.mark.parametrize("status", [503, "drop", 403])
+def test_an_outage_pauses_the_run_and_loses_no_row(
+    tiny: LibreHPS, pauses: Pauses, status: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    seconds, steps = pauses
+    with serving(FILES, fail=failing_after(32, status)) as web:
+        steps += [lambda: None, lambda: setattr(web, "fail", lambda path, n: None)]
+        rows = list(tiny.engine(batch_size=32).run(items(web)))
+    assert [row.status for row in rows] == ["ok"] * 64
+    assert seconds == [5.0, 10.0]
+    assert "32 items in a row cannot be read: the run pauses, next try in 5 s" in caplog.text
+
+
+@pytest.mark.usefixtures("pauses")
+def test_an_outage_that_stays_ends_the_run_which_can_be_resumed(tmp_path: Path, cli: Cli) -> None:
+    output, manifest = tmp_path / "out.jsonl", tmp_path / "list.jsonl"
+    with serving(FILES, fail=failing_after(32, 503)) as web:
+        lines = [json.dumps({"media": web.url + name}) for name in sorted(FILES)]
+        manifest.write_text("\n".join(lines))
+        ways = ("--model", "tiny", "--prompt", "x", "--allow-remote", "-o", output)
+        done = cli("score", manifest, *ways, "--batch-size", "8")
+        assert done.returncode == 1
+        assert "items in a row cannot be read, for" in done.stderr
+        assert "Continue with --resume" in done.stderr
+        web.fail = lambda path, n: None
+        web.requests.clear()
+        assert cli("score", manifest, *ways, "--resume").returncode == 0
+        assert len(web.requests) <= 32
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["status"] for row in rows] == ["ok"] * 64
+
+
+def test_a_run_without_outages_writes_error_rows(
+    tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch, pauses: Pauses
+) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, "0")
+    with serving(FILES, fail=failing_after(0, 503)) as web:
+        rows = list(tiny.engine(batch_size=32).run(items(web)))
+    assert all(isinstance(row.error, NetworkError) for row in rows) and not pauses[0]
+
+
+def test_access_that_was_never_given_is_no_outage(tiny: LibreHPS, pauses: Pauses) -> None:
+    with serving(FILES, fail=failing_after(0, 403)) as web:
+        rows = list(tiny.engine(batch_size=32).run(items(web)))
+    assert all(isinstance(row.error, MediaDeniedError) for row in rows) and not pauses[0]
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_folder_that_vanishes_pauses_the_run(
+    tmp_path: Path, tiny: LibreHPS, pauses: Pauses, comes_back: bool
+) -> None:
+    mount, away = tmp_path / "mount", tmp_path / "away"
+    mount.mkdir()
+    for name, content in FILES.items():
+        (mount / name[1:]).write_bytes(content)
+
+    def source() -> Iterator[Item]:
+        for at, name in enumerate(sorted(FILES)):
+            if at == 32:
+                # After the first window was decoded: its rows are due.
+                assert [one.status for one in rows] == []
+                shutil.move(mount, away)
+            yield Item(name, mount / name[1:], "x")
+
+    rows = []
+    if comes_back:
+        pauses[1].append(lambda: shutil.move(away, mount))
+        rows = list(tiny.engine(batch_size=8).run(source()))
+        assert [row.status for row in rows].count("ok") >= 64 - 19
+        assert len(pauses[0]) == 1
+        return
+    with pytest.raises(OutageError, match="does not exist"):
+        for row in tiny.engine(batch_size=8).run(source()):
+            rows.append(row)
+            assert row.error is None or isinstance(row.error, MediaNotFoundError)
+    assert sum(pauses[0]) <= 600
+
+
+def test_a_stop_ends_a_pause(
+    tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    engine = tiny.engine(batch_size=32)
+
+    def pause(stop: object, seconds: float) -> bool:
+        engine.stop.set()
+        return True
+
+    monkeypatch.setattr(outage, "pause", pause)
+    with serving(FILES, fail=failing_after(32, 503)) as web:
+        rows = list(engine.run(items(web)))
+    assert [row.status for row in rows] == ["ok"] * 32
