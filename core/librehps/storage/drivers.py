@@ -23,6 +23,9 @@ NO_DRIVER = "no driver"
 
 T = TypeVar("T")
 
+# Held while a driver starts: threads that need the same one must not start one each.
+_starting = threading.Lock()
+
 
 def call(place: str, seconds: float, task: Callable[[Any, str], T]) -> T:
     """Return `task(file system, path)`; raises StorageError, also after `seconds`.
@@ -61,7 +64,9 @@ def system_of(place: str) -> tuple[Any, str]:
         )
     kind = fsspec.get_filesystem_class(scheme)
     options = tuple(sorted(kind._get_kwargs_from_urls(place).items()))
-    return _system(os.getpid(), scheme, options, limits()), kind._strip_protocol(place)
+    with _starting:
+        system = _system(os.getpid(), scheme, options, limits())
+    return system, kind._strip_protocol(place)
 
 
 @lru_cache(maxsize=64)

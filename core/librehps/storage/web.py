@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 MAX_IDLE_CONNECTIONS = 4
 BLOCK_BYTES = 1 << 18
 OK, PART, NO_RANGE = 200, 206, 416
+
+_loading = threading.Lock()
 
 
 class WebFile:
@@ -142,9 +145,9 @@ def _new_client(process: int) -> "httpx.Client":
     # Compressed answers would have another length than promised.
     headers = {"Accept-Encoding": "identity", "User-Agent": "librehps"}
     try:
-        return httpx.Client(
-            limits=pool, headers=headers, follow_redirects=True, verify=_certificates(process)
-        )
+        with _loading:
+            verify = _certificates(process)
+        return httpx.Client(limits=pool, headers=headers, follow_redirects=True, verify=verify)
     except (ssl.SSLError, OSError, ValueError) as error:
         # An invalid proxy or certificate file in the environment.
         raise StorageError(f"http is not available: {shown(error)}") from error
