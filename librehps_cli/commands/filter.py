@@ -194,7 +194,7 @@ def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> tuple["Co
 
     result, null = delivery.result, delivery.printed.null
     hint = None if null else "Use --null, and read the paths with xargs -0."
-    paths = media_paths(chosen.table, hint) if delivery.as_paths else None
+    paths = media_paths(chosen.source, hint) if delivery.as_paths else None
     copied = None
     if result.folder is not None:
         is_link = result.folder == result.link_to

@@ -50,7 +50,7 @@ def copy_media(
     path or an id, and the errors of `place`.
     """
     given = as_score_table(scores)
-    ids = text_column(given.table, "id")
+    ids = text_column(given.source, "id")
     if ids.null_count:
         raise UsageError("cannot copy media: a row has no id to name the file")
     return place(media_of(given, root, allow_remote), ids.to_pylist(), Path(folder), link)
@@ -63,7 +63,7 @@ def media_of(
 
     Raises UsageError for a row without a path.
     """
-    texts: list[str] = media_paths(scores.table).to_pylist()
+    texts: list[str] = media_paths(scores.source).to_pylist()
     return [one for one in media_named_in(scores, texts, root, allow_remote) if one is not None]
 
 

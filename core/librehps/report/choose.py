@@ -31,13 +31,13 @@ def chosen_rows(scores: ScoreTable, by: str | None, per: str | None, places: Pla
 
     Raises UsageError if a column is not found, and NothingScoredError if overall has no value.
     """
-    survey = survey_of(scores.table, by, per)
+    survey = survey_of(scores.source, by, per)
     every = np.arange(len(survey))
     if len(survey) <= MAX_SHOWN_ROWS:
         rows = _rows(scores, survey, every, places)
         if len(within(rows.columns, every, MAX_ROW_BYTES)) == len(every):
             return rows
-    sample = sample_of(scores.table, survey)
+    sample = sample_of(scores.source, survey)
     shown = np.sort(sample.rows)
     rows = _rows(scores, survey, shown, places)
     order = within(rows.columns, np.searchsorted(shown, sample.rows), MAX_ROW_BYTES)
@@ -50,7 +50,7 @@ def chosen_rows(scores: ScoreTable, by: str | None, per: str | None, places: Pla
 
 
 def _rows(scores: ScoreTable, survey: Survey, shown: Indices, places: Places) -> Rows:
-    table = scores.table.select(needed_columns(scores.table, survey)).take(shown)
+    table = scores.source.select(needed_columns(scores.source, survey)).take(shown)
     texts = text_column(table, "media").to_pylist()
     media = media_named_in(scores, texts, places.root, places.allow_remote)
     return rows_of(table, survey, media, places.page)

@@ -1,23 +1,18 @@
 """Figures of all rows of a report: counts, distributions, means by generator and by group."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from librehps.decide.generators import generators_of
+from librehps.decide.generators import FOLDER, generators_of
 from librehps.errors import NothingScoredError
 from librehps.scores.columns import axes_among
-from librehps.scores.select import (
-    error_counts,
-    group_codes,
-    label_column,
-    number_column,
-    text_column,
-)
+from librehps.scores.file_table import batches_of
+from librehps.scores.select import error_counts, group_codes, number_column, ok_rows
 
 Record = dict[str, Any]
 Mask = NDArray[np.bool_]
@@ -61,18 +56,16 @@ def survey_of(table: Any, by: str | None, per: str | None) -> Survey:
     spread = {axis: one for axis, one in found if one is not None}
     if "overall" not in spread:
         raise NothingScoredError("no row has values in both columns overall and overall_mu")
-    is_ok = np.asarray(pc.equal(text_column(table, "status"), "ok"))
+    is_ok = ok_rows(table)
     groups = _from_zero(group_codes(table, per))
-    makers = None if by is None else generators_of(table, by)
-    tables = [] if makers is None or by is None else [_means(table, by, makers, is_ok, spread)]
-    if per not in (None, "prompt", by):
-        tables.append(_means(table, str(per), label_column(table, str(per)), is_ok, spread))
+    named = [name for name in dict.fromkeys((by, per)) if name not in (None, "prompt")]
+    tables = [_means(table, name, is_ok, spread) for name in named if name is not None]
     record = {
         "rows": len(table),
         "failed": int(np.count_nonzero(~is_ok)),
         "errors": list(error_counts(table).items())[:MAX_TABLE_ROWS],
         "prompts": _count(groups if per == "prompt" else _prompts(table)),
-        "makers": None if makers is None else len(makers.unique().drop_null()),
+        "makers": tables[0]["values"] if by is not None and tables else None,
         "spread": spread,
         "tables": tables,
     }
@@ -103,13 +96,9 @@ def _spread(table: Any, axis: str) -> Record | None:
     }
 
 
-def _means(table: Any, name: str, labels: Any, is_ok: Mask, axes: Sequence[str] | Record) -> Record:
+def _means(table: Any, name: str, is_ok: Mask, axes: Iterable[str]) -> Record:
     """Return rows, errors and the mean of each axis for each value of a column."""
-    encoded = labels.dictionary_encode().unify_dictionaries()
-    if not encoded.num_chunks:
-        return {"name": name, "values": 0, "rows": []}
-    texts = encoded.chunk(0).dictionary.to_pylist()
-    codes = np.concatenate([chunk.indices.fill_null(len(texts)) for chunk in encoded.chunks])
+    codes, texts = _labels(table, name)
     size = len(texts) + 1
     rows = np.bincount(codes, minlength=size)
     failed = np.bincount(codes[~is_ok], minlength=size)
@@ -124,6 +113,22 @@ def _means(table: Any, name: str, labels: Any, is_ok: Mask, axes: Sequence[str] 
             for at in order.tolist()
         ],
     }
+
+
+def _labels(table: Any, name: str) -> tuple[Codes, list[str]]:
+    """Return the number of each row's value, and the values; null has the number after the last."""
+    places: dict[str, int] = {}
+    is_folder = name == FOLDER and name not in table.column_names
+    found = [np.empty(0, np.int32)]
+    for batch in batches_of(table, ["id" if is_folder else name], encoded=True):
+        part = pa.table([batch.column(0)], names=["id" if is_folder else name])
+        encoded = generators_of(part, name).dictionary_encode().combine_chunks()
+        texts = encoded.dictionary.to_pylist()
+        numbers = [-1 if text is None else places.setdefault(text, len(places)) for text in texts]
+        found.append(np.array([*numbers, -1], np.int32)[encoded.indices.fill_null(-1).to_numpy()])
+    codes = np.concatenate(found)
+    codes[codes < 0] = len(places)
+    return codes, list(places)
 
 
 def _means_of(values: Floats, codes: NDArray[Any], size: int) -> list[float | None]:

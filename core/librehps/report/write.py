@@ -89,7 +89,7 @@ def write_report(
     page = Path(output)
     check_page(page, overwrite)
     given = as_score_table(scores)
-    scored_rows(given.table, given.origin, REQUIRED_COLUMNS)
+    scored_rows(given.source, given.origin, REQUIRED_COLUMNS)
     rows = chosen_rows(given, by, per, Places(page.absolute().parent, root, allow_remote))
     board = None if by is None else _leaderboard(given, by)
     judged = None
