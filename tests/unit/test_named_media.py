@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from librehps.errors import MediaError, MediaNotFoundError
-from librehps.media.archived import Remote
+from librehps.media.archived import Remote, TarMember
 from librehps.media.named import CellOptions, media_named
 from travel_data import parquet_of, tar_of
 
@@ -36,6 +36,17 @@ def test_files_urls_and_members() -> None:
     assert read("a.png", "x::y.tar::in/m::n.png") == [b"a", b"m"]
     url = "zip://a.png::s3://bucket/x.zip"
     assert media_named([url]) == {url: Remote(url)}
+
+
+def test_members_at_urls(tmp_path: Path) -> None:
+    tar = tar_of(Path("x.tar"), {"in/a.png": b"a"})
+    url = f"file://{tmp_path}/{tar}::in/a.png"
+    found = media_named([url, f"file://{tmp_path}/x.tar::no.png"])
+    member, missing = found.values()
+    assert isinstance(member, TarMember)
+    content = tar.read_bytes()
+    assert content[member.offset : member.offset + member.size] == b"a"
+    assert isinstance(missing, MediaNotFoundError)
 
 
 def test_an_existing_file_wins() -> None:

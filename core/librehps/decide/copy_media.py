@@ -16,6 +16,7 @@ from librehps.media.archived import ParquetCell, Remote, TarMember, is_remote
 from librehps.media.named import NOT_ALLOWED, CellOptions, Found, media_named
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table
 from librehps.scores.select import media_paths, text_column
+from librehps.storage.places import shown
 from librehps.types import Stored
 
 log = logging.getLogger("librehps")
@@ -86,7 +87,7 @@ def media_named_in(
 
 
 def _refused(place: str) -> MediaError:
-    return MediaError(f"{place}: {NOT_ALLOWED}")
+    return MediaError(f"{shown(place)}: {NOT_ALLOWED}")
 
 
 def suffix_of(media: Found) -> str:

@@ -12,6 +12,8 @@ from librehps.files import printable
 from librehps.media.archived import ParquetCell, Remote, TarMember, is_remote
 from librehps.media.tar_index import TarIndex
 from librehps.rowfiles import RowFile, Schema
+from librehps.storage.places import shown
+from librehps.storage.url_path import address, as_path
 from librehps.types import Stored
 
 INSIDE = "::"
@@ -21,6 +23,10 @@ MEDIA_NAMES = ("media", "image", "video", "path", "file", "file_name", "image_pa
 ENTRY = re.compile(r"(.+)\[(\d+)\]")
 # The reason why media at URLs are not read without the user's permission.
 NOT_ALLOWED = "media at URLs need --allow-remote"
+# A member of a tar or a Parquet file at a URL.
+REMOTE_MEMBER = re.compile(
+    r"([^:]+://.*?\.(?:tar|parquet)(?:\?[^:]*)?)::((?:(?!://).)+)", re.DOTALL | re.IGNORECASE
+)
 PARQUET_SUFFIX = ".parquet"
 
 # The media of a text, or the error that says why it cannot be read.
@@ -50,11 +56,11 @@ def media_named(texts: Iterable[str], cells: CellOptions | None = None) -> dict[
         elif container:
             inside.setdefault(container, {})[name] = text
         else:
-            found[text] = MediaNotFoundError(f"{text} does not exist")
+            found[text] = MediaNotFoundError(f"{shown(text)} does not exist")
     for container, named in inside.items():
         members = _members(container, named, cells or CellOptions())
         missing = MediaNotFoundError
-        found |= {text: members.get(name) or missing(f"{text} does not exist")
+        found |= {text: members.get(name) or missing(f"{shown(text)} does not exist")
                   for name, text in named.items()}  # fmt: skip
     return found
 
@@ -74,8 +80,12 @@ def media_value(value: Any, entry: int | None) -> Any:
 
 def _parts(text: str) -> tuple[str, str]:
     """Return (container, member); the member is empty for a file, the container if not found."""
-    if INSIDE not in text or is_remote(text) or os.path.lexists(text):
+    if INSIDE not in text or (not is_remote(text) and os.path.lexists(text)):
         return text, ""
+    if is_remote(text):
+        # A chain such as zip://a.png::s3://bucket/x.zip is one file.
+        found = REMOTE_MEMBER.fullmatch(text)
+        return (found[1], found[2]) if found else (text, "")
     at = text.find(INSIDE)
     while at >= 0:
         if Path(text[:at]).is_file():
@@ -86,7 +96,7 @@ def _parts(text: str) -> tuple[str, str]:
 
 def _members(container: str, names: Mapping[str, str], cells: CellOptions) -> dict[str, Found]:
     try:
-        if container.lower().endswith(PARQUET_SUFFIX):
+        if container.partition("?")[0].lower().endswith(PARQUET_SUFFIX):
             return _cells(container, names, cells)
         return _tar_members(container, names)
     except LibreHPSError as error:
@@ -96,7 +106,7 @@ def _members(container: str, names: Mapping[str, str], cells: CellOptions) -> di
 
 def _tar_members(tar: str, names: Mapping[str, str]) -> dict[str, Found]:
     found: dict[str, Found] = {}
-    index = TarIndex(Path(tar))
+    index = TarIndex(as_path(tar))
     try:
         for member in index.members():
             name = printable(member.name)
@@ -121,11 +131,12 @@ def _tar_members(tar: str, names: Mapping[str, str]) -> dict[str, Found]:
 
 def _cells(file: str, names: Mapping[str, str], options: CellOptions) -> dict[str, Found]:
     """Return the cells of a Parquet file: `path`, `row/path` for repeated paths, or `row`."""
-    rows = RowFile(Path(file), MediaError)
+    place = as_path(file)
+    rows = RowFile(place, MediaError)
     column, entry = _column(file, rows.schema(), options.column)
     # Absolute, since the column's reader is cached by the file's name.
-    whole = str(Path(file).absolute())
-    root = options.root or str(Path(whole).parent)
+    whole = place.absolute()
+    root = options.root or address(whole.parent)
     found: dict[str, Found] = {}
     for number, (_, row) in enumerate(rows.rows([column])):
         path = media_value(row.get(column), entry)
@@ -133,7 +144,7 @@ def _cells(file: str, names: Mapping[str, str], options: CellOptions) -> dict[st
         shown = printable(path)
         for name in (shown, f"{number}/{shown}") if path else (str(number),):
             if name in names:
-                cell = ParquetCell(whole, column, number, path, entry, root, name != shown)
+                cell = ParquetCell(address(whole), column, number, path, entry, root, name != shown)
                 found[name] = _several(names[name]) if name in found else cell
     return found
 
@@ -153,4 +164,4 @@ def _column(file: str, schema: Schema | None, asked: str | None) -> tuple[str, i
 
 
 def _several(text: str) -> MediaError:
-    return MediaError(f"{text} names several media, so the scored one is unknown")
+    return MediaError(f"{shown(text)} names several media, so the scored one is unknown")

@@ -1,6 +1,7 @@
 """Folders of the media of scored rows: recorded in a scored file, used from any other folder."""
 
 import os
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,6 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from librehps.paths import GLOB_CHARS
+from librehps.storage.places import shown
+from librehps.storage.url_path import AnyPath, UrlPath
 
 Record = dict[str, Any]
 # Separates a tar or a Parquet file from the name of its member: `shard.tar::a.png`.
@@ -15,7 +18,7 @@ INSIDE = "::"
 URL = "://"
 
 
-def recorded(output: Path, request: Mapping[str, Any] | None) -> Record:
+def recorded(output: AnyPath, request: Mapping[str, Any] | None) -> Record:
     """Return the folders to store in a new output, whose run reads relative paths in this folder.
 
     `starts` are the folders of absolute paths and URLs that the run was given.
@@ -23,10 +26,10 @@ def recorded(output: Path, request: Mapping[str, Any] | None) -> Record:
     asked = request or {}
     return {
         "folder": os.getcwd(),  # noqa: PTH109 - text, as it is stored
-        "output": os.path.realpath(output.parent),
+        "output": _whole(output.parent),
         "starts": list(dict.fromkeys(filter(None, map(_start, asked.get("paths", ()))))),
         "media_column": asked.get("media_column"),
-        "root": asked.get("root"),
+        "root": asked.get("root") and shown(asked["root"]),
     }
 
 
@@ -46,7 +49,7 @@ class Origin:
     root: str | None = None
 
     @classmethod
-    def of(cls, record: Mapping[str, Any], request: Mapping[str, Any], file: Path) -> "Origin":
+    def of(cls, record: Mapping[str, Any], request: Mapping[str, Any], file: AnyPath) -> "Origin":
         """Return the origin of a scored file; older versions stored the folder in the request."""
         known = {**{name: request.get(name) for name in ("folder", "media_column", "root")},
                  **record}  # fmt: skip
@@ -54,7 +57,7 @@ class Origin:
         return cls(
             known["folder"],
             known.get("output"),
-            os.path.realpath(file.parent),
+            None if isinstance(file, UrlPath) else os.path.realpath(file.parent),
             tuple(filter(None, starts)),
             known["media_column"],
             known["root"],
@@ -220,13 +223,20 @@ def containers(place: str) -> Iterator[str]:
 
 def _start(path: str) -> str | None:
     """Return the folder of an absolute path or URL that a run was given; None for other paths."""
-    if not (_is_url(path) or os.path.isabs(path)):  # noqa: PTH117
+    is_url = _is_url(path)
+    if not (is_url or os.path.isabs(path)):  # noqa: PTH117
         return None
+    path = shown(path).partition("?")[0] if is_url else path
     while not GLOB_CHARS.isdisjoint(path) or (
         PurePosixPath(path).suffix and not Path(path).is_dir()
     ):
         path = path.rpartition("/")[0]
-    return path
+    # A bucket's name may have a dot.
+    return None if is_url and not _is_url(path) else path
+
+
+def _whole(folder: AnyPath) -> str:
+    return str(folder) if isinstance(folder, UrlPath) else os.path.realpath(folder)
 
 
 def _moved(path: str, before: str, now: str) -> str:
@@ -240,7 +250,10 @@ def _moved(path: str, before: str, now: str) -> str:
 
 def _joined(base: str, media: str) -> str:
     if _is_url(base):
-        return f"{base.rstrip('/')}/{media.removeprefix('./')}"
+        file, inside, member = media.partition(INSIDE)
+        # A path that leads out of the bucket or host stays a local path, which is not found.
+        found = UrlPath(base).joined(posixpath.normpath(file.replace(os.sep, "/")))
+        return media if found is None else found.url + inside + member
     return os.path.join(base, media) if base else media  # noqa: PTH118
 
 
