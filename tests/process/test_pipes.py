@@ -110,7 +110,8 @@ def _row(stream: IO[bytes]) -> dict[str, Any]:
 @pytest.mark.parametrize("options", ["", "--null", "--json"])
 def test_a_reader_that_goes_away(tmp_path: Path, options: str) -> None:
     """A reader leaves before the end of more rows than a pipe holds."""
-    media = [f"in/{index}.png" for index in range(30_000)]
+    (tmp_path / "a.png").touch()
+    media = [str(tmp_path / "a.png")] * 30_000
     scores = write_scores(scored(media, ["a cat"] * len(media)), tmp_path / "s.parquet")
     command = [*forks.librehps(), "filter", scores, "--ok-only"]
     with subprocess.Popen(

@@ -9,7 +9,7 @@ import pytest
 
 import forks
 from conftest import EXAMPLES
-from report_data import scored, write_scores
+from report_data import picture, scored, write_scores
 
 MATCH, TORN = EXAMPLES / "media" / "match.png", EXAMPLES / "media" / "torn.png"
 ONE = ("--prompt", "x", "--model", "tiny")
@@ -38,8 +38,9 @@ pytestmark = pytest.mark.skipif(not FULL.exists(), reason="/dev/full is of Linux
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    media = [f"{name}/{at}.png" for name in ("one", "two") for at in range(3)]
-    file = tmp_path_factory.mktemp("scores") / "s.parquet"
+    folder = tmp_path_factory.mktemp("scores")
+    media = [picture(folder, f"{name}/{at}.png", at) for name in ("one", "two") for at in range(3)]
+    file = folder / "s.parquet"
     prompts = ["a cat", "a dog", "a cow"] * 2
     return write_scores(scored(media, prompts, model=["one"] * 3 + ["two"] * 3), file)
 
