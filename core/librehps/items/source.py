@@ -134,11 +134,14 @@ class Source:
 
 
 def _container(part: Part) -> str | None:
-    """Return the absolute path or URL of a part's manifest or tar; None for a URL with secrets."""
-    if part.container is None:
+    """Return the path or URL of a part's file with media inside; None for a URL with secrets.
+
+    A manifest of paths is no container: once its rows are listed, it is not read again.
+    """
+    file = part.container
+    if file is None or (isinstance(part, Manifest) and not part.holds_bytes):
         return None
-    name = str(part.container.absolute())
-    return name if name == address(part.container.absolute()) else None
+    return str(file) if str(file) == address(file) else None
 
 
 def _parts(paths: list[str], options: SourceOptions) -> list[Part]:

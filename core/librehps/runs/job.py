@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from librehps.errors import UsageError
 from librehps.runs.item_json import Listed
 from librehps.runs.journal import ERROR, NEW, SEEDING, Journal, stamp
+from librehps.runs.moved import SAMPLE_ITEMS, check_folder, check_media
 from librehps.runs.refusals import changed_source as changed_source
 from librehps.runs.refusals import lacking_columns as lacking_columns
 from librehps.scores.columns import chosen_columns
@@ -17,6 +18,7 @@ from librehps.scores.markers import journal_folder
 from librehps.scores.read import read_origin
 from librehps.scores.writer import check_suffix, open_sink
 from librehps.settings import Settings, comparable, differing
+from librehps.storage.store import exists
 from librehps.types import Item, ScoredRow
 
 if TYPE_CHECKING:
@@ -126,10 +128,11 @@ class Job:
         """
         facts: Record = {"settings": settings.record(), "request": dict(request)}
         if self.is_started:
-            self._check_same(self.journal.run["settings"], settings, self.journal.folder)
+            self.check_settings(settings)
             check_same_request(self.journal.run["request"], request, self.journal.folder)
             self._check_containers()
             chosen_columns(columns, self.journal.run["own_columns"], settings.axes)
+            self._take_folder(request.get("folder"))
             self._take_statuses()
             return
         assert listed is not None  # noqa: S101 - only a started run has a listing
@@ -149,6 +152,10 @@ class Job:
         """Set the status of rows that only the output has, as after an interrupted retry."""
         if OUTPUT_HAS_ROWS in self.journal.run:
             self._finished.take_statuses(self.journal.status)
+
+    def check_settings(self, settings: Settings) -> None:
+        """Raise UsageError where these settings differ from those that the run began with."""
+        self._check_same(self.journal.run["settings"], settings, self.journal.folder)
 
     def check_origin(self, settings: Settings, request: Mapping[str, Any]) -> None:
         """Raise UsageError where the settings or the request of the output differ from these."""
@@ -197,11 +204,22 @@ class Job:
         if self._keeps_rows and self.reuses_output:
             self._finished.check_columns(kinds)
 
+    def _take_folder(self, folder: str | None) -> None:
+        """Take over the folder where the run goes on, if the listed media are there."""
+        request = self.journal.run["request"]
+        if folder is not None and request.get("folder") != folder:
+            listed = self.journal.listing.range(0, min(SAMPLE_ITEMS, self.journal.run["total"]))
+            check_media(listed, folder, self.journal.folder)
+            request["folder"] = folder
+            self.journal.write_run()
+
     def _check_containers(self) -> None:
         for name, before in self.journal.run["stamps"].items():
-            if not Path(name).exists() or stamp(name) != before:
+            is_there = exists(name)
+            if not is_there or stamp(name) != before:
+                problem = "has changed since the run started" if is_there else "not found"
                 raise UsageError(
-                    f"cannot resume {self.output}: {name} has changed since the run started",
+                    f"cannot resume {self.output}: {name} {problem}",
                     hint="Restore the file, or use --overwrite to start over.",
                 )
 
@@ -290,8 +308,9 @@ class _Compared:
 
 def check_same_request(before: Mapping[str, Any], now: Mapping[str, Any], place: Path) -> None:
     """Raise UsageError where the request differs from the earlier run, naming each difference."""
-    names = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
-    _refuse(names, before, now, place)
+    names = {**before, **now}.keys() - {"folder"}
+    _refuse(sorted(n for n in names if before.get(n) != now.get(n)), before, now, place)
+    check_folder(before, now, place)
 
 
 def _refuse(

@@ -7,7 +7,7 @@ files the rows (`row_store.py`).
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +147,14 @@ class Journal:
             self._rows.close()
             self._rows = None
         self._place.unlock()
+
+    def delete_rest(self) -> None:
+        """Delete what a kill has left of the journal of a complete output."""
+        if self.folder.exists() and not self.is_frozen:
+            # Another process may be at it.
+            with suppress(UsageError, OSError):
+                self._place.lock()
+                self._place.delete()
 
     def delete(self) -> None:
         """Delete the folder, and release the lock last; after a kill the rest is no journal."""

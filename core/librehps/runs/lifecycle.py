@@ -68,6 +68,7 @@ class Run(ABC, Generic[J]):
         self.job.check_origin(settings, self.request.facts())
         if self.job.retries:
             self.job.check_names(self.columns, settings)
+        self.job.journal.delete_rest()
         ok, failed, errors = self.job.finished_counts()
         total = ok + failed
         return RunSummary(self.job.output, total, ok, failed, errors, kept=total, was_complete=True)

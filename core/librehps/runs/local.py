@@ -1,10 +1,12 @@
 """A run on this machine that writes one file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any, TypeVar
 
+from librehps.engine.engine import Work
 from librehps.errors import DownloadNeededError
 from librehps.runs.job import Job
 from librehps.runs.lifecycle import Run
@@ -15,22 +17,39 @@ from librehps.runs.row_scores import RowScores
 from librehps.scorer import LibreHPS
 from librehps.settings import Settings
 
+T = TypeVar("T")
+
 
 @dataclass
 class LocalRun(Run[Job]):
     """A run that scores in this process, with a loaded model or one that the run loads."""
 
     model: ModelOptions | LibreHPS = field(default_factory=ModelOptions)
+    _scorer: LibreHPS | None = None
 
     @contextmanager
     def _ready(self) -> Iterator[Settings]:
-        self._scorer = load_model(self.model, self.observer)
-        yield self._scorer.settings
+        job = self.job
+        is_earlier = job.is_started or job.is_complete or job.reuses_output
+        if is_earlier and isinstance(self.model, ModelOptions):
+            # Refused, or found complete, without reading the weights.
+            yield foreseen(self.model, self.observer)
+        else:
+            yield self._loaded().settings
+
+    def _loaded(self) -> LibreHPS:
+        if self._scorer is None:
+            self._scorer = load_model(self.model, self.observer)
+        return self._scorer
 
     def _score(self, settings: Settings) -> RunProgress:
         job = self.job
+        if not job.remaining:
+            return RunProgress.after(job.kept, job.facts["total"], Work())
         finder = self.request.prompt_finder(job.facts["has_prompts"])
-        engine = self._scorer.engine(finder, RowScores(job.journal.rows))
+        scorer = self._loaded()
+        job.check_settings(scorer.settings)
+        engine = scorer.engine(finder, RowScores(job.journal.rows))
         engine.stop = self.stop
         progress = RunProgress.after(job.kept, job.facts["total"], engine.work)
         with self.observer.watching(progress), closing(job.run(engine.windows)) as windows:
@@ -44,10 +63,19 @@ def load_model(model: ModelOptions | LibreHPS, observer: RunObserver) -> LibreHP
     """Return the loaded model; asks the observer before a download that needs permission."""
     if not isinstance(model, ModelOptions):
         return model
-    arguments = model.arguments()
+    return _confirmed(LibreHPS.from_pretrained, model.arguments(), observer)
+
+
+def foreseen(model: ModelOptions, observer: RunObserver) -> Settings:
+    """Return the settings that `load_model` leads to, without reading the weights."""
+    return _confirmed(LibreHPS.foresee, model.foreseen_arguments(), observer)
+
+
+def _confirmed(task: Callable[..., T], arguments: Mapping[str, Any], observer: RunObserver) -> T:
+    """Return what the task returns, after the observer's permission to download if needed."""
     try:
-        return LibreHPS.from_pretrained(**arguments)
+        return task(**arguments)
     except DownloadNeededError as error:
         if not observer.confirm_download(str(error)):
             raise
-    return LibreHPS.from_pretrained(**{**arguments, "download": True})
+    return task(**{**arguments, "download": True})
