@@ -1,7 +1,6 @@
 """librehps compare: which image or video a person would prefer."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,7 +31,7 @@ UNCALIBRATED = "calibration not found: win probabilities are rough, computed fro
 @grouped
 def compare(
     paths: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="PATH...",
             help="Two or more images or videos of one prompt; or a file of pairs with the columns "

@@ -87,7 +87,7 @@ def evaluate(
     judged = judge_pairs(pairs, preferences, models, scores, save_scores, out)
     evaluation = run(judged.chosen(split), judged.calibrators, by or ())
     for file in plot or ():
-        title = f"{judged.model or pairs.name} on {pairs.name}"
+        title = f"{judged.model or judged.preferences.name} on {judged.preferences.name}"
         plot_reliability(evaluation.reliability, file, title, judged.calibrators is not None)
     if markdown:
         print_markdown(tables_of(evaluation), out)

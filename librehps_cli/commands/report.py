@@ -106,7 +106,7 @@ class PagePreferences(PreferenceOptions):
             show_default=False,
             rich_help_panel=INPUT,
         ),
-    ] = None  # type: ignore[assignment]
+    ] = None
 
 
 @examples(

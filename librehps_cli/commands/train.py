@@ -185,7 +185,7 @@ def train(
         ),
     ],
     held_out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="PAIRS",
             help="File of preferences to evaluate on, not trained on.",

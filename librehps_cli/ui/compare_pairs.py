@@ -1,6 +1,5 @@
 """Verdicts on the rows of a file of pairs; each media file is scored once per prompt."""
 
-from pathlib import Path
 from typing import Any
 
 from librehps_cli.ui.errors import exit_code
@@ -14,7 +13,7 @@ Record = dict[str, Any]
 
 
 def compare_pairs(
-    file: Path,
+    file: str,
     verdict: VerdictOptions,
     prompts: PromptOptions,
     options: PairsOptions,
@@ -51,7 +50,7 @@ def compare_pairs(
     return exit_code(len(found.records) - failed, failed)
 
 
-def _check(file: Path, prompts: PromptOptions) -> None:
+def _check(file: str, prompts: PromptOptions) -> None:
     from librehps.errors import UsageError
     from librehps.rowfiles import KNOWN, names_rows
 

@@ -326,7 +326,7 @@ Paths = Annotated[
     ),
 ]
 ScoredFiles = Annotated[
-    list[Path],
+    list[str],
     typer.Argument(
         metavar="SCORES...",
         help="Scored files (.parquet, .jsonl), folders of parts, or - for JSON Lines on stdin.",

@@ -1,7 +1,6 @@
 """Flags of the commands that read a file of pairs."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,7 +26,7 @@ class PairsOptions:
         ),
     ] = "auto"
     root: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FOLDER",
             help="Base folder of relative paths in the file of pairs (default: the file's folder).",
@@ -79,7 +78,7 @@ class VerdictOptions:
 
 
 PairsFile = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="PAIRS",
         help=f"File of preferences, with a row for each pair: {KNOWN}.",
@@ -87,7 +86,7 @@ PairsFile = Annotated[
     ),
 ]
 Scores = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         metavar="PATH",
         help="Read scores from this scored file or folder of parts, without a model. Repeatable.",

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def judge_pairs(
-    file: Path,
+    file: str,
     preferences: PreferenceOptions,
     models: ModelOptions,
-    scores: list[Path] | None,
+    scores: list[str] | None,
     save_scores: Path | None,
     out: Output,
 ) -> "Judged":
@@ -43,7 +43,7 @@ def judge_pairs(
     return judged
 
 
-def load_preferences(file: Path, options: PreferenceOptions) -> "Preferences":
+def load_preferences(file: str, options: PreferenceOptions) -> "Preferences":
     """Return the preferences of a file."""
     from librehps.preferences.read import read_preferences
 

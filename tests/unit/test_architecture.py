@@ -39,7 +39,7 @@ ALLOWED = {
     | {"decide", "engine", "extras", "items", "locks", "media", "models", "preferences"}
     | {"runs", "scorer", "scores"},
     "decide": BASE | {"media", "scores", "decide"},
-    "preferences": BASE | {"preferences"},
+    "preferences": BASE | {"media", "preferences"},
     "evaluate": BASE | {"scores", "decide", "preferences", "evaluate"},
     "train": BASE | {"media", "models", "engine", "preferences", "train"},
     "report": BASE | {"decide", "evaluate", "extras", "media", "preferences", "report", "scores"},

@@ -194,7 +194,7 @@ def test_folders_and_globs_of_manifests(tmp_path: Path) -> None:
     assert ids_of(shards / "*.csv") == expected[:2]
     assert ids_of(shards / "10.csv", shards / "2.csv") == expected[:2]
     assert ids_of(shards / "{2,10}.csv") == expected[1::-1]
-    assert items_of(shards)[2].media == shards / "sub/sub/1.csv.png"
+    assert items_of(shards)[2].media == str(shards / "sub/sub/1.csv.png")
     for pattern in ("*.parquet", "**/no*.tar", "*.png"):
         with pytest.raises(UsageError, match=r"no file matches .*shards/") as raised:
             items_of(shards / pattern, shards / "2.csv")

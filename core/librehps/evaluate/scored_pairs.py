@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,7 +113,7 @@ def scores_in(table: Any, origin: str, folder: MediaFolder) -> dict[Key, MediaSc
             score = MediaScore(mu, sigma, _real(row.get("scalar")))
             # For media in memory, `items_of` put the digest into the id.
             media, name = row["media"], row["id"].rpartition("#")[0]
-            whole = Path(folder.whole(media)) if media else None
+            whole = folder.whole(media) if media else None
             key = (name, row["prompt"]) if whole is None else key_of(whole, row["prompt"])
             scores[key] = score
     return scores

@@ -16,7 +16,7 @@ from librehps.items.rows import (
 from librehps.media.archived import ParquetCell
 from librehps.media.named import media_value
 from librehps.rowfiles import Row, RowFile, Schema
-from librehps.storage.url_path import AnyPath, UrlPath, address, as_path
+from librehps.storage.url_path import AnyPath, address, as_path, origins
 from librehps.types import Item
 
 
@@ -59,7 +59,7 @@ class Manifest:
         # With a root, media do not lie below the folders of their manifests.
         below = "" if root else prefix
         folder = root or address(file.parent)
-        homes = frozenset(one.origin for one in (file, as_path(folder)) if isinstance(one, UrlPath))
+        homes = origins([file, as_path(folder)])
         self._reader = RowReader(self.columns, folder, allow_remote, below, prefix, homes)
 
     def __iter__(self) -> Iterator[Item]:

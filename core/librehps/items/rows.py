@@ -14,7 +14,7 @@ from librehps.files import printable
 from librehps.media.archived import Remote
 from librehps.media.media import kind_by_name
 from librehps.media.named import MEDIA_NAMES, column_entry, media_value
-from librehps.paths import WINDOWS_ROOT, foreign_path, is_simple, local_name, path_id, start_below
+from librehps.paths import foreign_path, is_simple, local_name, path_id, start_below
 from librehps.storage.places import is_remote, shown
 from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item, Stored
@@ -214,10 +214,9 @@ class RowReader:
 
     def _below_url(self, value: str, place: str) -> Found:
         """Return the media at a path relative to `root`, which is a URL."""
-        name = posixpath.normpath(value.replace("\\", "/"))
-        identity = path_id(name, self.prefix)
-        found = UrlPath(self.root).joined(name)
-        if found is None or name.startswith("/") or WINDOWS_ROOT.match(value):
+        identity = path_id(value.replace("\\", "/"), self.prefix)
+        found = UrlPath(self.root).below(value)
+        if found is None:
             expected = "expected a path below its bucket or host, a URL, or --root FOLDER"
             return (
                 Path(value),

@@ -17,7 +17,7 @@ from librehps.media.archived import Remote
 from librehps.media.media import kind_by_name
 from librehps.rowfiles import json_rows
 from librehps.storage.places import is_remote, shown
-from librehps.storage.url_path import UrlPath, as_path
+from librehps.storage.url_path import UrlPath, as_path, origins
 from librehps.types import Item
 
 BLOCK_BYTES = 1 << 16
@@ -45,8 +45,7 @@ class Stdin:
         if not null and first.lstrip().startswith(b"{"):
             _, row = next(json_rows([first], "standard input"))
             columns = find_columns(row, options, "standard input", reserved, is_open=True)
-            folder = as_path(self._root)
-            homes = frozenset([folder.origin] if isinstance(folder, UrlPath) else [])
+            homes = origins([as_path(self._root)])
             self._reader = RowReader(columns, self._root, allow_remote, homes=homes)
             self.has_prompts = columns.prompt is not None
 

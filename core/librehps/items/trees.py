@@ -8,7 +8,8 @@ from typing import Protocol
 from librehps.errors import UsageError
 from librehps.items.folders import walk
 from librehps.items.passed_over import PassedOver
-from librehps.paths import GLOB_CHARS, glob_start, is_glob
+from librehps.paths import glob_start, is_glob
+from librehps.rowfiles import names_rows
 from librehps.storage.store import Stat
 from librehps.storage.url_path import AnyPath, UrlPath
 
@@ -36,9 +37,7 @@ def tree_of(path: AnyPath) -> "Tree":
 
 def is_pattern(path: AnyPath) -> bool:
     """Return whether a path or URL is a glob pattern, and not the name of a file."""
-    if isinstance(path, Path):
-        return is_glob(path)
-    return any(not GLOB_CHARS.isdisjoint(part) for part in path.parts[1:]) and not path.exists()
+    return is_glob(path) if isinstance(path, Path) else path.is_pattern()
 
 
 class LocalTree:
@@ -64,9 +63,12 @@ class UrlTree:
     """The files below a URL, from one listing."""
 
     def __init__(self, path: UrlPath) -> None:
-        self.start, self.pattern = _split(path)
+        self.start, self.pattern = path.split_glob()
         is_deep = not self.pattern or "**" in self.pattern
-        self._names: Sequence[str] = self.start.names(None if is_deep else len(self.pattern))
+        # Facts of a million pictures would take much memory, those of tables save requests.
+        found = self.start.find(None if is_deep else len(self.pattern), _is_table)
+        self._names: Sequence[str] = found[0]
+        self._facts = found[1]
         if not self._names and not self.start.is_dir():
             raise UsageError(f"no such file or folder: {path}")
 
@@ -95,18 +97,15 @@ class UrlTree:
         return self.start / "/".join(parts) if parts else self.start
 
     def file(self, parts: Parts) -> UrlPath:
-        url = self.start.url_of("/".join(parts))
-        return UrlPath(url, Stat(url, None, ""))
+        name = "/".join(parts)
+        url = self.start.url_of(name)
+        return UrlPath(url, self._facts.get(name, Stat(url, None, "")))
 
 
-def _split(path: UrlPath) -> tuple[UrlPath, Parts]:
-    """Return the folder above the first wildcard, and the parts of the pattern below it."""
-    parts = path.parts
-    for at, part in enumerate(parts[1:], 1):
-        # A folder may have brackets in its name.
-        if not GLOB_CHARS.isdisjoint(part) and not path.cut(at + 1).exists():
-            return path.cut(at), parts[at:]
-    return path, ()
+def _is_table(name: str) -> bool:
+    return name.lower().endswith((".tar", ".parquet")) or (
+        names_rows(name) and not name.endswith(".json")
+    )
 
 
 def _search_order(parts: Parts) -> tuple[tuple[bool, str], ...]:

@@ -12,6 +12,7 @@ from librehps.paths import foreign_path, local_name
 from librehps.storage import store
 from librehps.storage.places import is_remote as is_remote
 from librehps.storage.places import name_of, shown
+from librehps.storage.url_path import UrlPath
 from librehps.types import Stored
 
 
@@ -75,8 +76,13 @@ class ParquetCell(Stored):
         return _filled(content, self)
 
     def _file_content(self) -> bytes:
-        if is_remote(self.path) or is_remote(self.root):
+        if is_remote(self.path):
             raise MediaError(f"{self} has no bytes, and its path is remote")
+        if is_remote(self.root):
+            found = UrlPath(self.root).below(self.path)
+            if found is None:
+                raise MediaNotFoundError(f"{self}: its path leads out of {shown(self.root)}")
+            return Remote(found.url).read()
         if reason := foreign_path(self.root, self.path):
             raise MediaNotFoundError(f"{self}: {reason}")
         return read_bytes(Path(self.root, local_name(self.root, self.path)))

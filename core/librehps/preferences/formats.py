@@ -9,13 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 from librehps.errors import PreferenceError
+from librehps.media.archived import Remote
 from librehps.paths import foreign_path, local_name
-from librehps.preferences.pairs import Pair
+from librehps.preferences.pairs import Pair, PairMedia
 from librehps.rowfiles import Row
+from librehps.storage.places import is_remote, shown
+from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import AXES
 
 SIDES = {"a": 1.0, "b": 0.0, "tie": 0.5}
@@ -27,15 +29,17 @@ RATINGS = ("rating_a", "rating_b")
 class Context:
     """The state of reading a file: `left_out` rows by reason, and `counts` of pairs by benchmark.
 
-    `root` is the base of media paths. `judged` skips pairs without a preference. `axes` are the
+    `root` is the base of media paths; media at URLs must lie in one of the buckets or on one of the
+    hosts `homes`. `judged` skips pairs without a preference. `axes` are the
     axes that may have preferences.
     """
 
-    root: Path
+    root: AnyPath
     left_out: Counter[str]
     counts: Counter[str] = field(default_factory=Counter)
     judged: bool = True
     axes: Sequence[str] = AXES
+    homes: frozenset[str] = frozenset()
 
     def pair(
         self, row: Row, media: tuple[Any, Any], preference: dict[str, float], benchmark: str
@@ -55,17 +59,29 @@ class Context:
             extra={k: v for k, v in row.items() if k not in known and _is_plain(v)},
         )
 
-    def media(self, value: Any) -> Path | bytes:
-        """Return encoded bytes or a path below `root`; accepts a dict `{bytes, path}` too."""
+    def media(self, value: Any) -> PairMedia:
+        """Return encoded bytes, or a path or URL below `root`; accepts `{bytes, path}` too."""
         if isinstance(value, dict):
             value = value.get("bytes") or value.get("path")
         if isinstance(value, bytes):
             return value
         if not isinstance(value, str) or not value:
             raise PreferenceError(f"expected a media path, got {value!r}")
+        if is_remote(value) or isinstance(self.root, UrlPath):
+            return self._remote(value)
         if reason := foreign_path(self.root, value):
             raise PreferenceError(reason)
         return self.root / local_name(self.root, value)
+
+    def _remote(self, value: str) -> Remote:
+        url = UrlPath(value) if is_remote(value) or not isinstance(self.root, UrlPath) else (
+            self.root.below(value))  # fmt: skip
+        if url is None or url.origin not in self.homes:
+            raise PreferenceError(
+                f"{shown(value)}: expected media in the bucket or on the host of the file of pairs",
+                hint="Name the bucket or host of the media: --root URL",
+            )
+        return Remote(url.url)
 
 
 Reader = Callable[[str, Row, Context], Iterator[Pair]]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from librehps.preferences.pairs import Pair
+from librehps.storage.places import is_remote, shown
 from librehps.types import Item
 
 # (media, prompt), which a score depends on.
@@ -13,9 +14,14 @@ Key = tuple[str, str]
 
 
 def key_of(media: Any, prompt: str) -> Key:
-    """Return the key of a media: its absolute path, or the sha256 of bytes, and the prompt."""
+    """Return the key of a media and the prompt.
+
+    The key of a media is its absolute path, its URL without secrets, or the sha256 of its bytes.
+    """
     if isinstance(media, bytes):
         return hashlib.sha256(media).hexdigest(), prompt
+    if is_remote(media):
+        return shown(media), prompt
     return str(Path(media).absolute()), prompt
 
 

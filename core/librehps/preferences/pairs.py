@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from librehps.errors import PreferenceError
+from librehps.storage.url_path import AnyPath
+from librehps.types import Stored
+
+PairMedia = Path | Stored | bytes
 
 MIN_PAIRS = 2
 MAX_NAMED = 3
@@ -14,7 +18,7 @@ MAX_NAMED = 3
 
 @dataclass(frozen=True)
 class Pair:
-    """A pair of media under one prompt; media are paths or encoded bytes.
+    """A pair of media under one prompt; media are paths, URLs or encoded bytes.
 
     `preference` maps an axis to the probability, or share of votes, that a is better, in [0, 1]; an
     axis without a preference is absent. `index` is the number of the pair in its benchmark;
@@ -23,8 +27,8 @@ class Pair:
 
     pair_id: str
     prompt: str
-    media_a: Path | bytes
-    media_b: Path | bytes
+    media_a: PairMedia
+    media_b: PairMedia
     preference: Mapping[str, float]
     benchmark: str
     index: int
@@ -35,10 +39,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Preferences:
-    """The pairs of a file; `left_out` is the number of skipped pairs by reason."""
+    """The pairs of a file; `left_out` is the number of skipped pairs by reason.
+
+    `name` is that of the file.
+    """
 
     pairs: list[Pair]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    name: str = ""
 
     def ties(self, axis: str = "overall") -> int:
         """Return the number of ties on an axis."""
@@ -46,12 +54,12 @@ class Preferences:
 
 
 def checked(
-    path: Path, pairs: Iterable[Pair], left_out: Counter[str], skip_missing: bool
+    path: AnyPath, pairs: Iterable[Pair], left_out: Counter[str], skip_missing: bool
 ) -> Preferences:
     """Return the valid pairs; raises PreferenceError.
 
     Invalid are fewer than two pairs, a duplicate pair_id, and, unless `skip_missing`, media files
-    that do not exist.
+    that do not exist. Media at URLs are not looked for.
     """
     found = list(pairs)
     check_ids(path, found)
@@ -67,10 +75,10 @@ def checked(
         left_out["media file missing"] += len(found) - len(whole)
     if len(whole) < MIN_PAIRS:
         raise PreferenceError(f"{path}: expected at least {MIN_PAIRS} pairs, got {len(whole)}")
-    return Preferences(whole, left_out)
+    return Preferences(whole, left_out, path.name)
 
 
-def check_ids(path: Path, pairs: Iterable[Pair]) -> None:
+def check_ids(path: AnyPath, pairs: Iterable[Pair]) -> None:
     """Raise PreferenceError for a duplicate pair_id."""
     twice = [name for name, count in Counter(p.pair_id for p in pairs).items() if count > 1]
     if twice:
@@ -80,7 +88,7 @@ def check_ids(path: Path, pairs: Iterable[Pair]) -> None:
         )
 
 
-def _is_absent(media: Path | bytes) -> bool:
+def _is_absent(media: PairMedia) -> bool:
     return isinstance(media, Path) and not media.exists()
 
 

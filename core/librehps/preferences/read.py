@@ -11,6 +11,7 @@ from librehps.markup import without_tags
 from librehps.preferences.formats import FORMATS, Context, Format
 from librehps.preferences.pairs import Pair, Preferences, check_ids, checked
 from librehps.rowfiles import Row, RowFile
+from librehps.storage.url_path import AnyPath, as_path, origins
 from librehps.types import AXES
 
 
@@ -29,14 +30,14 @@ def read_preferences(
     `keep_markup`. Raises PreferenceError, which names file, row and cause.
     """
     check_choice(format, PairsFormat, "format")
-    path = Path(path)
-    rows = list(RowFile(path, PreferenceError).rows())
+    file = as_path(path)
+    rows = list(RowFile(file, PreferenceError).rows())
     if not rows:
-        raise PreferenceError(f"{path} holds no rows; expected at least 2 pairs")
-    chosen = _detect(path, rows[0][1]) if format == "auto" else FORMATS[format]
-    context = Context(Path(root) if root is not None else path.parent, Counter(), axes=axes)
+        raise PreferenceError(f"{file} holds no rows; expected at least 2 pairs")
+    chosen = _detect(file, rows[0][1]) if format == "auto" else FORMATS[format]
+    context = Context(_root(file, root), Counter(), axes=axes, homes=_homes(file, root))
     pairs = _pairs(chosen, rows, context, keep_markup)
-    return checked(path, pairs, context.left_out, skip_missing)
+    return checked(file, pairs, context.left_out, skip_missing)
 
 
 def read_unjudged(
@@ -50,18 +51,28 @@ def read_unjudged(
     A pair without a preference, or with a missing media file, is returned too.
     """
     check_choice(format, PairsFormat, "format")
-    path = Path(path)
-    rows = list(RowFile(path, PreferenceError).rows())
+    file = as_path(path)
+    rows = list(RowFile(file, PreferenceError).rows())
     if not rows:
-        raise PreferenceError(f"{path} holds no rows")
-    chosen = _detect(path, rows[0][1]) if format == "auto" else FORMATS[format]
-    context = Context(Path(root) if root is not None else path.parent, Counter(), judged=False)
+        raise PreferenceError(f"{file} holds no rows")
+    chosen = _detect(file, rows[0][1]) if format == "auto" else FORMATS[format]
+    homes = _homes(file, root)
+    context = Context(_root(file, root), Counter(), judged=False, homes=homes)
     pairs = list(_pairs(chosen, rows, context, keep_markup))
-    check_ids(path, pairs)
+    check_ids(file, pairs)
     return pairs
 
 
-def _detect(path: Path, row: Row) -> Format:
+def _root(path: AnyPath, root: str | Path | None) -> AnyPath:
+    return path.parent if root is None else as_path(root)
+
+
+def _homes(path: AnyPath, root: str | Path | None) -> frozenset[str]:
+    """Return the hosts and buckets that the user named."""
+    return origins([path, _root(path, root)])
+
+
+def _detect(path: AnyPath, row: Row) -> Format:
     """Return the first format whose columns are all in the row; raises PreferenceError."""
     for known in FORMATS.values():
         if known.columns <= row.keys():

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from librehps.errors import LibreHPSError, UsageError
 from librehps.rowfiles.base import Format, Placed, Row, RowError, Schema
@@ -15,7 +15,7 @@ from librehps.rowfiles.delimited import delimited_rows
 from librehps.rowfiles.json_text import json_array_rows, json_line_rows, json_rows
 from librehps.rowfiles.parquet import parquet_rows, parquet_schema
 from librehps.rowfiles.text import GZIP, is_packed, open_text, reading
-from librehps.storage.url_path import AnyPath
+from librehps.storage.url_path import AnyPath, as_path
 
 __all__ = ["FORMATS", "GZIP", "KNOWN", "Placed", "Row", "RowError", "RowFile", "Schema",
            "holds_rows", "json_rows", "names_rows"]  # fmt: skip
@@ -74,7 +74,7 @@ class RowFile:
 
 def names_rows(path: str | AnyPath) -> bool:
     """Return whether the path has the suffix of a row file."""
-    return _suffix(Path(path) if isinstance(path, str) else path) is not None
+    return _suffix(as_path(path)) is not None
 
 
 def holds_rows(path: AnyPath) -> bool:

@@ -33,7 +33,7 @@ def parquet_rows(file: AnyPath, names: Sequence[str] | None) -> Iterator[Placed]
         with open_parquet(file) as (source, expect):
             check_distinct(source.schema_arrow.names, str(file))
             wanted = None if names is None else _without_bytes(source, names)
-            expect(wanted)
+            expect(wanted, None)
             number = 0
             for batch in source.iter_batches(BATCH_ROWS, columns=wanted):
                 for row in batch.to_pylist():

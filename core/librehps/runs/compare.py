@@ -20,6 +20,7 @@ from librehps.preferences.pairs import Pair
 from librehps.preferences.read import read_unjudged
 from librehps.scores.score_table import ScoreTable
 from librehps.settings import DEFAULT_MODEL
+from librehps.storage.url_path import AnyPath, as_path
 from librehps.types import Item, ScoredRow, media_text
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def compare(
         return compare_rows(rows, calibrator=fit_for(calibrator, {}), symmetric=symmetric)
     from librehps.items.prompts import find_prompts
 
-    paths = [Path(path) for path in media if isinstance(path, str | Path)]
+    paths = [as_path(path) for path in media if isinstance(path, str | Path)]
     finder = find_prompts(prompt, prompt_from, False, keep_markup, strip_weights)
     items = comparable_items(paths, finder)
     scorer = loaded(model)
@@ -75,7 +76,7 @@ def compare(
     )
 
 
-def comparable_items(paths: Sequence[Path], finder: "PromptFinder") -> list[Item]:
+def comparable_items(paths: Sequence[AnyPath], finder: "PromptFinder") -> list[Item]:
     """Return one item for each path; raises UsageError for mixed kinds or prompts."""
     found = [file_item(path) for path in paths]
     for path, item in zip(paths, found, strict=True):

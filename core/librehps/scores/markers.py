@@ -4,6 +4,11 @@ Files of older versions use the same names, so they must not change.
 """
 
 from pathlib import Path
+from typing import TypeVar, cast
+
+from librehps.storage.url_path import AnyPath
+
+P = TypeVar("P", bound=AnyPath)
 
 # Keys of a Parquet file's metadata: settings and request of the run and the folders of its media as
 # JSON, and the facts of one part of a folder.
@@ -22,9 +27,9 @@ UNFINISHED_FILE, DONE_FILE = "_UNFINISHED", "_DONE.json"
 IGNORED_PREFIXES = (".", "_")
 
 
-def settings_file(output: Path) -> Path:
+def settings_file(output: P) -> P:
     """Return the file that holds the settings of a .jsonl output."""
-    return output.with_name(output.name + SETTINGS_SUFFIX)
+    return cast(P, output.with_name(output.name + SETTINGS_SUFFIX))
 
 
 def journal_folder(output: Path) -> Path:

@@ -1,7 +1,6 @@
 """Folders of the media of scored rows: recorded in a scored file, used from any other folder."""
 
 import os
-import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -252,7 +251,7 @@ def _joined(base: str, media: str) -> str:
     if _is_url(base):
         file, inside, member = media.partition(INSIDE)
         # A path that leads out of the bucket or host stays a local path, which is not found.
-        found = UrlPath(base).joined(posixpath.normpath(file.replace(os.sep, "/")))
+        found = UrlPath(base).below(file.replace(os.sep, "/"))
         return media if found is None else found.url + inside + member
     return os.path.join(base, media) if base else media  # noqa: PTH118
 

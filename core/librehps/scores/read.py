@@ -3,14 +3,15 @@
 import json
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from librehps.errors import UsageError
+from librehps.errors import StorageError, UsageError
 from librehps.files import PARTIAL
 from librehps.paths import glob_start, is_glob
+from librehps.rowfiles.parquet_file import footer
 from librehps.scores.markers import (
     IGNORED_PREFIXES,
     JOURNAL_SUFFIXES,
@@ -28,6 +29,8 @@ from librehps.scores.media_folder import MediaFolder, Origin, unite
 from librehps.scores.shards import AS_FILES, check_shards, listed
 from librehps.scores.stdin_peek import first_json_line
 from librehps.settings import differing
+from librehps.storage.at_once import at_once
+from librehps.storage.url_path import AnyPath, UrlPath, as_path
 from librehps.types import AXES
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ SETTINGS_HINT = (
 )
 
 
-def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
+def read_table(paths: Sequence[AnyPath]) -> tuple[Any, dict[str, Any]]:
     """Return one Arrow table of all files, and the settings record, empty if no file has one.
 
     `-` is JSON Lines on stdin. Raises UsageError for a missing or unreadable file, a folder with a
@@ -53,7 +56,7 @@ def read_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any]]:
     return table.read() if hasattr(table, "read") else table, record
 
 
-def open_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any], MediaFolder]:
+def open_table(paths: Sequence[AnyPath]) -> tuple[Any, dict[str, Any], MediaFolder]:
     """Return the table and settings of `read_table`, and the folders of the media.
 
     The table of large files is a FileTable, which has the methods of `pyarrow.Table` that decisions
@@ -67,6 +70,7 @@ def open_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any], MediaFolder]
     from librehps.scores.scored_file import AbsoluteMedia, ScoredFile
 
     files = [file for path in paths for file in _files(path)]
+    _ask_at_once(files)
     opened, records, origins = list[ScoredFile](), [], []
     for file in files:
         with reading(file):
@@ -94,7 +98,7 @@ def open_table(paths: Sequence[Path]) -> tuple[Any, dict[str, Any], MediaFolder]
     return table, records[0][1] if records else {}, folder
 
 
-def _check_same(records: Sequence[tuple[Path, dict[str, Any]]]) -> None:
+def _check_same(records: Sequence[tuple[AnyPath, dict[str, Any]]]) -> None:
     """Raise UsageError if two files have different settings."""
     for file, record in records[1:]:
         differ = differing(records[0][1], record)
@@ -119,7 +123,7 @@ def are_scored(paths: Sequence[str]) -> bool:
 
     Raises UsageError for a mix of both.
     """
-    scored = [path for path in paths if _is_scored(Path(path))]
+    scored = [path for path in paths if _is_scored(as_path(path))]
     if scored and len(scored) < len(paths):
         other = next(path for path in paths if path not in scored)
         raise UsageError(
@@ -128,45 +132,47 @@ def are_scored(paths: Sequence[str]) -> bool:
     return bool(scored)
 
 
-def origin_of(paths: Sequence[Path]) -> str:
+def origin_of(paths: Sequence[AnyPath]) -> str:
     """Return the name of the paths for messages: the first path, "and others" for more."""
     first = "stdin" if paths[0] == STDIN else str(paths[0])
     return first if len(paths) == 1 else f"{first} and others"
 
 
-def _matching(pattern: Path) -> list[Path]:
+def _matching(pattern: AnyPath) -> list[AnyPath]:
     """Return the files and folders that match a pattern, sorted by name."""
+    if isinstance(pattern, UrlPath):
+        return [*pattern.glob()]
     start = glob_start(pattern)
     rest = str(pattern.relative_to(start))
     return sorted(start / name for name in glob(rest, root_dir=start, recursive=True))  # noqa: PTH207
 
 
-def _is_scored(path: Path) -> bool:
-    if is_glob(path):
+def _is_scored(path: AnyPath) -> bool:
+    if _is_pattern(path):
         found = _matching(path)
         return bool(found) and all(_is_scored(file) for file in found)
     if path.is_dir():
-        parts = [p for p in path.iterdir() if not p.name.startswith(IGNORED_PREFIXES)]
+        inside: Iterable[AnyPath] = path.iterdir()
+        parts = [p for p in inside if not p.name.startswith(IGNORED_PREFIXES)]
         beside = (SETTINGS_SUFFIX, PARTIAL, *JOURNAL_SUFFIXES)
         kept = [p for p in parts if not p.name.lower().endswith(beside)]
         are_tables = all(p.suffix.lower() in SCORED_SUFFIXES and p.is_file() for p in kept)
         is_running = any(p.name.lower().endswith(JOURNAL_SUFFIXES) for p in parts)
+        _ask_at_once(kept if are_tables else [])
         return (bool(kept) or is_running) and are_tables and all(_is_scored(p) for p in kept)
     try:
         return _names(path) >= SCORED_COLUMNS
-    except (OSError, ValueError):
+    except (OSError, ValueError, StorageError):
         # The reader reports the error when it opens the file.
         return False
 
 
-def _names(path: Path) -> set[str]:
+def _names(path: AnyPath) -> set[str]:
     """Return the column names of a table (JSON Lines: of the first row); empty for other files."""
     if path == STDIN:
         return _keys(first_json_line())
-    if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet as pq
-
-        return set(pq.read_schema(path).names)
+    if _is_parquet(path):
+        return set(footer(path).schema.to_arrow_schema().names)
     if path.suffix.lower() == ".jsonl":
         with path.open("rb") as lines:
             found = (line.removeprefix(BOM_UTF8) for line in lines)
@@ -182,7 +188,7 @@ def _keys(line: bytes | None) -> set[str]:
     return set(row) if isinstance(row, dict) else set()
 
 
-def _check_one_settings(table: Any, files: Sequence[Path]) -> None:
+def _check_one_settings(table: Any, files: Sequence[AnyPath]) -> None:
     """Raise UsageError if rows have digests of different settings."""
     if "settings" not in table.column_names:
         return
@@ -197,10 +203,23 @@ def _check_one_settings(table: Any, files: Sequence[Path]) -> None:
         )
 
 
-def _files(path: Path) -> list[Path]:
+def _is_pattern(path: AnyPath) -> bool:
+    return path.is_pattern() if isinstance(path, UrlPath) else is_glob(path)
+
+
+def _ask_at_once(files: Sequence[AnyPath]) -> None:
+    """Read the footers of Parquet files at URLs, which are then kept, several at once."""
+    at_once(footer, [file for file in files if isinstance(file, UrlPath) and _is_parquet(file)])
+
+
+def _is_parquet(file: AnyPath) -> bool:
+    return file.suffix.lower() == ".parquet"
+
+
+def _files(path: AnyPath) -> list[AnyPath]:
     if path == STDIN:
         return [path]
-    if is_glob(path) and (found := _matching(path)):
+    if _is_pattern(path) and (found := _matching(path)):
         return [file for match in found for file in _files(match)]
     if path.is_dir():
         return _parts(path)
@@ -211,14 +230,15 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _parts(folder: Path) -> list[Path]:
+def _parts(folder: AnyPath) -> list[AnyPath]:
     """Return the scored files of a folder; raises UsageError if some are missing."""
     if (folder / UNFINISHED_FILE).exists():
         raise UsageError(
             f"{folder} is unfinished: parts of it are missing",
             hint="Finish the run with --resume, or give single parts as files.",
         )
-    named = sorted(p for p in folder.iterdir() if not p.name.startswith(IGNORED_PREFIXES))
+    found: Iterable[AnyPath] = folder.iterdir()
+    named = sorted((p for p in found if not p.name.startswith(IGNORED_PREFIXES)), key=_name)
     journals = [p for p in named if p.name.lower().endswith(JOURNAL_SUFFIXES)]
     if journals:
         raise UsageError(
@@ -228,11 +248,16 @@ def _parts(folder: Path) -> list[Path]:
     parts = [p for p in named if p.suffix.lower() in SCORED_SUFFIXES]
     if not parts:
         raise UsageError(f"no .parquet or .jsonl file in {folder}")
+    _ask_at_once(parts)
     check_shards(folder, {part: _asked(part) for part in parts})
     return parts
 
 
-def _asked(file: Path) -> dict[str, Any]:
+def _name(path: AnyPath) -> str:
+    return path.name
+
+
+def _asked(file: AnyPath) -> dict[str, Any]:
     """Return the request of a file that is a whole output; empty for a part of a folder."""
     import pyarrow as pa
 
@@ -243,20 +268,20 @@ def _asked(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file} cannot be read: {error}") from error
 
 
-def _rows(file: Path) -> "ScoredFile":
+def _rows(file: AnyPath) -> "ScoredFile":
     from librehps.scores.json_table import JsonRows
     from librehps.scores.scored_file import ParquetRows
 
     if file == STDIN:
         return JsonRows(sys.stdin.buffer, AXES)
-    if file.suffix.lower() == ".parquet":
+    if _is_parquet(file):
         return ParquetRows(file)
     record, _, _ = _records(file, {})
     with file.open("rb") as lines:
         return JsonRows(lines, record.get("axes", AXES))
 
 
-def read_origin(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_origin(file: AnyPath) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return (settings, request) of one scored file; each is empty if not stored."""
     try:
         return _settings(file, _metadata(file))
@@ -264,22 +289,20 @@ def read_origin(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UsageError(f"{file} cannot be read: {error}") from error
 
 
-def _metadata(file: Path) -> dict[bytes, bytes]:
-    if file.suffix.lower() != ".parquet":
+def _metadata(file: AnyPath) -> dict[bytes, bytes]:
+    if not _is_parquet(file):
         return {}
-    import pyarrow.parquet as pq
-
-    return pq.read_schema(file).metadata or {}
+    return footer(file).schema.to_arrow_schema().metadata or {}
 
 
-def _settings(file: Path, metadata: dict[bytes, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _settings(file: AnyPath, metadata: dict[bytes, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return (settings, request) from the file's metadata, or from its .settings.json file."""
     settings, request, _ = _records(file, metadata)
     return settings, request
 
 
 def _records(
-    file: Path, metadata: dict[bytes, bytes]
+    file: AnyPath, metadata: dict[bytes, bytes]
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return (settings, request, place), each empty if not stored."""
     names = (SETTINGS_KEY, REQUEST_KEY, PLACE_KEY)

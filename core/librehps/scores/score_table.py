@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from librehps.errors import ExtraNeededError
 from librehps.scores.columns import axes_among
 from librehps.scores.media_folder import MediaFolder
+from librehps.storage.url_path import as_path
 
 if TYPE_CHECKING:
     from librehps.settings import Settings
@@ -129,7 +130,7 @@ def read_scores(paths: str | Path | Sequence[str | Path]) -> ScoreTable:
     from librehps.scores.read import open_table, origin_of
 
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
-    files = [Path(path) for path in listed]
+    files = [as_path(path) for path in listed]
     table, settings, folder = open_table(files)
     return ScoreTable(table, settings, origin_of(files), folder)
 

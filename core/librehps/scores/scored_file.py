@@ -3,16 +3,16 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from librehps.rowfiles.parquet_file import open_parquet
 from librehps.scores.media_folder import URL
+from librehps.storage.url_path import AnyPath
 
 MEDIA = "media"
 Mask = NDArray[np.bool_]
@@ -41,9 +41,9 @@ class ParquetRows:
     Raises ValueError for duplicate columns, which cannot be read apart from each other.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self._path = path
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as (file, _):
             self._metadata, self.schema = file.metadata, file.schema_arrow
         doubles = [name for name, n in Counter(self.schema.names).items() if n > 1]
         if doubles:
@@ -57,16 +57,19 @@ class ParquetRows:
         self, names: Sequence[str], kept: Mask | None = None, encoded: bool = False
     ) -> Iterator[Any]:
         texts = [name for name in names if encoded and is_text(self.schema.field(name).type)]
-        with pq.ParquetFile(
-            self._path, metadata=self._metadata, read_dictionary=texts, pre_buffer=False
-        ) as file:
-            first = 0
-            for group, (rows, _) in enumerate(self._sizes):
-                mask = None if kept is None else kept[first : first + rows]
-                first += rows
-                if mask is None or mask.any():
-                    found = file.iter_batches(BATCH_ROWS, [group], columns=list(names))
-                    yield from masked(found, mask)
+        wanted = list[tuple[int, Mask | None]]()
+        first = 0
+        for group, (rows, _) in enumerate(self._sizes):
+            mask = None if kept is None else kept[first : first + rows]
+            first += rows
+            if mask is None or mask.any():
+                wanted.append((group, mask))
+        options = {"metadata": self._metadata, "read_dictionary": texts, "pre_buffer": False}
+        with open_parquet(self._path, **options) as (file, expect):
+            expect(names, [group for group, _ in wanted])
+            for group, mask in wanted:
+                found = file.iter_batches(BATCH_ROWS, [group], columns=list(names))
+                yield from masked(found, mask)
 
 
 class TableRows:

@@ -4,10 +4,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from librehps.errors import UsageError
+from librehps.storage.url_path import AnyPath
 
 MAX_LISTED_NAMES = 8
 AS_FILES = "Or name the files one by one: then nothing is checked."
@@ -28,13 +28,13 @@ def parse_shard(text: str) -> tuple[int, int]:
     return which, count
 
 
-def check_shards(folder: Path, requests: Mapping[Path, Mapping[str, Any]]) -> None:
+def check_shards(folder: AnyPath, requests: Mapping[AnyPath, Mapping[str, Any]]) -> None:
     """Raise UsageError if a folder's files are shards of a run, with a missing or duplicate shard.
 
     `requests` are the requests stored in the files; equal requests, apart from the shard, are one
     run.
     """
-    runs: dict[str, dict[tuple[int, int], Path]] = {}
+    runs: dict[str, dict[tuple[int, int], AnyPath]] = {}
     for file, request in requests.items():
         if request.get("shard") is None:
             continue
@@ -51,7 +51,7 @@ def check_shards(folder: Path, requests: Mapping[Path, Mapping[str, Any]]) -> No
         _check_all(folder, files)
 
 
-def _check_all(folder: Path, files: Mapping[tuple[int, int], Path]) -> None:
+def _check_all(folder: AnyPath, files: Mapping[tuple[int, int], AnyPath]) -> None:
     counts = {count: file for (_, count), file in files.items()}
     if len(counts) > 1:
         (one, file), (two, other) = list(counts.items())[:2]

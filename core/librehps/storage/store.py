@@ -68,16 +68,16 @@ def read_range(place: Place, start: int, size: int) -> bytes:
     )
 
 
-def opened(place: Place) -> BinaryIO:
+def opened(place: Place, known: Stat | None = None) -> BinaryIO:
     """Open a file for reading that can seek; its reads raise StorageError.
 
     A remote file is read by ranges, several at once. From a server that only sends whole files it
-    is first copied to a temporary file.
+    is first copied to a temporary file. `known` is its Stat, which is then not asked for.
     """
     if not is_remote(place):
         with _local(place):
             return Path(place).open("rb")
-    url, found = str(place), stat(place)
+    url, found = str(place), known or stat(place)
     if found.has_ranges and found.size is not None:
         return open_ranges(url, found.size, lambda start, size: read_exactly(url, start, size))
     return _copied(url) if is_web(url) else io.BytesIO(read(url))
@@ -153,21 +153,45 @@ def find(place: Place) -> list[Stat]:
     return _listed(str(place), lambda system, path: system.find(path, detail=True))
 
 
-def find_names(url: str, max_depth: int | None = None) -> list[str]:
-    """Return the paths of the files below a URL, relative to it and unsorted.
+def find_below(
+    url: str, max_depth: int | None, is_kept: Callable[[str], bool]
+) -> tuple[list[str], dict[str, Stat]]:
+    """Return the relative paths of the files below a URL, unsorted, and facts of those kept.
 
-    With `max_depth` 1 only those in the folder itself. A bucket needs a request for a thousand
+    With `max_depth` 1 only the files in the folder itself. A bucket needs a request for a thousand
     files.
     """
 
-    def listed(system: Any, path: str) -> list[str]:
-        above = f"{path.rstrip('/')}/"
-        names = (name.removeprefix(above) for name in system.find(path, maxdepth=max_depth))
-        # Some drivers list the folder itself, and empty objects that stand for folders.
-        return [name for name in names if name.rstrip("/") == name != path]
+    def listed(system: Any, path: str) -> tuple[list[str], dict[str, Stat]]:
+        names, facts = list[str](), dict[str, Stat]()
+        for found, info in system.find(path, maxdepth=max_depth, detail=True).items():
+            if name := _relative(found, path, is_web(url)):
+                names.append(name)
+                if is_kept(name):
+                    facts[name] = _entry(info, url)
+        return names, facts
 
-    names = _call(url, listed)
-    return list(map(unquote, names)) if is_web(url) else names
+    return _call(url, listed)
+
+
+def entries(url: str) -> dict[str, Stat]:
+    """Return the files and folders in a folder at a URL, by name."""
+
+    def listed(system: Any, path: str) -> dict[str, Stat]:
+        found = ((_relative(info["name"].rstrip("/"), path, is_web(url)), info)
+                 for info in system.ls(path, detail=True))  # fmt: skip
+        return {name: _entry(info, url) for name, info in found if name}
+
+    return _call(url, listed)
+
+
+def _relative(name: str, folder: str, is_quoted: bool) -> str:
+    """Return a listed path relative to the folder; empty for what stands for a folder."""
+    # Some drivers list the folder itself, and empty objects that stand for folders.
+    if name == folder or name.endswith("/"):
+        return ""
+    short = name.removeprefix(f"{folder.rstrip('/')}/")
+    return unquote(short) if is_quoted else short
 
 
 def glob(pattern: str) -> list[Stat]:

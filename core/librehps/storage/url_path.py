@@ -1,13 +1,15 @@
 """URLs with the methods of `pathlib.Path` that readers of files call."""
 
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 from urllib.parse import quote, unquote
 
 from librehps.errors import StorageNotFoundError
+from librehps.paths import GLOB_CHARS, WINDOWS_ROOT, matches
 from librehps.storage.places import is_remote, is_web, name_of, shown
-from librehps.storage.store import Stat, find_names, opened, read, stat
+from librehps.storage.store import Stat, entries, find_below, opened, read, stat
 
 # Characters that a path of a web URL may have as they are.
 WEB_SAFE = "/:@!$&'()*+,;=~"
@@ -109,9 +111,14 @@ class UrlPath:
         text = quote(name, safe=WEB_SAFE) if self._is_web else name
         return f"{self._place.rstrip('/')}/{text}{self._query}"
 
-    def joined(self, name: str) -> "UrlPath | None":
-        """Return the file at a normalised relative path; None if `..` leads out of the origin."""
-        steps = name.split("/")
+    def below(self, value: str) -> "UrlPath | None":
+        r"""Return the file at a relative path in a table, which may have `..` and `\`.
+
+        None for an absolute path, and for one that leads out of the bucket or host.
+        """
+        if value.startswith(("/", "\\")) or WINDOWS_ROOT.match(value):
+            return None
+        steps = posixpath.normpath(value.replace("\\", "/")).split("/")
         depth = len(self.parts) - steps.count("..")
         if depth < self._origin_depth:
             return None
@@ -141,14 +148,22 @@ class UrlPath:
 
     def stat(self) -> FileStat:
         """Return the size; raises StorageError."""
-        if self._found is None or self._found.size is None:
-            self._found = stat(self.url)
-        return FileStat(self._found.size or 0)
+        return FileStat(self._facts().size or 0)
 
-    def names(self, max_depth: int | None = None) -> list[str]:
-        """Return the relative paths of the files below this folder; raises StorageError."""
-        folder = f"{self._place.rstrip('/')}/{self._query}" if self._is_web else self.url
-        return find_names(folder, max_depth)
+    @property
+    def stamp(self) -> str:
+        """A text that changes with the file, empty if the server tells none."""
+        return self._facts().stamp
+
+    def find(
+        self, max_depth: int | None, is_kept: Callable[[str], bool]
+    ) -> tuple[list[str], dict[str, Stat]]:
+        """Return the relative paths of the files below this folder, and facts of those kept."""
+        return find_below(self._folder, max_depth, is_kept)
+
+    @property
+    def _folder(self) -> str:
+        return f"{self._place.rstrip('/')}/{self._query}" if self._is_web else self.url
 
     @property
     def has_ranges(self) -> bool:
@@ -156,23 +171,62 @@ class UrlPath:
 
         Buckets are not asked. Raises StorageError.
         """
-        if not self._is_web:
-            return True
-        if self._found is None or self._found.size is None:
-            self._found = stat(self.url)
-        return self._found.has_ranges
+        return not self._is_web or self._facts().has_ranges
 
     def iterdir(self) -> list["UrlPath"]:
         """Return the files and folders in this folder; raises StorageError."""
-        first = dict.fromkeys(name.split("/")[0] for name in self.names(max_depth=2))
-        return [self / name for name in first]
+        found = entries(self._folder)
+        return [UrlPath(self.url_of(name), known) for name, known in found.items()]
+
+    def glob(self) -> list["UrlPath"]:
+        """Return the files and folders that this pattern matches, as `glob.glob` does."""
+        start, pattern = self.split_glob()
+        is_deep = "**" in pattern
+        names, _ = start.find(None if is_deep else len(pattern) + 1, lambda name: False)
+        found = set()
+        for name in names:
+            parts = tuple(name.split("/"))
+            ends = range(1, len(parts) + 1) if is_deep else [len(pattern)][: len(parts)]
+            for end in ends:
+                if matches(parts[:end], pattern) and not any(
+                    p.startswith(".") for p in parts[:end]
+                ):
+                    found.add((parts[:end], end < len(parts)))
+        return [
+            UrlPath(url := start.url_of("/".join(parts)), Stat(url, None, "", is_folder=is_folder))
+            for parts, is_folder in sorted(found)
+        ]
+
+    def is_pattern(self) -> bool:
+        """Return whether the URL is a glob pattern, and not the name of a file."""
+        has_wildcard = any(not GLOB_CHARS.isdisjoint(part) for part in self.parts[1:])
+        return has_wildcard and not self.exists()
+
+    def split_glob(self) -> tuple["UrlPath", tuple[str, ...]]:
+        """Return the folder above the first wildcard, and the parts of the pattern below it."""
+        parts = self.parts
+        for at, part in enumerate(parts[1:], 1):
+            # A folder may have brackets in its name.
+            if not GLOB_CHARS.isdisjoint(part) and not self.cut(at + 1).exists():
+                return self.cut(at), parts[at:]
+        return self, ()
 
     def open(self, mode: str = "rb") -> BinaryIO:
         """Open the file for reading bytes; its errors, also those of reads, are StorageErrors."""
-        return opened(self.url)
+        return opened(self.url, self._found if self._is_known else None)
 
     def read_bytes(self) -> bytes:
         return read(self.url)
+
+    @property
+    def _is_known(self) -> bool:
+        """True if size and stamp are known; a listing of a web page does not tell them."""
+        return self._found is not None and self._found.size is not None
+
+    def _facts(self) -> Stat:
+        if self._found is None or not self._is_known:
+            self._found = stat(self.url)
+        return self._found
 
     def _stat(self) -> Stat | None:
         """Return what is at the URL, None if nothing is."""
@@ -192,6 +246,11 @@ def as_path(place: "str | AnyPath") -> AnyPath:
     if isinstance(place, str):
         return UrlPath(place) if is_remote(place) else Path(place)
     return place
+
+
+def origins(places: "Iterable[AnyPath]") -> frozenset[str]:
+    """Return the hosts and buckets of the URLs among the places."""
+    return frozenset(place.origin for place in places if isinstance(place, UrlPath))
 
 
 def address(path: AnyPath) -> str:
