@@ -368,6 +368,27 @@ def test_clips_have_a_fifth_axis_and_a_picture(tmp_path: Path, visit: Visit) -> 
     assert shown(page) == [0]
 
 
+def test_a_sample_says_so(tmp_path: Path, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("librehps.report.choose.MAX_SHOWN_ROWS", 300)
+    media = [picture(tmp_path, "a.png", 1)] * 3000
+    table = scored(media, [f"prompt {i // 40}" for i in range(3000)])
+    page = visit(page_of(table, tmp_path / "r.html"))
+    expect(page.locator("#shown")).to_contain_text("shows 300 of 3,000 rows")
+    expect(page.locator("#facts")).to_contain_text("Rows3,000")
+    expect(page.locator("#rows-title")).to_have_text("Rows shown")
+    expect(page.locator("#rows").get_by_role("status")).to_have_text(
+        "300 shown rows · the file has 3,000 rows"
+    )
+    expect(page.locator("#gallery .note")).to_contain_text("75 prompts with more than one")
+    panel = page.locator("#gallery .panel").first
+    assert re.fullmatch(r"\d+ of 40", panel.get_by_role("button").first.inner_text())
+    panel.get_by_role("button").first.click()
+    assert 2 <= len(shown(page)) < 40
+    page.locator("#rows").get_by_role("button", name="Clear").click()
+    ids = page.locator("#rows .id").all_inner_texts()
+    assert ids[:3] == ["item 0", "item 1", "item 2"]
+
+
 def test_ten_thousand_rows_are_ready(tmp_path: Path, visit: Visit) -> None:
     count = 10_000
     rng = np.random.default_rng(0)

@@ -8,13 +8,13 @@ import numpy as np
 
 from librehps.decide.copy_media import media_named_in
 from librehps.report.data import Rows, needed_columns, rows_of
-from librehps.report.sample import MAX_SHOWN_ROWS, Indices, Sample, sample_of, within
+from librehps.report.sample import Indices, Sample, sample_of, within
 from librehps.report.survey import Survey, survey_of
 from librehps.scores.score_table import ScoreTable
 from librehps.scores.select import text_column
 
 # Of the page's 20 MB, Plotly takes five.
-MAX_ROW_BYTES = 5_000_000
+MAX_SHOWN_ROWS, MAX_ROW_BYTES = 10_000, 5_000_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def chosen_rows(scores: ScoreTable, by: str | None, per: str | None, places: Pla
         rows = _rows(scores, survey, every, places)
         if len(within(rows.columns, every, MAX_ROW_BYTES)) == len(every):
             return rows
-    sample = sample_of(scores.source, survey)
+    sample = sample_of(scores.source, survey, MAX_SHOWN_ROWS)
     shown = np.sort(sample.rows)
     rows = _rows(scores, survey, shown, places)
     order = within(rows.columns, np.searchsorted(shown, sample.rows), MAX_ROW_BYTES)

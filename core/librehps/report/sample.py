@@ -15,7 +15,6 @@ EMPTY: dict[str, Any] = {"codes": []}
 # Bytes of a row's codes, and of its two figures of an axis.
 ROW_BYTES, AXIS_BYTES = 40, 16
 Indices = NDArray[np.int64]
-MAX_SHOWN_ROWS = 10_000
 # Rows at each end of each axis, and of each kind of error.
 MAX_END_ROWS, MAX_ERROR_ROWS = 100, 20
 # Groups of each axis with the largest gap, the best and the worst rows; a small group is whole.
@@ -35,8 +34,8 @@ class Sample:
     totals: dict[str, int]
 
 
-def sample_of(table: Any, survey: Survey, limit: int = MAX_SHOWN_ROWS) -> Sample:
-    """Return the sample of a table; for the same table always the same."""
+def sample_of(table: Any, survey: Survey, limit: int) -> Sample:
+    """Return a sample of `limit` rows of a table; for the same table always the same."""
     ends: list[Indices] = []
     groups: list[Indices] = []
     totals = {}
