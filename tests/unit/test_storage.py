@@ -1,5 +1,6 @@
 """Reading and writing of places: local paths, http(s) URLs, fsspec URLs; errors by their kind."""
 
+import errno
 import socket
 from pathlib import Path
 
@@ -179,3 +180,26 @@ def test_an_invalid_limit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIBREHPS_READ_ATTEMPTS", "many")
     with pytest.raises(UsageError, match="LIBREHPS_READ_ATTEMPTS: expected a number"):
         store.read("http://127.0.0.1:9/a")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(errno.ESTALE, "Stale file handle"), StorageNetworkError),
+        (OSError(errno.ENOTCONN, "Transport endpoint is not connected"), StorageNetworkError),
+        (OSError(errno.EIO, "Input/output error"), StorageNetworkError),
+        (PermissionError(errno.EACCES, "Permission denied"), StorageDeniedError),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory"), StorageNotFoundError),
+        (OSError(errno.ENAMETOOLONG, "File name too long"), StorageError),
+    ],
+)
+def test_errors_of_a_mount_are_told_by_their_kind(
+    error: OSError, kind: type[StorageError], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> bytes:
+        raise error
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(StorageError) as caught:
+        store.read(tmp_path / "a.png")
+    assert type(caught.value) is kind

@@ -5,13 +5,13 @@ import posixpath
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from librehps.errors import MediaError, MediaNotFoundError, PromptError, UsageError
 from librehps.files import printable
 from librehps.media.archived import Remote
+from librehps.media.lazy import Lazy
 from librehps.media.media import kind_by_name
 from librehps.media.named import MEDIA_NAMES, column_entry, media_value
 from librehps.paths import foreign_path, is_simple, local_name, path_id, start_below
@@ -196,12 +196,12 @@ class RowReader:
         foreign = MediaNotFoundError(f"{place}: {reason}") if reason else None
         return Path(self.root, name), path_id(name, self.prefix), foreign
 
-    @cached_property
+    @Lazy
     def _known(self) -> frozenset[str]:
         """The columns that need no further look in each row."""
         return self.columns.dropped | self.columns.own.keys()
 
-    @cached_property
+    @Lazy
     def _starts(self) -> tuple[Callable[[str], Any], str] | None:
         """A function from a simple path to its media, and the start of its id; None if neither."""
         above = start_below(posixpath.normpath(self.prefix))

@@ -20,6 +20,7 @@ from librehps.media.containers import (
 )
 from librehps.media.durations import is_animated, may_be_animated
 from librehps.media.faults import media_error
+from librehps.media.lazy import Lazy
 from librehps.storage.faults import fault
 from librehps.storage.places import is_remote
 from librehps.types import Kind, Stored
@@ -61,8 +62,6 @@ class Media:
         self.name = str(self.media) if isinstance(media, str | Path | Stored) else "the image"
         self._data: bytes | None = None
         self._failure: MediaError | None = None
-        self._is_animated: bool | None = None
-        self._digest: str | None = None
 
     @property
     def data(self) -> bytes:
@@ -158,25 +157,24 @@ class Media:
             return self._kind_of_bytes()
         return "video" if isinstance(self.media, list | tuple) else "image"
 
-    @property
+    @Lazy
     def is_animated(self) -> bool:
         """True for encoded bytes that are an image of more than one frame."""
-        if self._is_animated is None:
-            try:
-                self._is_animated = may_be_animated(self.head()) and is_animated(self.data)
-            except MediaError:
-                # The decoder reports the error when it opens the media.
-                self._is_animated = False
-        return self._is_animated
+        try:
+            return may_be_animated(self.head()) and is_animated(self.data)
+        except MediaError:
+            # The decoder reports the error when it opens the media.
+            return False
 
     def sha256(self) -> str | None:
         """Return the SHA-256 hex digest of the encoded bytes; None for pixels in memory."""
-        if self._digest is None and self.is_encoded:
-            if isinstance(self.media, Path) and self._data is None:
-                self._digest = _digest_of_file(self.media)
-            else:
-                self._digest = hashlib.sha256(self.data).hexdigest()
-        return self._digest
+        return self._digest if self.is_encoded else None
+
+    @Lazy
+    def _digest(self) -> str:
+        if isinstance(self.media, Path) and self._data is None:
+            return _digest_of_file(self.media)
+        return hashlib.sha256(self.data).hexdigest()
 
     @contextmanager
     def as_file(self) -> Iterator[Path]:

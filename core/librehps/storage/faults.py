@@ -72,9 +72,15 @@ DENIED_CLASSES = frozenset(
      "TokenRetrievalError", "ClientAuthenticationError", "DefaultCredentialsError", "RefreshError",
      "GatedRepoError", "LocalTokenNotFoundError")
 )  # fmt: skip
-# A server's wrong certificate stays wrong.
+# A server's wrong certificate stays wrong, as does a setting that allows no network.
 LASTING_CLASSES = frozenset(
-    ("SSLCertVerificationError", "UnsupportedProtocol", "LocalProtocolError", "TooManyRedirects")
+    (
+        "OfflineModeIsEnabled",
+        "SSLCertVerificationError",
+        "UnsupportedProtocol",
+        "LocalProtocolError",
+        "TooManyRedirects",
+    )
 )
 DENIED_HINT = "Check the credentials of this machine, and that a signed URL has not expired."
 

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from librehps.errors import PromptError
+from librehps.media.lazy import Lazy
 from librehps.media.metadata.comfyui.graph import as_graph, is_graph
 from librehps.media.metadata.comfyui.walk import prompt_in
 from librehps.media.metadata.infotext import prompt_of_infotext
@@ -41,7 +41,7 @@ class Context:
     others: Mapping[str, str]
     origin: Origin
 
-    @cached_property
+    @Lazy
     def record(self) -> dict[str, Any]:
         """The text as a JSON object; empty if the text is no JSON object."""
         return json_object(self.text) or {}

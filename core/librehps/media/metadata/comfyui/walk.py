@@ -1,9 +1,9 @@
 """The walk through a ComfyUI graph: from the node that saved a file back to the texts it used."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from librehps.media.lazy import Lazy
 from librehps.media.metadata.comfyui import nodes
 from librehps.media.metadata.comfyui.graph import (
     Graph,
@@ -65,7 +65,7 @@ class Walk:
     def __post_init__(self) -> None:
         self._strings = Strings(self.graph)
 
-    @cached_property
+    @Lazy
     def _negative_links(self) -> frozenset[Link]:
         """The links of all inputs that take a negative prompt."""
         links = (found for node in self.graph.nodes.values() for found in node.links())
