@@ -1,9 +1,8 @@
 """Scores from a model's raw scores, and the scored row or error row of an item."""
 
 import math
+from array import array
 from collections.abc import Sequence
-
-import torch
 
 from librehps.engine.decode import Decoded
 from librehps.errors import ItemError, NonFiniteScoreError
@@ -24,12 +23,20 @@ def to_score(raw: RawScore, axes: Sequence[str], frames: tuple[int, ...] | None)
             "the model returned NaN or infinity",
             hint="Try --dtype float32; if the error stays, the weights are damaged.",
         )
-    means = torch.tensor(raw.mu, dtype=torch.float32).sigmoid().tolist()
+    means = array("f", map(sigmoid, raw.mu))
     values = zip(axes, means, raw.sigma, raw.mu, strict=True)
-    found = {name: ScoreAxis(mean, sigma, mu) for name, mean, sigma, mu in values}
     if frames is not None:
-        return VideoScore(found, raw.scalar, frames)
-    return ImageScore({n: a for n, a in found.items() if n not in VIDEO_AXES}, raw.scalar)
+        return VideoScore({n: ScoreAxis(*axis) for n, *axis in values}, raw.scalar, frames)
+    stills = {n: ScoreAxis(*axis) for n, *axis in values if n not in VIDEO_AXES}
+    return ImageScore(stills, raw.scalar)
+
+
+def sigmoid(mu: float) -> float:
+    """Return 1 / (1 + exp(-mu)), which in float64 depends on no batch and on no processor."""
+    if mu >= 0:
+        return 1 / (1 + math.exp(-mu))
+    power = math.exp(mu)
+    return power / (1 + power)
 
 
 def is_finite(raw: RawScore) -> bool:

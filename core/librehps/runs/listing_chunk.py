@@ -37,7 +37,7 @@ def write_chunk(file: Path, items: Sequence[Item]) -> None:
     columns[EXTRA] = _extras(list(map(attrgetter("extra"), items)))
     texts = [json.dumps(rest[at]) if at in rest else None for at in range(len(items))]
     columns[REST] = pa.array(texts, pa.string())
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
     table = pa.table(columns)
     with (
         pa.OSFile(str(file), "wb") as sink,

@@ -51,22 +51,32 @@ class RowSchema:
 
 def _facts(rows: Sequence[ScoredRow]) -> dict[str, list[Any]]:
     items = [row.item for row in rows]
-    errors = [row.error for row in rows]
+    nothing: list[Any] = [None] * len(rows)
+    types, errors = nothing, nothing
+    if any(row.error is not None for row in rows):
+        found = [row.error for row in rows]
+        types = [None if error is None else type(error).__name__ for error in found]
+        errors = [None if error is None else printable(str(error)) for error in found]
     return {
-        "id": [printable(item.id) for item in items],
+        "id": _texts([item.id for item in items]),
         "media": [media_text(item.media) for item in items],
         "kind": [row.kind for row in rows],
-        "prompt": [None if i.prompt is None else printable(i.prompt) for i in items],
-        "group": [None if i.group is None else printable(i.group) for i in items],
+        "prompt": _texts([item.prompt for item in items]),
+        "group": _texts([item.group for item in items]),
         "width": [row.width for row in rows],
         "height": [row.height for row in rows],
         "frames": [s.frames if isinstance(s := row.score, VideoScore) else None for row in rows],
-        "status": [row.status for row in rows],
-        "error_type": [None if e is None else type(e).__name__ for e in errors],
-        "error": [None if e is None else printable(str(e)) for e in errors],
+        "status": ["error" if row.score is None else "ok" for row in rows],
+        "error_type": types,
+        "error": errors,
         "prompt_tokens": [row.prompt_tokens for row in rows],
         "sha256": [row.sha256 for row in rows],
     }
+
+
+def _texts(values: list[Any]) -> list[Any]:
+    """Return values as UTF-8 text, except None."""
+    return [v if v is None or (type(v) is str and v.isascii()) else printable(v) for v in values]
 
 
 def _scores(rows: Sequence[ScoredRow], axes: Sequence[str]) -> dict[str, list[Any]]:
