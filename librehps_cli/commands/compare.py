@@ -8,7 +8,7 @@ import typer
 from librehps.rowfiles import KNOWN
 from librehps_cli.ui.compare_pairs import compare_pairs
 from librehps_cli.ui.errors import exit_code
-from librehps_cli.ui.help import examples
+from librehps_cli.ui.help import OUTPUT, examples
 from librehps_cli.ui.load import load_scorer, prompt_keywords
 from librehps_cli.ui.options import Json, ModelOptions, PromptOptions, Quiet, grouped
 from librehps_cli.ui.output import Output, axes_in, figures, percent, signed
@@ -44,6 +44,14 @@ def compare(
     pairs: PairsOptions,
     models: ModelOptions,
     result: OutputOptions,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue an unfinished comparison of a file of pairs.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -53,10 +61,11 @@ def compare(
 
     out = Output(quiet, json)
     if len(paths) == 1:
-        raise typer.Exit(compare_pairs(paths[0], verdict, prompts, pairs, models, result, out))
-    if result.output is not None:
+        options = (verdict, prompts, pairs, models, result, resume)
+        raise typer.Exit(compare_pairs(paths[0], *options, out))
+    if result.output is not None or resume:
         raise UsageError(
-            "--output: expected a file of pairs, got several media",
+            "--output and --resume: expected a file of pairs, got several media",
             hint="Use --json, and redirect stdout.",
         )
     found = decide(

@@ -1,13 +1,18 @@
 """Verdicts on the rows of a file of pairs; each media file is scored once per prompt."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from librehps_cli.ui.errors import exit_code
-from librehps_cli.ui.load import load_scorer
+from librehps_cli.ui.errors import INTERRUPTED, exit_code
+from librehps_cli.ui.load import check_calibration, load_scorer, model_options
 from librehps_cli.ui.options import ModelOptions, PromptOptions
 from librehps_cli.ui.output import Output, percent
 from librehps_cli.ui.pair_options import PairsOptions, VerdictOptions
+from librehps_cli.ui.progress import CommandObserver
 from librehps_cli.ui.result_options import OutputOptions
+
+if TYPE_CHECKING:
+    from librehps.runs.compare import ComparedPairs
 
 Record = dict[str, Any]
 
@@ -19,30 +24,70 @@ def compare_pairs(
     options: PairsOptions,
     models: ModelOptions,
     result: OutputOptions,
+    resume: bool,
     out: Output,
 ) -> int:
     """Write verdicts on the pairs of a file to a file or stdout, and return the exit code."""
-    from librehps.runs.compare import compare_pairs as decide
+    from librehps.errors import UsageError
 
     _check(file, prompts)
-    result.check()
-    found = decide(
-        file,
-        model=lambda: load_scorer(models, prompts, out),
-        calibrator=models.calibration,
-        symmetric=verdict.symmetric,
-        explain=verdict.explain,
-        format=options.format,
-        root=options.root,
-        keep_markup=prompts.keep_markup,
-        watch=out.progress,
-    )
+    asked: Record = {
+        "calibrator": models.calibration,
+        "symmetric": verdict.symmetric,
+        "explain": verdict.explain,
+        "format": options.format,
+        "root": options.root,
+        "keep_markup": prompts.keep_markup,
+    }
     if result.file is not None:
-        found.table.write(result.file, overwrite=result.overwrite)
-    elif out.json or result.to_stdout:
+        ways = {"resume": resume, "overwrite": result.overwrite}
+        return _to_file(file, result.file, models, prompts, asked | ways, out)
+    if resume:
+        raise UsageError("--resume needs an output file", hint="Add -o FILE.")
+    from librehps.runs.compare import compare_pairs as decide
+
+    found = decide(
+        file, model=lambda: load_scorer(models, prompts, out), watch=out.progress, **asked
+    )
+    if out.json or result.to_stdout:
         out.records(found.records)
     else:
         _print(found.records, out)
+    return _report(found, out)
+
+
+def _to_file(
+    file: str,
+    output: Path,
+    models: ModelOptions,
+    prompts: PromptOptions,
+    asked: Record,
+    out: Output,
+) -> int:
+    """Write the verdicts to a file, with a journal, and return the exit code."""
+    check_calibration(models)
+    from librehps.runs.pairs_run import compare_pairs_to
+
+    observer = CommandObserver(out)
+    summary, found = compare_pairs_to(
+        file,
+        output,
+        model=model_options(models, prompts),
+        observer=observer,
+        stop=observer.stop,
+        **asked,
+    )
+    if summary.interrupted:
+        out.note("interrupted: scores are kept; continue with --resume")
+        return INTERRUPTED
+    if found is None:
+        out.note(f"{output} is complete: {summary.ok} pairs compared, {summary.failed} errors")
+        return exit_code(summary.ok, summary.failed)
+    return _report(found, out)
+
+
+def _report(found: "ComparedPairs", out: Output) -> int:
+    """Print the errors and the counts; return the exit code."""
     for record in found.errors:
         out.error(f"{record['pair_id']}: {record['error']} ({record['error_type']})")
     failed = len(found.errors)

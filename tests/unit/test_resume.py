@@ -8,6 +8,7 @@ import shutil
 import stat
 import tarfile
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import pytest
 
 from librehps import LibreHPS, RunSummary, score_to
 from librehps.errors import UsageError
+from librehps.runs.compare import compare_pairs
 from librehps.runs.observer import RunObserver
 from librehps.runs.options import ModelOptions
+from librehps.runs.pairs_run import compare_pairs_to
 from librehps.runs.progress import RunProgress
 from librehps.scores.markers import journal_folder
 from librehps.scores.read import read_table
@@ -64,11 +67,15 @@ class StopAfter(RunObserver):
             self.stop.set()
 
 
+def stopping() -> dict[str, Any]:
+    """Return the options of a run that stops after two rows."""
+    watcher = StopAfter(2)
+    return {"observer": watcher, "stop": watcher.stop}
+
+
 def begin(paths: str, model: LibreHPS, output: str = "x.parquet", **more: Any) -> None:
     """Run until two rows are scored."""
-    watcher = StopAfter(2)
-    found = score_to(paths, output, model=model, observer=watcher, stop=watcher.stop, **more)
-    assert found.interrupted
+    assert score_to(paths, output, model=model, **stopping(), **more).interrupted
 
 
 def go_on(paths: str, model: Any, output: str = "x.parquet", **more: Any) -> RunSummary:
@@ -165,6 +172,37 @@ def test_a_kill_while_a_journal_is_deleted(
         assert (found.ok, found.kept) == (TOTAL, TOTAL)
         assert read_table([output])[0].num_rows == TOTAL
         assert not journal_folder(output).exists()
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_an_interrupted_comparison_of_pairs(suffix: str, project: Path, model: LibreHPS) -> None:
+    files = [Path(f"pics/{at}.png") for at in range(TOTAL)]
+    files[4].write_bytes(b"")
+    stored = [file.read_bytes() if suffix == ".parquet" else file.name for file in files]
+    pairs = [
+        {"prompt": "red", "media_a": one, "media_b": other, "who": at}
+        for at, (one, other) in enumerate(pairwise(stored))
+    ]
+    file, output = Path(f"pics/pairs{suffix}"), Path("v.jsonl")
+    if suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(pairs), file)
+    else:
+        file.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    whole = compare_pairs(file, model=model)
+    first, none = compare_pairs_to(file, output, model=model, **stopping())
+    assert first.interrupted and none is None and not output.exists()
+    with pytest.raises(UsageError, match="an unfinished run"):
+        compare_pairs_to(file, output, model=model)
+    summary, found = compare_pairs_to(file, output, model=model, resume=True)
+    assert summary.kept > 0 and found is not None
+    assert found.records == whole.records
+    assert [row["who"] for row in read_table([output])[0].to_pylist()] == [0, 1, 2, 3]
+    done, none = compare_pairs_to(file, output, model=model, resume=True)
+    assert (done.was_complete, done.ok, done.failed, none) == (True, 3, 1, None)
+    compare_pairs_to(file, output, model=model, overwrite=True, **stopping())
+    os.utime(file, ns=(1, 1))
+    with pytest.raises(UsageError, match="has changed since the run started"):
+        compare_pairs_to(file, output, model=model, resume=True)
 
 
 def test_nothing_is_loaded_for_a_complete_output(

@@ -69,7 +69,7 @@ def compare(
     scorer = loaded(model)
     return compare_rows(
         list(scorer.score_items(items)),
-        calibrator=_fit(scorer, calibrator),
+        calibrator=fit_of(scorer, calibrator),
         symmetric=symmetric,
         axes=scorer.axes,
         settings=scorer.settings.digest,
@@ -139,10 +139,21 @@ def compare_pairs(
     """
     pairs = read_unjudged(file, format, root, keep_markup)
     scorer = loaded(model)
-    fit = _fit(scorer, calibrator)
     items = items_of(pairs)
-    scored = watch(scorer.score_items(items.values()), len(items))
-    rows: dict[Key, ScoredRow] = dict(zip(items, scored, strict=True))
+    rows = list(watch(scorer.score_items(items.values()), len(items)))
+    return judge_pairs(pairs, rows, scorer, fit_of(scorer, calibrator), symmetric, explain)
+
+
+def judge_pairs(
+    pairs: Sequence[Pair],
+    scored: Sequence[ScoredRow],
+    scorer: "LibreHPS",
+    fit: Platt | None,
+    symmetric: bool,
+    explain: bool,
+) -> ComparedPairs:
+    """Return the verdict on each pair; `scored` are the rows of `items_of` these pairs."""
+    rows: dict[Key, ScoredRow] = dict(zip(items_of(pairs), scored, strict=True))
     facts = {"calibrated": fit is not None, "settings": scorer.settings.digest}
     records = []
     for pair in pairs:
@@ -161,7 +172,8 @@ def loaded(model: "Model") -> "LibreHPS":
     return model() if callable(model) else model
 
 
-def _fit(scorer: "LibreHPS", calibrator: Calibrator) -> Platt | None:
+def fit_of(scorer: "LibreHPS", calibrator: Calibrator) -> Platt | None:
+    """Return the calibrator to use: the given one, its file, or the model's own."""
     if calibrator is None or isinstance(calibrator, str | Path):
         return scorer.calibrator(calibrator)
     return fit_for(calibrator, scorer.settings.record())

@@ -260,7 +260,7 @@ class Job:
         wanted = {NEW, ERROR} if self.retries else {NEW}
 
         def items() -> Iterator[Item]:
-            for index, item in self.journal.items(wanted):
+            for index, item in self._items(wanted):
                 indices.append(index)
                 yield item
 
@@ -272,6 +272,9 @@ class Job:
                 committed = time.monotonic()
             yield rows
         self.journal.commit()
+
+    def _items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
+        return self.journal.items(wanted)
 
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
         """Write the output from the journal, then delete the journal."""

@@ -5,15 +5,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
+from librehps.engine.engine import FindPrompt
 from librehps.items.passed_over import PassedOver
-from librehps.items.source import Source
 from librehps.media.remarks import notes_of
+from librehps.runs.item_json import Listed
 from librehps.runs.job import Job
 from librehps.runs.observer import RunObserver
 from librehps.runs.progress import RunProgress
-from librehps.runs.request import RunRequest
 from librehps.runs.summary import RunSummary
 from librehps.settings import Settings
 
@@ -21,11 +22,29 @@ J = TypeVar("J", bound=Job)
 EMPTY_SHARD = "this shard contains no items"
 
 
+class RequestSource(Listed, Protocol):
+    """The items of a request; `has_prompts`: some may have a prompt."""
+
+    has_prompts: bool
+
+
+class Request(Protocol):
+    """A request that a run works on: `RunRequest`, or one of a command with items of its own."""
+
+    def check_output(self, output: Path) -> None: ...
+
+    def open_source(self) -> RequestSource: ...
+
+    def prompt_finder(self, has_prompts: bool) -> FindPrompt: ...
+
+    def facts(self) -> dict[str, Any]: ...
+
+
 @dataclass
 class Run(ABC, Generic[J]):
     """A run that writes the job's output; setting `stop` ends the run after the current batch."""
 
-    request: RunRequest
+    request: Request
     job: J
     columns: Sequence[str] | str = "default"
     observer: RunObserver = field(default_factory=RunObserver)
@@ -56,7 +75,7 @@ class Run(ABC, Generic[J]):
     def _score(self, settings: Settings) -> RunProgress:
         """Score the remaining items, and return the progress of the run."""
 
-    def _open_source(self) -> Source | None:
+    def _open_source(self) -> RequestSource | None:
         """Return the checked source; None where an earlier run has listed its items."""
         if self.job.is_started or self.job.is_complete:
             return None

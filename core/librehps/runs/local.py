@@ -35,9 +35,10 @@ class LocalRun(Run[Job]):
             # Refused, or found complete, without reading the weights.
             yield foreseen(self.model, self.observer)
         else:
-            yield self._loaded().settings
+            yield self.loaded().settings
 
-    def _loaded(self) -> LibreHPS:
+    def loaded(self) -> LibreHPS:
+        """Return the model, which the first call loads."""
         if self._scorer is None:
             self._scorer = load_model(self.model, self.observer)
         return self._scorer
@@ -47,7 +48,7 @@ class LocalRun(Run[Job]):
         if not job.remaining:
             return RunProgress.after(job.kept, job.facts["total"], Work())
         finder = self.request.prompt_finder(job.facts["has_prompts"])
-        scorer = self._loaded()
+        scorer = self.loaded()
         job.check_settings(scorer.settings)
         engine = scorer.engine(finder, RowScores(job.journal.rows))
         engine.stop = self.stop
