@@ -87,12 +87,13 @@ def check_free(output: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def growing(output: Path) -> Iterator[Path]:
+def growing(output: Path, partial: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path to write; after the block, sync that file and rename it to `output`.
 
-    After an error the temporary file is removed, and an existing output is unchanged.
+    After an error the temporary file is removed, and an existing output is unchanged. `partial` is
+    the temporary path, where several processes may write the same output.
     """
-    partial = partial_of(output)
+    partial = partial or partial_of(output)
     try:
         yield partial
         publish(partial, output)

@@ -2,33 +2,27 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from librehps.errors import EngineError, UsageError
 from librehps.runs.item_json import Listed
 from librehps.runs.job import Counts, Job, changed_source, lacking_columns
-from librehps.runs.journal import ERROR, NEW, OK, SEEDING
-from librehps.runs.ray.arrow import INDEX
+from librehps.runs.journal import SEEDING
+from librehps.runs.listing import Listing
+from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.scores.columns import chosen_columns
 from librehps.scores.markers import DONE_FILE
-from librehps.scores.parquet import schema_of
-from librehps.scores.parts import Parts, check_folder, part_files
+from librehps.scores.parts import Part, Parts, check_folder, part_files
 from librehps.settings import Settings
 
-MAX_NAMED_ITEMS = 5
-
-# A function that takes a function listing the items to score as (index, JSON of the listing), and
-# yields tables of scored rows in any order.
-ScoreTables = Callable[[Callable[[], Iterator[tuple[int, str]]]], Generator[Any, None, None]]
+# A function that scores the units and writes their parts, and yields a result for each part.
+ScoreUnits = Callable[[list[Unit], PartWriter], Generator[UnitResult, None, None]]
 
 
 class PartsJob(Job):
@@ -62,18 +56,19 @@ class PartsJob(Job):
             )
         super().begin(settings, request, listed, columns)
         run = self.journal.run
-        kinds = chosen_columns(columns, run["own_columns"], settings.axes)
-        first = self.output / "part"
-        self._schema = schema_of(settings, kinds, run["request"], first)
         if "run" not in run:
             done = Parts(self.output, run["total"], "").done() if reuses_output else {}
             run["run"] = done.get("run") or secrets.token_hex(6)
             if not reuses_output:
                 self.journal.write_run()
-        self.parts = Parts(self.output, run["total"], run["run"])
+        parts = Parts(self.output.absolute(), run["total"], run["run"])
+        kinds = chosen_columns(columns, run["own_columns"], settings.axes)
+        self.writer = PartWriter(
+            parts, self.journal.folder.absolute(), kinds, settings, run["request"]
+        )
         if reuses_output:
             self._check_items()
-        self.parts.begin()
+        parts.begin()
         self._read_finished()
 
     def _finished_rows(self, columns: Sequence[str] | str, settings: Settings) -> None:
@@ -108,75 +103,54 @@ class PartsJob(Job):
     @property
     def remaining(self) -> int:
         """The number of items still to score."""
-        return int(np.count_nonzero(self._todo))
-
-    def run_parts(self, score: ScoreTables) -> Generator[Any, None, None]:
-        """Yield tables of scored rows as they arrive; write each part once it is complete."""
-        waiting: dict[int, list[Any]] = {}
-        with closing(score(self._left)) as tables:
-            for arrived in tables:
-                table = _only_new(arrived, self._todo)
-                indices = table[INDEX].to_numpy()
-                self._todo[indices] = False
-                firsts = indices // self.parts.rows * self.parts.rows
-                for first in np.unique(firsts).tolist():
-                    waiting.setdefault(first, []).append(table.filter(pa.array(firsts == first)))
-                    if not self._todo[slice(*self.parts.bounds(first))].any():
-                        self._write(first, waiting.pop(first))
-                yield table
-
-    def _left(self) -> Iterator[tuple[int, str]]:
-        if not self.is_incomplete:
-            return
-        wanted = {NEW, ERROR} if self.retries else {NEW}
-        yield from (entry for entry in self.journal.entries(wanted) if self._todo[entry[0]])
+        return self._remaining
 
     @property
     def is_incomplete(self) -> bool:
         """True if items are still without a row."""
-        return bool(self._todo.any())
+        return bool(self._left)
+
+    def run_parts(self, score: ScoreUnits) -> Generator[UnitResult, None, None]:
+        """Yield the result of each part once it is written."""
+        units = [self._unit(first, part) for first, part in sorted(self._left.items())]
+        with closing(score(units, self.writer)) as results:
+            for result in results:
+                del self._left[result.unit.part]
+                yield result
+
+    def _unit(self, first: int, part: Part | None) -> Unit:
+        return Unit(first, *self.writer.parts.bounds(first), failed_only=part is not None)
 
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
         """Mark the folder as complete, then delete the journal; the arguments are ignored.
 
-        Raises EngineError, naming the items, where items have no row.
+        Raises EngineError, naming the parts, where parts are missing.
         """
         if self.is_incomplete:
-            raise self._missing(np.flatnonzero(self._todo))
-        if not self.parts.total:
-            # Settings and request are stored in a part, so an empty shard needs one.
-            self.parts.write(0, self._schema.empty_table(), 0)
-        self.parts.finish()
-        self.journal.delete()
-
-    def _write(self, first: int, pieces: list[Any]) -> None:
-        names = [*self._schema.names, INDEX]
-        table = pa.concat_tables(pieces)
-        errors = pc.sum(pc.equal(table["status"], "error")).as_py() or 0
-        tables = [table.select(names)]
-        if first in self._whole:
-            # Only the failed rows of this part were scored again.
-            path = self.parts.path(first)
-            before = pq.read_table(path).append_column(INDEX, _indices(first, self._whole[first]))
-            tables.append(before.filter(pc.equal(before["status"], "ok")).select(names))
-        table = pa.concat_tables(tables).sort_by(INDEX)
-        start, after = self.parts.bounds(first)
-        if not np.array_equal(table[INDEX].to_numpy(), np.arange(start, after)):
             raise EngineError(
-                f"{self.parts.path(first)}: rows are missing or duplicate",
-                hint="Continue from the complete parts with --resume.",
+                f"{self.output}: {len(self._left)} parts were not scored",
+                hint="Score them with --resume.",
             )
-        table = table.drop_columns([INDEX]).cast(self._schema)
-        self.parts.write(first, table.replace_schema_metadata(self._schema.metadata), errors)
+        if not self.writer.parts.total:
+            # Settings and request are stored in a part, so an empty shard needs one.
+            self.writer.parts.write(0, self.writer.table([]), 0)
+        self.writer.parts.finish()
+        self.journal.delete()
 
     def _check_items(self) -> None:
         """Raise UsageError where the ids in a complete folder differ from the listed items."""
         try:
             self._check_columns("id", "status")
-            ids = (i for f in part_files(self.output) for i in _column(f, "id"))
-            for found, pair in zip_longest(ids, self.journal.items({NEW})):
-                if pair is None or found != pair[1].id:
-                    raise changed_source(self.output, found, pair and pair[1].id)
+            listing, total, at = Listing(self.journal.folder), self.journal.run["total"], 0
+            for file in part_files(self.output):
+                found = pq.read_table(file, columns=["id"])["id"]
+                end = min(at + len(found), total)
+                expected = listing.ids(at, end)
+                if not found.equals(expected):
+                    raise _first_difference(self.output, found, expected)
+                at = end
+            if at < total:
+                raise changed_source(self.output, None, listing.ids(at, at + 1)[0].as_py())
         except UsageError:
             self.journal.delete()
             raise
@@ -184,55 +158,44 @@ class PartsJob(Job):
         self.journal.write_run()
 
     def _read_finished(self) -> None:
-        """Set the status of every row in complete parts."""
-        parts = self.parts.whole()
-        self._whole = {first: part.rows for first, part in parts.items()}
-        if parts:
+        """Find the parts that are still to be scored, or that have failed rows to retry."""
+        parts = self.writer.parts
+        whole = parts.whole()
+        if whole:
             self._check_columns(*(["status"] if self.retries else []))
-        ok = errors = 0
-        for first, part in parts.items():
-            ok, errors = ok + part.ok, errors + part.errors * (not self.retries)
-            self.journal.status[first : first + part.rows] = bytes([OK]) * part.rows
-            if self.retries and part.errors:
-                for at, status in enumerate(_column(self.parts.path(first), "status")):
-                    self.journal.status[first + at] = ERROR if status == "error" else OK
-        files = [self.parts.path(first) for first, part in parts.items() if part.errors]
-        kinds = Counter[str]() if self.retries else _error_types(files)
-        self._kept = Counts(ok, errors, kinds)
-        wanted = [NEW, ERROR] if self.retries else [NEW]
-        self._todo = np.isin(np.frombuffer(self.journal.status, np.uint8), wanted)
+        kept = [part for part in whole.values() if not (self.retries and part.errors)]
+        self._left: dict[int, Part | None] = {
+            first: whole.get(first)
+            for first in range(0, parts.total, parts.rows)
+            if first not in whole or (self.retries and whole[first].errors)
+        }
+        ok = sum(part.ok for part in whole.values())
+        errors = sum(part.errors for part in kept)
+        files = [parts.path(part.first) for part in kept if part.errors]
+        self._kept = Counts(ok, errors, _error_types(files))
+        self._remaining = parts.total - ok - errors
 
     def _check_columns(self, *needed: str) -> None:
         names = pq.read_schema(part_files(self.output)[0]).names
         lacking = [name for name in needed if name not in names]
         if lacking:
             raise lacking_columns(self.output, lacking)
-        if names != self._schema.names:
-            differ = sorted({*names} ^ {*self._schema.names})
+        if names != [*self.writer.columns]:
+            differ = sorted({*names} ^ {*self.writer.columns})
             raise UsageError(
                 f"cannot resume {self.output}: columns differ: {', '.join(differ)}",
                 hint="Use the same --columns, or --overwrite to start over.",
             )
 
-    def _missing(self, indices: Any) -> EngineError:
-        first = set(indices[:MAX_NAMED_ITEMS].tolist())
-        names = ", ".join(i.id for at, i in self.journal.items({NEW, ERROR}) if at in first)
-        return EngineError(
-            f"{len(indices)} items have no row: {names}", hint="Score them with --resume."
-        )
 
-
-def _only_new(table: Any, todo: Any) -> Any:
-    """Return the rows of items in `todo`, each once; a repeated task may send a row twice."""
-    indices = table[INDEX].to_numpy()
-    _, places = np.unique(indices, return_index=True)
-    fresh = np.zeros(len(indices), bool)
-    fresh[places] = todo[indices[places]]
-    return table if fresh.all() else table.filter(pa.array(fresh))
-
-
-def _indices(first: int, rows: int) -> Any:
-    return pa.array(np.arange(first, first + rows))
+def _first_difference(output: Path, found: Any, expected: Any) -> UsageError:
+    """Return the error for the first id of a part that differs from the listing."""
+    one, other = found.to_pylist(), expected.to_pylist()
+    at = next((i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), -1)
+    if at < 0:
+        at = min(len(one), len(other))
+    get = [ids[at] if at < len(ids) else None for ids in (one, other)]
+    return changed_source(output, *get)
 
 
 def _error_types(files: Sequence[Path]) -> Counter[str]:
@@ -240,10 +203,7 @@ def _error_types(files: Sequence[Path]) -> Counter[str]:
     found: Counter[str] = Counter()
     for file in files:
         if "error_type" in pq.read_schema(file).names:
-            found.update(kind for kind in _column(file, "error_type") if kind)
+            kinds = pq.read_table(file, columns=["error_type"])["error_type"].drop_null()
+            pairs = pc.value_counts(kinds).to_pylist()
+            found.update({pair["values"]: pair["counts"] for pair in pairs if pair["values"]})
     return found
-
-
-def _column(file: Path, name: str) -> list[Any]:
-    values: list[Any] = pq.read_table(file, columns=[name])[name].to_pylist()
-    return values

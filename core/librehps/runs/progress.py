@@ -3,9 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from librehps.scores.columns import axes_among
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from librehps.engine.engine import Work
@@ -13,8 +11,6 @@ if TYPE_CHECKING:
     from librehps.types import ScoredRow
 
 HISTOGRAM_BINS = 1000
-# Column of a table from a cluster that names the remarks on each row.
-REMARKS = "librehps.remarks"
 QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -72,16 +68,16 @@ class RunProgress:
                 self._histograms[name] = [0] * HISTOGRAM_BINS
             self._histograms[name][min(HISTOGRAM_BINS - 1, int(axis.mean * HISTOGRAM_BINS))] += 1
 
-    def add_table(self, table: Any) -> None:
-        """Count the rows of an Arrow table that has every column."""
-        statuses = Counter(table["status"].to_pylist())
-        self.ok += statuses["ok"]
-        self.failed += statuses["error"]
-        self.errors.update(kind for kind in table["error_type"].to_pylist() if kind)
-        if REMARKS in table.column_names:
-            self.remarks.update(name for names in table[REMARKS].to_pylist() for name in names)
-        for name in axes_among(table.column_names):
-            self._add_means(name, table[name].drop_null().to_pylist())
+    def merge(self, other: "RunProgress") -> None:
+        """Count the rows that another process has counted, and add its work."""
+        self.ok += other.ok
+        self.failed += other.failed
+        self.errors.update(other.errors)
+        self.remarks.update(other.remarks)
+        self.work.add(other.work.rows, other.work.forwards, other.work.forward)
+        for name, bins in other._histograms.items():
+            mine = self._histograms.setdefault(name, [0] * HISTOGRAM_BINS)
+            self._histograms[name] = [a + b for a, b in zip(mine, bins, strict=True)]
 
     def _add_means(self, axis: str, means: Sequence[float]) -> None:
         for mean in means:

@@ -7,6 +7,8 @@ only on the size of the listing, so that a retry writes the same part. The folde
 
 import json
 import re
+import secrets
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +29,9 @@ from librehps.scores.markers import (
 from librehps.scores.parquet import ROW_GROUP_ROWS
 
 MIN_PART_ROWS, MAX_PART_ROWS, TARGET_PARTS = 64, 16_384, 256
-PART_NAME = re.compile(r"part-(\d{12})\.parquet(\.partial)?")
+# A part has a partial file for each process that writes it: a process that was given up may still
+# write while another does.
+PART_NAME = re.compile(r"part-(\d{12})\.parquet((?:\.[0-9a-f]+)?\.partial)?")
 FOLDER_HINT = "Give a folder, such as -o scores; commands that read scores take folders."
 
 
@@ -72,10 +76,14 @@ class Parts:
                 )
                 (self.output / DONE_FILE).unlink(missing_ok=True)
             whole = self.whole()
-            for file in list(self.output.iterdir()):
-                found = PART_NAME.fullmatch(file.name)
-                if found and (found[2] or int(found[1]) not in whole):
-                    file.unlink()
+            self._delete(lambda first, is_partial: is_partial or first not in whole)
+
+    def _delete(self, is_wrong: Callable[[int, bool], bool]) -> None:
+        """Delete the parts and partial files for which `is_wrong(first index, is partial)`."""
+        for file in list(self.output.iterdir()):
+            found = PART_NAME.fullmatch(file.name)
+            if found and is_wrong(int(found[1]), bool(found[2])):
+                file.unlink(missing_ok=True)
 
     def done(self) -> dict[str, Any]:
         """Return the content of `_DONE.json`; empty if the folder is not finished."""
@@ -105,10 +113,11 @@ class Parts:
     def write(self, first: int, table: Any, errors: int) -> None:
         """Write a part atomically."""
         path = self.path(first)
+        partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
         part = Part(self.run, first, len(table) - errors, errors)
         metadata = {**(table.schema.metadata or {}), PART_KEY: json.dumps(asdict(part))}
         table = table.replace_schema_metadata(metadata)
-        with self._translated(), growing(path) as partial:
+        with self._translated(), growing(path, partial):
             pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP_ROWS)
 
     def finish(self) -> tuple[int, int]:
@@ -129,6 +138,7 @@ class Parts:
         with self._translated():
             write_whole(self.output / DONE_FILE, json.dumps({**facts, "run": self.run}) + "\n")
             (self.output / UNFINISHED_FILE).unlink(missing_ok=True)
+            self._delete(lambda first, is_partial: is_partial)
             sync(self.output)
         return ok, errors
 

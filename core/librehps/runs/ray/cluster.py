@@ -6,13 +6,12 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from librehps.engine.engine import default_workers
 from librehps.errors import EngineError, LibreHPSError, UsageError
 from librehps.runs.options import RayOptions
 from librehps.settings import Settings
@@ -20,6 +19,7 @@ from librehps.settings import Settings
 # Cores that one actor can keep busy with a model on the CPU.
 ACTOR_CORES = 8
 CONNECT_TIMEOUT_S = 5.0
+OBJECT_STORE_BYTES = 128 << 20
 # Time for an autoscaling cluster to add nodes.
 GROW_TIMEOUT_S = 900.0
 POLL_S, NOTE_INTERVAL_S = 2.0, 30.0
@@ -38,16 +38,54 @@ class ActorLayout:
     num_cpus: float
     threads: int | None
 
+    @property
+    def need(self) -> str:
+        """The resources of one actor, in words."""
+        number, noun = (self.num_gpus, "GPU") if self.num_gpus else (self.num_cpus, "core")
+        return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+    def fits(self, nodes: Iterable[Mapping[str, float]]) -> int:
+        """Return the number of actors that fit on nodes with these resources."""
+        name, each = ("GPU", self.num_gpus) if self.num_gpus else ("CPU", self.num_cpus)
+        # Counted per node, since an actor runs on one node; a share of 0.1 fits ten times.
+        return sum(int(node.get(name, 0.0) / each + 1e-6) for node in nodes)
+
+    def workers(self, tasks: int | None, node: Mapping[str, float]) -> int | None:
+        """Return the decode threads of an actor: its share of `tasks`, else of its node's cores.
+
+        None if Ray counts no cores there.
+        """
+        if tasks is not None:
+            return max(1, tasks // self.actors)
+        cores, actors = int(node.get("CPU", 0.0)), self.fits([node])
+        return max(1, cores // actors) if cores and actors else None
+
 
 class _NoRoomError(UsageError):
     """A lack of GPUs or cores that disappears if the cluster adds nodes."""
+
+
+def resolved(cluster: RayOptions) -> RayOptions:
+    """Return the options with the address from RAY_ADDRESS if none is given, and without `local`.
+
+    `ray job submit` sets this variable. Raises UsageError for an unsupported address.
+    """
+    address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
+    return replace(cluster, address=None if address == "local" else address)
+
+
+def home_node() -> str:
+    """Return Ray's id of the node that this process is connected to."""
+    import ray
+
+    node: str = ray.get_runtime_context().get_node_id()
+    return node
 
 
 @contextmanager
 def connected(cluster: RayOptions) -> Iterator[None]:
     """Return a context manager that starts or joins Ray, and disconnects; raises EngineError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")
     # Ray's C++ parts write to stderr, whatever Python's logging level is.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Else a thread that calls Ray after the end would start a new cluster.
@@ -58,8 +96,6 @@ def connected(cluster: RayOptions) -> Iterator[None]:
     import ray
 
     _join(cluster.address)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False
     # Ray prints dead processes to stdout, some at the end; stdout is for data.
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         try:
@@ -92,7 +128,10 @@ def _probe(host: str, port: int) -> None:
 def _join(address: str | None) -> None:
     import ray
 
-    options: dict[str, Any] = {"include_dashboard": False} if address is None else {}
+    options: dict[str, Any] = {}
+    if address is None:
+        # Only small results pass through Ray's memory.
+        options = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
         with _silent_stderr():
@@ -126,26 +165,27 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def find_layout(cluster: RayOptions, device: str, tell: Tell = lambda _: None) -> ActorLayout:
-    """Return the layout of actors; waits for a cluster that was joined to add nodes.
+    """Return the layout of actors; on a cluster that was joined, actors may wait for room.
 
-    Raises UsageError where the cluster has too few GPUs or cores.
+    Raises UsageError where Ray was started here and has too few GPUs or cores.
     """
-    words = _Notes(tell)
-    while True:
-        try:
-            return spread(cluster, device, _nodes())
-        except _NoRoomError as lack:
-            if cluster.address is None or words.seconds > GROW_TIMEOUT_S:
-                raise
-            words.say(f"waiting: {lack}")
-        time.sleep(POLL_S)
+    nodes = [*alive().values()]
+    try:
+        return spread(cluster, device, nodes)
+    except _NoRoomError as lack:
+        if cluster.address is None:
+            raise
+        tell(f"waiting for nodes: {lack}")
+    if cluster.num_gpus:
+        return ActorLayout(cluster.actors or 1, cluster.num_gpus, 0.0, None)
+    return ActorLayout(cluster.actors or 1, 0.0, 1.0, 1)
 
 
-def _nodes() -> list[dict[str, float]]:
-    """Return the resources of each node that is alive."""
+def alive() -> dict[str, dict[str, float]]:
+    """Return the resources of each node that is alive, by Ray's id of the node."""
     import ray
 
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
 def spread(cluster: RayOptions, device: str, nodes: Sequence[Mapping[str, float]]) -> ActorLayout:
@@ -157,8 +197,7 @@ def spread(cluster: RayOptions, device: str, nodes: Sequence[Mapping[str, float]
     if each is None:
         each = 1.0 if gpus and device != "cpu" else 0.0
     if each:
-        # Counted per node, since an actor runs on one node; a share of 0.1 fits ten times.
-        room = sum(int(node.get("GPU", 0.0) / each + 1e-6) for node in nodes)
+        room = ActorLayout(1, each, 0.0, None).fits(nodes)
         actors = cluster.actors or room
         if actors > room or not actors:
             raise _NoRoomError(
@@ -170,11 +209,14 @@ def spread(cluster: RayOptions, device: str, nodes: Sequence[Mapping[str, float]
     actors = cluster.actors or max(hosts, int(cpus // ACTOR_CORES))
     if actors > cpus:
         raise _NoRoomError(f"{actors} actors do not fit: the cluster has {cpus:g} cores")
-    # More than 0 keeps actors off nodes without cores. On a single node 0, so that decoding can
-    # use the core of an actor that is idle.
-    share = 0.0 if hosts == len(nodes) == 1 else min(1.0, max(0.0, cpus - 1) / actors)
-    threads = max(1, int(cpus // actors))
-    return ActorLayout(actors, 0.0, int(share * 100) / 100, min(threads, default_workers()))
+    return _on_cores(actors, nodes)
+
+
+def _on_cores(actors: int, nodes: Sequence[Mapping[str, float]]) -> ActorLayout:
+    """Return the layout that gives each of the actors as many cores as possible."""
+    most = max(1, int(sum(node.get("CPU", 0.0) for node in nodes) // actors))
+    layouts = (ActorLayout(actors, 0.0, float(n), n) for n in range(most, 0, -1))
+    return next(one for one in layouts if one.fits(nodes) >= actors or one.threads == 1)
 
 
 def foresee(
@@ -184,13 +226,17 @@ def foresee(
     import ray
 
     ask = ray.remote(num_gpus=layout.num_gpus, num_cpus=0, max_retries=3)(_answer)
-    words = _Notes(tell)
+    words = Notes(tell)
     try:
         asked = ask.remote(settings)
         while not ray.wait([asked], timeout=POLL_S)[0]:
-            if words.seconds > NOTE_INTERVAL_S / 3 and layout.num_gpus:
-                free = ray.available_resources().get("GPU", 0.0)
-                words.say(f"waiting for {layout.num_gpus:g} GPUs: {free:g} are free")
+            lack = f"waiting for {layout.need}"
+            if layout.num_gpus:
+                lack += f": {ray.available_resources().get('GPU', 0.0):g} GPUs are free"
+            if words.seconds > GROW_TIMEOUT_S:
+                raise failed(lack)
+            if words.seconds > NOTE_INTERVAL_S / 3:
+                words.say(lack)
         answer = ray.get(asked)
     except ray.exceptions.RayError as error:
         raise failed(error) from error
@@ -237,7 +283,7 @@ class Head:
 
 
 @dataclass
-class _Notes:
+class Notes:
     """The notes during a wait, at most one every NOTE_INTERVAL_S."""
 
     tell: Tell

@@ -13,8 +13,9 @@ from librehps.runs.lifecycle import Run
 from librehps.runs.options import ModelOptions, RayOptions
 from librehps.runs.parts_job import PartsJob
 from librehps.runs.progress import RunProgress
-from librehps.runs.ray.cluster import connected, find_layout, foresee
-from librehps.runs.ray.engine import Decoding, RayEngine, Scoring
+from librehps.runs.ray.actor import Scoring
+from librehps.runs.ray.cluster import connected, find_layout, foresee, home_node, resolved
+from librehps.runs.ray.engine import RayEngine
 from librehps.scorer import LibreHPS, warn_of_tiny
 from librehps.settings import Settings
 
@@ -28,7 +29,8 @@ class RayRun(Run[PartsJob]):
 
     @contextmanager
     def _ready(self) -> Iterator[Settings]:
-        cluster, note = self.cluster, self.observer.note
+        self.cluster = cluster = resolved(self.cluster)
+        note = self.observer.note
         if is_several(self.model.device):
             raise UsageError(
                 f"--device {self.model.device}: unsupported with --engine ray, where each actor "
@@ -44,36 +46,28 @@ class RayRun(Run[PartsJob]):
             yield settings
 
     def _score(self, settings: Settings) -> RunProgress:
-        job, layout = self.job, self._layout
-        engine = self._engine(settings) if job.remaining else None
-        work = Work() if engine is None else engine.work
-        progress = RunProgress.after(job.kept, job.facts["total"], work)
-        if engine is None:
+        job, layout, note = self.job, self._layout, self.observer.note
+        progress = RunProgress.after(job.kept, job.facts["total"], Work())
+        if not job.remaining:
             return progress
         on = f"{layout.num_gpus:g} GPUs" if layout.num_gpus else f"{layout.threads} threads"
-        self.observer.note(
-            f"scoring {job.remaining} items on {layout.actors} actors with {on} each"
-        )
-        parts = job.run_parts(partial(engine.run, total=job.remaining))
-        with self.observer.watching(progress), closing(parts) as tables:
-            for table in tables:
-                progress.add_table(table)
+        note(f"scoring {job.remaining} items on {layout.actors} actors with {on} each")
+        engine = RayEngine(self.cluster, layout, self._scoring(settings), note, self.stop)
+        parts = job.run_parts(engine.run)
+        with self.observer.watching(progress), closing(parts) as results:
+            for result in results:
+                progress.merge(result.progress)
                 self.observer.advanced(progress)
         return progress
 
-    def _engine(self, settings: Settings) -> RayEngine:
-        facts, model = self.job.facts, self.model
-        decoding = Decoding(
-            str(Path.cwd()),
-            self.model.absolute_model(),
-            model.revision,
-            model.download,
-            model.max_prompt_tokens,
-            model.video_backend,
-            self.request.prompt_finder(facts["has_prompts"]),
-        )
+    def _scoring(self, settings: Settings) -> Scoring:
+        model = self.model
         arguments = {**model.arguments(), "path_or_id": model.absolute_model()}
-        load = partial(LibreHPS.from_pretrained, **arguments)
-        size, threads = model.batch_size or 0, self._layout.threads
-        scoring = Scoring(load, settings, facts["own_columns"], threads, size)
-        return RayEngine(self.cluster, self._layout, decoding, scoring, stop=self.stop)
+        return Scoring(
+            partial(LibreHPS.from_pretrained, **arguments),
+            self.request.prompt_finder(self.job.facts["has_prompts"]),
+            self.job.writer,
+            str(Path.cwd()),
+            self._layout.threads,
+            home_node(),
+        )

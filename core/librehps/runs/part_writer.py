@@ -1,0 +1,130 @@
+"""One part of an output folder, written from the scored rows of its range of the listing.
+
+Any process that sees the folder can write a part; no process holds the rows of all parts.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from librehps.engine.engine import Work
+from librehps.errors import EngineError
+from librehps.runs.listing import Listing
+from librehps.runs.progress import RunProgress
+from librehps.scores.columns import TEXT
+from librehps.scores.parquet import BATCH_ROWS, schema_of, to_batch
+from librehps.scores.parts import Parts
+from librehps.scores.row import to_full_record
+from librehps.settings import Settings
+from librehps.types import Item, ScoredRow
+
+
+class Unit(NamedTuple):
+    """The items from `start` to `end` (exclusive) of the part that begins at `part`.
+
+    `failed_only`: only the items whose rows in the existing part are errors. `deaths`: the number
+    of processes that died with these items, `tries` those with this very unit. `lost`: the items
+    are not tried again, each gets a WorkerDiedError.
+    """
+
+    part: int
+    start: int
+    end: int
+    failed_only: bool = False
+    deaths: int = 0
+    tries: int = 0
+    lost: bool = False
+
+    @property
+    def rows(self) -> int:
+        return self.end - self.start
+
+
+@dataclass
+class UnitResult:
+    """The row counts of a scored unit; `table` holds the rows of a unit that is not a whole part.
+
+    `not_found`: some media files that do not exist on the node that scored the unit.
+    """
+
+    unit: Unit
+    progress: RunProgress = field(default_factory=lambda: RunProgress(None, Work()))
+    table: Any = None
+    not_found: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class PartWriter:
+    """A writer of the parts of a run; `journal` is the folder that holds the listing."""
+
+    parts: Parts
+    journal: Path
+    columns: Mapping[str, str]
+    settings: Settings
+    request: Mapping[str, Any]
+
+    def is_whole(self, unit: Unit) -> bool:
+        """Return True if the unit is a complete part."""
+        return (unit.start, unit.end) == self.parts.bounds(unit.part)
+
+    def items(self, unit: Unit) -> list[Item]:
+        """Return the items of a unit; raises OSError if the listing or the part is unreadable."""
+        items = Listing(self.journal).range(unit.start, unit.end)
+        if not unit.failed_only:
+            return list(items)
+        failed = _failed(self._existing(unit.part))[unit.start - unit.part : unit.end - unit.part]
+        return [item for item, again in zip(items, failed, strict=True) if again]
+
+    def table(self, rows: Sequence[ScoredRow]) -> Any:
+        """Return the rows as a table in the output's columns."""
+        first = self.parts.output / "part"
+        schema = schema_of(self.settings, self.columns, self.request, first)
+        return pa.Table.from_batches(list(self._batches(rows, schema)), schema)
+
+    def _batches(self, rows: Sequence[ScoredRow], schema: Any) -> Iterator[Any]:
+        texts = [name for name, kind in self.columns.items() if kind == TEXT]
+        for start in range(0, len(rows), BATCH_ROWS):
+            some = rows[start : start + BATCH_ROWS]
+            records = [{**to_full_record(row, self.settings), **row.item.extra} for row in some]
+            yield to_batch(records, schema, texts)
+
+    def write(self, unit: Unit, tables: Sequence[Any], failed: int) -> None:
+        """Write the unit's part from tables of its rows, in order; `failed` rows are errors.
+
+        Raises EngineError where the rows are not those of the listed items.
+        """
+        first, end = self.parts.bounds(unit.part)
+        table = pa.concat_tables(tables)
+        if unit.failed_only:
+            table = _replaced(self._existing(first), table)
+        ids = Listing(self.journal).ids(first, end)
+        has_ids = "id" in table.column_names
+        if len(table) != end - first or (has_ids and not table["id"].equals(ids)):
+            raise EngineError(
+                f"{self.parts.path(first)}: rows are missing or of other items",
+                hint="Continue from the complete parts with --resume.",
+            )
+        self.parts.write(first, table, failed)
+
+    def _existing(self, part: int) -> Any:
+        return pq.read_table(self.parts.path(part))
+
+
+def _failed(table: Any) -> Any:
+    """Return, for each row, whether its status is error."""
+    return pc.equal(table["status"], "error").to_numpy(zero_copy_only=False)
+
+
+def _replaced(before: Any, again: Any) -> Any:
+    """Return the rows of a part, those with status error replaced by `again`, in order."""
+    failed = np.flatnonzero(_failed(before))
+    places = np.arange(len(before))
+    places[failed] = len(before) + np.arange(len(failed))
+    table = pa.concat_tables([before.cast(again.schema), again])
+    return table.take(pa.array(places))

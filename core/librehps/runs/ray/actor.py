@@ -1,0 +1,268 @@
+"""The actor: a process of the cluster that scores units with a local engine and writes their parts.
+
+An actor needs no other process: it reads the listing and the media, decodes in threads, runs the
+model, and writes. So no stage of the run can wait for resources that another stage holds.
+"""
+
+import os
+import platform
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from librehps.engine.engine import FindPrompt, LocalEngine, Work
+from librehps.errors import EngineError, LibreHPSError, WorkerDiedError
+from librehps.media.archived import ParquetCell, TarMember, is_remote
+from librehps.runs.part_writer import PartWriter, Unit, UnitResult
+from librehps.runs.progress import RunProgress
+from librehps.settings import Settings, differing
+from librehps.types import Item, ScoredRow
+
+# The number of paths that are returned of media that were not found.
+MAX_NOT_FOUND = 4
+
+
+class Place(NamedTuple):
+    """The node of an actor: Ray's id of the node, and a name for people."""
+
+    node: str
+    name: str
+
+
+class Blind(NamedTuple):
+    """The answer of an actor on a node that does not have a folder or file of the run."""
+
+    message: str
+
+
+Answer = UnitResult | Blind | LibreHPSError
+
+
+class Scorer(Protocol):
+    """A loaded model (`LibreHPS`)."""
+
+    settings: Settings
+
+    def engine(self, find_prompt: FindPrompt | None = None) -> LocalEngine: ...
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What an actor needs: the model, the prompts, the writer, and the base of relative paths.
+
+    `threads` is for torch (None: as torch chooses), `home` the node of the driver.
+    """
+
+    load: Callable[[], Scorer]
+    find_prompt: FindPrompt
+    writer: PartWriter
+    folder: str
+    threads: int | None = None
+    home: str = ""
+
+
+class ScoreActor:
+    """An actor with the model; its methods return an error instead of raising the error."""
+
+    def __init__(self, scoring: Scoring) -> None:
+        # Light, so that an actor that has a place on a node says so before it loads the model.
+        self._scoring = scoring
+        self._stream: Stream | None = None
+
+    def place(self) -> Place:
+        """Return the node of this actor."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+        return Place(node, f"{platform.node()} (Ray node {node[:8]})")
+
+    def load(self, workers: int | None) -> Answer | None:
+        """Load the model; `workers` are the threads that decode (None: as the engine chooses)."""
+        scoring = self._scoring
+        self._place = self.place()
+        try:
+            # This run does not share its worker processes.
+            os.chdir(scoring.folder)
+            os.listdir(scoring.writer.journal)  # noqa: PTH208 - only for its error
+            if scoring.threads is not None:
+                torch.set_num_threads(scoring.threads)
+            scorer = scoring.load()
+            _check_same(scoring.writer.settings, scorer.settings)
+            engine = scorer.engine(scoring.find_prompt)
+        except OSError as error:
+            return self._blind(error)
+        except Exception as error:  # noqa: BLE001 - returned: Ray would wrap the error
+            return _fault(error)
+        if workers is not None:
+            engine.workers = workers
+        self._stream = Stream(engine, scoring.threads)
+        return None
+
+    def score(self, unit: Unit) -> Answer:
+        """Score a unit; write its part, or return its rows if it is less than a part."""
+        assert self._stream is not None  # noqa: S101 - called after `load`
+        writer = self._scoring.writer
+        try:
+            items = writer.items(unit)
+        except OSError as error:
+            return self._blind(error)
+        try:
+            if unit.lost:
+                items = [_lost(item, unit.deaths) for item in items]
+            rows, work = self._stream.score(items)
+            return self._written(unit, rows, work)
+        except Exception as error:  # noqa: BLE001 - returned: Ray would wrap the error
+            return _fault(error)
+
+    def sees(self, files: Sequence[Path]) -> bool:
+        """Return whether one of the files exists on this node."""
+        return any(map(_exists, files))
+
+    def _written(self, unit: Unit, rows: list[ScoredRow], work: Work) -> UnitResult:
+        writer, progress = self._scoring.writer, RunProgress(None, work)
+        rows = [self._told(row) for row in rows]
+        for row in rows:
+            progress.add(row)
+        table = writer.table(rows)
+        result = UnitResult(unit, progress, not_found=tuple(_not_found(rows)))
+        if writer.is_whole(unit):
+            writer.write(unit, [table], progress.failed)
+        else:
+            result.table = table
+        return result
+
+    def _told(self, row: ScoredRow) -> ScoredRow:
+        """Return the row; its error names this node if the node does not have the media's folder.
+
+        On the driver's node a row is the row of a local run.
+        """
+        if (error := row.error) is None:
+            return row
+        file = _local_file(row.item)
+        if file is None or self._place.node == self._scoring.home or _exists(file.parent):
+            return row
+        told = f"{error} (folder {file.parent} not found on {self._place.name})"
+        return replace(row, error=type(error)(told))
+
+    def _blind(self, error: OSError) -> Blind:
+        return Blind(
+            f"{self._place.name} cannot read {error.filename or 'the listing'}: {error.strerror}"
+        )
+
+
+@dataclass
+class _Batch:
+    """Items that are scored together as one unit, and their rows so far."""
+
+    count: int
+    rows: list[ScoredRow] = field(default_factory=list)
+    done: "Future[list[ScoredRow]]" = field(default_factory=Future)
+
+
+class Stream:
+    """A local engine that runs without end, so that one unit is decoded while another is scored."""
+
+    def __init__(self, engine: LocalEngine, threads: int | None) -> None:
+        self._engine, self._threads = engine, threads
+        engine.would_wait = self._would_wait
+        self._items: deque[Item] = deque()
+        self._batches: deque[_Batch] = deque()
+        self._added = threading.Condition()
+        self._failure: Exception | None = None
+        self._counted = (0, 0.0)
+        threading.Thread(target=self._run, name="score", daemon=True).start()
+
+    def score(self, items: Sequence[Item]) -> tuple[list[ScoredRow], Work]:
+        """Return the rows of the items, in order, and the work since the last call returned."""
+        batch = _Batch(len(items))
+        if items:
+            with self._added:
+                if self._failure is not None:
+                    raise self._failure
+                self._batches.append(batch)
+                self._items.extend(items)
+                self._added.notify()
+        else:
+            batch.done.set_result([])
+        rows = batch.done.result()
+        with self._added:
+            work, before = self._engine.work, self._counted
+            self._counted = (work.forwards, work.forward)
+        return rows, Work(len(rows), work.forwards - before[0], work.forward - before[1])
+
+    def _would_wait(self, seconds: float) -> bool:
+        with self._added:
+            return not self._added.wait_for(lambda: bool(self._items), seconds)
+
+    def _source(self) -> Iterator[Item]:
+        while True:
+            yield self._items.popleft()
+
+    def _run(self) -> None:
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)
+        try:
+            for row in self._engine.run(self._source()):
+                batch = self._batches[0]
+                batch.rows.append(row)
+                if len(batch.rows) == batch.count:
+                    self._batches.popleft()
+                    batch.done.set_result(batch.rows)
+        except Exception as error:  # noqa: BLE001 - raised again by each call of `score`
+            with self._added:
+                self._failure = error
+                for batch in self._batches:
+                    batch.done.set_exception(error)
+
+
+def _not_found(rows: Sequence[ScoredRow]) -> list[Path]:
+    """Return some of the files of failed rows that do not exist here, whatever the rows' errors."""
+    files = (_local_file(row.item) for row in rows if row.error is not None)
+    missing = (file for file in files if file is not None and not _exists(file))
+    return list(islice(missing, MAX_NOT_FOUND))
+
+
+def _local_file(item: Item) -> Path | None:
+    """Return the file that holds the media; None for a URL."""
+    media: Any = item.media
+    if isinstance(media, TarMember | ParquetCell):
+        name = media.tar if isinstance(media, TarMember) else media.file
+        return None if is_remote(name) else Path(name)
+    return media if isinstance(media, Path) else None
+
+
+def _exists(file: Path) -> bool:
+    # Unlike Path.exists, this is False for a name that is too long or has a NUL.
+    return os.path.exists(file)  # noqa: PTH110
+
+
+def _lost(item: Item, deaths: int) -> Item:
+    died = WorkerDiedError(f"all {deaths} processes that tried this item died")
+    return replace(item, problem=died)
+
+
+def _fault(error: Exception) -> LibreHPSError:
+    """Return the error that ends the run; an unexpected error gets its file, line and machine."""
+    if isinstance(error, LibreHPSError):
+        return error
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno} on {platform.node()}"
+    return EngineError(f"{type(error).__name__}: {error} ({where})")
+
+
+def _check_same(foreseen: Settings, found: Settings) -> None:
+    before, now = foreseen.record(), found.record()
+    differ = "; ".join(f"{k} {now.get(k)!r}, not {before.get(k)!r}" for k in differing(before, now))
+    if differ:
+        raise EngineError(
+            f"the actor on {platform.node()} has different settings: {differ}",
+            hint="Set --device, --dtype and --attn, and use the same model on every node.",
+        )

@@ -1,0 +1,256 @@
+"""The pool of actors: as many as the nodes can hold, however nodes come and go.
+
+An actor that finds no room waits in Ray's queue, where an autoscaler sees the demand.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from librehps.errors import EngineError
+from librehps.files import counted
+from librehps.runs.options import RayOptions
+from librehps.runs.part_writer import Unit
+from librehps.runs.ray.actor import Blind, Place, ScoreActor, Scoring
+from librehps.runs.ray.cluster import (
+    GROW_TIMEOUT_S,
+    ActorLayout,
+    Notes,
+    Tell,
+    alive,
+    failed,
+)
+
+# A process writes the parts of this many units at most, and holds a queue of about so many rows.
+MAX_CALLS, QUEUED_ROWS = 16, 1024
+# Time between two counts of the nodes, time before a lack of room is said, and time for an actor on
+# another node where one cannot read the files.
+CHECK_INTERVAL_S, PATIENCE_S, BLIND_TIMEOUT_S = 5.0, 10.0, 60.0
+# Actors that may die in a row, without one unit being scored.
+MAX_DEATHS = 16
+
+
+@dataclass(eq=False)
+class Member:
+    """An actor of the pool: without a place it waits for room, then it loads, then it is ready."""
+
+    actor: Any
+    place: Place | None = None
+    is_ready: bool = False
+    blind: str | None = None
+    units: list[Unit] = field(default_factory=list)
+
+    @property
+    def can_score(self) -> bool:
+        return self.is_ready and self.blind is None
+
+    def may_queue(self, waiting: int, ready: int) -> bool:
+        """Return whether a further unit may be queued, of `waiting` ones for `ready` actors."""
+        rows = sum(unit.rows for unit in self.units)
+        is_alone = any(unit.deaths for unit in self.units)
+        has_room = len(self.units) < 2 or (len(self.units) < MAX_CALLS and rows < QUEUED_ROWS)
+        return has_room and not is_alone and waiting >= ready
+
+
+@dataclass
+class Pool:
+    """The actors of a run."""
+
+    cluster: RayOptions
+    layout: ActorLayout
+    scoring: Scoring
+    tell: Tell
+    members: list[Member] = field(default_factory=list)
+    _calls: dict[Any, tuple[Member, Unit | None]] = field(default_factory=dict)
+    _checked: float = float("-inf")
+    _deaths: int = 0
+    # Since when which numbers of actors (that have no room, that can work) are the same.
+    _short: tuple[int, int] = (0, 0)
+    _since: float = 0.0
+    _idle: Notes | None = None
+
+    @property
+    def ready(self) -> list[Member]:
+        return [member for member in self.members if member.can_score]
+
+    def keep_up(self) -> None:
+        """Start actors that are missing, drop those that no longer fit, and say what is missing.
+
+        Raises EngineError where no actor can score, and none will soon.
+        """
+        if time.monotonic() - self._checked < CHECK_INTERVAL_S:
+            return
+        self._checked = time.monotonic()
+        nodes = alive()
+        if self.cluster.actors is None:
+            actors = max(1, self.layout.fits(nodes.values()))
+            self.layout = replace(self.layout, actors=actors)
+        while len(self.members) < self.layout.actors:
+            self._start()
+        waiting = [member for member in self.members if member.place is None]
+        for member in waiting[: len(self.members) - self.layout.actors]:
+            self._remove(member)
+        self._say_what_is_missing(nodes)
+
+    def send(self, member: Member, unit: Unit) -> None:
+        """Let an actor score a unit."""
+        member.units.append(unit)
+        self._calls[member.actor.score.remote(unit)] = (member, unit)
+
+    def wait(self, seconds: float) -> Iterator[tuple[Member, Unit, Any]]:
+        """Yield (member, unit, answer) of finished calls; the answer is a RayError after a death.
+
+        Raises the error of an actor that cannot load, and EngineError if actors keep dying.
+        """
+        import ray
+
+        if not self._calls:
+            time.sleep(seconds)
+            return
+        calls = [*self._calls]
+        done, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
+        done = done or ray.wait(calls, num_returns=1, timeout=seconds)[0]
+        for call in done:
+            if call not in self._calls:
+                # The actor has been removed since.
+                continue
+            try:
+                answer = ray.get(call)
+            except ray.exceptions.RayError as error:
+                yield from self._died(self._calls[call][0], error)
+                continue
+            member, unit = self._calls.pop(call)
+            if unit is not None:
+                self._deaths = 0
+                member.units.remove(unit)
+                yield member, unit, answer
+            else:
+                self._started(member, answer)
+
+    def sees(self, member: Member, files: Iterable[Any]) -> bool:
+        """Return whether an actor finds one of the files now, asked again."""
+        import ray
+
+        try:
+            return bool(ray.get(member.actor.sees.remote([*files])))
+        except ray.exceptions.RayError:
+            # Its death will be told by the calls that it has.
+            return True
+
+    def give_up(self, member: Member, reason: str) -> None:
+        """Use no actor of this one's node any more; the actors keep their places from new ones.
+
+        Raises EngineError if there is no actor elsewhere.
+        """
+        assert member.place is not None  # noqa: S101 - it has answered
+        here = [one for one in self.members if one.place and one.place.node == member.place.node]
+        if member.blind is None:
+            self.tell(f"{reason}; this node is not used")
+        for one in here:
+            one.blind = reason
+        if all(one.blind for one in self.members):
+            raise _blind(reason)
+
+    def close(self) -> None:
+        """End all actors."""
+        for member in [*self.members]:
+            self._remove(member)
+
+    def _start(self) -> None:
+        import ray
+
+        layout = self.layout
+        kind = ray.remote(
+            num_gpus=layout.num_gpus or None,
+            num_cpus=layout.num_cpus,
+            max_concurrency=MAX_CALLS + 2,
+            max_restarts=0,
+            scheduling_strategy="SPREAD",
+        )(ScoreActor)
+        member = Member(kind.remote(self.scoring))
+        self.members.append(member)
+        self._calls[member.actor.place.remote()] = (member, None)
+
+    def _started(self, member: Member, answer: Any) -> None:
+        """Go on with an actor that has found a place, or has loaded its model."""
+        if isinstance(answer, Place):
+            member.place = answer
+            here = [one for one in self.members if one.place and one.place.node == answer.node]
+            member.blind = next((one.blind for one in here if one.blind), None)
+            if member.blind is None:
+                workers = self.layout.workers(self.cluster.tasks, alive().get(answer.node, {}))
+                self._calls[member.actor.load.remote(workers)] = (member, None)
+        elif isinstance(answer, Blind):
+            self.give_up(member, answer.message)
+        elif answer is None:
+            member.is_ready = True
+        else:
+            raise answer
+
+    def _died(self, member: Member, error: Exception) -> Iterator[tuple[Member, Unit, Any]]:
+        """Yield the units of a dead actor, with the error, or with None if its node has died."""
+        place = member.place
+        if place is None or place.node in alive():
+            self._remove(member)
+            self._deaths += 1
+            if self._deaths >= MAX_DEATHS:
+                raise failed(f"{MAX_DEATHS} actors died in a row, the last: {error}")
+            yield from ((member, unit, error) for unit in member.units)
+            return
+        lost = [one for one in self.members if one.place and one.place.node == place.node]
+        units = [(one, unit) for one in lost for unit in one.units]
+        rows = sum(unit.rows for _, unit in units)
+        self.tell(
+            f"{place.name} is gone with {counted(len(lost), 'actor')}: its "
+            f"{counted(rows, 'unfinished item')} will be scored elsewhere"
+        )
+        for one in lost:
+            self._remove(one)
+        self._checked = float("-inf")
+        yield from ((one, unit, None) for one, unit in units)
+
+    def _remove(self, member: Member) -> None:
+        import ray
+
+        self.members.remove(member)
+        self._calls = {call: pair for call, pair in self._calls.items() if pair[0] is not member}
+        with contextlib.suppress(ray.exceptions.RayError, ValueError):
+            ray.kill(member.actor)
+
+    def _say_what_is_missing(self, nodes: Mapping[str, Mapping[str, float]]) -> None:
+        """Note, once for each state, that actors have no room; raise EngineError if it lasts."""
+        now = time.monotonic()
+        homeless = sum(1 for one in self.members if one.place is None)
+        working = sum(1 for one in self.members if one.place and one.blind is None)
+        if (homeless, working) != self._short:
+            self._short, self._since, self._idle = (homeless, working), now, Notes(self.tell)
+        lasted = now - self._since
+        if not homeless or lasted < PATIENCE_S:
+            return
+        need = self.layout.need
+        has = ", ".join(f"{sum(n.get(k, 0) for n in nodes.values()):g} {name}"
+                        for k, name in (("GPU", "GPUs"), ("CPU", "cores")))  # fmt: skip
+        lack = (
+            f"{homeless} of {counted(len(self.members), 'actor')} found no room: each needs "
+            f"{need}, {counted(len(nodes), 'node')} with {has} left"
+        )
+        if working:
+            if lasted < PATIENCE_S + CHECK_INTERVAL_S * 1.5:
+                self.tell(lack)
+            return
+        reason = next((one.blind for one in self.members if one.blind), None)
+        if reason and lasted > BLIND_TIMEOUT_S:
+            raise _blind(reason)
+        if lasted > GROW_TIMEOUT_S:
+            raise failed(lack)
+        assert self._idle is not None  # noqa: S101 - set with `_since`
+        self._idle.say(f"waiting: {lack}")
+
+
+def _blind(reason: str) -> EngineError:
+    return EngineError(
+        f"Ray: {reason}",
+        hint="Mount the folder at the same path on every node, then continue with --resume.",
+    )
