@@ -76,6 +76,7 @@ class ScoreActor:
         # Light, so that an actor that has a place on a node says so before it loads the model.
         self._scoring = scoring
         self._stream: Stream | None = None
+        self._loading = threading.Lock()
 
     def place(self) -> Place:
         """Return the node of this actor."""
@@ -86,6 +87,10 @@ class ScoreActor:
 
     def load(self, workers: int | None) -> Answer | None:
         """Load the model; `workers` are the threads that decode (None: as the engine chooses)."""
+        with self._loading:
+            return None if self._stream is not None else self._load(workers)
+
+    def _load(self, workers: int | None) -> Answer | None:
         scoring = self._scoring
         self._place = self.place()
         try:

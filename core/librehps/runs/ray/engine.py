@@ -13,7 +13,8 @@ from librehps.errors import LibreHPSError
 from librehps.runs.options import RayOptions
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.ray.actor import Blind, Scoring
-from librehps.runs.ray.cluster import ActorLayout, Head, Tell
+from librehps.runs.ray.cluster import ActorLayout, Tell
+from librehps.runs.ray.connection import Head
 from librehps.runs.ray.pool import Member, Pool
 from librehps.runs.ray.shares import Shares
 

@@ -14,20 +14,14 @@ from librehps.files import counted
 from librehps.runs.options import RayOptions
 from librehps.runs.part_writer import Unit
 from librehps.runs.ray.actor import Blind, Place, ScoreActor, Scoring
-from librehps.runs.ray.cluster import (
-    GROW_TIMEOUT_S,
-    ActorLayout,
-    Notes,
-    Tell,
-    alive,
-    failed,
-)
+from librehps.runs.ray.cluster import GROW_TIMEOUT_S, ActorLayout, Notes, Tell, alive
+from librehps.runs.ray.connection import failed
 
 # A process writes the parts of this many units at most, and holds a queue of about so many rows.
 MAX_CALLS, QUEUED_ROWS = 16, 1024
-# Time between two counts of the nodes, time before a lack of room is said, and time for an actor on
-# another node where one cannot read the files.
-CHECK_INTERVAL_S, PATIENCE_S, BLIND_TIMEOUT_S = 5.0, 10.0, 60.0
+# Time between two counts of the nodes; time until a lack of room is said, and for a process to
+# start; time that is waited for another node where one cannot read the files.
+CHECK_INTERVAL_S, PATIENCE_S, STARTING_S, BLIND_TIMEOUT_S = 5.0, 10.0, 90.0, 60.0
 # Actors that may die in a row, without one unit being scored.
 MAX_DEATHS = 16
 
@@ -40,11 +34,13 @@ class Member:
     place: Place | None = None
     is_ready: bool = False
     blind: str | None = None
+    # Ray cannot reach the actor: it is asked again until it answers or is dead.
+    is_away: bool = False
     units: list[Unit] = field(default_factory=list)
 
     @property
     def can_score(self) -> bool:
-        return self.is_ready and self.blind is None
+        return self.is_ready and self.blind is None and not self.is_away
 
     def may_queue(self, waiting: int, ready: int) -> bool:
         """Return whether a further unit may be queued, of `waiting` ones for `ready` actors."""
@@ -69,7 +65,7 @@ class Pool:
     # Since when which numbers of actors (that have no room, that can work) are the same.
     _short: tuple[int, int] = (0, 0)
     _since: float = 0.0
-    _idle: Notes | None = None
+    _said: Notes = field(default_factory=lambda: Notes(lambda _: None))
 
     @property
     def ready(self) -> list[Member]:
@@ -85,10 +81,12 @@ class Pool:
         self._checked = time.monotonic()
         nodes = alive()
         if self.cluster.actors is None:
-            actors = max(1, self.layout.fits(nodes.values()))
-            self.layout = replace(self.layout, actors=actors)
+            self._fit(len(nodes), max(1, self.layout.fits(nodes.values())))
         while len(self.members) < self.layout.actors:
             self._start()
+        for member in self.members:
+            if member.is_away and not any(pair == (member, None) for pair in self._calls.values()):
+                self._calls[member.actor.place.remote()] = (member, None)
         waiting = [member for member in self.members if member.place is None]
         for member in waiting[: len(self.members) - self.layout.actors]:
             self._remove(member)
@@ -118,6 +116,9 @@ class Pool:
                 continue
             try:
                 answer = ray.get(call)
+            except ray.exceptions.ActorUnavailableError:
+                self._calls.pop(call)[0].is_away = True
+                continue
             except ray.exceptions.RayError as error:
                 yield from self._died(self._calls[call][0], error)
                 continue
@@ -126,6 +127,8 @@ class Pool:
                 self._deaths = 0
                 member.units.remove(unit)
                 yield member, unit, answer
+            elif member.is_away:
+                yield from self._back(member, answer)
             else:
                 self._started(member, answer)
 
@@ -158,6 +161,15 @@ class Pool:
         for member in [*self.members]:
             self._remove(member)
 
+    def _fit(self, nodes: int, actors: int) -> None:
+        """Set the number of actors; note a change."""
+        if actors != self.layout.actors:
+            self.tell(
+                f"{counted(nodes, 'node')} with room for {counted(actors, 'actor')} now "
+                f"(before: {self.layout.actors})"
+            )
+            self.layout = replace(self.layout, actors=actors)
+
     def _start(self) -> None:
         import ray
 
@@ -188,6 +200,16 @@ class Pool:
             member.is_ready = True
         else:
             raise answer
+
+    def _back(self, member: Member, place: Place) -> Iterator[tuple[Member, Unit, Any]]:
+        """Use an actor again that could not be reached; yield the units whose calls were lost."""
+        member.is_away = False
+        if not member.is_ready:
+            self._started(member, place)
+        known = [unit for one, unit in self._calls.values() if one is member]
+        for unit in [unit for unit in member.units if unit not in known]:
+            member.units.remove(unit)
+            yield member, unit, None
 
     def _died(self, member: Member, error: Exception) -> Iterator[tuple[Member, Unit, Any]]:
         """Yield the units of a dead actor, with the error, or with None if its node has died."""
@@ -225,28 +247,34 @@ class Pool:
         homeless = sum(1 for one in self.members if one.place is None)
         working = sum(1 for one in self.members if one.place and one.blind is None)
         if (homeless, working) != self._short:
-            self._short, self._since, self._idle = (homeless, working), now, Notes(self.tell)
+            self._short, self._since, self._said = (homeless, working), now, Notes(self.tell)
         lasted = now - self._since
-        if not homeless or lasted < PATIENCE_S:
+        if not homeless or lasted < (STARTING_S if self._may_be_starting(nodes) else PATIENCE_S):
             return
-        need = self.layout.need
-        has = ", ".join(f"{sum(n.get(k, 0) for n in nodes.values()):g} {name}"
-                        for k, name in (("GPU", "GPUs"), ("CPU", "cores")))  # fmt: skip
+        gpus, cores = (sum(n.get(k, 0) for n in nodes.values()) for k in ("GPU", "CPU"))
         lack = (
             f"{homeless} of {counted(len(self.members), 'actor')} found no room: each needs "
-            f"{need}, {counted(len(nodes), 'node')} with {has} left"
+            f"{self.layout.need}; the cluster has {counted(len(nodes), 'node')}, {gpus:g} GPUs "
+            f"and {cores:g} cores"
         )
         if working:
-            if lasted < PATIENCE_S + CHECK_INTERVAL_S * 1.5:
-                self.tell(lack)
+            self._said.say_once(lack)
             return
         reason = next((one.blind for one in self.members if one.blind), None)
         if reason and lasted > BLIND_TIMEOUT_S:
             raise _blind(reason)
         if lasted > GROW_TIMEOUT_S:
             raise failed(lack)
-        assert self._idle is not None  # noqa: S101 - set with `_since`
-        self._idle.say(f"waiting: {lack}")
+        self._said.say(f"waiting: {lack}")
+
+    def _may_be_starting(self, nodes: Mapping[str, Mapping[str, float]]) -> bool:
+        """Return True if Ray may have set resources aside for every actor."""
+        import ray
+
+        name, each = self.layout.each
+        total = sum(node.get(name, 0.0) for node in nodes.values())
+        used = total - ray.available_resources().get(name, 0.0)
+        return bool(used + 1e-6 >= each * len(self.members))
 
 
 def _blind(reason: str) -> EngineError:

@@ -14,7 +14,8 @@ from librehps.runs.options import ModelOptions, RayOptions
 from librehps.runs.parts_job import PartsJob
 from librehps.runs.progress import RunProgress
 from librehps.runs.ray.actor import Scoring
-from librehps.runs.ray.cluster import connected, find_layout, foresee, home_node, resolved
+from librehps.runs.ray.cluster import find_layout, foresee
+from librehps.runs.ray.connection import connected, home_node, resolved
 from librehps.runs.ray.engine import RayEngine
 from librehps.scorer import LibreHPS, warn_of_tiny
 from librehps.settings import Settings

@@ -1,0 +1,200 @@
+"""The connection to a Ray cluster: start or join it, and check that its head answers."""
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from librehps.errors import EngineError
+from librehps.runs.options import RayOptions
+
+CONNECT_TIMEOUT_S = 5.0
+OBJECT_STORE_BYTES = 128 << 20
+# Longer than a restart of the head; Ray ends this process after 60 s without a head.
+HEAD_TIMEOUT_S, HEAD_PROBE_INTERVAL_S = 45.0, 4.0
+# An actor of a cluster without tokens dies within this time, if this process uses tokens.
+TOKEN_TIMEOUT_S = 2.0
+
+
+def resolved(cluster: RayOptions) -> RayOptions:
+    """Return the options with the address from RAY_ADDRESS if none is given, and without `local`.
+
+    `ray job submit` sets this variable. Raises UsageError for an unsupported address.
+    """
+    address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
+    return replace(cluster, address=None if address == "local" else address)
+
+
+def home_node() -> str:
+    """Return Ray's id of the node that this process is connected to."""
+    import ray
+
+    node: str = ray.get_runtime_context().get_node_id()
+    return node
+
+
+@contextmanager
+def connected(cluster: RayOptions) -> Iterator[None]:
+    """Return a context manager that starts or joins Ray, and disconnects; raises EngineError."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's C++ parts write to stderr, whatever Python's logging level is.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Else a thread that calls Ray after the end would start a new cluster.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
+    has_tokens = False
+    if cluster.address is not None:
+        has_tokens = _use_token()
+        _check_answers(cluster.address)
+    import ray
+
+    _join(cluster.address)
+    if has_tokens and _refuses_tokens():
+        ray.shutdown()
+        _use_no_token()
+        _join(cluster.address)
+    # Ray prints dead processes to stdout, some at the end; stdout is for data.
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _use_token() -> bool:
+    """Turn on token authentication where a token exists, like `ray start`; return whether it did.
+
+    Nothing is changed where RAY_AUTH_MODE is set.
+    """
+    given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    has_token = given or Path("~/.ray/auth_token").expanduser().is_file()
+    if not has_token or "RAY_AUTH_MODE" in os.environ:
+        return False
+    os.environ["RAY_AUTH_MODE"] = "token"
+    return True
+
+
+def _refuses_tokens() -> bool:
+    """Return True if actors die before they run: a cluster without tokens cannot call us back."""
+    import ray
+
+    probe = ray.remote(num_cpus=0)(_Probe).remote()
+    called = probe.answer.remote()
+    try:
+        if ray.wait([called], timeout=TOKEN_TIMEOUT_S)[0]:
+            ray.get(called)
+    except ray.exceptions.RayActorError:
+        return True
+    ray.kill(probe)
+    return False
+
+
+class _Probe:
+    def answer(self) -> None: ...
+
+
+def _use_no_token() -> None:
+    import ray
+
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    # Ray has read the variable and the token once, for the first connection.
+    raylet: Any = ray._raylet
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _check_answers(address: str) -> None:
+    """Raise EngineError where no process listens at the address; Ray would retry for 15 minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        try:
+            _probe(host.strip("[]"), int(port))
+        except (OSError, OverflowError) as error:
+            raise _connection_error(f"join at {address}", error) from error
+
+
+def _probe(host: str, port: int) -> None:
+    socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
+
+
+def _join(address: str | None) -> None:
+    import ray
+
+    options: dict[str, Any] = {}
+    if address is None:
+        # Only small results pass through Ray's memory.
+        options = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    try:
+        with _silent_stderr():
+            ray.init(address=address or "local", **quiet, **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        action = "start" if address is None else f"join at {address}"
+        raise _connection_error(action, error) from error
+
+
+def _connection_error(action: str, error: Exception) -> EngineError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return EngineError(
+        f"Ray: cannot {action}: {reason}",
+        hint="Run on a node of the cluster (check with `ray status`) and give the address of its "
+        "head. If it needs a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN.",
+    )
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Return a context manager that drops stderr, to which Ray's C++ parts print at the start."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@dataclass
+class Head:
+    """The head of the connected cluster, and the time of its last answer."""
+
+    host: str
+    port: int
+    answered: float = field(default_factory=time.monotonic)
+    probed: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of_cluster(cls) -> "Head":
+        import ray
+
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        return cls(host.strip("[]"), int(port))
+
+    def check(self) -> None:
+        """Raise EngineError where the head does not answer; Ray would end this process silently."""
+        now = time.monotonic()
+        if now - self.probed < HEAD_PROBE_INTERVAL_S:
+            return
+        self.probed = now
+        with contextlib.suppress(OSError):
+            _probe(self.host, self.port)
+            self.answered = time.monotonic()
+        if time.monotonic() - self.answered > HEAD_TIMEOUT_S:
+            raise failed(f"the head at {self.host}:{self.port} does not answer")
+
+
+def failed(error: Exception | str) -> EngineError:
+    """Return an EngineError for a failure of Ray, with the last line of its message."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    reason = lines[-1].strip() if lines else type(error).__name__
+    return EngineError(
+        f"Ray failed: {reason}", hint="Complete parts are kept. Continue with --resume."
+    )
