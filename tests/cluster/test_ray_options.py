@@ -47,9 +47,10 @@ def node(cores: float = 0, gpus: float = 0) -> dict[str, float]:
         (RayOptions(), [node(16, 8), node(), node(16, 2)], (10, 1.0, 0.0)),
         (RayOptions(num_gpus=2, actors=3), [node(4, 4), node(4, 3)], (3, 2.0, 0.0)),
         (RayOptions(num_gpus=0.1), [node(4, 1)], (10, 0.1, 0.0)),
-        (RayOptions(num_gpus=0, actors=2), [node(4, 1)], (2, 0.0, 0.0)),
-        # On several nodes an actor holds some of a core, so that none comes to a node without.
-        (RayOptions(), [node(), node(8), node(8)], (2, 0.0, 1.0)),
+        (RayOptions(num_gpus=0, actors=2), [node(4, 1)], (2, 0.0, 2.0)),
+        (RayOptions(), [node(), node(8), node(8)], (2, 0.0, 8.0)),
+        # As many cores for each as both find on one node.
+        (RayOptions(), [node(2), node(4)], (2, 0.0, 2.0)),
     ],
 )
 def test_places(

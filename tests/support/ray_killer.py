@@ -3,9 +3,9 @@
     python tests/support/ray_killer.py FOLDER MOMENTS ARGS...
 
 Each comes once in the life of FOLDER, which keeps a file named after it from then on. Of MOMENTS,
-joined by commas: `worker` and `actor` kill themselves in the middle of their work; `driver` does
-once it has written a part, and leaves the pids of Ray's processes in the file; `interrupt` sends
-itself SIGINT once a table has come; with `head` an actor kills Ray's head, and none scores a row.
+joined by commas: an actor kills itself while it decodes (`decoding`) or writes a part (`writing`);
+`driver` does once a part is written, and leaves the pids of Ray's processes in the file;
+`interrupt` sends itself SIGINT then; with `head` an actor kills Ray's head, and none scores a row.
 """
 
 import os
@@ -20,8 +20,9 @@ from typing import Any
 import psutil
 
 from librehps.runs.parts_job import PartsJob
-from librehps.runs.ray import cluster, engine, run
+from librehps.runs.ray import connection, run
 from librehps.runs.request import RunRequest
+from librehps.scores.parts import Parts
 from librehps_cli.main import main
 
 
@@ -59,7 +60,7 @@ class FindPrompt:
     find: Callable[..., Any]
 
     def __call__(self, item: Any, content: Any) -> Any:
-        if self.moments.comes("worker"):
+        if self.moments.comes("decoding"):
             os.kill(os.getpid(), signal.SIGKILL)
         return self.find(item, content)
 
@@ -70,25 +71,25 @@ class FindPrompt:
 
 @dataclass(frozen=True)
 class Load:
-    """Loads the model into an actor that dies with the first table, or ends the head at once."""
+    """Loads the model into an actor that dies while it writes."""
 
     moments: Moments
     load: Callable[[], Any]
 
     def __call__(self) -> Any:
-        original = engine.ready_of
+        write = Parts.write
 
-        def ready_of(table: Any) -> Any:
-            # The first of all tables, so that this comes before the driver can write a part.
-            if self.moments.comes("actor"):
+        def write_or_die(self_: Parts, first: int, table: Any, errors: int) -> None:
+            if self.moments.comes("writing"):
+                self_.path(first).with_name(f"{self_.path(first).name}.partial").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-            if "head" in self.moments.names:
-                if self.moments.comes("head"):
-                    self.moments.kill_head()
-                threading.Event().wait()
-            return original(table)
+            write(self_, first, table, errors)
 
-        engine.ready_of = ready_of
+        Parts.write = write_or_die  # type: ignore[method-assign]
+        if "head" in self.moments.names:
+            if self.moments.comes("head"):
+                self.moments.kill_head()
+            threading.Event().wait()
         return self.load()
 
 
@@ -99,41 +100,30 @@ def at_work(process: psutil.Process) -> bool:
 
 
 def arm(moments: Moments) -> None:
-    prompt_finder, made, write = RunRequest.prompt_finder, run.RayRun._engine, PartsJob._write
+    prompt_finder, made, parts = RunRequest.prompt_finder, run.RayRun._scoring, PartsJob.run_parts
 
     def find_deadly(self: RunRequest, has_prompts: bool) -> Any:
         return FindPrompt(moments, prompt_finder(self, has_prompts))
 
     def make_deadly(self: run.RayRun, settings: Any) -> Any:
         found = made(self, settings)
-        found.scoring = replace(found.scoring, load=Load(moments, found.scoring.load))
-        return found
+        return replace(found, load=Load(moments, found.load))
 
-    def write_and_die(self: PartsJob, first: int, pieces: list[Any]) -> None:
-        write(self, first, pieces)
-        if moments.comes("driver"):
-            pids = "".join(f"{one.pid}\n" for one in moments.below() if at_work(one))
-            (moments.folder / "driver").write_text(pids)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    RunRequest.prompt_finder = find_deadly  # type: ignore[method-assign]
-    run.RayRun._engine = make_deadly  # type: ignore[method-assign]
-    PartsJob._write = write_and_die  # type: ignore[method-assign]
-    arm_stream(moments)
-
-
-def arm_stream(moments: Moments) -> None:
-    streamed = engine.RayEngine._streamed
-
-    def watched(self: engine.RayEngine, dataset: Any) -> Iterator[Any]:
-        for table in streamed(self, dataset):
-            yield table
+    def watched(self: PartsJob, score: Any) -> Iterator[Any]:
+        for result in parts(self, score):
+            yield result
+            if moments.comes("driver"):
+                pids = "".join(f"{one.pid}\n" for one in moments.below() if at_work(one))
+                (moments.folder / "driver").write_text(pids)
+                os.kill(os.getpid(), signal.SIGKILL)
             if moments.comes("interrupt"):
                 signal.raise_signal(signal.SIGINT)
 
-    engine.RayEngine._streamed = watched  # type: ignore[assignment,method-assign]
+    RunRequest.prompt_finder = find_deadly  # type: ignore[method-assign]
+    run.RayRun._scoring = make_deadly  # type: ignore[method-assign]
+    PartsJob.run_parts = watched  # type: ignore[assignment,method-assign]
     if "head" in moments.names:
-        cluster.HEAD_TIMEOUT_S = 5
+        connection.HEAD_TIMEOUT_S = 5
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""A folder of parts: every row once, whatever comes twice, late or not at all."""
+"""A folder of parts: every row once, whatever comes late, dies or not at all."""
 
 import dataclasses
 import json
 import shutil
+import shutil
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,21 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from librehps import Item, LibreHPS
-from librehps.engine.engine import make_ready
 from librehps.errors import BrokenMediaError, EngineError, UsageError
-from librehps.media.archived import TarMember
-from librehps.runs.item_json import item_from, to_entry
+from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.parts_job import PartsJob
-from librehps.runs.ray.arrow import (
-    decoded_table,
-    items_of,
-    listed_table,
-    raise_failure,
-    ready_of,
-    scored_schema,
-    scored_table,
-)
-from librehps.runs.ray.engine import ScoreActor, Scoring
+from librehps.runs.ray.actor import Blind, Place, ScoreActor, Scoring
+from librehps.runs.ray.shares import Shares
 from librehps.scores.markers import DONE_FILE, UNFINISHED_FILE, journal_folder
 from librehps.scores.parts import rows_of_part
 from librehps.scores.read import are_scored, read_table
@@ -51,21 +44,34 @@ class Listing:
 
 
 class Fake:
-    """Rows of errors, in tables of 16, backwards; `bad` items have none, `twice` come again."""
+    """Rows of errors, from the last part to the first; items in `deadly` end their process."""
 
-    def __init__(self, settings, bad: Iterable[int] = (), twice: bool = False) -> None:
-        self.schema, self.settings = scored_schema(settings, {"n": "long"}), settings
-        self.bad, self.twice, self.asked = set(bad), twice, 0
+    def __init__(self, deadly: Iterable[int] = (), stop_at: int | None = None) -> None:
+        self.deadly, self.stop_at, self.asked = set(deadly), stop_at, 0
 
-    def __call__(self, items):
-        listed = [(at, item_from(json.loads(line))) for at, line in items() if at not in self.bad]
-        self.asked = len(listed)
-        for start in reversed(range(0, len(listed), 16)):
-            rows = [(at, ScoredRow(item, "image", None, error=BrokenMediaError("no")))
-                    for at, item in listed[start : start + 16]]  # fmt: skip
-            yield scored_table(rows, self.schema, self.settings)
-            if self.twice:
-                yield scored_table(rows[3:] + rows[:5], self.schema, self.settings)
+    def __call__(self, units: list[Unit], writer: PartWriter):
+        shares = Shares.of(reversed(units), writer)
+        while shares.is_open:
+            unit = shares.take(is_idle=True, may_queue=False)
+            if unit.part == self.stop_at:
+                return
+            if not unit.lost and self.deadly & {*range(unit.start, unit.end)}:
+                shares.died(unit)
+            elif result := shares.scored(self.scored(unit, writer)):
+                yield result
+
+    def scored(self, unit: Unit, writer: PartWriter) -> UnitResult:
+        error = BrokenMediaError("died" if unit.lost else "no")
+        rows = [ScoredRow(item, "image", None, error=error) for item in writer.items(unit)]
+        result = UnitResult(unit)
+        self.asked += len(rows)
+        for row in rows:
+            result.progress.add(row)
+        if writer.is_whole(unit):
+            writer.write(unit, [writer.table(rows)], len(rows))
+        else:
+            result.table = writer.table(rows)
+        return result
 
 
 def run(output: Path, settings, fake: Fake, columns="default", total: int = TOTAL, **ways) -> None:
@@ -76,9 +82,9 @@ def run(output: Path, settings, fake: Fake, columns="default", total: int = TOTA
         job.finish(settings, columns)
 
 
-def test_rows_that_come_twice_and_backwards(tiny: LibreHPS, tmp_path: Path) -> None:
+def test_parts_that_come_backwards(tiny: LibreHPS, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    run(output, tiny.settings, Fake(tiny.settings, twice=True))
+    run(output, tiny.settings, Fake())
     assert sorted(f.name for f in output.iterdir()) == [DONE_FILE, *(
         f"part-{first:012d}.parquet" for first in (0, 64, 128))]  # fmt: skip
     assert are_scored([str(output)])
@@ -93,20 +99,21 @@ def test_rows_that_come_twice_and_backwards(tiny: LibreHPS, tmp_path: Path) -> N
 
 def test_what_is_missing_is_named_and_resumed(tiny: LibreHPS, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    with pytest.raises(EngineError, match="2 items have no row: 70, 71"):
-        run(output, tiny.settings, Fake(tiny.settings, bad={70, 71}))
+    with pytest.raises(EngineError, match="2 parts were not scored"):
+        run(output, tiny.settings, Fake(stop_at=64))
     assert (output / UNFINISHED_FILE).exists()
     with pytest.raises(UsageError, match="is unfinished"):
         read_table([output])
     with pytest.raises(UsageError, match="an unfinished run of"):
         PartsJob(output, resume=False)
-    before = (output / "part-000000000000.parquet").stat().st_mtime_ns
+    before = (output / "part-000000000128.parquet").stat().st_mtime_ns
     (output / "part-000000000064.parquet.partial").write_bytes(b"torn")
-    (output / "part-000000000128.parquet").write_bytes(b"torn")
-    again = Fake(tiny.settings)
+    (output / "part-000000000064.parquet.0a1b2c3d.partial").write_bytes(b"torn")
+    (output / "part-000000000000.parquet").write_bytes(b"torn")
+    again = Fake()
     run(output, tiny.settings, again, resume=True)
-    assert again.asked == TOTAL - 64
-    assert (output / "part-000000000000.parquet").stat().st_mtime_ns == before
+    assert again.asked == 128
+    assert (output / "part-000000000128.parquet").stat().st_mtime_ns == before
     assert read_table([output])[0]["n"].to_pylist() == list(range(TOTAL))
     assert len(list(output.iterdir())) == 4
 
@@ -114,36 +121,36 @@ def test_what_is_missing_is_named_and_resumed(tiny: LibreHPS, tmp_path: Path) ->
 def test_resuming_as_something_else(tiny: LibreHPS, tmp_path: Path) -> None:
     output = tmp_path / "out"
     with pytest.raises(EngineError):
-        run(output, tiny.settings, Fake(tiny.settings, bad={70}))
+        run(output, tiny.settings, Fake(stop_at=64))
     other = dataclasses.replace(tiny.settings, num_frames=2)
     with pytest.raises(UsageError, match="num_frames 4, now 2"):
-        run(output, other, Fake(other), resume=True)
+        run(output, other, Fake(), resume=True)
     with pytest.raises(UsageError, match="columns differ: prompt"):
-        names = [n for n in pq.read_schema(output / "part-000000000000.parquet").names
+        names = [n for n in pq.read_schema(output / "part-000000000128.parquet").names
                  if n != "prompt"]  # fmt: skip
-        run(output, tiny.settings, Fake(tiny.settings), names, resume=True)
+        run(output, tiny.settings, Fake(), names, resume=True)
     shutil.rmtree(journal_folder(output))
     with pytest.raises(UsageError, match=r"out\.journal not found"):
-        run(output, tiny.settings, Fake(tiny.settings), resume=True)
+        run(output, tiny.settings, Fake(), resume=True)
 
 
 def test_overwriting_begins_anew(tiny: LibreHPS, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    run(output, tiny.settings, Fake(tiny.settings))
+    run(output, tiny.settings, Fake())
     with pytest.raises(UsageError, match="exists"):
         PartsJob(output, resume=False)
     with pytest.raises(EngineError):
-        run(output, tiny.settings, Fake(tiny.settings, bad={0}), total=70, overwrite=True)
+        run(output, tiny.settings, Fake(stop_at=0), total=70, overwrite=True)
     assert not (output / DONE_FILE).exists()
     assert [f.name for f in output.iterdir() if f.suffix == ".parquet"] == [
         "part-000000000064.parquet"]  # fmt: skip
-    run(output, tiny.settings, Fake(tiny.settings), total=70, resume=True)
+    run(output, tiny.settings, Fake(), total=70, resume=True)
     assert len(read_table([output])[0]) == 70
 
 
 def test_errors_alone_are_done_again(tiny: LibreHPS, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    run(output, tiny.settings, Fake(tiny.settings))
+    run(output, tiny.settings, Fake())
     # As if these had been scored.
     part = output / "part-000000000064.parquet"
     table = pq.read_table(part)
@@ -158,7 +165,7 @@ def test_errors_alone_are_done_again(tiny: LibreHPS, tmp_path: Path) -> None:
         b"librehps.part": json.dumps(said | {"ok": 32, "errors": 32}),
     }
     pq.write_table(table.replace_schema_metadata(metadata), part)
-    again = Fake(tiny.settings)
+    again = Fake()
     with pytest.raises(UsageError, match="has '70' where the source has no item"):
         run(output, tiny.settings, again, total=70, retry_errors=True)
     run(output, tiny.settings, again, retry_errors=True)
@@ -185,37 +192,85 @@ def test_parts_grow_with_the_listing() -> None:
     assert [rows_of_part(n) for n in (1, 2_000, 10**6, 10**8)] == [64, 64, 2048, 16_384]
 
 
-def test_items_pass_as_they_are(tiny: LibreHPS, tmp_path: Path) -> None:
-    picture(80, 60).save(tmp_path / "a.png")
-    items = [
-        Item("a", str(tmp_path / "a.png"), "red", "image", "g", {"n": 1.5, "t": "ä"}),
-        Item("b", TarMember("x.tar", "b.png", 512, 9), "x"),
-        Item("c", "\udcff.png", None, problem=BrokenMediaError("why")),
-    ]
-    given = list(zip((7, 8, 2**40), items, strict=True))
-    listed = items_of(listed_table([(at, json.dumps(to_entry(i))) for at, i in given]))
-    assert [(at, i.id, i.media, i.extra) for at, i in listed] == [
-        (at, i.id, i.media, i.extra) for at, i in given]  # fmt: skip
-    engine = tiny.engine()
-    ready = [(at, make_ready(i, engine.find_prompt, engine.decoder)) for at, i in given]
-    back = ready_of(decoded_table(ready))
-    assert [at for at, _ in back] == [at for at, _ in ready]
-    for (_, one), (_, other) in zip(ready, back, strict=True):
-        assert (type(one.error), str(one.error)) == (type(other.error), str(other.error))
-    one, other = ready[0][1].decoded, back[0][1].decoded
-    assert one is not None
-    assert other is not None
-    assert one.prepared.pixels.equal(other.prepared.pixels)
-    for name in ("ids", "positions", "vision"):
-        assert getattr(one.prepared, name).equal(getattr(other.prepared, name))
-    assert dataclasses.replace(one, prepared=None) == dataclasses.replace(other, prepared=None)
+def test_items_that_kill_every_process_are_found(tiny: LibreHPS, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    run(output, tiny.settings, Fake(deadly={3, 70, 71, 149}))
+    errors = read_table([output])[0]["error"].to_pylist()
+    assert [at for at, error in enumerate(errors) if error == "died"] == [3, 70, 71, 149]
+    assert len(errors) == TOTAL
 
 
-def test_an_actor_with_other_settings_scores_nothing(tiny: LibreHPS) -> None:
+def test_a_retry_of_a_part_whose_process_dies(tiny: LibreHPS, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    run(output, tiny.settings, Fake())
+    run(output, tiny.settings, Fake(deadly={70}), retry_errors=True)
+    table = read_table([output])[0]
+    assert table["id"].to_pylist() == [f"{at}" for at in range(TOTAL)]
+    assert [at for at, error in enumerate(table["error"].to_pylist()) if error == "died"] == [70]
+
+
+def test_a_part_of_other_items_is_refused(tiny: LibreHPS, tmp_path: Path) -> None:
+    def wrong(units, writer):
+        rows = [ScoredRow(item, "image", None, error=BrokenMediaError("no"))
+                for item in writer.items(units[1])]  # fmt: skip
+        writer.write(units[0], [writer.table(rows)], len(rows))
+        yield UnitResult(units[0])
+
+    with pytest.raises(EngineError, match="rows are missing or of other items"):
+        run(tmp_path / "out", tiny.settings, wrong)
+
+
+class Here(ScoreActor):
+    """An actor in this process."""
+
+    def place(self) -> Place:
+        return Place("a1", "node a1")
+
+
+def actor(tiny: LibreHPS, job: PartsJob, folder: Path, **other) -> ScoreActor:
+    scoring = Scoring(lambda: tiny, lambda item, _: item, job.writer, str(folder), 1)
+    return Here(replace(scoring, **other))
+
+
+def test_an_actor(tiny: LibreHPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units that are scored at once; what the node lacks; the wrong settings."""
+    monkeypatch.chdir(tmp_path)
+    for at in range(0, TOTAL, 2):
+        picture(64, 48, seed=at).save(tmp_path / f"{at}.png")
+    with PartsJob(tmp_path / "out", resume=False) as job:
+        job.begin(tiny.settings, {}, Listing(), "default")
+        good = actor(tiny, job, tmp_path)
+        assert good.load(2) is None
+
+        def score(units, _):
+            with ThreadPoolExecutor(3) as threads:
+                yield from threads.map(good.score, units)
+
+        found = [*job.run_parts(score)]
+        units = [result.unit for result in found]
+        assert sorted(result.unit.part for result in found) == [0, 64, 128]
+        assert sum(result.progress.ok for result in found) == TOTAL // 2
+        assert sum(result.progress.work.forwards for result in found) == TOTAL // 2
+        assert all(result.not_found for result in found)
+        piece = good.score(units[0]._replace(end=10))
+        assert len(piece.table) == 10
+        job.finish(tiny.settings, "default")
+        missing = good.score(units[0])
+        assert isinstance(missing, Blind)
+        assert missing.message.startswith("node a1 cannot read ")
+    assert read_table([tmp_path / "out"])[0]["status"].to_pylist() == ["ok", "error"] * 75
+    blind = actor(tiny, job, tmp_path / "none").load(None)
+    assert isinstance(blind, Blind)
+    assert "none" in blind.message
+
+
+def test_an_actor_with_other_settings_scores_nothing(tiny: LibreHPS, tmp_path: Path) -> None:
     foreseen = dataclasses.replace(tiny.settings, dtype="bfloat16")
-    actor = ScoreActor(Scoring(lambda: tiny, foreseen, {}))
-    with pytest.raises(EngineError, match="dtype 'float32', not 'bfloat16'"):
-        raise_failure(actor(decoded_table([])))
+    with PartsJob(tmp_path / "out", resume=False) as job:
+        job.begin(foreseen, {}, Listing(), "default")
+        failure = actor(tiny, job, tmp_path).load(None)
+    assert isinstance(failure, EngineError)
+    assert "dtype 'float32', not 'bfloat16'" in str(failure)
 
 
 def test_settings_are_foreseen(tiny: LibreHPS) -> None:

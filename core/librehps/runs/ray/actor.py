@@ -20,10 +20,11 @@ import torch
 
 from librehps.engine.engine import FindPrompt, LocalEngine, Work
 from librehps.errors import EngineError, LibreHPSError, WorkerDiedError
-from librehps.media.archived import ParquetCell, TarMember, is_remote
+from librehps.media.archived import ParquetCell, TarMember
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.progress import RunProgress
 from librehps.settings import Settings, differing
+from librehps.storage.places import is_remote
 from librehps.types import Item, ScoredRow
 
 # The number of paths that are returned of media that were not found.
@@ -239,9 +240,8 @@ def _local_file(item: Item) -> Path | None:
     """Return the file that holds the media; None for a URL."""
     media: Any = item.media
     if isinstance(media, TarMember | ParquetCell):
-        name = media.tar if isinstance(media, TarMember) else media.file
-        return None if is_remote(name) else Path(name)
-    return media if isinstance(media, Path) else None
+        media = media.tar if isinstance(media, TarMember) else media.file
+    return Path(media) if isinstance(media, str | Path) and not is_remote(media) else None
 
 
 def _exists(file: Path) -> bool:

@@ -191,10 +191,11 @@ class Head:
             raise failed(f"the head at {self.host}:{self.port} does not answer")
 
 
-def failed(error: Exception | str) -> EngineError:
+def failed(error: Exception | str, before: str = "") -> EngineError:
     """Return an EngineError for a failure of Ray, with the last line of its message."""
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     reason = lines[-1].strip() if lines else type(error).__name__
     return EngineError(
-        f"Ray failed: {reason}", hint="Complete parts are kept. Continue with --resume."
+        f"Ray failed: {before}{reason}",
+        hint="Complete parts are kept. Continue with --resume.",
     )

@@ -218,7 +218,7 @@ class Pool:
             self._remove(member)
             self._deaths += 1
             if self._deaths >= MAX_DEATHS:
-                raise failed(f"{MAX_DEATHS} actors died in a row, the last: {error}")
+                raise failed(error, f"{MAX_DEATHS} actors died in a row, the last: ")
             yield from ((member, unit, error) for unit in member.units)
             return
         lost = [one for one in self.members if one.place and one.place.node == place.node]
