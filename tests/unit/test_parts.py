@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -220,6 +219,17 @@ def test_a_part_of_other_items_is_refused(tiny: LibreHPS, tmp_path: Path) -> Non
         run(tmp_path / "out", tiny.settings, wrong)
 
 
+class Scorer:
+    """A model whose engine a test can stop."""
+
+    def __init__(self, tiny: LibreHPS) -> None:
+        self.tiny, self.settings = tiny, tiny.settings
+
+    def engine(self, find_prompt):
+        self.made = self.tiny.engine(find_prompt)
+        return self.made
+
+
 class Here(ScoreActor):
     """An actor in this process."""
 
@@ -239,7 +249,8 @@ def test_an_actor(tiny: LibreHPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         picture(64, 48, seed=at).save(tmp_path / f"{at}.png")
     with PartsJob(tmp_path / "out", resume=False) as job:
         job.begin(tiny.settings, {}, Listing(), "default")
-        good = actor(tiny, job, tmp_path)
+        scorer = Scorer(tiny)
+        good = actor(tiny, job, tmp_path, load=lambda: scorer)
         assert good.load(2) is None
 
         def score(units, _):
@@ -258,6 +269,7 @@ def test_an_actor(tiny: LibreHPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         missing = good.score(units[0])
         assert isinstance(missing, Blind)
         assert missing.message.startswith("node a1 cannot read ")
+    scorer.made.stop.set()
     assert read_table([tmp_path / "out"])[0]["status"].to_pylist() == ["ok", "error"] * 75
     blind = actor(tiny, job, tmp_path / "none").load(None)
     assert isinstance(blind, Blind)

@@ -1,4 +1,4 @@
-"""One part of an output folder, written from the scored rows of its range of the listing.
+"""Writes one part of an output folder from the scored rows of its range of the listing.
 
 Any process that sees the folder can write a part; no process holds the rows of all parts.
 """

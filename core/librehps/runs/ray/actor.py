@@ -7,10 +7,9 @@ model, and writes. So no stage of the run can wait for resources that another st
 import os
 import platform
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -57,7 +56,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Scoring:
-    """What an actor needs: the model, the prompts, the writer, and the base of relative paths.
+    """The model, prompts, writer and base of relative paths of an actor.
 
     `threads` is for torch (None: as torch chooses), `home` the node of the driver.
     """
@@ -71,7 +70,7 @@ class Scoring:
 
 
 class ScoreActor:
-    """An actor with the model; its methods return an error instead of raising the error."""
+    """An actor with the model; its methods return a foreseen error instead of raising the error."""
 
     def __init__(self, scoring: Scoring) -> None:
         # Light, so that an actor that has a place on a node says so before it loads the model.
@@ -105,8 +104,8 @@ class ScoreActor:
             engine = scorer.engine(scoring.find_prompt)
         except OSError as error:
             return self._blind(error)
-        except Exception as error:  # noqa: BLE001 - returned: Ray would wrap the error
-            return _fault(error)
+        except LibreHPSError as error:
+            return error
         if workers is not None:
             engine.workers = workers
         self._stream = Stream(engine, scoring.threads)
@@ -125,8 +124,8 @@ class ScoreActor:
                 items = [_lost(item, unit.deaths) for item in items]
             rows, work = self._stream.score(items)
             return self._written(unit, rows, work)
-        except Exception as error:  # noqa: BLE001 - returned: Ray would wrap the error
-            return _fault(error)
+        except LibreHPSError as error:
+            return error
 
     def sees(self, files: Sequence[Path]) -> bool:
         """Return whether one of the files exists on this node."""
@@ -182,8 +181,8 @@ class Stream:
         self._items: deque[Item] = deque()
         self._batches: deque[_Batch] = deque()
         self._added = threading.Condition()
-        self._failure: Exception | None = None
         self._counted = (0, 0.0)
+        self._ended: Future[Any] = Future()
         threading.Thread(target=self._run, name="score", daemon=True).start()
 
     def score(self, items: Sequence[Item]) -> tuple[list[ScoredRow], Work]:
@@ -191,13 +190,15 @@ class Stream:
         batch = _Batch(len(items))
         if items:
             with self._added:
-                if self._failure is not None:
-                    raise self._failure
                 self._batches.append(batch)
                 self._items.extend(items)
                 self._added.notify()
         else:
             batch.done.set_result([])
+        futures: list[Future[Any]] = [batch.done, self._ended]
+        wait(futures, return_when=FIRST_COMPLETED)
+        if self._ended.done():
+            self._ended.result()
         rows = batch.done.result()
         with self._added:
             work, before = self._engine.work, self._counted
@@ -222,11 +223,10 @@ class Stream:
                 if len(batch.rows) == batch.count:
                     self._batches.popleft()
                     batch.done.set_result(batch.rows)
-        except Exception as error:  # noqa: BLE001 - raised again by each call of `score`
-            with self._added:
-                self._failure = error
-                for batch in self._batches:
-                    batch.done.set_exception(error)
+        except BaseException as error:
+            # For the threads that wait for rows.
+            self._ended.set_exception(error)
+            raise
 
 
 def _not_found(rows: Sequence[ScoredRow]) -> list[Path]:
@@ -252,15 +252,6 @@ def _exists(file: Path) -> bool:
 def _lost(item: Item, deaths: int) -> Item:
     died = WorkerDiedError(f"all {deaths} processes that tried this item died")
     return replace(item, problem=died)
-
-
-def _fault(error: Exception) -> LibreHPSError:
-    """Return the error that ends the run; an unexpected error gets its file, line and machine."""
-    if isinstance(error, LibreHPSError):
-        return error
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(place.filename).name}:{place.lineno} on {platform.node()}"
-    return EngineError(f"{type(error).__name__}: {error} ({where})")
 
 
 def _check_same(foreseen: Settings, found: Settings) -> None:

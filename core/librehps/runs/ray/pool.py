@@ -4,9 +4,11 @@ An actor that finds no room waits in Ray's queue, where an autoscaler sees the d
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from librehps.errors import EngineError
@@ -119,6 +121,8 @@ class Pool:
             except ray.exceptions.ActorUnavailableError:
                 self._calls.pop(call)[0].is_away = True
                 continue
+            except ray.exceptions.RayTaskError as error:
+                raise _unforeseen(error, self._calls[call][0]) from error
             except ray.exceptions.RayError as error:
                 yield from self._died(self._calls[call][0], error)
                 continue
@@ -282,3 +286,11 @@ def _blind(reason: str) -> EngineError:
         f"Ray: {reason}",
         hint="Mount the folder at the same path on every node, then continue with --resume.",
     )
+
+
+def _unforeseen(error: Exception, member: Member) -> EngineError:
+    """Return an EngineError with the file, line and node of an unexpected error."""
+    lines = re.findall(r'File "([^"]+)", line (\d+)', str(error)) or [("?", "?")]
+    file, line = lines[-1]
+    node = member.place.name if member.place else "a node"
+    return failed(f"{str(error).strip().splitlines()[-1]} ({Path(file).name}:{line} on {node})")
