@@ -1,12 +1,14 @@
 """Both engines on the same items: are the rows equal, and what does Ray cost?
 
     python benchmarks/ray_overhead.py [--items 2000] [--actors 2] [--rounds 2] [--kill]
+    python benchmarks/ray_overhead.py --driver 200000
 
 Renders 1024 x 1024 JPEGs (two hundred files, listed again and again with prompts of their own),
 scores them with LibreHPS-Tiny by the local engine, then by Ray, each in a process of its own.
-Rows/s count from the first row, so that starting up stands apart. With --kill an actor and a
-decoding worker get SIGKILL in a run more, which must give the same rows. Other tenants of a
-machine change its pace, and hardly the CPU time that a row takes.
+Rows/s count from the first row, so that starting up stands apart. With --kill an actor gets
+SIGKILL in a run more, which must give the same rows. Other tenants of a machine change its pace,
+and hardly the CPU time that a row takes. --driver ROWS measures the CPU time of the driver alone,
+a row of listing and a row of scoring, with files that do not exist: no forward, no decoding.
 """
 
 import argparse
@@ -25,6 +27,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import journal_rows
+from librehps import score_to
+from librehps.runs.observer import RunObserver
+from librehps.runs.options import RayOptions
 from librehps.types import AXES
 from speed import write_images
 
@@ -144,16 +149,52 @@ def differences(output: Path, expected: Path) -> str:
     )
 
 
+class DriverClock(RunObserver):
+    """CPU seconds of this process at each note of a run."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, float]] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append((message, time.process_time()))
+
+    def at(self, beginning: str) -> float:
+        return next(seconds for note, seconds in self.notes if note.startswith(beginning))
+
+
+def measure_driver(folder: Path, rows: int, actors: int) -> None:
+    manifest = folder / "missing.jsonl"
+    with manifest.open("w") as file:
+        for at in range(rows):
+            name = f"{at % 1000}/{at}.png"
+            file.write(json.dumps({"id": f"{at}", "image": name, "prompt": "x"}) + "\n")
+    clock = DriverClock()
+    score_to(
+        manifest,
+        folder / "missing",
+        model="tiny",
+        engine=RayOptions(actors=actors),
+        observer=clock,
+    )
+    end, scoring, listing = time.process_time(), clock.at("scoring"), clock.at("listing")
+    print(f"driver: {(scoring - listing) / rows * 1e6:.1f} us of CPU a row to list")
+    print(f"driver: {(end - scoring) / rows * 1e6:.1f} us of CPU a row while the actors score")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=2000)
     parser.add_argument("--actors", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2, help="of both engines")
     parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--driver", type=int, metavar="ROWS", help="measure the driver alone")
     arguments = parser.parse_args()
     ray = ("--engine", "ray", "--concurrency", str(arguments.actors))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if arguments.driver:
+            measure_driver(folder, arguments.driver, arguments.actors)
+            return
         manifest = write_manifest(folder, arguments.items)
         local, spread, hurt = folder / "local.parquet", folder / "ray", folder / "killed"
         for _ in range(arguments.rounds):
@@ -162,7 +203,7 @@ def main() -> None:
             print(f"ray, {arguments.actors} actors: {done}", flush=True)
             print(differences(spread, local), flush=True)
         if arguments.kill:
-            done = timed(manifest, hurt, *ray, killed=("ScoreActor", "decode_items"))
+            done = timed(manifest, hurt, *ray, killed=("ScoreActor",))
             print(f"killed: {done}", flush=True)
             print(differences(hurt, local), flush=True)
 

@@ -27,6 +27,53 @@ def test_the_cluster_is_one_that_ray_takes() -> None:
     assert kinds["gpu"]["min_workers"] == kinds["gpu"]["max_workers"] == config["max_workers"] == 8
 
 
+def test_the_job_for_kubernetes() -> None:
+    """The fields that KubeRay requires; both kinds of nodes see the paths of the command."""
+    job = yaml.safe_load((EXAMPLES / "kuberay_job.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert job["metadata"]["name"]
+    cluster = job["spec"]["rayClusterSpec"]
+    workers = cluster["workerGroupSpecs"][0]
+    assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+    words = shlex.split(job["spec"]["entrypoint"])
+    gpus = workers["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
+    actors = words[words.index("--concurrency") + 1]
+    assert int(actors) == workers["maxReplicas"] * int(gpus)
+    paths = [word for word in words[2:] if "/" in word]
+    for group in (cluster["headGroupSpec"], workers):
+        assert set(group["rayStartParams"]) <= {"num-cpus"}
+        pod = group["template"]["spec"]
+        mount = pod["containers"][0]["volumeMounts"][0]
+        assert mount["name"] == pod["volumes"][0]["name"]
+        assert all(path.startswith(mount["mountPath"] + "/") or path == mount["mountPath"]
+                   for path in paths)  # fmt: skip
+
+
+def test_a_ray_cluster_in_a_slurm_job(tmp_path: Path) -> None:
+    """The commands of the script, with stand-ins that write down how they were called."""
+    log = tmp_path / "log"
+    for name in ("srun", "librehps"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $RAY_ADDRESS $*" >> {log}\n')
+    (tmp_path / "scontrol").write_text("#!/bin/sh\nprintf 'n1\\nn2\\n'\n")
+    for name in ("srun", "librehps", "scontrol"):
+        (tmp_path / name).chmod(0o755)
+    slurm = {"JOB_NUM_NODES": 2, "JOB_NODELIST": "n[1-2]", "JOB_ID": 7, "GPUS_ON_NODE": 4}
+    done = subprocess.run(
+        ["bash", EXAMPLES / "slurm_ray.sh", "m.parquet", "out", "--model", "tiny"],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}",
+             **{f"SLURM_{name}": str(value) for name, value in slurm.items()}},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = log.read_text().splitlines()
+    assert any("--nodelist=n1 ray start --head --port=20007" in line for line in lines)
+    assert any("--exclude=n1 ray start --address=n1:20007" in line for line in lines)
+    assert (
+        "librehps n1:20007 score m.parquet --model tiny --engine ray --num-gpus 1 --concurrency 8 "
+        "-o out --resume"
+    ) in lines
+
+
 def submitted(
     folder: Path, which: int, *arguments: object, shards: str = "", **array: int
 ) -> subprocess.CompletedProcess[str]:

@@ -1,13 +1,16 @@
 """`--engine ray`: the local engine's rows, whichever process is killed."""
 
 import json
+import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from ray.cluster_utils import Cluster
 
 import forks
 import in_process
@@ -74,13 +77,18 @@ def timeless(value: object) -> object:
     return re.sub(r"\[\d\d:\d\d:\d\d\]", "", value) if isinstance(value, str) else value
 
 
-def deadly(folder: Path, moments: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+def deadly(
+    folder: Path, moments: str, *arguments: object, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """A run with such moments, see ray_killer.py; each has come once it has ended."""
     folder.mkdir(exist_ok=True)
     command = [*forks.python(), KILLER, folder, moments, *arguments]
     # Files, since some processes of Ray outlive its head and hold on to pipes.
     with (folder / "stdout").open("w+") as out, (folder / "stderr").open("w+") as err:
-        code = subprocess.run([*map(str, command)], stdout=out, stderr=err, check=False).returncode
+        code = subprocess.run(
+            [*map(str, command)], stdout=out, stderr=err, check=False,
+            env={**os.environ, **environment},
+        ).returncode  # fmt: skip
         said = [file.seek(0) or file.read() for file in (out, err)]
     assert {*moments.split(",")} <= {file.name for file in folder.iterdir()}, said
     assert "Traceback" not in said[1]
@@ -148,3 +156,35 @@ def test_the_head_dies(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "does not answer" in done.stderr
     assert "Continue with --resume." in done.stderr
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[Cluster]:
+    """A cluster of two nodes on this machine, which soon finds that one of them is dead."""
+    node = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+    health = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "_system_config": health})
+    try:
+        cluster.add_node(**{name: node[name] for name in ("num_cpus", "object_store_memory")})
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def test_a_node_dies_and_then_the_driver(
+    manifest: Path, whole: pq.ParquetFile, tmp_path: Path, two_nodes: Cluster
+) -> None:
+    """The cluster of RAY_ADDRESS is joined; one node scores the rest, and a second run goes on."""
+    output, happened = tmp_path / "out", tmp_path / "happened"
+    command = ("score", manifest, *MODEL, "--engine", "ray", "-o", output, "--resume")
+    raylet = two_nodes.worker_nodes.copy().pop().all_processes["raylet"][0].process.pid
+    joined = {"RAY_ADDRESS": two_nodes.address, "NODE_PID": str(raylet)}
+    killed = deadly(happened, "driver", *command, **joined)
+    assert killed.returncode == -9
+    kept = {*output.glob("part-*.parquet")}
+    assert kept
+    done = deadly(happened, "node", *command, **joined)
+    assert done.returncode == 3, done.stderr
+    assert f"joining Ray at {two_nodes.address}" in done.stderr
+    assert "items were scored before" in done.stderr
+    assert_same(output, whole)

@@ -64,7 +64,7 @@ def told(name, ids):
 
 media, folder, runs = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 here = RayOptions(actors=1)
-pool.MAX_DEATHS, pool.CHECK_INTERVAL_S = 3, 0
+pool.MAX_DEATHS, connection.HEAD_PROBE_INTERVAL_S = 3, 0
 with connection.connected(here):
     layout = cluster.find_layout(here, "cpu")
     settings = cluster.foresee(partial(LibreHPS.foresee, "tiny"), layout)

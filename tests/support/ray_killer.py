@@ -5,7 +5,8 @@
 Each comes once in the life of FOLDER, which keeps a file named after it from then on. Of MOMENTS,
 joined by commas: an actor kills itself while it decodes (`decoding`) or writes a part (`writing`);
 `driver` does once a part is written, and leaves the pids of Ray's processes in the file;
-`interrupt` sends itself SIGINT then; with `head` an actor kills Ray's head, and none scores a row.
+`interrupt` sends itself SIGINT then; `node` kills the process NODE_PID, which is a node's; with
+`head` an actor kills Ray's head, and none scores a row.
 """
 
 import os
@@ -116,6 +117,8 @@ def arm(moments: Moments) -> None:
                 pids = "".join(f"{one.pid}\n" for one in moments.below() if at_work(one))
                 (moments.folder / "driver").write_text(pids)
                 os.kill(os.getpid(), signal.SIGKILL)
+            if moments.comes("node"):
+                os.kill(int(os.environ["NODE_PID"]), signal.SIGKILL)
             if moments.comes("interrupt"):
                 signal.raise_signal(signal.SIGINT)
 

@@ -1,6 +1,5 @@
 """The connection to a Ray cluster: start or join it, and check that its head answers."""
 
-import contextlib
 import logging
 import os
 import socket
@@ -169,7 +168,8 @@ class Head:
     host: str
     port: int
     answered: float = field(default_factory=time.monotonic)
-    probed: float = field(default_factory=time.monotonic)
+    probed: float = float("-inf")
+    is_lost: bool = False
 
     @classmethod
     def of_cluster(cls) -> "Head":
@@ -178,17 +178,25 @@ class Head:
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         return cls(host.strip("[]"), int(port))
 
-    def check(self) -> None:
-        """Raise EngineError where the head does not answer; Ray would end this process silently."""
+    def check(self) -> bool:
+        """Return True if the head was asked now and answers, so that a call to it will not block.
+
+        Raises EngineError where the head does not answer; Ray would end this process silently.
+        """
         now = time.monotonic()
         if now - self.probed < HEAD_PROBE_INTERVAL_S:
-            return
+            return False
         self.probed = now
-        with contextlib.suppress(OSError):
+        try:
             _probe(self.host, self.port)
-            self.answered = time.monotonic()
-        if time.monotonic() - self.answered > HEAD_TIMEOUT_S:
-            raise failed(f"the head at {self.host}:{self.port} does not answer")
+        except OSError:
+            if time.monotonic() - self.answered <= HEAD_TIMEOUT_S:
+                return False
+            self.is_lost = True
+            where = f"{self.host}:{self.port}"
+            raise failed(f"the head at {where} does not answer") from None
+        self.answered = time.monotonic()
+        return True
 
 
 def failed(error: Exception | str, before: str = "") -> EngineError:

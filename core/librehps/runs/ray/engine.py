@@ -37,14 +37,16 @@ class RayEngine:
         pool = Pool(self.cluster, self.layout, self.scoring, self.tell)
         try:
             while shares.is_open and not self.stop.is_set():
-                head.check()
-                pool.keep_up()
+                if head.check():
+                    pool.keep_up()
                 _assign(shares, pool)
                 for member, unit, answer in pool.wait(POLL_S):
                     if result := self._taken(shares, pool, member, unit, answer):
                         yield result
         finally:
-            pool.close()
+            # A call to a head that is gone would block.
+            if not head.is_lost:
+                pool.close()
 
     def _taken(
         self, shares: Shares, pool: Pool, member: Member, unit: Unit, answer: object

@@ -21,9 +21,9 @@ from librehps.runs.ray.connection import failed
 
 # A process writes the parts of this many units at most, and holds a queue of about so many rows.
 MAX_CALLS, QUEUED_ROWS = 16, 1024
-# Time between two counts of the nodes; time until a lack of room is said, and for a process to
-# start; time that is waited for another node where one cannot read the files.
-CHECK_INTERVAL_S, PATIENCE_S, STARTING_S, BLIND_TIMEOUT_S = 5.0, 10.0, 90.0, 60.0
+# Time until a lack of room is said, and for a process to start; time that is waited for another
+# node where one cannot read the files.
+PATIENCE_S, STARTING_S, BLIND_TIMEOUT_S = 10.0, 90.0, 60.0
 # Actors that may die in a row, without one unit being scored.
 MAX_DEATHS = 16
 
@@ -62,7 +62,6 @@ class Pool:
     tell: Tell
     members: list[Member] = field(default_factory=list)
     _calls: dict[Any, tuple[Member, Unit | None]] = field(default_factory=dict)
-    _checked: float = float("-inf")
     _deaths: int = 0
     # Since when which numbers of actors (that have no room, that can work) are the same.
     _short: tuple[int, int] = (0, 0)
@@ -78,9 +77,6 @@ class Pool:
 
         Raises EngineError where no actor can score, and none will soon.
         """
-        if time.monotonic() - self._checked < CHECK_INTERVAL_S:
-            return
-        self._checked = time.monotonic()
         nodes = alive()
         if self.cluster.actors is None:
             self._fit(len(nodes), max(1, self.layout.fits(nodes.values())))
@@ -234,7 +230,6 @@ class Pool:
         )
         for one in lost:
             self._remove(one)
-        self._checked = float("-inf")
         yield from ((one, unit, None) for one, unit in units)
 
     def _remove(self, member: Member) -> None:
