@@ -21,7 +21,7 @@ from librehps.types import AXES
 
 GENERATORS = 20
 COMMANDS = {
-    "filter": ("filter", "--top", "10%", "--per", "prompt"),
+    "filter": ("filter", "--top", "10%", "--per", "prompt", "-o", "kept.parquet"),
     "best-of-n": ("best-of-n", "--per", "prompt", "--json", "-q"),
     "leaderboard": ("leaderboard", "--by", "generator", "--json", "-q"),
     "report": ("report", "--pictures", "0", "-q", "-o", "report.html"),

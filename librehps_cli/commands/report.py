@@ -96,7 +96,6 @@ class PageOptions:
 class PagePreferences(PreferenceOptions):
     """Flags of the file of preferences; `root` also has the media of the scored files."""
 
-    # A URL would be damaged as a path.
     root: Annotated[
         str | None,
         typer.Option(

@@ -114,6 +114,11 @@ class MediaFolder:
 
         The path is relative below the working folder, else absolute.
         """
+        if URL not in media and not media.startswith(os.sep):
+            # The common case, without a generator for each of many rows.
+            prefix = self._first
+            if prefix is not None and "\0" not in media and os.access(prefix + media, os.F_OK):
+                return self._shown(prefix + media)
         return next(filter(exists, self._candidates(media)), None)
 
     def found(self, media: Iterable[str]) -> "FoundMedia":
@@ -156,6 +161,14 @@ class MediaFolder:
         """The folders of relative paths."""
         found = [base for origin in self.origins for base in origin.bases()]
         return list(dict.fromkeys([*([] if self.root is None else [self.root]), *found]))
+
+    @cached_property
+    def _first(self) -> str | None:
+        """The likeliest folder of relative paths, with a slash; None for a URL."""
+        first = self._bases[0]
+        if _is_url(first):
+            return None
+        return self._shown(os.path.join(first, "")) if first else ""  # noqa: PTH118
 
     @cached_property
     def _here(self) -> str:
