@@ -23,6 +23,7 @@ from librehps.errors import (
     TrainingError,
     UsageError,
 )
+from librehps.storage.places import shown
 from librehps_cli.ui.output import Output, safe
 
 if TYPE_CHECKING:
@@ -51,10 +52,11 @@ EXIT_CODES: dict[type[LibreHPSError], int] = {
 
 def report(error: LibreHPSError) -> int:
     """Print the error and its hint to stderr; return the exit code."""
-    message = "\n".join(map(safe, str(error).split("\n")))
+    # A URL that the user gave may hold a password or a signature, and stderr is often kept.
+    message = "\n".join(map(safe, shown(error).split("\n")))
     print(f"error: {message}", file=sys.stderr)
     if error.hint:
-        print(f"hint: {safe(error.hint)}", file=sys.stderr)
+        print(f"hint: {safe(shown(error.hint))}", file=sys.stderr)
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FATAL)
 
 

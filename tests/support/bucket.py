@@ -1,37 +1,73 @@
-"""A bucket on a server of this machine (moto), with what a local folder holds."""
+"""A bucket on a server of this machine (moto) that can fail, filled from a local folder."""
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 NAME = "bucket"
 
 
+@dataclass
+class Bucket:
+    """A bucket at `url`, on a server that counts the `requests`.
+
+    `fail(n)` tells how the n-th request (from 1) goes wrong: None, 503, or `short` (half of the
+    answer, then the connection is closed).
+    """
+
+    url: str = f"s3://{NAME}"
+    requests: int = 0
+    fail: Callable[[int], object] = lambda n: None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def around(self, app: Any) -> Any:
+        """Return the WSGI application of the server, with failures."""
+
+        def answer(environ: Any, start: Any) -> Any:
+            with self.lock:
+                self.requests += 1
+                problem = self.fail(self.requests)
+            if problem == 503:
+                start("503 Slow Down", [("Content-Length", "0")])
+                return []
+            body = b"".join(app(environ, start))
+            return [body[: len(body) // 2] if problem == "short" else body]
+
+        return answer
+
+
 @contextmanager
-def bucket() -> Iterator[str]:
-    """Yield the URL of an empty bucket; the environment of the process leads to its server."""
-    from moto.server import ThreadedMotoServer
+def bucket() -> Iterator[Bucket]:
+    """Yield an empty bucket; the environment of the process leads to its server."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    made = Bucket()
+    app = made.around(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         patch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         try:
             system().mkdir(NAME)
-            yield f"s3://{NAME}"
+            yield made
         finally:
-            server.stop()
+            server.shutdown()
+            server.server_close()
 
 
-def system():
+def system() -> Any:
     import s3fs
 
     return s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
@@ -40,7 +76,5 @@ def system():
 def upload(folder: Path, url: str) -> None:
     """Copy every file below a folder to a URL of the bucket."""
     target = system()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            name = file.relative_to(folder).as_posix()
-            target.pipe_file(f"{url}/{name}", file.read_bytes())
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    target.pipe({f"{url}/{f.relative_to(folder).as_posix()}": f.read_bytes() for f in files})

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bucket import bucket, upload
+from bucket import Bucket, bucket, upload
 from librehps import Item
 from librehps.errors import MediaError, UsageError
 from librehps.items.rows import ColumnOptions
@@ -115,16 +115,21 @@ def write_pictures(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def s3() -> Iterator[Bucket]:
+    with bucket() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory, s3: Bucket) -> tuple[str, str]:
     """A folder, and the URL of a copy of it in a bucket."""
     root = tmp_path_factory.mktemp("root")
     write_media(root / "media")
     write_tables(root / "tables")
     write_tars(root / "tars")
     write_pictures(root / "pictures")
-    with bucket() as url:
-        upload(root, f"{url}/data")
-        yield str(root), f"{url}/data"
+    upload(root, f"{s3.url}/data")
+    return str(root), f"{s3.url}/data"
 
 
 def read(place: str, paths: list[str], **options: object) -> tuple[list[object], object]:
@@ -202,6 +207,27 @@ def test_a_bucket_gives_the_errors_of_the_folder(places: tuple[str, str], paths:
     assert said[1] == said[0]
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "sleep", lambda seconds: None)
+    monkeypatch.setenv("LIBREHPS_READ_TIMEOUT", "0.3")
+
+
+def test_a_bucket_that_fails_now_and_then(
+    places: tuple[str, str], s3: Bucket, at_once: None
+) -> None:
+    """Each third request is refused or cut short: no item is lost, and none is wrong."""
+    paths = ["media/a", "tables/m.parquet", "tables/inside", "tars"]
+    expected = [read(places[0], [path], sidecars=True) for path in paths]
+    before = s3.requests
+    s3.fail = lambda n: (503, "short")[n % 2] if n % 3 == 0 else None
+    try:
+        assert [read(places[1], [path], sidecars=True) for path in paths] == expected
+    finally:
+        s3.fail = lambda n: None
+    assert s3.requests - before > 60
+
+
 ROWS = ("score", "--model", "tiny", "--quiet", "-o")
 
 
@@ -270,12 +296,6 @@ def test_pairs_in_a_bucket(cli: Callable, places: tuple[str, str], tmp_path: Pat
         assert said[1] == said[0], done[1].stderr
         assert done[0].returncode == done[1].returncode
     assert "s3://other/a.png: expected media in the bucket" in done[1].stderr
-
-
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "sleep", lambda seconds: None)
-    monkeypatch.setenv("LIBREHPS_READ_TIMEOUT", "0.3")
 
 
 def files_of(root: str) -> dict[str, bytes]:

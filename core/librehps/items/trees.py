@@ -1,11 +1,12 @@
 """The files below a folder or a glob pattern, on disk or at a URL, in one order."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
-from librehps.errors import UsageError
+from librehps.errors import StorageNotFoundError, UsageError
 from librehps.items.folders import walk
 from librehps.items.passed_over import PassedOver
 from librehps.paths import glob_start, is_glob
@@ -64,9 +65,13 @@ class UrlTree:
 
     def __init__(self, path: UrlPath) -> None:
         self.start, self.pattern = path.split_glob()
-        is_deep = not self.pattern or "**" in self.pattern
+        # One listing of all folders needs fewer requests than one of each folder.
+        max_depth = 1 if len(self.pattern) == 1 and "**" not in self.pattern else None
         # Facts of a million pictures would take much memory, those of tables save requests.
-        found = self.start.find(None if is_deep else len(self.pattern), _is_table)
+        try:
+            found = self.start.find(max_depth, _is_table)
+        except StorageNotFoundError:
+            found = [], {}
         self._names: Sequence[str] = found[0]
         self._facts = found[1]
         if not self._names and not self.start.is_dir():
@@ -80,13 +85,15 @@ class UrlTree:
         """Yield the parts of each folder and the names of its files, as `walk` does on disk."""
         hidden: set[Parts] = set()
         found: list[Parts] = []
+        is_deep = not self.pattern or "**" in self.pattern
+        depth = sys.maxsize if is_deep else len(self.pattern)
         for name in self._names:
             parts = tuple(name.split("/"))
             at = next((at for at, part in enumerate(parts[:-1]) if part.startswith(".")), None)
-            if at is None:
-                found.append(parts)
-            else:
+            if at is not None and at + 1 < depth:
                 hidden.add(parts[: at + 1])
+            elif at is None and len(parts) <= depth:
+                found.append(parts)
         passed_over.hidden_folders += len(hidden)
         found.sort(key=_search_order)
         for folder, files in groupby(found, lambda parts: parts[:-1]):
