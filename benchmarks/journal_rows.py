@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from librehps.runs.frames import whole_frames
-from librehps.runs.row_store import GROUPS_FILE, NEWEST_FILE
+from librehps.runs.row_store import GROUPS_FILE, NEWEST_FILE, newest_batch
 from librehps.scores.row_batch import RowSchema
 from librehps.settings import Settings
 
@@ -20,7 +20,7 @@ def rows_on_disk(journal: Path) -> int:
         groups_data, newest_data = groups.read_bytes(), newest.read_bytes()
     except FileNotFoundError:
         return 0
-    schema = RowSchema(Settings.from_record(run["settings"]), run["own_columns"]).arrow
+    schema = RowSchema(Settings.from_record(run["settings"]), run["own_columns"])
     whole = (pq.read_metadata(pa.BufferReader(part)) for part in whole_frames(groups_data))
-    batches = (pa.ipc.read_record_batch(part, schema) for part in whole_frames(newest_data))
+    batches = (newest_batch(part, schema) for part in whole_frames(newest_data))
     return sum(part.num_rows for part in (*whole, *batches))

@@ -172,6 +172,26 @@ def test_a_power_loss_keeps_what_was_synced(
     assert lines(again, settings) == expected(settings)
 
 
+def test_an_item_without_a_row_is_an_error(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(OutputError, match="1 items have no row"):
+        lines(filled(tmp_path, settings, TOTAL - 1), settings)
+
+
+def test_rows_in_a_group_are_not_taken_again(tmp_path: Path, settings: Settings) -> None:
+    """A power loss can bring back the newest rows of before a group was made of them."""
+    store = filled(tmp_path, settings, 6)
+    newest = tmp_path / row_store.NEWEST_FILE
+    before = newest.read_bytes()
+    store.append([6, 7], [scored(6), scored(7)])
+    assert not newest.read_bytes()
+    store.append([8, 2], [scored(8), scored(2, 0.5)])
+    store.close()
+    newest.write_bytes(newest.read_bytes() + before)
+    again = opened(tmp_path, settings)
+    again.append(range(9, TOTAL), [scored(index) for index in range(9, TOTAL)])
+    assert lines(again, settings)[2] == expected(settings, 0.5)[2]
+
+
 def test_a_full_disk_leaves_whole_rows(tmp_path: Path, settings: Settings) -> None:
     store = filled(tmp_path, settings, 6)
     real = store._newest._file

@@ -30,10 +30,7 @@ class RowScores:
         # Scores whose rows are not in a whole group yet.
         self._newest: dict[bytes, RawScore] = {}
         self._scores_of = lru_cache(MAX_CACHED_GROUPS)(self._scores)
-        self._catch_up()
-        keys, _ = self._content(store.whole_groups)
-        rows = self._scores(store.whole_groups)
-        self._newest = {k: self._raw(row) for k, row in zip(keys, rows, strict=True) if k}
+        self._knows_newest = False
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, RawScore]:
         """Return the scores of rows with these keys; keys without such a row are left out."""
@@ -53,7 +50,15 @@ class RowScores:
         self._newest.update(outputs)
 
     def _catch_up(self) -> None:
-        """Index the groups that the store has completed since the last call."""
+        """Index the groups that the store has completed since the last call.
+
+        Rows of an earlier call that are in no group are read in the first call.
+        """
+        if not self._knows_newest:
+            keys, _ = self._content(self._store.whole_groups)
+            rows = self._scores(self._store.whole_groups)
+            self._newest = {k: self._raw(row) for k, row in zip(keys, rows, strict=True) if k}
+            self._knows_newest = True
         while self._indexed < self._store.whole_groups:
             keys, start = self._content(self._indexed)
             known = [at for at, key in enumerate(keys) if key is not None]

@@ -1,5 +1,6 @@
 """The rows of a run on disk, in groups of Arrow columns that survive a kill."""
 
+import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -25,8 +26,12 @@ MAX_CACHED_GROUPS = 16
 GROUPS_FILE, NEWEST_FILE = "rows.groups", "rows.newest"
 
 
+# Before each batch of the newest rows: the number of its first row among all rows.
+_NUMBER = struct.Struct("<Q")
+
+
 class RowStore:
-    """The rows of a run of `total` items; `status` holds NEW, OK or ERROR for each item.
+    """The rows of a run; `status` holds NEW, OK or ERROR for each item.
 
     `rows.groups` holds groups as Parquet, `rows.newest` the rows of each `append` that are not in a
     group yet. A later row with the same index replaces the earlier one. Methods raise OSError.
@@ -48,12 +53,15 @@ class RowStore:
         for frame, payload in self._groups.recover():
             self._note(frame, _from_parquet(payload, (INDEX, "status")))
         for _, payload in self._newest.recover():
-            self._wait(pa.ipc.read_record_batch(pa.py_buffer(payload), schema.arrow))
+            # A kill or a power loss can leave rows here that are in a group already.
+            if _NUMBER.unpack_from(payload)[0] >= self._starts[-1]:
+                self._wait(newest_batch(payload, schema))
 
     def append(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> None:
         """Append rows with these indices; they survive a kill, and after `sync` a power loss."""
         batch = self.schema.batch(indices, rows)
-        self._newest.append(memoryview(batch.serialize()))
+        number = _NUMBER.pack(self._starts[-1] + self._rows_waiting())
+        self._newest.append(number + memoryview(batch.serialize()))
         self._wait(batch)
         if self._rows_waiting() >= GROUP_ROWS:
             self._make_group()
@@ -72,8 +80,16 @@ class RowStore:
         return self._numbers[start:end] >= 0
 
     def rows(self, indices: Any, names: Sequence[str]) -> Any:
-        """Return the named columns of the rows with these indices, as an Arrow table."""
-        groups, places = self.places(self._numbers[indices])
+        """Return the named columns of the rows with these indices, as an Arrow table.
+
+        Raises OutputError if an item has no row.
+        """
+        numbers = self._numbers[indices]
+        if lacking := int((numbers < 0).sum()):
+            raise OutputError(
+                f"{self._groups.path}: {lacking} items have no row", "Score them with --resume."
+            )
+        groups, places = self.places(numbers)
         used, which = np.unique(groups, return_inverse=True)
         tables = [self._cached(at, tuple(names)) for at in used.tolist()]
         rows = np.cumsum([0, *map(len, tables)])[which] + places
@@ -148,7 +164,7 @@ class RowStore:
         np.frombuffer(self.status, np.uint8)[indices] = np.where(is_ok, OK, ERROR)
 
     def _make_group(self) -> None:
-        """Write the waiting rows as a group; a kill in between leaves these rows twice, equal."""
+        """Write the waiting rows as a group, and then delete them from the newest rows."""
         table = pa.Table.from_batches(self._waiting, self.schema.arrow)
         frame = self._groups.append(_to_parquet(table, self.schema.texts))
         self._groups.sync()
@@ -158,6 +174,11 @@ class RowStore:
         self._waiting = []
         # The newest rows are no longer where they were.
         self._cached.cache_clear()
+
+
+def newest_batch(payload: bytes, schema: RowSchema) -> Any:
+    """Return the rows in a frame of the newest rows, as an Arrow batch."""
+    return pa.ipc.read_record_batch(pa.py_buffer(payload).slice(_NUMBER.size), schema.arrow)
 
 
 def _to_parquet(table: Any, texts: Sequence[str]) -> memoryview:
