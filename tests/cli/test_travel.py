@@ -138,3 +138,21 @@ def test_the_column_and_repeated_paths_of_cells(cli: Cli, project: Path) -> None
     assert [row["media"] for row in rows] == [f"y.parquet::{n}" for n in ("0/p.png", "1/p.png", 2)]
     done = cli("filter", "s.jsonl", "--ok-only", "--copy-to", "kept")
     assert [Path("kept/y.parquet", n).read_bytes() for n in "01"] == [png(5), png(6)]
+
+
+def test_urls_are_read_with_permission(cli: Cli, project: Path) -> None:
+    tar_of(Path("x.tar"), {"c.png": png(3)})
+    url = f"file://{project}"
+    for output, root in (("s.parquet", f"{url}/in"), ("t.parquet", f"{url}/x.tar")):
+        scored(cli, output, root)
+    done = cli("filter", "s.parquet", "t.parquet", "--ok-only", "--copy-to", "kept")
+    assert (done.returncode, Path("kept").exists()) == (1, False)
+    assert "media at URLs need --allow-remote" in done.stderr
+    asked = ("s.parquet", "t.parquet", "--ok-only", "--allow-remote", "--copy-to", "kept")
+    done = cli("filter", *asked)
+    assert done.returncode == 0, done.stderr
+    names = {p.name: p.read_bytes() for p in Path("kept").rglob("*.png")}
+    assert names == {"a.png": png(0), "b.png": png(1), "c.png": png(3)}
+    scored(cli, "u.parquet", "in")
+    done = cli("filter", "u.parquet", "--ok-only", "--root", url, "--copy-to", "far")
+    assert (done.returncode, len(list(Path("far").iterdir()))) == (0, 2), done.stderr

@@ -24,7 +24,8 @@ def recorded(output: AnyPath, request: Mapping[str, Any] | None) -> Record:
     """
     asked = request or {}
     return {
-        "folder": os.getcwd(),  # noqa: PTH109 - text, as it is stored
+        # A worker of a cluster works in another folder than the run.
+        "folder": asked.get("folder") or os.getcwd(),  # noqa: PTH109 - text, as it is stored
         "output": _whole(output.parent),
         "starts": list(dict.fromkeys(filter(None, map(_start, asked.get("paths", ()))))),
         "media_column": asked.get("media_column"),
