@@ -1,4 +1,4 @@
-"""Items as JSON: a resumed run reads the items that were listed when the run started."""
+"""The fields of items as JSON values, for the listing of a run."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
@@ -17,25 +17,6 @@ class Listed(Protocol):
     def items(self) -> Iterable[Item]: ...
 
     def facts(self) -> Mapping[str, Any]: ...
-
-
-def to_entry(item: Item) -> Entry:
-    """Return the fields of an item as JSON values; empty fields are left out."""
-    entry = {
-        "id": item.id,
-        "media": media_record(item.media),
-        "prompt": item.prompt,
-        "kind": item.kind,
-        "group": item.group,
-        "extra": dict(item.extra),
-        "problem": item.problem and problem_record(item.problem),
-    }
-    return {name: value for name, value in entry.items() if value not in (None, {})}
-
-
-def item_from(entry: Entry) -> Item:
-    """Return the item that `to_entry` turned into this entry; a path is text."""
-    return from_fields({"prompt": None, **entry})
 
 
 def media_record(media: Any) -> str | Entry:

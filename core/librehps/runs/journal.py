@@ -110,13 +110,6 @@ class Journal:
                 if self.status[index] in wanted:
                     yield index, item
 
-    def entries(self, wanted: set[int]) -> Iterator[tuple[int, str]]:
-        """Yield (index, JSON of `item_json.to_entry`) for each item whose status is in `wanted`."""
-        with self._translated():
-            for index, entry in self.listing.entries():
-                if self.status[index] in wanted:
-                    yield index, entry
-
     @property
     def rows(self) -> "RowStore":
         """The rows of the run; reads and writes may raise OSError."""

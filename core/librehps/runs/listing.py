@@ -1,6 +1,5 @@
 """The listing of a run: the items of the source, frozen in the journal's folder."""
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from librehps.files import sync
-from librehps.runs.item_json import to_entry
 from librehps.types import Item
 
 # Every chunk but the last has this number of items; part of the layout of the journal.
@@ -52,11 +50,6 @@ class Listing:
         """Yield (index, item) for each item."""
         count = sum(1 for _ in self.folder.glob("*.arrow"))
         return enumerate(self.range(0, count * CHUNK_ITEMS))
-
-    def entries(self) -> Iterator[tuple[int, str]]:
-        """Yield (index, JSON of `item_json.to_entry`) for each item."""
-        for index, item in self.items():
-            yield index, json.dumps(to_entry(item))
 
     def range(self, start: int, end: int) -> Iterator[Item]:
         """Yield the items from index `start` to `end` (exclusive), for a worker of a cluster."""

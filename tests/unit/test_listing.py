@@ -1,0 +1,55 @@
+"""The listing of a run gives back the items that were written."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from librehps import Item
+from librehps.errors import BrokenMediaError, UsageError
+from librehps.media.archived import ParquetCell, Remote, TarMember
+from librehps.runs import listing
+from librehps.runs.listing import Listing
+
+ITEMS = [
+    Item("a", "a.png", "red", "image", "g", {"n": 1, "t": "ä"}),
+    Item("b", TarMember("x.tar", "b.png", 512, 9), "x", extra={"n": None, "t": ""}),
+    Item("c", "\udcff.png", "lone \ud800", problem=BrokenMediaError("why")),
+    Item("d", Remote("s3://b/c.png"), None, "video", None, {"n": 1.5, "t": True}),
+    Item("e", ParquetCell("x.parquet", "image", 3, "e.png"), "", extra={"n": 2, "t": "x"}),
+    Item("f", "f.png", "x", extra={"n": 3, "t": "y"}),
+    Item("g", "g.png", "x"),
+]
+
+
+def facts(item: Item) -> dict[str, Any]:
+    return {**vars(item), "problem": str(item.problem)}
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_items_come_back_as_they_were(
+    chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "CHUNK_ITEMS", chunk)
+    store = Listing(tmp_path)
+    assert store.write(iter(ITEMS)) == len(ITEMS)
+    assert [(at, facts(item)) for at, item in store.items()] == [
+        (at, facts(item)) for at, item in enumerate(ITEMS)
+    ]
+    for start in range(len(ITEMS)):
+        for end in range(start, len(ITEMS) + 1):
+            ids = [item.id for item in ITEMS[start:end]]
+            assert [item.id for item in store.range(start, end)] == ids
+            assert store.ids(start, end).to_pylist() == ids
+    assert type(next(store.range(5, 6)).extra["n"]) is int
+    assert store.write([]) == 0
+    assert list(store.items()) == []
+
+
+def test_a_damaged_listing_is_named(tmp_path: Path) -> None:
+    store = Listing(tmp_path)
+    store.write(ITEMS)
+    file = store.chunk(0)
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(UsageError, match=r"000000\.arrow: damaged listing"):
+        list(store.items())
