@@ -17,6 +17,7 @@ from librehps.errors import (
 )
 from librehps.storage import retry, store
 from librehps.storage.places import host_of, name_of, shown
+from librehps.storage.url_path import UrlPath
 from web_server import serving
 
 BODY = bytes(range(256)) * 40
@@ -89,6 +90,36 @@ def test_what_stays_is_asked_once(status: int, kind: type[StorageError]) -> None
             store.read(f"{web.url}/a?token=abc")
         assert web.requests == {"/a": 1}
     assert type(caught.value) is kind and "abc" not in str(caught.value)
+
+
+def test_another_part_than_the_one_asked_for_is_not_taken() -> None:
+    other = (206, {"Content-Range": "bytes 0-6/9000"})
+    with (
+        serving({"/a": BODY}, fail=lambda path, n: other) as web,
+        pytest.raises(StorageNetworkError, match="wrong part"),
+    ):
+        store.read_range(f"{web.url}/a", 10, 7)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "parts", "below"),
+    [
+        ("https://h/a%20b/c.csv?x=/1", "https://h", ("https://h", "a b", "c.csv"),
+         "https://h/a%20b/d%23%3F.png?x=/1"),
+        ("s3://b/x%20/c.csv", "s3://b", ("s3://b", "x%20", "c.csv"), "s3://b/x%20/d#?.png"),
+        ("hf://datasets/u/r/x/c.csv", "hf://datasets/u/r",
+         ("hf://datasets", "u", "r", "x", "c.csv"), "hf://datasets/u/r/x/d#?.png"),
+        ("hf://u/r@v/c.csv", "hf://u/r@v", ("hf://u", "r@v", "c.csv"), "hf://u/r@v/d#?.png"),
+    ],
+)  # fmt: skip
+def test_parts_of_a_url(url: str, origin: str, parts: tuple[str, ...], below: str) -> None:
+    path = UrlPath(url)
+    assert (path.origin, path.parts, path.name) == (origin, parts, "c.csv")
+    folder = path.parent
+    for name in ("d#?.png", "./e/../d#?.png"):
+        assert folder.below(name).url == below
+    for name in ("/d.png", "C:\\d.png", "../" * len(parts) + "d.png"):
+        assert folder.below(name) is None
 
 
 def test_a_server_says_how_long_to_wait(waits: list[float]) -> None:

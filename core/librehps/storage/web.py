@@ -34,6 +34,9 @@ class WebFile:
         headers = answer.headers
         self.stamp = str(headers.get("etag") or headers.get("last-modified") or "")
         self.total = _number(headers.get("content-length"))
+        # The first byte of a part, None where the server does not say.
+        span = headers.get("content-range", "").removeprefix("bytes ")
+        self.first = _number(span.partition("-")[0])
         if self.is_part or answer.status_code == NO_RANGE:
             self.total = _number(headers.get("content-range", "").rpartition("/")[2])
 
@@ -83,6 +86,8 @@ def read_range(url: str, start: int, size: int, seconds: float) -> bytes:
     """Return `size` bytes of the file from `start`, fewer at the end of the file."""
     with opened(url, seconds, (start, size)) as file:
         content = bytearray()
+        if file.is_part and file.first not in (None, start):
+            raise network_fault(url, "wrong part", f"from byte {file.first}, asked for {start}")
         # A server that cannot send parts sends the file from its beginning.
         skip = 0 if file.is_part else start
         if file.total == 0 or (file.total is not None and start >= file.total):
