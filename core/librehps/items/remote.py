@@ -43,12 +43,13 @@ class RemoteFiles:
                 kind = kind_by_name(place.name)
                 yield Item(self._id(place) or place.name, Remote(place.url), None, kind)
                 continue
+            start = start_below(self._id(place.start) or ".")
             for above, names in place.folders(self.passed_over):
-                folder = place.folder(above)
-                identity = start_below(self._id(folder) or ".")
+                # A name in a bucket may be empty, which a path would lose.
+                inside = "".join(f"{part}/" for part in above)
                 for name, found in self._search.media(above, names, place.pattern):
-                    media = Remote(folder.url_of(name))
-                    yield Item(identity + printable(name), media, None, found)
+                    media = Remote(place.start.url_of(inside + name))
+                    yield Item(start + printable(inside + name), media, None, found)
 
     def nothing(self) -> UsageError:
         """Return the error for URLs without an item."""

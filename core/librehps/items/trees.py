@@ -99,10 +99,6 @@ class UrlTree:
         for folder, files in groupby(found, lambda parts: parts[:-1]):
             yield folder, [parts[-1] for parts in files]
 
-    def folder(self, parts: Parts) -> UrlPath:
-        """Return a folder by its parts below the start."""
-        return self.start / "/".join(parts) if parts else self.start
-
     def file(self, parts: Parts) -> UrlPath:
         name = "/".join(parts)
         url = self.start.url_of(name)
