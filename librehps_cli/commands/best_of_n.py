@@ -169,5 +169,5 @@ def best_of_n(
     if not choice.curve:
         summarise(picked, out)
     unread = print_unread(scored.passed_over, out)
-    done = len(picked.taken) - missing if missing else len(picked.rows)
+    done = len(picked.picks.taken_rows) - missing if missing else len(picked.rows)
     raise typer.Exit(exit_code(done, len(failed) + unread + missing))

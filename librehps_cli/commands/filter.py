@@ -203,7 +203,7 @@ def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> tuple["Co
     if result.file is not None:
         chosen.write(result.file, overwrite=result.overwrite)
     if delivery.as_json:
-        _print(json_lines(chosen.table), out)
+        _print(json_lines(chosen.source), out)
     if paths is None:
         return copied, 0
     texts = (path for chunk in paths.chunks for path in chunk.to_pylist())

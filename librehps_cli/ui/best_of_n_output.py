@@ -19,7 +19,7 @@ MAX_NAMED_ROWS = 5
 def print_errors(failed: "ScoreTable", out: Output) -> None:
     """Name the first rows with errors on stderr, and count the others."""
     names = [n for n in ("id", "error", "error_type") if n in failed.columns]
-    for row in failed.table.select(names).slice(0, MAX_NAMED_ROWS).to_pylist():
+    for row in failed.source.select(names).slice(0, MAX_NAMED_ROWS).to_pylist():
         why = row.get("error") or "no error message"
         out.error(f"{row.get('id')}: {why} ({row.get('error_type') or 'unknown'})")
     if len(failed) > MAX_NAMED_ROWS:
@@ -36,7 +36,7 @@ def deliver(picked: "BestOfN", result: ResultOptions, sources: SourceFlags) -> i
         )
         failed = len(copied.failed)
     if result.file is not None:
-        picked.table.write(result.file, overwrite=result.overwrite)
+        picked.write(result.file, overwrite=result.overwrite)
     return failed
 
 
@@ -45,15 +45,11 @@ def print_picks(picked: "BestOfN", json: bool | None, out: Output, root: str | N
 
     Return the number of paths that do not exist, which are not printed.
     """
-    from librehps.scores.select import media_paths
-    from librehps.scores.table import json_lines
-
     if json:
-        for line in json_lines(picked.table.table):
+        for line in picked.json_lines():
             out.line(line)
     elif json is None and out.json:
-        texts = media_paths(picked.taken.table, "Use --json.").to_pylist()
-        found = picked.taken.folder.under(root).found(texts)
+        found = picked.rows.folder.under(root).found(picked.media())
         for path in found.paths:
             out.line(path)
         print_missing(found, out)
@@ -105,17 +101,15 @@ def _cells(point: Record, is_mean: bool) -> list[str]:
 
 def summarise(picked: "BestOfN", out: Output) -> None:
     """Print a note for each chosen item, or counts if there are many groups."""
-    first = [record for record in picked.records if record["rank"] == 1]
-    if len(first) <= MAX_NAMED_ROWS:
-        for record in first:
-            out.note(_sentence(record))
+    counts = picked.picks.counts()
+    if counts.groups <= MAX_NAMED_ROWS:
+        for record in picked.records:
+            if record["rank"] == 1:
+                out.note(_sentence(record))
         return
-    sizes = [record["scored"] for record in first]
-    tied = sum(record["tied"] > 0 for record in first)
-    unsure = sum(record["abstained"] for record in first)
     out.note(
-        f"{len(first)} groups of {min(sizes)} to {max(sizes)} items; "
-        f"{tied} tied for the best, {unsure} abstained"
+        f"{counts.groups} groups of {counts.smallest} to {counts.largest} items; "
+        f"{counts.tied} tied for the best, {counts.abstained} abstained"
     )
 
 

@@ -13,7 +13,7 @@ from librehps.decide.rank import pick_best, rank
 from librehps.decide.weights import OVERALL, Weights, parse_weights
 from librehps.errors import NothingScoredError, UsageError
 from librehps.scores.score_table import Scores, as_score_table
-from librehps.scores.select import check_axes, group_codes, scored_rows, text_column
+from librehps.scores.select import check_axes, check_text, group_codes, scored_rows
 
 log = logging.getLogger("librehps")
 
@@ -43,11 +43,11 @@ def best_of_n(
     if top < 1 or (abstain_below is not None and not 0.5 <= abstain_below <= 1):
         raise UsageError("expected top >= 1 and abstain_below in [0.5, 1]")
     given = as_score_table(scores)
-    check_axes(given.table, chosen.weights)
+    check_axes(given.source, chosen.weights)
     needed = ["id", "media", "prompt", *(f"{name}_mu" for name in chosen.weights)]
-    rows = scored_rows(given.table, given.origin, needed)
+    rows = scored_rows(given.source, given.origin, needed)
     for name in ("id", "media", "prompt"):
-        text_column(rows, name)
+        check_text(rows, name)
     groups = _groups(rows, per, per_match)
     ranked = rank(_scores(rows, chosen), groups.codes)
     _warn_of_mixtures(rows, groups)
@@ -98,12 +98,15 @@ def _warn_of_mixtures(rows: Any, groups: Groups) -> None:
     for column, what in (("prompt", "several prompts"), ("kind", "both images and videos")):
         if column not in rows.column_names:
             continue
-        pairs = np.unique(np.stack([groups.codes, group_codes(rows, column)]), axis=1)
-        held = np.unique(pairs[0], return_counts=True)[1]
-        mixed = int((held > 1).sum())
+        values = group_codes(rows, column)
+        first = np.empty(int(groups.codes.max(initial=0)) + 1, dtype=np.int64)
+        # The last of several writes stays, so the first row is written last.
+        first[groups.codes[::-1]] = values[::-1]
+        mixed = len(np.unique(groups.codes[values != first[groups.codes]]))
         if mixed:
+            held = len(np.unique(groups.codes))
             log.warning(
-                "%d of %d groups contain %s: their scores compare poorly", mixed, len(held), what
+                "%d of %d groups contain %s: their scores compare poorly", mixed, held, what
             )
 
 

@@ -1,6 +1,7 @@
 """Group rows that compete: by prompt, folder, column value or pattern."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from librehps.errors import UsageError
-from librehps.scores.select import column_of, group_codes, text_column
+from librehps.scores.file_table import batches_of
+from librehps.scores.key_codes import codes_among
+from librehps.scores.select import check_text, column_of, group_codes, text_column
 
 FOLDER, ALL = "folder", "all"
 # Matches the last part of a path, with its separator.
@@ -19,10 +22,19 @@ _LEAF = r"[/\\]?[^/\\]*$"
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of rows: `codes` (rows,) equal within a group, and `labels`, an Arrow column."""
+    """The groups of the rows of `table`: `codes` (rows,) equal within a group.
+
+    `name_rows` returns the labels of some rows, given as a table, as an Arrow column.
+    """
 
     codes: NDArray[np.int64]
-    labels: Any
+    table: Any
+    name_rows: Callable[[Any], Any]
+
+    @property
+    def labels(self) -> Any:
+        """The label of each row, an Arrow column."""
+        return self.name_rows(self.table)
 
 
 def group_by(table: Any, per: str) -> Groups:
@@ -32,20 +44,28 @@ def group_by(table: Any, per: str) -> Groups:
     and for rows without a value.
     """
     if per == FOLDER and FOLDER not in table.column_names:
-        return _by_labels(_folders(table))
+        names = [name for name in ("media", "id") if name in table.column_names]
+        parts = (pa.Table.from_batches([batch]) for batch in batches_of(table, names))
+        labels = (chunk for part in parts for chunk in _folders(part).chunks)
+        return Groups(codes_among(labels, len(table)).astype(np.int64), table, _folders)
     if per == ALL and ALL not in table.column_names:
-        labels = pa.chunked_array([pa.array([ALL] * len(table), pa.string())])
-        return Groups(np.zeros(len(table), dtype=np.int64), labels)
+        return Groups(np.zeros(len(table), dtype=np.int64), table, _all)
     codes = group_codes(table, per)
-    column = column_of(table, per, table.column_names)
-    if per == "group" and "prompt" in table.column_names:
-        column = pc.coalesce(column.cast(pa.string()), text_column(table, "prompt"))
-    if column.null_count:
+    falls_back = per == "group" and "prompt" in table.column_names
+    if falls_back:
+        check_text(table, "prompt")
+    bare = int((codes < 0).sum())
+    if bare:
         raise UsageError(
-            f"cannot group by {per}: {column.null_count} rows have no value",
+            f"cannot group by {per}: {bare} rows have no value",
             hint="Choose another column with --per, or remove these rows with `librehps filter`.",
         )
-    return Groups(codes, column.cast(pa.string()))
+
+    def labels_of(rows: Any) -> Any:
+        column = column_of(rows, per, rows.column_names).cast(pa.string())
+        return pc.coalesce(column, text_column(rows, "prompt")) if falls_back else column
+
+    return Groups(codes, table, labels_of)
 
 
 def group_by_pattern(table: Any, pattern: str) -> Groups:
@@ -57,30 +77,39 @@ def group_by_pattern(table: Any, pattern: str) -> Groups:
         compiled = re.compile(pattern)
     except re.error as error:
         raise UsageError(f"--per-match: invalid regular expression {pattern!r}: {error}") from error
-    ids = text_column(table, "id").to_pylist()
-    found = [compiled.search(name or "") for name in ids]
-    missed = [name for name, match in zip(ids, found, strict=True) if match is None]
-    if missed:
-        raise UsageError(
-            f"--per-match: {len(missed)} of {len(ids)} ids do not match {pattern!r}: {missed[0]!r}",
-            hint="Change the pattern, or remove these rows with `librehps filter`.",
-        )
-    keys = [match.groups() or (match[0],) for match in found if match]
-    if not any(part for key in keys for part in key):
-        raise UsageError(f"--per-match: {pattern!r} matches only empty text")
     # Keys are tuples, since (`a b`, `c`) and (`a`, `b c`) have the same label.
     numbers: dict[tuple[str | None, ...], int] = {}
-    codes = [numbers.setdefault(key, len(numbers)) for key in keys]
-    labels = pa.array([" ".join(part or "" for part in key) for key in keys], pa.string())
-    return Groups(np.array(codes, dtype=np.int64), pa.chunked_array([labels]))
+    codes, missed = [np.empty(0, np.int64)], list[str | None]()
+    check_text(table, "id")
+    for batch in batches_of(table, ["id"]):
+        ids = batch.column(0).to_pylist()
+        found = [compiled.search(name or "") for name in ids]
+        missed += [name for name, match in zip(ids, found, strict=True) if match is None]
+        keys = [match.groups() or (match[0],) for match in found if match]
+        codes.append(np.array([numbers.setdefault(k, len(numbers)) for k in keys], np.int64))
+    if missed:
+        raise UsageError(
+            f"--per-match: {len(missed)} of {len(table)} ids do not match {pattern!r}: "
+            f"{missed[0]!r}",
+            hint="Change the pattern, or remove these rows with `librehps filter`.",
+        )
+    if not any(part for key in numbers for part in key):
+        raise UsageError(f"--per-match: {pattern!r} matches only empty text")
+
+    def labels_of(rows: Any) -> Any:
+        matches = [compiled.search(name or "") for name in text_column(rows, "id").to_pylist()]
+        keys = [match.groups() or (match[0],) for match in matches if match]
+        labels = [" ".join(part or "" for part in key) for key in keys]
+        return pa.chunked_array([pa.array(labels, pa.string())])
+
+    return Groups(np.concatenate(codes), table, labels_of)
+
+
+def _all(rows: Any) -> Any:
+    return pa.chunked_array([pa.array([ALL] * len(rows), pa.string())])
 
 
 def _folders(table: Any) -> Any:
     names = pc.coalesce(text_column(table, "media"), text_column(table, "id"))
     folders = pc.replace_substring_regex(names, _LEAF, "")
     return pc.if_else(pc.equal(folders, ""), ".", folders)
-
-
-def _by_labels(labels: Any) -> Groups:
-    encoded = labels.combine_chunks().dictionary_encode()
-    return Groups(encoded.indices.to_numpy().astype(np.int64), labels)

@@ -1,6 +1,6 @@
 """The picks of best of n: the chosen rows, their margins, and copies of their media."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,13 @@ from librehps.decide.copy_media import Copied, media_of, place, suffix_of
 from librehps.decide.curve import Curve, curve
 from librehps.decide.groups import Groups
 from librehps.decide.names import readable_names
-from librehps.decide.rank import Pick, Ranked
+from librehps.decide.rank import Picks, Ranked
 from librehps.decide.weights import Weights
 from librehps.errors import UsageError
+from librehps.scores.reorder import in_order
 from librehps.scores.score_table import ScoreTable
+from librehps.scores.select import media_paths
+from librehps.scores.table import json_lines
 
 Record = dict[str, Any]
 # Columns that a pick adds to its row.
@@ -34,7 +37,7 @@ class BestOfN:
     rows: ScoreTable
     groups: Groups = field(repr=False)
     ranked: Ranked = field(repr=False)
-    picks: list[Pick] = field(repr=False)
+    picks: Picks = field(repr=False)
     weights: Weights
     is_calibrated: bool
 
@@ -45,14 +48,21 @@ class BestOfN:
         `group` is the name of the group. Raises UsageError if a column of the user has a name in
         PICK_COLUMNS.
         """
-        rows = self.rows.table
-        _check_names(rows)
-        at = _indices([row for pick in self.picks for row in pick.rows])
-        whole = rows.drop_columns([name for name in PICK_COLUMNS if name in rows.column_names])
-        chosen = _with(whole.take(at), "group", self.groups.labels.take(at))
-        for name, values in self._added(rows, at).items():
-            chosen = chosen.append_column(name, values)
-        return self.rows.of(chosen)
+        stream = self._stream
+        return self.rows.of(pa.concat_tables([stream.schema.empty_table(), *stream.tables()]))
+
+    def write(self, output: str | Path, *, overwrite: bool = False) -> None:
+        """Write `table` to X.parquet or X.jsonl, in flat memory; see `ScoreTable.write`."""
+        self.rows.of(self._stream).write(output, overwrite=overwrite)
+
+    def json_lines(self) -> Iterator[str]:
+        """Yield each row of `table` as JSON."""
+        return json_lines(self._stream)
+
+    def media(self) -> Iterator[str]:
+        """Yield the path of each row of `taken`; raises UsageError for a row without a path."""
+        for part in in_order(self.rows.source.select(["media"]), self.picks.taken_rows):
+            yield from media_paths(part, "Use --json.").to_pylist()
 
     @cached_property
     def records(self) -> list[Record]:
@@ -92,21 +102,72 @@ class BestOfN:
 
         Scores are means in [0, 1] for a single axis, else weighted sums of mus.
         """
-        return curve(self.ranked, self.weights.shown(self.weights.scores(self.rows.table)))
+        return curve(self.ranked, self.weights.shown(self.weights.scores(self.rows.source)))
 
-    def _added(self, rows: Any, at: Any) -> Mapping[str, Any]:
-        places = [(pick, i) for pick in self.picks for i in range(len(pick.rows))]
-        wins = [pick.win_probabilities[i] for pick, i in places]
+    @property
+    def _stream(self) -> "_Stream":
+        """The rows of `table`, which are read as they are used."""
+        _check_names(self.rows.source)
+        none = self._with_picks(self.rows.source.schema.empty_table(), 0)
+        return _Stream(none.schema, len(self.picks.rows), self._tables)
+
+    def _tables(self) -> Iterator[Any]:
+        first = 0
+        for part in in_order(self.rows.source, self.picks.rows):
+            yield self._with_picks(part, first)
+            first += len(part)
+
+    def _with_picks(self, rows: Any, first: int) -> Any:
+        """Return picked rows, of which the first is number `first`, with their group and pick."""
+        kept = rows.drop_columns([name for name in PICK_COLUMNS if name in rows.column_names])
+        chosen = _with(kept, "group", self.groups.name_rows(rows))
+        for name, values in self._added(slice(first, first + len(rows))).items():
+            chosen = chosen.append_column(name, values)
+        return chosen
+
+    def _added(self, part: slice) -> Mapping[str, Any]:
+        picks = self.picks
+        at = range(len(picks.rows))[part]
         return {
-            "rank": pa.array([i + 1 for _, i in places], pa.int32()),
-            "score": pa.array(self.weights.scores(rows.take(at)), pa.float64()),
-            "scored": pa.array([pick.scored for pick, _ in places], pa.int32()),
-            "margin": pa.array([pick.margins[i] for pick, i in places], pa.float64()),
-            "win_probability": pa.array(wins, pa.float64()),
-            "tied": pa.array([pick.tied[i] for pick, i in places], pa.int32()),
-            "ties": _ids(rows, [pick.ties[i] for pick, i in places]),
-            "abstained": pa.array([pick.abstained for pick, _ in places], pa.bool_()),
+            "rank": pa.array(picks.place[part] + 1, pa.int32()),
+            "score": pa.array(picks.scores[part], pa.float64()),
+            "scored": pa.array(picks.scored[part], pa.int32()),
+            "margin": pa.array(picks.margins[part], pa.float64(), from_pandas=True),
+            "win_probability": pa.array(picks.wins[part], pa.float64(), from_pandas=True),
+            "tied": pa.array(picks.tied[part], pa.int32()),
+            "ties": self._ids([picks.ties(i) if picks.tied[i] else [] for i in at]),
+            "abstained": pa.array(picks.abstained[picks.group[part]], pa.bool_()),
         }
+
+    def _ids(self, groups: Sequence[Sequence[int]]) -> Any:
+        """Return the ids of the rows of each group, as an Arrow column of lists."""
+        ends = np.concatenate([[0], np.cumsum([len(part) for part in groups])]).astype(np.int32)
+        flat = np.array([row for part in groups for row in part], dtype=np.int64)
+        ids = pa.array([], pa.string())
+        if len(flat):
+            ids = self.rows.source.select(["id"]).take(pa.array(flat)).column(0).combine_chunks()
+        return pa.ListArray.from_arrays(ends, ids.cast(pa.string()))
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """The tables that `tables` yields, with the methods of `pyarrow.Table` that writing needs."""
+
+    schema: Any
+    rows: int
+    tables: Callable[[], Iterator[Any]]
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @property
+    def column_names(self) -> list[str]:
+        names: list[str] = self.schema.names
+        return names
+
+    def to_batches(self, max_chunksize: int) -> Iterator[Any]:
+        for table in self.tables():
+            yield from table.to_batches(max_chunksize)
 
 
 def _check_names(rows: Any) -> None:
@@ -116,18 +177,6 @@ def _check_names(rows: Any) -> None:
             f"columns with reserved names: {', '.join(taken)}",
             hint="Rename these columns: `librehps score ... --rename OLD=NEW`.",
         )
-
-
-def _ids(rows: Any, groups: list[tuple[int, ...]]) -> Any:
-    """Return the ids of each tuple of rows, as an Arrow column of lists."""
-    ends = np.concatenate([[0], np.cumsum([len(part) for part in groups])]).astype(np.int32)
-    flat = rows.column("id").take(_indices([row for part in groups for row in part]))
-    return pa.ListArray.from_arrays(ends, flat.combine_chunks().cast(pa.string()))
-
-
-def _indices(rows: list[int]) -> Any:
-    """Return row numbers as an Arrow array, typed since Arrow cannot infer an empty list."""
-    return pa.array(rows, pa.int64())
 
 
 def _with(table: Any, name: str, values: Any) -> Any:

@@ -1,7 +1,9 @@
 """Rank scores within groups, and pick the best rows of each group."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,6 @@ from librehps.decide.probability import Platt
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 MAX_NAMED_TIES = 20
-SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,121 @@ def rank(scores: Floats, codes: Indices) -> Ranked:
     rows = np.flatnonzero(~np.isnan(scores))
     # Both sorts are stable, so equal rows keep their order.
     rows = rows[np.argsort(-scores[rows], kind="stable")]
-    rows = rows[np.argsort(codes[rows], kind="stable")]
-    _, starts, sizes = np.unique(codes[rows], return_index=True, return_counts=True)
+    groups = codes[rows]
+    order = np.argsort(groups, kind="stable")
+    rows, groups = rows[order], groups[order]
+    starts = np.flatnonzero(np.diff(groups, prepend=-2))
+    sizes = np.diff(starts, append=len(rows))
     first_rows = np.minimum.reduceat(rows, starts) if len(rows) else starts
     order = np.argsort(first_rows)
     return Ranked(rows, scores[rows], starts[order], sizes[order])
+
+
+class PickCounts(NamedTuple):
+    """The number of groups, their smallest and largest size, and how many tied or abstained."""
+
+    groups: int
+    smallest: int
+    largest: int
+    tied: int
+    abstained: int
+
+
+class Picks(Sequence[Pick]):
+    """The picks of all groups, as arrays of all picked rows, group by group, best first.
+
+    For each picked row: `group` is the number of its group, `place` its place in the group from 0,
+    `rows` its row number, `scores` its score, `scored` the number of rows of its group; `margins`,
+    `wins` (NaN: None) and `tied` are those of `Pick`. `abstained` is (groups,).
+    """
+
+    def __init__(
+        self, ranked: Ranked, calibrator: Platt | None, top: int, abstain_below: float | None
+    ) -> None:
+        self._ranked = ranked
+        taken = np.minimum(top, ranked.sizes)
+        self._ends = np.cumsum(taken)
+        self.group = np.repeat(np.arange(len(taken)), taken)
+        self.place = np.arange(len(self.group)) - np.repeat(self._ends - taken, taken)
+        self._at = ranked.starts[self.group] + self.place
+        self.rows, self.scores = ranked.rows[self._at], ranked.scores[self._at]
+        self.scored = ranked.sizes[self.group]
+        self.margins = self._margins()
+        self.wins = self._wins(calibrator)
+        self._first, self._last = self._equals()
+        self.tied = self._last - self._first - 1
+        last = self.wins[self._ends - 1]
+        self.abstained = last < (-np.inf if abstain_below is None else abstain_below)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @property
+    def taken_rows(self) -> Indices:
+        """The picked rows of the groups that are not abstained."""
+        taken: Indices = self.rows[~self.abstained[self.group]]
+        return taken
+
+    def counts(self) -> PickCounts:
+        """Return the counts of the groups, for a message."""
+        sizes, is_first = self._ranked.sizes, self.place == 0
+        tied = int((self.tied[is_first] > 0).sum())
+        return PickCounts(
+            len(self), int(sizes.min()), int(sizes.max()), tied, int(self.abstained.sum())
+        )
+
+    @overload
+    def __getitem__(self, index: int) -> Pick: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Pick]: ...
+    def __getitem__(self, index: int | slice) -> Pick | list[Pick]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        group = range(len(self))[index]
+        first = int(self._ends[group - 1]) if group else 0
+        part = slice(first, int(self._ends[group]))
+        return Pick(
+            rows=tuple(self.rows[part].tolist()),
+            scored=int(self.scored[first]),
+            margins=tuple(_known(self.margins[part])),
+            win_probabilities=tuple(_known(self.wins[part])),
+            tied=tuple(self.tied[part].tolist()),
+            ties=tuple(tuple(self.ties(at)) for at in range(part.start, part.stop)),
+            abstained=bool(self.abstained[group]),
+        )
+
+    def ties(self, at: int) -> list[int]:
+        """Return the first MAX_NAMED_TIES rows with the score of picked row `at`, without it."""
+        end = min(int(self._last[at]), int(self._first[at]) + MAX_NAMED_TIES + 1)
+        near = self._ranked.rows[int(self._first[at]) : end].tolist()
+        return [row for row in near if row != self.rows[at]][:MAX_NAMED_TIES]
+
+    def _margins(self) -> Floats:
+        scores = np.append(self._ranked.scores, np.nan)
+        gaps = scores[self._at] - scores[self._at + 1]
+        return np.where(self.place + 1 < self.scored, gaps, np.nan)
+
+    def _wins(self, calibrator: Platt | None) -> Floats:
+        wins = np.full(len(self.rows), np.nan)
+        if calibrator is not None:
+            known = ~np.isnan(self.margins)
+            found = map(calibrator.probability, self.margins[known].tolist())
+            wins[known] = np.fromiter(found, np.float64, int(known.sum()))
+        return wins
+
+    def _equals(self) -> tuple[Indices, Indices]:
+        """Return the ends of the run of equal scores around each picked row."""
+        scores = self._ranked.scores
+        is_new = np.ones(len(scores), dtype=bool)
+        is_new[1:] = scores[1:] != scores[:-1]
+        is_new[self._ranked.starts] = True
+        starts = np.append(np.flatnonzero(is_new), len(scores))
+        run = np.searchsorted(starts, self._at, side="right") - 1
+        return starts[run], starts[run + 1]
+
+
+def _known(values: Floats) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 def pick_best(
@@ -64,42 +175,10 @@ def pick_best(
     calibrator: Platt | None = None,
     top: int = 1,
     abstain_below: float | None = None,
-) -> list[Pick]:
+) -> Picks:
     """Return the `top` rows of each group; give a `calibrator` only for mus of `overall`.
 
     With `abstain_below` P, a group is abstained if its last picked row beats the next row with a
     probability below P.
     """
-    return [
-        _pick(ranked, slice(start, start + size), calibrator, top, abstain_below)
-        for start, size in zip(ranked.starts, ranked.sizes, strict=True)
-    ]
-
-
-def _pick(
-    ranked: Ranked, part: slice, calibrator: Platt | None, top: int, abstain_below: float | None
-) -> Pick:
-    rows, scores = ranked.rows[part], ranked.scores[part]
-    taken = range(min(top, len(rows)))
-    margins = [float(scores[i] - scores[i + 1]) if i + 1 < len(rows) else None for i in taken]
-    sure = [None if m is None or calibrator is None else calibrator.probability(m) for m in margins]
-    unsure = abstain_below is not None and sure[-1] is not None and sure[-1] < abstain_below
-    # Scores descend, and searchsorted needs ascending values.
-    first, last = (np.searchsorted(-scores, -scores[: len(taken)], side) for side in SIDES)
-    return Pick(
-        rows=tuple(rows[: len(taken)].tolist()),
-        scored=len(rows),
-        margins=tuple(margins),
-        win_probabilities=tuple(sure),
-        tied=tuple((last - first - 1).tolist()),
-        ties=tuple(
-            _others(rows, i, slice(*ends)) for i, *ends in zip(taken, first, last, strict=True)
-        ),
-        abstained=unsure,
-    )
-
-
-def _others(rows: Indices, at: int, run: slice) -> tuple[int, ...]:
-    """Return the first rows of a run of equal scores, without row `at`."""
-    near = rows[run][: MAX_NAMED_TIES + 1].tolist()
-    return tuple(row for row in near if row != rows[at])[:MAX_NAMED_TIES]
+    return Picks(ranked, calibrator, top, abstain_below)

@@ -22,6 +22,8 @@ class FileTable:
         self, files: Sequence[tuple[str, ScoredFile]], schema: Any, kept: Mask | None = None
     ) -> None:
         self._files, self.schema, self._kept = files, schema, kept
+        # Codes of columns, which take long to compute.
+        self.codes: dict[str, Any] = {}
         total = sum(file.rows for _, file in files)
         self.num_rows = total if kept is None else int(np.count_nonzero(kept))
 

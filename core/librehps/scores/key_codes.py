@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from zlib import adler32
 
@@ -17,6 +17,7 @@ from librehps.scores.scored_file import ScoredFile, is_text
 log = logging.getLogger("librehps")
 
 Keys = NDArray[np.uint64]
+Codes = NDArray[np.int32]
 DUPLICATE_COLUMNS = ("media", "prompt")
 
 
@@ -33,16 +34,25 @@ def text_keys(texts: Any) -> Keys:
     return keys
 
 
-def codes_of(table: FileTable, name: str) -> NDArray[np.int32]:
+def codes_of(table: Any, name: str) -> Codes:
     """Return a number for each row, equal for equal values of a column; -1 for null.
 
     Raises an Arrow error for a column of lists or structs.
     """
-    codes = np.empty(len(table), dtype=np.int32)
+    found = table.codes if isinstance(table, FileTable) else {}
+    if name not in found:
+        columns = (batch.column(0) for batch in batches_of(table, [name], encoded=True))
+        found[name] = codes_among(columns, len(table))
+    codes: Codes = found[name]
+    return codes
+
+
+def codes_among(columns: Iterable[Any], rows: int) -> Codes:
+    """Return the codes of `codes_of` for consecutive arrays, of `rows` values together."""
+    codes = np.empty(rows, dtype=np.int32)
     dictionaries: list[Any] = []
     last, start, first = None, 0, 0
-    for batch in table.batches([name], encoded=True):
-        column = _encoded(batch.column(0))
+    for column in map(_encoded, columns):
         # The batches of a row group may share a dictionary.
         if last is None or not _is_same(column.dictionary, last):
             start += 0 if last is None else len(last)
@@ -55,15 +65,18 @@ def codes_of(table: FileTable, name: str) -> NDArray[np.int32]:
         return codes
     encoded = pa.chunked_array(dictionaries).dictionary_encode().unify_dictionaries()
     # The last entry is for null, whose code is -1.
-    places = np.concatenate([*(chunk.indices.to_numpy() for chunk in encoded.chunks), [-1]])
-    distinct: NDArray[np.int32] = places.astype(np.int32)
-    for at in range(0, len(codes), 1 << 20):
+    places = np.concatenate(
+        [*(chunk.indices.fill_null(-1).to_numpy() for chunk in encoded.chunks), [-1]]
+    ).astype(np.int32)
+    for at in range(0, rows, 1 << 20):
         part = codes[at : at + (1 << 20)]
-        part[:] = distinct[part]
+        part[:] = places[part]
     return codes
 
 
 def _encoded(column: Any) -> Any:
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.string())
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from librehps.errors import NothingScoredError, UsageError
 from librehps.scores.columns import axes_among
-from librehps.scores.file_table import FileTable, batches_of
+from librehps.scores.file_table import batches_of
 from librehps.scores.key_codes import codes_of
 from librehps.scores.scored_file import Mask, is_text
 from librehps.types import AXES
@@ -159,28 +159,25 @@ def sorted_codes(column: Any) -> tuple[NDArray[np.int64], list[str]]:
 
 
 def group_codes(table: Any, per: str | None) -> NDArray[np.int64]:
-    """Return a number per row, equal within a group; rows without `group` are grouped by prompt."""
+    """Return a number per row, equal within a group; -1 for rows without a value.
+
+    Rows without `group` are grouped by prompt.
+    """
     if per is None:
         return np.zeros(len(table), dtype=np.int64)
     codes = _codes(table, per)
     if per == "group" and "prompt" in table.column_names and (bare := codes < 0).any():
-        prompts = _codes(table, "prompt") + len(table) + 1
-        codes = np.where(bare, prompts, codes)
+        prompts = _codes(table, "prompt")
+        codes[bare] = np.where(prompts < 0, -1, prompts + len(table))[bare]
     return codes
 
 
 def _codes(table: Any, name: str) -> NDArray[np.int64]:
     kind = table.schema.field(place_of(table, name, table.column_names)).type
     try:
-        if isinstance(table, FileTable):
-            return codes_of(table, name).astype(np.int64)
-        column = table.column(name)
-        column = column.cast(pa.string()) if pa.types.is_null(kind) else _decoded(column)
-        encoded = column.dictionary_encode().unify_dictionaries()
+        return codes_of(table, name).astype(np.int64)
     except pa.ArrowNotImplementedError as error:
         raise UsageError(f"cannot group rows by column {name} of type {kind}") from error
-    parts = [chunk.indices.fill_null(-1).to_numpy() for chunk in encoded.chunks]
-    return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
 
 def number_column(table: Any, name: str) -> Any:
