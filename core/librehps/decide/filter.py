@@ -155,11 +155,13 @@ def _best(table: Any, top: Top, passed: Mask) -> Mask:
     codes = group_codes(table, top.per)
     known = pc.invert(pc.is_nan(column)).fill_null(False)
     rows = np.flatnonzero(passed & np.asarray(known))
-    values = column.take(pa.array(rows)).combine_chunks()
+    values = column.filter(pa.array(passed & np.asarray(known))).combine_chunks()
     # Both sorts are stable, so equal rows keep their order.
     rows = rows[pc.array_sort_indices(values, order="descending").to_numpy()]
-    rows = rows[np.argsort(codes[rows], kind="stable")]
-    _, starts, sizes = np.unique(codes[rows], return_index=True, return_counts=True)
+    if top.per is not None:
+        rows = rows[np.argsort(codes[rows], kind="stable")]
+    starts = np.flatnonzero(np.diff(codes[rows], prepend=-2))
+    sizes = np.diff(starts, append=len(rows))
     # Exact fractions are slow, so each size is computed once.
     distinct, which = np.unique(sizes, return_inverse=True)
     quotas = np.array([top.quota(int(size)) for size in distinct], dtype=np.int64)[which]

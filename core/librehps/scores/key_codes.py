@@ -63,7 +63,8 @@ def codes_among(columns: Iterable[Any], rows: int) -> Codes:
         first += len(numbers)
     if not dictionaries:
         return codes
-    encoded = pa.chunked_array(dictionaries).dictionary_encode().unify_dictionaries()
+    # All chunks of the result have one dictionary.
+    encoded = pa.chunked_array(dictionaries).dictionary_encode()
     # The last entry is for null, whose code is -1.
     places = np.concatenate(
         [*(chunk.indices.fill_null(-1).to_numpy() for chunk in encoded.chunks), [-1]]
