@@ -2,44 +2,52 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from librehps.decide.bradley_terry import Floats
 from librehps.decide.shared_prompts import Codes, Scored
 from librehps.errors import UsageError
 from librehps.scores.columns import axes_among
+from librehps.scores.key_codes import codes_of
+from librehps.scores.scored_file import Mask
 from librehps.scores.select import (
     check_axes,
+    check_text,
     label_column,
     number_column,
-    sorted_codes,
+    ok_rows,
+    place_of,
+    sorted_labels,
     text_column,
 )
 
 # Each pair is compared in each resample: 500 generators take 2 GB.
 MAX_GENERATORS = 500
+# More distinct prompts are not sorted by their text, which would have to be in memory.
+MAX_SORTED_PROMPTS = 200_000
 # Without a column of this name, the generator is the first folder of the id.
 FOLDER = "folder"
+BY_HINT = "If each generator has a folder: --by folder"
 
 log = logging.getLogger(__name__)
 
 
 def only(table: Any, by: str, names: Sequence[str]) -> Any:
     """Return the rows of the named generators; raises UsageError for an unknown generator."""
-    generators = generators_of(table, by)
-    known = sorted(name for name in generators.unique().to_pylist() if name)
-    unknown = [name for name in names if name not in known]
+    codes, generators = sorted_labels(table, _needed(table, by), partial(generators_of, by=by))
+    unknown = [name for name in names if name not in generators or not name]
     if unknown:
+        known = [name for name in generators if name]
         raise UsageError(
             f"generator not found: {', '.join(unknown)}",
             hint=f"Choose from: {', '.join(known)}.",
         )
-    return table.filter(pc.is_in(generators, value_set=pa.array(names, pa.string())))
+    return table.filter(np.isin(codes, [generators.index(name) for name in names]))
 
 
 class GeneratorTable:
@@ -50,9 +58,17 @@ class GeneratorTable:
 
     def __init__(self, table: Any, by: str) -> None:
         self._table, self._by = table, by
-        self.generator, self.generators = sorted_codes(generators_of(table, by))
-        self.prompt, self.prompts = sorted_codes(text_column(table, "prompt"))
-        self.is_ok: NDArray[np.bool_] = np.asarray(pc.equal(text_column(table, "status"), "ok"))
+        self.generator: Codes
+        self.generator, self.generators = sorted_labels(
+            table, _needed(table, by), partial(generators_of, by=by)
+        )
+        check_text(table, "prompt")
+        self.prompt: Codes = codes_of(table, "prompt")
+        self.prompts = int(self.prompt.max(initial=-1)) + 1
+        if self.prompts <= MAX_SORTED_PROMPTS:
+            # So that resamples do not depend on the order of rows.
+            self.prompt, _ = sorted_labels(table, ["prompt"], partial(text_column, name="prompt"))
+        self.is_ok = ok_rows(table)
         self._check()
 
     def _check(self) -> None:
@@ -94,16 +110,26 @@ class GeneratorTable:
 
     def _has(self, axis: str) -> bool:
         has_columns = {axis, f"{axis}_mu"} <= set(self._table.column_names)
-        return has_columns and len(self.scored(axis).mu) > 0
+        return has_columns and bool(self._known(axis).any())
+
+    def _known(self, axis: str) -> Mask:
+        """Return a mask of the rows with a score on the axis and no error."""
+        known = self.is_ok.copy()
+        for name in (axis, f"{axis}_mu"):
+            known &= np.isfinite(self._numbers(name))
+        return known
 
     def scored(self, axis: str) -> Scored:
         """Return the rows that have a score on the axis and no error."""
-        mean, mu = self._numbers(axis), self._numbers(f"{axis}_mu")
-        known = self.is_ok & np.isfinite(mean) & np.isfinite(mu)
-        return Scored(self.prompt, self.generator, mu, mean).where(known)
+        known = self._known(axis)
+        mean, mu = (self._numbers(name)[known] for name in (axis, f"{axis}_mu"))
+        return Scored(self.prompt[known], self.generator[known], mu, mean)
 
     def _numbers(self, name: str) -> Floats:
-        column = number_column(self._table, name).cast(pa.float64(), safe=False)
+        column = number_column(self._table, name)
+        if not pa.types.is_float32(column.type):
+            column = column.cast(pa.float64(), safe=False)
+        # Nulls become NaN.
         numbers: Floats = column.to_numpy()
         return numbers
 
@@ -114,10 +140,11 @@ class GeneratorTable:
 
     def categories(self, column: str) -> dict[str, Codes]:
         """Return the prompts of each category; a prompt may be in several categories."""
-        category, names = sorted_codes(label_column(self._table, column))
+        place_of(self._table, column, self._table.column_names)
+        category, names = sorted_labels(self._table, [column], partial(label_column, name=column))
         known = (category >= 0) & (self.prompt >= 0)
-        count = len(self.prompts)
-        pairs = np.unique(category[known] * count + self.prompt[known])
+        count = self.prompts
+        pairs = np.unique(category[known].astype(np.int64) * count + self.prompt[known])
         times = np.bincount(pairs % count, minlength=count)
         several, none = int((times > 1).sum()), int((times < 1).sum())
         if several:
@@ -131,10 +158,18 @@ def _is_folder(table: Any, by: str) -> bool:
     return by == FOLDER and FOLDER not in table.column_names
 
 
+def _needed(table: Any, by: str) -> list[str]:
+    """Return the columns that `generators_of` reads; raises UsageError where they are missing."""
+    hint = None if _is_folder(table, by) else BY_HINT
+    name = "id" if _is_folder(table, by) else by
+    place_of(table, name, table.column_names, hint)
+    return [name]
+
+
 def generators_of(table: Any, by: str) -> Any:
     """Return the generator of each row as text: a column, or the first folder of the id."""
     if not _is_folder(table, by):
-        return label_column(table, by, "If each generator has a folder: --by folder")
+        return label_column(table, by, BY_HINT)
     ids = text_column(table, "id").cast(pa.string())
     folders = pc.replace_substring_regex(ids, "(?s)/.*", "")
     return pc.if_else(pc.match_substring(ids, "/"), folders, "")

@@ -2,7 +2,7 @@
 
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,36 +42,47 @@ def leaderboard(
     Raises UsageError, and NothingScoredError if no row has a score.
     """
     given = as_score_table(scores)
-    check_scored(given.table, given.origin, ("prompt",))
-    table = only_of(given.table, by, only) if only else given.table
+    check_scored(given.source, given.origin, ("prompt",))
+    table = only_of(given.source, by, only) if only else given.source
     scored_rows(table, given.origin, ("prompt",))
     axes = [axis] if isinstance(axis, str) else axis
     rows = GeneratorTable(table, by)
     bootstrap = _Bootstrap(resamples, seed)
-    shared = _shared(rows, rows.axes(axes), is_asked=axes is not None)
-    boards = [_board(rows, part, name, bootstrap) for name, part in shared.items()]
-    for name, prompts in rows.categories(category).items() if category else ():
-        boards += _within(rows, shared, prompts, bootstrap, name)
-    unshared = next(iter(shared.values())).unshared.tolist()
-    return Leaderboard(by, tuple(boards), dict(zip(rows.generators, unshared, strict=True)))
+    categories = rows.categories(category) if category else {}
+    boards: dict[str, list[Board]] = {}
+    unshared: list[int] = []
+    for name in rows.axes(axes):
+        # Scores of one axis are in memory at a time.
+        shared = share(rows.scored(name), len(rows.generators))
+        if not len(shared.prompts) and (axes is not None or not boards):
+            raise _nothing_shared(rows, shared, name)
+        if not len(shared.prompts):
+            log.warning("skipped axis %s: no prompt has its score from every generator", name)
+            continue
+        unshared = unshared or shared.unshared.tolist()
+        boards[name] = [
+            _board(rows, shared, name, bootstrap),
+            *_within(rows, shared, name, bootstrap, categories),
+        ]
+    _warn(boards, categories)
+    ordered = [board for found in boards.values() for board in found if board.category is None]
+    for label in categories:
+        ordered += [
+            board for found in boards.values() for board in found if board.category == label
+        ]
+    return Leaderboard(by, tuple(ordered), dict(zip(rows.generators, unshared, strict=True)))
 
 
-def _shared(rows: GeneratorTable, axes: Sequence[str], is_asked: bool) -> dict[str, Shared]:
-    """Return the shared scores of each axis; raises UsageError if a required axis has none."""
-    found: dict[str, Shared] = {}
-    for axis in axes:
-        shared = share(rows.scored(axis), len(rows.generators))
-        if len(shared.prompts):
-            found[axis] = shared
-        elif is_asked or not found:
-            raise _nothing_shared(rows, shared, axis)
-        else:
-            log.warning("skipped axis %s: no prompt has its score from every generator", axis)
-    most = max(len(shared.prompts) for shared in found.values())
-    for axis, shared in found.items():
-        if len(shared.prompts) < most:
-            log.warning("%s: scores on %d of %d shared prompts", axis, len(shared.prompts), most)
-    return found
+def _warn(boards: Mapping[str, Sequence[Board]], categories: Iterable[str]) -> None:
+    """Log warnings for axes with fewer shared prompts, and for categories without any."""
+    most = max(found[0].prompts for found in boards.values())
+    for axis, (whole, *_) in boards.items():
+        if whole.prompts < most:
+            log.warning("%s: scores on %d of %d shared prompts", axis, whole.prompts, most)
+    there = {board.category for found in boards.values() for board in found}
+    for label in categories:
+        if label not in there:
+            log.warning("skipped category %s: no prompt has scores from every generator", label)
 
 
 def _nothing_shared(rows: GeneratorTable, shared: Shared, axis: str) -> UsageError:
@@ -96,22 +107,16 @@ class _Bootstrap:
 
 def _within(
     rows: GeneratorTable,
-    shared: dict[str, Shared],
-    prompts: Codes,
+    shared: Shared,
+    axis: str,
     bootstrap: _Bootstrap,
-    category: str,
-) -> list[Board]:
-    """Return the boards of a category; an empty list if none of its prompts is shared."""
-    parts = {axis: part.among(prompts) for axis, part in shared.items()}
-    errors = rows.errors(prompts)
-    boards = [
-        _board(rows, part, axis, bootstrap, category, errors)
-        for axis, part in parts.items()
-        if len(part.prompts)
-    ]
-    if not boards:
-        log.warning("skipped category %s: no prompt has scores from every generator", category)
-    return boards
+    categories: Mapping[str, Codes],
+) -> Iterator[Board]:
+    """Yield the board of each category with shared prompts."""
+    for category, prompts in categories.items():
+        part = shared.among(prompts)
+        if len(part.prompts):
+            yield _board(rows, part, axis, bootstrap, category, rows.errors(prompts))
 
 
 def _board(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,11 @@ from numpy.typing import NDArray
 from librehps.decide.bootstrap import draws
 from librehps.decide.bradley_terry import Floats, Sums
 
-Codes = NDArray[np.int64]
+Codes = NDArray[np.integer[Any]]
+# Sums over more prompts than these are so close to normal that resamples are drawn as such: the
+# skewness of a sum falls with the square root of its terms. Their covariances must fit in memory.
+MAX_RESAMPLED_PROMPTS, MAX_NORMAL_FIGURES = 50_000, 2000
+MAX_COUNTED_CELLS = 1 << 26
 # Limits of a block of prompts, for memory.
 BLOCK_COMPARISONS, BLOCK_PROMPTS = 4_000_000, 1024
 
@@ -47,20 +52,30 @@ class Shared:
     @cached_property
     def sizes(self) -> Codes:
         """The number of samples per prompt and generator, (prompts, generators), at least 1."""
-        cells = self._places * self.count + self.scored.generator
-        return np.bincount(cells, minlength=len(self.prompts) * self.count).reshape(-1, self.count)
+        sizes = np.bincount(self._cells, minlength=len(self.prompts) * self.count)
+        return sizes.astype(np.int32).reshape(-1, self.count)
 
     @cached_property
     def means(self) -> Floats:
         """The mean over samples, (prompts, generators)."""
-        cells = self._places * self.count + self.scored.generator
-        sums = np.bincount(cells, self.scored.mean, len(self.prompts) * self.count)
+        sums = np.bincount(self._cells, self.scored.mean, len(self.prompts) * self.count)
         means: Floats = sums.reshape(-1, self.count) / self.sizes
         return means
 
+    @cached_property
+    def _ends(self) -> Codes:
+        """The end of the samples of each prompt and generator in `scored`."""
+        ends: Codes = np.cumsum(self.sizes.ravel(), dtype=np.int64).reshape(self.sizes.shape)
+        return ends
+
     @property
-    def _places(self) -> Codes:
-        return np.searchsorted(self.prompts, self.scored.prompt)
+    def _cells(self) -> Codes:
+        """The number of each row's pair of prompt and generator."""
+        # Rows are sorted by prompt, and each prompt has some.
+        places = np.cumsum(np.diff(self.scored.prompt, prepend=self.scored.prompt[:1]) != 0)
+        places *= self.count
+        places += self.scored.generator
+        return places
 
     def among(self, prompts: Codes) -> "Shared":
         """Return the scores under some prompts, given as sorted codes."""
@@ -81,6 +96,10 @@ class Shared:
         A resample is the same for every generator, so that differences are paired.
         """
         pairs = self.count * (self.count - 1) // 2
+        is_normal = len(self.prompts) > MAX_RESAMPLED_PROMPTS
+        if is_normal and pairs + self.count <= MAX_NORMAL_FIGURES:
+            total = self._normal(resamples, seed)
+            return Sums(total[:, :pairs], total[:, pairs:], len(self.prompts))
         total = np.zeros((resamples, pairs + self.count))
         blocks = list(self._blocks())
         for block, times in zip(
@@ -89,6 +108,20 @@ class Shared:
             figures = np.concatenate([self._wins(block), self.means[block]], axis=1)
             total += times @ figures.astype(np.float32)
         return Sums(total[:, :pairs], total[:, pairs:], len(self.prompts))
+
+    def _normal(self, resamples: int, seed: int) -> Floats:
+        """Return sums of wins and means drawn from the normal distribution of their resamples."""
+        prompts = len(self.prompts)
+        total, squares = np.zeros(1), np.zeros(1)
+        for block in self._blocks():
+            figures = np.concatenate([self._wins(block), self.means[block]], axis=1)
+            total, squares = total + figures.sum(axis=0), squares + figures.T @ figures
+        variances, directions = np.linalg.eigh(squares - np.outer(total, total) / prompts)
+        # Rounding makes a variance of zero negative.
+        spread = directions * np.sqrt(np.maximum(variances, 0))
+        rng = np.random.default_rng(seed)
+        drawn: Floats = total + rng.standard_normal((resamples, len(total))) @ spread.T
+        return drawn
 
     def _blocks(self) -> Iterator[Codes]:
         """Yield blocks of indices into `prompts`, ordered by number of samples."""
@@ -106,8 +139,7 @@ class Shared:
 
     def _wins(self, block: Codes) -> Floats:
         """Return the share of comparisons that the first of each pair wins, (block, pairs)."""
-        sizes = self.sizes[block]
-        ends = np.cumsum(self.sizes.ravel()).reshape(self.sizes.shape)[block]
+        sizes, ends = self.sizes[block].astype(np.int64), self._ends[block]
         sample = np.arange(sizes.max())
         at = (ends - sizes)[..., None] + sample
         missing = sample >= sizes[..., None]
@@ -126,11 +158,22 @@ class Shared:
 
 def share(scored: Scored, count: int) -> Shared:
     """Return the scores under prompts that all `count` generators have; may be empty."""
-    cells = np.unique(scored.prompt * count + scored.generator)
-    prompts, generators = np.unique(cells // count, return_counts=True)
-    shared = prompts[generators == count]
-    kept = scored.where(np.isin(scored.prompt, shared))
+    cells = _cells_with_scores(scored, count)
+    times = np.bincount(cells // count)
+    shared = np.flatnonzero(times == count)
+    unshared = np.bincount(cells % count, minlength=count) - len(shared)
+    kept = scored.where(times[scored.prompt] == count)
     # Sorted by all values, so that sums do not depend on the order of rows.
     order = np.lexsort((kept.mean, kept.mu, kept.generator, kept.prompt))
-    unshared: Codes = np.bincount(cells % count, minlength=count) - np.int64(len(shared))
     return Shared(kept.where(order), shared, unshared, count)
+
+
+def _cells_with_scores(scored: Scored, count: int) -> NDArray[np.int64]:
+    """Return the number of each pair of prompt and generator that has a score, ascending."""
+    cells = scored.prompt.astype(np.int64) * count + scored.generator
+    total = (int(scored.prompt.max(initial=-1)) + 1) * count
+    if total > MAX_COUNTED_CELLS:
+        return np.unique(cells)
+    has_score = np.zeros(total, dtype=bool)
+    has_score[cells] = True
+    return np.flatnonzero(has_score)

@@ -1,7 +1,7 @@
 """Columns and rows of a scored table, with an error for a column that is not found."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from librehps.errors import NothingScoredError, UsageError
 from librehps.scores.columns import axes_among
 from librehps.scores.file_table import batches_of
-from librehps.scores.key_codes import codes_of
+from librehps.scores.key_codes import codes_among, codes_of
 from librehps.scores.scored_file import Mask, is_text
 from librehps.types import AXES
 
@@ -144,18 +144,28 @@ def label_column(table: Any, name: str, hint: str | None = None) -> Any:
         raise UsageError(f"column {name} holds {column.type}; expected text or numbers") from error
 
 
-def sorted_codes(column: Any) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the code of each row (-1 for null), and the sorted texts that the codes index."""
-    encoded = column.dictionary_encode().unify_dictionaries()
-    if not encoded.num_chunks:
-        return np.empty(0, dtype=np.int64), []
-    texts = encoded.chunk(0).dictionary
+def sorted_labels(
+    table: Any, names: Sequence[str], label: Callable[[Any], Any]
+) -> tuple[NDArray[np.int32], list[str]]:
+    """Return a code for each row's label (-1 for null), and the sorted labels that codes index.
+
+    `label` returns the labels of a table with the columns `names` as an Arrow text column.
+    """
+
+    def labels() -> Iterator[Any]:
+        for batch in batches_of(table, names, encoded=True):
+            yield label(pa.Table.from_batches([batch])).combine_chunks()
+
+    codes = codes_among(labels(), len(table))
+    count = int(codes.max(initial=-1)) + 1
+    first = np.empty(count + 1, dtype=np.int64)
+    # The last of several writes stays, so the first row of each code is written last.
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    texts = label(table.select(list(names)).take(pa.array(first[:count]))).combine_chunks()
     order = pc.array_sort_indices(texts).to_numpy()
-    # One extra entry for nulls: their code, -1, indexes the last entry.
-    places = np.full(len(texts) + 1, -1, dtype=np.int64)
-    places[order] = np.arange(len(texts))
-    codes = [places[chunk.indices.fill_null(-1).to_numpy()] for chunk in encoded.chunks]
-    return np.concatenate(codes), texts.take(pa.array(order)).to_pylist()
+    places = np.full(count + 1, -1, dtype=np.int32)
+    places[order] = np.arange(count)
+    return places[codes], texts.take(pa.array(order)).to_pylist()
 
 
 def group_codes(table: Any, per: str | None) -> NDArray[np.int64]:
