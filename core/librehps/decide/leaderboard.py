@@ -64,6 +64,7 @@ def leaderboard(
             _board(rows, shared, name, bootstrap),
             *_within(rows, shared, name, bootstrap, categories),
         ]
+        del shared
     _warn(boards, categories)
     ordered = [board for found in boards.values() for board in found if board.category is None]
     for label in categories:

@@ -162,7 +162,8 @@ def share(scored: Scored, count: int) -> Shared:
     times = np.bincount(cells // count)
     shared = np.flatnonzero(times == count)
     unshared = np.bincount(cells % count, minlength=count) - len(shared)
-    kept = scored.where(times[scored.prompt] == count)
+    is_shared = times[scored.prompt] == count
+    kept = scored if is_shared.all() else scored.where(is_shared)
     # Sorted by all values, so that sums do not depend on the order of rows.
     order = np.lexsort((kept.mean, kept.mu, kept.generator, kept.prompt))
     return Shared(kept.where(order), shared, unshared, count)
