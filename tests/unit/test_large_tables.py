@@ -197,7 +197,7 @@ def test_json_lines_are_read_as_python_reads_them(
 def test_resamples_of_many_prompts_are_drawn_as_normal_sums(monkeypatch: Any) -> None:
     """The intervals agree with those of the bootstrap within its noise."""
     rng = np.random.default_rng(0)
-    mu = rng.normal(size=(2000, 3)) + [0, 0.1, 0.5]
+    mu = rng.normal(loc=[0, 0.1, 0.5], size=(2000, 3))
     table = pa.table(
         {
             "id": [f"{i}" for i in range(6000)],
