@@ -14,7 +14,6 @@ from librehps import Item, LibreHPS
 from librehps.engine import outage
 from librehps.engine.outage import LIMIT_VARIABLE
 from librehps.engine.reading import ByteBudget
-from librehps.engine.stage import ready_items
 from librehps.errors import MediaDeniedError, MediaNotFoundError, NetworkError, OutageError
 from librehps.media.archived import Remote
 from librehps.storage import retry
@@ -48,11 +47,6 @@ def test_reads_overlap_however_few_threads_decode(tiny: LibreHPS) -> None:
     with serving(FILES, together=24) as web:
         rows = list(engine.run(items(web)))
     assert [(row.item.id, row.status) for row in rows] == [(name, "ok") for name in sorted(FILES)]
-    with serving(FILES, together=24) as web:
-        parts = ready_items(items(web), lambda item, _: item, engine.decoder, size=16)
-        ready = [one for part in parts for one in part]
-    assert [one.item.id for one in ready] == sorted(FILES)
-    assert all(one.decoded is not None for one in ready)
 
 
 def test_bytes_ahead_are_bounded() -> None:

@@ -15,7 +15,7 @@ from librehps.errors import (
     StorageNotFoundError,
     UsageError,
 )
-from librehps.storage import retry, store
+from librehps.storage import drivers, retry, store
 from librehps.storage.places import host_of, name_of, shown
 from librehps.storage.url_path import UrlPath
 from web_server import serving
@@ -234,3 +234,31 @@ def test_errors_of_a_mount_are_told_by_their_kind(
     with pytest.raises(StorageError) as caught:
         store.read(tmp_path / "a.png")
     assert type(caught.value) is kind
+
+
+def test_a_bucket_is_asked_once_a_read_and_tells_its_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problems: list[object] = []
+    with serving({"/bucket/a": BODY}, fail=lambda *_: problems.pop(0) if problems else None) as web:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", web.url)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+        drivers._system.cache_clear()
+        assert store.read("s3://bucket/a") == BODY
+        assert web.requests == {"/bucket/a": 1}
+        problems += [503, "short", None]
+        assert store.read("s3://bucket/a") == BODY
+        assert web.requests == {"/bucket/a": 4}
+        assert store.read_range("s3://bucket/a", len(BODY) - 5, 10) == BODY[-5:]
+        assert store.read_range("s3://bucket/a", len(BODY) + 5, 10) == b""
+        problems += [403]
+        with pytest.raises(StorageDeniedError, match="HTTP 403"):
+            store.read("s3://bucket/a")
+        problems += [500] * 3
+        with pytest.raises(StorageNetworkError, match="HTTP 500"):
+            store.read("s3://bucket/a")
+        with pytest.raises(StorageNotFoundError):
+            store.read("s3://bucket/b")
+    drivers._system.cache_clear()

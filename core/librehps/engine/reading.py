@@ -19,7 +19,8 @@ MAX_READS = 64
 # Bytes that are read or being read, and not yet decoded.
 MAX_BYTES = 256 << 20
 # The size of media before the first was read; a video has many frames.
-USUAL_BYTES = {"image": 1 << 20, "video": 64 << 20}
+UNKNOWN = "unknown"
+USUAL_BYTES = {"image": 1 << 20, "video": 64 << 20, UNKNOWN: 16 << 20}
 
 
 class ByteBudget:
@@ -84,7 +85,7 @@ class ReadAhead:
         def task() -> None:
             outcome: Outcome[int] = Outcome()
             with outcome:
-                outcome.value = self._read(content, kind or "image")
+                outcome.value = self._read(content, kind or UNKNOWN)
             if outcome.error is not None:
                 done.set_exception(outcome.error)
             elif not self._is_closed:
@@ -108,7 +109,8 @@ class ReadAhead:
         expected = self._sizes.of(kind)
         self._budget.take(expected)
         size = 0 if self._is_closed else content.load()
-        self._sizes.add(kind, size)
+        if size:
+            self._sizes.add(kind, size)
         self._budget.change(size - expected)
         return size
 

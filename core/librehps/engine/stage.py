@@ -2,10 +2,9 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from librehps.engine.decode import Decoder
 from librehps.engine.outage import OutageWatch
@@ -138,37 +137,6 @@ def make_ready(
         return Ready(item, None, error)
     except READ_ERRORS as error:
         return Ready(item, None, unreadable(content.name, error))
-
-
-def ready_items(
-    source: Iterable[Item],
-    find_prompt: FindPrompt,
-    decoder: Decoder,
-    workers: int = 1,
-    size: int = 32,
-) -> Iterator[list[Ready]]:
-    """Yield the items read and decoded, in order, in lists of `size` and more.
-
-    Remote media are read ahead of the `workers` threads that decode.
-    Waits while an outage lasts; raises OutageError.
-    """
-    stages = Stages(find_prompt, decoder, workers, threading.Event())
-    listed, waiting = iter(source), deque[Pending]()
-    try:
-        while True:
-            part = list(islice(listed, size))
-            if part:
-                waiting.append(stages.submit(part))
-            if not waiting:
-                return
-            if len(waiting) > stages.sets_ahead(size) or not part:
-                items, ready = stages.take(waiting)
-                if lost := stages.outage.lost(ready):
-                    yield ready[: lost[0]]
-                    ready = stages.recover(items, ready, lost)
-                yield ready
-    finally:
-        stages.close()
 
 
 def _wait(future: "Future[Ready]") -> None:

@@ -1,5 +1,6 @@
 """Files at URLs of other schemes (s3, gs, az, hf, memory), by the installed fsspec drivers."""
 
+import inspect
 import os
 import threading
 from collections.abc import Callable
@@ -69,6 +70,22 @@ def system_of(place: str) -> tuple[Any, str]:
     return system, kind._strip_protocol(place)
 
 
+def whole(system: Any, path: str) -> bytes:
+    """Return the content of a file, by one request."""
+    options = {"max_concurrency": 1} if _asks_size(type(system)) else {}
+    return bytes(system.cat_file(path, **options))
+
+
+@lru_cache(maxsize=8)
+def _asks_size(kind: type) -> bool:
+    """Return whether a file system asks for the size of each file, to read it by several requests.
+
+    That is s3fs: a request more for each picture.
+    """
+    read = getattr(kind, "_cat_file", None)
+    return read is not None and "max_concurrency" in inspect.signature(read).parameters
+
+
 @lru_cache(maxsize=64)
 def _system(process: int, scheme: str, options: tuple[tuple[str, Any], ...], bounds: Limits) -> Any:
     import fsspec
@@ -92,7 +109,7 @@ def _bounded(scheme: str, bounds: Limits) -> dict[str, Any]:
         usual = {
             "connect_timeout": connect,
             "read_timeout": wait,
-            "retries": {"mode": "standard", "max_attempts": 1},
+            "retries": {"mode": "standard", "total_max_attempts": 1},
         }
         return {"config_kwargs": {**usual, **user.get("config_kwargs", {})}}
     if scheme in ("gs", "gcs"):

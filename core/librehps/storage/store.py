@@ -49,7 +49,7 @@ def read(place: Place) -> bytes:
     url = str(place)
     if is_web(url):
         return retried(lambda left: web.read(url, left))
-    return _call(url, lambda system, path: bytes(system.cat_file(path)))
+    return _call(url, drivers.whole)
 
 
 def read_range(place: Place, start: int, size: int) -> bytes:
@@ -63,9 +63,14 @@ def read_range(place: Place, start: int, size: int) -> bytes:
     url = str(place)
     if is_web(url):
         return retried(lambda left: web.read_range(url, start, size, left))
-    return _call(
-        url, lambda system, path: bytes(system.cat_file(path, start=start, end=start + size))
-    )
+    end = start + size
+    try:
+        return _call(url, lambda system, path: bytes(system.cat_file(path, start=start, end=end)))
+    except StorageError as error:
+        if error.cause == "HTTP 416":
+            # The file ends before `start`.
+            return b""
+        raise
 
 
 def opened(place: Place, known: Stat | None = None) -> BinaryIO:
