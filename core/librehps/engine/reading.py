@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,6 +12,9 @@ from typing import TypeVar
 from librehps.media.media import Media
 from librehps.storage.outcome import Outcome
 from librehps.types import Kind
+
+# The longest wait at the end for reads in progress.
+CLOSE_TIMEOUT_S = 1.0
 
 T = TypeVar("T")
 
@@ -104,6 +108,9 @@ class ReadAhead:
         self._budget.end()
         for _ in self._threads:
             self._tasks.put(None)
+        end = time.monotonic() + CLOSE_TIMEOUT_S
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _read(self, content: Media, kind: str) -> int:
         expected = self._sizes.of(kind)
@@ -126,3 +133,6 @@ class ReadAhead:
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
             task()
+            # Or the thread would keep the decoded item until its next task, and free tensors at the
+            # end of the program, where that aborts.
+            del task

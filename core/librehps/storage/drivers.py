@@ -72,18 +72,17 @@ def system_of(place: str) -> tuple[Any, str]:
 
 def whole(system: Any, path: str) -> bytes:
     """Return the content of a file, by one request."""
-    options = {"max_concurrency": 1} if _asks_size(type(system)) else {}
-    return bytes(system.cat_file(path, **options))
+    # s3fs otherwise asks for the size of each file first, to read a large one by several requests.
+    is_s3 = "s3" in system.protocol and "max_concurrency" in _parameters("s3")
+    return bytes(system.cat_file(path, **({"max_concurrency": 1} if is_s3 else {})))
 
 
-@lru_cache(maxsize=8)
-def _asks_size(kind: type) -> bool:
-    """Return whether a file system asks for the size of each file, to read it by several requests.
+@lru_cache(maxsize=1)
+def _parameters(scheme: str) -> frozenset[str]:
+    """Return the names of the parameters of a driver's function that reads a file."""
+    import fsspec
 
-    That is s3fs: a request more for each picture.
-    """
-    read = getattr(kind, "_cat_file", None)
-    return read is not None and "max_concurrency" in inspect.signature(read).parameters
+    return frozenset(inspect.signature(fsspec.get_filesystem_class(scheme)._cat_file).parameters)
 
 
 @lru_cache(maxsize=64)
