@@ -171,7 +171,7 @@ class ComputeOptions(CheckpointOptions):
         typer.Option(
             metavar="N",
             min=1,
-            help="Threads that decode media; with Ray, tasks (default: one per core).",
+            help="Threads that decode media; with Ray, of all actors (default: one per core).",
             rich_help_panel=MODEL,
         ),
     ] = None
@@ -304,7 +304,8 @@ class RayOptions:
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Cluster to join: auto, or HOST:PORT of its head (default: start one here).",
+            help="Cluster to join: auto, or HOST:PORT of its head; local starts one here "
+            "(default: RAY_ADDRESS, else local).",
             show_default=False,
             rich_help_panel=CLUSTER,
         ),

@@ -14,9 +14,13 @@ import pytest
 
 from librehps import Item, LibreHPS
 from librehps.errors import BrokenMediaError, EngineError, UsageError
+from librehps.runs.options import RayOptions
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.parts_job import PartsJob
 from librehps.runs.ray.actor import Blind, Place, ScoreActor, Scoring
+from librehps.runs.ray.cluster import ActorLayout
+from librehps.runs.ray.engine import RayEngine
+from librehps.runs.ray.pool import Member, Pool
 from librehps.runs.ray.shares import Shares
 from librehps.scores.markers import DONE_FILE, UNFINISHED_FILE, journal_folder
 from librehps.scores.parts import rows_of_part
@@ -274,6 +278,50 @@ def test_an_actor(tiny: LibreHPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     blind = actor(tiny, job, tmp_path / "none").load(None)
     assert isinstance(blind, Blind)
     assert "none" in blind.message
+
+
+class Seeing:
+    """An actor's handle, whose node has some of the files, when it is asked again."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self.files = {*files}
+
+
+def test_a_node_without_the_media_is_not_used(
+    tiny: LibreHPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named; where no other node is left, the run ends."""
+    here, gone, told = tmp_path / "a.png", tmp_path / "b.png", []
+    here.touch()
+    with PartsJob(tmp_path / "out", resume=False) as job:
+        job.begin(tiny.settings, {}, Listing(), "default")
+        scoring = actor(tiny, job, tmp_path)._scoring
+        layout = ActorLayout(3, 0.0, 1.0, 1)
+        scorer = RayEngine(RayOptions(), layout, scoring, told.append)
+        pool = Pool(RayOptions(), layout, scoring, told.append)
+        nodes = [Place("a1", "node a1"), Place("a1", "node a1"), Place("b2", "node b2")]
+        pool.members = [Member(Seeing([]), place, is_ready=True) for place in nodes]
+        monkeypatch.setattr(pool, "sees", lambda one, files: bool(one.actor.files & {*files}))
+        first, _, other = pool.members
+        shares = Shares.of([Unit(0, 0, 64)], job.writer)
+        unit = shares.take(is_idle=True, may_queue=False)
+
+        def take(member: Member, *files: Path) -> UnitResult | None:
+            answer = UnitResult(unit, not_found=files)
+            return scorer._taken(shares, pool, member, unit, answer)
+
+        first.actor.files = {here}
+        assert take(first, here) is None
+        assert (told, shares.take(is_idle=True, may_queue=False)) == ([], unit)
+        first.actor.files = set()
+        assert take(first, gone, here) is None
+        assert told == [f"node a1 cannot find {here}; this node is not used"]
+        assert pool.ready == [other]
+        # What no node has is a row of the output.
+        assert shares.take(is_idle=True, may_queue=False) == unit
+        assert take(other, gone) is not None
+        with pytest.raises(EngineError, match="Ray: node b2 cannot find"):
+            take(other, here)
 
 
 def test_an_actor_with_other_settings_scores_nothing(tiny: LibreHPS, tmp_path: Path) -> None:

@@ -64,11 +64,12 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class RayOptions:
-    """The Ray cluster of a run: `address` of a cluster to join; None starts Ray on this machine.
+    """The Ray cluster of a run: `address` of a cluster to join; `local` starts Ray here.
 
+    Without an address the variable RAY_ADDRESS counts, else Ray is started on this machine.
     `num_gpus` is per actor (None: 1 if the cluster has GPUs), `actors` the number of actors (None:
-    one per GPU, else by cores), `tasks` the number of parallel decoding tasks (None: as many as
-    fit). Raises UsageError for an invalid value.
+    as many as fit), `tasks` the number of decode threads of all actors (None: one per core). Raises
+    UsageError for an invalid value.
     """
 
     address: str | None = None
