@@ -70,7 +70,9 @@ def judge_table(
     """
     given = as_score_table(scores)
     left_out = Counter(preferences.left_out)
-    pairs = join(preferences.pairs, scores_in(given.table, given.origin, given.folder), left_out)
+    prompts = {pair.prompt for pair in preferences.pairs}
+    scored = scores_in(given.source, given.origin, given.folder, prompts)
+    pairs = join(preferences.pairs, scored, left_out)
     model, fingerprint = given.settings.get("model"), given.settings.get("fingerprint")
     fit = None if calibration is None else load_for(Path(calibration), model, fingerprint)
     return Judged(

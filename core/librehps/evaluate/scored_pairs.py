@@ -1,7 +1,7 @@
 """Pairs with scores, as arrays."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -91,8 +91,13 @@ def scores_of(rows: Iterable[ScoredRow], failed: list[ScoredRow]) -> dict[Key, M
     return scores
 
 
-def scores_in(table: Any, origin: str, folder: MediaFolder) -> dict[Key, MediaScore]:
-    """Return scores by media and prompt from the Arrow table of a scored file in `folder`."""
+def scores_in(
+    table: Any, origin: str, folder: MediaFolder, prompts: Collection[str]
+) -> dict[Key, MediaScore]:
+    """Return scores by media and prompt, under some prompts, from the table of a scored file.
+
+    `table` is a `pyarrow.Table` or a FileTable, `folder` finds its media.
+    """
     names, axes = set(table.column_names), axes_among(table.column_names)
     needed = {"id", "media", "prompt", "status", "overall_mu"}
     if not needed <= names:
@@ -104,7 +109,7 @@ def scores_in(table: Any, origin: str, folder: MediaFolder) -> dict[Key, MediaSc
     wanted = (*mus.values(), *sigmas.values(), "scalar")
     kept = list(dict.fromkeys([*sorted(needed), *(n for n in wanted if n in names)]))
     scores = {}
-    for row in table.select(kept).to_pylist():
+    for row in _rows_under(prompts, table, kept):
         if row["status"] == "ok":
             mu, sigma = (
                 {axis: _real(row.get(name)) for axis, name in found.items()}
@@ -117,6 +122,21 @@ def scores_in(table: Any, origin: str, folder: MediaFolder) -> dict[Key, MediaSc
             key = (name, row["prompt"]) if whole is None else key_of(whole, row["prompt"])
             scores[key] = score
     return scores
+
+
+def _rows_under(
+    prompts: Collection[str], table: Any, names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows under some prompts, with some columns."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from librehps.scores.file_table import batches_of
+
+    wanted = pa.array(sorted(prompts), pa.string())
+    for batch in batches_of(table, names):
+        found = batch.column(batch.schema.get_field_index("prompt")).cast(pa.string())
+        yield from batch.filter(pc.is_in(found, wanted)).to_pylist()
 
 
 def join(
