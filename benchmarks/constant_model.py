@@ -83,12 +83,11 @@ class ConstantScorer:
         return replace(engine, model=model, decoder=decoder, workers=1)
 
 
-def write_manifest(file: Path, rows: int, repeats: int = 1) -> None:
-    """Write a manifest of `rows` rows, in which each picture and prompt is `repeats` times."""
+def write_manifest(file: Path, rows: int, random_ids: bool = False) -> None:
+    """Write a manifest of `rows` rows with ids of 8 digits in order, or of 32 random ones."""
     with file.open("w") as out:
         out.write("id,image,prompt,seed,model\n")
         for row in range(rows):
-            name = f"sub{row // repeats // 1000:05}/{row // repeats:08}.png"
-            out.write(
-                f"{row:08},{name},a red circle on table {row // repeats % 977},{row},m{row % 5}\n"
-            )
+            name = hashlib.md5(str(row).encode()).hexdigest() if random_ids else f"{row:08}"
+            place = f"sub{row // 1000:05}/{name}.png"
+            out.write(f"{name},{place},a red circle on table {row % 977},{row},m{row % 5}\n")

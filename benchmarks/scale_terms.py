@@ -1,0 +1,296 @@
+"""The terms of a run's cost that `benchmarks/scale.py` measures in one process."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from constant_model import ConstantScorer, write_manifest
+from librehps import Item, LibreHPS, ScoredRow, score_to
+from librehps.engine.outcome import to_score
+from librehps.engine.score_cache import content_key
+from librehps.errors import EmptyFileError
+from librehps.items.ids import unique
+from librehps.models.base import RawScore
+from librehps.runs.job import Job
+from librehps.runs.part_writer import PartWriter, Unit
+from librehps.runs.request import RunRequest
+from librehps.runs.row_scores import RowScores
+from librehps.scores.columns import chosen_columns
+from librehps.scores.parts import MAX_PART_ROWS, Parts
+from librehps.settings import Settings
+
+WINDOW = 256
+# A stage of the listing is timed this many items at a time.
+STAGE_ITEMS = 4096
+MAX_PARTS = 4
+# Every such row is an error in the first run, and is retried.
+ERROR_EVERY = 1000
+COLUMNS = "default"
+STATUS, PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+Measured = dict[str, dict[str, float]]
+
+
+class Terms:
+    """CPU seconds and peak memory by term, for `rows` rows."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows, self.found = rows, dict[str, dict[str, float]]()
+
+    @contextmanager
+    def term(self, name: str) -> Iterator[None]:
+        """Measure CPU time and peak memory of the block."""
+        reset_peak()
+        start = time.process_time()
+        yield
+        self.note(name, time.process_time() - start, peak=True)
+
+    def note(self, name: str, seconds: float, peak: bool = False, rows: int = 0) -> None:
+        found = {"us": seconds * 1e6 / (rows or self._rows)}
+        if peak and STATUS.exists():
+            found["peak_mb"] = peak_mb()
+        self.found[name] = found
+
+
+class Stage:
+    """An iterable that passes items on; `used` is the CPU seconds of making them."""
+
+    def __init__(self, source: Iterable[Any]) -> None:
+        self._source, self.used = source, 0.0
+
+    def __iter__(self) -> Iterator[Any]:
+        source = iter(self._source)
+        while True:
+            start = time.process_time()
+            some = list(islice(source, STAGE_ITEMS))
+            self.used += time.process_time() - start
+            if not some:
+                return
+            yield from some
+
+
+class StagedSource:
+    """A source whose items are timed: as they come, with their ids compared, and as listed."""
+
+    def __init__(self, request: RunRequest) -> None:
+        self._source = request.open_source()
+        self.has_prompts, self.facts = self._source.has_prompts, self._source.facts
+
+    def items(self) -> Iterator[Item]:
+        def staged(items: Iterable[Item]) -> Iterable[Item]:
+            self.made = Stage(items)
+            self.compared = Stage(unique(self.made))
+            return self.compared
+
+        with mock.patch("librehps.items.source.unique", staged):
+            self.listed = Stage(self._source.items())
+            yield from self.listed
+
+    def note(self, terms: Terms, total: float) -> None:
+        terms.note(
+            "listing: making items", self.made.used + self.listed.used - self.compared.used
+        )
+        terms.note("listing: duplicate ids", self.compared.used - self.made.used)
+        terms.note("listing: writing it", total - self.listed.used)
+
+
+class ConstantRows:
+    """A function that scores items without decode and forward, and times what it calls."""
+
+    def __init__(self, known: RowScores, axes: tuple[str, ...], has_errors: bool) -> None:
+        self._known, self._axes, self._has_errors = known, axes, has_errors
+        self.used = {"reading": 0.0, "making": 0.0, "duplicates": 0.0, "constant": 0.0}
+        self._numbers = np.random.default_rng(0)
+
+    def __call__(self, items: Iterable[Item]) -> Iterator[list[ScoredRow]]:
+        source, done = iter(items), 0
+        while True:
+            with self._timed("reading"):
+                some = list(islice(source, WINDOW))
+            if not some:
+                return
+            with self._timed("constant"):
+                raws, hashes = self.raws(len(some)), [sha256_of(item) for item in some]
+            with self._timed("making"):
+                rows = [self.row(*row) for row in zip(some, raws, hashes, strict=True)]
+                if self._has_errors:
+                    for at in range(-done % ERROR_EVERY, len(rows), ERROR_EVERY):
+                        error = EmptyFileError("the file is empty")
+                        rows[at] = ScoredRow(some[at], "image", None, error=error)
+            with self._timed("duplicates"):
+                keys = [
+                    content_key("image", digest, item.prompt)
+                    for item, digest in zip(some, hashes, strict=True)
+                ]
+                self._known.find(keys)
+                self._known.add(zip(keys, raws, strict=True))
+            done += len(some)
+            yield rows
+
+    def raws(self, count: int) -> list[RawScore]:
+        axes = len(self._axes)
+        values = self._numbers.random((count, 2 * axes + 1), np.float32).tolist()
+        return [RawScore(tuple(v[:axes]), tuple(v[axes:-1]), v[-1]) for v in values]
+
+    def row(self, item: Item, raw: RawScore, digest: str) -> ScoredRow:
+        score = to_score(raw, self._axes, None)
+        return ScoredRow(item, "image", score, 512, 512, 40, digest)
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        start = time.process_time()
+        yield
+        self.used[name] += time.process_time() - start
+
+
+def measure(folder: Path, rows: int, random_ids: bool, suffix: str) -> dict[str, Measured]:
+    """Return the terms of a run of `rows` rows, and its bytes a row on disk."""
+    terms, output = Terms(rows), folder / f"x.{suffix}"
+    settings = LibreHPS.from_pretrained("tiny", device="cpu").settings
+    manifest = folder / "rows.csv"
+    # Libraries are imported, and pools of threads are filled, by a small run.
+    write_manifest(manifest, 2 * WINDOW)
+    _run(Terms(1), folder / f"warm.{suffix}", settings, RunRequest((str(manifest),)))
+    write_manifest(manifest, rows, random_ids)
+    disk = _run(terms, output, settings, RunRequest((str(manifest),)))
+    return {"terms": terms.found, "disk": disk}
+
+
+def _run(
+    terms: Terms, output: Path, settings: Settings, request: RunRequest
+) -> dict[str, float]:
+    job = Job(output, resume=False)
+    with job:
+        _list(terms, job, settings, request)
+        _score(terms, job, settings, "rows", has_errors=True)
+        total = job.facts["total"]
+        disk = _sizes(job.journal.folder, total)
+        _parts(terms, job, settings, request, output.with_name("parts"))
+    job = Job(output, resume=True)
+    with job:
+        with terms.term("resume of all rows: reading the journal"):
+            job.begin(settings, request.facts(), None, COLUMNS)
+            RowScores(job.journal.rows).find([])
+        with terms.term("finish: writing the output"):
+            job.finish(settings, COLUMNS)
+    disk["output"] = output.stat().st_size / total
+    disk["journal / output"] = (disk["listing"] + disk["rows"]) / disk["output"]
+    _again(terms, output, settings, request)
+    return disk
+
+
+def _list(terms: Terms, job: Job, settings: Settings, request: RunRequest) -> None:
+    source, start = StagedSource(request), time.process_time()
+    with terms.term("listing"):
+        job.begin(settings, request.facts(), source, COLUMNS)
+    source.note(terms, time.process_time() - start)
+
+
+def _score(
+    terms: Terms, job: Job, settings: Settings, name: str, has_errors: bool = False
+) -> None:
+    scored = ConstantRows(RowScores(job.journal.rows), settings.axes, has_errors)
+    start = time.process_time()
+    reset_peak()
+    with closing(job.run(scored)) as windows:
+        for _ in windows:
+            pass
+    used, total = scored.used, time.process_time() - start
+    terms.note(name, total - used["constant"], peak=True)
+    terms.note(f"{name}: reading the listing", used["reading"])
+    terms.note(f"{name}: made of raw scores", used["making"])
+    terms.note(f"{name}: duplicates' index", used["duplicates"])
+    terms.note(f"{name}: into the journal", total - sum(used.values()))
+
+
+def _parts(
+    terms: Terms, job: Job, settings: Settings, request: RunRequest, folder: Path
+) -> None:
+    """Measure what an actor of a Ray cluster does besides, and the driver's end of the run."""
+    total = min(job.facts["total"], MAX_PARTS * MAX_PART_ROWS)
+    parts = Parts(folder, total, "scale")
+    parts.rows = min(MAX_PART_ROWS, total)
+    kinds = chosen_columns(COLUMNS, job.facts["own_columns"], settings.axes)
+    writer = PartWriter(parts, job.journal.folder, kinds, settings, request.facts())
+    scored = ConstantRows(RowScores(job.journal.rows), settings.axes, False)
+    parts.begin()
+    used, firsts = 0.0, range(0, total, parts.rows)
+    for first in firsts:
+        unit = Unit(first, *parts.bounds(first))
+        items = writer.items(unit)
+        raws = scored.raws(len(items))
+        rows = [scored.row(i, r, sha256_of(i)) for i, r in zip(items, raws, strict=True)]
+        start = time.process_time()
+        writer.write(unit, [writer.table(rows)], 0)
+        used += time.process_time() - start
+    terms.note("Ray, actor: writing a part of 16,384 rows", used, rows=total)
+    start = time.process_time()
+    parts.finish()
+    used = time.process_time() - start
+    terms.note("Ray, driver: last check, µs a part", used, rows=len(firsts))
+
+
+def _again(terms: Terms, output: Path, settings: Settings, request: RunRequest) -> None:
+    """Measure a retry of one row in a thousand, and what follows when nothing is left to do."""
+    with terms.term(f"retry of one row in {ERROR_EVERY:,}"):
+        job = Job(output, resume=True, retry_errors=True)
+        with job:
+            job.begin(settings, request.facts(), request.open_source(), COLUMNS)
+            scored = ConstantRows(RowScores(job.journal.rows), settings.axes, False)
+            with closing(job.run(scored)) as windows:
+                count = sum(map(len, windows))
+            assert count == -(-job.facts["total"] // ERROR_EVERY)
+            job.finish(settings, COLUMNS)
+    for name, way in (("retry", {"retry_errors": True}), ("resume", {})):
+        with terms.term(f"{name} of a complete output"):
+            job = Job(output, resume=True, **way)
+            assert job.is_complete
+            job.check_origin(settings, request.facts())
+            assert job.finished_counts().failed == 0
+
+
+def measure_whole(
+    folder: Path, rows: int, random_ids: bool, suffix: str
+) -> dict[str, Measured]:
+    """Return the cost of `score_to` as it is called, with the engine and its threads."""
+    terms, manifest = Terms(rows), folder / "rows.csv"
+    scorer: Any = ConstantScorer(random_scores=True)
+    write_manifest(manifest, 2 * WINDOW)
+    score_to(manifest, folder / f"warm.{suffix}", model=scorer)
+    write_manifest(manifest, rows, random_ids)
+    with terms.term("`score_to`: all, with the engine and the constant"):
+        summary = score_to(manifest, folder / f"x.{suffix}", model=scorer)
+    assert summary.ok == rows
+    return {"terms": terms.found}
+
+
+def sha256_of(item: Item) -> str:
+    """Return a content hash that is this item's own."""
+    return hashlib.sha256(item.id.encode()).hexdigest()
+
+
+def reset_peak() -> None:
+    """Let the peak memory of this process begin at what it has now."""
+    if PEAK_RESET.exists():
+        PEAK_RESET.write_text("5")
+
+
+def peak_mb() -> float:
+    """Return the peak resident memory since `reset_peak`."""
+    lines = STATUS.read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+
+
+def _sizes(journal: Path, total: int) -> dict[str, float]:
+    names = {"listing": "listing/*", "rows": "rows.*"}
+    return {
+        name: sum(os.path.getsize(file) for file in journal.glob(pattern)) / total
+        for name, pattern in names.items()
+    }
