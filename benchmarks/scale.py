@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import scale_paper
@@ -48,7 +49,7 @@ def print_terms(sizes: list[int], runs: list[dict[str, Measured]]) -> None:
     for term in runs[0]["terms"]:
         found = [run["terms"][term] for run in runs]
         values = [one["us"] for one in found]
-        growth = [after / before for before, after in zip(values, values[1:], strict=False)]
+        growth = [after / before for before, after in pairwise(values)]
         shown = [f"x {g:.2f}{' (!)' if g > MAX_GROWTH else ''}" for g in growth]
         cells = [*(f"{v:.2f}" for v in values), ", ".join(shown)]
         cells += [f"{one['peak_mb']:.0f}" if "peak_mb" in one else "" for one in found]

@@ -94,9 +94,7 @@ class StagedSource:
             yield from self.listed
 
     def note(self, terms: Terms, total: float) -> None:
-        terms.note(
-            "listing: making items", self.made.used + self.listed.used - self.compared.used
-        )
+        terms.note("listing: making items", self.made.used + self.listed.used - self.compared.used)
         terms.note("listing: duplicate ids", self.compared.used - self.made.used)
         terms.note("listing: writing it", total - self.listed.used)
 
@@ -163,9 +161,7 @@ def measure(folder: Path, rows: int, random_ids: bool, suffix: str) -> dict[str,
     return {"terms": terms.found, "disk": disk}
 
 
-def _run(
-    terms: Terms, output: Path, settings: Settings, request: RunRequest
-) -> dict[str, float]:
+def _run(terms: Terms, output: Path, settings: Settings, request: RunRequest) -> dict[str, float]:
     job = Job(output, resume=False)
     with job:
         _list(terms, job, settings, request)
@@ -193,9 +189,7 @@ def _list(terms: Terms, job: Job, settings: Settings, request: RunRequest) -> No
     source.note(terms, time.process_time() - start)
 
 
-def _score(
-    terms: Terms, job: Job, settings: Settings, name: str, has_errors: bool = False
-) -> None:
+def _score(terms: Terms, job: Job, settings: Settings, name: str, has_errors: bool = False) -> None:
     scored = ConstantRows(RowScores(job.journal.rows), settings.axes, has_errors)
     start = time.process_time()
     reset_peak()
@@ -210,9 +204,7 @@ def _score(
     terms.note(f"{name}: into the journal", total - sum(used.values()))
 
 
-def _parts(
-    terms: Terms, job: Job, settings: Settings, request: RunRequest, folder: Path
-) -> None:
+def _parts(terms: Terms, job: Job, settings: Settings, request: RunRequest, folder: Path) -> None:
     """Measure what an actor of a Ray cluster does besides, and the driver's end of the run."""
     total = min(job.facts["total"], MAX_PARTS * MAX_PART_ROWS)
     parts = Parts(folder, total, "scale")
@@ -256,9 +248,7 @@ def _again(terms: Terms, output: Path, settings: Settings, request: RunRequest) 
             assert job.finished_counts().failed == 0
 
 
-def measure_whole(
-    folder: Path, rows: int, random_ids: bool, suffix: str
-) -> dict[str, Measured]:
+def measure_whole(folder: Path, rows: int, random_ids: bool, suffix: str) -> dict[str, Measured]:
     """Return the cost of `score_to` as it is called, with the engine and its threads."""
     terms, manifest = Terms(rows), folder / "rows.csv"
     scorer: Any = ConstantScorer(random_scores=True)
