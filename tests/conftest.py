@@ -35,6 +35,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path_factory.getbasetemp() / "hf"))
     monkeypatch.delenv("LIBREHPS_MODEL", raising=False)
+    monkeypatch.delenv("LIBREHPS_CACHE", raising=False)
 
 
 @pytest.fixture(autouse=True)

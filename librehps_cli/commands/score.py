@@ -84,6 +84,16 @@ def score(
             rich_help_panel=INPUT,
         ),
     ] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder that keeps scores for later runs, or none (default: LIBREHPS_CACHE, "
+            "else none).",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -101,6 +111,7 @@ def score(
         **prompt_keywords(prompts),
         "model": model_options(models, prompts),
         "shard": shard,
+        "cache": cache,
         "observer": observer,
         "stop": observer.stop,
         **source_keywords(sources),

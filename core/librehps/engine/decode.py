@@ -1,13 +1,14 @@
 """The decode stage: an item's media and prompt become the model's input, or an ItemError."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from librehps.engine.disk_cache import CachedScore, DiskCache
 from librehps.errors import UnsupportedMediaError, UsageError
 from librehps.media.animations import read_animation
 from librehps.media.arrays import quantised
@@ -17,13 +18,15 @@ from librehps.media.media import Media
 from librehps.media.options import MediaOptions
 from librehps.media.sampling import sample_indices
 from librehps.media.videos import Clip, VideoReaders
-from librehps.models.base import Prepared, Processor
+from librehps.models.base import Prepared, Processor, RawScore
 from librehps.types import Item, Kind
 
 log = logging.getLogger("librehps")
 
 # Training saw no clips of more frames.
 MAX_TRAINED_FRAMES = 8
+# The input of an item whose score is cached: no token, so that no model can score it.
+NOT_PREPARED = Prepared(*(torch.empty(0, dtype=torch.int64) for _ in range(4)))
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Decoded:
     """A decoded item: model input, original width and height, and indices of a video's frames.
 
     `sha256` is the hash of the encoded bytes, None for pixels in memory; `remarks` are names of
-    `librehps.media.remarks`.
+    `librehps.media.remarks`, `media_remarks` those that come from the media alone. An item whose
+    score is `cached` is not prepared.
     """
 
     prepared: Prepared
@@ -42,6 +46,8 @@ class Decoded:
     prompt_tokens: int
     sha256: str | None = None
     remarks: frozenset[str] = frozenset()
+    media_remarks: frozenset[str] = frozenset()
+    cached: RawScore | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Decoder:
     Media of other `kinds`, and encoded images and frames of more than `max_pixels`, are errors.
     `media`: how files become pixels.
     `resize_on`: the device on which tensors are resized, as floats (None: exactly, on the CPU).
+    `cache`: scores of earlier runs; encoded media with such a score are not decoded.
     """
 
     processor: Processor
@@ -60,6 +67,7 @@ class Decoder:
     media: MediaOptions = field(default_factory=MediaOptions)
     resize_on: torch.device | None = None
     max_pixels: int = MAX_PIXELS
+    cache: DiskCache | None = None
 
     def decode(self, item: Item, content: Media | None = None) -> Decoded:
         """Return the decoded item; `content` is its media, if opened before. Raises ItemError."""
@@ -70,6 +78,10 @@ class Decoder:
         kind = self.kind_of(item, content)
         if kind not in self.kinds:
             raise self._unsupported(content, kind)
+        if self.cache is not None and content.is_encoded:
+            sha256 = _hash_before(content, kind)
+            if (found := self.cache.find(kind, sha256, item.prompt)) is not None:
+                return _from_cache(found, kind, sha256, len(prompt_ids), content.remarks)
         clip = self._clip(content) if kind == "video" else self._still(content)
         pixels = clip.frames
         height, width = pixels.shape[-2:]
@@ -86,6 +98,7 @@ class Decoder:
             prompt_tokens=len(prompt_ids),
             sha256=content.sha256(),
             remarks=clip.remarks | content.remarks,
+            media_remarks=clip.remarks,
         )
 
     def kind_of(self, item: Item, content: Media) -> Kind:
@@ -121,6 +134,36 @@ class Decoder:
         if self.resize_on is not None and isinstance(source, Tensor):
             return Picture(quantised(source.to(self.resize_on)))
         return load_picture(source, name, self.max_pixels, self.media)
+
+
+def _hash_before(content: Media, kind: Kind) -> str:
+    """Return the hash of encoded media that are decoded later, if they are not cached."""
+    if kind == "image" or content.is_animated:
+        # Kept in memory, so that the hashed bytes are the decoded bytes.
+        _ = content.data
+    else:
+        # A clip is decoded from its file, and hashed again meanwhile.
+        content = Media(content.media)
+    sha256 = content.sha256()
+    assert sha256 is not None  # noqa: S101 - encoded media have a hash
+    return sha256
+
+
+def _from_cache(
+    found: CachedScore, kind: Kind, sha256: str, prompt_tokens: int, remarks: Iterable[str]
+) -> Decoded:
+    return Decoded(
+        prepared=NOT_PREPARED,
+        kind=kind,
+        width=found.width,
+        height=found.height,
+        frames=found.frames,
+        prompt_tokens=prompt_tokens,
+        sha256=sha256,
+        remarks=found.remarks.union(remarks),
+        media_remarks=found.remarks,
+        cached=found.raw,
+    )
 
 
 def _from_frames(frames: Any, num_frames: int, load: Callable[[Any], Picture]) -> Clip:

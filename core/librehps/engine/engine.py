@@ -155,7 +155,7 @@ class LocalEngine:
         self, ready: Sequence[Ready], launcher: Launcher, running: Sequence[Window]
     ) -> Window:
         before = running[-1] if running else None
-        return Window(ready, launcher, self.index, self.tokens, before)
+        return Window(ready, launcher, self.index, self.tokens, before, self.decoder.cache)
 
     def window_size(self, lanes: int) -> int:
         """Return the number of items per window."""

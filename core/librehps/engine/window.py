@@ -7,12 +7,13 @@ from itertools import takewhile
 
 from librehps.engine.decode import Decoded
 from librehps.engine.device import BatchResult, Launcher
+from librehps.engine.disk_cache import CachedScore, DiskCache
 from librehps.engine.outcome import error_row, is_finite, ok_row, to_score
 from librehps.engine.plan import plan
 from librehps.engine.score_cache import KnownScores, key_of
 from librehps.errors import ItemError
 from librehps.models.base import RawScore
-from librehps.types import Item, ScoredRow
+from librehps.types import Item, Kind, ScoredRow
 
 # Digest of (content hash, prompt); for pixels in memory the item's index in its window.
 Key = bytes | int
@@ -32,7 +33,7 @@ class Window:
     """A window of decoded items, launched at construction; `before` is the previous window.
 
     Items whose score is cached, or that `before` is scoring, are not launched again; `forwards`
-    counts the launched items.
+    counts the launched items, whose scores `cache` keeps for later runs.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class Window:
         index: KnownScores | None,
         tokens: int | None,
         before: "Window | None",
+        cache: DiskCache | None = None,
     ) -> None:
         self._ready, self._index, self._size = ready, index, len(ready)
+        self._cache = cache
         self._axes = launcher.axes
         self._sources = _sources(ready)
         self._outputs = self._known()
@@ -96,21 +99,30 @@ class Window:
             return error_row(ready.item, error)
 
     def _known(self) -> Outputs:
-        if self._index is None:
-            return {}
-        found = self._index.find([key for key in self._sources if isinstance(key, bytes)])
-        return dict(found.items())
+        known: Outputs = {}
+        if self._index is not None:
+            found = self._index.find([key for key in self._sources if isinstance(key, bytes)])
+            known |= dict(found.items())
+        for key, places in self._sources.items():
+            # Not always all or none: another process may add the score between two items.
+            for at in places:
+                if (raw := _decoded(self._ready[at]).cached) is not None:
+                    known[key] = raw
+        return known
 
     def _keep(self) -> None:
-        if self._index is None:
-            return
-        self._index.add(
-            (key, out)
+        new = {
+            key: out
             for key in self._new & self._outputs.keys()
             if isinstance(key, bytes)
             and isinstance(out := self._outputs[key], RawScore)
             and is_finite(out)
-        )
+        }
+        if self._index is not None:
+            self._index.add(new.items())
+        if self._cache is not None:
+            ready = [(self._ready[self._sources[key][0]], raw) for key, raw in new.items()]
+            self._cache.add(_cached(one, raw) for one, raw in ready)
 
 
 def _sources(ready: Sequence[Ready]) -> dict[Key, list[int]]:
@@ -121,6 +133,12 @@ def _sources(ready: Sequence[Ready]) -> dict[Key, list[int]]:
             key = key_of(one.decoded, one.item.prompt or "")
             sources.setdefault(at if key is None else key, []).append(at)
     return sources
+
+
+def _cached(ready: Ready, raw: RawScore) -> tuple[Kind, str, str | None, CachedScore]:
+    one = _decoded(ready)
+    score = CachedScore(raw, one.width, one.height, one.frames, one.media_remarks)
+    return one.kind, one.sha256 or "", ready.item.prompt, score
 
 
 def _decoded(ready: Ready) -> Decoded:

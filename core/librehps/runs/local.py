@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any, TypeVar
 
-from librehps.engine.engine import Work
+from librehps.engine.disk_cache import DiskCache, cache_folder
+from librehps.engine.engine import LocalEngine, Work
 from librehps.errors import DownloadNeededError
 from librehps.runs.job import Job
 from librehps.runs.lifecycle import Run
@@ -22,9 +24,13 @@ T = TypeVar("T")
 
 @dataclass
 class LocalRun(Run[Job]):
-    """A run that scores in this process, with a loaded model or one that the run loads."""
+    """A run that scores in this process, with a loaded model or one that the run loads.
+
+    `cache` is a folder with scores of other runs, or `none`; see `cache_folder`.
+    """
 
     model: ModelOptions | LibreHPS = field(default_factory=ModelOptions)
+    cache: str | Path | None = None
     _scorer: LibreHPS | None = None
 
     @contextmanager
@@ -53,11 +59,27 @@ class LocalRun(Run[Job]):
         engine = scorer.engine(finder, RowScores(job.journal.rows))
         engine.stop = self.stop
         progress = RunProgress.after(job.kept, job.facts["total"], engine.work)
-        with self.observer.watching(progress), closing(job.run(engine.windows)) as windows:
+        with (
+            caching(engine, scorer.settings, self.cache),
+            self.observer.watching(progress),
+            closing(job.run(engine.windows)) as windows,
+        ):
             for row in chain.from_iterable(windows):
                 progress.add(row)
                 self.observer.advanced(progress)
         return progress
+
+
+@contextmanager
+def caching(engine: LocalEngine, settings: Settings, cache: str | Path | None) -> Iterator[None]:
+    """Let the engine take scores from a cache, and add to the cache, during the block."""
+    folder = cache_folder(cache)
+    if folder is None:
+        yield
+        return
+    with closing(DiskCache(folder, settings.digest)) as found:
+        engine.decoder = replace(engine.decoder, cache=found)
+        yield
 
 
 def load_model(model: ModelOptions | LibreHPS, observer: RunObserver) -> LibreHPS:

@@ -58,6 +58,7 @@ def score_to(
     engine: Engine | RayOptions = "local",
     observer: RunObserver | None = None,
     stop: threading.Event | None = None,
+    cache: str | Path | None = None,
     **source: Unpack[RunKeywords],
 ) -> RunSummary:
     """Score every item of the paths into a Parquet or JSON Lines file; return a summary.
@@ -66,7 +67,8 @@ def score_to(
     model: a name, a folder, `ModelOptions`, or a loaded `LibreHPS`. columns: default, full, or
     names. keep_markup: leave tags such as `<lora:name:0.8>` in prompts. strip_weights: remove
     weights such as `(red:1.3)`. background, color_management, animated, sample: see `MediaOptions`;
-    a loaded model has its own. shard: `3/8` scores the third of 8 hash partitions.
+    a loaded model has its own. shard: `3/8` scores the third of 8 hash partitions. cache: a folder
+    that keeps scores for other runs, or `none` (None: the variable LIBREHPS_CACHE, else none).
 
     Each row is saved in OUT.journal when it is scored: after an interruption, or once `stop` is
     set, `resume=True` continues the run. `retry_errors` resumes, and scores failed rows again. An
@@ -86,7 +88,9 @@ def score_to(
         with collector_paused():
             from librehps.runs.local import LocalRun
 
-        return LocalRun(request, job, columns, observer, stop, options).run()
+        return LocalRun(request, job, columns, observer, stop, options, cache).run()
+    if cache is not None and str(cache) != "none":
+        raise UsageError("cache: unsupported with Ray", hint="Leave out --cache.")
     if not isinstance(options, ModelOptions):
         raise UsageError("a loaded model cannot be sent to Ray", hint=HINT_RAY_MODEL)
     require("ray", "--engine ray")
@@ -112,6 +116,7 @@ def score_rows(
     shard: str | None = None,
     observer: RunObserver | None = None,
     stop: threading.Event | None = None,
+    cache: str | Path | None = None,
     **source: Unpack[RunKeywords],
 ) -> "RowStream":
     """Return an iterator over the scored rows of the paths, in input order; writes no file.
@@ -130,7 +135,7 @@ def score_rows(
     engine = scorer.engine(finder)
     engine.stop = stop or engine.stop
     engine.would_wait = opened.would_wait
-    return RowStream(scorer, opened, engine, finder, observer)
+    return RowStream(scorer, opened, engine, finder, observer, cache)
 
 
 def _request(
@@ -157,6 +162,7 @@ class RowStream:
     engine: "LocalEngine" = field(repr=False)
     finder: "PromptFinder" = field(repr=False)
     observer: RunObserver = field(repr=False)
+    cache: str | Path | None = None
 
     def __post_init__(self) -> None:
         self.progress = RunProgress(None, self.engine.work)
@@ -173,8 +179,12 @@ class RowStream:
 
     def __iter__(self) -> "Iterator[ScoredRow]":
         from librehps.runs.lifecycle import EMPTY_SHARD
+        from librehps.runs.local import caching
 
-        with self.observer.watching(self.progress):
+        with (
+            caching(self.engine, self.scorer.settings, self.cache),
+            self.observer.watching(self.progress),
+        ):
             for row in self.engine.run(self.source.items()):
                 self.progress.add(row)
                 self.observer.advanced(self.progress)
