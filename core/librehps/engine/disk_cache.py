@@ -72,6 +72,7 @@ class DiskCache:
         self.folder, self._digest, self._max_bytes = folder, settings_digest, max_bytes
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
+        self._file = folder
         self._is_off = False
         self._touched: set[bytes] = set()
 
@@ -126,7 +127,10 @@ class DiskCache:
                 if self._is_off:
                     return None
                 try:
-                    self._db = self._db or _open(self.folder)
+                    if self._db is None:
+                        self.folder.mkdir(parents=True, exist_ok=True)
+                        self._file = _newest(self.folder)
+                        self._db = _open(self._file)
                     return task(self._db)
                 except (sqlite3.OperationalError, OSError) as error:
                     log.warning("score cache %s: not used any more (%s)", self.folder, error)
@@ -137,9 +141,8 @@ class DiskCache:
 
     def _set_aside(self, error: Exception) -> None:
         """Begin the file with the next number, unless another process has begun it."""
-        file = _newest(self.folder)
+        file = self._file
         if self._db is not None:
-            file = Path(self._db.execute("PRAGMA database_list").fetchone()[2] or file)
             self._db.close()
             self._db = None
         log.warning("score cache %s: invalid file (%s); a new cache is used instead", file, error)
@@ -170,11 +173,10 @@ def cache_folder(asked: str | Path | None) -> Path | None:
     return None if not given or str(given) == NO_CACHE else Path(given).expanduser()
 
 
-def _open(folder: Path) -> sqlite3.Connection:
-    """Return a connection to the newest file of the folder, made if necessary."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _open(file: Path) -> sqlite3.Connection:
+    """Return a connection to the file, which is made if necessary."""
     db = sqlite3.connect(
-        _newest(folder), timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        file, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
     try:
         # Works wherever files can be locked; a write-ahead log needs shared memory.
