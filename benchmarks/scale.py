@@ -12,6 +12,7 @@ Linux.
 
 import argparse
 import json
+import logging
 import subprocess
 import sys
 import tempfile
@@ -41,18 +42,20 @@ def task_of(name: str, rows: int, ids: str, suffix: str) -> dict[str, Measured]:
 
 
 def print_terms(sizes: list[int], runs: list[dict[str, Measured]]) -> None:
-    """Print a line for each term: cost at each size, and growth from one size to the next."""
+    """Print a line for each term: cost at each size, growth, and memory at the largest size."""
     costs = [f"µs a row, {size:,} rows" for size in sizes]
-    peaks = [f"peak MB, {size:,}" for size in sizes]
-    print(f"| term | {' | '.join(costs)} | growth | {' | '.join(peaks)} |")
-    print("|---" * (2 + 2 * len(sizes)) + "|")
-    for term in runs[0]["terms"]:
-        found = [run["terms"][term] for run in runs]
-        values = [one["us"] for one in found]
+    print(f"| term | {' | '.join(costs)} | growth | peak MB | bytes a further row |")
+    print("|---" * (4 + len(sizes)) + "|")
+    for term, last in runs[-1]["terms"].items():
+        values = [run["terms"][term]["us"] for run in runs]
         growth = [after / before for before, after in pairwise(values)]
         shown = [f"x {g:.2f}{' (!)' if g > MAX_GROWTH else ''}" for g in growth]
-        cells = [*(f"{v:.2f}" for v in values), ", ".join(shown)]
-        cells += [f"{one['peak_mb']:.0f}" if "peak_mb" in one else "" for one in found]
+        cells = [*(f"{value:.2f}" for value in values), ", ".join(shown)]
+        if "peak_mb" in last:
+            more = scale_paper.bytes_a_row(term, sizes, runs) if len(runs) > 1 else 0
+            cells += [f"{last['peak_mb']:.0f}", f"{more:.0f}"]
+        else:
+            cells += ["", ""]
         print(f"| {term} | {' | '.join(cells)} |")
     print("\n| on disk | " + " | ".join(f"bytes a row, {size:,} rows" for size in sizes) + " |")
     print("|---" * (1 + len(sizes)) + "|")
@@ -69,9 +72,14 @@ def main() -> None:
     parser.add_argument("--paper", action="store_true")
     parser.add_argument("--task", choices=("terms", "whole"), help=argparse.SUPPRESS)
     given = parser.parse_args()
+    # The model tiny is not used for its scores here.
+    logging.getLogger("librehps").setLevel(logging.ERROR)
+    if given.paper and len(given.rows) < 2:
+        parser.error("--paper needs two sizes in --rows, for the memory of a further row")
     if given.task:
         print(json.dumps(task_of(given.task, given.rows[0], given.ids, given.suffix)))
         return
+    print(f"$ python benchmarks/scale.py {' '.join(sys.argv[1:])}\n")
     print("Forwards and decode are replaced by a constant. CPU time; memory of the whole process.")
     for ids in ("sorted", "random") if given.ids == "both" else (given.ids,):
         runs = []

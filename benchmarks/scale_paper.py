@@ -109,8 +109,6 @@ def actor_us(terms: Mapping[str, Mapping[str, float]]) -> float:
 
 def bytes_a_row(term: str, sizes: Sequence[int], runs: Runs) -> float:
     """Return the memory that a term needs for each further row."""
-    if len(sizes) < 2:
-        return float("nan")
     first, last = (runs[at]["terms"][term]["peak_mb"] for at in (-2, -1))
     return (last - first) * 2**20 / (sizes[-1] - sizes[-2])
 
