@@ -290,7 +290,7 @@ class Seeing:
 def test_a_node_without_the_media_is_not_used(
     tiny: LibreHPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is named; where no other node is left, the run ends."""
+    """A blind node is named, and without another node the run ends."""
     here, gone, told = tmp_path / "a.png", tmp_path / "b.png", []
     here.touch()
     with PartsJob(tmp_path / "out", resume=False) as job:
