@@ -17,8 +17,12 @@ CONFIG = tomllib.loads((readme.ROOT / "zensical.toml").read_text())["project"]
 PROJECT = tomllib.loads((readme.ROOT / "pyproject.toml").read_text())["project"]
 # Flags of other programs in the pages' commands.
 FOREIGN = {
+    "--driver",
+    "--ids",
     "--kill",
+    "--paper",
     "--rounds",
+    "--rows",
     "--extra-index-url",
     "--local-dir",
     "--no-deps",
