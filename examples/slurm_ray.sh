@@ -27,15 +27,21 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 # Two jobs on one node need two ports.
 port=$((20000 + SLURM_JOB_ID % 20000))
 export RAY_ADDRESS=$head:$port
+# Else any user of the network could run commands on these nodes.
+export RAY_AUTH_MODE=token
+RAY_AUTH_TOKEN=${RAY_AUTH_TOKEN:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}
+export RAY_AUTH_TOKEN
 
-one=(srun --overlap --nodes=1 --ntasks=1 --nodelist="$head")
+# Slurm does not pass on the cores of a task, and gives a step one.
+each=(srun --overlap --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}")
+one=("${each[@]}" --nodes=1 --ntasks=1 --nodelist="$head")
 "${one[@]}" ray start --head --port="$port" --disable-usage-stats --block &
 for _ in {1..60}; do
 	"${one[@]}" ray health-check --address "$RAY_ADDRESS" >/dev/null 2>&1 && break
 	sleep 2
 done
 if ((nodes > 1)); then
-	srun --overlap --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --exclude="$head" \
+	"${each[@]}" --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --exclude="$head" \
 		ray start --address="$RAY_ADDRESS" --disable-usage-stats --block &
 fi
 

@@ -57,7 +57,8 @@ def test_a_ray_cluster_in_a_slurm_job(tmp_path: Path) -> None:
     (tmp_path / "scontrol").write_text("#!/bin/sh\nprintf 'n1\\nn2\\n'\n")
     for name in ("srun", "librehps", "scontrol"):
         (tmp_path / name).chmod(0o755)
-    slurm = {"JOB_NUM_NODES": 2, "JOB_NODELIST": "n[1-2]", "JOB_ID": 7, "GPUS_ON_NODE": 4}
+    slurm = {"JOB_NUM_NODES": 2, "JOB_NODELIST": "n[1-2]", "JOB_ID": 7, "GPUS_ON_NODE": 4,
+             "CPUS_PER_TASK": 16}  # fmt: skip
     done = subprocess.run(
         ["bash", EXAMPLES / "slurm_ray.sh", "m.parquet", "out", "--model", "tiny"],
         capture_output=True, text=True, check=False,
@@ -67,6 +68,7 @@ def test_a_ray_cluster_in_a_slurm_job(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = log.read_text().splitlines()
     assert any("--nodelist=n1 ray start --head --port=20007" in line for line in lines)
+    assert all("--cpus-per-task=16" in line for line in lines if " ray start " in line)
     assert any("--exclude=n1 ray start --address=n1:20007" in line for line in lines)
     assert (
         "librehps n1:20007 score m.parquet --model tiny --engine ray --num-gpus 1 --concurrency 8 "

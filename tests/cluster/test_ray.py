@@ -51,6 +51,22 @@ def whole(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> pq.Parque
     return pq.ParquetFile(output)
 
 
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[Cluster]:
+    """A cluster of two nodes on this machine, which soon finds that one of them is dead.
+
+    The last test kills a node. To join it takes a third of the time of a start of Ray.
+    """
+    node = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+    health = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "_system_config": health})
+    try:
+        cluster.add_node(**{name: node[name] for name in ("num_cpus", "object_store_memory")})
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
 def assert_same(output: Path, whole: pq.ParquetFile) -> None:
     """Order and every column; means within 1e-4 and mu within 2e-3."""
     expected = whole.read()
@@ -96,8 +112,14 @@ def deadly(
 
 
 def test_whichever_process_dies_no_row_is_lost(
-    manifest: Path, whole: pq.ParquetFile, tmp_path: Path, cli: Cli, process: Cli
+    manifest: Path,
+    whole: pq.ParquetFile,
+    tmp_path: Path,
+    two_nodes: Cluster,
+    cli: Cli,
+    process: Cli,
 ) -> None:
+    """Ray is started for the first run; those that resume it join a cluster."""
     output, happened = tmp_path / "out", tmp_path / "happened"
     command = ("score", manifest, *MODEL, *RAY, "--batch-size", 1, "-o", output)
     killed = deadly(happened, "decoding,writing,driver", *command)
@@ -109,10 +131,11 @@ def test_whichever_process_dies_no_row_is_lost(
     assert "an unfinished run of" in cli(*command).stderr
     kept = {file: file.stat().st_mtime_ns for file in output.glob("part-*.parquet")}
     assert kept
-    interrupted = deadly(happened, "interrupt", *command, "--resume")
+    joined = {"RAY_ADDRESS": two_nodes.address}
+    interrupted = deadly(happened, "interrupt", *command, "--resume", **joined)
     assert interrupted.returncode == 130, interrupted.stderr
     assert "continue with --resume" in interrupted.stderr
-    done = process(*command, "--resume")
+    done = process(*command, "--resume", **joined)
     assert done.returncode == 3, done.stderr
     assert done.stdout == ""
     said = [line for line in done.stderr.splitlines() if "items/s" not in line]
@@ -129,13 +152,16 @@ def test_whichever_process_dies_no_row_is_lost(
     assert "exists" in exists.stderr
 
 
-def test_a_complete_run_and_its_errors_again(tmp_path: Path, process: Cli) -> None:
+def test_a_complete_run_and_its_errors_again(
+    tmp_path: Path, two_nodes: Cluster, process: Cli
+) -> None:
     for index in range(12):
         picture(seed=index).save(tmp_path / f"{index}.png")
     good = (tmp_path / "3.png").read_bytes()
     (tmp_path / "3.png").write_bytes(b"")
     command = ("score", tmp_path, "--prompt", "x <lora:y:1>", "--model", "tiny",
-               "--engine", "ray", "--concurrency", 1, "-o", tmp_path / "out")  # fmt: skip
+               "--engine", "ray", "--concurrency", 1, "--ray-address", two_nodes.address,
+               "-o", tmp_path / "out")  # fmt: skip
     done = process(*command)
     assert done.returncode == 3
     # Counted by the actors.
@@ -156,19 +182,6 @@ def test_the_head_dies(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "does not answer" in done.stderr
     assert "Continue with --resume." in done.stderr
-
-
-@pytest.fixture
-def two_nodes() -> Iterator[Cluster]:
-    """A cluster of two nodes on this machine, which soon finds that one of them is dead."""
-    node = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
-    health = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "_system_config": health})
-    try:
-        cluster.add_node(**{name: node[name] for name in ("num_cpus", "object_store_memory")})
-        yield cluster
-    finally:
-        cluster.shutdown()
 
 
 def test_a_node_dies_and_then_the_driver(

@@ -25,6 +25,10 @@ from make_media import picture
             "expected at most 1 or a whole number",
         ),
         (("--engine", "ray", "-o", "x", "--ray-address", "ray://h:1"), "cannot stream data"),
+        (
+            ("--engine", "ray", "-o", "x", "--ray-address", "http://h:1"),
+            "expected HOST:PORT or auto",
+        ),
         (("--concurrency", "2", "-o", "x.parquet"), "need --engine ray"),
     ],
 )

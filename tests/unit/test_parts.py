@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from librehps import Item, LibreHPS
-from librehps.errors import BrokenMediaError, EngineError, UsageError
+from librehps.errors import BrokenMediaError, CheckpointError, EngineError, UsageError
 from librehps.runs.options import RayOptions
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.parts_job import PartsJob
@@ -151,11 +152,8 @@ def test_overwriting_begins_anew(tiny: LibreHPS, tmp_path: Path) -> None:
     assert len(read_table([output])[0]) == 70
 
 
-def test_errors_alone_are_done_again(tiny: LibreHPS, tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    run(output, tiny.settings, Fake())
-    # As if these had been scored.
-    part = output / "part-000000000064.parquet"
+def as_if_scored(part: Path) -> pa.Table:
+    """Give every other row of a part with 64 rows the status ok; return the table."""
     table = pq.read_table(part)
     status = pa.array(["ok" if at % 2 else "error" for at in range(64)])
     table = table.set_column(table.schema.get_field_index("status"), "status", status)
@@ -168,6 +166,35 @@ def test_errors_alone_are_done_again(tiny: LibreHPS, tmp_path: Path) -> None:
         b"librehps.part": json.dumps(said | {"ok": 32, "errors": 32}),
     }
     pq.write_table(table.replace_schema_metadata(metadata), part)
+    return table
+
+
+def test_a_retry_that_another_process_has_done_meanwhile(tiny: LibreHPS, tmp_path: Path) -> None:
+    """The part of a process that was given up stays, whose rows are not replaced by others."""
+    output, fake = tmp_path / "out", Fake()
+    run(output, tiny.settings, fake)
+    part = output / "part-000000000064.parquet"
+    scored = fake.scored
+
+    def late(unit: Unit, writer: PartWriter) -> UnitResult:
+        items = writer.items(unit)
+        if unit.part == 64:
+            as_if_scored(part)
+        again = SimpleNamespace(is_whole=writer.is_whole, items=lambda _: items,
+                                table=writer.table, write=writer.write)  # fmt: skip
+        return scored(unit, again)
+
+    fake.scored = late
+    run(output, tiny.settings, fake, retry_errors=True)
+    assert pq.read_table(part)["error"].to_pylist() == ["old"] * 64
+    assert json.loads((output / DONE_FILE).read_text())["ok"] == 32
+
+
+def test_errors_alone_are_done_again(tiny: LibreHPS, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    run(output, tiny.settings, Fake())
+    part = output / "part-000000000064.parquet"
+    table = as_if_scored(part)
     again = Fake()
     with pytest.raises(UsageError, match="has '70' where the source has no item"):
         run(output, tiny.settings, again, total=70, retry_errors=True)
@@ -322,6 +349,23 @@ def test_a_node_without_the_media_is_not_used(
         assert take(other, gone) is not None
         with pytest.raises(EngineError, match="Ray: node b2 cannot find"):
             take(other, here)
+
+
+@pytest.mark.parametrize(("home", "kind"), [("a1", CheckpointError), ("b2", Blind)])
+def test_a_node_that_cannot_load_the_model(
+    tiny: LibreHPS, tmp_path: Path, home: str, kind: type
+) -> None:
+    """An error of the run on the driver's node; another node is named and not used."""
+
+    def load():
+        raise CheckpointError("no weights")
+
+    with PartsJob(tmp_path / "out", resume=False) as job:
+        job.begin(tiny.settings, {}, Listing(), "default")
+        answer = actor(tiny, job, tmp_path, load=load, home=home).load(None)
+    assert isinstance(answer, kind)
+    if isinstance(answer, Blind):
+        assert answer.message == "node a1 cannot load the model: no weights"
 
 
 def test_an_actor_with_other_settings_scores_nothing(tiny: LibreHPS, tmp_path: Path) -> None:

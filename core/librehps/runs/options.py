@@ -86,6 +86,11 @@ class RayOptions:
                 f"unsupported Ray address {self.address}: the Ray client cannot stream data",
                 hint="Run on a node of the cluster, with --ray-address auto.",
             )
+        if "://" in (self.address or ""):
+            raise UsageError(
+                f"unsupported Ray address {self.address}: expected HOST:PORT or auto",
+                hint="Give --ray-address; `ray job submit` alone takes an address with http.",
+            )
 
 
 class MediaKeywords(TypedDict, total=False):

@@ -102,7 +102,11 @@ class PartWriter:
         first, end = self.parts.bounds(unit.part)
         table = pa.concat_tables(tables)
         if unit.failed_only:
-            table = _replaced(self._existing(first), table)
+            before = self._existing(first)
+            if np.count_nonzero(_failed(before)) < len(table):
+                # Another process, given up but alive, has scored these rows since.
+                return
+            table = _replaced(before, table)
         ids = Listing(self.journal).ids(first, end)
         has_ids = "id" in table.column_names
         if len(table) != end - first or (has_ids and not table["id"].equals(ids)):

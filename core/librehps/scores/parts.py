@@ -181,7 +181,8 @@ def check_folder(output: Path) -> None:
     if output.is_dir():
         marks = (DONE_FILE, UNFINISHED_FILE)
         ours = {*marks, *(mark + PARTIAL for mark in marks)}
-        names = [file.name for file in output.iterdir()]
+        # A network file system keeps a deleted file that is still open as `.nfs...`.
+        names = [file.name for file in output.iterdir() if not file.name.startswith(".nfs")]
         other = [name for name in names if name not in ours and not PART_NAME.fullmatch(name)]
         if other:
             raise UsageError(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from librehps.engine.engine import FindPrompt, LocalEngine, Work
-from librehps.errors import EngineError, LibreHPSError, WorkerDiedError
+from librehps.errors import EngineError, LibreHPSError, OutageError, WorkerDiedError
 from librehps.media.archived import ParquetCell, TarMember
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.progress import RunProgress
@@ -38,7 +38,7 @@ class Place(NamedTuple):
 
 
 class Blind(NamedTuple):
-    """The answer of an actor on a node that does not have a folder or file of the run."""
+    """The answer of an actor on a node that lacks a file of the run, the model or the network."""
 
     message: str
 
@@ -100,10 +100,13 @@ class ScoreActor:
             if scoring.threads is not None:
                 torch.set_num_threads(scoring.threads)
             scorer = scoring.load()
-            _check_same(scoring.writer.settings, scorer.settings)
-            engine = scorer.engine(scoring.find_prompt)
         except OSError as error:
             return self._blind(error)
+        except LibreHPSError as error:
+            return self._of_node(error, "cannot load the model")
+        try:
+            _check_same(scoring.writer.settings, scorer.settings)
+            engine = scorer.engine(scoring.find_prompt)
         except LibreHPSError as error:
             return error
         if workers is not None:
@@ -124,6 +127,8 @@ class ScoreActor:
                 items = [_lost(item, unit.deaths) for item in items]
             rows, work = self._stream.score(items)
             return self._written(unit, rows, work)
+        except OutageError as error:
+            return self._of_node(error, "cannot read media")
         except LibreHPSError as error:
             return error
 
@@ -156,6 +161,12 @@ class ScoreActor:
             return row
         told = f"{error} (folder {file.parent} not found on {self._place.name})"
         return replace(row, error=type(error)(told))
+
+    def _of_node(self, error: LibreHPSError, problem: str) -> Answer:
+        """Return the error on the driver's node; elsewhere another node may do better."""
+        if self._place.node == self._scoring.home:
+            return error
+        return Blind(f"{self._place.name} {problem}: {error}")
 
     def _blind(self, error: OSError) -> Blind:
         return Blind(

@@ -24,6 +24,8 @@ MAX_CALLS, QUEUED_ROWS = 16, 1024
 # Time until a lack of room is said, and for a process to start; time that is waited for another
 # node where one cannot read the files.
 PATIENCE_S, STARTING_S, BLIND_TIMEOUT_S = 10.0, 90.0, 60.0
+# Time that an actor has to look for files; time without an answer of any actor until it is said.
+LOOK_TIMEOUT_S, QUIET_S = 30.0, 300.0
 # Actors that may die in a row, without one unit being scored.
 MAX_DEATHS = 16
 
@@ -67,6 +69,8 @@ class Pool:
     _short: tuple[int, int] = (0, 0)
     _since: float = 0.0
     _said: Notes = field(default_factory=lambda: Notes(lambda _: None))
+    _answered: float = field(default_factory=time.monotonic)
+    _quiet_notes: int = 0
 
     @property
     def ready(self) -> list[Member]:
@@ -89,6 +93,7 @@ class Pool:
         for member in waiting[: len(self.members) - self.layout.actors]:
             self._remove(member)
         self._say_what_is_missing(nodes)
+        self._say_if_quiet()
 
     def send(self, member: Member, unit: Unit) -> None:
         """Let an actor score a unit."""
@@ -123,6 +128,7 @@ class Pool:
                 yield from self._died(self._calls[call][0], error)
                 continue
             member, unit = self._calls.pop(call)
+            self._answered, self._quiet_notes = time.monotonic(), 0
             if unit is not None:
                 self._deaths = 0
                 member.units.remove(unit)
@@ -133,11 +139,13 @@ class Pool:
                 self._started(member, answer)
 
     def sees(self, member: Member, files: Iterable[Any]) -> bool:
-        """Return whether an actor finds one of the files now, asked again."""
+        """Return whether an actor finds one of the files now, asked again; False if it hangs."""
         import ray
 
         try:
-            return bool(ray.get(member.actor.sees.remote([*files])))
+            return bool(ray.get(member.actor.sees.remote([*files]), timeout=LOOK_TIMEOUT_S))
+        except ray.exceptions.GetTimeoutError:
+            return False
         except ray.exceptions.RayError:
             # Its death will be told by the calls that it has.
             return True
@@ -266,6 +274,21 @@ class Pool:
             raise failed(lack)
         self._said.say(f"waiting: {lack}")
 
+    def _say_if_quiet(self) -> None:
+        """Note what the actors do, if none has answered for long."""
+        minutes = int(time.monotonic() - self._answered) // 60
+        placed = [one for one in self.members if one.place and not one.blind]
+        if not placed or minutes * 60 < QUIET_S * (self._quiet_notes + 1):
+            return
+        self._quiet_notes += 1
+        away = sum(1 for one in placed if one.is_away)
+        loading = sum(1 for one in placed if not one.is_away and not one.is_ready)
+        rows = sum(unit.rows for one in placed for unit in one.units)
+        self.tell(
+            f"no actor has answered for {minutes} minutes: {loading} load the model, {away} cannot "
+            f"be reached, {len(placed) - loading - away} score {counted(rows, 'item')}"
+        )
+
     def _may_be_starting(self, nodes: Mapping[str, Mapping[str, float]]) -> bool:
         """Return True if Ray may have set resources aside for every actor."""
         import ray
@@ -279,7 +302,7 @@ class Pool:
 def _blind(reason: str) -> EngineError:
     return EngineError(
         f"Ray: {reason}",
-        hint="Mount the folder at the same path on every node, then continue with --resume.",
+        hint="Give every node the same files at the same paths, then continue with --resume.",
     )
 
 
