@@ -126,7 +126,7 @@ def arm(moments: Moments) -> None:
     run.RayRun._scoring = make_deadly  # type: ignore[method-assign]
     PartsJob.run_parts = watched  # type: ignore[assignment,method-assign]
     if "head" in moments.names:
-        connection.HEAD_TIMEOUT_S = 5
+        connection.HEAD_TIMEOUT_S = connection.HEAD_PROBE_INTERVAL_S = 1
 
 
 if __name__ == "__main__":
