@@ -223,3 +223,63 @@ def test_a_stop_ends_a_pause(
     with serving(FILES, fail=failing_after(32, 503)) as web:
         rows = list(engine.run(items(web)))
     assert [row.status for row in rows] == ["ok"] * 32
+
+
+def named(web: WebServer, names: list[str]) -> list[Item]:
+    return [Item(f"{at}", Remote(web.url + name), "x") for at, name in enumerate(names)]
+
+
+def refused(ports: list[int]) -> list[Item]:
+    """Return items of hosts that refuse connections."""
+    return [Item(f"dead-{n}", Remote(f"http://127.0.0.1:{p}/a"), "x") for n, p in enumerate(ports)]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_many_dead_hosts_in_a_row_pause_no_run(
+    tiny: LibreHPS, pauses: Pauses, is_first: bool
+) -> None:
+    dead = refused(list(range(1, 25)))
+    with serving(FILES) as web:
+        good = items(web, 40)
+        run = [*dead, *good] if is_first else [*good[:20], *dead, *good[20:]]
+        rows = list(tiny.engine(batch_size=32).run(run))
+    assert [row.item.id for row in rows] == [item.id for item in run]
+    assert {row.item.id for row in rows if row.error} == {item.id for item in dead}
+    assert pauses[0] == []
+
+
+@pytest.mark.parametrize(("gave_files", "longest"), [(False, 60), (True, 600)])
+def test_a_dead_host_among_living_ones_costs_its_rows_only(
+    tiny: LibreHPS,
+    pauses: Pauses,
+    gave_files: bool,
+    longest: float,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    names = sorted(FILES)
+    with serving(FILES) as web, serving(FILES, fail=failing_after(8, 503)) as lost:
+        first = named(lost, names[:8]) if gave_files else []
+        dead = named(lost, names[8:40])
+        run = [*items(web, 32), *first, *dead, *items(web, 32), *dead]
+        rows = list(tiny.engine(batch_size=32).run(run))
+    statuses = ["ok"] * (32 + len(first)) + ["error"] * 32 + ["ok"] * 32 + ["error"] * 32
+    assert [row.status for row in rows] == statuses
+    assert longest / 2 < sum(pauses[0]) <= longest
+    assert "while other hosts answer" in caplog.text
+
+
+def test_a_network_that_is_away_pauses_the_run_whatever_the_hosts(
+    tiny: LibreHPS, pauses: Pauses
+) -> None:
+    names, away = sorted(FILES), [False]
+
+    def fail(path: str, n: int) -> object:
+        away[0] = away[0] or path == names[50]
+        return "drop" if away[0] else None
+
+    pauses[1].append(lambda: (setattr(one, "fail", lambda path, n: None), None)[1])
+    with serving(FILES, fail=fail) as one:
+        run = [*items(one, 51), *refused(list(range(1, 25)))]
+        rows = list(tiny.engine(batch_size=32).run(run))
+    assert [row.status for row in rows] == ["ok"] * 51 + ["error"] * 24
+    assert pauses[0] == [5.0]

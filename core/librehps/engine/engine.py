@@ -114,7 +114,7 @@ class LocalEngine:
                         while running:
                             if not (yield from self._finish(running.popleft(), launcher)):
                                 return
-                        ready = stages.recover(taken, ready, lost)
+                        ready = stages.recover(taken, ready, lost, waiting)
                     running.append(self._window(ready, launcher, running))
                 is_due = len(running) > 1 or not (items_ahead or waiting)
                 if running and is_due:

@@ -3,7 +3,8 @@
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,13 +14,17 @@ from librehps.media.media import Media
 from librehps.storage.limits import positive
 from librehps.storage.places import host_of, is_remote
 from librehps.storage.retry import now
+from librehps.types import Item
 
 log = logging.getLogger("librehps")
 
 # Items in a row that make an outage; the first wait before the next try, which doubles.
 MIN_ITEMS, FIRST_WAIT_S, MAX_WAIT_S = 20, 5.0, 60.0
-# Hosts that are known to have given files.
-MAX_HOSTS = 1000
+# Hosts that are known to have given files, or to give none; those tried while a run pauses.
+MAX_HOSTS, MAX_PROBES = 1000, 3
+# The longest pause for a host that gave no file yet, while other hosts answer: a list of the web
+# names many hosts that are gone.
+NEW_HOST_LIMIT_S = 60.0
 # Environment variable: the longest outage in seconds; 0 makes every item an error row at once.
 LIMIT_VARIABLE, LIMIT_S = "LIBREHPS_OUTAGE_LIMIT", 600.0
 
@@ -39,7 +44,10 @@ class OutageWatch:
 
     stop: threading.Event
     _count: int = 0
-    _hosts: set[str] = field(default_factory=set)
+    # The latest item that was read from each host, the host of the latest last.
+    _hosts: dict[str, Item] = field(default_factory=dict)
+    # Hosts whose items are error rows until one of them can be read.
+    _dead: set[str] = field(default_factory=set)
     # The folder of a local file that was read, and its device.
     _folder: tuple[str, int] | None = None
     _lasted: float = 0.0
@@ -48,14 +56,15 @@ class OutageWatch:
         """Return the indices of the items that an outage took; empty if there is no outage."""
         is_gone, lost, longest = _is_gone(self._folder), list[int](), 0
         for at, one in enumerate(ready):
+            if self._is_dead(one):
+                continue
             if self._is_lost(one, is_gone):
                 lost.append(at)
                 self._count += 1
                 longest = max(longest, self._count)
                 continue
             self._count = 0
-            if one.error is None:
-                self._remember(Media(one.item.media).place)
+            self.remember(one)
         if longest >= MIN_ITEMS and outage_limit():
             return lost
         if len(lost) < len(ready):
@@ -66,47 +75,90 @@ class OutageWatch:
         """Return whether the items end with some, but too few, that an outage may have taken."""
         is_gone, count = _is_gone(self._folder), 0
         for one in reversed(ready):
+            if self._is_dead(one):
+                continue
             if not self._is_lost(one, is_gone) or count >= MIN_ITEMS:
                 break
             count += 1
         return 0 < count < MIN_ITEMS and outage_limit() > 0
 
-    def lost_again(self, ready: Sequence[Ready]) -> list[int]:
-        """Return the same for items that were tried again, which are counted once."""
-        self._count = 0
-        return self.lost(ready)
+    def lost_again(self, ready: Sequence[Ready], others_answer: bool) -> list[int]:
+        """Return the same for items that were tried again, which are counted once.
 
-    def wait(self, lost: Ready, attempt: int) -> bool:
-        """Wait until the next try; return whether the run was stopped. Raises OutageError."""
+        While other hosts answer, the network is not away: only many items of one host, or of hosts
+        that gave files before, are worth a pause. The others keep their errors.
+        """
+        self._count = 0
+        lost = self.lost(ready)
+        if not others_answer:
+            return lost
+        items = Counter(_host(ready[at]) for at in lost)
+        known = items.keys() & self._hosts.keys()
+        many = {host for host, count in items.items() if count >= MIN_ITEMS}
+        if sum(items[host] for host in known) >= MIN_ITEMS:
+            many |= known
+        self._give_up(items.keys() - known - many)
+        return [at for at in lost if _host(ready[at]) in many]
+
+    def probes(self, ready: Sequence[Ready], lost: Sequence[int]) -> list[int]:
+        """Return the first lost item of each of a few hosts, by index."""
+        first = {_host(ready[at]): at for at in reversed(lost)}
+        return sorted(first.values())[:MAX_PROBES]
+
+    def witnesses(self, ready: Sequence[Ready], lost: Sequence[int]) -> list[Item]:
+        """Return items that were read before, of the latest hosts that have lost no item."""
+        hosts = {"", *(_host(ready[at]) for at in lost)}
+        return [item for host, item in self._hosts.items() if host not in hosts][-MAX_PROBES:]
+
+    def wait(self, ready: Sequence[Ready], lost: list[int], attempt: int, answer: bool) -> bool:
+        """Wait until the next try; return false when no try is worth the wait.
+
+        `answer`: other hosts answer, so that after the longest pause the items of the hosts that do
+        not are error rows. Otherwise raises OutageError.
+        """
+        hosts, error = {_host(ready[at]) for at in lost}, ready[lost[0]].error
         seconds = min(FIRST_WAIT_S * 2.0**attempt, MAX_WAIT_S)
-        message = f"{self._count} items in a row cannot be read"
-        if self._lasted + seconds > outage_limit():
+        limit = outage_limit()
+        if answer and not hosts & self._hosts.keys():
+            limit = min(limit, NEW_HOST_LIMIT_S)
+        if self._lasted + seconds > limit:
+            if answer:
+                log.warning(
+                    "%s: no item could be read for %.0f s, while other hosts answer: its items are "
+                    "error rows until one can be read. Use --retry-errors later.",
+                    ", ".join(sorted(host or "local files" for host in hosts)),
+                    self._lasted,
+                )
+                self._give_up(hosts)
+                return False
             raise OutageError(
-                f"{message}, for {self._lasted:.0f} s: {lost.error}",
+                f"{max(self._count, len(lost))} items in a row cannot be read, "
+                f"for {self._lasted:.0f} s: {error}",
                 hint=f"Continue with --resume once they can be read. {LIMIT_VARIABLE}=0 writes "
                 "an error row for each instead of waiting.",
             )
-        log.warning("%s: the run pauses, next try in %.0f s (%s)", message, seconds, lost.error)
+        message = "%d items in a row cannot be read: the run pauses, next try in %.0f s (%s)"
+        log.warning(message, max(self._count, len(lost)), seconds, error)
         since = now()
-        is_stopped = pause(self.stop, seconds)
+        pause(self.stop, seconds)
         self._lasted += max(seconds, now() - since)
-        return is_stopped
+        return True
 
     def is_over(self, probe: Ready) -> bool:
         """Return whether an item that was lost could be read, or fails for another reason now."""
         return not self._is_lost(probe, _is_gone(self._folder))
 
-    def _is_lost(self, ready: Ready, is_gone: bool) -> bool:
-        error = ready.error
-        if isinstance(error, MediaDeniedError):
-            return error.host in self._hosts
-        is_missing = isinstance(error, MediaNotFoundError) and not is_remote(ready.item.media)
-        return isinstance(error, NetworkError) or (is_missing and is_gone)
-
-    def _remember(self, place: str) -> None:
+    def remember(self, ready: Ready) -> None:
+        """Note the host or folder of an item that was read."""
+        if ready.error is not None:
+            return
+        place = Media(ready.item.media).place
         if host := host_of(place):
-            if len(self._hosts) < MAX_HOSTS:
-                self._hosts.add(host)
+            self._dead.discard(host)
+            self._hosts.pop(host, None)
+            self._hosts[host] = ready.item
+            if len(self._hosts) > MAX_HOSTS:
+                del self._hosts[next(iter(self._hosts))]
             return
         folder = str(Path(place).parent)
         if place and (self._folder is None or self._folder[0] != folder):
@@ -115,6 +167,30 @@ class OutageWatch:
             except OSError:
                 # Gone since; the folder before stays.
                 return
+            self._dead.discard("")
+            self._hosts[""] = ready.item
+
+    def _is_lost(self, ready: Ready, is_gone: bool) -> bool:
+        error = ready.error
+        if isinstance(error, MediaDeniedError):
+            return error.host in self._hosts
+        is_missing = isinstance(error, MediaNotFoundError) and not is_remote(ready.item.media)
+        return isinstance(error, NetworkError) or (is_missing and is_gone)
+
+    def _is_dead(self, ready: Ready) -> bool:
+        return bool(self._dead) and ready.error is not None and _host(ready) in self._dead
+
+    def _give_up(self, hosts: Iterable[str]) -> None:
+        self._count, self._lasted = 0, 0.0
+        for host in hosts:
+            self._hosts.pop(host, None)
+            if len(self._dead) < MAX_HOSTS:
+                self._dead.add(host)
+
+
+def _host(ready: Ready) -> str:
+    """Return the host or bucket of an item, empty for a local file."""
+    return host_of(Media(ready.item.media).place)
 
 
 def outage_limit() -> float:

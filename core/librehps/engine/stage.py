@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ from librehps.engine.decode import Decoder
 from librehps.engine.outage import OutageWatch
 from librehps.engine.reading import MAX_READS, ReadAhead
 from librehps.engine.window import Ready
-from librehps.errors import ItemError
+from librehps.errors import ItemError, NetworkError
 from librehps.media.media import READ_ERRORS, Media, unreadable
 from librehps.types import Item
 
@@ -80,21 +80,35 @@ class Stages:
             ready.append(future.result())
         return ready
 
-    def recover(self, items: Sequence[Item], ready: list[Ready], lost: list[int]) -> list[Ready]:
+    def recover(
+        self,
+        items: Sequence[Item],
+        ready: list[Ready],
+        lost: list[int],
+        waiting: Iterable[Pending] = (),
+    ) -> list[Ready]:
         """Return the items from the first of `lost`, which are tried again when the outage ends.
 
+        Items of other hosts, read before or `waiting`, show whether the whole network is away.
         After a stop none. Raises OutageError.
         """
-        start, attempt = lost[0], 0
-        while lost:
-            ready = self._tried(items, ready, lost[:1])
-            if self.outage.is_over(ready[lost[0]]):
+        start, attempt, answer = lost[0], 0, False
+        for pending in waiting:
+            for one in self.collect(pending):
+                self.outage.remember(one)
+        while lost and not self._stop.is_set():
+            probes, before = self.outage.probes(ready, lost), answer
+            witnesses = self.outage.witnesses(ready, lost)
+            tried = self.collect(self.submit([*(items[at] for at in probes), *witnesses]))
+            is_over = any(map(self.outage.is_over, tried[: len(probes)]))
+            answer = any(not isinstance(one.error, NetworkError) for one in tried[len(probes) :])
+            if is_over or (answer and not before):
                 ready = self._tried(items, ready, lost)
-                lost = self.outage.lost_again(ready)
-            if self._stop.is_set() or (lost and self.outage.wait(ready[lost[0]], attempt)):
-                return []
+                lost = self.outage.lost_again(ready, is_over or answer)
+            if lost and not self.outage.wait(ready, lost, attempt, answer):
+                break
             attempt += 1
-        return ready[start:]
+        return [] if self._stop.is_set() else ready[start:]
 
     def close(self) -> None:
         """End the threads; items that are not ready are dropped."""
