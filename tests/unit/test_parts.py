@@ -18,6 +18,7 @@ from librehps.errors import BrokenMediaError, CheckpointError, EngineError, Usag
 from librehps.runs.options import RayOptions
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.parts_job import PartsJob
+from librehps.runs.ray import pool as pool_module
 from librehps.runs.ray.actor import Blind, Place, ScoreActor, Scoring
 from librehps.runs.ray.cluster import ActorLayout
 from librehps.runs.ray.engine import RayEngine
@@ -366,6 +367,23 @@ def test_a_node_that_cannot_load_the_model(
     assert isinstance(answer, kind)
     if isinstance(answer, Blind):
         assert answer.message == "node a1 cannot load the model: no weights"
+
+
+def test_no_node_that_can_be_used_is_left(
+    tiny: LibreHPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends, even if the last actor has found its place after the node was given up."""
+    monkeypatch.setattr(pool_module, "alive", lambda: {"a1": {"CPU": 2.0}})
+    with PartsJob(tmp_path / "out", resume=False) as job:
+        job.begin(tiny.settings, {}, Listing(), "default")
+        scoring = actor(tiny, job, tmp_path)._scoring
+        pool = Pool(RayOptions(actors=2), ActorLayout(2, 0.0, 1.0, 1), scoring, print)
+        place = Place("a1", "node a1")
+        pool.members = [Member(None, place), late := Member(None)]
+        pool.give_up(pool.members[0], "node a1 cannot read /x")
+        pool._started(late, place)
+        with pytest.raises(EngineError, match="Ray: node a1 cannot read /x"):
+            pool.keep_up()
 
 
 def test_an_actor_with_other_settings_scores_nothing(tiny: LibreHPS, tmp_path: Path) -> None:

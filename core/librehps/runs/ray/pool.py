@@ -92,6 +92,7 @@ class Pool:
         waiting = [member for member in self.members if member.place is None]
         for member in waiting[: len(self.members) - self.layout.actors]:
             self._remove(member)
+        self._check_sight()
         self._say_what_is_missing(nodes)
         self._say_if_quiet()
 
@@ -161,8 +162,13 @@ class Pool:
             self.tell(f"{reason}; this node is not used")
         for one in here:
             one.blind = reason
-        if all(one.blind for one in self.members):
-            raise _blind(reason)
+        self._check_sight()
+
+    def _check_sight(self) -> None:
+        """Raise EngineError where every actor is on a node that is not used."""
+        reasons = [one.blind for one in self.members if one.blind]
+        if reasons and len(reasons) == len(self.members):
+            raise _blind(reasons[-1])
 
     def close(self) -> None:
         """End all actors."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from librehps.engine.engine import Work
 from librehps.errors import UsageError
+from librehps.files import counted
 from librehps.models.device_list import devices_of, is_several
 from librehps.runs.lifecycle import Run
 from librehps.runs.options import ModelOptions, RayOptions
@@ -52,7 +53,8 @@ class RayRun(Run[PartsJob]):
         if not job.remaining:
             return progress
         on = f"{layout.num_gpus:g} GPUs" if layout.num_gpus else f"{layout.threads} threads"
-        note(f"scoring {job.remaining} items on {layout.actors} actors with {on} each")
+        actors = counted(layout.actors, "actor")
+        note(f"scoring {counted(job.remaining, 'item')} on {actors} with {on} each")
         engine = RayEngine(self.cluster, layout, self._scoring(settings), note, self.stop)
         parts = job.run_parts(engine.run)
         with self.observer.watching(progress), closing(parts) as results:
