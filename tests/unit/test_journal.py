@@ -15,7 +15,8 @@ import pytest
 from librehps import files
 from librehps.errors import UsageError
 from librehps.files import write_whole
-from librehps.runs.journal import Journal
+from librehps.runs.job import Job
+from librehps.runs.journal import SEEDING, Journal
 from librehps.runs.journal_folder import LOCK_FILE
 
 OPEN = """
@@ -60,6 +61,30 @@ def test_a_deleted_journal_leaves_nothing(tmp_path: Path) -> None:
     again = Journal(folder)
     again.open()
     again.close()
+
+
+def test_words_of_a_request_do_not_make_a_journal_invalid(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "x.journal")
+    journal.open()
+    for request in ({}, {"prompt": SEEDING}, {SEEDING: f'"{SEEDING}": true'}):
+        journal.run = {"request": request, "own_columns": {SEEDING: "text"}}
+        journal.write_run()
+        assert journal.is_frozen
+    journal.run[SEEDING] = True
+    journal.write_run()
+    assert not journal.is_frozen
+    journal.close()
+
+
+def test_an_output_that_another_process_made_meanwhile(tmp_path: Path) -> None:
+    output = tmp_path / "x.jsonl"
+    for resume in (False, True):
+        output.unlink(missing_ok=True)
+        job = Job(output, resume=resume)
+        output.touch()
+        with pytest.raises(UsageError, match="another process has just finished"), job:
+            pass
+        assert [file.name for file in tmp_path.iterdir()] == [output.name]
 
 
 def refuse(number: int) -> object:

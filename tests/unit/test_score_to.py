@@ -185,6 +185,9 @@ def test_an_interrupted_retry(media: Path, tmp_path: Path, model, suffix: str) -
     if suffix == ".jsonl":
         with pytest.raises(UsageError, match=r"has changed \(8 rows; expected 9\)"):
             score_to(media, output, **again)
+        output.write_bytes(before.replace(b'"0.png"', b'"z.png"'))
+        with pytest.raises(UsageError, match=r"has changed \('z.png'; expected '0.png'\)"):
+            score_to(media, output, **again)
     output.write_bytes(before)
     kept = score_to(media, output, **again)
     assert counts(kept) == (TOTAL, TOTAL - 2, 2)

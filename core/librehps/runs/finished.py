@@ -87,7 +87,7 @@ class FinishedOutput:
         """Set the status of each item that is NEW to that of its row in this file."""
         found = self.texts("status")["status"]
         if len(found) != len(status):
-            raise changed_output(self.path, len(found), len(status))
+            raise changed_output(self.path, f"{len(found)} rows", f"{len(status)}")
         known = np.frombuffer(status, np.uint8)
         is_ok = pc.fill_null(pc.equal(found, "ok"), False).to_numpy()
         np.copyto(known, np.where(is_ok, OK, ERROR).astype(np.uint8), where=known == NEW)
@@ -108,6 +108,8 @@ class FinishedOutput:
                 table = rows.rows(start + fresh, list(kinds)) if len(fresh) else None
                 sink.replace(piece, fresh, table)
                 start += count
+            if start != len(rows.status):
+                raise changed_output(self.path, f"{start} rows", f"{len(rows.status)}")
 
     def _tables(self, kinds: Mapping[str, str]) -> Iterator[tuple[int, Any]]:
         with pq.ParquetFile(self.path) as file:

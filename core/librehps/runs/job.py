@@ -11,6 +11,7 @@ from librehps.errors import UsageError
 from librehps.runs.item_json import Listed
 from librehps.runs.journal import ERROR, NEW, SEEDING, Journal, stamp
 from librehps.runs.moved import SAMPLE_ITEMS, check_folder, check_media
+from librehps.runs.refusals import changed_output
 from librehps.runs.refusals import changed_source as changed_source
 from librehps.runs.refusals import lacking_columns as lacking_columns
 from librehps.scores.columns import chosen_columns
@@ -102,8 +103,9 @@ class Job:
     def __enter__(self) -> "Job":
         was_started = self.is_started
         self.journal.open(clear=self._overwrite)
-        if was_started != self.is_started:
-            self.journal.close()
+        has_output = self._is_there() and not (self.resumes or self._overwrite)
+        if was_started != self.is_started or self.is_complete or has_output:
+            self.__exit__()
             raise UsageError(f"another process has just finished the run of {self.output}")
         return self
 
@@ -134,6 +136,7 @@ class Job:
             chosen_columns(columns, self.journal.run["own_columns"], settings.axes)
             self._take_folder(request.get("folder"))
             self._take_statuses()
+            self._check_output()
             return
         assert listed is not None  # noqa: S101 - only a started run has a listing
         if self.reuses_output:
@@ -147,6 +150,14 @@ class Job:
             lambda found: self._check_kinds(columns, settings, found["own_columns"]),
         )
         self._take_statuses()
+
+    def _check_output(self) -> None:
+        """Raise UsageError where the output with the other rows is no longer that of the run."""
+        if OUTPUT_HAS_ROWS in self.journal.run:
+            ids = zip(self.journal.listing.items(), self._finished.ids(), strict=True)
+            for (_, item), found in ids:
+                if item.id != found:
+                    raise changed_output(self.output, repr(found), repr(item.id))
 
     def _take_statuses(self) -> None:
         """Set the status of rows that only the output has, as after an interrupted retry."""

@@ -62,7 +62,7 @@ class Journal:
     def is_frozen(self) -> bool:
         """True if the journal is valid: the listing and any copied rows are complete."""
         file = self._place.run_file
-        return file.exists() and SEEDING.encode() not in file.read_bytes()
+        return file.exists() and SEEDING not in _record(file)
 
     def open(self, clear: bool = False) -> None:
         """Lock the journal, and read the files of an earlier run, or delete them with `clear`.
@@ -157,10 +157,7 @@ class Journal:
         self._place.delete()
 
     def _read_run(self) -> Record:
-        try:
-            run: Record = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
-        except ValueError:
-            run = {}
+        run = _record(self._place.run_file)
         layout = run.get("layout")
         if layout != LAYOUT:
             is_other = isinstance(layout, int)
@@ -185,3 +182,12 @@ class Journal:
 
     def _translated(self) -> AbstractContextManager[None]:
         return writing(self.folder, "Rows scored so far are kept: continue with --resume.")
+
+
+def _record(file: Path) -> Record:
+    """Return the content of run.json; empty if the file is damaged."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -24,7 +24,10 @@ class JournalFolder:
 
     def lock(self) -> None:
         """Make the folder and lock it; raises UsageError where another process holds the lock."""
-        self.path.mkdir(exist_ok=True)
+        if not self.path.exists():
+            self.path.mkdir(exist_ok=True)
+            # A power loss must not take the name of the folder, and all rows with it.
+            sync(self.path.absolute().parent)
         self._lock.acquire(str(self.path))
 
     def unlock(self) -> None:

@@ -33,9 +33,9 @@ def changed_source(output: Path, found: str | None, expected: str | None) -> Usa
     )
 
 
-def changed_output(output: Path, rows: int, expected: int) -> UsageError:
+def changed_output(output: Path, found: str, expected: str) -> UsageError:
     """Return the error for an output that has changed since `--retry-errors` was interrupted."""
     return UsageError(
-        f"cannot resume {output}: the file has changed ({rows} rows; expected {expected})",
+        f"cannot resume {output}: the file has changed ({found}; expected {expected})",
         hint="Restore the file, or use --overwrite to start over.",
     )
