@@ -3,10 +3,13 @@
 import io
 import json
 import logging
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from conftest import Cli
@@ -16,6 +19,7 @@ from librehps.engine.outage import LIMIT_VARIABLE
 from librehps.engine.reading import ByteBudget
 from librehps.errors import MediaDeniedError, MediaNotFoundError, NetworkError, OutageError
 from librehps.media.archived import Remote
+from librehps.media.parquet_column import ParquetColumn
 from librehps.storage import retry
 from make_media import picture
 from web_server import WebServer, every_third, serving
@@ -104,6 +108,25 @@ def test_a_server_that_fails_every_third_time_costs_no_row(tiny: LibreHPS) -> No
     with serving(FILES, fail=every_third) as web:
         assert all(row.status == "ok" for row in tiny.engine().run(items(web)))
         assert max(web.requests.values()) == 2
+
+
+def test_a_network_error_inside_a_row_group_loses_no_later_cell() -> None:
+    # Larger than one request, so that the batches of the row group have begun at the error.
+    cells = [random.Random(at).randbytes(1 << 18) for at in range(12)]
+    content = io.BytesIO()
+    pq.write_table(pa.table({"image": cells}), content)
+    broken = [False]
+
+    def fail(path: str, n: int) -> object:
+        return 503 if broken[0] and n > 4 else None
+
+    with serving({"/a.parquet": content.getvalue()}, fail=fail) as web:
+        column = ParquetColumn(web.url + "/a.parquet", "image")
+        broken[0] = True
+        with pytest.raises(NetworkError):
+            column.cell(0)
+        broken[0] = False
+        assert [column.cell(row) for row in range(12)] == cells
 
 
 Heal = Callable[[], None]

@@ -104,9 +104,12 @@ class _Group:
         if row < oldest or (self._batches is None and row >= self._next):
             self._start()
         while row >= self._next:
-            batch = next(self._batches, None)
+            # An error ends the batches for good: the next call then starts again.
+            batches, self._batches = self._batches, None
+            batch = next(batches, None)
             if batch is None:
                 raise MediaNotFoundError(f"{shown(self._source[0])} has no row {row}")
+            self._batches = batches
             self._recent.append((self._next, batch.column(0)))
             self._next += batch.num_rows
             if self._next >= self._end:
