@@ -53,7 +53,7 @@ def told(name, ids):
     with PartsJob(output, resume=False) as job:
         job.begin(settings, {}, Listing(ids), "default")
         scoring = actor.Scoring(load, find, job.writer, os.getcwd(), 1)
-        scorer = engine.RayEngine(here, layout, scoring, print)
+        scorer = engine.RayEngine(here, layout, scoring, notes.append)
         try:
             for _ in job.run_parts(scorer.run):
                 pass
@@ -63,12 +63,13 @@ def told(name, ids):
     return [[row["id"], row["status"], row["error"]] for row in read_table([output])[0].to_pylist()]
 
 media, folder, runs = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-here = RayOptions(actors=1)
+here, notes = RayOptions(actors=1), []
 pool.MAX_DEATHS, connection.HEAD_PROBE_INTERVAL_S = 3, 0
 with connection.connected(here):
     layout = cluster.find_layout(here, "cpu")
     settings = cluster.foresee(partial(LibreHPS.foresee, "tiny"), layout)
     found = {name: told(name, ids) for name, ids in runs.items()}
+    found["notes"] = [["", "", note] for note in notes]
 json.dump(found, sys.stdout)
 """
 
@@ -97,6 +98,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
 
 def test_items_that_kill_every_process_are_error_rows(told: Told) -> None:
     assert told["some"] == [["scored", "error", "all 2 processes that tried this item died"]]
+    _, _, note = told["notes"][0]
+    assert note is not None and note.startswith("an actor on ")
+    assert note.endswith(" died: its 1 unfinished item will be scored again")
 
 
 def test_where_all_processes_die_the_run_ends(told: Told) -> None:

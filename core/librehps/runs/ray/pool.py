@@ -71,6 +71,10 @@ class Pool:
     _said: Notes = field(default_factory=lambda: Notes(lambda _: None))
     _answered: float = field(default_factory=time.monotonic)
     _quiet_notes: int = 0
+    _losses: Notes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._losses = Notes(self.tell)
 
     @property
     def ready(self) -> list[Member]:
@@ -231,6 +235,11 @@ class Pool:
         if place is None or place.node in alive():
             self._remove(member)
             self._deaths += 1
+            rows = sum(unit.rows for unit in member.units)
+            self._losses.say(
+                f"an actor on {place.name if place else 'a node'} died: its "
+                f"{counted(rows, 'unfinished item')} will be scored again"
+            )
             if self._deaths >= MAX_DEATHS:
                 raise failed(error, f"{MAX_DEATHS} actors died in a row, the last: ")
             yield from ((member, unit, error) for unit in member.units)
