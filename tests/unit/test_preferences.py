@@ -1,6 +1,7 @@
 """Preference files: our own layout, those of public benchmarks, and what is wrong with one."""
 
 import json
+from collections import Counter
 from io import BytesIO
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from librehps.errors import PreferenceError
+from librehps.evaluate.scored_pairs import MediaScore, join
+from librehps.media.archived import Remote
 from librehps.preferences.media import items_of
+from librehps.preferences.pairs import Pair
 from librehps.preferences.read import read_preferences
 from make_media import picture
 from preference_data import write_rows
@@ -162,3 +166,13 @@ def test_votes_against_the_preferred_side_are_not_guessed_at(folder: Path) -> No
     (folder / "h.json").write_text(json.dumps([entry] * 2))
     with pytest.raises(PreferenceError, match="expected path1 to win"):
         read_preferences(folder / "h.json")
+
+
+def test_urls_that_differ_in_a_token_are_two_media_and_their_scores_are_found_without_it() -> None:
+    one, other = (Remote(f"https://host.test/image?token={name}") for name in "ab")
+    pair = Pair("1", "x", one, other, {"overall": 1.0}, "", 0)
+    items = items_of([pair])
+    assert [item.media for item in items.values()] == [one, other]
+    assert not any("token" in item.id for item in items.values())
+    score = MediaScore({"overall": 1.0}, {"overall": 1.0}, 0.0)
+    assert len(join([pair], {("https://host.test/image", "x"): score}, Counter())) == 1

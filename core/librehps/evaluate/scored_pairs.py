@@ -13,6 +13,7 @@ from librehps.preferences.media import Key, key_of, keys_of
 from librehps.preferences.pairs import Pair
 from librehps.scores.columns import axes_among
 from librehps.scores.media_folder import MediaFolder
+from librehps.storage.places import shown
 from librehps.types import ScoredRow
 
 Floats = NDArray[np.float64]
@@ -145,7 +146,8 @@ def join(
     """Return the pairs with two scored media; raises PreferenceError if there are none."""
     found = []
     for pair in pairs:
-        keys = keys_of(pair)
+        # A scored file holds URLs without what grants access.
+        keys = [k if k in scores else (shown(k[0]), k[1]) for k in keys_of(pair)]
         if all(key in scores for key in keys):
             found.append((pair, keys))
         else:
