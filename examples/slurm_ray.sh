@@ -23,7 +23,8 @@ shift 2
 nodes=${SLURM_JOB_NUM_NODES:?needs sbatch}
 gpus=${SLURM_GPUS_ON_NODE:-0}
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${hosts%%$'\n'*}
 # Two jobs on one node need two ports.
 port=$((20000 + SLURM_JOB_ID % 20000))
 export RAY_ADDRESS=$head:$port
