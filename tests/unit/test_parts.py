@@ -386,6 +386,27 @@ def test_no_node_that_can_be_used_is_left(
             pool.keep_up()
 
 
+def test_actors_that_do_not_answer(tiny: LibreHPS, tmp_path: Path) -> None:
+    """A note says what they do; another note comes only after the same time again."""
+    told: list[str] = []
+    with PartsJob(tmp_path / "out", resume=False) as job:
+        job.begin(tiny.settings, {}, Listing(), "default")
+        scoring = actor(tiny, job, tmp_path)._scoring
+    pool = Pool(RayOptions(), ActorLayout(2, 0.0, 1.0, 1), scoring, told.append)
+    place = Place("a1", "node a1")
+    units = [Unit(0, 0, 64), Unit(64, 64, 128)]
+    pool.members = [Member(None, place, is_ready=True, units=units), Member(None, place)]
+    pool._say_if_quiet()
+    assert told == []
+    pool._answered -= pool_module.QUIET_S + 1
+    pool._say_if_quiet()
+    pool._say_if_quiet()
+    assert told == [
+        "no actor has answered for 5 minutes: 1 load the model, 0 cannot be reached, "
+        "1 score 128 items"
+    ]
+
+
 def test_an_actor_with_other_settings_scores_nothing(tiny: LibreHPS, tmp_path: Path) -> None:
     foreseen = dataclasses.replace(tiny.settings, dtype="bfloat16")
     with PartsJob(tmp_path / "out", resume=False) as job:
