@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +21,7 @@ from librehps.errors import MediaError, UsageError
 from librehps.items.rows import ColumnOptions
 from librehps.items.source import Source, SourceOptions
 from librehps.media.media import Media
-from librehps.storage import retry, store
+from librehps.storage import retry
 from make_media import picture
 from web_server import serving
 
@@ -375,4 +376,5 @@ def test_credentials_in_urls_are_used_and_not_kept(
 
 
 def write(place: str, text: str) -> None:
-    store.write(place, text.encode())
+    with fsspec.open(place, "w") as file:
+        file.write(text)

@@ -1,4 +1,4 @@
-"""Functions on places (local paths and URLs): read, list, write; each raises only StorageError."""
+"""Functions on places (local paths and URLs): read, list; each raises only StorageError."""
 
 import io
 import tempfile
@@ -10,10 +10,9 @@ from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import unquote
 
 from librehps.errors import StorageError, StorageNotFoundError
-from librehps.files import write_whole
 from librehps.storage import drivers, web
 from librehps.storage.faults import fault, network_fault
-from librehps.storage.places import is_remote, is_web, shown
+from librehps.storage.places import is_remote, is_web
 from librehps.storage.ranges import open_ranges
 from librehps.storage.retry import retried
 
@@ -135,29 +134,6 @@ def exists(place: Place) -> bool:
     return True
 
 
-def is_folder(place: Place) -> bool:
-    """Return whether a place is a folder, or a prefix of names in a bucket.
-
-    A web URL that ends in / is one: its page is read as the list of its files.
-    """
-    if is_remote(place) and is_web(str(place)):
-        return str(place).partition("?")[0].endswith("/")
-    try:
-        return stat(place).is_folder
-    except StorageNotFoundError:
-        return False
-
-
-def find(place: Place) -> list[Stat]:
-    """Return the files below a folder and its folders, sorted by place."""
-    if not is_remote(place):
-        with _local(place):
-            return sorted(
-                (stat(p) for p in Path(place).rglob("*") if p.is_file()), key=lambda f: f.place
-            )
-    return _listed(str(place), lambda system, path: system.find(path, detail=True))
-
-
 def find_below(
     url: str, max_depth: int | None, is_kept: Callable[[str], bool]
 ) -> tuple[list[str], dict[str, Stat]]:
@@ -199,45 +175,6 @@ def _relative(name: str, folder: str, is_quoted: bool) -> str:
     return unquote(short) if is_quoted else short
 
 
-def glob(pattern: str) -> list[Stat]:
-    """Return the files whose places match a pattern of `*`, `?`, `[..]` and `**`, sorted."""
-    if not is_remote(pattern):
-        start = Path(Path(pattern).anchor or ".")
-        rest = str(Path(pattern).relative_to(start)) if Path(pattern).anchor else pattern
-        with _local(pattern):
-            return sorted((stat(p) for p in start.glob(rest) if p.is_file()), key=lambda f: f.place)
-    return _listed(pattern, lambda system, path: system.glob(path, detail=True))
-
-
-def write(place: Place, content: bytes) -> None:
-    """Write a whole file: complete or not at all."""
-    if not is_remote(place):
-        with _local(place):
-            write_whole(Path(place), content)
-        return
-    _check_writable(place)
-    _call(str(place), lambda system, path: system.pipe_file(path, content))
-
-
-def upload(source: Path, place: Place) -> None:
-    """Copy a local file to a URL: complete or not at all."""
-    _check_writable(place)
-    _call(str(place), lambda system, path: system.put_file(str(source), path))
-
-
-def delete(place: Place) -> None:
-    """Delete a file; no error if there is none."""
-    try:
-        if is_remote(place):
-            _check_writable(place)
-            _call(str(place), lambda system, path: system.rm_file(path))
-        else:
-            with _local(place):
-                Path(place).unlink()
-    except StorageNotFoundError:
-        return
-
-
 def _copied(url: str) -> BinaryIO:
     def copied(left: float) -> BinaryIO:
         target = tempfile.TemporaryFile(prefix="librehps-")  # noqa: SIM115 - the caller closes it
@@ -256,24 +193,9 @@ def _call(url: str, task: Callable[[Any, str], T]) -> T:
     return retried(lambda left: drivers.call(url, left, task))
 
 
-def _listed(url: str, task: Callable[[Any, str], Mapping[str, Mapping[str, Any]]]) -> list[Stat]:
-    def listed(system: Any, path: str) -> list[Stat]:
-        found = task(system, path)
-        return [_entry(info, _full(system, name, url)) for name, info in found.items()]
-
-    found = _call(url, listed)
-    return sorted((entry for entry in found if not entry.is_folder), key=lambda one: one.place)
-
-
 def _entry(info: Mapping[str, Any], place: str) -> Stat:
     stamp = next((str(info[name]) for name in STAMP_FIELDS if info.get(name)), "")
     return Stat(place, info.get("size"), stamp, info.get("type") == "directory")
-
-
-def _full(system: Any, name: str, asked: str) -> str:
-    """Return the URL of a listed name, with as many slashes after the scheme as was asked."""
-    place = str(system.unstrip_protocol(name))
-    return place if ":///" in asked else place.replace(":///", "://", 1)
 
 
 def _web_stat(url: str, seconds: float) -> Stat:
@@ -281,11 +203,6 @@ def _web_stat(url: str, seconds: float) -> Stat:
     with web.opened(url, seconds, (0, 1)) as file:
         has_ranges = file.is_part or file.total == 0
         return Stat(url, file.total, file.stamp, False, has_ranges)
-
-
-def _check_writable(place: Place) -> None:
-    if is_web(str(place)):
-        raise StorageError(f"{shown(place)} cannot be written: http(s) URLs are for reading only")
 
 
 @contextmanager
