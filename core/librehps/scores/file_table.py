@@ -74,7 +74,7 @@ class FileTable:
     def to_batches(self, max_chunksize: int | None = None) -> Iterator[Any]:
         """Yield all columns of the rows, in batches."""
         for batch in self.batches(self.column_names):
-            size = max_chunksize or len(batch)
+            size = max_chunksize or max(len(batch), 1)
             for first in range(0, len(batch), size):
                 yield batch.slice(first, size)
 

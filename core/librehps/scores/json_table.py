@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
@@ -20,6 +21,8 @@ from librehps.scores.scored_file import Mask, ParquetRows, ScoredFile, TableRows
 
 BLOCK_BYTES = 16 << 20
 MAX_BYTES_IN_MEMORY = 64 << 20
+# Longer lines are read by Python: Arrow crashes on thousands of nested lists.
+MAX_ARROW_LINE_BYTES = 8192
 
 
 class JsonRows:
@@ -75,8 +78,10 @@ def _tables(stream: BinaryIO, ours: Mapping[str, Any]) -> Iterator[Any]:
     texts: dict[str, Any] = {}
     for block in _blocks(stream):
         if not block.isspace():
-            table = _fast_table(block, ours, texts)
-            yield _slow_table(block, ours) if table is None else table
+            table = _fast_table(block, ours, texts) if _fits_arrow(block) else None
+            table = _slow_table(block, ours) if table is None else table
+            if len(table):
+                yield table
 
 
 def _blocks(stream: BinaryIO) -> Iterator[bytes]:
@@ -89,6 +94,16 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
         left = block[end:] if end else left + block
     if left:
         yield left
+
+
+def _fits_arrow(block: bytes) -> bool:
+    """Return whether each line is short and begins with `{`: Arrow crashes on a line `null`."""
+    values = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(values == ord("\n"))
+    starts = np.append(0, ends + 1)
+    starts = starts[starts < len(block)]
+    is_short = np.diff(starts, append=len(block)).max() <= MAX_ARROW_LINE_BYTES
+    return bool(is_short and (values[starts] == ord("{")).all())
 
 
 def _fast_table(block: bytes, ours: Mapping[str, Any], texts: dict[str, Any]) -> Any | None:
@@ -138,6 +153,10 @@ def _without_dates(kind: Any) -> Any:
 
 def _is_exact(column: Any) -> bool:
     """Return False for numbers that may be integers which no double holds."""
+    if pa.types.is_list(column.type):
+        return _is_exact(pc.list_flatten(column))
+    if pa.types.is_struct(column.type):
+        return all(map(_is_exact, column.flatten()))
     if not pa.types.is_floating(column.type):
         return True
     return not (np.abs(column.to_numpy()) >= MAX_EXACT_INT).any()
@@ -160,9 +179,16 @@ def _slow_table(block: bytes, ours: Mapping[str, Any]) -> Any:
     """Return the rows as Python reads them."""
     # As a text file is read: each kind of line break ends a line.
     lines = io.StringIO(block.decode(), newline=None)
-    rows = [json.loads(line) for line in lines if line.strip()]
+    try:
+        rows = [json.loads(line) for line in lines if line.strip()]
+    except RecursionError as error:
+        raise ValueError("JSON with too many levels") from error
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("expected a JSON object on each line")
-    names = dict.fromkeys(name for row in rows for name in row)
-    arrays = {name: pa.array([row.get(name) for row in rows], ours.get(name)) for name in names}
+    # A table without columns has no rows, so rows without keys get a column that all rows need.
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["status"]
+    try:
+        arrays = {n: pa.array([row.get(n) for row in rows], ours.get(n)) for n in names}
+    except OverflowError as error:
+        raise ValueError(f"an integer is out of range: {error}") from error
     return pa.table(arrays)
