@@ -32,6 +32,8 @@ _IDS = torch.empty(TOKENS)
 class ConstantDecoder:
     """A decoder that returns the same empty input for each item."""
 
+    cache = None
+
     def __init__(self, real: Any) -> None:
         self.readers = real.readers
 

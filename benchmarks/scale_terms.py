@@ -19,6 +19,7 @@ from librehps.engine.score_cache import content_key
 from librehps.errors import EmptyFileError
 from librehps.items.ids import unique
 from librehps.models.base import RawScore
+from librehps.runs.imports import loaded_frozen
 from librehps.runs.job import Job
 from librehps.runs.part_writer import PartWriter, Unit
 from librehps.runs.request import RunRequest
@@ -157,7 +158,8 @@ def measure(folder: Path, rows: int, random_ids: bool, suffix: str) -> dict[str,
     write_manifest(manifest, 2 * WINDOW)
     _run(Terms(1), folder / f"warm.{suffix}", settings, RunRequest((str(manifest),)))
     write_manifest(manifest, rows, random_ids)
-    disk = _run(terms, output, settings, RunRequest((str(manifest),)))
+    with loaded_frozen():
+        disk = _run(terms, output, settings, RunRequest((str(manifest),)))
     return {"terms": terms.found, "disk": disk}
 
 

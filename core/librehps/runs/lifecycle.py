@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from librehps.engine.engine import FindPrompt
 from librehps.items.passed_over import PassedOver
 from librehps.media.remarks import notes_of
+from librehps.runs.imports import loaded_frozen
 from librehps.runs.item_json import Listed
 from librehps.runs.job import Job
 from librehps.runs.observer import RunObserver
@@ -58,7 +59,7 @@ class Run(ABC, Generic[J]):
         """
         self.request.check_output(self.job.output)
         source = self._open_source()
-        with self._ready() as settings:
+        with self._ready() as settings, loaded_frozen():
             if self.job.is_complete:
                 return self._already_complete(settings)
             with self.job:

@@ -64,9 +64,9 @@ class RunProgress:
         if row.remarks:
             self.remarks.update(row.remarks)
         for name, axis in row.score.axes.items():
-            if name not in self._histograms:
-                self._histograms[name] = [0] * HISTOGRAM_BINS
-            self._histograms[name][min(HISTOGRAM_BINS - 1, int(axis.mean * HISTOGRAM_BINS))] += 1
+            bins = self._histograms.get(name) or self._empty_bins(name)
+            at = int(axis.mean * HISTOGRAM_BINS)
+            bins[at if at < HISTOGRAM_BINS else -1] += 1
 
     def merge(self, other: "RunProgress") -> None:
         """Count the rows that another process has counted, and add its work."""
@@ -76,13 +76,12 @@ class RunProgress:
         self.remarks.update(other.remarks)
         self.work.add(other.work.rows, other.work.forwards, other.work.forward)
         for name, bins in other._histograms.items():
-            mine = self._histograms.setdefault(name, [0] * HISTOGRAM_BINS)
+            mine = self._histograms.get(name) or self._empty_bins(name)
             self._histograms[name] = [a + b for a, b in zip(mine, bins, strict=True)]
 
-    def _add_means(self, axis: str, means: Sequence[float]) -> None:
-        for mean in means:
-            bins = self._histograms.setdefault(axis, [0] * HISTOGRAM_BINS)
-            bins[min(HISTOGRAM_BINS - 1, int(mean * HISTOGRAM_BINS))] += 1
+    def _empty_bins(self, axis: str) -> list[int]:
+        bins = self._histograms[axis] = [0] * HISTOGRAM_BINS
+        return bins
 
     def distributions(self) -> dict[str, Distribution]:
         """Return the distribution of each axis that was scored in this call."""
