@@ -206,11 +206,14 @@ def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> tuple["Co
         _print(json_lines(chosen.source), out)
     if paths is None:
         return copied, 0
-    texts = (path for chunk in paths.chunks for path in chunk.to_pylist())
-    found = chosen.folder.under(delivery.media.root).found(texts)
-    _print_paths(found.paths, null, out)
-    print_missing(found, out)
-    return copied, len(found.missing)
+    folder, missing = chosen.folder.under(delivery.media.root), list[str]()
+    # Chunk by chunk, since the texts of all paths may not fit in memory.
+    for chunk in paths.chunks:
+        found = folder.found(chunk.to_pylist())
+        _print_paths(found.paths, null, out)
+        missing += found.missing
+    print_missing(missing, len(paths), out)
+    return copied, len(missing)
 
 
 def _print_paths(paths: Sequence[str], null: bool, out: Output) -> None:

@@ -52,7 +52,7 @@ def print_picks(picked: "BestOfN", json: bool | None, out: Output, root: str | N
         found = picked.rows.folder.under(root).found(picked.media())
         for path in found.paths:
             out.line(path)
-        print_missing(found, out)
+        print_missing(found.missing, len(found.paths) + len(found.missing), out)
         return len(found.missing)
     else:
         _print_table(picked, out)

@@ -1,15 +1,13 @@
 """The flag --root of commands that read scored files, and the message for media not found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from librehps_cli.ui.help import INPUT
 from librehps_cli.ui.output import Output
-
-if TYPE_CHECKING:
-    from librehps.scores.media_folder import FoundMedia
 
 MediaRoot = Annotated[
     str | None,
@@ -41,12 +39,10 @@ class MediaFlags:
     allow_remote: AllowRemote = False
 
 
-def print_missing(found: "FoundMedia", out: Output) -> None:
-    """Print the number of media that were not found, and the first of them."""
-    if not found.missing:
-        return
-    total = len(found.paths) + len(found.missing)
-    out.error(
-        f"{len(found.missing)} of {total} media not found: {found.missing[0]} "
-        "(name their folder: --root FOLDER)"
-    )
+def print_missing(missing: Sequence[str], total: int, out: Output) -> None:
+    """Print how many of `total` media were not found, and the first of them."""
+    if missing:
+        out.error(
+            f"{len(missing)} of {total} media not found: {missing[0]} "
+            "(name their folder: --root FOLDER)"
+        )
