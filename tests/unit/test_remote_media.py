@@ -41,7 +41,7 @@ FILES = {f"/{at:02}.png": png(at) for at in range(64)}
 
 
 def items(web: WebServer, count: int = 64) -> list[Item]:
-    return [Item(name, Remote(web.url + name), "x") for name in sorted(FILES)[:count]]
+    return [Item(name, Remote(web.url + name), "x", "image") for name in sorted(FILES)[:count]]
 
 
 def test_reads_overlap_however_few_threads_decode(tiny: LibreHPS) -> None:
@@ -50,6 +50,7 @@ def test_reads_overlap_however_few_threads_decode(tiny: LibreHPS) -> None:
     # The server answers no request before so many have come.
     with serving(FILES, together=24) as web:
         rows = list(engine.run(items(web)))
+        assert web.most_at_once >= 24
     assert [(row.item.id, row.status) for row in rows] == [(name, "ok") for name in sorted(FILES)]
 
 
