@@ -38,6 +38,8 @@ NOT_RUN = (
     "ACCELERATE_USE_CPU=true torchrun",
     "librehps score outputs/manifest.csv --engine ray",
     "librehps serve",
+    # Takes a quarter of an hour.
+    "python benchmarks/scale.py",
 )
 # Figures move a little from one processor to another: by so much of themselves, or so much.
 RELATIVE, ABSOLUTE = 0.02, 0.025

@@ -141,6 +141,8 @@ def test_the_error_names_the_modes_that_fit(monkeypatch: pytest.MonkeyPatch) -> 
 def test_info_memory_of_the_published_model(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The config of this model is known: neither network nor download is needed."""
     with_free(monkeypatch, 8e9)
+    # One batch at a time, on a machine of any number of cores.
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
     done = cli(
         "info", "--memory", "--json", "--device", "cpu", "--dtype", "bf16", "--batch-size", 1
     )

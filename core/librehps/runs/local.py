@@ -15,7 +15,6 @@ from librehps.runs.lifecycle import Run
 from librehps.runs.observer import RunObserver
 from librehps.runs.options import ModelOptions
 from librehps.runs.progress import RunProgress
-from librehps.runs.row_scores import RowScores
 from librehps.scorer import LibreHPS
 from librehps.settings import Settings
 
@@ -53,6 +52,9 @@ class LocalRun(Run[Job]):
         job = self.job
         if not job.remaining:
             return RunProgress.after(job.kept, job.facts["total"], Work())
+        # Imported here: a row on stdout needs no pyarrow.
+        from librehps.runs.row_scores import RowScores
+
         finder = self.request.prompt_finder(job.facts["has_prompts"])
         scorer = self.loaded()
         job.check_settings(scorer.settings)

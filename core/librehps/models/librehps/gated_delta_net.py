@@ -160,8 +160,8 @@ def delta_terms(
 
     log_decay = decay.cumsum(-2)
     gap = log_decay - log_decay.transpose(-1, -2)
-    # Cleared before, because exp of later steps may overflow, and after, because exp(0) is 1.
-    pairwise = gap.tril_().exp_().tril()
+    future = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=gap.device).triu(1)
+    pairwise = gap.masked_fill_(future, float("-inf")).exp_()
     since_start = log_decay.exp()
     return DeltaTerms(
         strict=(key @ key.transpose(-1, -2) * pairwise).mul_(beta).tril_(-1),
