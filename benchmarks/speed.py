@@ -167,6 +167,7 @@ def main() -> None:
         scorer = LibreHPS.from_pretrained(folder, dtype="float32", device="cpu")
         rows = list(scorer.score_items(items[:BATCH]))
         print(f"prompt tokens {rows[0].prompt_tokens}, threads {torch.get_num_threads()}")
+        mixing = mixing_gflop(scorer, items[0])
         shares = []
         before = matmul_gflops()
         for at in range(arguments.rounds):
@@ -191,7 +192,6 @@ def main() -> None:
     middle = [statistics.median(share) for share in zip(*shares, strict=True)]
     print(f"middle round: librehps {middle[0]:.0%} of the ceiling, plain forward {middle[1]:.0%}")
     print(f"by CPU time, of all threads: {middle[3]:.0%} of the ceiling")
-    mixing = mixing_gflop(scorer, items[0])
     more = 1 + mixing / LINEAR_GFLOP
     print(
         f"all products, {LINEAR_GFLOP} GFLOP of linear layers and {mixing:.1f} of attention and of "
