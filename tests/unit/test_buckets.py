@@ -25,6 +25,9 @@ from librehps.storage import retry
 from make_media import picture
 from web_server import serving
 
+# A server of its own: 20 s together.
+pytestmark = pytest.mark.slow
+
 # Names that a URL may not have as they are, hidden ones, and ones that sort differently as paths.
 MEDIA = ["b.png", "top.webp", "a/2.png", "a/1.JPG", "a/x.mp4", "a/deep/er/3.png", "a.b/4.png",
          ".hidden.png", "a/.cache/y.png", "a/.cache/z/y.png", "a/notes.md", "z,comma #1 %20?.png",
