@@ -20,14 +20,16 @@ URL = "://"
 def recorded(output: AnyPath, request: Mapping[str, Any] | None) -> Record:
     """Return the folders to store in a new output, whose run reads relative paths in this folder.
 
-    `starts` are the folders of absolute paths and URLs that the run was given.
+    `starts` are the folders of the paths and URLs that the run was given.
     """
     asked = request or {}
+    # A worker of a cluster works in another folder than the run.
+    folder = asked.get("folder") or os.getcwd()  # noqa: PTH109 - text, as it is stored
+    paths = [path if _is_url(path) else _joined(folder, path) for path in asked.get("paths", ())]
     return {
-        # A worker of a cluster works in another folder than the run.
-        "folder": asked.get("folder") or os.getcwd(),  # noqa: PTH109 - text, as it is stored
+        "folder": folder,
         "output": _whole(output.parent),
-        "starts": list(dict.fromkeys(filter(None, map(_start, asked.get("paths", ()))))),
+        "starts": list(dict.fromkeys(filter(None, map(_start, paths)))),
         "media_column": asked.get("media_column"),
         "root": asked.get("root") and shown(asked["root"]),
     }
@@ -191,6 +193,10 @@ class MediaFolder:
             return
         for base in self._bases:
             yield self._shown(_joined(base, media))
+        # `root` may be the new place of a folder below the run's, as of `outputs/`.
+        for origin in self.origins:
+            if origin.folder is not None:
+                yield from self._mapped(_joined(origin.folder, media))
 
     def _mapped(self, media: str) -> Iterator[str]:
         """Yield the places of an absolute path or a URL below `root`."""
