@@ -67,6 +67,15 @@ def test_from_other_folders_and_moved(
     assert (done.returncode, len(list(Path("best").iterdir()))) == (3, 1)
 
 
+def test_root_is_the_new_place_of_a_scored_folder(cli: Cli, project: Path) -> None:
+    scored(cli, "s.parquet", "in")
+    shutil.copytree("in", "renamed")
+    # Found below --root first, though the old place exists.
+    for root in ("renamed", project / "renamed"):
+        done = cli("filter", "s.parquet", "--ok-only", "--root", root)
+        assert lines(done.stdout) == ["renamed/a.png", "renamed/b.png"]
+
+
 def test_a_url_as_root(cli: Cli, project: Path) -> None:
     scored(cli, "s.parquet", "in")
     done = cli("filter", "s.parquet", "--ok-only", "--root", "s3://bucket/x/")

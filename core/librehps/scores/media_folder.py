@@ -193,10 +193,11 @@ class MediaFolder:
             return
         for base in self._bases:
             yield self._shown(_joined(base, media))
-        # `root` may be the new place of a folder below the run's, as of `outputs/`.
-        for origin in self.origins:
-            if origin.folder is not None:
-                yield from self._mapped(_joined(origin.folder, media))
+            if base == self.root:
+                # Or the new place of a folder that the run was given, as of `outputs/`.
+                folders = [origin.folder for origin in self.origins if origin.folder]
+                for folder in folders:
+                    yield from self._mapped(_joined(folder, media))
 
     def _mapped(self, media: str) -> Iterator[str]:
         """Yield the places of an absolute path or a URL below `root`."""
@@ -206,7 +207,7 @@ class MediaFolder:
             for start in filter(None, (*origin.starts, origin.folder)):
                 above = start.rstrip("/" + os.sep)
                 if media.startswith((above + "/", above + os.sep)):
-                    yield _joined(self.root, media[len(above) + 1 :])
+                    yield self._shown(_joined(self.root, media[len(above) + 1 :]))
 
 
 def unite(origins: Sequence[Origin]) -> tuple[MediaFolder, list[str] | None]:
