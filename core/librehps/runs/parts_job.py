@@ -4,6 +4,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -190,12 +191,8 @@ class PartsJob(Job):
 
 def _first_difference(output: Path, found: Any, expected: Any) -> UsageError:
     """Return the error for the first id of a part that differs from the listing."""
-    one, other = found.to_pylist(), expected.to_pylist()
-    at = next((i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), -1)
-    if at < 0:
-        at = min(len(one), len(other))
-    get = [ids[at] if at < len(ids) else None for ids in (one, other)]
-    return changed_source(output, *get)
+    pairs = zip_longest(found.to_pylist(), expected.to_pylist())
+    return changed_source(output, *next(pair for pair in pairs if pair[0] != pair[1]))
 
 
 def _error_types(files: Sequence[Path]) -> Counter[str]:
