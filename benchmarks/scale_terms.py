@@ -14,8 +14,8 @@ import numpy as np
 
 from constant_model import ConstantScorer, write_manifest
 from librehps import Item, LibreHPS, ScoredRow, score_to
+from librehps.engine.key_index import content_key
 from librehps.engine.outcome import to_score
-from librehps.engine.score_cache import content_key
 from librehps.errors import EmptyFileError
 from librehps.items.ids import unique
 from librehps.models.base import RawScore

@@ -15,6 +15,7 @@ from librehps.decide.compare import pair_comparison
 from librehps.decide.probability import Platt, Rules
 from librehps.engine.decode import Decoder, check_frames
 from librehps.engine.devices.pool import load_on, model_devices
+from librehps.engine.disk_cache import NO_CACHE, open_cache
 from librehps.engine.engine import FindPrompt, LocalEngine, default_workers
 from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import KnownScores, ScoreCache
@@ -74,6 +75,7 @@ class LibreHPS:
         workers: int | None = None,
         video_backend: VideoBackend = "auto",
         max_prompt_tokens: int = MAX_PROMPT_TOKENS,
+        cache: str | Path | None = None,
     ) -> None:
         self.settings, self.folder = settings, checkpoint.folder
         # Names of the package librehps 1.1.2; a mixture of experts is refused when it is loaded.
@@ -86,7 +88,7 @@ class LibreHPS:
         is_by_device = batch_size is None and self.device.type == "cpu"
         self._tokens = CPU_BATCH_TOKENS if is_by_device else None
         self._checkpoint, self._model, self._processor = checkpoint, loaded.model, processor
-        self.max_prompt_tokens = max_prompt_tokens
+        self.max_prompt_tokens, self.cache = max_prompt_tokens, cache
         self.workers = workers or default_workers()
         self._readers = VideoReaders(video_backend, self.workers)
 
@@ -110,18 +112,20 @@ class LibreHPS:
         color_management: bool = True,
         animated: Animated = "clip",
         sample: Sample = "index",
+        cache: str | Path | None = None,
         download: bool = True,
         name_or_path: str | Path | None = None,
     ) -> "LibreHPS":
         """Load `tiny`, a checkpoint's folder, or a hub id (downloaded unless `download` is false).
 
-        attn_impl: auto, fa4, fa2, sdpa or eager. dtype: float32, bfloat16, float16, their short
-        names (fp32, bf16, fp16) or torch dtypes. device: auto, cpu, cuda, cuda:1, mps; for a
-        process on each of several, `all`, `cuda:0,cuda:1` or a list. weights: full (auto), or int8
-        or nf4 to quantise them while they are read. compile: run on kernels of torch.compile.
-        num_frames: frames sampled of a clip (None: the checkpoint's). workers: threads that decode
-        (None: one per core). background, color_management, animated, sample: see `MediaOptions`.
-        Raises ModelError, ExtraNeededError, and UsageError for an invalid or unavailable option.
+        attn_impl: auto, fa4, fa2, sdpa or eager. dtype: float32, bfloat16, float16 (fp32, bf16,
+        fp16) or torch dtypes. device: auto, cpu, cuda, cuda:1, mps; for a process on each of
+        several, `all`, `cuda:0,cuda:1` or a list. weights: full (auto), or int8 or nf4 to quantise
+        them while they are read. compile: run on kernels of torch.compile. num_frames: frames
+        sampled of a clip (None: the checkpoint's). workers: threads that decode (None: one per
+        core). background, color_management, animated, sample: see `MediaOptions`. cache: a folder
+        with scores of earlier runs, or `none` (None: LIBREHPS_CACHE, else none). Raises ModelError,
+        ExtraNeededError, and UsageError for an invalid or unavailable option.
         """
         media = MediaOptions(background, color_management, animated, sample)
         located = locate(name_or_path or path_or_id, revision, download)
@@ -129,7 +133,7 @@ class LibreHPS:
         processor = checkpoint.processor(ProcessorOptions(max_prompt_tokens))
         options = LoadOptions(attn_impl, dtype, weights=weights, compile=compile)
         loaded = load_on(devices_of(device), checkpoint, located.base, options)
-        settings = _settings_of(located, checkpoint, choice_of(loaded), num_frames, media)
+        settings = _settings_of(located, checkpoint, loaded.choice, num_frames, media)
         if located.folder == EMBEDDED:
             warn_of_tiny(settings)
         return cls(
@@ -141,6 +145,7 @@ class LibreHPS:
             workers=workers,
             video_backend=video_backend,
             max_prompt_tokens=max_prompt_tokens,
+            cache=cache,
         )
 
     @staticmethod
@@ -221,15 +226,16 @@ class LibreHPS:
         batch_size: int | None = None,
         *,
         prompt: str | None = None,
+        cache: str | Path | None = None,
     ) -> Iterator[ScoredRow]:
         """Return an iterator of a row for each item, in order; a failed item's row has an error.
 
         items: `Item`s, or with `prompt` paths and other media; the id of a path is the path, of
-        other media their index. Duplicates (same bytes, same prompt) are scored once. Raises
-        UsageError for media without a prompt.
+        other media their index. Duplicates (same bytes, same prompt) are scored once. cache: as
+        `from_pretrained`, None for the model's. Raises UsageError for media without a prompt.
         """
         listed = (as_item(at, item, prompt) for at, item in enumerate(items))
-        return self.engine(batch_size=batch_size).run(listed)
+        return self.engine(batch_size=batch_size, cache=cache).run(listed)
 
     def score_table(
         self,
@@ -237,32 +243,36 @@ class LibreHPS:
         batch_size: int | None = None,
         *,
         prompt: str | None = None,
+        cache: str | Path | None = None,
     ) -> ScoreTable:
         """Return the rows of `score_items` as a table with `to_pandas`, `to_arrow` and `write`."""
-        rows = self.score_items(items, batch_size, prompt=prompt)
+        rows = self.score_items(items, batch_size, prompt=prompt, cache=cache)
         return ScoreTable.from_rows(rows, self.settings)
 
     def engine(
         self,
         find_prompt: FindPrompt | None = None,
-        cache: KnownScores | None = None,
+        index: KnownScores | None = None,
         batch_size: int | None = None,
         *,
+        cache: str | Path | None = NO_CACHE,
         max_pixels: int = MAX_PIXELS,
         resize_on: torch.device | None = None,
     ) -> LocalEngine:
         """Return the engine behind `score_items`, for callers that read its progress or stop it.
 
-        find_prompt: returns each item with its prompt, in the threads that decode. cache: keeps
-        scores (None: in a temporary file). max_pixels: limit on a frame of encoded media.
-        resize_on: device that resizes tensors, with small differences from the exact resize.
+        find_prompt: returns each item with its prompt, in the threads that decode. index: keeps
+        scores of this run (None: in a temporary file); cache: for later runs, as in `score_items`.
+        max_pixels: limit on a frame of encoded media. resize_on: device that resizes tensors, with
+        small differences from the exact resize.
         """
-        decoder = replace(self._decoder(), max_pixels=max_pixels, resize_on=resize_on)
+        kept = open_cache(self.cache if cache is None else cache, self.settings.digest)
+        decoder = replace(self._decoder(), max_pixels=max_pixels, resize_on=resize_on, cache=kept)
         engine = self._engine(decoder, batch_size)
         return replace(
             engine,
             find_prompt=find_prompt or engine.find_prompt,
-            index=ScoreCache() if cache is None else cache,
+            index=ScoreCache() if index is None else index,
         )
 
     def compare_images(
@@ -335,9 +345,9 @@ class LibreHPS:
     ) -> list[Score]:
         scores = []
         for row in self._engine(decoder, batch_size).run(items):
-            if row.score is None:
-                assert row.error is not None  # noqa: S101 - a row has a score or an error
+            if row.error is not None:
                 raise row.error
+            assert row.score is not None  # noqa: S101 - a row has a score or an error
             scores.append(row.score)
         return scores
 
@@ -351,12 +361,6 @@ class LibreHPS:
         fit = fit_for(calibrator, self.settings.record())
         a, b = self._score_all(items, decoder)
         return pair_comparison(a, b, fit, rules)
-
-
-def choice_of(loaded: Loaded) -> Choice:
-    """Return how a loaded model runs."""
-    model = loaded.model
-    return Choice(model.device, model.dtype, loaded.attention, loaded.kernel, loaded.weights)
 
 
 def warn_of_tiny(settings: Settings) -> None:

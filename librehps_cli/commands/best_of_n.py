@@ -15,7 +15,6 @@ from librehps_cli.ui.best_of_n_output import (
 from librehps_cli.ui.errors import exit_code, print_unread
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.options import (
-    ModelOptions,
     PromptOptions,
     Quiet,
     RenamedWeights,
@@ -25,6 +24,7 @@ from librehps_cli.ui.options import (
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.result_options import ResultOptions
 from librehps_cli.ui.scored import scores_of
+from librehps_cli.ui.scoring_options import ScoringOptions
 
 CHOICE = "Choice"
 
@@ -95,7 +95,7 @@ class ChoiceOptions:
 
 
 @dataclass(frozen=True)
-class ChooserOptions(ModelOptions):
+class ChooserOptions(ScoringOptions):
     """Flags of the model, where --weights are those of the axes."""
 
     model_weights: RenamedWeights = "auto"

@@ -10,10 +10,11 @@ from librehps.choices import CalibrationMethod
 from librehps_cli.ui.errors import OK, SOME_ERRORS
 from librehps_cli.ui.evaluation_tables import Figures, print_tables
 from librehps_cli.ui.help import OUTPUT, examples
-from librehps_cli.ui.options import Json, ModelOptions, Overwrite, Quiet, grouped
+from librehps_cli.ui.options import Json, Overwrite, Quiet, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.pair_options import PairsFile, PreferenceOptions, Scores
 from librehps_cli.ui.preferences import judge_pairs
+from librehps_cli.ui.scoring_options import ScoringOptions
 
 COLUMNS = ("benchmark", "n", "ece", "ece_calibrated", "brier", "brier_calibrated", "nll",
            "nll_calibrated")  # fmt: skip
@@ -27,7 +28,7 @@ COLUMNS = ("benchmark", "n", "ece", "ece_calibrated", "brier", "brier_calibrated
 def calibrate(
     pairs: PairsFile,
     preferences: PreferenceOptions,
-    models: ModelOptions,
+    models: ScoringOptions,
     output: Annotated[
         Path,
         typer.Option(

@@ -10,10 +10,11 @@ from librehps_cli.ui.compare_pairs import compare_pairs
 from librehps_cli.ui.errors import exit_code
 from librehps_cli.ui.help import OUTPUT, examples
 from librehps_cli.ui.load import load_scorer, prompt_keywords
-from librehps_cli.ui.options import Json, ModelOptions, PromptOptions, Quiet, grouped
+from librehps_cli.ui.options import Json, PromptOptions, Quiet, grouped
 from librehps_cli.ui.output import Output, axes_in, figures, percent, signed
 from librehps_cli.ui.pair_options import PairsOptions, VerdictOptions
 from librehps_cli.ui.result_options import OutputOptions
+from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
     from librehps.decide.compare import Comparison
@@ -42,7 +43,7 @@ def compare(
     verdict: VerdictOptions,
     prompts: PromptOptions,
     pairs: PairsOptions,
-    models: ModelOptions,
+    models: ScoringOptions,
     result: OutputOptions,
     resume: Annotated[
         bool,

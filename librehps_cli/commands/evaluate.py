@@ -10,10 +10,11 @@ from librehps.choices import Split
 from librehps_cli.ui.errors import OK, SOME_ERRORS
 from librehps_cli.ui.evaluation_tables import print_markdown, print_tables, tables_of
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
-from librehps_cli.ui.options import Json, Markdown, ModelOptions, Overwrite, Quiet, grouped
+from librehps_cli.ui.options import Json, Markdown, Overwrite, Quiet, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.pair_options import PairsFile, PreferenceOptions, Scores
 from librehps_cli.ui.preferences import judge_pairs
+from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
     from librehps.evaluate.evaluation import Evaluation
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def evaluate(
     pairs: PairsFile,
     preferences: PreferenceOptions,
-    models: ModelOptions,
+    models: ScoringOptions,
     scores: Scores = None,
     by: Annotated[
         list[str] | None,

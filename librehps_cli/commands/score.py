@@ -11,7 +11,6 @@ from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.load import check_calibration, model_options, prompt_keywords, source_keywords
 from librehps_cli.ui.options import (
     Json,
-    ModelOptions,
     Overwrite,
     Paths,
     PromptOptions,
@@ -22,6 +21,7 @@ from librehps_cli.ui.options import (
 )
 from librehps_cli.ui.output import Output, axes_in, figures, percent
 from librehps_cli.ui.progress import CommandObserver, print_counts
+from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
     from librehps import RunSummary
@@ -43,7 +43,7 @@ def score(
     paths: Paths,
     sources: SourceFlags,
     prompts: PromptOptions,
-    models: ModelOptions,
+    models: ScoringOptions,
     ray: RayOptions,
     output: Annotated[
         Path | None,
@@ -84,16 +84,6 @@ def score(
             rich_help_panel=INPUT,
         ),
     ] = None,
-    cache: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder that keeps scores for later runs, or none (default: LIBREHPS_CACHE, "
-            "else none).",
-            show_default=False,
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -111,7 +101,6 @@ def score(
         **prompt_keywords(prompts),
         "model": model_options(models, prompts),
         "shard": shard,
-        "cache": cache,
         "observer": observer,
         "stop": observer.stop,
         **source_keywords(sources),

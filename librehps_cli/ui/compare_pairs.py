@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from librehps_cli.ui.errors import INTERRUPTED, exit_code
 from librehps_cli.ui.load import check_calibration, load_scorer, model_options
-from librehps_cli.ui.options import ModelOptions, PromptOptions
+from librehps_cli.ui.options import PromptOptions
 from librehps_cli.ui.output import Output, percent
 from librehps_cli.ui.pair_options import PairsOptions, VerdictOptions
 from librehps_cli.ui.progress import CommandObserver
 from librehps_cli.ui.result_options import OutputOptions
+from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
     from librehps.runs.compare import ComparedPairs
@@ -22,7 +23,7 @@ def compare_pairs(
     verdict: VerdictOptions,
     prompts: PromptOptions,
     options: PairsOptions,
-    models: ModelOptions,
+    models: ScoringOptions,
     result: OutputOptions,
     resume: bool,
     out: Output,
@@ -59,7 +60,7 @@ def compare_pairs(
 def _to_file(
     file: str,
     output: Path,
-    models: ModelOptions,
+    models: ScoringOptions,
     prompts: PromptOptions,
     asked: Record,
     out: Output,

@@ -14,6 +14,7 @@ from librehps_cli.ui.options import (
     SourceFlags,
 )
 from librehps_cli.ui.output import Output
+from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
     from librehps import LibreHPS
@@ -79,6 +80,7 @@ def load_arguments(options: ModelOptions, prompts: PromptOptions) -> Record:
         "color_management": options.color_management,
         "animated": options.animated,
         "sample": options.sample,
+        "cache": options.cache if isinstance(options, ScoringOptions) else None,
         "download": options.download,
     }
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from librehps_cli.ui.load import load_scorer
-from librehps_cli.ui.options import ModelOptions, PromptOptions
+from librehps_cli.ui.options import PromptOptions
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.pair_options import PreferenceOptions
+from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
     from librehps import ScoredRow
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def judge_pairs(
     file: str,
     preferences: PreferenceOptions,
-    models: ModelOptions,
+    models: ScoringOptions,
     scores: list[str] | None,
     save_scores: Path | None,
     out: Output,

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from librehps_cli.ui.load import load_scorer, prompt_keywords, source_options
-from librehps_cli.ui.options import ModelOptions, PromptOptions, SourceFlags
+from librehps_cli.ui.options import PromptOptions, SourceFlags
 from librehps_cli.ui.output import Output
+from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
     from librehps.runs.scored import Scored
@@ -15,7 +16,7 @@ def scores_of(
     paths: list[str],
     sources: SourceFlags,
     prompts: PromptOptions,
-    models: ModelOptions,
+    models: ScoringOptions,
     out: Output,
     axes: Sequence[str] = (),
 ) -> "Scored":

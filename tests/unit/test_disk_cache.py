@@ -11,11 +11,13 @@ import pytest
 
 from conftest import Cli
 from librehps import LibreHPS, score_to
+from librehps.engine.device import Launcher
 from librehps.engine.disk_cache import CachedScore, DiskCache, cache_folder
 from librehps.models.base import RawScore
 from librehps.runs.observer import RunObserver
 from librehps.runs.progress import RunProgress
 from make_media import clip, picture
+from preference_data import write_rows
 
 
 class Forwards(RunObserver):
@@ -89,11 +91,38 @@ def test_other_prompts_and_settings_are_scored(
     assert seen.count == 5
 
 
-def test_the_flag_names_the_folder(media: Path, tmp_path: Path, cli: Cli) -> None:
-    flags = [media, "-m", "tiny", "-p", "x", "--json", "-q", "--cache", tmp_path / "cache"]
-    first = cli("score", *flags).stdout
-    assert cli("score", *flags).stdout == first
-    assert [file.name for file in (tmp_path / "cache").iterdir()] == ["scores-1.sqlite"]
+def test_commands_and_python_share_the_scores_of_a_folder(
+    media: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, (one, two) = tmp_path / "cache", (media / "0.png", media / "1.png")
+    pair = {"prompt": "x", "media_a": str(one), "media_b": str(two), "overall": 1.0}
+    pairs = write_rows(tmp_path / "pairs.jsonl", [pair, pair])
+    model = LibreHPS.from_pretrained("tiny", cache=folder)
+    scored = [*model.score_items([one, two], prompt="x")]
+    assert all(row.score is not None for row in scored)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a batch was submitted")
+
+    # What is cached needs no forward.
+    monkeypatch.setattr(Launcher, "submit", lambda self, batches: refuse() if batches else [])
+    again = LibreHPS.from_pretrained("tiny").score_items([one, two], prompt="x", cache=folder)
+    assert [row.score for row in again] == [row.score for row in scored]
+    flags = ("-m", "tiny", "--cache", folder, "--json", "-q")
+    commands = (
+        ("score", media / "0.png", "-p", "x"),
+        ("best-of-n", one, two, "-p", "x"),
+        ("compare", one, two, "-p", "x"),
+        ("compare", pairs),
+        ("compare", pairs, "-o", tmp_path / "verdicts.jsonl"),
+        ("evaluate", pairs, "--split", "all"),
+    )
+    for command in commands:
+        done = cli(*command, *flags)
+        assert done.returncode == 0, done.stderr
+    with pytest.raises(AssertionError, match="submitted"):
+        [*model.score_items([one], prompt="x", cache="none")]
+    assert [file.name for file in folder.iterdir()] == ["scores-1.sqlite"]
     assert cache_folder("none") is None
 
 

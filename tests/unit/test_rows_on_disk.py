@@ -9,8 +9,7 @@ import pyarrow as pa
 import pytest
 
 from librehps import ImageScore, Item, LibreHPS, ScoreAxis, ScoredRow
-from librehps.engine.key_index import KeyIndex
-from librehps.engine.score_cache import content_key
+from librehps.engine.key_index import KeyIndex, content_key
 from librehps.errors import EmptyFileError, OutputError
 from librehps.runs import row_store
 from librehps.runs.frames import FrameFile

@@ -14,6 +14,7 @@ import torch
 from librehps.bench.clock import Clock
 from librehps.engine.decode import Decoded, Decoder
 from librehps.engine.device import is_full
+from librehps.engine.disk_cache import NO_CACHE
 from librehps.engine.engine import default_workers
 from librehps.engine.lanes import lanes_of
 from librehps.models.base import Prepared
@@ -111,9 +112,10 @@ def run_rate(
     size = min(batch_size or scorer.batch_size, len(items))
 
     def run() -> RunRate:
-        list(scorer.score_items(items[:size], batch_size))
+        list(scorer.score_items(items[:size], batch_size, cache=NO_CACHE))
         start = time.perf_counter()
-        errors = _save(scorer.score_items(items, batch_size), output, scorer.settings)
+        rows = scorer.score_items(items, batch_size, cache=NO_CACHE)
+        errors = _save(rows, output, scorer.settings)
         return RunRate(len(items) / (time.perf_counter() - start), size, errors)
 
     return _unless_out_of_memory(run)

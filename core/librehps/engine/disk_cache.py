@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from librehps.engine.key_index import content_key
 from librehps.models.base import RawScore
 from librehps.types import Kind
 
@@ -78,7 +79,7 @@ class DiskCache:
 
     def find(self, kind: Kind, sha256: str, prompt: str | None) -> CachedScore | None:
         """Return the score of this content under the prompt; None if it is not cached."""
-        key = self._key(kind, sha256, prompt)
+        key = content_key(kind, sha256, prompt, self._digest)
         return self._tried(lambda db: self._find(db, key))
 
     def add(self, scores: Iterable[tuple[Kind, str, str | None, CachedScore]]) -> None:
@@ -86,21 +87,17 @@ class DiskCache:
         today = _today()
         entries = []
         for kind, sha256, prompt, score in scores:
-            key = self._key(kind, sha256, prompt)
+            key = content_key(kind, sha256, prompt, self._digest)
             entries.append((key, today, _to_value(key, score)))
         if entries:
             self._tried(lambda db: self._write(db, entries))
 
     def close(self) -> None:
-        """Write which entries were used, and close the file; nothing is found from then on."""
+        """Write which entries were used, and close the file, which the next use opens again."""
         if self._touched:
             self._tried(lambda db: self._write(db, []))
         with self._lock:
-            self._disable()
-
-    def _key(self, kind: Kind, sha256: str, prompt: str | None) -> bytes:
-        text = f"{self._digest}\0{kind}\0{sha256}\0{prompt or ''}"
-        return hashlib.blake2b(text.encode(), digest_size=CHECK_BYTES).digest()
+            self._disconnect()
 
     def _find(self, db: sqlite3.Connection, key: bytes) -> CachedScore | None:
         row = db.execute("SELECT used, value FROM scores WHERE key = ?", (key,)).fetchone()
@@ -142,9 +139,7 @@ class DiskCache:
     def _set_aside(self, error: Exception) -> None:
         """Begin the file with the next number, unless another process has begun it."""
         file = self._file
-        if self._db is not None:
-            self._db.close()
-            self._db = None
+        self._disconnect()
         log.warning("score cache %s: invalid file (%s); a new cache is used instead", file, error)
         following = _file(self.folder, _number(file) + 1)
         try:
@@ -158,9 +153,18 @@ class DiskCache:
 
     def _disable(self) -> None:
         self._is_off = True
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+
+def open_cache(asked: str | Path | None, settings_digest: str) -> DiskCache | None:
+    """Return the cache in the folder that `cache_folder` finds, None for no cache."""
+    folder = cache_folder(asked)
+    return None if folder is None else DiskCache(folder, settings_digest)
 
 
 def cache_folder(asked: str | Path | None) -> Path | None:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -100,7 +100,11 @@ class LocalEngine:
         waiting: deque[Pending] = deque()
         running: deque[Window] = deque()
         stages = Stages(self.find_prompt, self.decoder, self.workers, self.stop)
-        try:
+        with ExitStack() as at_end:
+            if self.decoder.cache is not None:
+                at_end.callback(self.decoder.cache.close)
+            at_end.callback(stages.close)
+            at_end.callback(launcher.close)
             while not self.stop.is_set():
                 in_flight = bool(waiting or running)
                 items_ahead = self._take(source, size, in_flight)
@@ -128,11 +132,6 @@ class LocalEngine:
                 whole = yield from self._finish(window, launcher)
                 if not whole:
                     return
-        finally:
-            try:
-                launcher.close()
-            finally:
-                stages.close()
 
     def _take(self, source: Iterator[Item], size: int, in_flight: bool) -> list[Item]:
         """Return the next items, at most `size`; empty at the end of the source.

@@ -1,5 +1,6 @@
-"""A hash table in two arrays: numbers by 16-byte key, in about 32 bytes of memory an entry."""
+"""16-byte keys of scores, and a hash table in two arrays: about 32 bytes of memory an entry."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,21 @@ from numpy.typing import NDArray
 Words = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
 
+KEY_BYTES = 16
 MIN_SLOTS = 1 << 12
 MAX_LOAD = 0.7
 MAX_NUMBER = 2**32 - 1
 _NUMBER = np.uint64(MAX_NUMBER)
+
+
+def content_key(kind: str, sha256: str, prompt: str | None, settings: str | None = None) -> bytes:
+    """Return the cache key of media with this hash, scored as `kind` under the prompt.
+
+    `settings`: the digest of the settings, for a cache that models share.
+    """
+    scope = "" if settings is None else f"{settings}\0"
+    text = f"{scope}{kind}\0{sha256}\0{prompt or ''}"
+    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
 
 
 class KeyIndex:

@@ -1,6 +1,5 @@
 """The score cache: raw scores by media and prompt, so that duplicates are scored once."""
 
-import hashlib
 import math
 import os
 import tempfile
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from librehps.engine.decode import Decoded
-from librehps.engine.key_index import KeyIndex
+from librehps.engine.key_index import KeyIndex, content_key
 from librehps.files import writing
 from librehps.models.base import RawScore
 
@@ -20,12 +19,6 @@ from librehps.models.base import RawScore
 def key_of(decoded: Decoded, prompt: str) -> bytes | None:
     """Return the cache key of media and prompt; None for pixels in memory."""
     return None if decoded.sha256 is None else content_key(decoded.kind, decoded.sha256, prompt)
-
-
-def content_key(kind: str, sha256: str, prompt: str | None) -> bytes:
-    """Return the cache key of media with this hash, scored as `kind` under the prompt."""
-    text = f"{kind}\0{sha256}\0{prompt or ''}"
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 class KnownScores(Protocol):

@@ -107,6 +107,12 @@ class Loaded:
     weights: str
     reasons: Mapping[str, str]
 
+    @property
+    def choice(self) -> "Choice":
+        """How the model runs."""
+        model = self.model
+        return Choice(model.device, model.dtype, self.attention, self.kernel, self.weights)
+
 
 @dataclass(frozen=True)
 class LoadOptions:

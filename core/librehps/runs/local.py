@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from librehps.engine.disk_cache import DiskCache, cache_folder
-from librehps.engine.engine import LocalEngine, Work
+from librehps.engine.engine import Work
 from librehps.errors import DownloadNeededError
 from librehps.runs.job import Job
 from librehps.runs.lifecycle import Run
@@ -25,7 +24,7 @@ T = TypeVar("T")
 class LocalRun(Run[Job]):
     """A run that scores in this process, with a loaded model or one that the run loads.
 
-    `cache` is a folder with scores of other runs, or `none`; see `cache_folder`.
+    `cache` is a folder with scores of other runs, or `none`; None for the model's.
     """
 
     model: ModelOptions | LibreHPS = field(default_factory=ModelOptions)
@@ -58,30 +57,14 @@ class LocalRun(Run[Job]):
         finder = self.request.prompt_finder(job.facts["has_prompts"])
         scorer = self.loaded()
         job.check_settings(scorer.settings)
-        engine = scorer.engine(finder, RowScores(job.journal.rows))
+        engine = scorer.engine(finder, RowScores(job.journal.rows), cache=self.cache)
         engine.stop = self.stop
         progress = RunProgress.after(job.kept, job.facts["total"], engine.work)
-        with (
-            caching(engine, scorer.settings, self.cache),
-            self.observer.watching(progress),
-            closing(job.run(engine.windows)) as windows,
-        ):
+        with self.observer.watching(progress), closing(job.run(engine.windows)) as windows:
             for row in chain.from_iterable(windows):
                 progress.add(row)
                 self.observer.advanced(progress)
         return progress
-
-
-@contextmanager
-def caching(engine: LocalEngine, settings: Settings, cache: str | Path | None) -> Iterator[None]:
-    """Let the engine take scores from a cache, and add to the cache, during the block."""
-    folder = cache_folder(cache)
-    if folder is None:
-        yield
-        return
-    with closing(DiskCache(folder, settings.digest)) as found:
-        engine.decoder = replace(engine.decoder, cache=found)
-        yield
 
 
 def load_model(model: ModelOptions | LibreHPS, observer: RunObserver) -> LibreHPS:

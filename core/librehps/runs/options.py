@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from librehps.items.source import SourceOptions
 
 # Options that do not change the scores; `LibreHPS.foresee` does not take them.
-SPEED_ONLY = ("batch_size", "workers", "max_prompt_tokens", "video_backend")
+SPEED_ONLY = ("batch_size", "workers", "max_prompt_tokens", "video_backend", "cache")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class ModelOptions:
     color_management: bool = True
     animated: Animated = "clip"
     sample: Sample = "index"
+    cache: str | Path | None = None
     download: bool = True
 
     def __post_init__(self) -> None:

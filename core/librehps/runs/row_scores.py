@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from librehps.engine.key_index import KeyIndex
-from librehps.engine.score_cache import content_key
+from librehps.engine.key_index import KeyIndex, content_key
 from librehps.models.base import RawScore
 from librehps.runs.row_store import RowStore
 

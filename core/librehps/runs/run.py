@@ -68,7 +68,7 @@ def score_to(
     names. keep_markup: leave tags such as `<lora:name:0.8>` in prompts. strip_weights: remove
     weights such as `(red:1.3)`. background, color_management, animated, sample: see `MediaOptions`;
     a loaded model has its own. shard: `3/8` scores the third of 8 hash partitions. cache: a folder
-    that keeps scores for other runs, or `none` (None: the variable LIBREHPS_CACHE, else none).
+    that keeps scores for other runs, or `none` (None: the model's, else LIBREHPS_CACHE).
 
     Each row is saved in OUT.journal when it is scored: after an interruption, or once `stop` is
     set, `resume=True` continues the run. `retry_errors` resumes, and scores failed rows again. An
@@ -89,10 +89,10 @@ def score_to(
             from librehps.runs.local import LocalRun
 
         return LocalRun(request, job, columns, observer, stop, options, cache).run()
-    if cache is not None and str(cache) != "none":
-        raise UsageError("cache: unsupported with Ray", hint="Leave out --cache.")
     if not isinstance(options, ModelOptions):
         raise UsageError("a loaded model cannot be sent to Ray", hint=HINT_RAY_MODEL)
+    if str(cache or options.cache or "none") != "none":
+        raise UsageError("cache: unsupported with Ray", hint="Leave out --cache.")
     require("ray", "--engine ray")
     from librehps.runs.parts_job import PartsJob
 
@@ -132,10 +132,10 @@ def score_rows(
         from librehps.runs.local import load_model
 
     scorer = load_model(options, observer)
-    engine = scorer.engine(finder)
+    engine = scorer.engine(finder, cache=cache)
     engine.stop = stop or engine.stop
     engine.would_wait = opened.would_wait
-    return RowStream(scorer, opened, engine, finder, observer, cache)
+    return RowStream(scorer, opened, engine, finder, observer)
 
 
 def _request(
@@ -162,7 +162,6 @@ class RowStream:
     engine: "LocalEngine" = field(repr=False)
     finder: "PromptFinder" = field(repr=False)
     observer: RunObserver = field(repr=False)
-    cache: str | Path | None = None
 
     def __post_init__(self) -> None:
         self.progress = RunProgress(None, self.engine.work)
@@ -179,12 +178,8 @@ class RowStream:
 
     def __iter__(self) -> "Iterator[ScoredRow]":
         from librehps.runs.lifecycle import EMPTY_SHARD
-        from librehps.runs.local import caching
 
-        with (
-            caching(self.engine, self.scorer.settings, self.cache),
-            self.observer.watching(self.progress),
-        ):
+        with self.observer.watching(self.progress):
             for row in self.engine.run(self.source.items()):
                 self.progress.add(row)
                 self.observer.advanced(self.progress)

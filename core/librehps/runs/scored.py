@@ -124,7 +124,8 @@ def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
             f"no axis {', '.join(unknown)}", hint=f"There are: {', '.join(scorer.axes)}."
         )
     remarks: Counter[str] = Counter()
-    rows = scoring.watch(_counted(scorer.engine(finder).run(items), remarks), len(items))
+    engine = scorer.engine(finder, cache=None)
+    rows = scoring.watch(_counted(engine.run(items), remarks), len(items))
     scores = ScoreTable.from_rows(rows, scorer.settings)
     for note in notes_of(remarks, scorer.settings):
         log.warning(note)
