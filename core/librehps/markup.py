@@ -18,6 +18,8 @@ MAX_DEPTH = 16
 
 def without_tags(prompt: str) -> str:
     """Return the prompt without tags that load a network, which are no words of the prompt."""
+    if "<" not in prompt:
+        return prompt
     parts = _TAG.split(prompt)
     kept: list[str] = []
     gap = ""

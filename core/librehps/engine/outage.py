@@ -10,7 +10,7 @@ from pathlib import Path
 
 from librehps.engine.window import Ready
 from librehps.errors import MediaDeniedError, MediaNotFoundError, NetworkError, OutageError
-from librehps.media.media import Media
+from librehps.media.media import place_of
 from librehps.storage.limits import positive
 from librehps.storage.places import host_of, is_remote
 from librehps.storage.retry import now
@@ -55,7 +55,14 @@ class OutageWatch:
     def lost(self, ready: Sequence[Ready]) -> list[int]:
         """Return the indices of the items that an outage took; empty if there is no outage."""
         is_gone, lost, longest = _is_gone(self._folder), list[int](), 0
+        local: Ready | None = None
         for at, one in enumerate(ready):
+            if one.error is None and not self._dead and isinstance(one.item.media, str):
+                # Of the local files in a row only the last matters.
+                self._count, local = 0, one
+                continue
+            self._remember_local(local)
+            local = None
             if self._is_dead(one):
                 continue
             if self._is_lost(one, is_gone):
@@ -65,6 +72,7 @@ class OutageWatch:
                 continue
             self._count = 0
             self.remember(one)
+        self._remember_local(local)
         if longest >= MIN_ITEMS and outage_limit():
             return lost
         if len(lost) < len(ready):
@@ -152,15 +160,15 @@ class OutageWatch:
         """Note the host or folder of an item that was read."""
         if ready.error is not None:
             return
-        place = Media(ready.item.media).place
-        if host := host_of(place):
+        if host := _host(ready):
             self._dead.discard(host)
             self._hosts.pop(host, None)
             self._hosts[host] = ready.item
             if len(self._hosts) > MAX_HOSTS:
                 del self._hosts[next(iter(self._hosts))]
             return
-        folder = str(Path(place).parent)
+        place = place_of(ready.item.media)
+        folder = os.path.dirname(place) or os.curdir  # noqa: PTH120 - much faster than a Path
         if place and (self._folder is None or self._folder[0] != folder):
             try:
                 self._folder = folder, Path(folder).stat().st_dev
@@ -169,6 +177,10 @@ class OutageWatch:
                 return
             self._dead.discard("")
             self._hosts[""] = ready.item
+
+    def _remember_local(self, ready: Ready | None) -> None:
+        if ready is not None:
+            self.remember(ready)
 
     def _is_lost(self, ready: Ready, is_gone: bool) -> bool:
         error = ready.error
@@ -190,7 +202,8 @@ class OutageWatch:
 
 def _host(ready: Ready) -> str:
     """Return the host or bucket of an item, empty for a local file."""
-    return host_of(Media(ready.item.media).place)
+    media = ready.item.media
+    return "" if isinstance(media, str) else host_of(place_of(media))
 
 
 def outage_limit() -> float:

@@ -5,13 +5,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from librehps.engine.decode import Decoder
 from librehps.engine.outage import OutageWatch
 from librehps.engine.reading import MAX_READS, ReadAhead
 from librehps.engine.window import Ready
 from librehps.errors import ItemError, NetworkError
-from librehps.media.media import READ_ERRORS, Media, unreadable
+from librehps.media.media import READ_ERRORS, Media, is_remote_media, unreadable
 from librehps.types import Item
 
 # How often a wait for an item looks whether the run was stopped.
@@ -22,10 +23,15 @@ FindPrompt = Callable[[Item, Media], Item]
 
 @dataclass(frozen=True)
 class Pending:
-    """Items that are being read and decoded."""
+    """Items that are being read and decoded; when all `futures` are done, all items are `ready`."""
 
     items: Sequence[Item]
-    futures: Sequence["Future[Ready]"]
+    ready: list[Ready | None]
+    futures: list["Future[None]"]
+
+    def whole(self) -> list[Ready]:
+        """Return the items before the first that is not ready."""
+        return [one for one in takewhile(lambda one: one is not None, self.ready) if one]
 
 
 class Stages:
@@ -39,13 +45,24 @@ class Stages:
     ) -> None:
         self._find_prompt, self._decoder, self._stop = find_prompt, decoder, stop
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self._workers, self._is_closed = workers, False
         self._reading = ReadAhead(max(MAX_READS, workers))
         self.outage = OutageWatch(stop)
         self._is_remote = False
 
     def submit(self, items: Sequence[Item]) -> Pending:
         """Start to read and decode items."""
-        return Pending(items, [self._submit(item) for item in items])
+        pending = Pending(items, [None] * len(items), [])
+        # One hand-over for each thread: one for each item would take longer than a cached item.
+        local: deque[int] = deque()
+        for at, item in enumerate(items):
+            if item.problem is None and is_remote_media(item.media):
+                pending.futures.append(self._read(pending, at))
+            else:
+                local.append(at)
+        for _ in range(min(self._workers, len(local))):
+            pending.futures.append(self._pool.submit(self._decode, pending, local))
+        return pending
 
     def sets_ahead(self, size: int) -> int:
         """Return how many sets of `size` items to submit ahead of the one that is collected.
@@ -71,14 +88,13 @@ class Stages:
 
     def collect(self, pending: Pending) -> list[Ready]:
         """Wait for items; after a stop return those before the first that is not ready."""
-        ready: list[Ready] = []
         for future in pending.futures:
             while not future.done():
                 if self._stop.is_set():
-                    return ready
+                    return pending.whole()
                 _wait(future)
-            ready.append(future.result())
-        return ready
+            future.result()
+        return pending.whole()
 
     def recover(
         self,
@@ -112,28 +128,39 @@ class Stages:
 
     def close(self) -> None:
         """End the threads; items that are not ready are dropped."""
+        self._is_closed = True
         self._reading.close()
         self._pool.shutdown(cancel_futures=True)
 
-    def _submit(self, item: Item) -> "Future[Ready]":
-        content = Media(item.media, self._decoder.readers)
-        if item.problem is not None or not content.is_remote:
-            return self._pool.submit(self._ready, item, content)
+    def _read(self, pending: Pending, at: int) -> "Future[None]":
+        """Start to read the remote media of an item, which is decoded after that."""
         self._is_remote = True
+        item = pending.items[at]
+        content = Media(item.media, self._decoder.readers)
 
-        def decode() -> "Future[Ready]":
-            return self._pool.submit(self._ready, item, content)
+        def decode() -> "Future[None]":
+            return self._pool.submit(self._set_ready, pending, at, content)
 
         return self._reading.submit(content, item.kind, decode)
+
+    def _decode(self, pending: Pending, left: deque[int]) -> None:
+        """Decode items of a set until none is `left`; the threads of a set take turns."""
+        while not self._is_closed:
+            try:
+                at = left.popleft()
+            except IndexError:
+                return
+            self._set_ready(pending, at)
+
+    def _set_ready(self, pending: Pending, at: int, content: Media | None = None) -> None:
+        item = pending.items[at]
+        pending.ready[at] = make_ready(item, self._find_prompt, self._decoder, content)
 
     def _tried(self, items: Sequence[Item], ready: list[Ready], lost: list[int]) -> list[Ready]:
         """Return the items, those at `lost` tried again; after a stop some of them are not."""
         again = self.collect(self.submit([items[at] for at in lost]))
         found = dict(zip(lost, again, strict=False))
         return [found.get(at, one) for at, one in enumerate(ready)]
-
-    def _ready(self, item: Item, content: Media) -> Ready:
-        return make_ready(item, self._find_prompt, self._decoder, content)
 
 
 def make_ready(
@@ -145,7 +172,8 @@ def make_ready(
         if item.problem is not None:
             raise item.problem
         item = find_prompt(item, content)
-        item = replace(item, kind=decoder.kind_of(item, content))
+        kind = decoder.kind_of(item, content)
+        item = item if kind == item.kind else replace(item, kind=kind)
         return Ready(item, decoder.decode(item, content))
     except ItemError as error:
         return Ready(item, None, error)
@@ -153,7 +181,7 @@ def make_ready(
         return Ready(item, None, unreadable(content.name, error))
 
 
-def _wait(future: "Future[Ready]") -> None:
+def _wait(future: "Future[None]") -> None:
     try:
         future.result(STOP_POLL_S)
     except TimeoutError:

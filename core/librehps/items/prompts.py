@@ -43,25 +43,26 @@ class PromptFinder:
 
     def __call__(self, item: Item, content: Media) -> Item:
         """Return the item with its prompt; raises PromptError if no prompt is found."""
-        found = self.find(item, content)
+        text = self.find(item, content).text
         if self.prompt is None and self.way == FOLDER:
-            return replace(item, prompt=found.text, group=str(_folder(item)))
-        return replace(item, prompt=found.text)
+            return replace(item, prompt=text, group=str(_folder(item)))
+        return item if text == item.prompt else replace(item, prompt=text)
 
     def find(self, item: Item, content: Media) -> Found:
         """Return the item's prompt and its source; raises PromptError if no prompt is found."""
         found = self._find(item, content)
-        if "\0" in found.text:
+        text = found.text
+        if "\0" in text:
             raise PromptError(
                 f"the prompt of {content.name} has NUL characters: expected UTF-8 text, perhaps "
                 "got UTF-16"
             )
-        text, removed = self._without_markup(found.text)
+        scored, removed = self._without_markup(text)
         content.remarks.update(removed)
-        if not text.strip():
+        if not scored.strip():
             what = "empty without its markup" if removed else "empty"
             raise EmptyPromptError(f"the prompt of {content.name} is {what}")
-        return Found(text, found.source)
+        return found if scored == text else Found(scored, found.source)
 
     @property
     def scored_prompt(self) -> str | None:
@@ -115,7 +116,7 @@ def find_prompts(
 def _from_column(item: Item, content: Media) -> Found | None:
     if item.prompt is None:
         return None
-    if isinstance(content.media, TarMember):
+    if isinstance(item.media, TarMember):
         # The text of a file in the tar next to the media.
         return Found(prompt_of_caption(item.prompt), "sidecar")
     return Found(item.prompt, "column")

@@ -42,6 +42,20 @@ def unreadable(name: str, error: Exception) -> MediaError:
     return MediaError(f"{name} cannot be read: {type(error).__name__}: {error}")
 
 
+def place_of(media: Any) -> str:
+    """Return the path or URL of the file that holds the media; empty for media in memory."""
+    if isinstance(media, str):
+        return media
+    if isinstance(media, Stored):
+        return media.place
+    return str(media) if isinstance(media, Path) else ""
+
+
+def is_remote_media(media: Any) -> bool:
+    """Return whether the media are stored at a URL. A text is a local path."""
+    return not isinstance(media, str) and isinstance(media, Stored) and is_remote(media.place)
+
+
 class TagReader(Protocol):
     """A reader of the tags in a clip's container (`VideoReader` or `VideoReaders`)."""
 
@@ -58,10 +72,20 @@ class Media:
     def __init__(self, media: Any, tag_reader: TagReader | None = None) -> None:
         self._tag_reader = tag_reader
         self.remarks: set[str] = set()
-        self.media = Path(media) if isinstance(media, str) else media
-        self.name = str(self.media) if isinstance(media, str | Path | Stored) else "the image"
+        self._given = media
         self._data: bytes | None = None
         self._failure: MediaError | None = None
+
+    @Lazy
+    def media(self) -> Any:
+        """The media, text as a path."""
+        return Path(self._given) if isinstance(self._given, str) else self._given
+
+    @Lazy
+    def name(self) -> str:
+        """The name of the media in messages."""
+        is_named = isinstance(self._given, str | Path | Stored)
+        return str(self.media) if is_named else "the image"
 
     @property
     def data(self) -> bytes:
@@ -88,16 +112,9 @@ class Media:
             return 0
 
     @property
-    def place(self) -> str:
-        """The path or URL of the file that holds the media; empty for media in memory."""
-        if isinstance(self.media, Stored):
-            return self.media.place
-        return str(self.media) if isinstance(self.media, Path) else ""
-
-    @property
     def is_remote(self) -> bool:
         """True for media whose bytes come over the network, which takes time but no core."""
-        return isinstance(self.media, Stored) and is_remote(self.media.place)
+        return is_remote_media(self._given)
 
     def _read(self) -> bytes:
         if isinstance(self.media, Stored):
