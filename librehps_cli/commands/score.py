@@ -75,6 +75,22 @@ def score(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update",
+            help="Score what is new or changed, and keep the other scores.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="With --update, drop the rows of items that have vanished.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     shard: Annotated[
         str | None,
@@ -92,8 +108,9 @@ def score(
 
     file = None if output is None or str(output) == "-" else output
     out = Output(quiet, True if output is not None and file is None else json)
-    if file is None and (resume or retry_errors):
-        raise UsageError("--resume and --retry-errors need an output file", hint="Add -o FILE.")
+    if file is None and (resume or retry_errors or update):
+        flags = "--resume, --retry-errors and --update"
+        raise UsageError(f"{flags} need an output file", hint="Add -o FILE.")
     _check_engine(ray, file)
     check_calibration(models)
     observer = CommandObserver(out)
@@ -116,10 +133,13 @@ def score(
         resume=resume,
         retry_errors=retry_errors,
         overwrite=overwrite,
+        update=update,
+        prune=prune,
         columns=_columns(columns),
         engine=_engine(ray),
     )
-    code = _report(summary, ray.engine == "ray", out)
+    again = "--update" if update else "--resume"
+    code = _report(summary, ray.engine == "ray", again, out)
     if json:
         out.line(jsonlib.dumps(summary.to_dict(), ensure_ascii=False))
     raise typer.Exit(code)
@@ -149,8 +169,8 @@ def _columns(text: str) -> str | list[str]:
     return text if text in SETS else [name.strip() for name in text.split(",")]
 
 
-def _report(summary: "RunSummary", is_ray: bool, out: Output) -> int:
-    """Print the counts of a run; return the exit code."""
+def _report(summary: "RunSummary", is_ray: bool, again: str, out: Output) -> int:
+    """Print the counts of a run; return the exit code. `again` is the flag that continues it."""
     if summary.was_complete:
         counts = f"{summary.ok} scored, {summary.failed} errors"
         hint = "; --retry-errors scores these again" if summary.failed else ""
@@ -161,8 +181,10 @@ def _report(summary: "RunSummary", is_ray: bool, out: Output) -> int:
     )
     if summary.interrupted:
         kept = "finished parts" if is_ray else "scored rows"
-        out.note(f"interrupted: {kept} are kept; continue with --resume")
+        out.note(f"interrupted: {kept} are kept; continue with {again}")
         return INTERRUPTED
+    if summary.changes is not None:
+        out.note(f"{summary.output}: {summary.changes.text()}")
     unread = print_unread(summary.passed_over, out)
     return exit_code(summary.ok, summary.failed + unread)
 

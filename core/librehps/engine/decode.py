@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from librehps.engine.disk_cache import CachedScore, DiskCache
+from librehps.engine.disk_cache import CachedScore, ContentScores
 from librehps.errors import UnsupportedMediaError, UsageError
 from librehps.media.animations import read_animation
 from librehps.media.arrays import quantised
@@ -67,7 +67,7 @@ class Decoder:
     media: MediaOptions = field(default_factory=MediaOptions)
     resize_on: torch.device | None = None
     max_pixels: int = MAX_PIXELS
-    cache: DiskCache | None = None
+    cache: ContentScores | None = None
 
     def decode(self, item: Item, content: Media | None = None) -> Decoded:
         """Return the decoded item; `content` is its media, if opened before. Raises ItemError."""

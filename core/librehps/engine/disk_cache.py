@@ -12,10 +12,10 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from librehps.engine.key_index import content_key
 from librehps.models.base import RawScore
@@ -60,6 +60,43 @@ class CachedScore:
     height: int
     frames: tuple[int, ...] | None
     remarks: frozenset[str]
+
+
+class ContentScores(Protocol):
+    """Scores by content and prompt, which are asked before media are decoded; thread-safe."""
+
+    def find(self, kind: Kind, sha256: str, prompt: str | None) -> CachedScore | None:
+        """Return the score of this content under the prompt; None if it is not known."""
+
+    def add(self, scores: Iterable[tuple[Kind, str, str | None, CachedScore]]) -> None:
+        """Store scores as (kind, content hash, prompt, score)."""
+
+    def close(self) -> None:
+        """Free what the scores take; none is found from then on."""
+
+
+class FirstKnown:
+    """Scores of two places; `second` is asked what `first` does not know, and gets new scores."""
+
+    def __init__(self, first: ContentScores, second: ContentScores | None) -> None:
+        self._first, self._second = first, second
+
+    def find(self, kind: Kind, sha256: str, prompt: str | None) -> CachedScore | None:
+        """Return the score of this content under the prompt; None if neither place knows it."""
+        found = self._first.find(kind, sha256, prompt)
+        if found is not None or self._second is None:
+            return found
+        return self._second.find(kind, sha256, prompt)
+
+    def add(self, scores: Iterable[tuple[Kind, str, str | None, CachedScore]]) -> None:
+        """Store scores in the second place."""
+        if self._second is not None:
+            self._second.add(scores)
+
+    def close(self) -> None:
+        """Close the second place."""
+        if self._second is not None:
+            self._second.close()
 
 
 class DiskCache:

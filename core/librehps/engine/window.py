@@ -7,7 +7,7 @@ from itertools import takewhile
 
 from librehps.engine.decode import Decoded
 from librehps.engine.device import BatchResult, Launcher
-from librehps.engine.disk_cache import CachedScore, DiskCache
+from librehps.engine.disk_cache import CachedScore, ContentScores
 from librehps.engine.outcome import error_row, is_finite, ok_row, to_score
 from librehps.engine.plan import plan
 from librehps.engine.score_cache import KnownScores, key_of
@@ -43,7 +43,7 @@ class Window:
         index: KnownScores | None,
         tokens: int | None,
         before: "Window | None",
-        cache: DiskCache | None = None,
+        cache: ContentScores | None = None,
     ) -> None:
         self._ready, self._index, self._size = ready, index, len(ready)
         self._cache = cache

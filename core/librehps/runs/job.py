@@ -14,6 +14,7 @@ from librehps.runs.moved import SAMPLE_ITEMS, check_folder, check_media
 from librehps.runs.refusals import changed_output
 from librehps.runs.refusals import changed_source as changed_source
 from librehps.runs.refusals import lacking_columns as lacking_columns
+from librehps.runs.refusals import unfinished_update
 from librehps.scores.columns import chosen_columns
 from librehps.scores.markers import journal_folder
 from librehps.scores.read import read_origin
@@ -23,12 +24,16 @@ from librehps.storage.store import exists
 from librehps.types import Item, ScoredRow
 
 if TYPE_CHECKING:
+    from librehps.engine.disk_cache import ContentScores
+    from librehps.runs.changes import Changes
     from librehps.runs.finished import FinishedOutput
 
 Record = dict[str, Any]
 COMMIT_INTERVAL_S = 2.0
 # Key in run.json: a row that the journal lacks is in the output, whose failed rows are retried.
 OUTPUT_HAS_ROWS = "output_has_rows"
+# Key in run.json: the run is an update, which only another update continues.
+UPDATE = "update"
 OVERWRITE_HINT = "Use the same options, or --overwrite to start over."
 NUMERICS_HINT = "Another version of librehps wrote it: use that version, or --overwrite."
 
@@ -54,6 +59,8 @@ class Job:
     is given. `retry_errors` resumes, and scores rows with status error again.
     """
 
+    # The verb of messages that refuse other options.
+    _verb = "resume"
     # True if the journal keeps the rows until the output is written.
     _keeps_rows = True
 
@@ -68,11 +75,11 @@ class Job:
         self.journal = Journal(journal_folder(output), self._keeps_rows)
         self._counts: Counts | None = None
         if not (self.resumes or overwrite):
-            hint = "Use --resume to continue, or --overwrite to start over."
+            hint = "Use --resume (or --update) to continue, or --overwrite to start over."
             if self.journal.is_frozen:
                 raise UsageError(f"an unfinished run of {output} exists", hint=hint)
             if self._is_there():
-                hint = "Choose another output, or use --overwrite."
+                hint = "Choose another output, or use --overwrite, or --update to keep its scores."
                 raise UsageError(f"{output} already exists", hint=hint)
 
     def _check(self, output: Path) -> None:
@@ -80,6 +87,16 @@ class Job:
 
     def _is_there(self) -> bool:
         return self.output.exists()
+
+    # Scores of earlier runs by content, which an update keeps.
+    known: "ContentScores | None" = None
+    # What an update has changed.
+    changes: "Changes | None" = None
+
+    @property
+    def updates(self) -> bool:
+        """True if the run brings an earlier output up to date."""
+        return False
 
     @property
     def is_started(self) -> bool:
@@ -130,6 +147,8 @@ class Job:
         """
         facts: Record = {"settings": settings.record(), "request": dict(request)}
         if self.is_started:
+            if UPDATE in self.journal.run:
+                raise unfinished_update(self.output)
             self.check_settings(settings)
             check_same_request(self.journal.run["request"], request, self.journal.folder)
             self._check_containers()
@@ -173,14 +192,14 @@ class Job:
         old_settings, old_request = read_origin(self._origin_file())
         self._check_same(old_settings, settings, self.output)
         if old_request:
-            check_same_request(old_request, request, self.output)
+            check_same_request(old_request, request, self.output, self._verb)
 
     def _origin_file(self) -> Path:
         return self.output
 
     def _check_same(self, before: Mapping[str, Any], now: Settings, place: Path) -> None:
         names = differing(before, now.record())
-        _refuse(names, comparable(before), now.record(), place, str)
+        _refuse(names, comparable(before), now.record(), place, self._verb, str)
 
     def finished_counts(self) -> Counts:
         """Return the number of rows of the complete output, by status."""
@@ -320,10 +339,12 @@ class _Compared:
         return self._listed.facts()
 
 
-def check_same_request(before: Mapping[str, Any], now: Mapping[str, Any], place: Path) -> None:
+def check_same_request(
+    before: Mapping[str, Any], now: Mapping[str, Any], place: Path, verb: str = "resume"
+) -> None:
     """Raise UsageError where the request differs from the earlier run, naming each difference."""
     names = {**before, **now}.keys() - {"folder"}
-    _refuse(sorted(n for n in names if before.get(n) != now.get(n)), before, now, place)
+    _refuse(sorted(n for n in names if before.get(n) != now.get(n)), before, now, place, verb)
     check_folder(before, now, place)
 
 
@@ -332,9 +353,10 @@ def _refuse(
     before: Mapping[str, Any],
     now: Mapping[str, Any],
     place: Path,
+    verb: str,
     shown: Callable[[Any], str] = repr,
 ) -> None:
     if names:
         pairs = "; ".join(f"{k} {shown(before.get(k))}, now {shown(now.get(k))}" for k in names)
         hint = NUMERICS_HINT if "numerics" in names else OVERWRITE_HINT
-        raise UsageError(f"cannot resume {place}: started with {pairs}", hint=hint)
+        raise UsageError(f"cannot {verb} {place}: started with {pairs}", hint=hint)

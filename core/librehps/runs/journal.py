@@ -35,6 +35,8 @@ OTHER_LAYOUT_HINT = (
 # Key in run.json while rows of a complete output are copied into the journal: a journal with this
 # key is ignored, and the output is still valid.
 SEEDING = "seeding"
+# Rows of an interrupted update, which outlive the listing: the next update lists its source again.
+KNOWN_FILES = "known-*.parquet"
 
 
 def stamp(place: str) -> list[Any]:
@@ -74,11 +76,22 @@ class Journal:
         with self._translated(), ExitStack() as after_error:
             after_error.callback(self.close)
             if clear or not self.is_frozen:
-                self._place.clear()
+                self._place.clear("" if clear else KNOWN_FILES)
             if self.is_frozen:
                 self.run = self._read_run()
                 self._recover()
             after_error.pop_all()
+
+    def known_files(self) -> list[Path]:
+        """Return the files with rows of interrupted updates."""
+        return sorted(self.folder.glob(KNOWN_FILES))
+
+    def restart(self) -> None:
+        """Forget the listing and its rows, but not the `known_files`."""
+        self._close_rows()
+        self.run, self.status = {}, bytearray()
+        with self._translated():
+            self._place.clear(KNOWN_FILES)
 
     def freeze(
         self,
@@ -121,6 +134,11 @@ class Journal:
         with self._translated():
             self.rows.append(indices, rows)
 
+    def append_batch(self, batch: Any) -> None:
+        """Append rows as an Arrow batch like `append`."""
+        with self._translated():
+            self.rows.append_batch(batch)
+
     def commit(self) -> None:
         """Sync the appended rows to disk."""
         with self._translated():
@@ -136,9 +154,7 @@ class Journal:
         return self.status.count(NEW), self.status.count(OK), self.status.count(ERROR)
 
     def close(self) -> None:
-        if self._rows is not None:
-            self._rows.close()
-            self._rows = None
+        self._close_rows()
         self._place.unlock()
 
     def delete_rest(self) -> None:
@@ -151,10 +167,13 @@ class Journal:
 
     def delete(self) -> None:
         """Delete the folder, and release the lock last; after a kill the rest is no journal."""
+        self._close_rows()
+        self._place.delete()
+
+    def _close_rows(self) -> None:
         if self._rows is not None:
             self._rows.close()
             self._rows = None
-        self._place.delete()
 
     def _read_run(self) -> Record:
         run = _record(self._place.run_file)

@@ -34,13 +34,13 @@ class JournalFolder:
         """Release the lock, if it is held."""
         self._lock.release()
 
-    def clear(self) -> None:
-        """Delete everything but the lock."""
+    def clear(self, kept: str = "") -> None:
+        """Delete everything but the lock, and but files of the pattern `kept`."""
         if self.run_file.exists():
             self.run_file.unlink()
             sync(self.path)
         for file in self.path.iterdir():
-            if file.name in KEPT:
+            if file.name in KEPT or file.match(kept or LOCK_FILE):
                 continue
             if file.is_dir() and not file.is_symlink():
                 shutil.rmtree(file)

@@ -115,6 +115,7 @@ class Run(ABC, Generic[J]):
             interrupted=is_interrupted,
             distributions=progress.distributions(),
             passed_over=_passed_over(facts),
+            changes=self.job.changes,
         )
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
+from librehps.engine.disk_cache import FirstKnown
 from librehps.engine.engine import Work
 from librehps.errors import DownloadNeededError
 from librehps.runs.job import Job
@@ -34,7 +35,7 @@ class LocalRun(Run[Job]):
     @contextmanager
     def _ready(self) -> Iterator[Settings]:
         job = self.job
-        is_earlier = job.is_started or job.is_complete or job.reuses_output
+        is_earlier = job.is_started or job.is_complete or job.reuses_output or job.updates
         if is_earlier and isinstance(self.model, ModelOptions):
             # Refused, or found complete, without reading the weights.
             yield foreseen(self.model, self.observer)
@@ -59,6 +60,9 @@ class LocalRun(Run[Job]):
         job.check_settings(scorer.settings)
         engine = scorer.engine(finder, RowScores(job.journal.rows), cache=self.cache)
         engine.stop = self.stop
+        if job.known is not None:
+            known = FirstKnown(job.known, engine.decoder.cache)
+            engine.decoder = replace(engine.decoder, cache=known)
         progress = RunProgress.after(job.kept, job.facts["total"], engine.work)
         with self.observer.watching(progress), closing(job.run(engine.windows)) as windows:
             for row in chain.from_iterable(windows):

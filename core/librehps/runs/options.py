@@ -147,3 +147,21 @@ def source_options(keywords: SourceKeywords, shard: str | None = None) -> "Sourc
         allow_remote=keywords.get("allow_remote", False),
         shard=None if shard is None else parse_shard(shard),
     )
+
+
+def check_update(update: bool, prune: bool, *, is_local: bool, **ways: bool) -> None:
+    """Raise UsageError for an update in another way at the same time, or with Ray."""
+    if prune and not update:
+        raise UsageError("--prune needs --update", hint="Add --update.")
+    given = [f"--{name.replace('_', '-')}" for name, is_given in ways.items() if is_given]
+    if update and given:
+        raise UsageError(
+            f"--update and {' or '.join(given)} cannot be used together",
+            hint="Use --update alone: it also continues an interrupted update, and tries items "
+            "with errors again; --overwrite scores everything again.",
+        )
+    if update and not is_local:
+        raise UsageError(
+            "--update: unsupported with Ray, whose output is a folder of parts",
+            hint="Use --engine local with a .parquet or .jsonl file.",
+        )

@@ -8,10 +8,10 @@ from librehps.errors import UsageError
 SAME_COLUMNS_HINT = "Use the same --columns, another -o, or --overwrite to start over."
 
 
-def lacking_columns(output: Path, lacking: Sequence[str]) -> UsageError:
-    """Return the error for an output to resume that has not all columns of the run."""
+def lacking_columns(output: Path, lacking: Sequence[str], verb: str = "resume") -> UsageError:
+    """Return the error for an output to continue that has not all columns of the run."""
     return UsageError(
-        f"cannot resume {output}: columns not found: {', '.join(lacking)}", hint=SAME_COLUMNS_HINT
+        f"cannot {verb} {output}: columns not found: {', '.join(lacking)}", hint=SAME_COLUMNS_HINT
     )
 
 
@@ -38,4 +38,12 @@ def changed_output(output: Path, found: str, expected: str) -> UsageError:
     return UsageError(
         f"cannot resume {output}: the file has changed ({found}; expected {expected})",
         hint="Restore the file, or use --overwrite to start over.",
+    )
+
+
+def unfinished_update(output: Path) -> UsageError:
+    """Return the error for an interrupted update that is to be resumed as a plain run."""
+    return UsageError(
+        f"cannot resume {output}: the unfinished run is an update",
+        hint="Continue with --update, or use --overwrite to start over.",
     )

@@ -59,7 +59,10 @@ class RowStore:
 
     def append(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> None:
         """Append rows with these indices; they survive a kill, and after `sync` a power loss."""
-        batch = self.schema.batch(indices, rows)
+        self.append_batch(self.schema.batch(indices, rows))
+
+    def append_batch(self, batch: Any) -> None:
+        """Append an Arrow batch of the schema like `append`."""
         number = _NUMBER.pack(self._starts[-1] + self._rows_waiting())
         self._newest.append(number + memoryview(batch.serialize()))
         self._wait(batch)

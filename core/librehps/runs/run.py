@@ -17,6 +17,7 @@ from librehps.runs.options import (
     ModelOptions,
     RayOptions,
     RunKeywords,
+    check_update,
     media_keywords,
     source_options,
 )
@@ -53,6 +54,8 @@ def score_to(
     resume: bool = False,
     retry_errors: bool = False,
     overwrite: bool = False,
+    update: bool = False,
+    prune: bool = False,
     columns: Sequence[str] | str = "default",
     shard: str | None = None,
     engine: Engine | RayOptions = "local",
@@ -71,10 +74,12 @@ def score_to(
     that keeps scores for other runs, or `none` (None: the model's, else LIBREHPS_CACHE).
 
     Each row is saved in OUT.journal when it is scored: after an interruption, or once `stop` is
-    set, `resume=True` continues the run. `retry_errors` resumes, and scores failed rows again. An
-    item that cannot be scored becomes a row with status error, never an exception. Raises
-    UsageError for an existing output without `resume` or `overwrite`, a missing path, no prompt, or
-    changed settings on resume.
+    set, `resume=True` continues the run. `retry_errors` resumes, and scores failed rows again.
+    `update` lists the paths again, keeps the rows of known content, and scores the others; `prune`
+    drops the rows of items that have vanished, which are else kept at the end. An item that cannot
+    be scored becomes a row with status error, never an exception. Raises UsageError for an existing
+    output without `resume`, `update` or `overwrite`, a missing path, no prompt, or changed settings
+    on resume or update.
     """
     options = _model_options(model, source)
     prompts = {"keep_markup": keep_markup, "strip_weights": strip_weights}
@@ -83,11 +88,12 @@ def score_to(
         check_choice(engine, Engine, "engine")
     output, observer, stop = Path(output), observer or RunObserver(), stop or threading.Event()
     ways = {"resume": resume, "retry_errors": retry_errors, "overwrite": overwrite}
+    check_update(update, prune, is_local=engine == "local", **ways)
     if engine == "local":
-        job = Job(output, **ways)
         with collector_paused():
             from librehps.runs.local import LocalRun
 
+            job = updating(output, request, prune) if update else Job(output, **ways)
         return LocalRun(request, job, columns, observer, stop, options, cache).run()
     if not isinstance(options, ModelOptions):
         raise UsageError("a loaded model cannot be sent to Ray", hint=HINT_RAY_MODEL)
@@ -103,6 +109,13 @@ def score_to(
     if cluster.tasks is None:
         cluster = replace(cluster, tasks=options.workers)
     return RayRun(request, parts, columns, observer, stop, options, cluster).run()
+
+
+def updating(output: Path, request: RunRequest, prune: bool) -> Job:
+    # Imported here: other runs need none of it.
+    from librehps.runs.update_job import UpdateJob
+
+    return UpdateJob(output, request, prune=prune)
 
 
 def score_rows(

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from librehps.files import printable
 from librehps.items.passed_over import PassedOver
 from librehps.runs.progress import Distribution
+
+if TYPE_CHECKING:
+    from librehps.runs.changes import Changes
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,8 @@ class RunSummary:
     `errors` counts failed rows by error type, `skipped` files that are not media, `kept` rows of
     earlier calls. If `interrupted`, the rows are in OUT.journal and `resume=True` continues the
     run. `distributions` holds each axis over the rows of this call. `passed_over` names the skipped
-    files by reason and suffix, and linked, hidden and unreadable folders.
+    files by reason and suffix, and linked, hidden and unreadable folders. `changes` counts what
+    an update that has finished changed.
     """
 
     output: Path
@@ -31,6 +35,7 @@ class RunSummary:
     interrupted: bool = False
     distributions: Mapping[str, Distribution] = field(default_factory=dict)
     passed_over: PassedOver = field(default_factory=PassedOver)
+    changes: "Changes | None" = None
 
     @property
     def remaining(self) -> int:
@@ -46,4 +51,5 @@ class RunSummary:
             "errors": dict(self.errors),
             "distributions": axes,
             "passed_over": self.passed_over.record(),
+            "changes": self.changes and self.changes._asdict(),
         }

@@ -9,7 +9,7 @@ from librehps.files import printable
 from librehps.scores.columns import DOUBLE, TEXT, as_text, full_columns
 from librehps.scores.parquet import arrow_type
 from librehps.settings import Settings
-from librehps.types import ScoredRow, VideoScore, media_text
+from librehps.types import Item, ScoredRow, VideoScore, media_text
 
 # Column with the row's index in the listing; a column of the user can have any other name.
 INDEX = "librehps.index"
@@ -38,19 +38,39 @@ class RowSchema:
             **_facts(rows),
             **_scores(rows, self.axes),
             "settings": [self._digest] * len(rows),
-            **{name: self._own(name, rows) for name in self.own},
+            **self._own_columns([row.item for row in rows]),
         }
         arrays = [pa.array(columns[f.name], f.type) for f in self.arrow]
         return pa.RecordBatch.from_arrays(arrays, schema=self.arrow)
 
-    def _own(self, name: str, rows: Sequence[ScoredRow]) -> list[Any]:
-        values = [row.item.extra.get(name) for row in rows]
+    def known_batch(self, indices: Sequence[int], items: Sequence[Item], scores: Any) -> Any:
+        """Return rows of items whose scores are known: the columns of the Arrow table `scores`.
+
+        Other columns of a score are null.
+        """
+        columns = {
+            INDEX: indices,
+            **_of_items(items),
+            "status": ["ok"] * len(items),
+            "settings": [self._digest] * len(items),
+            **self._own_columns(items),
+        }
+        arrays = [
+            _column(scores, f) if f.name not in columns else pa.array(columns[f.name], f.type)
+            for f in self.arrow
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.arrow)
+
+    def _own_columns(self, items: Sequence[Item]) -> dict[str, list[Any]]:
+        return {name: self._own(name, items) for name in self.own}
+
+    def _own(self, name: str, items: Sequence[Item]) -> list[Any]:
+        values = [item.extra.get(name) for item in items]
         is_text = self.own[name] in (TEXT, DOUBLE)
         return [as_text(value) for value in values] if is_text else values
 
 
 def _facts(rows: Sequence[ScoredRow]) -> dict[str, list[Any]]:
-    items = [row.item for row in rows]
     nothing: list[Any] = [None] * len(rows)
     types, errors = nothing, nothing
     if any(row.error is not None for row in rows):
@@ -58,11 +78,8 @@ def _facts(rows: Sequence[ScoredRow]) -> dict[str, list[Any]]:
         types = [None if error is None else type(error).__name__ for error in found]
         errors = [None if error is None else printable(str(error)) for error in found]
     return {
-        "id": _texts([item.id for item in items]),
-        "media": [media_text(item.media) for item in items],
+        **_of_items([row.item for row in rows]),
         "kind": [row.kind for row in rows],
-        "prompt": _texts([item.prompt for item in items]),
-        "group": _texts([item.group for item in items]),
         "width": [row.width for row in rows],
         "height": [row.height for row in rows],
         "frames": [s.frames if isinstance(s := row.score, VideoScore) else None for row in rows],
@@ -72,6 +89,22 @@ def _facts(rows: Sequence[ScoredRow]) -> dict[str, list[Any]]:
         "prompt_tokens": [row.prompt_tokens for row in rows],
         "sha256": [row.sha256 for row in rows],
     }
+
+
+def _of_items(items: Sequence[Item]) -> dict[str, list[Any]]:
+    return {
+        "id": _texts([item.id for item in items]),
+        "media": [media_text(item.media) for item in items],
+        "prompt": _texts([item.prompt for item in items]),
+        "group": _texts([item.group for item in items]),
+    }
+
+
+def _column(table: Any, field: Any) -> Any:
+    """Return a column of a table as an array of the field's type, nulls if the table lacks it."""
+    if field.name not in table.column_names:
+        return pa.nulls(len(table), field.type)
+    return table[field.name].combine_chunks().cast(field.type)
 
 
 def _texts(values: list[Any]) -> list[Any]:

@@ -1,0 +1,181 @@
+"""Stamps of media: which local files have not changed since their content was hashed.
+
+`.OUT.stamps` keeps, for each file that an update has read, a key of its path, size, times and inode,
+with the hash of its content. The file is disposable: without it all media are read once more.
+"""
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from librehps.engine.key_index import KeyIndex
+from librehps.files import write_whole
+from librehps.media.archived import ParquetCell, TarMember
+from librehps.runs.journal import Journal
+from librehps.types import Item, Kind
+
+log = logging.getLogger("librehps")
+
+# A file that changed less than this before its stamp was taken may change again without another
+# stamp: clocks of file systems tick, of FAT every 2 seconds.
+FRESH_NS = 2_000_000_000
+MARK = b"librehps.stamps 1\n"
+CHECK_BYTES = 16
+KINDS: tuple[Kind, Kind] = ("image", "video")
+# Key of the file's stamp, hash of its content, and the kind as which it is scored.
+ENTRY = np.dtype([("key", "V16"), ("sha256", "V32"), ("kind", "u1")])
+# Where nothing can be told.
+NO_KEY = np.void(bytes(16))
+NOTHING = bytes(16)
+
+
+class Content(NamedTuple):
+    """The content of media: the hash of their bytes, and the kind as which they are scored."""
+
+    sha256: str
+    kind: Kind
+
+
+class MediaStamps:
+    """The stamps in a file, for media scored under one digest of settings; empty if damaged.
+
+    Nothing is believed of a file whose path, size, time of change or inode differ.
+    """
+
+    def __init__(self, path: Path, settings_digest: str) -> None:
+        self.path, self._head = path, MARK + settings_digest.encode() + b"\n"
+        self._entries = self._read()
+        self._index = KeyIndex()
+        self._index.add(self._entries["key"].tolist(), np.arange(len(self._entries)))
+
+    def find(self, keys: Sequence[bytes]) -> list[Content | None]:
+        """Return the content of the media with each key of `stamp_keys`, None if not known."""
+        if not len(self._index):
+            return [None] * len(keys)
+        numbers = self._index.find(keys)
+        entries = self._entries[np.maximum(numbers, 0)]
+        found = zip(numbers >= 0, entries["sha256"].tolist(), entries["kind"].tolist(), strict=True)
+        return [Content(sha256.hex(), KINDS[kind]) if has else None for has, sha256, kind in found]
+
+    def update(self, keys: Any, journal: Journal) -> None:
+        """Write the stamps of all scored items of a journal, in place of the others.
+
+        `keys` are the stamp keys of all items from before they were read; files that have changed
+        since are left out. A failure is a warning.
+        """
+        found, start = [np.empty(0, ENTRY)], 0
+        for table in journal.rows.in_order(("kind", "sha256", "status")):
+            some = keys[start : start + len(table)]
+            items = journal.listing.range(start, start + len(table))
+            found.append(self._entries_of(table, some, items))
+            start += len(table)
+        self._write(np.concatenate(found))
+
+    def _entries_of(self, table: Any, keys: Any, items: Iterator[Item]) -> Any:
+        known = pc.and_(pc.equal(table["status"], "ok"), table["sha256"].is_valid())
+        has = known.to_numpy(zero_copy_only=False) & (keys != NO_KEY)
+        # Files with this stamp were hashed before, and have not been read now.
+        is_new = has & (self._index.find(keys.tolist()) < 0 if len(keys) else has)
+        if is_new.any():
+            now = stamp_keys([item for item, new in zip(items, is_new, strict=True) if new])
+            has[is_new] = np.frombuffer(b"".join(now), "V16") == keys[is_new]
+        rows = table.filter(pa.array(has))
+        entries = np.empty(len(rows), ENTRY)
+        entries["key"] = keys[has]
+        hashes = b"".join(bytes.fromhex(text) for text in rows["sha256"].to_pylist())
+        entries["sha256"] = np.frombuffer(hashes, "V32")
+        entries["kind"] = [KINDS.index(kind) for kind in rows["kind"].to_pylist()]
+        return entries
+
+    def _write(self, entries: Any) -> None:
+        data = entries.tobytes()
+        check = hashlib.blake2b(self._head + data, digest_size=CHECK_BYTES).digest()
+        try:
+            write_whole(self.path, self._head + check + data)
+        except OSError as error:
+            log.warning("%s cannot be written: %s; all media are read again", self.path, error)
+
+    def _read(self) -> Any:
+        nothing = np.empty(0, ENTRY)
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return nothing
+        except OSError as error:
+            log.warning("%s cannot be read: %s; all media are read again", self.path, error)
+            return nothing
+        if data.startswith(MARK) and not data.startswith(self._head):
+            # Scored with other settings, under which files may be of another kind.
+            return nothing
+        start = len(self._head) + CHECK_BYTES
+        body = memoryview(data)[start:]
+        check = hashlib.blake2b(self._head + body, digest_size=CHECK_BYTES).digest()
+        if data[len(self._head) : start] != check or len(body) % ENTRY.itemsize:
+            log.warning("%s is damaged; all media are read again", self.path)
+            return nothing
+        return np.frombuffer(body, ENTRY)
+
+
+def stamps_file(output: Path) -> Path:
+    """Return the file with the stamps of an output's media; readers of folders ignore it."""
+    return output.with_name(f".{output.name}.stamps")
+
+
+def stamp_keys(items: Sequence[Item]) -> list[bytes]:
+    """Return a key of each item's local file as it is now, zeros where nothing can be told.
+
+    Equal keys mean equal content: a file that has just changed has no key.
+    """
+    here, now = os.getcwd() + os.sep, time.time_ns()  # noqa: PTH109 - joined as text
+
+    @cache
+    def container(place: str) -> str | None:
+        return _stamp(place, now)
+
+    return [_key(item, here, now, container) for item in items]
+
+
+def _key(item: Item, here: str, now: int, container: Any) -> bytes:
+    media, inside = item.media, ""
+    if isinstance(media, TarMember):
+        media, inside = media.tar, f"{media.offset} {media.size} {media.member}"
+        stamp = container(media)
+    elif isinstance(media, ParquetCell):
+        if media.root and media.path:
+            # The bytes may be in another file.
+            return NOTHING
+        media, inside = media.file, f"{media.column}\0{media.row} {media.entry}"
+        stamp = container(media)
+    elif isinstance(media, str):
+        stamp = _stamp(media, now)
+    else:
+        return NOTHING
+    if stamp is None:
+        return NOTHING
+    path = media if os.path.isabs(media) else here + media  # noqa: PTH117 - of each row
+    text = f"{path}\0{stamp}\0{inside}\0{item.kind}"
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
+
+
+def _stamp(path: str, now: int) -> str | None:
+    """Return size, times and inode of a file; None for a fresh one, or one that is not there."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - of each row
+    except (OSError, ValueError):
+        # The decoder reports the error, or reads a URL.
+        return None
+    changed = max(found.st_mtime_ns, found.st_ctime_ns)
+    if changed > now - FRESH_NS:
+        return None
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+
+

@@ -1,0 +1,196 @@
+"""A run that brings an output up to date: rows of known content are kept, the rest is scored."""
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from librehps.engine.score_cache import content_key
+from librehps.errors import ItemError
+from librehps.files import publish
+from librehps.items.prompts import PromptFinder
+from librehps.media.media import READ_ERRORS, Media
+from librehps.runs.changes import COLUMNS, Changes, Comparison
+from librehps.runs.item_json import Listed
+from librehps.runs.job import UPDATE, Job, check_same_request
+from librehps.runs.known_rows import KEY, OF_ITEM, KnownRows, known_tables, row_keys
+from librehps.runs.media_stamps import Content, MediaStamps, stamp_keys, stamps_file
+from librehps.runs.refusals import lacking_columns
+from librehps.runs.request import RunRequest
+from librehps.runs.row_store import GROUP_ROWS
+from librehps.runs.vanished import marked, output_columns, vanished_rows
+from librehps.scores.columns import full_columns
+from librehps.scores.file_table import batches_of
+from librehps.scores.read import open_table
+from librehps.scores.writer import open_sink
+from librehps.settings import Settings
+from librehps.types import Item
+
+# Key in run.json: columns of scores that the old output lacks, so that kept rows lack them too.
+LACKING = "lacking"
+
+
+class UpdateJob(Job):
+    """A run that writes `output` once more, with the rows of the old output where they still hold.
+
+    The items are listed again, also after a kill. Rows of vanished items stay at the end, unless
+    `prune`. `changes` counts what became of the rows, once the run has finished.
+    """
+
+    _verb = "update"
+
+    def __init__(self, output: Path, request: RunRequest, *, prune: bool = False) -> None:
+        super().__init__(output, resume=False, overwrite=True)
+        self._request, self._prune = request, prune
+
+    @property
+    def updates(self) -> bool:
+        """True: rows of an earlier run are probably kept."""
+        return True
+
+    def __enter__(self) -> "UpdateJob":
+        self.journal.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.journal.is_frozen or self.journal.known_files():
+            self.journal.close()
+        else:
+            self.journal.delete()
+
+    def begin(
+        self,
+        settings: Settings,
+        request: Mapping[str, Any],
+        listed: Listed | None,
+        columns: Sequence[str] | str,
+    ) -> None:
+        """List the source in the journal, and take over the rows whose content is known.
+
+        Raises UsageError for settings, a request or columns that differ from the output's.
+        """
+        assert listed is not None  # noqa: S101 - an update lists its source
+        self._check_earlier(settings, request)
+        self._old = open_table([self.output])[0] if self._is_there() else None
+        self.known = self._known_rows(settings)
+        if self.journal.is_frozen:
+            self._keep_rows()
+            self.known = self._known_rows(settings)
+        self.journal.freeze(
+            listed,
+            {
+                "settings": settings.record(),
+                "request": dict(request),
+                UPDATE: True,
+                LACKING: self._lacking(settings),
+            },
+            lambda found: self._check_kinds(columns, settings, found["own_columns"]),
+        )
+        self._stamps = MediaStamps(stamps_file(self.output), settings.digest)
+        self._take_known(self._request.prompt_finder(self.facts["has_prompts"]))
+
+    def _check_earlier(self, settings: Settings, request: Mapping[str, Any]) -> None:
+        """Raise UsageError where the output, or an interrupted run, was made with other options."""
+        if self._is_there():
+            self.check_origin(settings, request)
+        if self.journal.is_frozen:
+            self.check_settings(settings)
+            before = self.journal.run["request"]
+            check_same_request(before, request, self.journal.folder, self._verb)
+
+    def _known_rows(self, settings: Settings) -> KnownRows:
+        output = [self.output] if self._is_there() else []
+        return KnownRows([*output, *self.journal.known_files()], settings.axes)
+
+    def _keep_rows(self) -> None:
+        """Write the scores of an interrupted run that no file has to a file that outlives it."""
+        rows, lacking = self.journal.rows, self.journal.run.get(LACKING, ())
+        names = [name for name in full_columns(rows.schema.axes) if name not in lacking]
+        files = self.journal.known_files()
+        file = self.journal.folder / f"known-{len(files):04d}.parquet"
+        partial = file.with_suffix(".partial")
+        schema = pa.schema([rows.schema.arrow.field(name) for name in names])
+        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+            for table in known_tables(rows, names):
+                numbers = self.known.numbers(row_keys(table).tolist())
+                writer.write_table(table.filter(pa.array(numbers < 0)))
+        publish(partial, file)
+        self.journal.restart()
+
+    def _lacking(self, settings: Settings) -> list[str]:
+        """Return the columns of a score that kept rows lack."""
+        content = [name for name in full_columns(settings.axes) if name not in OF_ITEM]
+        return [name for name in content if len(self.known) and name not in self.known.columns]
+
+    def _check_kinds(
+        self, columns: Sequence[str] | str, settings: Settings, own: Mapping[str, str]
+    ) -> None:
+        """Raise UsageError for columns that the run cannot write."""
+        kinds = output_columns(columns, settings.axes, own, self._prune)
+        if lacking := [name for name in self._lacking(settings) if name in kinds]:
+            raise lacking_columns(self.output, lacking, self._verb)
+
+    def _take_known(self, finder: PromptFinder) -> None:
+        """Write the rows of items whose media have not changed, and whose content is known."""
+        total = self.facts["total"]
+        self._keys = np.zeros(total, KEY)
+        for start in range(0, total, GROUP_ROWS):
+            items = list(self.journal.listing.range(start, min(start + GROUP_ROWS, total)))
+            keys = stamp_keys(items)
+            self._keys[start : start + len(items)] = np.frombuffer(b"".join(keys), KEY)
+            found = zip(count(start), items, self._stamps.find(keys), strict=False)
+            known = [(at, item, content) for at, item, content in found if content is not None]
+            self._take(known, finder)
+
+    def _take(self, found: Sequence[tuple[int, Item, Content]], finder: PromptFinder) -> None:
+        """Write the rows of those items whose content, under today's prompt, is known."""
+        prompted = []
+        for at, item, content in found:
+            try:
+                item = finder(item, Media(item.media))
+            except (ItemError, *READ_ERRORS):
+                # The engine meets the same error, and makes its row.
+                continue
+            prompted.append((at, item, content_key(content.kind, content.sha256, item.prompt)))
+        if not prompted:
+            return
+        numbers = self.known.numbers([key for _, _, key in prompted])
+        kept = [one for one, number in zip(prompted, numbers, strict=True) if number >= 0]
+        if kept:
+            scores = self.known.take(numbers[numbers >= 0])
+            indices, items = [at for at, _, _ in kept], [item for _, item, _ in kept]
+            self.journal.append_batch(self.journal.rows.schema.known_batch(indices, items, scores))
+
+    def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
+        """Write the output from the journal and the rows of vanished items; delete the journal."""
+        own, request = self.journal.run["own_columns"], self.journal.run["request"]
+        kinds = output_columns(columns, settings.axes, own, self._prune)
+        self.changes, gone = self._compare()
+        with open_sink(self.output, settings, kinds, request) as sink:
+            for table in self.journal.rows.in_order([n for n in kinds if n in self._journalled]):
+                sink.write_table(marked(table, False, kinds))
+            if self._old is not None and not self._prune:
+                for table in vanished_rows(self._old, gone, kinds, self.output):
+                    sink.write_table(table)
+        self._stamps.update(self._keys, self.journal)
+        self.journal.delete()
+
+    def _compare(self) -> tuple[Changes, Any]:
+        """Return what became of the rows, and a mask of the old rows of vanished items."""
+        if self._old is None:
+            return Changes(new=self.facts["total"]), None
+        batches = batches_of(self._old, ["id"])
+        ids = (batch.column(0).to_pylist() for batch in batches)
+        compared = Comparison(ids, self.known.keys[: len(self._old)])
+        for table in self.journal.rows.in_order(COLUMNS):
+            compared.add(table)
+        return compared.result(self._prune)
+
+    @property
+    def _journalled(self) -> list[str]:
+        names: list[str] = self.journal.rows.schema.arrow.names
+        return names
