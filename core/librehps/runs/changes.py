@@ -1,4 +1,4 @@
-"""What an update changed: its rows compared with those of the output before, by id and content."""
+"""Changes of an update: its rows compared with those of the old output, by id and content."""
 
 import hashlib
 from collections import Counter

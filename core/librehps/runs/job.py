@@ -11,10 +11,9 @@ from librehps.errors import UsageError
 from librehps.runs.item_json import Listed
 from librehps.runs.journal import ERROR, NEW, SEEDING, Journal, stamp
 from librehps.runs.moved import SAMPLE_ITEMS, check_folder, check_media
-from librehps.runs.refusals import changed_output
+from librehps.runs.refusals import changed_output, unfinished_update
 from librehps.runs.refusals import changed_source as changed_source
 from librehps.runs.refusals import lacking_columns as lacking_columns
-from librehps.runs.refusals import unfinished_update
 from librehps.scores.columns import chosen_columns
 from librehps.scores.markers import journal_folder
 from librehps.scores.read import read_origin
@@ -88,15 +87,19 @@ class Job:
     def _is_there(self) -> bool:
         return self.output.exists()
 
-    # Scores of earlier runs by content, which an update keeps.
-    known: "ContentScores | None" = None
-    # What an update has changed.
+    # True if the run brings an earlier output up to date.
+    updates = False
+    # Counts of an update that has finished.
     changes: "Changes | None" = None
 
     @property
-    def updates(self) -> bool:
-        """True if the run brings an earlier output up to date."""
-        return False
+    def known(self) -> "ContentScores | None":
+        """Scores of earlier runs by content, which an update keeps."""
+        return None
+
+    def notes(self) -> Sequence[str]:
+        """Return notes on rows of earlier runs that are not used."""
+        return ()
 
     @property
     def is_started(self) -> bool:

@@ -35,8 +35,8 @@ MAX_CACHED_BLOCKS = 8
 class KnownRows:
     """The scored rows of files, numbered through all files, by the key of their content.
 
-    `columns` are the columns of a score that every file with scores has; `keys` holds the key of each row, 16
-    bytes, `NO_KEY` for a row that tells no score. Thread-safe once it is made.
+    `columns` are the columns of a score that every file with scores has; `keys` holds the key of
+    each row, `NO_KEY` for a row that tells no score. Thread-safe once it is made.
     """
 
     def __init__(self, files: Sequence[Path], axes: Sequence[str]) -> None:

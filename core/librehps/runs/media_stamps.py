@@ -1,7 +1,7 @@
 """Stamps of media: which local files have not changed since their content was hashed.
 
-`.OUT.stamps` keeps, for each file that an update has read, a key of its path, size, times and inode,
-with the hash of its content. The file is disposable: without it all media are read once more.
+`.OUT.stamps` keeps the hash of each media file that an update has read, with a key of its path,
+size, times and inode. The stamps are disposable: without them all media are read once more.
 """
 
 import hashlib
@@ -147,22 +147,20 @@ def stamp_keys(items: Sequence[Item]) -> list[bytes]:
 def _key(item: Item, here: str, now: int, container: Any) -> bytes:
     media, inside = item.media, ""
     if isinstance(media, TarMember):
-        media, inside = media.tar, f"{media.offset} {media.size} {media.member}"
-        stamp = container(media)
-    elif isinstance(media, ParquetCell):
-        if media.root and media.path:
-            # The bytes may be in another file.
-            return NOTHING
-        media, inside = media.file, f"{media.column}\0{media.row} {media.entry}"
-        stamp = container(media)
+        path, inside = media.tar, f"{media.offset} {media.size} {media.member}"
+        stamp = container(path)
+    elif isinstance(media, ParquetCell) and not (media.root and media.path):
+        path, inside = media.file, f"{media.column}\0{media.row} {media.entry}"
+        stamp = container(path)
     elif isinstance(media, str):
-        stamp = _stamp(media, now)
+        path, stamp = media, _stamp(media, now)
     else:
+        # At a URL, or of a cell whose bytes may be in another file.
         return NOTHING
     if stamp is None:
         return NOTHING
-    path = media if os.path.isabs(media) else here + media  # noqa: PTH117 - of each row
-    text = f"{path}\0{stamp}\0{inside}\0{item.kind}"
+    place = path if os.path.isabs(path) else here + path  # noqa: PTH117 - of each row
+    text = f"{place}\0{stamp}\0{inside}\0{item.kind}"
     return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
 
 
@@ -177,5 +175,3 @@ def _stamp(path: str, now: int) -> str | None:
     if changed > now - FRESH_NS:
         return None
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
-
-

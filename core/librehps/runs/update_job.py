@@ -42,15 +42,22 @@ class UpdateJob(Job):
     """
 
     _verb = "update"
+    updates = True
 
     def __init__(self, output: Path, request: RunRequest, *, prune: bool = False) -> None:
         super().__init__(output, resume=False, overwrite=True)
         self._request, self._prune = request, prune
 
     @property
-    def updates(self) -> bool:
-        """True: rows of an earlier run are probably kept."""
-        return True
+    def known(self) -> KnownRows | None:
+        """The rows of the old output, None if none tells a score."""
+        return self._known if len(self._known) else None
+
+    def notes(self) -> Sequence[str]:
+        """Return a note on an old output whose rows do not tell the content of their media."""
+        if self._old is None or "sha256" in self._old.column_names or not len(self._old):
+            return ()
+        return (f"{self.output} has no hashes of its media: all are scored again, this once",)
 
     def __enter__(self) -> "UpdateJob":
         self.journal.open()
@@ -76,10 +83,10 @@ class UpdateJob(Job):
         assert listed is not None  # noqa: S101 - an update lists its source
         self._check_earlier(settings, request)
         self._old = open_table([self.output])[0] if self._is_there() else None
-        self.known = self._known_rows(settings)
+        self._known = self._known_rows(settings)
         if self.journal.is_frozen:
             self._keep_rows()
-            self.known = self._known_rows(settings)
+            self._known = self._known_rows(settings)
         self.journal.freeze(
             listed,
             {
@@ -116,7 +123,7 @@ class UpdateJob(Job):
         schema = pa.schema([rows.schema.arrow.field(name) for name in names])
         with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
             for table in known_tables(rows, names):
-                numbers = self.known.numbers(row_keys(table).tolist())
+                numbers = self._known.numbers(row_keys(table).tolist())
                 writer.write_table(table.filter(pa.array(numbers < 0)))
         publish(partial, file)
         self.journal.restart()
@@ -124,7 +131,7 @@ class UpdateJob(Job):
     def _lacking(self, settings: Settings) -> list[str]:
         """Return the columns of a score that kept rows lack."""
         content = [name for name in full_columns(settings.axes) if name not in OF_ITEM]
-        return [name for name in content if len(self.known) and name not in self.known.columns]
+        return [name for name in content if len(self._known) and name not in self._known.columns]
 
     def _check_kinds(
         self, columns: Sequence[str] | str, settings: Settings, own: Mapping[str, str]
@@ -158,10 +165,10 @@ class UpdateJob(Job):
             prompted.append((at, item, content_key(content.kind, content.sha256, item.prompt)))
         if not prompted:
             return
-        numbers = self.known.numbers([key for _, _, key in prompted])
+        numbers = self._known.numbers([key for _, _, key in prompted])
         kept = [one for one, number in zip(prompted, numbers, strict=True) if number >= 0]
         if kept:
-            scores = self.known.take(numbers[numbers >= 0])
+            scores = self._known.take(numbers[numbers >= 0])
             indices, items = [at for at, _, _ in kept], [item for _, item, _ in kept]
             self.journal.append_batch(self.journal.rows.schema.known_batch(indices, items, scores))
 
@@ -185,7 +192,7 @@ class UpdateJob(Job):
             return Changes(new=self.facts["total"]), None
         batches = batches_of(self._old, ["id"])
         ids = (batch.column(0).to_pylist() for batch in batches)
-        compared = Comparison(ids, self.known.keys[: len(self._old)])
+        compared = Comparison(ids, self._known.keys[: len(self._old)])
         for table in self.journal.rows.in_order(COLUMNS):
             compared.add(table)
         return compared.result(self._prune)
