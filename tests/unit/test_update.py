@@ -1,22 +1,14 @@
 """Outputs that are brought up to date: equal to a fresh run, without a forward of known content."""
 
-import json
-import os
 import random
-import shutil
-import tarfile
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from conftest import Cli
 from librehps import LibreHPS, RunSummary, score_to
-from librehps.errors import UsageError
 from librehps.runs import media_stamps
 from librehps.runs.observer import RunObserver
 from librehps.runs.progress import RunProgress

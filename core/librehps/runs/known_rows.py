@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from librehps.engine.disk_cache import CachedScore
-from librehps.engine.key_index import KeyIndex
-from librehps.engine.score_cache import content_key
+from librehps.engine.key_index import KeyIndex, content_key
 from librehps.models.base import RawScore
 from librehps.scores.columns import axes_among, full_columns
 from librehps.scores.file_table import batches_of

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from librehps.engine.score_cache import content_key
+from librehps.engine.key_index import content_key
 from librehps.errors import ItemError
 from librehps.files import publish
 from librehps.items.prompts import PromptFinder
