@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_ray")]
 
 POISON = """
 import json, os, sys
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -52,13 +53,16 @@ def told(name, ids):
     output = Path(folder, name)
     with PartsJob(output, resume=False) as job:
         job.begin(settings, {}, Listing(ids), "default")
-        scoring = actor.Scoring(load, find, job.writer, os.getcwd(), 1)
-        scorer = engine.RayEngine(here, layout, scoring, notes.append)
-        try:
-            for _ in job.run_parts(scorer.run):
-                pass
-        except EngineError as error:
-            return [["ended", "", str(error)]]
+        scoring = actor.Scoring(
+            load, settings, find, job.journal.folder.absolute(), os.getcwd(), 1
+        )
+        workers = pool.Pool(here, layout, scoring, notes.append)
+        with closing(engine.RayEngine(workers, connection.Head.of_cluster())) as scorer:
+            try:
+                for _ in job.run_parts(scorer.run):
+                    pass
+            except EngineError as error:
+                return [["ended", "", str(error)]]
         job.finish(settings, "default")
     return [[row["id"], row["status"], row["error"]] for row in read_table([output])[0].to_pylist()]
 

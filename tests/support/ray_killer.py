@@ -106,8 +106,8 @@ def arm(moments: Moments) -> None:
     def find_deadly(self: RunRequest, has_prompts: bool) -> Any:
         return FindPrompt(moments, prompt_finder(self, has_prompts))
 
-    def make_deadly(self: run.RayRun, settings: Any) -> Any:
-        found = made(self, settings)
+    def make_deadly(self: run.RayRun, settings: Any, has_prompts: bool) -> Any:
+        found = made(self, settings, has_prompts)
         return replace(found, load=Load(moments, found.load))
 
     def watched(self: PartsJob, score: Any) -> Iterator[Any]:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from librehps.runs.parts_job import PartsJob
 from librehps.runs.ray import pool as pool_module
 from librehps.runs.ray.actor import Blind, Place, ScoreActor, Scoring
 from librehps.runs.ray.cluster import ActorLayout
+from librehps.runs.ray.connection import Head
 from librehps.runs.ray.engine import RayEngine
 from librehps.runs.ray.pool import Member, Pool
 from librehps.runs.ray.shares import Shares
@@ -270,7 +272,9 @@ class Here(ScoreActor):
 
 
 def actor(tiny: LibreHPS, job: PartsJob, folder: Path, **other) -> ScoreActor:
-    scoring = Scoring(lambda: tiny, lambda item, _: item, job.writer, str(folder), 1)
+    journal = job.journal.folder.absolute()
+    find = lambda item, _: item  # noqa: E731
+    scoring = Scoring(lambda: tiny, tiny.settings, find, journal, str(folder), 1)
     return Here(replace(scoring, **other))
 
 
@@ -285,9 +289,9 @@ def test_an_actor(tiny: LibreHPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         good = actor(tiny, job, tmp_path, load=lambda: scorer)
         assert good.load(2) is None
 
-        def score(units, _):
+        def score(units, writer):
             with ThreadPoolExecutor(3) as threads:
-                yield from threads.map(good.score, units)
+                yield from threads.map(good.score, units, repeat(writer))
 
         found = [*job.run_parts(score)]
         units = [result.unit for result in found]
@@ -295,10 +299,10 @@ def test_an_actor(tiny: LibreHPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert sum(result.progress.ok for result in found) == TOTAL // 2
         assert sum(result.progress.work.forwards for result in found) == TOTAL // 2
         assert all(result.not_found for result in found)
-        piece = good.score(units[0]._replace(end=10))
+        piece = good.score(units[0]._replace(end=10), job.writer)
         assert len(piece.table) == 10
         job.finish(tiny.settings, "default")
-        missing = good.score(units[0])
+        missing = good.score(units[0], job.writer)
         assert isinstance(missing, Blind)
         assert missing.message.startswith("node a1 cannot read ")
     scorer.made.stop.set()
@@ -325,18 +329,18 @@ def test_a_node_without_the_media_is_not_used(
         job.begin(tiny.settings, {}, Listing(), "default")
         scoring = actor(tiny, job, tmp_path)._scoring
         layout = ActorLayout(3, 0.0, 1.0, 1)
-        scorer = RayEngine(RayOptions(), layout, scoring, told.append)
         pool = Pool(RayOptions(), layout, scoring, told.append)
         nodes = [Place("a1", "node a1"), Place("a1", "node a1"), Place("b2", "node b2")]
         pool.members = [Member(Seeing([]), place, is_ready=True) for place in nodes]
         monkeypatch.setattr(pool, "sees", lambda one, files: bool(one.actor.files & {*files}))
+        scorer = RayEngine(pool, Head("", 0))
         first, _, other = pool.members
         shares = Shares.of([Unit(0, 0, 64)], job.writer)
         unit = shares.take(is_idle=True, may_queue=False)
 
         def take(member: Member, *files: Path) -> UnitResult | None:
             answer = UnitResult(unit, not_found=files)
-            return scorer._taken(shares, pool, member, unit, answer)
+            return scorer._taken(shares, member, unit, answer)
 
         first.actor.files = {here}
         assert take(first, here) is None
@@ -411,7 +415,7 @@ def test_an_actor_with_other_settings_scores_nothing(tiny: LibreHPS, tmp_path: P
     foreseen = dataclasses.replace(tiny.settings, dtype="bfloat16")
     with PartsJob(tmp_path / "out", resume=False) as job:
         job.begin(foreseen, {}, Listing(), "default")
-        failure = actor(tiny, job, tmp_path).load(None)
+        failure = actor(tiny, job, tmp_path, settings=foreseen).load(None)
     assert isinstance(failure, EngineError)
     assert "dtype 'float32', not 'bfloat16'" in str(failure)
 

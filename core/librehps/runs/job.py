@@ -197,6 +197,10 @@ class Job:
         if old_request:
             check_same_request(old_request, request, self.output, self._verb)
 
+    def origin_settings(self) -> Mapping[str, Any]:
+        """Return the record of the settings of the complete output."""
+        return read_origin(self._origin_file())[0]
+
     def _origin_file(self) -> Path:
         return self.output
 

@@ -3,7 +3,7 @@
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -65,12 +65,19 @@ class Run(ABC, Generic[J]):
             with self.job:
                 if source is not None:
                     self.observer.note("listing the items to score")
-                self.job.begin(settings, self.request.facts(), source, self.columns)
+                with self._listing(source, settings) as listed:
+                    self.job.begin(settings, self.request.facts(), listed, self.columns)
                 return self._score_and_finish(settings)
 
     @abstractmethod
     def _ready(self) -> AbstractContextManager[Settings]:
         """Return a context manager that loads the model and yields the settings of its scores."""
+
+    def _listing(
+        self, source: RequestSource | None, settings: Settings
+    ) -> AbstractContextManager[Listed | None]:
+        """Return a context manager that yields the source to list, and does more meanwhile."""
+        return nullcontext(source)
 
     @abstractmethod
     def _score(self, settings: Settings) -> RunProgress:

@@ -3,8 +3,9 @@
 Any process that sees the folder can write a part; no process holds the rows of all parts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +16,14 @@ import pyarrow.parquet as pq
 
 from librehps.engine.engine import Work
 from librehps.errors import EngineError
+from librehps.runs.blocks import block_parts, interleaved, ok_rows, with_own
 from librehps.runs.listing import Listing
 from librehps.runs.progress import RunProgress
 from librehps.scores.columns import TEXT
 from librehps.scores.parquet import BATCH_ROWS, schema_of, to_batch
 from librehps.scores.parts import Parts
 from librehps.scores.row import to_full_record
+from librehps.scores.sink import Record
 from librehps.settings import Settings
 from librehps.types import Item, ScoredRow
 
@@ -30,7 +33,8 @@ class Unit(NamedTuple):
 
     `failed_only`: only the items whose rows in the existing part are errors. `deaths`: the number
     of processes that died with these items, `tries` those with this very unit. `lost`: the items
-    are not tried again, each gets a WorkerDiedError.
+    are not tried again, each gets a WorkerDiedError. `blocks`: first indices of blocks with rows of
+    these items. `is_block`: the unit is a block itself, not a part.
     """
 
     part: int
@@ -40,6 +44,8 @@ class Unit(NamedTuple):
     deaths: int = 0
     tries: int = 0
     lost: bool = False
+    blocks: tuple[int, ...] = ()
+    is_block: bool = False
 
     @property
     def rows(self) -> int:
@@ -50,13 +56,15 @@ class Unit(NamedTuple):
 class UnitResult:
     """The row counts of a scored unit; `table` holds the rows of a unit that is not a whole part.
 
-    `not_found`: some media files that do not exist on the node that scored the unit.
+    `not_found`: some media files that do not exist on the node that scored the unit. `warnings`:
+    those of the process since its last result.
     """
 
     unit: Unit
     progress: RunProgress = field(default_factory=lambda: RunProgress(None, Work()))
     table: Any = None
     not_found: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,25 +82,40 @@ class PartWriter:
         return (unit.start, unit.end) == self.parts.bounds(unit.part)
 
     def items(self, unit: Unit) -> list[Item]:
-        """Return the items of a unit; raises OSError if the listing or the part is unreadable."""
+        """Return the items of a unit that have no row; raises OSError for an unreadable file."""
         items = Listing(self.journal).range(unit.start, unit.end)
-        if not unit.failed_only:
-            return list(items)
-        failed = _failed(self._existing(unit.part))[unit.start - unit.part : unit.end - unit.part]
-        return [item for item, again in zip(items, failed, strict=True) if again]
+        if unit.failed_only:
+            failed = _failed(self._existing(unit.part))
+            return list(compress(items, failed[unit.start - unit.part : unit.end - unit.part]))
+        return list(compress(items, ~self._ok_rows(unit)[0]))
 
     def table(self, rows: Sequence[ScoredRow]) -> Any:
         """Return the rows as a table in the output's columns."""
-        first = self.parts.output / "part"
-        schema = schema_of(self.settings, self.columns, self.request, first)
-        return pa.Table.from_batches(list(self._batches(rows, schema)), schema)
+        records = ({**to_full_record(row, self.settings), **row.item.extra} for row in rows)
+        return self._table(records, self.columns)
 
-    def _batches(self, rows: Sequence[ScoredRow], schema: Any) -> Iterator[Any]:
-        texts = [name for name, kind in self.columns.items() if kind == TEXT]
-        for start in range(0, len(rows), BATCH_ROWS):
-            some = rows[start : start + BATCH_ROWS]
-            records = [{**to_full_record(row, self.settings), **row.item.extra} for row in some]
-            yield to_batch(records, schema, texts)
+    def with_blocks(self, unit: Unit, table: Any) -> Any:
+        """Return the table of a unit's items with the rows that blocks have; raises OSError."""
+        has_row, rows = self._ok_rows(unit)
+        if rows is None:
+            return table
+        names = [name for name in self.columns if name not in rows.column_names]
+        items = compress(Listing(self.journal).range(unit.start, unit.end), has_row)
+        own = self._table((item.extra for item in items), {n: self.columns[n] for n in names})
+        return interleaved(~has_row, with_own(rows, own, table.schema), table)
+
+    def _ok_rows(self, unit: Unit) -> tuple[Any, Any]:
+        blocks = block_parts(self.journal, self.parts.run)
+        return ok_rows(blocks, unit.blocks, unit.start, unit.end)
+
+    def _table(self, records: Iterable[Record], columns: Mapping[str, str]) -> Any:
+        schema = schema_of(self.settings, columns, self.request, self.parts.output / "part")
+        texts = [name for name, kind in columns.items() if kind == TEXT]
+        # Some at a time, since Python objects take ten times the memory of Arrow.
+        left, batches = iter(records), []
+        while some := list(islice(left, BATCH_ROWS)):
+            batches.append(to_batch(some, schema, texts))
+        return pa.Table.from_batches(batches, schema)
 
     def write(self, unit: Unit, tables: Sequence[Any], failed: int) -> None:
         """Write the unit's part from tables of its rows, in order; `failed` rows are errors.
@@ -127,8 +150,5 @@ def _failed(table: Any) -> Any:
 
 def _replaced(before: Any, again: Any) -> Any:
     """Return the rows of a part, those with status error replaced by `again`, in order."""
-    failed = np.flatnonzero(_failed(before))
-    places = np.arange(len(before))
-    places[failed] = len(before) + np.arange(len(failed))
-    table = pa.concat_tables([before.cast(again.schema), again])
-    return table.take(pa.array(places))
+    failed = _failed(before)
+    return interleaved(failed, before.filter(pa.array(~failed)), again)

@@ -4,6 +4,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from librehps.errors import EngineError, UsageError
+from librehps.files import writing
+from librehps.runs.blocks import block_parts
 from librehps.runs.item_json import Listed
 from librehps.runs.job import Counts, Job, changed_source, lacking_columns
 from librehps.runs.journal import SEEDING
 from librehps.runs.listing import Listing
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
-from librehps.scores.columns import chosen_columns
+from librehps.scores.columns import chosen_columns, full_columns
 from librehps.scores.markers import DONE_FILE
 from librehps.scores.parts import Part, Parts, check_folder, part_files
 from librehps.settings import Settings
@@ -30,6 +33,19 @@ class PartsJob(Job):
     """A scoring run that writes a folder of parts; rows of incomplete parts are scored again."""
 
     _keeps_rows = False
+
+    @cached_property
+    def run_id(self) -> str:
+        """The random id of a new run, which its parts and blocks have."""
+        return secrets.token_hex(6)
+
+    def block_writer(self, settings: Settings) -> PartWriter:
+        """Return a writer of the blocks of a new run, whose folder it makes."""
+        journal = self.journal.folder.absolute()
+        blocks = block_parts(journal, self.run_id)
+        with writing(blocks.output, "Choose an output in another folder."):
+            blocks.output.mkdir()
+        return PartWriter(blocks, journal, full_columns(settings.axes), settings, {})
 
     def _check(self, output: Path) -> None:
         check_folder(output)
@@ -59,7 +75,7 @@ class PartsJob(Job):
         run = self.journal.run
         if "run" not in run:
             done = Parts(self.output, run["total"], "").done() if reuses_output else {}
-            run["run"] = done.get("run") or secrets.token_hex(6)
+            run["run"] = done.get("run") or self.run_id
             if not reuses_output:
                 self.journal.write_run()
         parts = Parts(self.output.absolute(), run["total"], run["run"])
@@ -112,12 +128,16 @@ class PartsJob(Job):
         return bool(self._left)
 
     def run_parts(self, score: ScoreUnits) -> Generator[UnitResult, None, None]:
-        """Yield the result of each part once it is written."""
-        units = [self._unit(first, part) for first, part in sorted(self._left.items())]
-        with closing(score(units, self.writer)) as results:
+        """Yield the result of each part once it is written, and of blocks that were scored."""
+        with closing(score(self.units(), self.writer)) as results:
             for result in results:
-                del self._left[result.unit.part]
+                if not result.unit.is_block:
+                    del self._left[result.unit.part]
                 yield result
+
+    def units(self) -> list[Unit]:
+        """Return the parts that are still to be scored, or have failed rows to retry."""
+        return [self._unit(first, part) for first, part in sorted(self._left.items())]
 
     def _unit(self, first: int, part: Part | None) -> Unit:
         return Unit(first, *self.writer.parts.bounds(first), failed_only=part is not None)

@@ -108,7 +108,7 @@ def score_to(
     cluster = engine if isinstance(engine, RayOptions) else RayOptions()
     if cluster.tasks is None:
         cluster = replace(cluster, tasks=options.workers)
-    return RayRun(request, parts, columns, observer, stop, options, cluster).run()
+    return RayRun(request, parts, columns, observer, stop, options, cluster, cache).run()
 
 
 def updating(output: Path, request: RunRequest, prune: bool) -> Job:

@@ -56,14 +56,14 @@ class Part:
 
 
 class Parts:
-    """The parts in the folder `output`, for a listing of `total` items.
+    """The parts in the folder `output`, for a listing of `total` items; `rows` are those of each.
 
     A failed write raises OutputError.
     """
 
-    def __init__(self, output: Path, total: int, run: str) -> None:
+    def __init__(self, output: Path, total: int, run: str, rows: int | None = None) -> None:
         self.output, self.total, self.run = output, total, run
-        self.rows = rows_of_part(total)
+        self.rows = rows_of_part(total) if rows is None else rows
 
     def begin(self) -> None:
         """Create the folder, and delete the parts of other runs."""

@@ -4,6 +4,7 @@ An actor needs no other process: it reads the listing and the media, decodes in 
 model, and writes. So no stage of the run can wait for resources that another stage holds.
 """
 
+import logging
 import os
 import platform
 import threading
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from librehps.engine.disk_cache import DiskCache
 from librehps.engine.engine import FindPrompt, LocalEngine, Work
 from librehps.errors import EngineError, LibreHPSError, OutageError, WorkerDiedError
 from librehps.media.archived import ParquetCell, TarMember
@@ -25,6 +27,8 @@ from librehps.runs.progress import RunProgress
 from librehps.settings import Settings, differing
 from librehps.storage.places import is_remote
 from librehps.types import Item, ScoredRow
+
+log = logging.getLogger("librehps")
 
 # The number of paths that are returned of media that were not found.
 MAX_NOT_FOUND = 4
@@ -56,17 +60,20 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Scoring:
-    """The model, prompts, writer and base of relative paths of an actor.
+    """The model with its expected settings, the prompts, and the folders of an actor.
 
+    `journal` is the run's, `folder` the base of relative paths, `cache` that of the score cache.
     `threads` is for torch (None: as torch chooses), `home` the node of the driver.
     """
 
     load: Callable[[], Scorer]
+    settings: Settings
     find_prompt: FindPrompt
-    writer: PartWriter
+    journal: Path
     folder: str
     threads: int | None = None
     home: str = ""
+    cache: Path | None = None
 
 
 class ScoreActor:
@@ -96,7 +103,7 @@ class ScoreActor:
         try:
             # This run does not share its worker processes.
             os.chdir(scoring.folder)
-            os.listdir(scoring.writer.journal)  # noqa: PTH208 - only for its error
+            os.listdir(scoring.journal)  # noqa: PTH208 - only for its error
             if scoring.threads is not None:
                 torch.set_num_threads(scoring.threads)
             scorer = scoring.load()
@@ -105,19 +112,32 @@ class ScoreActor:
         except LibreHPSError as error:
             return self._of_node(error, "cannot load the model")
         try:
-            _check_same(scoring.writer.settings, scorer.settings)
+            _check_same(scoring.settings, scorer.settings)
             engine = scorer.engine(scoring.find_prompt)
         except LibreHPSError as error:
             return error
         if workers is not None:
             engine.workers = workers
+        self._warnings = Warnings()
+        logging.getLogger("librehps").addHandler(self._warnings)
+        if scoring.cache is not None:
+            self._use_cache(engine, scoring.cache)
         self._stream = Stream(engine, scoring.threads)
         return None
 
-    def score(self, unit: Unit) -> Answer:
+    def _use_cache(self, engine: LocalEngine, folder: Path) -> None:
+        """Let the engine use the score cache that the driver has made, if this node has it."""
+        if folder.is_dir():
+            cache = DiskCache(folder, self._scoring.settings.digest)
+            engine.decoder = replace(engine.decoder, cache=cache)
+        else:
+            log.warning(
+                "%s has no folder %s: it scores without the cache", self._place.name, folder
+            )
+
+    def score(self, unit: Unit, writer: PartWriter) -> Answer:
         """Score a unit; write its part, or return its rows if it is less than a part."""
         assert self._stream is not None  # noqa: S101 - called after `load`
-        writer = self._scoring.writer
         try:
             items = writer.items(unit)
         except OSError as error:
@@ -126,7 +146,7 @@ class ScoreActor:
             if unit.lost:
                 items = [_lost(item, unit.deaths) for item in items]
             rows, work = self._stream.score(items)
-            return self._written(unit, rows, work)
+            return self._written(unit, rows, work, writer)
         except OutageError as error:
             return self._of_node(error, "cannot read media")
         except LibreHPSError as error:
@@ -136,13 +156,16 @@ class ScoreActor:
         """Return whether one of the files exists on this node."""
         return any(map(_exists, files))
 
-    def _written(self, unit: Unit, rows: list[ScoredRow], work: Work) -> UnitResult:
-        writer, progress = self._scoring.writer, RunProgress(None, work)
+    def _written(
+        self, unit: Unit, rows: list[ScoredRow], work: Work, writer: PartWriter
+    ) -> UnitResult:
+        progress = RunProgress(None, work)
         rows = [self._told(row) for row in rows]
         for row in rows:
             progress.add(row)
-        table = writer.table(rows)
+        table = writer.with_blocks(unit, writer.table(rows))
         result = UnitResult(unit, progress, not_found=tuple(_not_found(rows)))
+        result.warnings = self._warnings.taken()
         if writer.is_whole(unit):
             writer.write(unit, [table], progress.failed)
         else:
@@ -172,6 +195,26 @@ class ScoreActor:
         return Blind(
             f"{self._place.name} cannot read {error.filename or 'the listing'}: {error.strerror}"
         )
+
+
+class Warnings(logging.Handler):
+    """The warnings of this process that the driver has still to show, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._taken: set[str] = set()
+        self._new: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the record's text."""
+        self._new.add(record.getMessage())
+
+    def taken(self) -> tuple[str, ...]:
+        """Return the new warnings."""
+        new, self._new = self._new, set()
+        new -= self._taken
+        self._taken |= new
+        return tuple(sorted(new))
 
 
 @dataclass

@@ -4,6 +4,7 @@ An actor that finds no room waits in Ray's queue, where an autoscaler sees the d
 """
 
 import contextlib
+import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,10 +15,12 @@ from typing import Any
 from librehps.errors import EngineError
 from librehps.files import counted
 from librehps.runs.options import RayOptions
-from librehps.runs.part_writer import Unit
+from librehps.runs.part_writer import PartWriter, Unit
 from librehps.runs.ray.actor import Blind, Place, ScoreActor, Scoring
 from librehps.runs.ray.cluster import GROW_TIMEOUT_S, ActorLayout, Notes, Tell, alive
 from librehps.runs.ray.connection import failed
+
+log = logging.getLogger("librehps")
 
 # A process writes the parts of this many units at most, and holds a queue of about so many rows.
 MAX_CALLS, QUEUED_ROWS = 16, 1024
@@ -64,6 +67,9 @@ class Pool:
     tell: Tell
     members: list[Member] = field(default_factory=list)
     _calls: dict[Any, tuple[Member, Unit | None]] = field(default_factory=dict)
+    # The writer of the last unit that was sent, and Ray's reference to it.
+    _sent: tuple[PartWriter | None, Any] = (None, None)
+    _warned: set[str] = field(default_factory=set)
     _deaths: int = 0
     # Since when which numbers of actors (that have no room, that can work) are the same.
     _short: tuple[int, int] = (0, 0)
@@ -100,10 +106,15 @@ class Pool:
         self._say_what_is_missing(nodes)
         self._say_if_quiet()
 
-    def send(self, member: Member, unit: Unit) -> None:
+    def send(self, member: Member, unit: Unit, writer: PartWriter | None) -> None:
         """Let an actor score a unit."""
+        import ray
+
+        if writer is not self._sent[0]:
+            # Once for all units: a request may name thousands of paths.
+            self._sent = writer, ray.put(writer)
         member.units.append(unit)
-        self._calls[member.actor.score.remote(unit)] = (member, unit)
+        self._calls[member.actor.score.remote(unit, self._sent[1])] = (member, unit)
 
     def wait(self, seconds: float) -> Iterator[tuple[Member, Unit, Any]]:
         """Yield (member, unit, answer) of finished calls; the answer is a RayError after a death.
@@ -167,6 +178,13 @@ class Pool:
         for one in here:
             one.blind = reason
         self._check_sight()
+
+    def tell_warnings(self, member: Member, warnings: Iterable[str]) -> None:
+        """Log the warnings of an actor that no actor has had before."""
+        for text in warnings:
+            if text not in self._warned:
+                self._warned.add(text)
+                log.warning("%s (on %s)", text, member.place.name if member.place else "a node")
 
     def _check_sight(self) -> None:
         """Raise EngineError where every actor is on a node that is not used."""

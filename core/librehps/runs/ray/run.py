@@ -1,33 +1,46 @@
 """A run on a Ray cluster that writes a folder of parts."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from librehps.engine.disk_cache import cache_folder
 from librehps.engine.engine import Work
-from librehps.errors import UsageError
+from librehps.errors import LibreHPSError, UsageError
 from librehps.files import counted
 from librehps.models.device_list import devices_of, is_several
-from librehps.runs.lifecycle import Run
+from librehps.runs.item_json import Listed
+from librehps.runs.lifecycle import RequestSource, Run
 from librehps.runs.options import ModelOptions, RayOptions
 from librehps.runs.parts_job import PartsJob
 from librehps.runs.progress import RunProgress
 from librehps.runs.ray.actor import Scoring
+from librehps.runs.ray.block_shares import BlockShares
 from librehps.runs.ray.cluster import find_layout, foresee
-from librehps.runs.ray.connection import connected, home_node, resolved
+from librehps.runs.ray.connection import Head, connected, home_node, resolved
 from librehps.runs.ray.engine import RayEngine
+from librehps.runs.ray.pool import Pool
+from librehps.runs.ray.while_listing import scoring_while_listing
 from librehps.scorer import LibreHPS, warn_of_tiny
 from librehps.settings import Settings
+
+log = logging.getLogger("librehps")
 
 
 @dataclass
 class RayRun(Run[PartsJob]):
-    """A run that scores on a Ray cluster, where each actor loads the model."""
+    """A run that scores on a Ray cluster, where each actor loads the model.
+
+    `cache` is a folder with scores of other runs, or `none`; see `cache_folder`.
+    """
 
     model: ModelOptions = field(default_factory=ModelOptions)
     cluster: RayOptions = field(default_factory=RayOptions)
+    cache: str | Path | None = None
+    _engine: RayEngine | None = None
 
     @contextmanager
     def _ready(self) -> Iterator[Settings]:
@@ -39,23 +52,65 @@ class RayRun(Run[PartsJob]):
                 "has one device",
                 hint="Leave out --device: Ray uses every GPU of the cluster.",
             )
+        if self.job.is_complete and (known := self._known_settings()):
+            yield known
+            return
         note("starting Ray" if cluster.address is None else f"joining Ray at {cluster.address}")
         arguments = {**self.model.foreseen_arguments(), "path_or_id": self.model.absolute_model()}
         with connected(cluster):
             self._layout = find_layout(cluster, str(devices_of(self.model.device)[0]), note)
             settings = foresee(partial(LibreHPS.foresee, **arguments), self._layout, note)
             warn_of_tiny(settings)
-            yield settings
+            try:
+                yield settings
+            finally:
+                if self._engine is not None:
+                    self._engine.close()
+
+    def _known_settings(self) -> Settings | None:
+        """Return the settings for a complete output without a cluster; None if unknown here.
+
+        What depends on the device is that of the output, unless the options say it.
+        """
+        model, before = self.model, self.job.origin_settings()
+        try:
+            here = LibreHPS.foresee(**{**model.foreseen_arguments(), "download": False})
+        except LibreHPSError:
+            # A device or a model that only the nodes have.
+            return None
+        is_open = {
+            "dtype": model.dtype is None,
+            "attention": model.attn_impl == "auto",
+            "weights": model.weights == "auto",
+            "delta_rule": True,
+        }
+        return replace(here, **{n: before[n] for n, is_free in is_open.items() if is_free})
+
+    @contextmanager
+    def _listing(self, source: RequestSource | None, settings: Settings) -> Iterator[Listed | None]:
+        if source is None or self.job.reuses_output:
+            yield source
+            return
+        engine = self._opened(settings, source.has_prompts)
+        engine.blocks = BlockShares(self.job.block_writer(settings))
+        with scoring_while_listing(source, engine) as listed:
+            yield listed
 
     def _score(self, settings: Settings) -> RunProgress:
         job, layout, note = self.job, self._layout, self.observer.note
         progress = RunProgress.after(job.kept, job.facts["total"], Work())
         if not job.remaining:
             return progress
+        engine = self._engine
+        if engine is None:
+            engine = self._opened(settings, job.facts["has_prompts"])
+            engine.blocks = BlockShares.found(job.writer, job.units())
+        progress.merge(engine.blocks.progress)
+        if before := engine.blocks.progress.ok:
+            note(f"{counted(before, 'item')} were scored while the source was listed")
         on = f"{layout.num_gpus:g} GPUs" if layout.num_gpus else f"{layout.threads} threads"
         actors = counted(layout.actors, "actor")
-        note(f"scoring {counted(job.remaining, 'item')} on {actors} with {on} each")
-        engine = RayEngine(self.cluster, layout, self._scoring(settings), note, self.stop)
+        note(f"scoring {counted(job.remaining - before, 'item')} on {actors} with {on} each")
         parts = job.run_parts(engine.run)
         with self.observer.watching(progress), closing(parts) as results:
             for result in results:
@@ -63,14 +118,34 @@ class RayRun(Run[PartsJob]):
                 self.observer.advanced(progress)
         return progress
 
-    def _scoring(self, settings: Settings) -> Scoring:
+    def _opened(self, settings: Settings, has_prompts: bool) -> RayEngine:
+        scoring = self._scoring(settings, has_prompts)
+        pool = Pool(self.cluster, self._layout, scoring, self.observer.note)
+        self._engine = RayEngine(pool, Head.of_cluster(), self.stop)
+        return self._engine
+
+    def _scoring(self, settings: Settings, has_prompts: bool) -> Scoring:
         model = self.model
         arguments = {**model.arguments(), "path_or_id": model.absolute_model()}
         return Scoring(
             partial(LibreHPS.from_pretrained, **arguments),
-            self.request.prompt_finder(self.job.facts["has_prompts"]),
-            self.job.writer,
+            settings,
+            self.request.prompt_finder(has_prompts),
+            self.job.journal.folder.absolute(),
             str(Path.cwd()),
             self._layout.threads,
             home_node(),
+            _made(cache_folder(self.cache)),
         )
+
+
+def _made(folder: Path | None) -> Path | None:
+    """Return the absolute folder of the score cache, which is made; None if it cannot be made."""
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("score cache %s: not used (%s)", folder, error)
+        return None
+    return folder.absolute()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
+from librehps.runs.ray.block_shares import BlockShares
 
 # The number of pieces of a part whose process died twice.
 PIECES = 16
@@ -19,19 +20,32 @@ MAX_TRIES = 2
 
 @dataclass
 class Shares:
-    """The units that are still to be scored, and the rows of parts that are scored in pieces."""
+    """The units that are still to be scored, and the rows of parts that are scored in pieces.
+
+    `blocks` are those that were scored before, whose rows the units need not score.
+    """
 
     writer: PartWriter
     waiting: deque[Unit]
+    blocks: BlockShares
     suspects: deque[Unit] = field(default_factory=deque)
     _open: int = 0
     _pieces: dict[int, dict[int, UnitResult]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, units: Iterable[Unit], writer: PartWriter) -> "Shares":
-        shares = cls(writer, deque(units))
+    def of(
+        cls, units: Iterable[Unit], writer: PartWriter, blocks: BlockShares | None = None
+    ) -> "Shares":
+        blocks = BlockShares() if blocks is None else blocks
+        # Parts whose blocks are being scored come last.
+        shares = cls(writer, deque(sorted(units, key=blocks.is_busy)), blocks)
         shares._open = len(shares.waiting)
         return shares
+
+    @property
+    def number(self) -> int:
+        """The number of units that wait for a process."""
+        return len(self.waiting)
 
     @property
     def is_open(self) -> bool:
@@ -45,7 +59,12 @@ class Shares:
         """
         if is_idle and self.suspects:
             return self.suspects.popleft()
-        return self.waiting.popleft() if self.waiting and (is_idle or may_queue) else None
+        if not self.waiting or not (is_idle or may_queue):
+            return None
+        # A process with other work need not score again what is in a block in a moment.
+        if not is_idle and self.blocks.is_busy(self.waiting[0]):
+            return None
+        return self.blocks.used_by(self.waiting.popleft())
 
     def give_back(self, unit: Unit) -> None:
         """Take back a unit that was not scored through no fault of its items."""

@@ -1,0 +1,45 @@
+"""Scoring while the source is being listed, so that the GPUs of a cluster need not wait for it."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from librehps.runs.item_json import Listed
+from librehps.runs.listing import CHUNK_ITEMS
+from librehps.runs.ray.engine import RayEngine
+from librehps.types import Item
+
+
+class WatchedSource:
+    """A source that tells the blocks how far it is listed, and raises an error of the scoring."""
+
+    def __init__(self, source: Listed, engine: RayEngine, scoring: "Future[None]") -> None:
+        self._source, self._engine, self._scoring = source, engine, scoring
+
+    def items(self) -> Iterator[Item]:
+        """Yield the items of the source."""
+        for at, item in enumerate(self._source.items()):
+            if at % CHUNK_ITEMS == 0:
+                # Whoever takes this item has written the chunks before it.
+                self._engine.blocks.listed = at
+                if self._scoring.done():
+                    self._scoring.result()
+            yield item
+
+    def facts(self) -> Mapping[str, Any]:
+        return self._source.facts()
+
+
+@contextmanager
+def scoring_while_listing(source: Listed, engine: RayEngine) -> Iterator[Listed]:
+    """Return a context manager that scores blocks until its end, and yields the source to list."""
+    is_listed = threading.Event()
+    with ThreadPoolExecutor(1, "score-blocks") as thread:
+        scoring = thread.submit(engine.run_blocks, is_listed)
+        try:
+            yield WatchedSource(source, engine, scoring)
+        finally:
+            is_listed.set()
+    scoring.result()
