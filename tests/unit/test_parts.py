@@ -259,7 +259,7 @@ class Scorer:
     def __init__(self, tiny: LibreHPS) -> None:
         self.tiny, self.settings = tiny, tiny.settings
 
-    def engine(self, find_prompt):
+    def engine(self, find_prompt, cache):
         self.made = self.tiny.engine(find_prompt)
         return self.made
 

@@ -97,8 +97,6 @@ def score_to(
         return LocalRun(request, job, columns, observer, stop, options, cache).run()
     if not isinstance(options, ModelOptions):
         raise UsageError("a loaded model cannot be sent to Ray", hint=HINT_RAY_MODEL)
-    if str(cache or options.cache or "none") != "none":
-        raise UsageError("cache: unsupported with Ray", hint="Leave out --cache.")
     require("ray", "--engine ray")
     from librehps.runs.parts_job import PartsJob
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from librehps.engine.disk_cache import DiskCache
+from librehps.engine.disk_cache import NO_CACHE
 from librehps.engine.engine import FindPrompt, LocalEngine, Work
 from librehps.errors import EngineError, LibreHPSError, OutageError, WorkerDiedError
 from librehps.media.archived import ParquetCell, TarMember
@@ -55,7 +55,7 @@ class Scorer(Protocol):
 
     settings: Settings
 
-    def engine(self, find_prompt: FindPrompt | None = None) -> LocalEngine: ...
+    def engine(self, find_prompt: FindPrompt, *, cache: str | Path) -> LocalEngine: ...
 
 
 @dataclass(frozen=True)
@@ -113,27 +113,23 @@ class ScoreActor:
             return self._of_node(error, "cannot load the model")
         try:
             _check_same(scoring.settings, scorer.settings)
-            engine = scorer.engine(scoring.find_prompt)
+            self._warnings = Warnings()
+            logging.getLogger("librehps").addHandler(self._warnings)
+            engine = scorer.engine(scoring.find_prompt, cache=self._cache())
         except LibreHPSError as error:
             return error
         if workers is not None:
             engine.workers = workers
-        self._warnings = Warnings()
-        logging.getLogger("librehps").addHandler(self._warnings)
-        if scoring.cache is not None:
-            self._use_cache(engine, scoring.cache)
         self._stream = Stream(engine, scoring.threads)
         return None
 
-    def _use_cache(self, engine: LocalEngine, folder: Path) -> None:
-        """Let the engine use the score cache that the driver has made, if this node has it."""
-        if folder.is_dir():
-            cache = DiskCache(folder, self._scoring.settings.digest)
-            engine.decoder = replace(engine.decoder, cache=cache)
-        else:
-            log.warning(
-                "%s has no folder %s: it scores without the cache", self._place.name, folder
-            )
+    def _cache(self) -> str | Path:
+        """Return the score cache that the driver has made, or `none` where this node lacks it."""
+        folder = self._scoring.cache
+        if folder is None or folder.is_dir():
+            return folder or NO_CACHE
+        log.warning("%s has no folder %s: it scores without the cache", self._place.name, folder)
+        return NO_CACHE
 
     def score(self, unit: Unit, writer: PartWriter) -> Answer:
         """Score a unit; write its part, or return its rows if it is less than a part."""

@@ -34,7 +34,7 @@ log = logging.getLogger("librehps")
 class RayRun(Run[PartsJob]):
     """A run that scores on a Ray cluster, where each actor loads the model.
 
-    `cache` is a folder with scores of other runs, or `none`; see `cache_folder`.
+    `cache` is a folder with scores of other runs, or `none`; None for the model's.
     """
 
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -135,7 +135,7 @@ class RayRun(Run[PartsJob]):
             str(Path.cwd()),
             self._layout.threads,
             home_node(),
-            _made(cache_folder(self.cache)),
+            _made(cache_folder(model.cache if self.cache is None else self.cache)),
         )
 
 
