@@ -126,9 +126,9 @@ def foresee(
     try:
         asked = ask.remote(settings)
         while not ray.wait([asked], timeout=POLL_S)[0]:
-            lack = f"waiting for {layout.need}"
+            lack = "waiting for a process of Ray"
             if layout.num_gpus:
-                lack += f": {ray.available_resources().get('GPU', 0.0):g} GPUs are free"
+                lack = f"waiting for {layout.need}: {ray.available_resources().get('GPU', 0.0):g} GPUs are free"
             if words.seconds > GROW_TIMEOUT_S:
                 raise failed(lack)
             if words.seconds > NOTE_INTERVAL_S / 3:

@@ -1,8 +1,10 @@
 """The connection to a Ray cluster: start or join it, and check that its head answers."""
 
+import contextlib
 import logging
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,8 +20,7 @@ CONNECT_TIMEOUT_S = 5.0
 OBJECT_STORE_BYTES = 128 << 20
 # Longer than a restart of the head; Ray ends this process after 60 s without a head.
 HEAD_TIMEOUT_S, HEAD_PROBE_INTERVAL_S = 45.0, 4.0
-# An actor of a cluster without tokens dies within this time, if this process uses tokens.
-TOKEN_TIMEOUT_S = 2.0
+TOKEN_TIMEOUT_S = 30.0
 
 
 def resolved(cluster: RayOptions) -> RayOptions:
@@ -47,17 +48,12 @@ def connected(cluster: RayOptions) -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Else a thread that calls Ray after the end would start a new cluster.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
-    has_tokens = False
     if cluster.address is not None:
-        has_tokens = _use_token()
         _check_answers(cluster.address)
+        _choose_token(cluster.address)
     import ray
 
     _join(cluster.address)
-    if has_tokens and _refuses_tokens():
-        ray.shutdown()
-        _use_no_token()
-        _join(cluster.address)
     # Ray prints dead processes to stdout, some at the end; stdout is for data.
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         try:
@@ -66,46 +62,31 @@ def connected(cluster: RayOptions) -> Iterator[None]:
             ray.shutdown()
 
 
-def _use_token() -> bool:
-    """Turn on token authentication where a token exists, like `ray start`; return whether it did.
+def _choose_token(address: str) -> None:
+    """Set RAY_AUTH_MODE where a token exists: to `token` if the cluster needs the token.
 
-    Nothing is changed where RAY_AUTH_MODE is set.
+    Nothing is changed where RAY_AUTH_MODE is set. Actors of a cluster without tokens could not call
+    a process that uses one, and would die.
     """
     given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     has_token = given or Path("~/.ray/auth_token").expanduser().is_file()
-    if not has_token or "RAY_AUTH_MODE" in os.environ:
-        return False
-    os.environ["RAY_AUTH_MODE"] = "token"
-    return True
+    if has_token and "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "disabled" if _is_open(address) else "token"
 
 
-def _refuses_tokens() -> bool:
-    """Return True if actors die before they run: a cluster without tokens cannot call us back."""
-    import ray
-
-    probe = ray.remote(num_cpus=0)(_Probe).remote()
-    called = probe.answer.remote()
-    try:
-        if ray.wait([called], timeout=TOKEN_TIMEOUT_S)[0]:
-            ray.get(called)
-    except ray.exceptions.RayActorError:
-        return True
-    ray.kill(probe)
+def _is_open(address: str) -> bool:
+    """Return True if the cluster answers a process without a token."""
+    # Ray reads its variables once, so that another process has to ask.
+    command = [str(Path(sys.executable).with_name("ray")), "health-check"]
+    if address != "auto":
+        command += ["--address", address]
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        asked = subprocess.run(
+            command, capture_output=True, env=environment, timeout=TOKEN_TIMEOUT_S, check=False
+        )
+        return asked.returncode == 0
     return False
-
-
-class _Probe:
-    def answer(self) -> None: ...
-
-
-def _use_no_token() -> None:
-    import ray
-
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    # Ray has read the variable and the token once, for the first connection.
-    raylet: Any = ray._raylet
-    raylet.Config.initialize("")
-    raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _check_answers(address: str) -> None:
