@@ -128,7 +128,8 @@ def foresee(
         while not ray.wait([asked], timeout=POLL_S)[0]:
             lack = "waiting for a process of Ray"
             if layout.num_gpus:
-                lack = f"waiting for {layout.need}: {ray.available_resources().get('GPU', 0.0):g} GPUs are free"
+                free = ray.available_resources().get("GPU", 0.0)
+                lack = f"waiting for {layout.need}: {free:g} GPUs are free"
             if words.seconds > GROW_TIMEOUT_S:
                 raise failed(lack)
             if words.seconds > NOTE_INTERVAL_S / 3:
