@@ -1,4 +1,7 @@
-"""`--engine ray`: the local engine's rows, whichever process is killed."""
+"""`--engine ray`: the local engine's rows, whichever process is killed.
+
+One cluster for all tests, in their order: the later ones kill a node, and then the head.
+"""
 
 import json
 import os
@@ -20,7 +23,8 @@ from make_media import bad_media, clip, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_ray")]
 
-KILLER = Path(__file__).parents[1] / "support" / "ray_killer.py"
+SUPPORT = Path(__file__).parents[1] / "support"
+KILLER, POISON = SUPPORT / "ray_killer.py", SUPPORT / "ray_poison.py"
 RAY = ("--engine", "ray", "--concurrency", 2)
 MODEL = ("--model", "tiny", "--prompt-from", "sidecar")
 
@@ -37,7 +41,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         names.insert(index % len(names), f"{index:03}.png")
     rows = [{"image": name, "seed": at, "tag": f"t{at % 3}"} for at, name in enumerate(names)]
     for name in names[5:]:
-        (folder / name).with_suffix(".txt").write_text(f"a picture of {len(name)} things")
+        tag = " <lora:y:1>" if name == "bad/empty.png" else ""
+        (folder / name).with_suffix(".txt").write_text(f"a picture of {len(name)} things{tag}")
     (folder / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder / "m.jsonl"
 
@@ -55,7 +60,7 @@ def whole(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> pq.Parque
 def two_nodes() -> Iterator[Cluster]:
     """A cluster of two nodes on this machine, which soon finds that one of them is dead.
 
-    The last test kills a node. To join it takes a third of the time of a start of Ray.
+    To join it takes a third of the time of a start of Ray.
     """
     node = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
     health = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
@@ -111,6 +116,49 @@ def deadly(
     return subprocess.CompletedProcess(command, code, *said)
 
 
+# What finds one item among many is tested in tests/unit/test_parts.py, without processes.
+RUNS = {
+    "some": ["scored"],
+    "all": ["decoded1", "decoded2"],
+    "odd": ["odd"],
+}
+Told = dict[str, list[list[str | None]]]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory, two_nodes: Cluster) -> Told:
+    """(id, status, error) of each row of each run, or ("ended", "", why) where it ended."""
+    folder = tmp_path_factory.mktemp("poison")
+    picture(64, 48).save(folder / "a.png")
+    done = subprocess.run(
+        [*forks.python(), POISON, folder / "a.png", folder, json.dumps(RUNS)],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "RAY_ADDRESS": two_nodes.address},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: Told = json.loads(done.stdout)
+    return found
+
+
+def test_items_that_kill_every_process_are_error_rows(told: Told) -> None:
+    assert told["some"] == [["scored", "error", "all 2 processes that tried this item died"]]
+    _, _, note = told["notes"][0]
+    assert note is not None and note.startswith("an actor on ")
+    assert note.endswith(" died: its 1 unfinished item will be scored again")
+
+
+def test_where_all_processes_die_the_run_ends(told: Told) -> None:
+    (name, _, why), *_ = told["all"]
+    assert name == "ended"
+    assert why is not None and why.startswith("Ray failed: 3 actors died in a row, the last: ")
+
+
+def test_what_nobody_foresaw_ends_the_run_and_says_where(told: Told) -> None:
+    ((name, _, why),) = told["odd"]
+    assert name == "ended"
+    assert why is not None and "KeyError: 'nobody foresaw this' (" in why
+
+
 def test_whichever_process_dies_no_row_is_lost(
     manifest: Path,
     whole: pq.ParquetFile,
@@ -150,38 +198,22 @@ def test_whichever_process_dies_no_row_is_lost(
     exists = cli(*command)
     assert exists.returncode == 2
     assert "exists" in exists.stderr
-
-
-def test_a_complete_run_and_its_errors_again(
-    tmp_path: Path, two_nodes: Cluster, process: Cli
-) -> None:
-    for index in range(12):
-        picture(seed=index).save(tmp_path / f"{index}.png")
-    good = (tmp_path / "3.png").read_bytes()
-    (tmp_path / "3.png").write_bytes(b"")
-    command = ("score", tmp_path, "--prompt", "x <lora:y:1>", "--model", "tiny",
-               "--engine", "ray", "--concurrency", 1, "--ray-address", two_nodes.address,
-               "-o", tmp_path / "out")  # fmt: skip
-    done = process(*command)
-    assert done.returncode == 3
-    # Counted by the actors.
-    assert "11 prompts had <lora:...> tags, which were removed" in done.stderr
-    again = process(*command, "--resume")
+    again = cli(*command, "--resume")
     assert again.returncode == 3
-    assert "is complete: 11 scored, 1 errors" in again.stderr
-    (tmp_path / "3.png").write_bytes(good)
-    assert process(*command, "--retry-errors").returncode == 0
-    table = pq.read_table(tmp_path / "out" / "part-000000000000.parquet")
-    assert table["status"].to_pylist() == ["ok"] * 12
-
-
-def test_the_head_dies(tmp_path: Path) -> None:
-    picture().save(tmp_path / "a.png")
-    command = ("score", tmp_path, "--prompt", "x", "--model", "tiny", *RAY[:2], "--concurrency", 1)
-    done = deadly(tmp_path / "happened", "head", *command, "-o", tmp_path / "out")
-    assert done.returncode == 1, done.stderr
-    assert "does not answer" in done.stderr
-    assert "Continue with --resume." in done.stderr
+    assert "is complete: 191 scored, 14 errors" in again.stderr
+    # Nothing of a cluster is needed for this answer.
+    assert "Ray" not in again.stderr
+    empty = manifest.parent / "bad" / "empty.png"
+    picture().save(empty)
+    retried = process(*command, "--retry-errors", **joined)
+    empty.write_bytes(b"")
+    assert retried.returncode == 3
+    # Counted by an actor.
+    assert "1 prompt had <lora:...> tags, which were removed" in retried.stderr
+    assert "192 scored, 13 errors" in retried.stderr
+    statuses = pq.read_table(output, columns=["seed", "status"])
+    assert statuses["seed"].to_pylist() == list(range(whole.metadata.num_rows))
+    assert statuses["status"].to_pylist().count("ok") == 192
 
 
 def test_a_node_dies_and_then_the_driver(
@@ -201,3 +233,14 @@ def test_a_node_dies_and_then_the_driver(
     assert f"joining Ray at {two_nodes.address}" in done.stderr
     assert "items were scored before" in done.stderr
     assert_same(output, whole)
+
+
+def test_the_head_dies(tmp_path: Path, two_nodes: Cluster) -> None:
+    picture().save(tmp_path / "a.png")
+    head = two_nodes.head_node.all_processes["gcs_server"][0].process.pid
+    joined = {"RAY_ADDRESS": two_nodes.address, "HEAD_PID": str(head)}
+    command = ("score", tmp_path, "--prompt", "x", "--model", "tiny", *RAY[:2], "--concurrency", 1)
+    done = deadly(tmp_path / "happened", "head", *command, "-o", tmp_path / "out", **joined)
+    assert done.returncode == 1, done.stderr
+    assert "does not answer" in done.stderr
+    assert "Continue with --resume." in done.stderr

@@ -6,7 +6,7 @@ Each comes once in the life of FOLDER, which keeps a file named after it from th
 joined by commas: an actor kills itself while it decodes (`decoding`) or writes a part (`writing`);
 `driver` does once a part is written, and leaves the pids of Ray's processes in the file;
 `interrupt` sends itself SIGINT then; `node` kills the process NODE_PID, which is a node's; with
-`head` an actor kills Ray's head, and none scores a row.
+`head` an actor kills HEAD_PID, Ray's head, and none scores a row.
 """
 
 import os
@@ -34,6 +34,7 @@ class Moments:
     folder: Path
     names: tuple[str, ...]
     driver: int
+    head: int
 
     def comes(self, name: str) -> bool:
         """Return True if the moment `name` happens now: once, in the first process that asks."""
@@ -47,9 +48,6 @@ class Moments:
 
     def below(self) -> list[psutil.Process]:
         return psutil.Process(self.driver).children(recursive=True)
-
-    def kill_head(self) -> None:
-        next(one for one in self.below() if one.name() == "gcs_server").kill()
 
 
 # What lies in this module travels by value, so that Ray's processes need not import it.
@@ -89,7 +87,7 @@ class Load:
         Parts.write = write_or_die  # type: ignore[method-assign]
         if "head" in self.moments.names:
             if self.moments.comes("head"):
-                self.moments.kill_head()
+                os.kill(self.moments.head, signal.SIGKILL)
             threading.Event().wait()
         return self.load()
 
@@ -131,6 +129,7 @@ def arm(moments: Moments) -> None:
 
 if __name__ == "__main__":
     folder, names, *arguments = sys.argv[1:]
-    arm(Moments(Path(folder), tuple(names.split(",")), os.getpid()))
+    head = int(os.environ.get("HEAD_PID", "0"))
+    arm(Moments(Path(folder), tuple(names.split(",")), os.getpid(), head))
     sys.argv = ["librehps", *arguments]
     main()

@@ -1,27 +1,26 @@
-"""The Ray engine by itself, with items that end their processes, or what nobody foresaw."""
+"""The Ray engine by itself, with items that end their processes, or what nobody foresaw.
+
+    python tests/support/ray_poison.py MEDIA FOLDER RUNS
+
+Joins the cluster of RAY_ADDRESS, and prints (id, status, error) of each row of each run, or
+("ended", "", why) where it ended, as JSON; RUNS are lists of ids by name.
+"""
 
 import json
-import subprocess
-
-import pytest
-
-import forks
-from make_media import picture
-
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_ray")]
-
-POISON = """
-import json, os, sys
+import os
+import sys
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
 from librehps import Item, LibreHPS
 from librehps.errors import EngineError
 from librehps.runs.options import RayOptions
 from librehps.runs.parts_job import PartsJob
 from librehps.runs.ray import actor, cluster, connection, engine, pool
 from librehps.scores.read import read_table
+
 
 def find(item, content):
     if item.id.startswith("decoded"):
@@ -30,32 +29,42 @@ def find(item, content):
         raise KeyError("nobody foresaw this")
     return replace(item, prompt="a red circle")
 
+
 def load():
     from librehps.engine import engine as local
+
     class Window(local.Window):
         def __init__(self, ready, *more):
             if any(one.item.id == "scored" and one.decoded for one in ready):
                 os._exit(9)
             super().__init__(ready, *more)
+
     local.Window = Window
     return LibreHPS.from_pretrained("tiny")
+
 
 class Listing:
     def __init__(self, ids):
         self.ids = ids
+
     def items(self):
         return (Item(name, Path(media), None) for name in self.ids)
+
     def facts(self):
-        return {"own_columns": {}, "has_prompts": False, "skipped": 0, "containers": [],
-                "dropped": []}
+        return {
+            "own_columns": {},
+            "has_prompts": False,
+            "skipped": 0,
+            "containers": [],
+            "dropped": [],
+        }
+
 
 def told(name, ids):
     output = Path(folder, name)
     with PartsJob(output, resume=False) as job:
         job.begin(settings, {}, Listing(ids), "default")
-        scoring = actor.Scoring(
-            load, settings, find, job.journal.folder.absolute(), os.getcwd(), 1
-        )
+        scoring = actor.Scoring(load, settings, find, job.journal.folder.absolute(), os.getcwd(), 1)
         workers = pool.Pool(here, layout, scoring, notes.append)
         with closing(engine.RayEngine(workers, connection.Head.of_cluster())) as scorer:
             try:
@@ -66,8 +75,9 @@ def told(name, ids):
         job.finish(settings, "default")
     return [[row["id"], row["status"], row["error"]] for row in read_table([output])[0].to_pylist()]
 
+
 media, folder, runs = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-here, notes = RayOptions(actors=1), []
+here, notes = connection.resolved(RayOptions(actors=1)), []
 pool.MAX_DEATHS, connection.HEAD_PROBE_INTERVAL_S = 3, 0
 with connection.connected(here):
     layout = cluster.find_layout(here, "cpu")
@@ -75,45 +85,3 @@ with connection.connected(here):
     found = {name: told(name, ids) for name, ids in runs.items()}
     found["notes"] = [["", "", note] for note in notes]
 json.dump(found, sys.stdout)
-"""
-
-# What finds one item among many is tested in tests/unit/test_parts.py, without processes.
-RUNS = {
-    "some": ["scored"],
-    "all": ["decoded1", "decoded2"],
-    "odd": ["odd"],
-}
-Told = dict[str, list[list[str | None]]]
-
-
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """(id, status, error) of each row of each run, or ("ended", "", why) where it ended."""
-    folder = tmp_path_factory.mktemp("poison")
-    picture(64, 48).save(folder / "a.png")
-    done = subprocess.run(
-        [*forks.python(), "-c", POISON, folder / "a.png", folder, json.dumps(RUNS)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found: Told = json.loads(done.stdout)
-    return found
-
-
-def test_items_that_kill_every_process_are_error_rows(told: Told) -> None:
-    assert told["some"] == [["scored", "error", "all 2 processes that tried this item died"]]
-    _, _, note = told["notes"][0]
-    assert note is not None and note.startswith("an actor on ")
-    assert note.endswith(" died: its 1 unfinished item will be scored again")
-
-
-def test_where_all_processes_die_the_run_ends(told: Told) -> None:
-    (name, _, why), *_ = told["all"]
-    assert name == "ended"
-    assert why is not None and why.startswith("Ray failed: 3 actors died in a row, the last: ")
-
-
-def test_what_nobody_foresaw_ends_the_run_and_says_where(told: Told) -> None:
-    ((name, _, why),) = told["odd"]
-    assert name == "ended"
-    assert why is not None and "KeyError: 'nobody foresaw this' (" in why
