@@ -212,7 +212,7 @@ def _parts(terms: Terms, job: Job, settings: Settings, request: RunRequest, fold
     parts = Parts(folder, total, "scale")
     parts.rows = min(MAX_PART_ROWS, total)
     kinds = chosen_columns(COLUMNS, job.facts["own_columns"], settings.axes)
-    writer = PartWriter(parts, job.journal.folder, kinds, settings, request.facts())
+    writer = PartWriter(parts, job.journal.listing, kinds, settings, request.facts())
     scored = ConstantRows(RowScores(job.journal.rows), settings.axes, False)
     parts.begin()
     used, firsts = 0.0, range(0, total, parts.rows)

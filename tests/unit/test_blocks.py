@@ -1,4 +1,4 @@
-"""What a cluster scores while the source is still being listed, with an actor in this process."""
+"""Blocks that a cluster scores while the source is being listed, with an actor in this process."""
 
 import threading
 from collections.abc import Iterator
@@ -124,7 +124,7 @@ def assert_whole(output: Path, pool: HerePool) -> None:
 
 
 def test_blocks_are_rows_of_the_parts(tiny: LibreHPS, tmp_path: Path) -> None:
-    """Of every part, whichever calls are left at the end of the listing."""
+    """Every part takes its blocks, whichever calls are left at the end of the listing."""
     output, pool = tmp_path / "out", HerePool(tiny.settings)
     with PartsJob(output, resume=False) as job:
         engine = listed(job, pool)
@@ -145,7 +145,7 @@ def test_blocks_are_rows_of_the_parts(tiny: LibreHPS, tmp_path: Path) -> None:
 
 
 def test_blocks_of_a_driver_that_was_killed(tiny: LibreHPS, tmp_path: Path) -> None:
-    """They are used by the next one; so is a part that was written."""
+    """The next driver uses the blocks."""
     output, pool = tmp_path / "out", HerePool(tiny.settings, deadly=BLOCK)
     with PartsJob(output, resume=False) as job:
         listed(job, pool)

@@ -7,7 +7,6 @@ blocks that were not written, are scored again.
 
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from librehps.runs.listing import Listing
 from librehps.scores.parts import Parts
 
 # A divisor of the listing's CHUNK_ITEMS; about 10 seconds of a GPU.
 BLOCK_ROWS = 1024
 
 
-def block_parts(journal: Path, run: str) -> Parts:
+def block_parts(listing: Listing, run: str) -> Parts:
     """Return the blocks of a run, a folder of parts; an actor of another run has another folder."""
-    return Parts(journal / f"blocks-{run}", sys.maxsize, run, BLOCK_ROWS)
+    return Parts(listing.folder.parent / f"blocks-{run}", sys.maxsize, run, BLOCK_ROWS)
 
 
 def blocks_of(start: int, end: int) -> range:

@@ -69,10 +69,10 @@ class UnitResult:
 
 @dataclass(frozen=True)
 class PartWriter:
-    """A writer of the parts of a run; `journal` is the folder that holds the listing."""
+    """A writer of the parts of a run."""
 
     parts: Parts
-    journal: Path
+    listing: Listing
     columns: Mapping[str, str]
     settings: Settings
     request: Mapping[str, Any]
@@ -83,7 +83,7 @@ class PartWriter:
 
     def items(self, unit: Unit) -> list[Item]:
         """Return the items of a unit that have no row; raises OSError for an unreadable file."""
-        items = Listing(self.journal).range(unit.start, unit.end)
+        items = self.listing.range(unit.start, unit.end)
         if unit.failed_only:
             failed = _failed(self._existing(unit.part))
             return list(compress(items, failed[unit.start - unit.part : unit.end - unit.part]))
@@ -100,12 +100,12 @@ class PartWriter:
         if rows is None:
             return table
         names = [name for name in self.columns if name not in rows.column_names]
-        items = compress(Listing(self.journal).range(unit.start, unit.end), has_row)
+        items = compress(self.listing.range(unit.start, unit.end), has_row)
         own = self._table((item.extra for item in items), {n: self.columns[n] for n in names})
         return interleaved(~has_row, with_own(rows, own, table.schema), table)
 
     def _ok_rows(self, unit: Unit) -> tuple[Any, Any]:
-        blocks = block_parts(self.journal, self.parts.run)
+        blocks = block_parts(self.listing, self.parts.run)
         return ok_rows(blocks, unit.blocks, unit.start, unit.end)
 
     def _table(self, records: Iterable[Record], columns: Mapping[str, str]) -> Any:
@@ -130,7 +130,7 @@ class PartWriter:
                 # Another process, given up but alive, has scored these rows since.
                 return
             table = _replaced(before, table)
-        ids = Listing(self.journal).ids(first, end)
+        ids = self.listing.ids(first, end)
         has_ids = "id" in table.column_names
         if len(table) != end - first or (has_ids and not table["id"].equals(ids)):
             raise EngineError(

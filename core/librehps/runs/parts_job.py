@@ -41,11 +41,11 @@ class PartsJob(Job):
 
     def block_writer(self, settings: Settings) -> PartWriter:
         """Return a writer of the blocks of a new run, whose folder it makes."""
-        journal = self.journal.folder.absolute()
-        blocks = block_parts(journal, self.run_id)
+        listing = Listing(self.journal.folder.absolute())
+        blocks = block_parts(listing, self.run_id)
         with writing(blocks.output, "Choose an output in another folder."):
             blocks.output.mkdir()
-        return PartWriter(blocks, journal, full_columns(settings.axes), settings, {})
+        return PartWriter(blocks, listing, full_columns(settings.axes), settings, {})
 
     def _check(self, output: Path) -> None:
         check_folder(output)
@@ -80,9 +80,8 @@ class PartsJob(Job):
                 self.journal.write_run()
         parts = Parts(self.output.absolute(), run["total"], run["run"])
         kinds = chosen_columns(columns, run["own_columns"], settings.axes)
-        self.writer = PartWriter(
-            parts, self.journal.folder.absolute(), kinds, settings, run["request"]
-        )
+        listing = Listing(self.journal.folder.absolute())
+        self.writer = PartWriter(parts, listing, kinds, settings, run["request"])
         if reuses_output:
             self._check_items()
         parts.begin()

@@ -33,7 +33,7 @@ class BlockShares:
     @classmethod
     def found(cls, writer: PartWriter, units: Iterable[Unit]) -> "BlockShares":
         """Return the blocks that an earlier call has written, with the ok rows of the units."""
-        parts = block_parts(writer.journal, writer.parts.run)
+        parts = block_parts(writer.listing, writer.parts.run)
         whole = parts.whole()
         shares = cls(_scored=set(whole))
         for unit in units if whole else ():
