@@ -4,8 +4,9 @@
 
 SIGKILL at the COUNT-th call, from 1, of what the moment names; `torn` writes half a frame first.
 Windows, groups and chunks are small, so that a run of few rows has several. Runs after the first
-have `--resume`. Exits with the number of runs that were not killed. Forked from a process that has
-everything imported, since importing takes longer than a run.
+have `--resume`, unless a flag such as `--update` continues a run. Exits with the number of runs
+that were not killed. Forked from a process that has everything imported, since importing takes
+longer than a run.
 """
 
 import json
@@ -82,6 +83,7 @@ if __name__ == "__main__":
     moments, *arguments = sys.argv[1:]
     survived = 0
     for at, (moment, count) in enumerate(json.loads(moments)):
-        resume = ["--resume"] if at and "--retry-errors" not in arguments else []
+        goes_on = {"--retry-errors", "--update"} & set(arguments)
+        resume = ["--resume"] if at and not goes_on else []
         survived += not killed(moment, count, [*arguments, *resume])
     sys.exit(survived)

@@ -1,20 +1,33 @@
 """Outputs that are brought up to date: equal to a fresh run, without a forward of known content."""
 
+import json
+import os
 import random
+import shutil
+import tarfile
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL.PngImagePlugin import PngInfo
 
+import in_process
+from conftest import Cli
+from killed import kill
 from librehps import LibreHPS, RunSummary, score_to
+from librehps.errors import UsageError
+from librehps.media.media import Media
 from librehps.runs import media_stamps
 from librehps.runs.observer import RunObserver
 from librehps.runs.progress import RunProgress
 from librehps.scores.markers import journal_folder
 from librehps.scores.read import read_table
 from make_media import picture
+from run_data import MODEL
 
 PICTURES = 14
 PROMPTS = ("a cat", "a red dog")
@@ -219,3 +232,258 @@ def check(
         if row["status"] == "ok" and (known := before.get((row["sha256"], row["prompt"]))):
             assert [row[name] for name in MEANS + MUS] == [known[name] for name in MEANS + MUS]
     return rows
+
+
+@pytest.fixture
+def project(tmp_path: Path, pool: list[bytes], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a working folder with four pictures, as files, in a tar, in Parquet, in a manifest."""
+    (tmp_path / "pics").mkdir()
+    cells, rows = [], []
+    with tarfile.open(tmp_path / "pics.tar", "w") as tar:
+        for at in range(4):
+            file = tmp_path / "pics" / f"{at}.png"
+            file.write_bytes(pool[at])
+            tar.add(file, file.name)
+            cells.append({"image": {"bytes": pool[at], "path": file.name}, "prompt": f"cat {at}"})
+            rows.append({"image": f"pics/{at}.png", "prompt": f"cat {at}", "seed": at})
+    pq.write_table(pa.Table.from_pylist(cells), tmp_path / "pics.parquet")
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def update(
+    paths: str | Path, out: str | Path, model: LibreHPS, **options: Any
+) -> tuple[Any, Forwards]:
+    """Return the summary of an update, and the observer that counted its forwards."""
+    if not {"prompt", "prompt_from"} & options.keys() and str(paths) != "m.jsonl":
+        options["prompt"] = "a cat"
+    seen = Forwards()
+    return score_to(paths, out, update=True, model=model, observer=seen, **options), seen
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the media that are hashed from now on."""
+    names: list[str] = []
+    original = Media.sha256
+
+    def sha256_of(self: Media) -> str | None:
+        names.append(self.name)
+        return original(self)
+
+    monkeypatch.setattr(Media, "sha256", sha256_of)
+    return names
+
+
+@pytest.mark.usefixtures("stamps_of_fresh_files")
+@pytest.mark.parametrize("source", ["pics", "m.jsonl", "pics.tar", "pics.parquet"])
+def test_unchanged_media_are_not_read(
+    source: str, project: Path, model: LibreHPS, reads: list[str]
+) -> None:
+    _, seen = update(source, "x.parquet", model)
+    assert seen.count == 4
+    before = rows_of(Path("x.parquet"))
+    reads.clear()
+    summary, seen = update(source, "x.parquet", model)
+    assert (seen.count, summary.changes.kept) == (0, 4)
+    # Pictures in Parquet have paths, so that their bytes might be in a file of that path.
+    assert bool(reads) == (source == "pics.parquet")
+    assert rows_of(Path("x.parquet")) == before
+    assert summary.kept == 4
+    # The same bytes under another stamp are read, and cost no forward.
+    for name in ("pics/0.png", source):
+        os.utime(name)
+    _, seen = update(source, "x.parquet", model)
+    assert seen.count == 0
+    assert reads
+    assert rows_of(Path("x.parquet")) == before
+
+
+def test_a_file_that_has_just_changed_is_read_again(
+    project: Path, model: LibreHPS, reads: list[str], pool: list[bytes]
+) -> None:
+    update("pics", "x.parquet", model)
+    reads.clear()
+    update("pics", "x.parquet", model)
+    assert len(set(reads)) == 4
+
+
+@pytest.mark.usefixtures("stamps_of_fresh_files")
+def test_the_size_and_the_time_of_change_alone_prove_nothing(
+    project: Path, model: LibreHPS, pool: list[bytes]
+) -> None:
+    file = Path("pics/0.png")
+    one, other = (data.ljust(4096, b"\0") for data in pool[5:7])
+    file.write_bytes(one)
+    update("pics", "x.parquet", model)
+    found = file.stat()
+    file.write_bytes(other)
+    os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+    summary, seen = update("pics", "x.parquet", model)
+    assert (seen.count, summary.changes.changed) == (1, 1)
+
+
+@pytest.mark.usefixtures("stamps_of_fresh_files")
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "version"])
+def test_damaged_stamps_are_not_believed(
+    damage: str,
+    project: Path,
+    model: LibreHPS,
+    reads: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    update("pics", "x.jsonl", model)
+    stamps = Path(".x.jsonl.stamps")
+    data = bytearray(stamps.read_bytes())
+    if damage == "flip":
+        data[-40] ^= 1
+    if damage == "version":
+        data[16:17] = b"9"
+    stamps.write_bytes({"cut": data[:-49], "empty": b""}.get(damage, data))
+    reads.clear()
+    _, seen = update("pics", "x.jsonl", model)
+    assert seen.count == 0
+    assert len(set(reads)) == 4
+    assert "all media are read again" in caplog.text
+    reads.clear()
+    update("pics", "x.jsonl", model)
+    assert not reads
+
+
+@pytest.mark.usefixtures("stamps_of_fresh_files")
+def test_own_columns_and_prompts_are_those_of_the_source_now(
+    project: Path, model: LibreHPS
+) -> None:
+    update("m.jsonl", "x.jsonl", model)
+    rows = [json.loads(line) for line in Path("m.jsonl").read_text().splitlines()]
+    for row in rows:
+        row |= {"seed": row["seed"] + 0.5, "group": "g", "new": "é"}
+    rows[1]["prompt"] = "another cat"
+    Path("m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[::-1]))
+    summary, seen = update("m.jsonl", "x.jsonl", model, prune=True)
+    assert (seen.count, summary.changes) == (1, (0, 1, 0, 3, 0, 0, 0))
+    score_to("m.jsonl", "fresh.jsonl", model=model, columns="full")
+    fresh = rows_of(Path("fresh.jsonl"))
+    found = rows_of(Path("x.jsonl"))
+    assert_same(found, [{name: row[name] for name in found[0]} for row in fresh])
+    # Vanished rows keep what fits into the columns of today, or the update says what does not.
+    Path("m.jsonl").write_text("".join(json.dumps({**row, "new": 3}) + "\n" for row in rows[:2]))
+    before = Path("x.jsonl").read_bytes()
+    with pytest.raises(UsageError, match=r"cannot update x.jsonl: column 'new' of vanished"):
+        update("m.jsonl", "x.jsonl", model)
+    assert Path("x.jsonl").read_bytes() == before
+    summary, _ = update("m.jsonl", "x.jsonl", model, prune=True)
+    assert summary.changes.pruned == 2
+
+
+@pytest.mark.usefixtures("stamps_of_fresh_files")
+def test_prompts_in_metadata_are_read_again_but_not_the_pixels(
+    project: Path, model: LibreHPS, reads: list[str]
+) -> None:
+    for at in range(4):
+        info = PngInfo()
+        info.add_text("parameters", f"red cat {at}\nSteps: 20, Seed: 1")
+        picture(32, 32, seed=at).save(f"pics/{at}.png", pnginfo=info)
+    update("pics", "x.parquet", model, prompt_from="auto")
+    reads.clear()
+    # A sidecar comes before the metadata.
+    Path("pics/2.txt").write_text("a blue dog")
+    summary, seen = update("pics", "x.parquet", model, prompt_from="auto")
+    assert (seen.count, summary.changes.changed, len(set(reads))) == (1, 1, 1)
+    prompts = [row["prompt"] for row in rows_of(Path("x.parquet"))]
+    assert prompts == ["red cat 0", "red cat 1", "a blue dog", "red cat 3"]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_outputs_of_plain_runs(suffix: str, project: Path, model: LibreHPS) -> None:
+    out = f"x.{suffix}"
+    score_to("pics", out, prompt="a cat", model=model, columns="full")
+    before = rows_of(Path(out))
+    summary, seen = update("pics", out, model, columns="full")
+    assert (seen.count, summary.changes.kept) == (0, 4)
+    assert [{**row, "vanished": False} for row in before] == rows_of(Path(out))
+    score_to("pics", out, prompt="a cat", model=model, overwrite=True)
+    Path("pics/3.png").unlink()
+    summary, seen = update("pics", out, model)
+    assert (seen.count, summary.changes) == (3, (0, 0, 0, 0, 3, 1, 0))
+    assert f"{out} has no hashes of its media: all are scored again, this once" in seen.notes
+    rows = rows_of(Path(out))
+    assert [(row["id"], row["sha256"] is None) for row in rows] == [
+        *((f"{at}.png", False) for at in range(3)), ("3.png", True)]  # fmt: skip
+    with pytest.raises(UsageError, match=rf"cannot update {out}: columns not found: overall_sigma"):
+        update("pics", out, model, columns="full")
+    # Chosen columns are written with those that the next update needs.
+    for _ in range(2):
+        assert update("pics", out, model, columns=["overall"])[1].count == 0
+        assert list(rows_of(Path(out))[0])[:2] == ["overall", "id"]
+
+
+def test_other_settings_and_options_are_refused(project: Path, cli: Cli) -> None:
+    common = ("score", "pics", "--update", "-o", "x.parquet", "-m", "tiny")
+    done = cli(*common, "-p", "a cat")
+    assert done.returncode == 0, done.stderr
+    assert "x.parquet: 4 new, 0 changed, 0 kept" in done.stderr
+    before = Path("x.parquet").read_bytes()
+    refused = {
+        ("-p", "a cat", "--dtype", "bfloat16"): "cannot update x.parquet: started with dtype",
+        ("-p", "a cat", "--num-frames", "3"): ", now 3",
+        ("-p", "a dog"): "prompt 'a cat', now 'a dog'",
+        ("-p", "a cat", "--resume"): "--update and --resume cannot be used together",
+        ("-p", "a cat", "--overwrite"): "Use --update alone",
+        ("-p", "a cat", "--engine", "ray"): "--update: unsupported with Ray",
+    }
+    for options, message in refused.items():
+        done = cli(*common, *options)
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    done = cli("score", "pics", "-p", "a cat", "-m", "tiny", "--update")
+    assert (done.returncode, "need an output file" in done.stderr) == (2, True)
+    done = cli("score", "pics", "-p", "a cat", "-m", "tiny", "--prune", "-o", "y.parquet")
+    assert (done.returncode, "--prune needs --update" in done.stderr) == (2, True)
+    assert Path("x.parquet").read_bytes() == before
+    assert not Path("y.parquet").exists()
+    Path("pics/0.png").write_bytes(b"broken")
+    Path("pics/1.png").unlink()
+    done = cli(*common, "-p", "a cat", "--prune", "--json")
+    assert (done.returncode, json.loads(done.stdout)["changes"]["pruned"]) == (3, 1)
+    assert "x.parquet: 0 new, 1 changed, 2 kept, 1 pruned" in done.stderr
+
+
+def test_kills_do_not_damage_the_old_output(project: Path, pool: list[bytes]) -> None:
+    arguments = ("score", "pics", "--prompt", "a cat", *MODEL, "--update", "-o", "x.parquet")
+    in_process.run(arguments)
+    before = rows_of(Path("x.parquet"))
+    Path("pics/0.png").rename("pics/9.png")
+    Path("pics/1.png").unlink()
+    for at in range(4, 12):
+        Path(f"pics/{at:02}.png").write_bytes(pool[at])
+    kill([("freeze", 1), ("rows", 1), ("torn", 1), ("rows", 2), ("output", 1)], *arguments)
+    assert rows_of(Path("x.parquet")) == before
+    done = in_process.run((*arguments, "--json"))
+    summary = json.loads(done.stdout)
+    # Rows of three windows of two are in the journal of the killed runs.
+    counts = {"new": 8, "changed": 0, "moved": 1, "kept": 2, "retried": 0, "vanished": 1}
+    assert summary["changes"] == {**counts, "pruned": 0}
+    assert in_process.run((*arguments[:-3], "-o", "fresh.parquet")).returncode == 0
+    rows = [row for row in rows_of(Path("x.parquet")) if not row["vanished"]]
+    expected = rows_of(Path("fresh.parquet"))
+    assert_same([{name: row[name] for name in expected[0]} for row in rows], expected)
+    kill([("finished", 1)], *arguments)
+    done = in_process.run((*arguments[:-3], "--resume", "-o", "x.parquet"))
+    assert done.returncode == 2
+    assert "the unfinished run is an update" in done.stderr
+    assert in_process.run(arguments).returncode == 0
+    assert not journal_folder(Path("x.parquet")).exists()
+
+
+@pytest.mark.usefixtures("stamps_of_fresh_files")
+def test_a_moved_tree_costs_no_forward(project: Path, model: LibreHPS) -> None:
+    update(project / "pics", "x.parquet", model)
+    shutil.move("pics", "elsewhere")
+    Path("pics").mkdir()
+    shutil.move("elsewhere", "pics/deep")
+    summary, seen = update(project / "pics", "x.parquet", model, columns="default", cache="kept")
+    assert (seen.count, summary.changes) == (0, (0, 0, 4, 0, 0, 0, 0))
+    assert [row["media"] for row in rows_of(Path("x.parquet"))] == [
+        str(project / f"pics/deep/{at}.png") for at in range(4)
+    ]

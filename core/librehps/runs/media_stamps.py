@@ -66,35 +66,19 @@ class MediaStamps:
         found = zip(numbers >= 0, entries["sha256"].tolist(), entries["kind"].tolist(), strict=True)
         return [Content(sha256.hex(), KINDS[kind]) if has else None for has, sha256, kind in found]
 
-    def update(self, keys: Any, journal: Journal) -> None:
+    def update(self, keys: Any, is_kept: Any, journal: Journal) -> None:
         """Write the stamps of all scored items of a journal, in place of the others.
 
         `keys` are the stamp keys of all items from before they were read; files that have changed
-        since are left out. A failure is a warning.
+        since are left out. Files with `is_kept` have not been read. A failure is a warning.
         """
         found, start = [np.empty(0, ENTRY)], 0
         for table in journal.rows.in_order(("kind", "sha256", "status")):
-            some = keys[start : start + len(table)]
-            items = journal.listing.range(start, start + len(table))
-            found.append(self._entries_of(table, some, items))
-            start += len(table)
+            end = start + len(table)
+            items = journal.listing.range(start, end)
+            found.append(_entries(table, keys[start:end], is_kept[start:end], items))
+            start = end
         self._write(np.concatenate(found))
-
-    def _entries_of(self, table: Any, keys: Any, items: Iterator[Item]) -> Any:
-        known = pc.and_(pc.equal(table["status"], "ok"), table["sha256"].is_valid())
-        has = known.to_numpy(zero_copy_only=False) & (keys != NO_KEY)
-        # Files with this stamp were hashed before, and have not been read now.
-        is_new = has & (self._index.find(keys.tolist()) < 0 if len(keys) else has)
-        if is_new.any():
-            now = stamp_keys([item for item, new in zip(items, is_new, strict=True) if new])
-            has[is_new] = np.frombuffer(b"".join(now), "V16") == keys[is_new]
-        rows = table.filter(pa.array(has))
-        entries = np.empty(len(rows), ENTRY)
-        entries["key"] = keys[has]
-        hashes = b"".join(bytes.fromhex(text) for text in rows["sha256"].to_pylist())
-        entries["sha256"] = np.frombuffer(hashes, "V32")
-        entries["kind"] = [KINDS.index(kind) for kind in rows["kind"].to_pylist()]
-        return entries
 
     def _write(self, entries: Any) -> None:
         data = entries.tobytes()
@@ -113,16 +97,35 @@ class MediaStamps:
         except OSError as error:
             log.warning("%s cannot be read: %s; all media are read again", self.path, error)
             return nothing
-        if data.startswith(MARK) and not data.startswith(self._head):
+        is_ours = data.startswith(self._head)
+        if data.startswith(MARK) and not is_ours:
             # Scored with other settings, under which files may be of another kind.
             return nothing
         start = len(self._head) + CHECK_BYTES
         body = memoryview(data)[start:]
         check = hashlib.blake2b(self._head + body, digest_size=CHECK_BYTES).digest()
-        if data[len(self._head) : start] != check or len(body) % ENTRY.itemsize:
+        is_whole = data[len(self._head) : start] == check and not len(body) % ENTRY.itemsize
+        if not (is_ours and is_whole):
             log.warning("%s is damaged; all media are read again", self.path)
             return nothing
         return np.frombuffer(body, ENTRY)
+
+
+def _entries(table: Any, keys: Any, is_kept: Any, items: Iterator[Item]) -> Any:
+    """Return an entry for each row whose file has the same stamp as before it was read."""
+    known = pc.and_(pc.equal(table["status"], "ok"), table["sha256"].is_valid())
+    has = known.to_numpy() & (keys != NO_KEY)
+    is_read = has & ~is_kept
+    if is_read.any():
+        now = stamp_keys([item for item, new in zip(items, is_read, strict=True) if new])
+        has[is_read] = np.frombuffer(b"".join(now), "V16") == keys[is_read]
+    rows = table.filter(pa.array(has))
+    entries = np.empty(len(rows), ENTRY)
+    entries["key"] = keys[has]
+    hashes = b"".join(bytes.fromhex(text) for text in rows["sha256"].to_pylist())
+    entries["sha256"] = np.frombuffer(hashes, "V32")
+    entries["kind"] = [KINDS.index(kind) for kind in rows["kind"].to_pylist()]
+    return entries
 
 
 def stamps_file(output: Path) -> Path:

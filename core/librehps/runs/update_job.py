@@ -82,7 +82,7 @@ class UpdateJob(Job):
         """
         assert listed is not None  # noqa: S101 - an update lists its source
         self._check_earlier(settings, request)
-        self._old = open_table([self.output])[0] if self._is_there() else None
+        self._old = self._old_table()
         self._known = self._known_rows(settings)
         if self.journal.is_frozen:
             self._keep_rows()
@@ -108,6 +108,15 @@ class UpdateJob(Job):
             self.check_settings(settings)
             before = self.journal.run["request"]
             check_same_request(before, request, self.journal.folder, self._verb)
+
+    def _old_table(self) -> Any:
+        """Return the rows of the output, None if there is none."""
+        if not self._is_there():
+            return None
+        table = open_table([self.output])[0]
+        if lacking := [name for name in ("id", "status") if name not in table.column_names]:
+            raise lacking_columns(self.output, lacking, self._verb)
+        return table
 
     def _known_rows(self, settings: Settings) -> KnownRows:
         output = [self.output] if self._is_there() else []
@@ -144,32 +153,25 @@ class UpdateJob(Job):
     def _take_known(self, finder: PromptFinder) -> None:
         """Write the rows of items whose media have not changed, and whose content is known."""
         total = self.facts["total"]
-        self._keys = np.zeros(total, KEY)
+        self._keys, self._is_kept = np.zeros(total, KEY), np.zeros(total, bool)
         for start in range(0, total, GROUP_ROWS):
             items = list(self.journal.listing.range(start, min(start + GROUP_ROWS, total)))
             keys = stamp_keys(items)
             self._keys[start : start + len(items)] = np.frombuffer(b"".join(keys), KEY)
             found = zip(count(start), items, self._stamps.find(keys), strict=False)
-            known = [(at, item, content) for at, item, content in found if content is not None]
-            self._take(known, finder)
+            asked = [_prompted(at, item, content, finder) for at, item, content in found]
+            self._take([one for one in asked if one is not None])
 
-    def _take(self, found: Sequence[tuple[int, Item, Content]], finder: PromptFinder) -> None:
-        """Write the rows of those items whose content, under today's prompt, is known."""
-        prompted = []
-        for at, item, content in found:
-            try:
-                item = finder(item, Media(item.media))
-            except (ItemError, *READ_ERRORS):
-                # The engine meets the same error, and makes its row.
-                continue
-            prompted.append((at, item, content_key(content.kind, content.sha256, item.prompt)))
-        if not prompted:
+    def _take(self, found: Sequence[tuple[int, Item, bytes]]) -> None:
+        """Write the rows of those items, with their indices and keys, whose content is known."""
+        if not found:
             return
-        numbers = self._known.numbers([key for _, _, key in prompted])
-        kept = [one for one, number in zip(prompted, numbers, strict=True) if number >= 0]
+        numbers = self._known.numbers([key for _, _, key in found])
+        kept = [one for one, number in zip(found, numbers, strict=True) if number >= 0]
         if kept:
             scores = self._known.take(numbers[numbers >= 0])
             indices, items = [at for at, _, _ in kept], [item for _, item, _ in kept]
+            self._is_kept[indices] = True
             self.journal.append_batch(self.journal.rows.schema.known_batch(indices, items, scores))
 
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
@@ -183,7 +185,7 @@ class UpdateJob(Job):
             if self._old is not None and not self._prune:
                 for table in vanished_rows(self._old, gone, kinds, self.output):
                     sink.write_table(table)
-        self._stamps.update(self._keys, self.journal)
+        self._stamps.update(self._keys, self._is_kept, self.journal)
         self.journal.delete()
 
     def _compare(self) -> tuple[Changes, Any]:
@@ -201,3 +203,17 @@ class UpdateJob(Job):
     def _journalled(self) -> list[str]:
         names: list[str] = self.journal.rows.schema.arrow.names
         return names
+
+
+def _prompted(
+    at: int, item: Item, content: Content | None, finder: PromptFinder
+) -> tuple[int, Item, bytes] | None:
+    """Return the index, the item with its prompt, and its key; None for the engine's items."""
+    if content is None or item.problem is not None:
+        return None
+    try:
+        item = finder(item, Media(item.media))
+        return at, item, content_key(content.kind, content.sha256, item.prompt)
+    except (ItemError, *READ_ERRORS):
+        # The engine meets the same error, and makes its row.
+        return None
