@@ -14,8 +14,10 @@ Floats = NDArray[np.float64]
 # infinite strength. This shrinks a gap of g log-odds by about sinh(g) / prompts, to first order the
 # bias of maximum likelihood.
 PRIOR_WINS = 0.5
-# Many generators far apart need more than the 100 iterations that choix allows by default.
+# Many generators far apart need some hundred iterations.
 MAX_ITERATIONS = 10_000
+# Limits the matrices of a block of resamples, for memory.
+BLOCK_CELLS = 1 << 20
 # A fit ends when the strengths together move less. For a resample, far below an interval's width.
 TOLERANCE, RESAMPLE_TOLERANCE = 1e-8, 1e-4
 
@@ -32,7 +34,10 @@ class Sums:
 
 def strengths(sums: Sums) -> Floats:
     """Return Bradley-Terry strengths in log-odds, mean zero, (generators,)."""
-    return _fit(sums.wins, sums, PRIOR_WINS)
+    count = sums.means.shape[-1]
+    start = np.zeros((1, count))
+    fitted: Floats = _fit(sums.wins[None], sums, PRIOR_WINS, start, TOLERANCE)[0]
+    return fitted
 
 
 def resampled_strengths(sums: Sums, seed: int) -> Floats:
@@ -43,25 +48,58 @@ def resampled_strengths(sums: Sums, seed: int) -> Floats:
     Jeffreys' interval of a proportion.
     """
     rng = np.random.default_rng([seed, 1])
-    count = sums.means.shape[-1]
-    start = _fit(sums.wins.mean(axis=0), sums, PRIOR_WINS)
-    drawn = (rng.gamma(PRIOR_WINS, size=(count, count)) for _ in sums.wins)
-    pairs = zip(sums.wins, drawn, strict=True)
-    return np.array([_fit(wins, sums, prior_wins, start) for wins, prior_wins in pairs])
+    resamples, count = sums.means.shape
+    middle = Sums(sums.wins.mean(axis=0), sums.means.mean(axis=0), sums.prompts)
+    start = strengths(middle)
+    fitted = np.empty((resamples, count))
+    size = max(1, BLOCK_CELLS // count**2)
+    for at in range(0, resamples, size):
+        wins = sums.wins[at : at + size]
+        prior = rng.gamma(PRIOR_WINS, size=(len(wins), count, count))
+        starts = np.tile(start, (len(wins), 1))
+        fitted[at : at + size] = _fit(wins, sums, prior, starts, RESAMPLE_TOLERANCE)
+    return fitted
 
 
 def _fit(
-    wins: Floats, sums: Sums, prior_wins: Floats | float, start: Floats | None = None
+    wins: Floats, sums: Sums, prior_wins: Floats | float, start: Floats, tolerance: float
 ) -> Floats:
-    import choix
+    """Return the strengths for each row of `wins`, from `start`; (fits, generators).
 
-    matrix = square(wins, sums.prompts - wins, sums.means.shape[-1]) + prior_wins
-    np.fill_diagonal(matrix, 0)
-    tol = TOLERANCE if start is None else RESAMPLE_TOLERANCE
-    fitted: Floats = choix.ilsr_pairwise_dense(
-        matrix, initial_params=start, max_iter=MAX_ITERATIONS, tol=tol
-    )
-    return fitted
+    Iterative Luce spectral ranking (Maystre and Grossglauser, 2015): the strengths are the fixed
+    point of the stationary distribution of a chain that moves from loser to winner.
+    """
+    count = start.shape[1]
+    lost = np.zeros((len(wins), count, count))
+    first, second = np.triu_indices(count, 1)
+    lost[:, second, first], lost[:, first, second] = wins, sums.prompts - wins
+    # The prior is drawn for winner and loser.
+    lost += np.swapaxes(prior_wins, 1, 2) if isinstance(prior_wins, np.ndarray) else prior_wins
+    fitted, moving = start, np.arange(len(wins))
+    for _ in range(MAX_ITERATIONS):
+        moved = _step(lost[moving], fitted[moving])
+        distance = np.abs(moved - fitted[moving]).sum(axis=1)
+        fitted[moving] = moved
+        moving = moving[distance > tolerance * count]
+        if not len(moving):
+            return fitted
+    raise RuntimeError(f"strengths did not converge in {MAX_ITERATIONS} iterations")
+
+
+def _step(lost: Floats, strengths: Floats) -> Floats:
+    """Return the log of the stationary distributions of the chains at these strengths."""
+    weights = np.exp(strengths)
+    rates = lost / (weights[:, :, None] + weights[:, None, :])
+    at = np.arange(weights.shape[1])
+    rates[:, at, at] = 0
+    rates[:, at, at] = -rates.sum(axis=2)
+    # The last share is 1, which leaves one equation less.
+    shares = np.ones_like(weights)
+    inflow = np.swapaxes(rates, 1, 2)
+    shares[:, :-1] = np.linalg.solve(inflow[:, :-1, :-1], -inflow[:, :-1, -1:])[..., 0]
+    logs = np.log(shares)
+    moved: Floats = logs - logs.mean(axis=1, keepdims=True)
+    return moved
 
 
 def square(above: Floats, below: Floats, count: int, diagonal: float = 0.0) -> Floats:

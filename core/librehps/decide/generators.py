@@ -13,6 +13,7 @@ from librehps.decide.bradley_terry import Floats
 from librehps.decide.shared_prompts import Codes, Scored
 from librehps.errors import UsageError
 from librehps.scores.columns import axes_among
+from librehps.scores.file_table import batches_of
 from librehps.scores.key_codes import codes_of
 from librehps.scores.scored_file import Mask
 from librehps.scores.select import (
@@ -22,6 +23,7 @@ from librehps.scores.select import (
     number_column,
     ok_rows,
     place_of,
+    sorted_by_label,
     sorted_labels,
     text_column,
 )
@@ -67,7 +69,8 @@ class GeneratorTable:
         self.prompts = int(self.prompt.max(initial=-1)) + 1
         if self.prompts <= MAX_SORTED_PROMPTS:
             # So that resamples do not depend on the order of rows.
-            self.prompt, _ = sorted_labels(table, ["prompt"], partial(text_column, name="prompt"))
+            label = partial(text_column, name="prompt")
+            self.prompt, _ = sorted_by_label(table, "prompt", label, self.prompt)
         self.is_ok = ok_rows(table)
         self._check()
 
@@ -109,29 +112,26 @@ class GeneratorTable:
         return scored if asked is None else [axis for axis in scored if axis in asked]
 
     def _has(self, axis: str) -> bool:
-        has_columns = {axis, f"{axis}_mu"} <= set(self._table.column_names)
-        return has_columns and bool(self._known(axis).any())
-
-    def _known(self, axis: str) -> Mask:
-        """Return a mask of the rows with a score on the axis and no error."""
-        known = self.is_ok.copy()
-        for name in (axis, f"{axis}_mu"):
-            known &= np.isfinite(self._numbers(name))
-        return known
+        names = [axis, f"{axis}_mu"]
+        if not set(names) <= set(self._table.column_names):
+            return False
+        first = 0
+        for batch in batches_of(self._table, names):
+            known = self.is_ok[first : first + len(batch)].copy()
+            first += len(batch)
+            part = pa.Table.from_batches([batch])
+            for name in names:
+                known &= np.isfinite(_numbers(part, name))
+            if known.any():
+                return True
+        return False
 
     def scored(self, axis: str) -> Scored:
         """Return the rows that have a score on the axis and no error."""
-        known = self._known(axis)
-        mean, mu = (self._numbers(name)[known] for name in (axis, f"{axis}_mu"))
-        return Scored(self.prompt[known], self.generator[known], mu, mean)
-
-    def _numbers(self, name: str) -> Floats:
-        column = number_column(self._table, name)
-        if not pa.types.is_float32(column.type):
-            column = column.cast(pa.float64(), safe=False)
-        # Nulls become NaN.
-        numbers: Floats = column.to_numpy()
-        return numbers
+        mean, mu = (_numbers(self._table, name) for name in (axis, f"{axis}_mu"))
+        known: Mask = self.is_ok & np.isfinite(mean)
+        known &= np.isfinite(mu)
+        return Scored(self.prompt[known], self.generator[known], mu[known], mean[known])
 
     def errors(self, prompts: Codes | None = None) -> Codes:
         """Return the number of failed rows of each generator, (generators,)."""
@@ -141,7 +141,7 @@ class GeneratorTable:
     def categories(self, column: str) -> dict[str, Codes]:
         """Return the prompts of each category; a prompt may be in several categories."""
         place_of(self._table, column, self._table.column_names)
-        category, names = sorted_labels(self._table, [column], partial(label_column, name=column))
+        category, names = sorted_labels(self._table, column, partial(label_column, name=column))
         known = (category >= 0) & (self.prompt >= 0)
         count = self.prompts
         pairs = np.unique(category[known].astype(np.int64) * count + self.prompt[known])
@@ -154,16 +154,25 @@ class GeneratorTable:
         return {name: pairs[pairs // count == i] % count for i, name in enumerate(names)}
 
 
+def _numbers(table: Any, name: str) -> Floats:
+    column = number_column(table, name)
+    if not pa.types.is_float32(column.type):
+        column = column.cast(pa.float64(), safe=False)
+    # Nulls become NaN.
+    numbers: Floats = column.to_numpy()
+    return numbers
+
+
 def _is_folder(table: Any, by: str) -> bool:
     return by == FOLDER and FOLDER not in table.column_names
 
 
-def _needed(table: Any, by: str) -> list[str]:
-    """Return the columns that `generators_of` reads; raises UsageError where they are missing."""
+def _needed(table: Any, by: str) -> str:
+    """Return the column that `generators_of` reads; raises UsageError where it is missing."""
     hint = None if _is_folder(table, by) else BY_HINT
     name = "id" if _is_folder(table, by) else by
     place_of(table, name, table.column_names, hint)
-    return [name]
+    return name
 
 
 def generators_of(table: Any, by: str) -> Any:

@@ -128,7 +128,7 @@ def _board(
     category: str | None = None,
     errors: Codes | None = None,
 ) -> Board:
-    sums, again = shared.sums(), shared.resampled(bootstrap.resamples, bootstrap.seed)
+    sums, again = shared.sums(bootstrap.resamples, bootstrap.seed)
     prompts, count = sums.prompts, shared.count
     fitted, refitted = strengths(sums), resampled_strengths(again, bootstrap.seed)
     # Rounded, so that equal strengths keep the order of names.

@@ -16,8 +16,8 @@ Codes = NDArray[np.integer[Any]]
 # skewness of a sum falls with the square root of its terms. Their covariances must fit in memory.
 MAX_RESAMPLED_PROMPTS, MAX_NORMAL_FIGURES = 50_000, 2000
 MAX_COUNTED_CELLS = 1 << 26
-# Limits of a block of prompts, for memory.
-BLOCK_COMPARISONS, BLOCK_PROMPTS = 4_000_000, 1024
+# Limits of a block of prompts, and of a block of rows, for memory.
+BLOCK_COMPARISONS, BLOCK_PROMPTS, BLOCK_ROWS = 4_000_000, 1024, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -29,99 +29,76 @@ class Scored:
     mu: Floats
     mean: Floats
 
-    def where(self, chosen: NDArray[np.bool_] | Codes) -> "Scored":
-        """Return the rows of a mask, or of row numbers, in their order."""
-        return Scored(
-            self.prompt[chosen], self.generator[chosen], self.mu[chosen], self.mean[chosen]
-        )
-
 
 @dataclass(frozen=True)
 class Shared:
-    """The scores under shared prompts, sorted by prompt and generator; `count` generators.
+    """The scores under shared prompts; `count` generators.
 
     `prompts` are the codes of the shared prompts; `unshared` is the number of other prompts of each
-    generator.
+    generator. `mu` has the samples (rows,), sorted by prompt, generator and value. `sizes` is the
+    number of samples, at least 1, and `means` their mean, per prompt and generator.
     """
 
-    scored: Scored
+    mu: Floats
+    sizes: Codes
+    means: Floats
     prompts: Codes
     unshared: Codes
     count: int
 
-    @cached_property
-    def sizes(self) -> Codes:
-        """The number of samples per prompt and generator, (prompts, generators), at least 1."""
-        sizes = np.bincount(self._cells, minlength=len(self.prompts) * self.count)
-        return sizes.astype(np.int32).reshape(-1, self.count)
-
-    @cached_property
-    def means(self) -> Floats:
-        """The mean over samples, (prompts, generators)."""
-        sums = np.bincount(self._cells, self.scored.mean, len(self.prompts) * self.count)
-        means: Floats = sums.reshape(-1, self.count) / self.sizes
-        return means
-
-    @cached_property
-    def _ends(self) -> Codes:
-        """The end of the samples of each prompt and generator in `scored`."""
-        ends: Codes = np.cumsum(self.sizes.ravel(), dtype=np.int64).reshape(self.sizes.shape)
-        return ends
-
-    @property
-    def _cells(self) -> Codes:
-        """The number of each row's pair of prompt and generator."""
-        # Rows are sorted by prompt, and each prompt has some.
-        places = np.cumsum(np.diff(self.scored.prompt, prepend=self.scored.prompt[:1]) != 0)
-        places *= self.count
-        places += self.scored.generator
-        return places
-
     def among(self, prompts: Codes) -> "Shared":
         """Return the scores under some prompts, given as sorted codes."""
-        kept = np.intersect1d(self.prompts, prompts)
-        rows = np.isin(self.scored.prompt, kept)
-        return Shared(self.scored.where(rows), kept, self.unshared, self.count)
+        kept = np.isin(self.prompts, prompts)
+        rows = np.repeat(kept, self.sizes.sum(axis=1))
+        return Shared(
+            self.mu[rows],
+            self.sizes[kept],
+            self.means[kept],
+            self.prompts[kept],
+            self.unshared,
+            self.count,
+        )
 
-    def sums(self) -> Sums:
-        """Return wins and means summed over all prompts."""
-        parts = [(self._wins(block).sum(axis=0), self.means[block].sum(axis=0))
-                 for block in self._blocks()]  # fmt: skip
-        wins, means = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
-        return Sums(wins, means, len(self.prompts))
-
-    def resampled(self, resamples: int, seed: int) -> Sums:
-        """Return wins and means summed over each resample of the prompts.
+    def sums(self, resamples: int, seed: int) -> tuple[Sums, Sums]:
+        """Return wins and means summed over all prompts, and over each resample of the prompts.
 
         A resample is the same for every generator, so that differences are paired.
         """
         pairs = self.count * (self.count - 1) // 2
         is_normal = len(self.prompts) > MAX_RESAMPLED_PROMPTS
-        if is_normal and pairs + self.count <= MAX_NORMAL_FIGURES:
-            total = self._normal(resamples, seed)
-            return Sums(total[:, :pairs], total[:, pairs:], len(self.prompts))
-        total = np.zeros((resamples, pairs + self.count))
-        blocks = list(self._blocks())
-        for block, times in zip(
-            blocks, draws([len(block) for block in blocks], resamples, seed), strict=True
-        ):
-            figures = np.concatenate([self._wins(block), self.means[block]], axis=1)
-            total += times @ figures.astype(np.float32)
-        return Sums(total[:, :pairs], total[:, pairs:], len(self.prompts))
+        is_normal &= pairs + self.count <= MAX_NORMAL_FIGURES
+        found = self._normal(resamples, seed) if is_normal else self._drawn(resamples, seed)
+        total, again = (Sums(sums[..., :pairs], sums[..., pairs:], len(self.prompts))
+                        for sums in found)  # fmt: skip
+        return total, again
 
-    def _normal(self, resamples: int, seed: int) -> Floats:
-        """Return sums of wins and means drawn from the normal distribution of their resamples."""
-        prompts = len(self.prompts)
+    def _drawn(self, resamples: int, seed: int) -> tuple[Floats, Floats]:
+        """Return the sums of wins and means, and their sums over resampled prompts."""
+        total, again = np.zeros(1), np.zeros((resamples, 1))
+        blocks = list(self._blocks())
+        drawn = draws([len(block) for block in blocks], resamples, seed)
+        for block, times in zip(blocks, drawn, strict=True):
+            figures = self._figures(block)
+            total, again = total + figures.sum(axis=0), again + times @ figures.astype(np.float32)
+        return total, again
+
+    def _normal(self, resamples: int, seed: int) -> tuple[Floats, Floats]:
+        """Return the sums of wins and means, and draws from the normal distribution of their
+        resamples."""
         total, squares = np.zeros(1), np.zeros(1)
         for block in self._blocks():
-            figures = np.concatenate([self._wins(block), self.means[block]], axis=1)
+            figures = self._figures(block)
             total, squares = total + figures.sum(axis=0), squares + figures.T @ figures
-        variances, directions = np.linalg.eigh(squares - np.outer(total, total) / prompts)
+        covariance = squares - np.outer(total, total) / len(self.prompts)
+        variances, directions = np.linalg.eigh(covariance)
         # Rounding makes a variance of zero negative.
         spread = directions * np.sqrt(np.maximum(variances, 0))
         rng = np.random.default_rng(seed)
-        drawn: Floats = total + rng.standard_normal((resamples, len(total))) @ spread.T
-        return drawn
+        return total, total + rng.standard_normal((resamples, len(total))) @ spread.T
+
+    def _figures(self, block: Codes) -> Floats:
+        """Return the wins of each pair and the mean of each generator, (block, pairs + count)."""
+        return np.concatenate([self._wins(block), self.means[block]], axis=1)
 
     def _blocks(self) -> Iterator[Codes]:
         """Yield blocks of indices into `prompts`, ordered by number of samples."""
@@ -137,18 +114,25 @@ class Shared:
             yield order[start : start + size]
             start += size
 
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        """The first sample of each prompt, (prompts,)."""
+        sizes = self.sizes.sum(axis=1)
+        starts: NDArray[np.int64] = np.cumsum(sizes) - sizes
+        return starts
+
     def _wins(self, block: Codes) -> Floats:
         """Return the share of comparisons that the first of each pair wins, (block, pairs)."""
-        sizes, ends = self.sizes[block].astype(np.int64), self._ends[block]
+        sizes = self.sizes[block].astype(np.int64)
+        firsts = self._starts[block, None] + np.cumsum(sizes, axis=1) - sizes
         sample = np.arange(sizes.max())
-        at = (ends - sizes)[..., None] + sample
         missing = sample >= sizes[..., None]
-        mu = np.where(missing, np.nan, self.scored.mu[np.where(missing, 0, at)])
+        # NaN stands for a missing sample, which neither wins nor ties.
+        mu = np.where(missing, np.nan, self.mu[np.where(missing, 0, firsts[..., None] + sample)])
         first, second = np.triu_indices(self.count, 1)
         theirs = mu[:, second]
         doubled = np.zeros(theirs.shape[:2])
         for nth in sample:
-            # NaN stands for a missing sample, which neither wins nor ties.
             ours = mu[:, first, nth, None]
             doubled += (ours > theirs).sum(axis=-1)
             doubled += (ours >= theirs).sum(axis=-1)
@@ -158,23 +142,68 @@ class Shared:
 
 def share(scored: Scored, count: int) -> Shared:
     """Return the scores under prompts that all `count` generators have; may be empty."""
-    cells = _cells_with_scores(scored, count)
-    times = np.bincount(cells // count)
-    shared = np.flatnonzero(times == count)
-    unshared = np.bincount(cells % count, minlength=count) - len(shared)
-    is_shared = times[scored.prompt] == count
-    kept = scored if is_shared.all() else scored.where(is_shared)
-    # Sorted by all values, so that sums do not depend on the order of rows.
-    order = np.lexsort((kept.mean, kept.mu, kept.generator, kept.prompt))
-    return Shared(kept.where(order), shared, unshared, count)
+    times, of_each = _presence(scored, count)
+    is_shared = times == count
+    shared = np.flatnonzero(is_shared)
+    cells, rows = _cells(scored, is_shared, count)
+    sizes = np.bincount(cells, minlength=len(shared) * count).astype(np.int32)
+    mu = _sorted_within(cells, scored.mu[rows])
+    means = np.zeros(len(sizes))
+    if len(sizes):
+        # Sorted too, so that sums do not depend on the order of rows.
+        ordered = _sorted_within(cells, scored.mean[rows])
+        means = np.add.reduceat(ordered, np.cumsum(sizes) - sizes, dtype=np.float64)
+        means /= sizes
+    sizes, means = (figures.reshape(-1, count) for figures in (sizes, means))
+    return Shared(mu, sizes, means, shared, of_each - len(shared), count)
 
 
-def _cells_with_scores(scored: Scored, count: int) -> NDArray[np.int64]:
-    """Return the number of each pair of prompt and generator that has a score, ascending."""
-    cells = scored.prompt.astype(np.int64) * count + scored.generator
-    total = (int(scored.prompt.max(initial=-1)) + 1) * count
-    if total > MAX_COUNTED_CELLS:
-        return np.unique(cells)
-    has_score = np.zeros(total, dtype=bool)
-    has_score[cells] = True
-    return np.flatnonzero(has_score)
+def _presence(scored: Scored, count: int) -> tuple[Codes, Codes]:
+    """Return the number of generators of each prompt, and the number of prompts of each."""
+    prompts = int(scored.prompt.max(initial=-1)) + 1
+    if prompts * count > MAX_COUNTED_CELLS:
+        cells = np.unique(scored.prompt.astype(np.int64) * count + scored.generator)
+        return np.bincount(cells // count), np.bincount(cells % count, minlength=count)
+    has_score = np.zeros((prompts, count), dtype=bool)
+    for part in _row_blocks(scored):
+        has_score[scored.prompt[part], scored.generator[part]] = True
+    return has_score.sum(axis=1), has_score.sum(axis=0)
+
+
+def _cells(
+    scored: Scored, is_shared: NDArray[np.bool_], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the number of the pair of shared prompt and generator of each row under a shared
+    prompt, and the mask of these rows."""
+    rows = is_shared[scored.prompt]
+    # No more than there are rows, which a sort key relies on.
+    firsts = np.cumsum(is_shared, dtype=np.int64) * count - count
+    cells = np.empty(int(rows.sum()), dtype=np.int64)
+    at = 0
+    for part in _row_blocks(scored):
+        kept = rows[part]
+        found = firsts[scored.prompt[part][kept]] + scored.generator[part][kept]
+        cells[at : at + len(found)] = found
+        at += len(found)
+    return cells, rows
+
+
+def _row_blocks(scored: Scored) -> Iterator[slice]:
+    for start in range(0, len(scored.prompt), BLOCK_ROWS):
+        yield slice(start, start + BLOCK_ROWS)
+
+
+def _sorted_within(cells: NDArray[np.int64], values: Floats) -> Floats:
+    """Return the values sorted by cell and value."""
+    if values.dtype != np.float32:
+        return values[np.lexsort((values, cells))]
+    # In one word, which sorts in place: the cell, then the value's bits so that they sort as it.
+    bits = values.view(np.uint32)
+    bits = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    keys = cells.astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= bits
+    keys.sort()
+    bits = keys.astype(np.uint32)
+    del keys
+    return np.where(bits >> 31, bits ^ np.uint32(1 << 31), ~bits).view(np.float32)

@@ -54,7 +54,7 @@ def codes_among(columns: Iterable[Any], rows: int) -> Codes:
     last, start, first = None, 0, 0
     for column in map(_encoded, columns):
         # The batches of a row group may share a dictionary.
-        if last is None or not _is_same(column.dictionary, last):
+        if last is None or not is_same_dictionary(column.dictionary, last):
             start += 0 if last is None else len(last)
             last = column.dictionary
             dictionaries.append(_comparable(last))
@@ -81,7 +81,8 @@ def _encoded(column: Any) -> Any:
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
 
 
-def _is_same(one: Any, two: Any) -> bool:
+def is_same_dictionary(one: Any, two: Any) -> bool:
+    """Return True for arrays that share their memory."""
     addresses = [[b and b.address for b in values.buffers()] for values in (one, two)]
     return len(one) == len(two) and one.offset == two.offset and addresses[0] == addresses[1]
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from librehps.errors import NothingScoredError, UsageError
 from librehps.scores.columns import axes_among
 from librehps.scores.file_table import batches_of
-from librehps.scores.key_codes import codes_among, codes_of
+from librehps.scores.key_codes import Codes, codes_among, codes_of, is_same_dictionary
 from librehps.scores.scored_file import Mask, is_text
 from librehps.types import AXES
 
 NEEDED_COLUMNS = ("media", "status")
+BLOCK_ROWS = 1 << 20
 
 
 def check_scored(table: Any, origin: str, needed: Sequence[str] = NEEDED_COLUMNS) -> None:
@@ -145,23 +146,39 @@ def label_column(table: Any, name: str, hint: str | None = None) -> Any:
 
 
 def sorted_labels(
-    table: Any, names: Sequence[str], label: Callable[[Any], Any]
-) -> tuple[NDArray[np.int32], list[str]]:
+    table: Any, name: str, label: Callable[[Any], Any]
+) -> tuple[Codes, list[str]]:
     """Return a code for each row's label (-1 for null), and the sorted labels that codes index.
 
-    `label` returns the labels of a table with the columns `names` as an Arrow text column.
+    `label` returns the labels of a table with the column `name` as an Arrow text column.
     """
 
     def labels() -> Iterator[Any]:
-        for batch in batches_of(table, names, encoded=True):
-            yield label(pa.Table.from_batches([batch])).combine_chunks()
+        known, texts = None, None
+        for batch in batches_of(table, [name], encoded=True):
+            column = batch.column(0)
+            if not pa.types.is_dictionary(column.type):
+                yield label(pa.table([column], [name])).combine_chunks()
+                continue
+            if known is None or not is_same_dictionary(column.dictionary, known):
+                known = column.dictionary
+                texts = label(pa.table([known], [name])).combine_chunks()
+            yield pa.DictionaryArray.from_arrays(column.indices, texts)
 
-    codes = codes_among(labels(), len(table))
+    return sorted_by_label(table, name, label, codes_among(labels(), len(table)))
+
+
+def sorted_by_label(
+    table: Any, name: str, label: Callable[[Any], Any], codes: Codes
+) -> tuple[Codes, list[str]]:
+    """Return what `sorted_labels` does, from `codes` of the labels in any order."""
     count = int(codes.max(initial=-1)) + 1
     first = np.empty(count + 1, dtype=np.int64)
-    # The last of several writes stays, so the first row of each code is written last.
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
-    texts = label(table.select(list(names)).take(pa.array(first[:count]))).combine_chunks()
+    for start in reversed(range(0, len(codes), BLOCK_ROWS)):
+        part = codes[start : start + BLOCK_ROWS]
+        # The last of several writes stays, so the first row of each code is written last.
+        first[part[::-1]] = np.arange(start, start + len(part))[::-1]
+    texts = label(table.select([name]).take(pa.array(first[:count]))).combine_chunks()
     order = pc.array_sort_indices(texts).to_numpy()
     places = np.full(count + 1, -1, dtype=np.int32)
     places[order] = np.arange(count)
