@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from librehps.decide.bootstrap import draws
 from librehps.decide.bradley_terry import Floats, Sums
+from librehps.scores.scored_file import Mask
 
 Codes = NDArray[np.integer[Any]]
 # Sums over more prompts than these are so close to normal that resamples are drawn as such: the
@@ -18,6 +19,7 @@ MAX_RESAMPLED_PROMPTS, MAX_NORMAL_FIGURES = 50_000, 2000
 MAX_COUNTED_CELLS = 1 << 26
 # Limits of a block of prompts, and of a block of rows, for memory.
 BLOCK_COMPARISONS, BLOCK_PROMPTS, BLOCK_ROWS = 4_000_000, 1024, 1 << 20
+SIGN = np.uint32(1 << 31)
 
 
 @dataclass(frozen=True)
@@ -145,14 +147,20 @@ def share(scored: Scored, count: int) -> Shared:
     times, of_each = _presence(scored, count)
     is_shared = times == count
     shared = np.flatnonzero(is_shared)
-    cells, rows = _cells(scored, is_shared, count)
+    rows = is_shared[scored.prompt]
+    cells = _cells(scored, is_shared, rows, count)
+    mu, mean = scored.mu[rows], scored.mean[rows]
+    # Its codes are not needed any more, and take memory.
+    del scored
     sizes = np.bincount(cells, minlength=len(shared) * count).astype(np.int32)
-    mu = _sorted_within(cells, scored.mu[rows])
+    mu = _sorted_within(cells, mu)
+    # Sorted too, so that sums do not depend on the order of rows.
+    mean = _sorted_within(cells, mean)
     means = np.zeros(len(sizes))
     if len(sizes):
-        # Sorted too, so that sums do not depend on the order of rows.
-        ordered = _sorted_within(cells, scored.mean[rows])
-        means = np.add.reduceat(ordered, np.cumsum(sizes) - sizes, dtype=np.float64)
+        starts = np.cumsum(sizes, dtype=np.int64)
+        starts -= sizes
+        means = np.add.reduceat(mean, starts, dtype=np.float64)
         means /= sizes
     sizes, means = (figures.reshape(-1, count) for figures in (sizes, means))
     return Shared(mu, sizes, means, shared, of_each - len(shared), count)
@@ -165,45 +173,43 @@ def _presence(scored: Scored, count: int) -> tuple[Codes, Codes]:
         cells = np.unique(scored.prompt.astype(np.int64) * count + scored.generator)
         return np.bincount(cells // count), np.bincount(cells % count, minlength=count)
     has_score = np.zeros((prompts, count), dtype=bool)
-    for part in _row_blocks(scored):
+    for part in _blocks_of(scored.prompt):
         has_score[scored.prompt[part], scored.generator[part]] = True
     return has_score.sum(axis=1), has_score.sum(axis=0)
 
 
-def _cells(
-    scored: Scored, is_shared: NDArray[np.bool_], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the number of the pair of shared prompt and generator of each row under a shared
-    prompt, and the mask of these rows."""
-    rows = is_shared[scored.prompt]
-    # No more than there are rows, which a sort key relies on.
+def _cells(scored: Scored, is_shared: Mask, rows: Mask, count: int) -> NDArray[np.uint32]:
+    """Return the number of each row's pair of shared prompt and generator; `rows`: those rows."""
     firsts = np.cumsum(is_shared, dtype=np.int64) * count - count
-    cells = np.empty(int(rows.sum()), dtype=np.int64)
+    # There are no more pairs than rows, so that 32 bits suffice.
+    cells = np.empty(int(rows.sum()), dtype=np.uint32)
     at = 0
-    for part in _row_blocks(scored):
+    for part in _blocks_of(rows):
         kept = rows[part]
         found = firsts[scored.prompt[part][kept]] + scored.generator[part][kept]
         cells[at : at + len(found)] = found
         at += len(found)
-    return cells, rows
+    return cells
 
 
-def _row_blocks(scored: Scored) -> Iterator[slice]:
-    for start in range(0, len(scored.prompt), BLOCK_ROWS):
+def _blocks_of(rows: NDArray[Any]) -> Iterator[slice]:
+    for start in range(0, len(rows), BLOCK_ROWS):
         yield slice(start, start + BLOCK_ROWS)
 
 
-def _sorted_within(cells: NDArray[np.int64], values: Floats) -> Floats:
+def _sorted_within(cells: NDArray[np.uint32], values: Floats) -> Floats:
     """Return the values sorted by cell and value."""
     if values.dtype != np.float32:
         return values[np.lexsort((values, cells))]
     # In one word, which sorts in place: the cell, then the value's bits so that they sort as it.
-    bits = values.view(np.uint32)
-    bits = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
     keys = cells.astype(np.uint64)
     keys <<= np.uint64(32)
-    keys |= bits
+    for part in _blocks_of(values):
+        bits = values[part].view(np.uint32)
+        keys[part] |= np.where(bits >> 31, ~bits, bits | SIGN)
     keys.sort()
-    bits = keys.astype(np.uint32)
-    del keys
-    return np.where(bits >> 31, bits ^ np.uint32(1 << 31), ~bits).view(np.float32)
+    found = np.empty(len(values), dtype=np.float32)
+    for part in _blocks_of(values):
+        bits = keys[part].astype(np.uint32)
+        found[part] = np.where(bits >> 31, bits ^ SIGN, ~bits).view(np.float32)
+    return found

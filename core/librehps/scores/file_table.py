@@ -101,6 +101,12 @@ class FileTable:
                     continue
                 for batch in file.batches(there, kept, encoded):
                     yield _fitted(batch, schema, encoded)
+        release_unused()
+
+
+def release_unused() -> None:
+    """Return memory that Arrow keeps for its next batches to the system."""
+    pa.default_memory_pool().release_unused()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from librehps.scores.file_table import FileTable, batches_of
+from librehps.scores.file_table import FileTable, batches_of, release_unused
 from librehps.scores.markers import PART_KEY
 from librehps.scores.scored_file import ScoredFile, is_text
 
@@ -65,10 +65,14 @@ def codes_among(columns: Iterable[Any], rows: int) -> Codes:
         return codes
     # All chunks of the result have one dictionary.
     encoded = pa.chunked_array(dictionaries).dictionary_encode()
+    del dictionaries, last
     # The last entry is for null, whose code is -1.
+    last_code = np.array([-1], np.int32)
     places = np.concatenate(
-        [*(chunk.indices.fill_null(-1).to_numpy() for chunk in encoded.chunks), [-1]]
-    ).astype(np.int32)
+        [*(chunk.indices.fill_null(-1).to_numpy() for chunk in encoded.chunks), last_code]
+    )
+    del encoded
+    release_unused()
     for at in range(0, rows, 1 << 20):
         part = codes[at : at + (1 << 20)]
         part[:] = places[part]
