@@ -88,6 +88,7 @@ class FileTable:
         Raises UsageError for a file that cannot be read.
         """
         schema = pa.schema([self.schema.field(name) for name in names])
+        release_unused()
         first = 0
         for origin, file in self._files:
             kept = None if self._kept is None else self._kept[first : first + file.rows]

@@ -12,21 +12,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
-import pyarrow.parquet as pq
 
 from librehps.scores.columns import MAX_EXACT_INT, default_columns, full_columns
 from librehps.scores.file_table import FileTable
-from librehps.scores.parquet import ROW_GROUP_ROWS, arrow_type
-from librehps.scores.scored_file import Mask, ParquetRows, ScoredFile, TableRows
+from librehps.scores.parquet import arrow_type
+from librehps.scores.scored_file import Mask, ScoredFile, StoredRows, TableRows
 
-BLOCK_BYTES = 16 << 20
+# Fits the processor's cache.
+BLOCK_BYTES = 4 << 20
 MAX_BYTES_IN_MEMORY = 64 << 20
 # Longer lines are read by Python: Arrow crashes on thousands of nested lists.
 MAX_ARROW_LINE_BYTES = 8192
 
 
 class JsonRows:
-    """The rows of JSON Lines, of which large ones are kept in a temporary Parquet file.
+    """The rows of JSON Lines, of which large ones are kept in temporary files.
 
     Score columns have the types of `full_columns`, other columns inferred types; text like a date
     stays text. Raises ValueError, or an Arrow error, for lines that are not JSON objects of one
@@ -59,9 +59,8 @@ class JsonRows:
 
     def _store(self, tables: Sequence[Any]) -> None:
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="librehps-")
-        file = Path(self._folder.name, f"{len(self._parts)}.parquet")
-        pq.write_table(_joined(tables), file, compression="lz4", row_group_size=ROW_GROUP_ROWS)
-        self._parts.append(ParquetRows(file))
+        file = Path(self._folder.name, f"{len(self._parts)}.arrow")
+        self._parts.append(StoredRows(_joined(tables), file))
 
 
 def _joined(tables: Sequence[Any]) -> Any:
@@ -78,7 +77,8 @@ def _tables(stream: BinaryIO, ours: Mapping[str, Any]) -> Iterator[Any]:
     texts: dict[str, Any] = {}
     for block in _blocks(stream):
         if not block.isspace():
-            table = _fast_table(block, ours, texts) if _fits_arrow(block) else None
+            lines = _arrow_lines(block)
+            table = _fast_table(block, lines, ours, texts) if lines else None
             table = _slow_table(block, ours) if table is None else table
             if len(table):
                 yield table
@@ -96,17 +96,22 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
         yield left
 
 
-def _fits_arrow(block: bytes) -> bool:
-    """Return whether each line is short and begins with `{`: Arrow crashes on a line `null`."""
+def _arrow_lines(block: bytes) -> int:
+    """Return the number of lines; 0 unless all are short and begin with `{`.
+
+    Arrow crashes on a line `null`.
+    """
     values = np.frombuffer(block, np.uint8)
     ends = np.flatnonzero(values == ord("\n"))
     starts = np.append(0, ends + 1)
     starts = starts[starts < len(block)]
     is_short = np.diff(starts, append=len(block)).max() <= MAX_ARROW_LINE_BYTES
-    return bool(is_short and (values[starts] == ord("{")).all())
+    return len(starts) if is_short and (values[starts] == ord("{")).all() else 0
 
 
-def _fast_table(block: bytes, ours: Mapping[str, Any], texts: dict[str, Any]) -> Any | None:
+def _fast_table(
+    block: bytes, lines: int, ours: Mapping[str, Any], texts: dict[str, Any]
+) -> Any | None:
     """Return the rows as Arrow reads them; None where Python might read them differently.
 
     `texts` holds the columns whose text Arrow would take for dates; new ones are added.
@@ -118,7 +123,8 @@ def _fast_table(block: bytes, ours: Mapping[str, Any], texts: dict[str, Any]) ->
         return pj.read_json(pa.BufferReader(block), options, known)
 
     try:
-        block.decode()
+        if not block.isascii():
+            block.decode()
         table = read()
         names = table.column_names
         dates = {f.name: _without_dates(f.type) for f in table.schema if _has_dates(f.type)}
@@ -126,8 +132,7 @@ def _fast_table(block: bytes, ours: Mapping[str, Any], texts: dict[str, Any]) ->
             texts |= dates
             table = read().select(names)
         # Arrow takes several objects in a line, and an object in several lines.
-        is_row_a_line = len(table) == block.count(b"\n") + (not block.endswith(b"\n"))
-        if not is_row_a_line or not all(map(_is_exact, table.columns)):
+        if len(table) != lines or not all(map(_is_exact, table.columns)):
             return None
         columns = {n: _converted(table.column(n), ours.get(n)) for n in table.column_names}
     except (pa.ArrowException, ValueError):

@@ -8,6 +8,7 @@ from zlib import adler32
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from librehps.scores.file_table import FileTable, batches_of, release_unused
@@ -18,6 +19,7 @@ log = logging.getLogger("librehps")
 
 Keys = NDArray[np.uint64]
 Codes = NDArray[np.int32]
+MAX_HEAD_ROWS = 1024
 DUPLICATE_COLUMNS = ("media", "prompt")
 
 
@@ -82,7 +84,19 @@ def codes_among(columns: Iterable[Any], rows: int) -> Codes:
 def _encoded(column: Any) -> Any:
     if pa.types.is_null(column.type):
         column = column.cast(pa.string())
-    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    if pa.types.is_dictionary(column.type):
+        return column
+    if not is_text(column.type) or not _is_mostly_distinct(column):
+        return column.dictionary_encode()
+    numbers = pa.array(np.arange(len(column), dtype=np.int32))
+    numbers = pc.if_else(column.is_valid(), numbers, pa.scalar(None, pa.int32()))
+    return pa.DictionaryArray.from_arrays(numbers, column.fill_null(""))
+
+
+def _is_mostly_distinct(column: Any) -> bool:
+    """Return True if most of the first values differ, so that a dictionary would not help."""
+    head = column.slice(0, MAX_HEAD_ROWS)
+    return len(head.unique()) > len(head) // 2
 
 
 def is_same_dictionary(one: Any, two: Any) -> bool:

@@ -3,6 +3,8 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +19,8 @@ from librehps.storage.url_path import AnyPath
 MEDIA = "media"
 Mask = NDArray[np.bool_]
 BATCH_ROWS = 65_536
+# Texts of a Parquet file that take fewer bytes a row are stored as a dictionary.
+MAX_REPEATED_BYTES = 4
 
 
 class ScoredFile(Protocol):
@@ -56,7 +60,8 @@ class ParquetRows:
     def batches(
         self, names: Sequence[str], kept: Mask | None = None, encoded: bool = False
     ) -> Iterator[Any]:
-        texts = [name for name in names if encoded and is_text(self.schema.field(name).type)]
+        # Repeated texts are read faster as a dictionary, also if most rows are then left out.
+        texts = [] if kept is None and not encoded else [n for n in names if n in self._repeated]
         wanted = list[tuple[int, Mask | None]]()
         first = 0
         for group, (rows, _) in enumerate(self._sizes):
@@ -68,8 +73,28 @@ class ParquetRows:
         with open_parquet(self._path, **options) as (file, expect):
             expect(names, [group for group, _ in wanted])
             for group, mask in wanted:
-                found = file.iter_batches(BATCH_ROWS, [group], columns=list(names))
-                yield from masked(found, mask)
+                found = masked(file.iter_batches(BATCH_ROWS, [group], columns=list(names)), mask)
+                yield from found if encoded else (_decoded(batch, texts) for batch in found)
+
+    @cached_property
+    def _repeated(self) -> set[str]:
+        """The text columns whose values repeat so often that they take few bytes each."""
+        used: Counter[str] = Counter()
+        for group in map(self._metadata.row_group, range(self._metadata.num_row_groups)):
+            for column in map(group.column, range(group.num_columns)):
+                used[column.path_in_schema] += column.total_uncompressed_size
+        most = MAX_REPEATED_BYTES * self.rows
+        texts = [field.name for field in self.schema if is_text(field.type)]
+        return {name for name in texts if used[name] <= most}
+
+
+def _decoded(batch: Any, names: Sequence[str]) -> Any:
+    """Return the batch with texts in place of dictionaries."""
+    for name in names:
+        at = batch.schema.get_field_index(name)
+        if pa.types.is_dictionary((column := batch.column(at)).type):
+            batch = batch.set_column(at, name, column.cast(column.type.value_type))
+    return batch
 
 
 class TableRows:
@@ -84,6 +109,39 @@ class TableRows:
     ) -> Iterator[Any]:
         found = self._table.select(list(names)).to_batches(max_chunksize=BATCH_ROWS)
         yield from masked(found, kept)
+
+
+class StoredRows:
+    """The rows of an Arrow table in a file that this class writes."""
+
+    def __init__(self, table: Any, path: Path) -> None:
+        self._path = path
+        self.schema, self.rows, self.nbytes = table.schema, len(table), table.nbytes
+        options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+        with (
+            pa.OSFile(str(path), "wb") as sink,
+            pa.ipc.new_file(sink, table.schema, options=options) as writer,
+        ):
+            writer.write_table(table, BATCH_ROWS)
+        # The batches of the file are those of this table, of at most BATCH_ROWS rows.
+        self._sizes = [len(batch) for batch in table.to_batches(max_chunksize=BATCH_ROWS)]
+
+    def batches(
+        self, names: Sequence[str], kept: Mask | None = None, encoded: bool = False
+    ) -> Iterator[Any]:
+        places = [self.schema.get_field_index(name) for name in names]
+        options = pa.ipc.IpcReadOptions(included_fields=places, use_threads=False)
+        with (
+            pa.OSFile(str(self._path)) as source,
+            pa.ipc.open_file(source, options=options) as reader,
+        ):
+            first = 0
+            for number, rows in enumerate(self._sizes):
+                mask = None if kept is None else kept[first : first + rows]
+                first += rows
+                if mask is None or mask.any():
+                    found = iter([reader.get_batch(number).select(list(names))])
+                    yield from masked(found, mask)
 
 
 class AbsoluteMedia:
