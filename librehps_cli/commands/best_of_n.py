@@ -160,7 +160,7 @@ def best_of_n(
     )
     if is_overall and not picked.is_calibrated and not choice.curve:
         out.note(f"no win probabilities: {scored.why_uncalibrated}")
-    missing = deliver(picked, result, sources)
+    missing = deliver(picked, result, sources, out)
     if choice.curve:
         print_curve(picked, out)
     elif result.to_stdout or not (result.file or result.folder) or json is not None:

@@ -10,7 +10,7 @@ import typer
 from librehps.errors import UsageError
 from librehps_cli.ui.errors import exit_code
 from librehps_cli.ui.help import OUTPUT, examples
-from librehps_cli.ui.media_root import MediaFlags, print_missing
+from librehps_cli.ui.media_root import MediaFlags, print_missing, print_uncopied
 from librehps_cli.ui.options import Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.result_options import ResultOptions
@@ -200,6 +200,7 @@ def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> tuple["Co
         is_link = result.folder == result.link_to
         flags = asdict(delivery.media)
         copied = copy_media(chosen, result.folder, link=is_link, **flags)
+        print_uncopied(copied, out)
     if result.file is not None:
         chosen.write(result.file, overwrite=result.overwrite)
     if delivery.as_json:

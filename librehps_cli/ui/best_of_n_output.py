@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from librehps_cli.ui.media_root import print_missing
+from librehps_cli.ui.media_root import print_missing, print_uncopied
 from librehps_cli.ui.options import SourceFlags
 from librehps_cli.ui.output import Output, figure, percent
 from librehps_cli.ui.result_options import ResultOptions
@@ -26,7 +26,7 @@ def print_errors(failed: "ScoreTable", out: Output) -> None:
         out.error(f"and {len(failed) - MAX_NAMED_ROWS} more rows with errors")
 
 
-def deliver(picked: "BestOfN", result: ResultOptions, sources: SourceFlags) -> int:
+def deliver(picked: "BestOfN", result: ResultOptions, sources: SourceFlags, out: Output) -> int:
     """Copy or link the media, and write the output file; return the number of missing media."""
     failed = 0
     if result.folder is not None:
@@ -35,6 +35,7 @@ def deliver(picked: "BestOfN", result: ResultOptions, sources: SourceFlags) -> i
             result.folder, link=is_link, root=sources.root, allow_remote=sources.allow_remote
         )
         failed = len(copied.failed)
+        print_uncopied(copied, out)
     if result.file is not None:
         picked.write(result.file, overwrite=result.overwrite)
     return failed

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from librehps_cli.ui.help import INPUT
 from librehps_cli.ui.output import Output
+
+if TYPE_CHECKING:
+    from librehps.decide.copy_media import Copied
 
 MediaRoot = Annotated[
     str | None,
@@ -46,3 +49,10 @@ def print_missing(missing: Sequence[str], total: int, out: Output) -> None:
             f"{len(missing)} of {total} media not found: {missing[0]} "
             "(name their folder: --root FOLDER)"
         )
+
+
+def print_uncopied(copied: "Copied", out: Output) -> None:
+    """Print how many files are not copied, in place of the warning that --quiet hides."""
+    if out.quiet and copied.failed:
+        lost, first = len(copied.failed), next(iter(copied.failed.values()))
+        out.error(f"{lost} of {copied.files + lost} files are not copied: {first}")

@@ -267,6 +267,8 @@ def test_placing_what_must_not_be(cli: Cli, scores: Path) -> None:
     done = cli("filter", scores, "--top", 2, "--copy-to", "kept")
     assert (done.returncode, placed("kept")) == (3, ["sub/0.png"])
     assert "1 of 2 files are not copied: no such file: in/1.png" in done.stderr
+    quiet = cli("filter", scores, "--top", 2, "--copy-to", "still", "-q")
+    assert quiet.stderr == "error: 1 of 2 files are not copied: no such file: in/1.png\n"
     done = cli("filter", scores, "--max", "seed=4", "--top", 1, "--copy-to", "out")
     assert (done.returncode, Path("out").exists()) == (1, False)
     assert "no such file: in/1.png" in done.stderr

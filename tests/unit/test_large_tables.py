@@ -93,6 +93,7 @@ def both(
         monkeypatch.setattr(json_table, "BLOCK_BYTES", 10_000)
         for module in (scored_file, reorder):
             monkeypatch.setattr(module, "BATCH_ROWS", 16)
+        monkeypatch.setattr(reorder, "MAX_BYTES_IN_MEMORY", 0)
         lazy = librehps.read_scores(paths)
         assert isinstance(lazy.source, FileTable)
         return whole, lazy

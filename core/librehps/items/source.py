@@ -1,7 +1,6 @@
 """The items of a command's paths: files, folders, manifests, tars, URLs and standard input."""
 
 import posixpath
-import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -13,7 +12,7 @@ from librehps.choices import PromptFrom
 from librehps.errors import StorageError, UsageError
 from librehps.files import printable
 from librehps.items.files import Files
-from librehps.items.ids import unique
+from librehps.items.ids import SeenIds, unique
 from librehps.items.manifest import Manifest
 from librehps.items.passed_over import PassedOver
 from librehps.items.places import Place, Skipped, open_tables, places_of, relative_names
@@ -201,12 +200,12 @@ def _tell_apart(manifests: Sequence[Manifest]) -> None:
             holding, relative_names([m.container for m in holding]), strict=True
         ):
             manifest.name = name
-    with closing(sqlite3.connect("")) as base:
-        base.execute("PRAGMA synchronous = OFF")
-        base.execute("CREATE TABLE paths (path BLOB PRIMARY KEY, owner INTEGER) WITHOUT ROWID")
-        for number, manifest in enumerate(holding):
-            for path in manifest.paths_inside():
-                row = (printable(path).encode(), number)
-                if not base.execute("INSERT OR IGNORE INTO paths VALUES (?, ?)", row).rowcount:
-                    found = base.execute("SELECT owner FROM paths WHERE path = ?", row[:1])
-                    holding[found.fetchone()[0]].repeats_paths = manifest.repeats_paths = True
+    # Backwards too, which finds the first manifest of a path that a later one has.
+    for ordered in (holding, holding[::-1]):
+        with closing(SeenIds()) as seen:
+            for manifest in ordered:
+                for path in manifest.paths_inside():
+                    if not seen.add(printable(path)):
+                        manifest.repeats_paths = True
+        if not any(manifest.repeats_paths for manifest in holding):
+            return

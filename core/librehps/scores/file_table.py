@@ -35,6 +35,12 @@ class FileTable:
         names: list[str] = self.schema.names
         return names
 
+    @property
+    def row_bytes(self) -> float:
+        """The mean size of a row with all columns of the files."""
+        rows = sum(file.rows for _, file in self._files)
+        return sum(file.nbytes for _, file in self._files) / max(1, rows)
+
     def select(self, names: Sequence[str]) -> "FileTable":
         """Return the table of some columns, which are not read yet."""
         fields = [self.schema.field(name) for name in names]

@@ -14,6 +14,7 @@ from librehps.scores.file_table import FileTable
 from librehps.scores.scored_file import BATCH_ROWS
 
 Rows = NDArray[np.int64]
+MAX_BYTES_IN_MEMORY = 128 << 20
 
 
 def in_order(table: Any, rows: Rows) -> Iterator[Any]:
@@ -21,7 +22,9 @@ def in_order(table: Any, rows: Rows) -> Iterator[Any]:
 
     Rows of large files that are not in the files' order are sorted through a temporary folder.
     """
-    if not isinstance(table, FileTable) or len(rows) <= BATCH_ROWS:
+    if isinstance(table, FileTable) and table.row_bytes * len(rows) <= MAX_BYTES_IN_MEMORY:
+        table, rows = table.take(rows), np.arange(len(rows))
+    if not isinstance(table, FileTable):
         for first in range(0, len(rows), BATCH_ROWS):
             yield table.take(pa.array(rows[first : first + BATCH_ROWS]))
         return

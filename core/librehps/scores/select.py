@@ -145,9 +145,7 @@ def label_column(table: Any, name: str, hint: str | None = None) -> Any:
         raise UsageError(f"column {name} holds {column.type}; expected text or numbers") from error
 
 
-def sorted_labels(
-    table: Any, name: str, label: Callable[[Any], Any]
-) -> tuple[Codes, list[str]]:
+def sorted_labels(table: Any, name: str, label: Callable[[Any], Any]) -> tuple[Codes, list[str]]:
     """Return a code for each row's label (-1 for null), and the sorted labels that codes index.
 
     `label` returns the labels of a table with the column `name` as an Arrow text column.
