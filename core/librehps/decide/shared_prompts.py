@@ -162,8 +162,8 @@ def share(scored: Scored, count: int) -> Shared:
         starts -= sizes
         means = np.add.reduceat(mean, starts, dtype=np.float64)
         means /= sizes
-    sizes, means = (figures.reshape(-1, count) for figures in (sizes, means))
-    return Shared(mu, sizes, means, shared, of_each - len(shared), count)
+    unshared = of_each - len(shared)
+    return Shared(mu, sizes.reshape(-1, count), means.reshape(-1, count), shared, unshared, count)
 
 
 def _presence(scored: Scored, count: int) -> tuple[Codes, Codes]:
@@ -208,7 +208,7 @@ def _sorted_within(cells: NDArray[np.uint32], values: Floats) -> Floats:
         bits = values[part].view(np.uint32)
         keys[part] |= np.where(bits >> 31, ~bits, bits | SIGN)
     keys.sort()
-    found = np.empty(len(values), dtype=np.float32)
+    found: Floats = np.empty_like(values)
     for part in _blocks_of(values):
         bits = keys[part].astype(np.uint32)
         found[part] = np.where(bits >> 31, bits ^ SIGN, ~bits).view(np.float32)
