@@ -35,7 +35,8 @@ RESERVED = frozenset(full_columns())
 class SourceOptions:
     """Options for reading sources; `shard` is (number, count), numbered from 1.
 
-    `sidecars`: .txt and .json files next to media are prompts, not skipped files.
+    `sidecars`: .txt and .json files next to media are prompts, not skipped files. `watched`: the
+    paths are folders of media, also those that have no media yet.
     """
 
     columns: ColumnOptions = field(default_factory=ColumnOptions)
@@ -44,6 +45,7 @@ class SourceOptions:
     allow_remote: bool = False
     shard: tuple[int, int] | None = None
     sidecars: bool = False
+    watched: bool = False
 
     def for_prompts(self, prompt: str | None, prompt_from: PromptFrom | None) -> "SourceOptions":
         """Return the options with `sidecars` set, if prompts are read from such files."""
@@ -95,7 +97,7 @@ class Source:
             extra = self._own.see(item.extra)
             if self._options.shard is None or in_shard(item.id, *self._options.shard):
                 yield item if extra is item.extra else replace(item, extra=extra)
-        if is_empty:
+        if is_empty and not self._options.watched:
             raise self._nothing()
 
     def would_wait(self, seconds: float) -> bool:
@@ -145,6 +147,8 @@ def _container(part: Part) -> str | None:
 
 def _parts(paths: list[str], options: SourceOptions) -> list[Part]:
     """Return a part for each manifest, tar and stdin, and for the files of each host and disk."""
+    if options.watched:
+        return [Files([Path(path) for path in paths], options.sidecars)]
     skipped = Skipped()
     places = [place for path in paths for place in places_of(path, skipped)]
     files = [place.path for place in places if place.kind == "tar"]

@@ -1,0 +1,107 @@
+"""The decision that a file is whole: nobody writes to the file any more."""
+
+import math
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from librehps.media.ends import seems_cut
+
+# A file is whole if two looks this far apart find it the same.
+QUIET_S = 0.5
+# The same for a file that lacks its end, or whose prompt has not arrived.
+PATIENCE_S = 5.0
+# A file that was changed this long ago needs no second look.
+OLD_S = 60.0
+
+
+
+class Stamp(NamedTuple):
+    """What tells one state of a file from another."""
+
+    size: int
+    written_ns: int
+    changed_ns: int
+    inode: int
+
+    @property
+    def came_whole(self) -> bool:
+        """True if the file was renamed, or its times or rights were set, after it was written."""
+        return self.changed_ns > self.written_ns
+
+
+class Look(NamedTuple):
+    """The stamp of a file, and when a look first found this stamp."""
+
+    stamp: Stamp
+    at: float
+
+
+@dataclass
+class Settling:
+    """The files that changed lately, and whether each is whole.
+
+    `lacks` says of a path that another file belongs to it that is not there yet. The clocks are
+    those of `time`: `now` measures, `wall` is compared with the times of files.
+    """
+
+    lacks: Callable[[str], bool] = lambda path: False
+    now: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    _looks: dict[str, Look] = field(default_factory=dict)
+    _waiting: set[str] = field(default_factory=set)
+
+    def is_whole(self, path: str) -> bool:
+        """Look at a file: return whether it is whole, or cannot be looked at, or is gone."""
+        stamp = self._stamp(path)
+        is_whole = stamp is None or self._is_settled(path, stamp)
+        if is_whole:
+            self._waiting.discard(path)
+        else:
+            self._waiting.add(path)
+        return is_whole
+
+    def waits(self, path: str) -> bool:
+        """Return whether the last look found that the file was not whole."""
+        return path in self._waiting
+
+    def settled(self) -> Iterator[str]:
+        """Look at the waiting files again; yield those that are whole by now."""
+        for path in sorted(self._waiting):
+            if self.is_whole(path):
+                yield path
+
+    @property
+    def waiting(self) -> int:
+        """The number of files that are not whole yet."""
+        return len(self._waiting)
+
+    def _is_settled(self, path: str, stamp: Stamp) -> bool:
+        look = self._looks.get(path)
+        if look is None or look.stamp != stamp:
+            look = self._looks[path] = Look(stamp, self.now())
+        quiet = self.now() - look.at
+        if quiet < QUIET_S and not stamp.came_whole:
+            return False
+        if quiet < PATIENCE_S and (seems_cut(path) or self.lacks(path)):
+            return False
+        self._looks[path] = Look(stamp, -math.inf)
+        return True
+
+    def _stamp(self, path: str) -> Stamp | None:
+        """Return the stamp of a file that may still be written; None for any other."""
+        try:
+            found = os.stat(path)  # noqa: PTH116 - called for each file of the folder
+        except OSError:
+            found = None
+        if found is None or not stat.S_ISREG(found.st_mode) or self._is_old(found):
+            self._looks.pop(path, None)
+            return None
+        return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+    def _is_old(self, found: os.stat_result) -> bool:
+        # A time in the future is that of another clock, and not old.
+        return self.wall() - max(found.st_mtime, found.st_ctime) > OLD_S

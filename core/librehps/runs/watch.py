@@ -1,0 +1,176 @@
+"""Keep an output up to date with folders while a generator writes into them."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from librehps.items.changes import Batch, FolderChanges, Relevance, must_poll
+from librehps.items.settling import PATIENCE_S, QUIET_S, Settling
+from librehps.items.watched import FolderGoneError, WholeFiles, lacks_prompt, watched_folders
+from librehps.runs.observer import RunObserver
+from librehps.runs.request import RunRequest
+from librehps.runs.summary import RunSummary
+
+if TYPE_CHECKING:
+    from librehps.runs.progress import RunProgress
+    from librehps.scorer import LibreHPS
+
+# The next pass waits this many times as long as the last one took beside scoring, so that listing
+# and writing take a tenth of the time; but never longer than MAX_WAIT_S.
+WAIT_FACTOR, MAX_WAIT_S = 9.0, 300.0
+# A pass with much to score ends after this time, or later where passes are costly, so that its rows
+# are in the output; the next pass goes on.
+PASS_S = 30.0
+# Without a report of a change, the folders are listed again after this time: reports can be lost.
+SWEEP_S = 600.0
+
+
+@dataclass
+class Pace:
+    """The times of passes, chosen so that their fixed cost stays a small share.
+
+    `fixed_s` is what the last pass took beside scoring.
+    """
+
+    now: Callable[[], float] = time.monotonic
+    fixed_s: float = 0.0
+    ended: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ended = self.now()
+
+    def end(self, fixed_s: float) -> None:
+        """Note that a pass has ended."""
+        self.fixed_s, self.ended = fixed_s, self.now()
+
+    @property
+    def may_begin(self) -> bool:
+        """True once the next pass may begin."""
+        wait = min(WAIT_FACTOR * self.fixed_s, max(MAX_WAIT_S, self.fixed_s))
+        return self.now() - self.ended >= wait
+
+    @property
+    def must_sweep(self) -> bool:
+        """True once a pass is due although no change was reported."""
+        return self.now() - self.ended >= max(SWEEP_S, WAIT_FACTOR * self.fixed_s)
+
+    @property
+    def pass_s(self) -> float:
+        """Seconds after which a pass ends though items are left to score."""
+        return max(PASS_S, WAIT_FACTOR * self.fixed_s)
+
+
+class PassObserver(RunObserver):
+    """An observer of one pass: measures scoring, ends a long pass, repeats no note."""
+
+    def __init__(self, inner: RunObserver, stop: "PassStop", said: set[str], pace: Pace) -> None:
+        self._inner, self._stop, self._said, self._pace = inner, stop, said, pace
+        self._began = pace.now()
+        self.scoring_s = 0.0
+
+    def note(self, message: str) -> None:
+        """Pass a message on, unless an earlier pass had the same one."""
+        if message not in self._said:
+            self._said.add(message)
+            self._inner.note(message)
+
+    def confirm_download(self, message: str) -> bool:
+        """Return the answer of the inner observer."""
+        return self._inner.confirm_download(message)
+
+    @contextmanager
+    def watching(self, progress: "RunProgress") -> Iterator[None]:
+        """Measure the time in which rows are scored."""
+        began = self._pace.now()
+        with self._inner.watching(progress):
+            yield
+        self.scoring_s = self._pace.now() - began
+
+    def advanced(self, progress: "RunProgress") -> None:
+        """Pass the progress on; stop the pass once it takes long."""
+        self._inner.advanced(progress)
+        if self._pace.now() - self._began > self._pace.pass_s:
+            self._stop.set()
+
+
+class PassStop(threading.Event):
+    """The stop of one pass, which is also set while the stop of the whole watch is."""
+
+    def __init__(self, whole: threading.Event) -> None:
+        super().__init__()
+        self._whole = whole
+
+    def is_set(self) -> bool:
+        """Return whether the pass, or the watch, must stop."""
+        return super().is_set() or self._whole.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the stop of the whole watch: a pass is stopped by the thread that runs it."""
+        return self._whole.wait(timeout) or super().is_set()
+
+
+# Takes the observer and the stop of a pass, and whether rows of deleted files may be dropped.
+OnePass = Callable[[RunObserver, threading.Event], RunSummary]
+
+
+@dataclass
+class Watch:
+    """Passes over folders whenever files have changed and are whole, until `stop` is set."""
+
+    one_pass: OnePass
+    settling: Settling
+    observer: RunObserver
+    stop: threading.Event
+    pace: Pace = field(default_factory=Pace)
+    summary: RunSummary | None = None
+    _is_due: bool = True
+    _said: set[str] = field(default_factory=set)
+
+    def run(self, batches: Iterator[Batch], look: Callable[[], None]) -> RunSummary | None:
+        """Return the summary of the last pass; `look` looks at every file once, at the start."""
+        began = self.pace.now()
+        for number, batch in enumerate(batches):
+            if not number:
+                look()
+            self._take(batch)
+            is_quiet = self.summary or not self.settling.waiting
+            if not (is_quiet or self.pace.now() - began > PATIENCE_S):
+                continue
+            if self.pace.must_sweep or (self._is_due and self.pace.may_begin):
+                self._pass()
+        return self.summary
+
+    def _take(self, batch: Batch) -> None:
+        """Look at the files that changed, and again at those that were not whole."""
+        settled = [path for path in batch.changed if self.settling.is_whole(path)]
+        settled += self.settling.settled()
+        self._is_due |= bool(settled or batch.is_unknown)
+
+    def _pass(self) -> None:
+        self._is_due = False
+        stop, began = PassStop(self.stop), self.pace.now()
+        observer = PassObserver(self.observer, stop, self._said, self.pace)
+        try:
+            self.summary = self.one_pass(observer, stop)
+        except FolderGoneError:
+            # The next batch comes once the folder is back.
+            self._is_due = True
+            return
+        self._is_due |= bool(self.summary.remaining)
+        self.pace.end(self.pace.now() - began - observer.scoring_s)
+
+
+@dataclass(frozen=True)
+class WatchRequest(RunRequest):
+    """A request for the items of watched folders whose files are whole."""
+
+    settling: Settling = field(default_factory=Settling, compare=False, repr=False)
+    roots: Sequence[str] = ()
+
+    def open_source(self) -> Any:
+        """Return the source of items, before any path is read."""
+        return WholeFiles(super().open_source(), self.settling, self.roots)
