@@ -20,7 +20,7 @@ from librehps_cli.ui.options import (
     grouped,
 )
 from librehps_cli.ui.output import Output, axes_in, figures, percent
-from librehps_cli.ui.progress import CommandObserver, print_counts
+from librehps_cli.ui.progress import CommandObserver, print_counts, stopping
 from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
@@ -87,7 +87,15 @@ def score(
         bool,
         typer.Option(
             "--prune",
-            help="With --update, drop the rows of items that have vanished.",
+            help="With --update or --watch, drop the rows of items that have vanished.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Go on as files come, change and vanish in the folders, until Ctrl-C.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
@@ -108,12 +116,12 @@ def score(
 
     file = None if output is None or str(output) == "-" else output
     out = Output(quiet, True if output is not None and file is None else json)
-    if file is None and (resume or retry_errors or update):
-        flags = "--resume, --retry-errors and --update"
+    if file is None and (resume or retry_errors or update or watch):
+        flags = "--resume, --retry-errors, --update and --watch"
         raise UsageError(f"{flags} need an output file", hint="Add -o FILE.")
     _check_engine(ray, file)
     check_calibration(models)
-    observer = CommandObserver(out)
+    observer = CommandObserver(out, bool(json))
     request: dict[str, Any] = {
         **prompt_keywords(prompts),
         "model": model_options(models, prompts),
@@ -124,6 +132,10 @@ def score(
     }
     if file is None:
         raise typer.Exit(_to_stdout(paths, request, _columns(columns), models.calibration, out))
+    if watch:
+        _check_watch(ray, resume=resume, retry_errors=retry_errors, overwrite=overwrite)
+        request |= {"prune": prune, "columns": _columns(columns)}
+        raise typer.Exit(_watch(paths, file, request, observer, out))
     from librehps import score_to
 
     summary = score_to(
@@ -143,6 +155,39 @@ def score(
     if json:
         out.line(jsonlib.dumps(summary.to_dict(), ensure_ascii=False))
     raise typer.Exit(code)
+
+
+def _check_watch(ray: RayOptions, **ways: bool) -> None:
+    from librehps.errors import UsageError
+
+    given = [f"--{name.replace('_', '-')}" for name, is_given in ways.items() if is_given]
+    if given:
+        raise UsageError(
+            f"--watch and {' or '.join(given)} cannot be used together",
+            hint="Use --watch alone: it goes on with an output and with an interrupted update. To "
+            "start over, remove the output first.",
+        )
+    if ray.engine == "ray":
+        raise UsageError("--watch: unsupported with Ray", hint="Use --engine local.")
+
+
+def _watch(
+    paths: list[str], file: Path, request: Record, observer: CommandObserver, out: Output
+) -> int:
+    """Keep the file up to date until a signal; return the exit code."""
+    from librehps.files import counted
+    from librehps.runs.watch_to import watch_to
+
+    with stopping(observer.stop, out):
+        summary = watch_to(paths, file, **request)
+    if summary.interrupted and not summary.total:
+        out.note(f"stopped before {file} was written")
+        return INTERRUPTED
+    out.note(f"{file}: {summary.ok} scored, {summary.failed} errors")
+    if summary.remaining:
+        out.note(f"{counted(summary.remaining, 'item')} left; go on with --watch or --update")
+    unread = print_unread(summary.passed_over, out)
+    return exit_code(summary.ok, summary.failed + unread)
 
 
 def _check_engine(ray: RayOptions, file: Path | None) -> None:

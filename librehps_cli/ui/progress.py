@@ -1,11 +1,13 @@
 """Progress of a run on stderr, the counts at its end, and the signals that stop it."""
 
+import json
 import os
 import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,13 +19,17 @@ from librehps_cli.ui.progress_log import ProgressLog, progress_line
 
 if TYPE_CHECKING:
     from librehps.runs.progress import Distribution, RunProgress
+    from librehps.runs.summary import RunSummary
 
 
 class CommandObserver(RunObserver):
-    """An observer that shows a run on stderr; Ctrl-C or SIGTERM sets `stop` during the run."""
+    """An observer that shows a run on stderr; Ctrl-C or SIGTERM sets `stop` during the run.
 
-    def __init__(self, out: Output) -> None:
-        self.stop = threading.Event()
+    With `prints_summaries` the summary of each pass of a watch is a line of JSON on stdout.
+    """
+
+    def __init__(self, out: Output, prints_summaries: bool = False) -> None:
+        self.stop, self.prints_summaries = threading.Event(), prints_summaries
         self._out = out
         self._bar: Any = None
         self._log: ProgressLog | None = None
@@ -39,7 +45,7 @@ class CommandObserver(RunObserver):
     @contextmanager
     def watching(self, progress: "RunProgress") -> Iterator[None]:
         """Handle signals; show a live line on a terminal, print plain lines into a log."""
-        with _signals(self.stop, self._out), self._shown(progress):
+        with stopping(self.stop, self._out), self._shown(progress):
             yield
 
     @contextmanager
@@ -58,6 +64,14 @@ class CommandObserver(RunObserver):
             with self._log.ticking():
                 yield
             self._log = None
+
+    def updated(self, summary: "RunSummary") -> None:
+        """Print what a pass of a watch has changed; with --json the whole summary."""
+        if summary.changes is not None and summary.changes.has_any:
+            left = f", {summary.remaining} left to score" if summary.remaining else ""
+            self._out.note(f"{datetime.now():%H:%M:%S} {summary.changes.text()}{left}")
+        if self.prints_summaries:
+            self._out.line(json.dumps(summary.to_dict(), ensure_ascii=False))
 
     def advanced(self, progress: "RunProgress") -> None:
         """Move the live line, or print a plain one when it is due."""
@@ -124,7 +138,7 @@ def _progress_bar(out: Output) -> Any:
 
 
 @contextmanager
-def _signals(event: threading.Event, out: Output) -> Iterator[None]:
+def stopping(event: threading.Event, out: Output) -> Iterator[None]:
     """Set the event at the first Ctrl-C or SIGTERM; exit at the second."""
     before: dict[int, Any] = {}
 

@@ -18,7 +18,6 @@ PATIENCE_S = 5.0
 OLD_S = 60.0
 
 
-
 class Stamp(NamedTuple):
     """What tells one state of a file from another."""
 

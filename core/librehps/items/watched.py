@@ -37,7 +37,8 @@ def watched_folders(paths: Sequence[str]) -> list[str]:
         start = glob_start(path)
         if not os.path.lexists(start):
             raise UsageError(
-                f"no such file or folder: {start}", hint=f"Create the folder first: mkdir -p {start}"
+                f"no such file or folder: {start}",
+                hint=f"Create the folder first: mkdir -p {start}",
             )
         if not start.is_dir():
             raise UsageError(f"{path} cannot be watched: expected a folder, got a file", HINT)

@@ -30,6 +30,11 @@ class Changes(NamedTuple):
     vanished: int = 0
     pruned: int = 0
 
+    @property
+    def has_any(self) -> bool:
+        """True if a row of the output is not as it was."""
+        return bool(self.new or self.changed or self.moved or self.retried or self.pruned)
+
     def text(self) -> str:
         """Return the counts in one line; those that are rare only where they are not 0."""
         always = ("new", "changed", "kept")

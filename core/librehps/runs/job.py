@@ -89,6 +89,8 @@ class Job:
 
     # True if the run brings an earlier output up to date.
     updates = False
+    # True if the output is also written where the run was interrupted.
+    writes_partly = False
     # Counts of an update that has finished.
     changes: "Changes | None" = None
 

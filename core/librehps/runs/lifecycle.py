@@ -111,7 +111,7 @@ class Run(ABC, Generic[J]):
         for note in notes_of(progress.remarks, settings):
             self.observer.note(note)
         is_interrupted = self.stop.is_set() and self.job.is_incomplete
-        if not is_interrupted:
+        if not is_interrupted or self.job.writes_partly:
             self.job.finish(settings, self.columns)
         return RunSummary(
             self.job.output,

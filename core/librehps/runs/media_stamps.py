@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,12 +73,11 @@ class MediaStamps:
         `keys` are the stamp keys of all items from before they were read; files that have changed
         since are left out. Files with `is_kept` have not been read. A failure is a warning.
         """
-        found, start = [np.empty(0, ENTRY)], 0
-        for table in journal.rows.in_order(("kind", "sha256", "status")):
-            end = start + len(table)
-            items = journal.listing.range(start, end)
-            found.append(_entries(table, keys[start:end], is_kept[start:end], items))
-            start = end
+        found = [np.empty(0, ENTRY)]
+        for indices, table in journal.rows.there(("kind", "sha256", "status")):
+            start, end = int(indices[0]), int(indices[-1]) + 1
+            items = compress(journal.listing.range(start, end), journal.rows.has_row(start, end))
+            found.append(_entries(table, keys[indices], is_kept[indices], items))
         self._write(np.concatenate(found))
 
     def _write(self, entries: Any) -> None:

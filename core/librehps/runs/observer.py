@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from librehps.runs.progress import RunProgress
+    from librehps.runs.summary import RunSummary
 
 log = logging.getLogger("librehps")
 
@@ -24,6 +25,9 @@ class RunObserver:
     def watching(self, progress: "RunProgress") -> AbstractContextManager[object]:
         """Return a context manager that stays open while rows are scored."""
         return nullcontext()
+
+    def updated(self, summary: "RunSummary") -> None:
+        """Receive the summary after each pass of `watch_to`, once the output is written."""
 
     def advanced(self, progress: "RunProgress") -> None:
         """Receive the progress after each row; with Ray, after each table of rows."""

@@ -107,6 +107,14 @@ class RowStore:
             end = min(start + CHUNK_ROWS, len(self.status))
             yield self.rows(np.arange(start, end), names)
 
+    def there(self, names: Sequence[str]) -> Iterator[tuple[Any, Any]]:
+        """Yield (indices, the named columns) of the rows that exist, in the listing's order."""
+        for start in range(0, len(self.status), CHUNK_ROWS):
+            end = min(start + CHUNK_ROWS, len(self.status))
+            indices = start + np.flatnonzero(self.has_row(start, end))
+            if len(indices):
+                yield indices, self.rows(indices, names)
+
     @property
     def whole_groups(self) -> int:
         """The number of groups that are complete; one more holds the newest rows."""

@@ -81,7 +81,7 @@ def score_to(
     output without `resume`, `update` or `overwrite`, a missing path, no prompt, or changed settings
     on resume or update.
     """
-    options = _model_options(model, source)
+    options = model_options(model, source)
     prompts = {"keep_markup": keep_markup, "strip_weights": strip_weights}
     request = _request(paths, source, shard, options, prompt, prompt_from, **prompts)
     if not isinstance(engine, RayOptions):
@@ -109,11 +109,12 @@ def score_to(
     return RayRun(request, parts, columns, observer, stop, options, cluster, cache).run()
 
 
-def updating(output: Path, request: RunRequest, prune: bool) -> Job:
+def updating(output: Path, request: RunRequest, prune: bool, *, writes_partly: bool = False) -> Job:
+    """Return the job of an update; `writes_partly`: also the rows of an interrupted run."""
     # Imported here: other runs need none of it.
     from librehps.runs.update_job import UpdateJob
 
-    return UpdateJob(output, request, prune=prune)
+    return UpdateJob(output, request, prune=prune, writes_partly=writes_partly)
 
 
 def score_rows(
@@ -134,7 +135,7 @@ def score_rows(
 
     Arguments as in `score_to`. Raises UsageError for a missing path, or no prompt.
     """
-    options, observer = _model_options(model, source), observer or RunObserver()
+    options, observer = model_options(model, source), observer or RunObserver()
     prompts = {"keep_markup": keep_markup, "strip_weights": strip_weights}
     request = _request(paths, source, shard, options, prompt, prompt_from, **prompts)
     opened = request.open_source()
@@ -210,7 +211,8 @@ class RowStream:
         return {name: record[name] for name in names}
 
 
-def _model_options(model: "Model", keywords: RunKeywords) -> "ModelOptions | LibreHPS":
+def model_options(model: "Model", keywords: RunKeywords) -> "ModelOptions | LibreHPS":
+    """Return the model of a run; raises UsageError for media options beside a loaded model."""
     media = media_keywords(keywords)
     if isinstance(model, str | Path):
         return ModelOptions(model, **media)

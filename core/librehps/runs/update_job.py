@@ -38,15 +38,19 @@ class UpdateJob(Job):
     """A run that writes `output` once more, with the rows of the old output where they still hold.
 
     The items are listed again, also after a kill. Rows of vanished items stay at the end, unless
-    `prune`. `changes` counts what became of the rows, once the run has finished.
+    `prune`. `changes` counts what became of the rows, once the run has finished. With
+    `writes_partly` an interrupted run writes its rows too, with all old ones that they do not
+    replace, and leaves the other items to the next update.
     """
 
     _verb = "update"
     updates = True
 
-    def __init__(self, output: Path, request: RunRequest, *, prune: bool = False) -> None:
+    def __init__(
+        self, output: Path, request: RunRequest, *, prune: bool = False, writes_partly: bool = False
+    ) -> None:
         super().__init__(output, resume=False, overwrite=True)
-        self._request, self._prune = request, prune
+        self._request, self._prune, self.writes_partly = request, prune, writes_partly
 
     @property
     def known(self) -> KnownRows | None:
@@ -180,9 +184,10 @@ class UpdateJob(Job):
         kinds = output_columns(columns, settings.axes, own, self._prune)
         self.changes, gone = self._compare()
         with open_sink(self.output, settings, kinds, request) as sink:
-            for table in self.journal.rows.in_order([n for n in kinds if n in self._journalled]):
+            names = [name for name in kinds if name in self._journalled]
+            for _, table in self.journal.rows.there(names):
                 sink.write_table(marked(table, False, kinds))
-            if self._old is not None and not self._prune:
+            if self._old is not None and (self.is_incomplete or not self._prune):
                 for table in vanished_rows(self._old, gone, kinds, self.output):
                     sink.write_table(table)
         self._stamps.update(self._keys, self._is_kept, self.journal)
@@ -191,11 +196,11 @@ class UpdateJob(Job):
     def _compare(self) -> tuple[Changes, Any]:
         """Return what became of the rows, and a mask of the old rows of vanished items."""
         if self._old is None:
-            return Changes(new=self.facts["total"]), None
+            return Changes(new=self.facts["total"] - self.remaining), None
         batches = batches_of(self._old, ["id"])
         ids = (batch.column(0).to_pylist() for batch in batches)
         compared = Comparison(ids, self._known.keys[: len(self._old)])
-        for table in self.journal.rows.in_order(COLUMNS):
+        for _, table in self.journal.rows.there(COLUMNS):
             compared.add(table)
         return compared.result(self._prune)
 

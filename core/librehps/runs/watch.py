@@ -2,22 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from librehps.items.changes import Batch, FolderChanges, Relevance, must_poll
-from librehps.items.settling import PATIENCE_S, QUIET_S, Settling
-from librehps.items.watched import FolderGoneError, WholeFiles, lacks_prompt, watched_folders
+from librehps.items.changes import Batch
+from librehps.items.settling import PATIENCE_S, Settling
+from librehps.items.watched import FolderGoneError
 from librehps.runs.observer import RunObserver
-from librehps.runs.request import RunRequest
 from librehps.runs.summary import RunSummary
 
 if TYPE_CHECKING:
     from librehps.runs.progress import RunProgress
-    from librehps.scorer import LibreHPS
 
 # The next pass waits this many times as long as the last one took beside scoring, so that listing
 # and writing take a tenth of the time; but never longer than MAX_WAIT_S.
@@ -135,7 +132,9 @@ class Watch:
         began = self.pace.now()
         for number, batch in enumerate(batches):
             if not number:
-                look()
+                # A folder that is gone by now is waited for.
+                with suppress(FolderGoneError):
+                    look()
             self._take(batch)
             is_quiet = self.summary or not self.settling.waiting
             if not (is_quiet or self.pace.now() - began > PATIENCE_S):
@@ -161,16 +160,5 @@ class Watch:
             self._is_due = True
             return
         self._is_due |= bool(self.summary.remaining)
+        self.observer.updated(self.summary)
         self.pace.end(self.pace.now() - began - observer.scoring_s)
-
-
-@dataclass(frozen=True)
-class WatchRequest(RunRequest):
-    """A request for the items of watched folders whose files are whole."""
-
-    settling: Settling = field(default_factory=Settling, compare=False, repr=False)
-    roots: Sequence[str] = ()
-
-    def open_source(self) -> Any:
-        """Return the source of items, before any path is read."""
-        return WholeFiles(super().open_source(), self.settling, self.roots)
