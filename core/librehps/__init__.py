@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from librehps.runs.run import score_to
     from librehps.runs.scored import find_calibrator
     from librehps.runs.summary import RunSummary
+    from librehps.runs.watch_to import watch_to
     from librehps.scorer import LibreHPS
     from librehps.scores.score_table import ScoreTable, read_scores
     from librehps.types import (
@@ -71,6 +72,7 @@ __all__ = [
     "leaderboard",
     "read_scores",
     "score_to",
+    "watch_to",
     "write_report",
 ]
 
@@ -96,6 +98,7 @@ _MODULES = {
     "leaderboard": "librehps.decide.leaderboard",
     "read_scores": "librehps.scores.score_table",
     "score_to": "librehps.runs.run",
+    "watch_to": "librehps.runs.watch_to",
     "write_report": "librehps.report.write",
 }
 

@@ -137,7 +137,7 @@ def test_public_names() -> None:
         "LibreHPS", "LibreHPSError", "PairComparison", "RunSummary", "Score", "ScoreAxis",
         "ScoreTable", "ScoredRow", "VideoScore", "__version__", "best_of_n", "compare",
         "compare_pairs", "copy_media", "filter_rows", "find_calibrator", "leaderboard",
-        "read_scores", "score_to", "write_report",
+        "read_scores", "score_to", "watch_to", "write_report",
     }  # fmt: skip
     for name in librehps.__all__:
         assert getattr(librehps, name).__name__ == name if name[0].islower() else True

@@ -15,7 +15,7 @@ from librehps.items.settling import OLD_S, PATIENCE_S, QUIET_S, Settling
 from librehps.items.watched import FolderGoneError, lacks_prompt, watched_folders
 from librehps.runs.observer import RunObserver
 from librehps.runs.summary import RunSummary
-from librehps.runs.watch import MAX_WAIT_S, PASS_S, SWEEP_S, WAIT_FACTOR, Pace, Watch
+from librehps.runs.watch import MAX_PERIOD_S, PASS_S, PERIOD_FACTOR, SWEEP_S, Pace, Watch
 from make_media import clip, picture
 
 
@@ -262,17 +262,19 @@ def test_passes_follow_changes_and_leave_time_between() -> None:
     batches = [(0.0, Batch(is_unknown=True)), (2.0, Batch()), (3.0, changed)]
     batches += [(4.0 + at, Batch()) for at in range(20)]
     observer = watch(clock, passes, batches)
-    assert passes.began == [0.0, 1 + WAIT_FACTOR]
+    assert passes.began == [0.0, PERIOD_FACTOR]
     assert observer.notes == ["listing"]
     pace = Pace(clock.now)
     assert pace.pass_s == PASS_S
-    pace.end(1e4)
+    pace.end(began=clock.passed - 150, scoring_s=50.0)
+    assert not pace.may_begin
+    assert pace.pass_s == PERIOD_FACTOR * 100
+    clock.passed += MAX_PERIOD_S - 150
+    assert pace.may_begin
+    # Where a pass takes longer than that, half of the time is left.
+    pace.end(began=clock.passed - 1e4, scoring_s=0.0)
     clock.passed += 1e4 - 1
     assert not pace.may_begin
-    pace.end(100.0)
-    clock.passed += MAX_WAIT_S
-    assert pace.may_begin
-    assert pace.pass_s == WAIT_FACTOR * 100
 
 
 def test_without_reports_the_folder_is_listed_now_and_then() -> None:

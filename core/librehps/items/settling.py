@@ -16,6 +16,8 @@ QUIET_S = 0.5
 PATIENCE_S = 5.0
 # A file that was changed this long ago needs no second look.
 OLD_S = 60.0
+# Looks that are kept before those at old files are dropped.
+MIN_LOOKS = 10_000
 
 
 class Stamp(NamedTuple):
@@ -24,7 +26,13 @@ class Stamp(NamedTuple):
     size: int
     written_ns: int
     changed_ns: int
+    device: int
     inode: int
+
+    @property
+    def file(self) -> tuple[int, int]:
+        """What tells the file from others, under any name."""
+        return self.device, self.inode
 
     @property
     def came_whole(self) -> bool:
@@ -50,8 +58,9 @@ class Settling:
     lacks: Callable[[str], bool] = lambda path: False
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
-    _looks: dict[str, Look] = field(default_factory=dict)
+    _looks: dict[tuple[int, int], Look] = field(default_factory=dict)
     _waiting: set[str] = field(default_factory=set)
+    _limit: int = MIN_LOOKS
 
     def is_whole(self, path: str) -> bool:
         """Look at a file: return whether it is whole, or cannot be looked at, or is gone."""
@@ -69,6 +78,7 @@ class Settling:
 
     def settled(self) -> Iterator[str]:
         """Look at the waiting files again; yield those that are whole by now."""
+        self._forget()
         for path in sorted(self._waiting):
             if self.is_whole(path):
                 yield path
@@ -79,15 +89,15 @@ class Settling:
         return len(self._waiting)
 
     def _is_settled(self, path: str, stamp: Stamp) -> bool:
-        look = self._looks.get(path)
+        look = self._looks.get(stamp.file)
         if look is None or look.stamp != stamp:
-            look = self._looks[path] = Look(stamp, self.now())
+            look = self._looks[stamp.file] = Look(stamp, self.now())
         quiet = self.now() - look.at
         if quiet < QUIET_S and not stamp.came_whole:
             return False
         if quiet < PATIENCE_S and (seems_cut(path) or self.lacks(path)):
             return False
-        self._looks[path] = Look(stamp, -math.inf)
+        self._looks[stamp.file] = Look(stamp, -math.inf)
         return True
 
     def _stamp(self, path: str) -> Stamp | None:
@@ -95,12 +105,19 @@ class Settling:
         try:
             found = os.stat(path)  # noqa: PTH116 - called for each file of the folder
         except OSError:
-            found = None
-        if found is None or not stat.S_ISREG(found.st_mode) or self._is_old(found):
-            self._looks.pop(path, None)
             return None
-        return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        if not stat.S_ISREG(found.st_mode) or self._is_old(max(found.st_mtime, found.st_ctime)):
+            return None
+        times = found.st_mtime_ns, found.st_ctime_ns
+        return Stamp(found.st_size, *times, found.st_dev, found.st_ino)
 
-    def _is_old(self, found: os.stat_result) -> bool:
+    def _is_old(self, time_s: float) -> bool:
         # A time in the future is that of another clock, and not old.
-        return self.wall() - max(found.st_mtime, found.st_ctime) > OLD_S
+        return self.wall() - time_s > OLD_S
+
+    def _forget(self) -> None:
+        """Drop the looks at files that have become old, where there are many."""
+        if len(self._looks) > self._limit:
+            times = ((file, look, max(look.stamp[1:3]) / 1e9) for file, look in self._looks.items())
+            self._looks = {file: look for file, look, at in times if not self._is_old(at)}
+            self._limit = 2 * len(self._looks) + MIN_LOOKS

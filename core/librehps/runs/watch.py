@@ -16,9 +16,9 @@ from librehps.runs.summary import RunSummary
 if TYPE_CHECKING:
     from librehps.runs.progress import RunProgress
 
-# The next pass waits this many times as long as the last one took beside scoring, so that listing
-# and writing take a tenth of the time; but never longer than MAX_WAIT_S.
-WAIT_FACTOR, MAX_WAIT_S = 9.0, 300.0
+# From the begin of a pass to that of the next this many times the time passes that the first took
+# beside scoring, so that listing and writing are a fifth of all work; but at most MAX_PERIOD_S.
+PERIOD_FACTOR, MAX_PERIOD_S = 5.0, 300.0
 # A pass with much to score ends after this time, or later where passes are costly, so that its rows
 # are in the output; the next pass goes on.
 PASS_S = 30.0
@@ -35,30 +35,30 @@ class Pace:
 
     now: Callable[[], float] = time.monotonic
     fixed_s: float = 0.0
-    ended: float = field(init=False)
+    began: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ended = self.now()
+        self.began = self.now()
 
-    def end(self, fixed_s: float) -> None:
-        """Note that a pass has ended."""
-        self.fixed_s, self.ended = fixed_s, self.now()
+    def end(self, began: float, scoring_s: float) -> None:
+        """Note that a pass has ended, of whose time `scoring_s` was scoring."""
+        self.began, self.fixed_s = began, self.now() - began - scoring_s
 
     @property
     def may_begin(self) -> bool:
         """True once the next pass may begin."""
-        wait = min(WAIT_FACTOR * self.fixed_s, max(MAX_WAIT_S, self.fixed_s))
-        return self.now() - self.ended >= wait
+        period = min(PERIOD_FACTOR * self.fixed_s, max(MAX_PERIOD_S, 2 * self.fixed_s))
+        return self.now() - self.began >= period
 
     @property
     def must_sweep(self) -> bool:
         """True once a pass is due although no change was reported."""
-        return self.now() - self.ended >= max(SWEEP_S, WAIT_FACTOR * self.fixed_s)
+        return self.now() - self.began >= max(SWEEP_S, PERIOD_FACTOR * self.fixed_s)
 
     @property
     def pass_s(self) -> float:
         """Seconds after which a pass ends though items are left to score."""
-        return max(PASS_S, WAIT_FACTOR * self.fixed_s)
+        return max(PASS_S, PERIOD_FACTOR * self.fixed_s)
 
 
 class PassObserver(RunObserver):
@@ -160,5 +160,5 @@ class Watch:
             self._is_due = True
             return
         self._is_due |= bool(self.summary.remaining)
+        self.pace.end(began, observer.scoring_s)
         self.observer.updated(self.summary)
-        self.pace.end(self.pace.now() - began - observer.scoring_s)
