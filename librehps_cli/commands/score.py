@@ -133,7 +133,9 @@ def score(
     if file is None:
         raise typer.Exit(_to_stdout(paths, request, _columns(columns), models.calibration, out))
     if watch:
-        _check_watch(ray, resume=resume, retry_errors=retry_errors, overwrite=overwrite)
+        _check_watch(
+            ray, resume=resume, retry_errors=retry_errors, overwrite=overwrite, update=update
+        )
         request |= {"prune": prune, "columns": _columns(columns)}
         raise typer.Exit(_watch(paths, file, request, observer, out))
     from librehps import score_to

@@ -60,7 +60,7 @@ def test_a_file_is_whole_once_two_looks_find_it_the_same(tmp_path: Path) -> None
 
 
 def test_a_file_that_stays_cut_is_taken_in_the_end(tmp_path: Path) -> None:
-    """Its row says what is wrong, as in any run."""
+    """The row says what is wrong, as in any run."""
     clock, content = Clock(), {}
     picture().save(tmp_path / "a.png")
     clip(tmp_path / "b.mp4")

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from librehps.media.media import kind_by_name
 
@@ -100,11 +100,11 @@ class FolderChanges:
         while identities(self.roots) is None and not self.stop.wait(IDLE_MS / 1000):
             yield Batch()
 
-    def _reports(self) -> Iterator[set[tuple[int, str]]]:
+    def _reports(self) -> Iterator[set[Any]]:
         # Imported here: other commands need no watchfiles.
         from watchfiles import watch
 
-        options = {
+        options: Any = {
             "watch_filter": None,
             "debounce": BATCH_MS,
             "step": STEP_MS,

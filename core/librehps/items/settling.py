@@ -21,7 +21,7 @@ MIN_LOOKS = 10_000
 
 
 class Stamp(NamedTuple):
-    """What tells one state of a file from another."""
+    """The size, times and inode of a file, which differ after a change."""
 
     size: int
     written_ns: int
@@ -31,7 +31,7 @@ class Stamp(NamedTuple):
 
     @property
     def file(self) -> tuple[int, int]:
-        """What tells the file from others, under any name."""
+        """The identity of the file under any name."""
         return self.device, self.inode
 
     @property
