@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +146,9 @@ def stopping(event: threading.Event, out: Output) -> Iterator[None]:
         event.set()
         for kind in before:
             signal.signal(kind, leave)
-        out.note("stopping after this batch; press Ctrl-C again to stop now")
+        # Python refuses a write from a signal that interrupts a write to the same stream.
+        with suppress(RuntimeError):
+            out.note("stopping after this batch; press Ctrl-C again to stop now")
 
     def leave(number: int, frame: object) -> None:
         # A batch in another thread cannot be cancelled; rows in the journal are kept.

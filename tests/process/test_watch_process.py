@@ -109,8 +109,7 @@ def test_a_terminal_shows_what_changed(tmp_path: Path) -> None:
         shown += os.read(parent, 1 << 16)
     watch.send_signal(signal.SIGINT)
     watch.wait()
-    shown += os.read(parent, 1 << 16)
-    assert watch.returncode == 0, shown
+    assert watch.returncode == 0
 
 
 def test_what_watch_does_not_go_with(tmp_path: Path, cli: Cli) -> None:
