@@ -202,7 +202,7 @@ class UpdateJob(Job):
         compared = Comparison(ids, self._known.keys[: len(self._old)])
         for _, table in self.journal.rows.there(COLUMNS):
             compared.add(table)
-        return compared.result(self._prune)
+        return compared.result(self._prune and not self.is_incomplete)
 
     @property
     def _journalled(self) -> list[str]:
