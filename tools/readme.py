@@ -87,6 +87,8 @@ class Shell:
             "HF_HUB_OFFLINE": "1",
             # A CPU with bfloat16 arithmetic would print other scores.
             "LIBREHPS_DTYPE": "float32",
+            # The pages score the same files again and again; a row from the cache is the same row.
+            "LIBREHPS_CACHE": str(folder / ".cache"),
         }
 
     def run(self, text: str) -> subprocess.CompletedProcess[str]:

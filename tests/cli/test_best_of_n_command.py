@@ -313,13 +313,13 @@ def test_scored_files_and_media_do_not_mix(cli: Cli, scores: Path) -> None:
 def test_two_clean_of_eight_are_found(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Chance is 25 %; 85 % is what the built-in model is asked for."""
+    """Chance is 25 %; these scenes are the same each time, and the built-in model finds 98 %."""
     monkeypatch.syspath_prepend(str(EXAMPLES / "tiny"))
     import drawing
     import sampling
     import scenes
 
-    prompts, rows, clean = 150, [], set()
+    prompts, rows, clean = 60, [], set()
     for index in range(prompts):
         rng = random.Random(f"best of eight {index}")
         caption = scenes.random_caption(rng)
@@ -342,4 +342,4 @@ def test_two_clean_of_eight_are_found(
     assert len(winners) == prompts
     found = sum(name in clean for name in winners) / prompts
     print(f"a clean one in {found:.1%}")
-    assert found >= 0.85
+    assert found >= 0.93

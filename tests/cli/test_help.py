@@ -4,12 +4,12 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
+import forks
 from conftest import EXAMPLES, Cli
 from librehps_cli.main import COMMANDS, every_command
 
@@ -80,7 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("help")
     (made / "examples").symlink_to(EXAMPLES)
     script = EXAMPLES / "tiny" / "outputs.py"
-    subprocess.run([sys.executable, script, made / "outputs", "--prompts", "6"], check=True)
+    subprocess.run([*forks.python(), script, made / "outputs", "--prompts", "6"], check=True)
     return made
 
 

@@ -1,7 +1,6 @@
 """Every example runs, and the scripts that make examples."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ def test_examples_run(script: Path, tmp_path: Path) -> None:
 
 def test_the_media_are_what_the_recipe_renders(tmp_path: Path) -> None:
     script = EXAMPLES / "tiny" / "media.py"
-    subprocess.run([sys.executable, script, "--out", tmp_path], check=True)
+    subprocess.run([*forks.python(), script, "--out", tmp_path], check=True)
     for file in tmp_path.glob("*.png"):
         assert file.read_bytes() == (EXAMPLES / "media" / file.name).read_bytes()
     assert {f.name for f in tmp_path.iterdir()} == {f.name for f in (EXAMPLES / "media").iterdir()}

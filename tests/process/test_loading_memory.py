@@ -50,15 +50,13 @@ def measured(folder: Path, dtype: str, weights: str) -> tuple[float, float]:
     return ratio, resident
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_memory_of_loading_one_large_shard(tmp_path: Path, dtype: str) -> None:
-    """Loading a shard of over 1 GB in float32 takes at most 1.15 x the memory of its parameters."""
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of one shard of over 1 GB in float32."""
     config = json.loads((CHECKPOINT / "config.json").read_text())
     config["text_config"]["vocab_size"] = 4_300_000
     folder = rewrite(
-        tmp_path / "large",
+        tmp_path_factory.mktemp("large") / "large",
         lambda tensors: {
             name: torch.zeros(4_300_000, 64) if "embed_tokens" in name else value.float()
             for name, value in tensors.items()
@@ -66,7 +64,15 @@ def test_memory_of_loading_one_large_shard(tmp_path: Path, dtype: str) -> None:
     )
     (folder / "config.json").write_text(json.dumps(config))
     assert (folder / "model.safetensors").stat().st_size > 1e9
-    ratio, resident = measured(folder, dtype, "full")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_memory_of_loading_one_large_shard(large: Path, dtype: str) -> None:
+    """Loading takes at most 1.15 x the memory of the parameters."""
+    ratio, resident = measured(large, dtype, "full")
     assert resident > 0.5e9
     assert ratio <= 1.15
 
@@ -76,20 +82,26 @@ LAYERS, WIDTH = 24, 12_500
 WORKING_BYTES = 6 * 64 * WIDTH * 4
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
-@pytest.mark.parametrize("weights", ["int8", "nf4"])
-def test_memory_of_loading_quantised_weights(tmp_path: Path, weights: str) -> None:
-    """Each tensor is quantised before the next is read: float weights never stay in memory."""
+@pytest.fixture(scope="module")
+def layered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of many large linear layers."""
     config = json.loads((CHECKPOINT / "config.json").read_text())
     text = config["text_config"]
     text |= {"intermediate_size": WIDTH, "num_hidden_layers": LAYERS}
     text["layer_types"] *= LAYERS // 4
-    folder = rewrite(tmp_path / "large", deep)
+    folder = rewrite(tmp_path_factory.mktemp("layered") / "large", deep)
     (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="VmHWM is Linux's")
+@pytest.mark.parametrize("weights", ["int8", "nf4"])
+def test_memory_of_loading_quantised_weights(layered: Path, weights: str) -> None:
+    """Each tensor is quantised before the next is read: float weights never stay in memory."""
     # Float weights would take as much as the file.
-    size = (folder / "model.safetensors").stat().st_size
-    ratio, resident = measured(folder, "bfloat16", weights)
+    size = (layered / "model.safetensors").stat().st_size
+    ratio, resident = measured(layered, "bfloat16", weights)
     assert resident < 0.6 * size
     assert ratio * resident <= 1.15 * resident + WORKING_BYTES
 

@@ -12,10 +12,10 @@ from serve_client import Server
 
 @pytest.mark.slow
 def test_load() -> None:
-    report = serve_load.run("tiny", clients=8, items=2, seconds=8, rounds=2)
+    report = serve_load.run("tiny", clients=8, items=2, seconds=2, rounds=2)
     print(report.text())
     assert not report.tally.wrong
-    assert report.tally.kinds["ok"] > 20 and report.tally.kinds["broken"] > 0
+    assert report.tally.kinds["ok"] > 100 and report.tally.kinds["broken"] > 0
     assert report.rss[-1] < 1.15 * report.rss[0]
 
 

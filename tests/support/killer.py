@@ -81,6 +81,9 @@ def killed(moment: str, count: int, arguments: list[str]) -> bool:
 
 if __name__ == "__main__":
     moments, *arguments = sys.argv[1:]
+    if arguments[0] == "train":
+        import accelerate  # noqa: F401 - once for all forks
+        import peft  # noqa: F401
     survived = 0
     for at, (moment, count) in enumerate(json.loads(moments)):
         goes_on = {"--retry-errors", "--update"} & set(arguments)

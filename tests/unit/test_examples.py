@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import forks
 from conftest import EXAMPLES, Cli
 from librehps import AXES, LibreHPS
 from librehps.evaluate.calibration import load_platt_calibrator
@@ -42,17 +43,20 @@ def test_the_calibration_is_of_these_weights(tiny: LibreHPS) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("benchmark", "accuracy"), [("shapes", 0.88), ("motion", 0.88)])
+@pytest.mark.parametrize(("benchmark", "accuracy"), [("shapes", 0.94), ("motion", 0.91)])
 def test_pairs_held_out(benchmark: str, accuracy: float, tmp_path: Path, cli: Cli) -> None:
-    """Accuracy on `overall` over 400 pairs that training never drew, through the commands."""
+    """Accuracy on `overall` over 200 pairs that training never drew, through the commands.
+
+    The pairs are the same each time, so the bounds are near what these weights reach: 0.966, 0.938.
+    """
     script = EXAMPLES / "tiny" / "pairs.py"
-    command = [sys.executable, script, "--out", tmp_path, "--count", "400", "--only", benchmark]
+    command = [*forks.python(), script, "--out", tmp_path, "--count", "200", "--only", benchmark]
     subprocess.run(command, check=True)
     done = cli("evaluate", tmp_path / f"{benchmark}.jsonl", "--model", "tiny", "--json")
     (row,) = json.loads(done.stdout)["benchmarks"]
-    assert row["n"] > 330
+    assert row["n"] > 170
     assert row["pair_acc"] >= accuracy
-    assert row["ece_calibrated"] < 0.06
+    assert row["ece_calibrated"] < 0.07
 
 
 @pytest.mark.parametrize("axis", ["alignment", "coherence", "style"])

@@ -19,6 +19,20 @@ from make_media import bad_media, clip
 CLIPS = ["clip24.mp4", "clip8.mp4", "long.mkv", "tall.webm"]
 
 
+@pytest.fixture(scope="module")
+def readers() -> Iterator[dict[str, VideoReader]]:
+    """A reader of each kind, whose child no test disturbs."""
+    readers = {backend: VideoReader(backend) for backend in ("decord", "pyav")}
+    yield readers
+    for reader in readers.values():
+        reader.close()
+
+
+@pytest.fixture(params=["decord", "pyav"])
+def shared(readers: dict[str, VideoReader], request: pytest.FixtureRequest) -> VideoReader:
+    return readers[request.param]
+
+
 @pytest.fixture(params=["decord", "pyav"])
 def reader(request: pytest.FixtureRequest) -> Iterator[VideoReader]:
     reader = VideoReader(request.param)
@@ -28,8 +42,10 @@ def reader(request: pytest.FixtureRequest) -> Iterator[VideoReader]:
 
 @pytest.mark.parametrize("name", CLIPS)
 @pytest.mark.parametrize("frames", [1, 5, 8, 40])
-def test_both_readers_give_the_same_frames(name: str, frames: int) -> None:
-    one, other = (VideoReader(b).read(MEDIA / name, frames) for b in ("decord", "pyav"))
+def test_both_readers_give_the_same_frames(
+    name: str, frames: int, readers: dict[str, VideoReader]
+) -> None:
+    one, other = (reader.read(MEDIA / name, frames) for reader in readers.values())
     assert one.indices == other.indices
     assert torch.equal(one.frames, other.frames)
 
@@ -37,19 +53,23 @@ def test_both_readers_give_the_same_frames(name: str, frames: int) -> None:
 @pytest.mark.parametrize(
     ("codec", "suffix"), [("mpeg4", ".mkv"), ("mpeg4", ".mov"), ("libx264", ".mp4")]
 )
-def test_containers(tmp_path: Path, codec: str, suffix: str) -> None:
+def test_containers(
+    tmp_path: Path, codec: str, suffix: str, readers: dict[str, VideoReader]
+) -> None:
     file = clip(tmp_path / f"x{suffix}", frames=30, codec=codec)
-    one, other = (VideoReader(b).read(file, 7) for b in ("decord", "pyav"))
+    one, other = (reader.read(file, 7) for reader in readers.values())
     assert one.indices == other.indices == (2, 6, 11, 15, 19, 24, 28)
     assert torch.equal(one.frames, other.frames)
     assert len({frame.numpy().tobytes() for frame in one.frames}) == 7
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_rotation_in_the_container_is_applied(tmp_path: Path, degrees: int) -> None:
+def test_rotation_in_the_container_is_applied(
+    tmp_path: Path, degrees: int, readers: dict[str, VideoReader]
+) -> None:
     """The display matrix of an MP4 track header, as phones write it."""
     file = clip(tmp_path / "x.mp4")
-    upright = VideoReader("pyav").read(file, 1).frames[0]
+    upright = readers["pyav"].read(file, 1).frames[0]
     cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
     matrix = [cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 14]
     content = bytearray(file.read_bytes())
@@ -57,8 +77,8 @@ def test_rotation_in_the_container_is_applied(tmp_path: Path, degrees: int) -> N
     scaled = [v << 16 for v in matrix]
     content[at : at + 36] = b"".join(v.to_bytes(4, "big", signed=True) for v in scaled)
     file.write_bytes(content)
-    for backend in ("decord", "pyav"):
-        turned = VideoReader(backend).read(file, 1).frames[0]
+    for backend, reader in readers.items():
+        turned = reader.read(file, 1).frames[0]
         assert torch.equal(turned, upright.rot90(-degrees // 90, (1, 2))), backend
 
 
@@ -76,19 +96,19 @@ def test_sampling(available: int, wanted: int, expected: list[int]) -> None:
     assert sample_indices(available, wanted) == expected
 
 
-def test_bad_files_each_have_their_error(tmp_path: Path, reader: VideoReader) -> None:
+def test_bad_files_each_have_their_error(tmp_path: Path, shared: VideoReader) -> None:
     kinds = {name: kind for name, kind in bad_media(tmp_path).items() if name.endswith(".mp4")}
     clip(tmp_path / "good.mp4")
     for name, kind in kinds.items():
         with pytest.raises(errors.MediaError, match=name) as raised:
-            reader.read(tmp_path / name, 4)
+            shared.read(tmp_path / name, 4)
         assert type(raised.value).__name__ == kind, (name, raised.value)
-    assert len(reader.read(tmp_path / "good.mp4", 4).frames) == 4
+    assert len(shared.read(tmp_path / "good.mp4", 4).frames) == 4
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_a_clip_cut_short_never_passes_for_whole(
-    tmp_path: Path, reader: VideoReader, suffix: str
+    tmp_path: Path, shared: VideoReader, suffix: str
 ) -> None:
     options = {"movflags": "faststart"} if suffix == ".mp4" else {}
     file = clip(tmp_path / f"x{suffix}", frames=30, options=options)
@@ -96,21 +116,21 @@ def test_a_clip_cut_short_never_passes_for_whole(
     for share in (0.98, 0.6, 0.3):
         file.write_bytes(content[: int(len(content) * share)])
         with pytest.raises(errors.BrokenMediaError, match="truncated"):
-            reader.read(file, 4)
+            shared.read(file, 4)
 
 
-def test_trailing_bytes_do_no_harm(tmp_path: Path, reader: VideoReader) -> None:
+def test_trailing_bytes_do_no_harm(tmp_path: Path, shared: VideoReader) -> None:
     file = clip(tmp_path / "x.mp4")
     file.write_bytes(file.read_bytes() + b"TAG of some tool" * 3)
-    assert len(reader.read(file, 4).frames) == 4
+    assert len(shared.read(file, 4).frames) == 4
 
 
-def test_names_that_are_no_text(tmp_path: Path, reader: VideoReader) -> None:
+def test_names_that_are_no_text(tmp_path: Path, shared: VideoReader) -> None:
     file = clip(tmp_path / "x.mp4")
     for name in (b"\xff\xfe.mp4", b"new\nline.mp4", b"http:x.mp4"):
         other = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
         other.write_bytes(file.read_bytes())
-        assert len(reader.read(other, 4).frames) == 4
+        assert len(shared.read(other, 4).frames) == 4
 
 
 def child_of(reader: VideoReader) -> int:
@@ -149,14 +169,20 @@ def test_a_child_that_hangs_is_ended(reader: VideoReader) -> None:
     assert len(reader.read(MEDIA / "clip24.mp4", 4).frames) == 4
 
 
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip whose frames need 200 MB."""
+    file = tmp_path_factory.mktemp("wide") / "wide.mp4"
+    return clip(file, frames=16, width=2048, height=2048)
+
+
 @pytest.mark.parametrize("backend", ["decord", "pyav"])
-def test_memory_is_limited(tmp_path: Path, backend: str) -> None:
-    file = clip(tmp_path / "wide.mp4", frames=16, width=2048, height=2048)
+def test_memory_is_limited(wide: Path, backend: str, readers: dict[str, VideoReader]) -> None:
     reader = VideoReader(backend, memory_limit=700 << 20)
     with pytest.raises(errors.MediaError) as raised:
-        reader.read(file, 64)
+        reader.read(wide, 64)
     assert isinstance(raised.value, errors.DecoderCrashError | errors.BrokenMediaError)
-    assert len(VideoReader(backend).read(file, 64).frames) == 16
+    assert len(readers[backend].read(wide, 64).frames) == 16
 
 
 def test_the_child_imports_nothing_of_the_working_directory(
@@ -178,9 +204,9 @@ def test_the_reader_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) ->
         choose_backend("decord")
 
 
-def test_frames_are_rgb_in_order(tmp_path: Path, reader: VideoReader) -> None:
+def test_frames_are_rgb_in_order(tmp_path: Path, shared: VideoReader) -> None:
     file = clip(tmp_path / "x.mp4", frames=6)
-    frames = reader.read(file, 6).frames.permute(0, 2, 3, 1).numpy().astype(int)
+    frames = shared.read(file, 6).frames.permute(0, 2, 3, 1).numpy().astype(int)
     from make_media import picture
 
     base = np.asarray(picture(96, 64)).astype(int)
@@ -203,17 +229,19 @@ def test_an_answer_broken_off_is_not_the_next_videos(
 
 
 @pytest.mark.parametrize("cut", [1, 2, 8])
-def test_a_start_cut_off_by_an_edit_list(tmp_path: Path, cut: int) -> None:
+def test_a_start_cut_off_by_an_edit_list(
+    tmp_path: Path, cut: int, readers: dict[str, VideoReader]
+) -> None:
     """PyAV gives what is left; decord, which would give other frames, refuses."""
     file = clip(tmp_path / "x.mp4", frames=24, codec="libx264")
-    whole = VideoReader("pyav").read(file, 24).frames
+    whole = readers["pyav"].read(file, 24).frames
     content = bytearray(file.read_bytes())
     at = content.index(b"elst") + 16
     start = int.from_bytes(content[at : at + 4], "big")
     # 12 frames a second in a time scale of 12288.
     content[at : at + 4] = (start + cut * 1024).to_bytes(4, "big")
     file.write_bytes(content)
-    left = VideoReader("pyav").read(file, 24)
+    left = readers["pyav"].read(file, 24)
     assert torch.equal(left.frames, whole[cut:])
     with pytest.raises(errors.UnsupportedMediaError, match="edit list"):
-        VideoReader("decord").read(file, 4)
+        readers["decord"].read(file, 4)
