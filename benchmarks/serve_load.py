@@ -120,7 +120,7 @@ async def client(at: int, port: int, own: list[Request], until: float, tally: Ta
     for count, request in enumerate(cycle(own)):
         if count >= MIN_REQUESTS and time.perf_counter() >= until:
             break
-        kind = rng.choices(("ok", "broken", "oversized", "torn"), (90, 6, 2, 2))[0]
+        kind = rng.choices(("ok", "broken", "oversized", "torn"), (80, 8, 6, 6))[0]
         await asyncio.wait_for(one(kind, request, link, tally), 180)
     await link.close()
 

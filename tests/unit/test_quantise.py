@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,11 @@ FOLDERS = {"tiny": "tiny", "golden": CHECKPOINT}
 
 def load(name: str, weights: str) -> LibreHPS:
     return LibreHPS.from_pretrained(FOLDERS[name], device="cpu", dtype="float32", weights=weights)
+
+
+@cache
+def full(name: str) -> LibreHPS:
+    return load(name, "full")
 
 
 @pytest.fixture(scope="module", params=sorted(BOUNDS), ids="-".join)
@@ -66,7 +72,7 @@ def real_bytes(network: nn.Module) -> int:
 
 def test_scores_are_near_those_of_float_weights(quantised: tuple[str, str, LibreHPS]) -> None:
     name, weights, model = quantised
-    exact, found = mus(load(name, "full"), 4), mus(model, 4)
+    exact, found = mus(full(name), 4), mus(model, 4)
     moved = (exact - found).abs().max()
     print(f"{name} {weights}: mu moved by at most {moved:.4f}")
     assert 1e-4 < moved < BOUNDS[name, weights]
@@ -81,7 +87,7 @@ def test_scores_do_not_depend_on_the_batch(quantised: tuple[str, str, LibreHPS])
 
 def test_only_linear_layers_are_quantised(quantised: tuple[str, str, LibreHPS]) -> None:
     name, weights, model = quantised
-    full = dict(load(name, "full")._model.network.named_parameters())
+    exact = dict(full(name)._model.network.named_parameters())
     network = model._model.network
     text, vision = set(), set()
     for path, module in network.named_modules():
@@ -89,7 +95,7 @@ def test_only_linear_layers_are_quantised(quantised: tuple[str, str, LibreHPS]) 
             (text if path.startswith("model.language_model.layers.") else vision).add(path)
     for path, parameter in network.named_parameters():
         if path.removesuffix(".weight") not in text | vision:
-            assert torch.equal(parameter, full[path]), path
+            assert torch.equal(parameter, exact[path]), path
     linears = {path for path, module in empty_model(model._checkpoint.stored.config, "sdpa")
                .named_modules() if isinstance(module, nn.Linear)}  # fmt: skip
     in_text = {path for path in linears if path.startswith("model.language_model.layers.")}
