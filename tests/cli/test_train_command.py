@@ -21,8 +21,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_heads_on_200_pairs_lower_held_out_loss(cli: Cli, tmp_path: Path) -> None:
-    pairs = brightness_pairs(tmp_path, 200)
+def test_heads_on_100_pairs_lower_held_out_loss(cli: Cli, tmp_path: Path) -> None:
+    pairs = brightness_pairs(tmp_path, 100)
     output = tmp_path / "out"
     done = cli(*train_command(pairs, output, "--part", "heads", "--head-rate", "0.002"))
     assert done.returncode == 0, done.stderr
