@@ -41,7 +41,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         names.insert(index % len(names), f"{index:03}.png")
     rows = [{"image": name, "seed": at, "tag": f"t{at % 3}"} for at, name in enumerate(names)]
     for name in names[5:]:
-        tag = " <lora:y:1>" if name == "bad/empty.png" else ""
+        tag = " <lora:y:1>" if name == "bad/strip.png" else ""
         (folder / name).with_suffix(".txt").write_text(f"a picture of {len(name)} things{tag}")
     (folder / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder / "m.jsonl"
@@ -203,10 +203,11 @@ def test_whichever_process_dies_no_row_is_lost(
     assert "is complete: 186 scored, 19 errors" in again.stderr
     # Nothing of a cluster is needed for this answer.
     assert "Ray" not in again.stderr
-    empty = manifest.parent / "bad" / "empty.png"
-    picture().save(empty)
+    strip = manifest.parent / "bad" / "strip.png"
+    bad = strip.read_bytes()
+    picture().save(strip)
     retried = process(*command, "--retry-errors", **joined)
-    empty.write_bytes(b"")
+    strip.write_bytes(bad)
     assert retried.returncode == 3
     # Counted by an actor.
     assert "1 prompt had <lora:...> tags, which were removed" in retried.stderr

@@ -48,7 +48,7 @@ class Source:
     def _items(self) -> Iterator[Item]:
         for at in range(TOTAL - 1):
             yield Item(f"{at}", Path(f"{at}.png"), "x", "image", extra={"n": at})
-        assert self.scored.wait(60)
+        assert self.scored.wait(20)
         yield Item(self.last, Path("last.png"), "x", "image", extra={"n": 0.5, "late": "yes"})
 
     def facts(self) -> dict:

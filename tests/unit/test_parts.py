@@ -298,7 +298,7 @@ def test_an_actor(tiny: LibreHPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert sorted(result.unit.part for result in found) == [0, 64, 128]
         assert sum(result.progress.ok for result in found) == TOTAL // 2
         assert sum(result.progress.work.forwards for result in found) == TOTAL // 2
-        assert all(result.not_found for result in found)
+        assert all(result.unread for result in found)
         piece = good.score(units[0]._replace(end=10), job.writer)
         assert len(piece.table) == 10
         job.finish(tiny.settings, "default")
@@ -339,7 +339,7 @@ def test_a_node_without_the_media_is_not_used(
         unit = shares.take(is_idle=True, may_queue=False)
 
         def take(member: Member, *files: Path) -> UnitResult | None:
-            answer = UnitResult(unit, not_found=files)
+            answer = UnitResult(unit, unread=files)
             return scorer._taken(shares, member, unit, answer)
 
         first.actor.files = {here}

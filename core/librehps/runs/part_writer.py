@@ -56,14 +56,14 @@ class Unit(NamedTuple):
 class UnitResult:
     """The row counts of a scored unit; `table` holds the rows of a unit that is not a whole part.
 
-    `not_found`: some media files that do not exist on the node that scored the unit. `warnings`:
+    `unread`: some media files that the node lacks, and URLs to which it has no access. `warnings`:
     those of the process since its last result.
     """
 
     unit: Unit
     progress: RunProgress = field(default_factory=lambda: RunProgress(None, Work()))
     table: Any = None
-    not_found: tuple[Path, ...] = ()
+    unread: tuple[str | Path, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

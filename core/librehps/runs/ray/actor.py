@@ -4,6 +4,7 @@ An actor needs no other process: it reads the listing and the media, decodes in 
 model, and writes. So no stage of the run can wait for resources that another stage holds.
 """
 
+import contextlib
 import logging
 import os
 import platform
@@ -20,18 +21,26 @@ import torch
 
 from librehps.engine.disk_cache import NO_CACHE
 from librehps.engine.engine import FindPrompt, LocalEngine, Work
-from librehps.errors import EngineError, LibreHPSError, OutageError, WorkerDiedError
-from librehps.media.archived import ParquetCell, TarMember
+from librehps.errors import (
+    EngineError,
+    LibreHPSError,
+    MediaDeniedError,
+    OutageError,
+    StorageError,
+    WorkerDiedError,
+)
+from librehps.media.media import place_of
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.progress import RunProgress
 from librehps.settings import Settings, differing
 from librehps.storage.places import is_remote
+from librehps.storage.store import exists
 from librehps.types import Item, ScoredRow
 
 log = logging.getLogger("librehps")
 
-# The number of paths that are returned of media that were not found.
-MAX_NOT_FOUND = 4
+# The number of places that are returned of media that could not be read.
+MAX_UNREAD = 4
 
 
 class Place(NamedTuple):
@@ -148,9 +157,9 @@ class ScoreActor:
         except LibreHPSError as error:
             return error
 
-    def sees(self, files: Sequence[Path]) -> bool:
-        """Return whether one of the files exists on this node."""
-        return any(map(_exists, files))
+    def sees(self, places: Sequence[str | Path]) -> bool:
+        """Return whether this node can read one of the files and URLs."""
+        return any(map(is_readable, places))
 
     def _written(
         self, unit: Unit, rows: list[ScoredRow], work: Work, writer: PartWriter
@@ -160,7 +169,7 @@ class ScoreActor:
         for row in rows:
             progress.add(row)
         table = writer.with_blocks(unit, writer.table(rows))
-        result = UnitResult(unit, progress, not_found=tuple(_not_found(rows)))
+        result = UnitResult(unit, progress, unread=tuple(_unread(rows)))
         result.warnings = self._warnings.taken()
         if writer.is_whole(unit):
             writer.write(unit, [table], progress.failed)
@@ -279,19 +288,34 @@ class Stream:
             raise
 
 
-def _not_found(rows: Sequence[ScoredRow]) -> list[Path]:
-    """Return some of the files of failed rows that do not exist here, whatever the rows' errors."""
-    files = (_local_file(row.item) for row in rows if row.error is not None)
-    missing = (file for file in files if file is not None and not _exists(file))
-    return list(islice(missing, MAX_NOT_FOUND))
+def _unread(rows: Sequence[ScoredRow]) -> list[str | Path]:
+    """Return some files of failed rows that do not exist here, and URLs without access."""
+    failed = [row for row in rows if row.error is not None]
+    unread = (place for row in failed if (place := _unread_place(row)) is not None)
+    return list(islice(unread, MAX_UNREAD))
+
+
+def _unread_place(row: ScoredRow) -> str | Path | None:
+    if (file := _local_file(row.item)) is not None:
+        # Whatever the error is.
+        return None if _exists(file) else file
+    is_denied = isinstance(row.error, MediaDeniedError)
+    return (place_of(row.item.media) or None) if is_denied else None
+
+
+def is_readable(place: str | Path) -> bool:
+    """Return whether a file or URL can be read from this process."""
+    if isinstance(place, Path):
+        return _exists(place)
+    with contextlib.suppress(StorageError):
+        return exists(place)
+    return False
 
 
 def _local_file(item: Item) -> Path | None:
     """Return the file that holds the media; None for a URL."""
-    media: Any = item.media
-    if isinstance(media, TarMember | ParquetCell):
-        media = media.tar if isinstance(media, TarMember) else media.file
-    return Path(media) if isinstance(media, str | Path) and not is_remote(media) else None
+    place = place_of(item.media)
+    return Path(place) if place and not is_remote(place) else None
 
 
 def _exists(file: Path) -> bool:

@@ -4,18 +4,18 @@ This process sends (part, start, end) and receives counts; it holds neither item
 is not used: its stages compete for cores, and it gives no say in which rows are written together.
 """
 
-import os
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 from librehps.errors import LibreHPSError
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
-from librehps.runs.ray.actor import Blind
+from librehps.runs.ray.actor import Blind, is_readable
 from librehps.runs.ray.block_shares import BlockShares
 from librehps.runs.ray.connection import Head
 from librehps.runs.ray.pool import Member, Pool
 from librehps.runs.ray.shares import Shares
+from librehps.storage.places import is_remote, shown
 
 POLL_S = 0.2
 
@@ -84,16 +84,21 @@ class RayEngine:
         return None
 
     def _is_blind(self, member: Member, result: UnitResult) -> bool:
-        """Return True if this node has media that the actor did not find; the actor is given up.
+        """Return True if this process can read media that the actor could not; it is given up.
 
-        An actor that finds the media when it is asked again is kept.
+        An actor that can read the media when it is asked again is kept.
         """
         assert member.place is not None  # noqa: S101 - it has answered
-        here = [file for file in result.not_found if os.path.exists(file)]  # noqa: PTH110
-        if not here or member.place.node == self.pool.scoring.home:
+        unread = result.unread
+        if unread and member.place.node == self.pool.scoring.home:
+            # The files are those of this process; the variables with credentials need not be.
+            unread = tuple(place for place in unread if is_remote(place))
+        here = [place for place in unread if is_readable(place)]
+        if not here:
             return False
         if not self.pool.sees(member, here):
-            self.pool.give_up(member, f"{member.place.name} cannot find {here[0]}")
+            lack = "has no access to" if is_remote(here[0]) else "cannot find"
+            self.pool.give_up(member, f"{member.place.name} {lack} {shown(here[0])}")
         return True
 
 

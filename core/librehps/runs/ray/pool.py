@@ -335,7 +335,8 @@ class Pool:
 def _blind(reason: str) -> EngineError:
     return EngineError(
         f"Ray: {reason}",
-        hint="Give every node the same files at the same paths, then continue with --resume.",
+        hint="Give every node the same files at the same paths, and the processes of Ray the "
+        "variables with the credentials, then continue with --resume.",
     )
 
 
