@@ -56,8 +56,8 @@ class Unit(NamedTuple):
 class UnitResult:
     """The row counts of a scored unit; `table` holds the rows of a unit that is not a whole part.
 
-    `unread`: some media files that the node lacks, and URLs to which it has no access. `warnings`:
-    those of the process since its last result.
+    `unread`: some media files that the node lacks, and URLs that it cannot read. `warnings`: those
+    of the process since its last result.
     """
 
     unit: Unit

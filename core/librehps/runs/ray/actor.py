@@ -25,6 +25,7 @@ from librehps.errors import (
     EngineError,
     LibreHPSError,
     MediaDeniedError,
+    MediaError,
     OutageError,
     StorageError,
     WorkerDiedError,
@@ -289,7 +290,7 @@ class Stream:
 
 
 def _unread(rows: Sequence[ScoredRow]) -> list[str | Path]:
-    """Return some files of failed rows that do not exist here, and URLs without access."""
+    """Return some places of failed rows: files that do not exist here, URLs without access."""
     failed = [row for row in rows if row.error is not None]
     unread = (place for row in failed if (place := _unread_place(row)) is not None)
     return list(islice(unread, MAX_UNREAD))
@@ -299,8 +300,9 @@ def _unread_place(row: ScoredRow) -> str | Path | None:
     if (file := _local_file(row.item)) is not None:
         # Whatever the error is.
         return None if _exists(file) else file
-    is_denied = isinstance(row.error, MediaDeniedError)
-    return (place_of(row.item.media) or None) if is_denied else None
+    # No access, or a lack of the driver for such URLs; other errors are the same on every node.
+    is_of_node = isinstance(row.error, MediaDeniedError) or type(row.error) is MediaError
+    return (place_of(row.item.media) or None) if is_of_node else None
 
 
 def is_readable(place: str | Path) -> bool:

@@ -97,7 +97,7 @@ class RayEngine:
         if not here:
             return False
         if not self.pool.sees(member, here):
-            lack = "has no access to" if is_remote(here[0]) else "cannot find"
+            lack = "cannot read" if is_remote(here[0]) else "cannot find"
             self.pool.give_up(member, f"{member.place.name} {lack} {shown(here[0])}")
         return True
 
