@@ -180,7 +180,7 @@ def test_whichever_process_dies_no_row_is_lost(
     kept = {file: file.stat().st_mtime_ns for file in output.glob("part-*.parquet")}
     assert kept
     joined = {"RAY_ADDRESS": two_nodes.address}
-    # One actor: the fewer processes start, the sooner.
+    # One actor, since each takes long to start.
     command = ("score", manifest, *MODEL, *RAY[:2], "--concurrency", 1, "-o", output)
     interrupted = deadly(happened, "interrupt", *command, "--resume", **joined)
     assert interrupted.returncode == 130, interrupted.stderr
