@@ -80,20 +80,20 @@ def test_a_ray_cluster_in_a_slurm_job(tmp_path: Path) -> None:
 def test_a_job_of_a_running_cluster(tmp_path: Path, end: int, code: int) -> None:
     """Rows of errors are no failure of the job, whose command `ray` gets and runs."""
     scripts = {
-        "ray": f'echo "$*" > {tmp_path}/log\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"',
+        "ray": f'echo "$*" > {tmp_path}/log\nwhile [ "$1" != -- ]; do shift; done; shift; "$@"',
         "librehps": f'echo "$*" >> {tmp_path}/log\nexit {end}',
     }
     for name, script in scripts.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     done = subprocess.run(
-        ["bash", EXAMPLES / "ray_job.sh", "http://h:8265", "/m 1.parquet", "/out", "--num-gpus", "1"],
+        ["bash", EXAMPLES / "ray_job.sh", "http://h:8265", "/m 1.parquet", "/out", "--json"],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=False,
     )  # fmt: skip
     assert done.returncode == code
     asked, scored = (tmp_path / "log").read_text().splitlines()
     assert asked.startswith("job submit --address http://h:8265 -- sh -c ")
-    assert scored == "score /m 1.parquet --num-gpus 1 --engine ray -o /out --resume"
+    assert scored == "score /m 1.parquet --json --engine ray -o /out --resume"
 
 
 def submitted(

@@ -344,7 +344,11 @@ def test_a_node_without_the_media_is_not_used(
             return scorer._taken(shares, member, unit, answer)
 
         first.actor.files = {here}
+        # A part of rows without media would be kept by --resume.
+        part = tmp_path / "out" / "part-000000000000.parquet"
+        part.touch()
         assert take(first, here) is None
+        assert not part.exists()
         assert (told, shares.take(is_idle=True, may_queue=False)) == ([], unit)
         first.actor.files = set()
         assert take(first, gone, here) is None

@@ -120,6 +120,11 @@ class Parts:
         with self._translated(), growing(path, partial):
             pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP_ROWS)
 
+    def delete(self, first: int) -> None:
+        """Delete a part, if it exists."""
+        with self._translated():
+            self.path(first).unlink(missing_ok=True)
+
     def finish(self) -> tuple[int, int]:
         """Mark the folder as finished, and return the numbers of (ok, error) rows.
 

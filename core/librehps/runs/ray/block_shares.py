@@ -64,6 +64,10 @@ class BlockShares:
         self._busy.discard(unit.part)
         self._again.append(unit)
 
+    def reject(self, unit: Unit) -> None:
+        """Take back a block that was scored without its media, whose failed rows nobody uses."""
+        self.give_back(unit)
+
     def died(self, unit: Unit) -> None:
         """Leave a block whose process died to its part, which finds the item."""
         self._busy.discard(unit.part)

@@ -71,7 +71,7 @@ class RayEngine:
             self.pool.tell_warnings(member, answer.warnings)
             if not self._is_blind(member, answer):
                 return shares.scored(answer)
-            shares.give_back(unit)
+            shares.reject(unit)
         elif answer is None:
             shares.give_back(unit)
         elif isinstance(answer, Blind):

@@ -70,6 +70,12 @@ class Shares:
         """Take back a unit that was not scored through no fault of its items."""
         (self.suspects if unit.deaths else self.waiting).appendleft(unit)
 
+    def reject(self, unit: Unit) -> None:
+        """Take back a unit that was scored without its media; its part must not count as done."""
+        if self.writer.is_whole(unit) and not unit.failed_only:
+            self.writer.parts.delete(unit.part)
+        self.give_back(unit)
+
     def died(self, unit: Unit) -> None:
         """Take back a unit whose process died."""
         unit = unit._replace(deaths=unit.deaths + 1, tries=unit.tries + 1)
