@@ -9,6 +9,7 @@ for all items, or pseudo-random numbers of that hash.
 
 import hashlib
 import struct
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,10 +42,11 @@ class ConstantDecoder:
         return "image"
 
     def decode(self, item: Item, content: object) -> Decoded:
-        digest = hashlib.sha256(str(item.media).encode()).hexdigest()
-        hashed = torch.frombuffer(bytearray.fromhex(digest), dtype=torch.uint8)
-        prepared = Prepared(_NOTHING, _IDS, _NOTHING, hashed)
-        return Decoded(prepared, "image", SIDE, SIDE, None, TOKENS, digest)
+        hashed = hashlib.sha256(str(item.media).encode())
+        # The digest stands where a model expects a tensor.
+        digest: Any = hashed.digest()
+        prepared = Prepared(_NOTHING, _IDS, _NOTHING, digest)
+        return Decoded(prepared, "image", SIDE, SIDE, None, TOKENS, hashed.hexdigest())
 
 
 class ConstantModel:
@@ -60,11 +62,11 @@ class ConstantModel:
         if not self._random:
             raw = RawScore((0.5,) * count, (1.0,) * count, 1.5)
             return lambda: [raw] * len(batch)
-        return lambda: [self._score(one.vision.numpy().tobytes(), count) for one in batch]
+        return lambda: [self._score(one.vision, count) for one in batch]
 
-    def _score(self, digest: bytes, count: int) -> RawScore:
-        numbers = struct.unpack(f"<{2 * count + 1}H", digest[: 4 * count + 2])
-        values = torch.tensor(numbers, dtype=torch.float32).div(9973).tolist()
+    def _score(self, digest: Any, count: int) -> RawScore:
+        numbers = struct.unpack_from(f"<{2 * count + 1}H", digest)
+        values = array("f", [number / 9973 for number in numbers]).tolist()
         return RawScore(tuple(values[:count]), tuple(values[count:-1]), values[-1])
 
 

@@ -35,6 +35,9 @@ MAX_PARTS = 4
 # Every such row is an error in the first run, and is retried.
 ERROR_EVERY = 1000
 COLUMNS = "default"
+WHOLE = "`score_to`: all, with the engine and the constant"
+NOT_CONSTANT = "`score_to`: without the constant"
+CONSTANT_ITEMS = 10_240
 STATUS, PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 Measured = dict[str, dict[str, float]]
 
@@ -118,16 +121,16 @@ class ConstantRows:
             with self._timed("constant"):
                 raws, hashes = self.raws(len(some)), [sha256_of(item) for item in some]
             with self._timed("making"):
-                rows = [self.row(*row) for row in zip(some, raws, hashes, strict=True)]
+                keys = [
+                    content_key("image", digest, item.prompt)
+                    for item, digest in zip(some, hashes, strict=True)
+                ]
+                rows = [self.row(*row) for row in zip(some, raws, hashes, keys, strict=True)]
                 if self._has_errors:
                     for at in range(-done % ERROR_EVERY, len(rows), ERROR_EVERY):
                         error = EmptyFileError("the file is empty")
                         rows[at] = ScoredRow(some[at], "image", None, error=error)
             with self._timed("duplicates"):
-                keys = [
-                    content_key("image", digest, item.prompt)
-                    for item, digest in zip(some, hashes, strict=True)
-                ]
                 self._known.find(keys)
                 self._known.add(zip(keys, raws, strict=True))
             done += len(some)
@@ -138,9 +141,9 @@ class ConstantRows:
         values = self._numbers.random((count, 2 * axes + 1), np.float32).tolist()
         return [RawScore(tuple(v[:axes]), tuple(v[axes:-1]), v[-1]) for v in values]
 
-    def row(self, item: Item, raw: RawScore, digest: str) -> ScoredRow:
+    def row(self, item: Item, raw: RawScore, digest: str, key: bytes | None = None) -> ScoredRow:
         score = to_score(raw, self._axes, None)
-        return ScoredRow(item, "image", score, 512, 512, 40, digest)
+        return ScoredRow(item, "image", score, 512, 512, 40, digest, key=key)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -257,10 +260,24 @@ def measure_whole(folder: Path, rows: int, random_ids: bool, suffix: str) -> dic
     write_manifest(manifest, 2 * WINDOW)
     score_to(manifest, folder / f"warm.{suffix}", model=scorer)
     write_manifest(manifest, rows, random_ids)
-    with terms.term("`score_to`: all, with the engine and the constant"):
+    with terms.term(WHOLE):
         summary = score_to(manifest, folder / f"x.{suffix}", model=scorer)
     assert summary.ok == rows
+    whole = terms.found[WHOLE]["us"]
+    terms.note(NOT_CONSTANT, (whole - constant_us(scorer)) * rows / 1e6)
     return {"terms": terms.found}
+
+
+def constant_us(scorer: Any) -> float:
+    """Return the CPU time in µs that the constant itself takes for an item, in the median."""
+    engine, found = scorer.engine(), []
+    for start in range(0, CONSTANT_ITEMS, WINDOW):
+        items = [Item(str(at), f"{at}.png", "x") for at in range(start, start + WINDOW)]
+        began = time.process_time()
+        decoded = [engine.decoder.decode(item, None) for item in items]
+        engine.model.launch([one.prepared for one in decoded])()
+        found.append((time.process_time() - began) * 1e6 / WINDOW)
+    return float(np.median(found))
 
 
 def sha256_of(item: Item) -> str:

@@ -185,8 +185,8 @@ def printable(text: object) -> str:
 
     Values of other types are converted by `str`.
     """
-    found = str(text)
-    if is_utf8(found):
+    found = text if type(text) is str else str(text)
+    if found.isascii() or is_utf8(found):
         return found
     return (
         "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in found)

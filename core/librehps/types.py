@@ -132,6 +132,11 @@ class ScoreAxis:
     sigma: float
     raw_mean: float
 
+    def __init__(self, mean: float, sigma: float, raw_mean: float) -> None:
+        # The generated method takes twice as long.
+        fields = self.__dict__
+        fields["mean"], fields["sigma"], fields["raw_mean"] = mean, sigma, raw_mean
+
     @property
     def mu(self) -> float:
         """The same value as `raw_mean`, stored in the score table's column `<axis>_mu`."""
@@ -141,6 +146,52 @@ class ScoreAxis:
     def raw_mean_or_mean(self) -> float:
         """The same value as `raw_mean`, under a name of the package librehps 1.1.2."""
         return self.raw_mean
+
+
+class AxisColumns(Mapping[str, ScoreAxis]):
+    """The axes of a score as tuples of numbers; makes a `ScoreAxis` when it is asked for.
+
+    A run into a file asks for none.
+    """
+
+    __slots__ = ("means", "mus", "names", "sigmas")
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        means: Sequence[float],
+        sigmas: Sequence[float],
+        mus: Sequence[float],
+    ) -> None:
+        self.names, self.means, self.sigmas, self.mus = names, means, sigmas, mus
+
+    @classmethod
+    def of(cls, axes: Mapping[str, ScoreAxis]) -> "AxisColumns":
+        """Return the axes in this form."""
+        if isinstance(axes, cls):
+            return axes
+        values = [(axis.mean, axis.sigma, axis.raw_mean) for axis in axes.values()]
+        means, sigmas, mus = zip(*values, strict=True) if values else ((), (), ())
+        return cls(tuple(axes), means, sigmas, mus)
+
+    def __getitem__(self, name: str) -> ScoreAxis:
+        try:
+            at = self.names.index(name)
+        except ValueError:
+            raise KeyError(name) from None
+        return ScoreAxis(self.means[at], self.sigmas[at], self.mus[at])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,9 +246,10 @@ class Score(Mapping[str, ScoreAxis]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return mean, mu and sigma of each axis, and `scalar`, keyed by score table column."""
-        mus = {f"{name}_mu": axis.raw_mean for name, axis in self.axes.items()}
-        sigmas = {f"{name}_sigma": axis.sigma for name, axis in self.axes.items()}
-        means = {name: axis.mean for name, axis in self.axes.items()}
+        axes = AxisColumns.of(self.axes)
+        means = dict(zip(axes.names, axes.means, strict=True))
+        mus = {f"{name}_mu": mu for name, mu in zip(axes.names, axes.mus, strict=True)}
+        sigmas = {f"{name}_sigma": s for name, s in zip(axes.names, axes.sigmas, strict=True)}
         return {**means, **mus, **sigmas, "scalar": self.scalar}
 
 
@@ -219,10 +271,10 @@ class VideoScore(Score):
 
 def score_columns(score: Score | None, axes: Sequence[str]) -> dict[str, float | None]:
     """Return mean and mu of each axis, keyed by column; None for an axis that the score lacks."""
-    known: Mapping[str, ScoreAxis] = {} if score is None else score
-    means = {name: known[name].mean if name in known else None for name in axes}
-    mus = {f"{name}_mu": known[name].raw_mean if name in known else None for name in axes}
-    return means | mus
+    known = AxisColumns.of({} if score is None else score.axes)
+    means = dict(zip(known.names, known.means, strict=True))
+    mus = dict(zip(known.names, known.mus, strict=True))
+    return {name: means.get(name) for name in axes} | {f"{n}_mu": mus.get(n) for n in axes}
 
 
 @dataclass(frozen=True)
@@ -266,7 +318,8 @@ class PairComparison:
 class ScoredRow:
     """An output row: the item with its score, or with the error that prevented the score.
 
-    `remarks` name what was special in the media, as `transparent` or `animated`.
+    `remarks` name what was special in the media, as `transparent` or `animated`. `key` is the
+    digest of content and prompt by which duplicates are found, if the engine knows it.
     """
 
     item: Item
@@ -278,6 +331,27 @@ class ScoredRow:
     sha256: str | None = None
     error: ItemError | None = None
     remarks: frozenset[str] = frozenset()
+    key: bytes | None = field(default=None, repr=False, compare=False)
+
+    def __init__(
+        self,
+        item: Item,
+        kind: Kind | None,
+        score: Score | None,
+        width: int | None = None,
+        height: int | None = None,
+        prompt_tokens: int | None = None,
+        sha256: str | None = None,
+        error: ItemError | None = None,
+        remarks: frozenset[str] = frozenset(),
+        key: bytes | None = None,
+    ) -> None:
+        # The generated method takes three times as long.
+        fields = self.__dict__
+        fields["item"], fields["kind"], fields["score"] = item, kind, score
+        fields["width"], fields["height"] = width, height
+        fields["prompt_tokens"], fields["sha256"] = prompt_tokens, sha256
+        fields["error"], fields["remarks"], fields["key"] = error, remarks, key
 
     @property
     def status(self) -> Status:
@@ -285,8 +359,13 @@ class ScoredRow:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row keyed by score table column; the user's own columns are last."""
+        scores = {} if self.score is None else self.score.to_dict()
+        return {**self.facts(), **scores, **self.item.extra}
+
+    def facts(self) -> dict[str, Any]:
+        """Return the row keyed by score table column, without scores and own columns."""
         item, error = self.item, self.error
-        facts = {
+        return {
             "id": printable(item.id),
             "media": media_text(item.media),
             "kind": self.kind,
@@ -300,8 +379,6 @@ class ScoredRow:
             "error_type": None if error is None else type(error).__name__,
             "error": None if error is None else printable(str(error)),
         }
-        scores = {} if self.score is None else self.score.to_dict()
-        return {**facts, **scores, **item.extra}
 
 
 def media_text(media: Any) -> str | None:

@@ -20,7 +20,7 @@ Key = bytes | int
 Outputs = dict[Key, RawScore | ItemError]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Ready:
     """An item after its decode worker: decoded, or with the error."""
 
@@ -81,20 +81,22 @@ class Window:
             self._outputs |= {key: shared[key] for key in self._shared & shared.keys()}
             self._before = None
         self._keep()
-        rows = {at: _error(r) for at, r in enumerate(self._ready) if r.error is not None}
-        for key in self._sources.keys() & self._outputs.keys():
-            output = self._outputs[key]
-            rows |= {at: self._row(self._ready[at], output) for at in self._sources[key]}
+        rows = [None if r.error is None else error_row(r.item, r.error) for r in self._ready]
+        for key, places in self._sources.items():
+            if (output := self._outputs.get(key)) is not None:
+                for at in places:
+                    rows[at] = self._row(self._ready[at], output, key)
         # The next window refers to this one, but only for its outputs: free the rest.
         self._ready, self._sources, self._running = (), {}, []
-        return [rows[at] for at in takewhile(rows.__contains__, range(self._size))]
+        return [row for row in takewhile(bool, rows) if row]
 
-    def _row(self, ready: Ready, output: RawScore | ItemError) -> ScoredRow:
+    def _row(self, ready: Ready, output: RawScore | ItemError, key: Key) -> ScoredRow:
         if isinstance(output, ItemError):
             return error_row(ready.item, output)
         decoded = _decoded(ready)
         try:
-            return ok_row(ready.item, to_score(output, self._axes, decoded.frames), decoded)
+            score = to_score(output, self._axes, decoded.frames)
+            return ok_row(ready.item, score, decoded, key if isinstance(key, bytes) else None)
         except ItemError as error:
             return error_row(ready.item, error)
 
@@ -144,8 +146,3 @@ def _cached(ready: Ready, raw: RawScore) -> tuple[Kind, str, str | None, CachedS
 def _decoded(ready: Ready) -> Decoded:
     assert ready.decoded is not None  # noqa: S101 - only decoded items are launched
     return ready.decoded
-
-
-def _error(ready: Ready) -> ScoredRow:
-    assert ready.error is not None  # noqa: S101 - an item is decoded or has an error
-    return error_row(ready.item, ready.error)

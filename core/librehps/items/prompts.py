@@ -58,7 +58,8 @@ class PromptFinder:
                 "got UTF-16"
             )
         scored, removed = self._without_markup(text)
-        content.remarks.update(removed)
+        if removed:
+            content.remarks.update(removed)
         if not scored.strip():
             what = "empty without its markup" if removed else "empty"
             raise EmptyPromptError(f"the prompt of {content.name} is {what}")
@@ -84,6 +85,8 @@ class PromptFinder:
         """Return the text that is scored, and which kinds of markup were removed."""
         plain = text if self.keep_markup else without_tags(text)
         light = without_weights(plain) if self.strip_weights else plain
+        if light is text:
+            return text, []
         return light, [TAGS] * (plain != text) + [WEIGHTS] * (light != plain)
 
 
@@ -116,7 +119,7 @@ def find_prompts(
 def _from_column(item: Item, content: Media) -> Found | None:
     if item.prompt is None:
         return None
-    if isinstance(item.media, TarMember):
+    if type(item.media) is TarMember:
         # The text of a file in the tar next to the media.
         return Found(prompt_of_caption(item.prompt), "sidecar")
     return Found(item.prompt, "column")

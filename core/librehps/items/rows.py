@@ -150,16 +150,17 @@ class RowReader:
         `cell` refers to media bytes inside the row, None if the row has a path.
         """
         columns = self.columns
-        identity = _text(row.get(columns.id)) if columns.id else None
+        get = row.get
+        identity = _text(get(columns.id)) if columns.id else None
         media, name, problem = cell or self._find(row, place)
-        prompt = row.get(columns.prompt) if columns.prompt else None
+        prompt = get(columns.prompt) if columns.prompt else None
         wrong = invalid_prompt(prompt)
         return Item(
             identity or name,
             media,
             None if wrong else prompt,
             kind_by_name(media if isinstance(media, str) else _name_of(media)),
-            _text(row.get(columns.group)) if columns.group else None,
+            _text(get(columns.group)) if columns.group else None,
             self._extra(row, place),
             PromptError(f"{place}: {wrong}") if wrong and problem is None else problem,
         )
@@ -182,7 +183,8 @@ class RowReader:
         value = row.get(self.columns.media)
         starts = self._starts
         if starts is not None and type(value) is str and is_simple(value):
-            return starts[0](value), printable(starts[1] + value), None
+            name = starts[1] + value
+            return starts[0](value), name if value.isascii() else printable(name), None
         value = media_value(value, self.columns.entry)
         if not isinstance(value, str) or not value:
             missing = MediaError(f"{place}: {self._why_missing(value)}")
@@ -250,6 +252,8 @@ def check_ranges(file: AnyPath, members: str) -> None:
 
 def invalid_prompt(prompt: Any) -> str | None:
     """Return why a value is no prompt; None for text, and for a row without a prompt."""
+    if type(prompt) is str and "\0" not in prompt:
+        return None
     if prompt is not None and not isinstance(prompt, str):
         return f"expected text as prompt, got {type(prompt).__name__}"
     # Text of another encoding, which a tokenizer would read without a word.
@@ -261,4 +265,4 @@ def _name_of(media: Path | Stored) -> str:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else printable(str(value))
+    return None if value is None else printable(value)

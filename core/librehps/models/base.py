@@ -36,7 +36,7 @@ class Prepared:
     @property
     def cost(self) -> int:
         """Number of tokens, by which items are sorted into batches."""
-        return len(self.ids)
+        return self.ids.numel()
 
 
 class RawScore(NamedTuple):

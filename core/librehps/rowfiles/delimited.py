@@ -35,13 +35,14 @@ def delimited_rows(delimiter: str, file: AnyPath, names: Sequence[str] | None) -
 def _fields(delimiter: str, file: AnyPath) -> Iterator[tuple[str, list[str]]]:
     """Yield (position, fields) of each row that is not blank; the position is its first line."""
     csv.field_size_limit(MAX_FIELD_CHARS)
+    start = f"{file}, line "
     with open_text(file) as text:
         lines = _Lines(text, file)
         # Without `strict` a stray quote would swallow the rows up to the next quote.
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         while True:
             lines.taken.clear()
-            place = f"{file}, line {reader.line_num + 1}"
+            place = f"{start}{reader.line_num + 1}"
             try:
                 fields = next(reader, None)
             except csv.Error as error:

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from librehps.types import AxisColumns
+
 if TYPE_CHECKING:
     from librehps.engine.engine import Work
     from librehps.runs.job import Counts
     from librehps.types import ScoredRow
 
 HISTOGRAM_BINS = 1000
+FRESH_ROWS = 1024
 QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -38,6 +41,8 @@ class RunProgress:
     errors: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
     _histograms: dict[str, list[int]] = field(default_factory=dict)
+    # Rows that are not in the histograms yet.
+    _fresh: list[AxisColumns] = field(default_factory=list)
 
     @classmethod
     def after(cls, kept: "Counts", total: int, work: "Work") -> "RunProgress":
@@ -63,10 +68,9 @@ class RunProgress:
         self.ok += 1
         if row.remarks:
             self.remarks.update(row.remarks)
-        for name, axis in row.score.axes.items():
-            bins = self._histograms.get(name) or self._empty_bins(name)
-            at = int(axis.mean * HISTOGRAM_BINS)
-            bins[at if at < HISTOGRAM_BINS else -1] += 1
+        self._fresh.append(AxisColumns.of(row.score.axes))
+        if len(self._fresh) == FRESH_ROWS:
+            self._count_fresh()
 
     def merge(self, other: "RunProgress") -> None:
         """Count the rows that another process has counted, and add its work."""
@@ -75,9 +79,21 @@ class RunProgress:
         self.errors.update(other.errors)
         self.remarks.update(other.remarks)
         self.work.add(other.work.rows, other.work.forwards, other.work.forward)
+        other._count_fresh()
         for name, bins in other._histograms.items():
             mine = self._histograms.get(name) or self._empty_bins(name)
             self._histograms[name] = [a + b for a, b in zip(mine, bins, strict=True)]
+
+    def _count_fresh(self) -> None:
+        """Count the means of the latest rows, many at a time."""
+        while self._fresh:
+            names = self._fresh[0].names
+            means = [one.means for one in self._fresh if one.names == names]
+            self._fresh = [one for one in self._fresh if one.names != names]
+            for name, column in zip(names, zip(*means, strict=True), strict=True):
+                bins = self._histograms.get(name) or self._empty_bins(name)
+                for at, count in Counter(int(mean * HISTOGRAM_BINS) for mean in column).items():
+                    bins[min(at, HISTOGRAM_BINS - 1)] += count
 
     def _empty_bins(self, axis: str) -> list[int]:
         bins = self._histograms[axis] = [0] * HISTOGRAM_BINS
@@ -85,6 +101,7 @@ class RunProgress:
 
     def distributions(self) -> dict[str, Distribution]:
         """Return the distribution of each axis that was scored in this call."""
+        self._count_fresh()
         return {axis: _distribution(bins) for axis, bins in self._histograms.items()}
 
 

@@ -24,6 +24,7 @@ class RowScores:
 
     def __init__(self, store: RowStore) -> None:
         self._store, axes = store, store.schema.axes
+        store.keeps_keys = True
         self._names = [f"{a}_mu" for a in axes] + [f"{a}_sigma" for a in axes] + ["scalar"]
         self._index, self._indexed = KeyIndex(), 0
         # Scores whose rows are not in a whole group yet.
@@ -59,12 +60,18 @@ class RowScores:
             self._newest = {k: self._raw(row) for k, row in zip(keys, rows, strict=True) if k}
             self._knows_newest = True
         while self._indexed < self._store.whole_groups:
-            keys, start = self._content(self._indexed)
-            known = [at for at, key in enumerate(keys) if key is not None]
-            self._index.add([keys[at] for at in known], start + np.asarray(known, np.int64))
-            for key in keys:
+            keys, start = self._keys(self._indexed)
+            known = [(at, key) for at, key in enumerate(keys) if key is not None]
+            numbers = np.fromiter((at for at, _ in known), np.int64, len(known))
+            self._index.add([key for _, key in known], start + numbers)
+            for _, key in known:
                 self._newest.pop(key, None)
             self._indexed += 1
+
+    def _keys(self, group: int) -> tuple[list[bytes | None], int]:
+        """Return the same as `_content`, without reading rows that this process has written."""
+        keys = self._store.take_keys(group)
+        return self._content(group) if keys is None else (keys, self._store.first_row(group))
 
     def _content(self, group: int) -> tuple[list[Any], int]:
         """Return the key of each row, None for a row without score, and the first row's number."""

@@ -23,6 +23,10 @@ GROUP_ROWS = 4096
 # Rows that are read at once, in the order of the listing.
 CHUNK_ROWS = 16_384
 MAX_CACHED_GROUPS = 16
+# Texts that few rows share.
+UNIQUE_TEXTS = ("id", "media", "sha256")
+# The key of each of some rows in the score cache, None for a row without one.
+Keys = list[bytes | None]
 GROUPS_FILE, NEWEST_FILE = "rows.groups", "rows.newest"
 
 
@@ -49,6 +53,11 @@ class RowStore:
         # The number of the first row of each group, and of the first row of `_waiting`.
         self._starts = [0]
         self._waiting: list[Any] = []
+        # With `keeps_keys`: the keys of the rows of new groups until they are taken, and those of
+        # the waiting rows, None where some have no key here.
+        self.keeps_keys = False
+        self._keys: dict[int, Keys] = {}
+        self._waiting_keys: Keys | None = []
         self._cached = lru_cache(MAX_CACHED_GROUPS)(self._table)
         for frame, payload in self._groups.recover():
             self._note(frame, _from_parquet(payload, (INDEX, "status")))
@@ -56,16 +65,20 @@ class RowStore:
             # A kill or a power loss can leave rows here that are in a group already.
             if _NUMBER.unpack_from(payload)[0] >= self._starts[-1]:
                 self._wait(newest_batch(payload, schema))
+                self._waiting_keys = None
 
     def append(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> None:
         """Append rows with these indices; they survive a kill, and after `sync` a power loss."""
-        self.append_batch(self.schema.batch(indices, rows))
+        self.append_batch(self.schema.batch(indices, rows), _keys_of(rows))
 
-    def append_batch(self, batch: Any) -> None:
-        """Append an Arrow batch of the schema like `append`."""
+    def append_batch(self, batch: Any, keys: Keys | None = None) -> None:
+        """Append an Arrow batch of the schema like `append`; `keys` of the rows, if known."""
         number = _NUMBER.pack(self._starts[-1] + self._rows_waiting())
         self._newest.append(number + memoryview(batch.serialize()))
         self._wait(batch)
+        if self._waiting_keys is not None:
+            is_known = self.keeps_keys and keys is not None
+            self._waiting_keys = [*self._waiting_keys, *(keys or ())] if is_known else None
         if self._rows_waiting() >= GROUP_ROWS:
             self._make_group()
 
@@ -128,6 +141,14 @@ class RowStore:
             table = _from_parquet(self._read(self._frames[at]), names)
         return self._starts[at], table
 
+    def first_row(self, at: int) -> int:
+        """Return the number of the first row of a group."""
+        return self._starts[at]
+
+    def take_keys(self, at: int) -> Keys | None:
+        """Return and forget the keys of a group's rows; None if they are not known."""
+        return self._keys.pop(at, None)
+
     def places(self, numbers: Any) -> tuple[Any, Any]:
         """Return the group of each row number, and the place in its group."""
         groups = np.searchsorted(self._starts, numbers, "right") - 1
@@ -183,8 +204,18 @@ class RowStore:
         self._frames.append(frame)
         self._starts.append(self._starts[-1] + len(table))
         self._waiting = []
+        if self.keeps_keys and self._waiting_keys is not None:
+            self._keys[len(self._frames) - 1] = self._waiting_keys
+        self._waiting_keys = []
         # The newest rows are no longer where they were.
         self._cached.cache_clear()
+
+
+def _keys_of(rows: Sequence[ScoredRow]) -> Keys | None:
+    """Return the keys of the rows, None if a row has a hash but no key."""
+    keys = [row.key for row in rows]
+    is_whole = None not in keys or all(row.key or row.sha256 is None for row in rows)
+    return keys if is_whole else None
 
 
 def newest_batch(payload: bytes, schema: RowSchema) -> Any:
@@ -194,8 +225,9 @@ def newest_batch(payload: bytes, schema: RowSchema) -> Any:
 
 def _to_parquet(table: Any, texts: Sequence[str]) -> memoryview:
     sink = pa.BufferOutputStream()
-    # Scores have few equal values, so that a dictionary of them is only larger.
-    options = {"use_dictionary": list(texts), "write_statistics": False}
+    # Scores and paths have few equal values, so that a dictionary of them is only larger.
+    repeated = [name for name in texts if name not in UNIQUE_TEXTS]
+    options = {"use_dictionary": repeated, "write_statistics": False}
     pq.write_table(table, sink, compression="zstd", **options)
     return memoryview(sink.getvalue())
 

@@ -1,15 +1,17 @@
 """Scored rows as Arrow batches, with one column for each value of a row."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from librehps.files import printable
 from librehps.scores.columns import DOUBLE, TEXT, as_text, full_columns
 from librehps.scores.parquet import arrow_type
 from librehps.settings import Settings
-from librehps.types import Item, ScoredRow, VideoScore, media_text
+from librehps.types import AxisColumns, Item, ScoredRow, VideoScore, media_text
 
 # Column with the row's index in the listing; a column of the user can have any other name.
 INDEX = "librehps.index"
@@ -29,7 +31,8 @@ class RowSchema:
         stored = {name: TEXT if name in own and k == DOUBLE else k for name, k in kinds.items()}
         self.texts = [name for name, kind in stored.items() if kind == TEXT]
         fields = [(name, arrow_type(kind)) for name, kind in stored.items()]
-        self.arrow = pa.schema([(INDEX, pa.int64()), *fields])
+        self._arrow_types = [(INDEX, pa.int64()), *fields]
+        self.arrow = pa.schema(self._arrow_types)
 
     def batch(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> Any:
         """Return the rows, which have these indices in the listing, as one Arrow batch."""
@@ -40,7 +43,10 @@ class RowSchema:
             "settings": [self._digest] * len(rows),
             **self._own_columns([row.item for row in rows]),
         }
-        arrays = [pa.array(columns[f.name], f.type) for f in self.arrow]
+        arrays = [
+            pa.array(values := columns[name], kind, from_pandas=isinstance(values, np.ndarray))
+            for name, kind in self._arrow_types
+        ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.arrow)
 
     def known_batch(self, indices: Sequence[int], items: Sequence[Item], scores: Any) -> Any:
@@ -94,7 +100,7 @@ def _facts(rows: Sequence[ScoredRow]) -> dict[str, list[Any]]:
 def _of_items(items: Sequence[Item]) -> dict[str, list[Any]]:
     return {
         "id": _texts([item.id for item in items]),
-        "media": [media_text(item.media) for item in items],
+        "media": _media([item.media for item in items]),
         "prompt": _texts([item.prompt for item in items]),
         "group": _texts([item.group for item in items]),
     }
@@ -107,19 +113,41 @@ def _column(table: Any, field: Any) -> Any:
     return table[field.name].combine_chunks().cast(field.type)
 
 
+def _media(values: list[Any]) -> list[Any]:
+    """Return the paths or URLs of media as UTF-8 text, None for media in memory."""
+    if set(map(type, values)) == {str}:
+        return _texts(values)
+    return [media_text(value) for value in values]
+
+
 def _texts(values: list[Any]) -> list[Any]:
     """Return values as UTF-8 text, except None."""
+    if set(map(type, values)) == {str} and "".join(values).isascii():
+        return values
     return [v if v is None or (type(v) is str and v.isascii()) else printable(v) for v in values]
 
 
-def _scores(rows: Sequence[ScoredRow], axes: Sequence[str]) -> dict[str, list[Any]]:
-    known = [{} if row.score is None else row.score.axes for row in rows]
-    found: dict[str, list[Any]] = {
+def _scores(rows: Sequence[ScoredRow], axes: Sequence[str]) -> dict[str, Any]:
+    """Return the columns of numbers; NaN stands for null, since no score is NaN."""
+    numbers = np.full((3, len(axes), len(rows)), np.nan)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    scored = [AxisColumns.of({} if row.score is None else row.score.axes) for row in rows]
+    for at, one in enumerate(scored):
+        groups.setdefault(one.names, []).append(at)
+    for names, some_at in groups.items():
+        if not names:
+            continue
+        some = [scored[at] for at in some_at]
+        places: Any = slice(None) if len(groups) == 1 else some_at
+        columns = ([s.means for s in some], [s.mus for s in some], [s.sigmas for s in some])
+        for part, values in zip(numbers, columns, strict=True):
+            flat = np.fromiter(chain.from_iterable(values), float, len(names) * len(some))
+            for name, column in zip(names, flat.reshape(-1, len(names)).T, strict=True):
+                if name in axes:
+                    part[axes.index(name), places] = column
+    found: dict[str, Any] = {
         "scalar": [None if row.score is None else row.score.scalar for row in rows]
     }
-    for name in axes:
-        scores = [axes_of.get(name) for axes_of in known]
-        found[name] = [None if s is None else s.mean for s in scores]
-        found[f"{name}_mu"] = [None if s is None else s.raw_mean for s in scores]
-        found[f"{name}_sigma"] = [None if s is None else s.sigma for s in scores]
+    for at, name in enumerate(axes):
+        found[name], found[f"{name}_mu"], found[f"{name}_sigma"] = numbers[:, at]
     return found
