@@ -17,7 +17,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from conftest import Cli
 from librehps import LibreHPS, RunSummary, score_to
+from librehps.engine.engine import LocalEngine
 from librehps.errors import UsageError
+from librehps.files import partial_of
 from librehps.media.media import Media
 from librehps.runs import media_stamps
 from librehps.runs.observer import RunObserver
@@ -53,8 +55,13 @@ class Forwards(RunObserver):
 
 @pytest.fixture(scope="module")
 def model() -> LibreHPS:
-    """Return a model with two pictures per window, so that rows come early."""
-    return LibreHPS.from_pretrained("tiny", batch_size=1, workers=1)
+    return LibreHPS.from_pretrained("tiny", workers=1)
+
+
+@pytest.fixture(autouse=True)
+def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let windows hold two items, so that a run can be ended between two windows."""
+    monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 2)
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +203,7 @@ def test_equals_a_fresh_run_after_any_history(
         again = Forwards()
         summary = score_to(media, out, update=True, prune=prune, observer=again, **common)
         assert not journal_folder(out).exists()
-        # Of a killed window the journal may have no row yet.
+        # Of a window that ended early the journal may have no row yet.
         assert expected <= seen.count + again.count <= expected + 2 * kills
         old = check(rows_of(out), old, summary, prune, history)
     fresh = tmp_path / f"fresh{suffix}"
@@ -370,6 +377,7 @@ def test_own_columns_and_prompts_are_those_of_the_source_now(
     with pytest.raises(UsageError, match=r"cannot update x.jsonl: column 'new' of vanished"):
         update("m.jsonl", "x.jsonl", model)
     assert Path("x.jsonl").read_bytes() == before
+    assert not partial_of(Path("x.jsonl")).exists()
     summary, _ = update("m.jsonl", "x.jsonl", model, prune=True)
     assert summary.changes.pruned == 2
 
@@ -414,6 +422,14 @@ def test_outputs_of_plain_runs(suffix: str, project: Path, model: LibreHPS) -> N
     for _ in range(2):
         assert update("pics", out, model, columns=["overall"])[1].count == 0
         assert list(rows_of(Path(out))[0])[:2] == ["overall", "id"]
+
+
+def test_an_update_goes_on_with_a_killed_plain_run(project: Path, model: LibreHPS) -> None:
+    with pytest.raises(Killed):
+        score_to("pics", "x.parquet", prompt="a cat", model=model, observer=Forwards(kill_at=1))
+    summary, seen = update("pics", "x.parquet", model, columns="full")
+    assert (seen.count, summary.changes.new) == (2, 4)
+    assert None not in {row["overall_sigma"] for row in rows_of(Path("x.parquet"))}
 
 
 def test_other_settings_and_options_are_refused(project: Path, cli: Cli) -> None:

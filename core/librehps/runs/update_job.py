@@ -22,7 +22,7 @@ from librehps.runs.media_stamps import Content, MediaStamps, stamp_keys, stamps_
 from librehps.runs.refusals import lacking_columns
 from librehps.runs.request import RunRequest
 from librehps.runs.row_store import GROUP_ROWS
-from librehps.runs.vanished import marked, output_columns, vanished_rows
+from librehps.runs.vanished import check_vanished, marked, output_columns, vanished_rows
 from librehps.scores.columns import full_columns
 from librehps.scores.file_table import batches_of
 from librehps.scores.read import open_table
@@ -183,6 +183,9 @@ class UpdateJob(Job):
         own, request = self.journal.run["own_columns"], self.journal.run["request"]
         kinds = output_columns(columns, settings.axes, own, self._prune)
         self.changes, gone = self._compare()
+        if self._old is not None and not self._prune:
+            # Before the first row is written: other columns of vanished items end the update.
+            check_vanished(self._old, gone, own, self.output)
         with open_sink(self.output, settings, kinds, request) as sink:
             names = [name for name in kinds if name in self._journalled]
             for _, table in self.journal.rows.there(names):

@@ -56,14 +56,17 @@ def vanished_rows(
     A column that the old output lacks is null. Raises UsageError for values of another type.
     """
     names = [name for name in kinds if name in old.column_names]
-    start = 0
-    for batch in batches_of(old, names):
-        mask = gone[start : start + len(batch)]
-        start += len(batch)
-        if mask.any():
-            rows = batch.filter(pa.array(mask))
-            columns = {n: _column(rows, n, k, output) for n, k in kinds.items() if n != VANISHED}
-            yield marked(pa.table(columns), True, kinds)
+    for batch in batches_of(old.filter(gone if hasattr(old, "read") else pa.array(gone)), names):
+        columns = {n: _column(batch, n, k, output) for n, k in kinds.items() if n != VANISHED}
+        yield marked(pa.table(columns), True, kinds)
+
+
+def check_vanished(old: Any, gone: NDArray[Any], own: Mapping[str, str], output: Path) -> None:
+    """Raise UsageError where own columns of the old rows `gone` do not fit the kinds `own`."""
+    there = {field.name: field.type for field in old.schema}
+    other = {n: k for n, k in own.items() if there.get(n, arrow_type(k)) != arrow_type(k)}
+    for _ in vanished_rows(old, gone, other, output) if other else ():
+        continue
 
 
 def _column(batch: Any, name: str, kind: str, output: Path) -> Any:
