@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from librehps.errors import OutputError, UsageError
+from librehps.errors import OutputError, StorageError, UsageError
 
 log = logging.getLogger("librehps")
 
@@ -110,17 +110,21 @@ def write_whole(output: Path, content: str | bytes) -> None:
 
 @contextmanager
 def writing(
-    output: Path, hint: str | None = None, errors: tuple[type[Exception], ...] = (OSError,)
+    output: object, hint: str | None = None, errors: tuple[type[Exception], ...] = (OSError,)
 ) -> Iterator[None]:
     """Raise OutputError with the reason for an error of the block; `hint` says what was kept.
 
-    On a full disk, the hint begins with the advice to make room.
+    `output` is a local path or a URL. On a full disk, the hint begins with the advice to make room.
     """
     try:
         yield
+    except StorageError as error:
+        # Its message names the URL that could not be read or written.
+        hints = " ".join(text for text in (error.hint, hint) if text)
+        raise OutputError(str(error), hints or None) from error
     except errors as error:
         reason = getattr(error, "strerror", None) or error
-        if hint is None and output.is_file():
+        if hint is None and isinstance(output, Path) and output.is_file():
             hint = f"{output} is unchanged."
         elif hint is not None and getattr(error, "errno", None) in NO_ROOM:
             hint = f"Free disk space. {hint}"

@@ -46,12 +46,13 @@ def score(
     models: ScoringOptions,
     ray: RayOptions,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write to a .parquet or .jsonl file, or to - (stdout); with Ray, to a folder.",
+            help="Write to a .parquet or .jsonl file, or to - (stdout); with Ray, to a folder; "
+            "in a bucket, to either.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -114,7 +115,7 @@ def score(
     """Score images and videos against their prompts."""
     from librehps.errors import UsageError
 
-    file = None if output is None or str(output) == "-" else output
+    file = None if output == "-" else output
     out = Output(quiet, True if output is not None and file is None else json)
     if file is None and (resume or retry_errors or update or watch):
         flags = "--resume, --retry-errors, --update and --watch"
@@ -152,8 +153,8 @@ def score(
         columns=_columns(columns),
         engine=_engine(ray),
     )
-    again = "--update" if update else "--resume"
-    code = _report(summary, ray.engine == "ray", again, out)
+    again, in_parts = "--update" if update else "--resume", ray.engine == "ray" or "://" in file
+    code = _report(summary, in_parts, again, out)
     if json:
         out.line(jsonlib.dumps(summary.to_dict(), ensure_ascii=False))
     raise typer.Exit(code)
@@ -174,7 +175,7 @@ def _check_watch(ray: RayOptions, **ways: bool) -> None:
 
 
 def _watch(
-    paths: list[str], file: Path, request: Record, observer: CommandObserver, out: Output
+    paths: list[str], file: str, request: Record, observer: CommandObserver, out: Output
 ) -> int:
     """Keep the file up to date until a signal; return the exit code."""
     from librehps.files import counted
@@ -192,7 +193,7 @@ def _watch(
     return exit_code(summary.ok, summary.failed + unread)
 
 
-def _check_engine(ray: RayOptions, file: Path | None) -> None:
+def _check_engine(ray: RayOptions, file: str | None) -> None:
     from librehps.errors import UsageError
 
     if ray.engine == "ray" and file is None:
@@ -216,7 +217,7 @@ def _columns(text: str) -> str | list[str]:
     return text if text in SETS else [name.strip() for name in text.split(",")]
 
 
-def _report(summary: "RunSummary", is_ray: bool, again: str, out: Output) -> int:
+def _report(summary: "RunSummary", in_parts: bool, again: str, out: Output) -> int:
     """Print the counts of a run; return the exit code. `again` is the flag that continues it."""
     if summary.was_complete:
         counts = f"{summary.ok} scored, {summary.failed} errors"
@@ -227,7 +228,7 @@ def _report(summary: "RunSummary", is_ray: bool, again: str, out: Output) -> int
         summary.ok, summary.failed, summary.errors, summary.distributions, out, summary.kept
     )
     if summary.interrupted:
-        kept = "finished parts" if is_ray else "scored rows"
+        kept = "finished parts" if in_parts else "scored rows"
         out.note(f"interrupted: {kept} are kept; continue with {again}")
         return INTERRUPTED
     if summary.changes is not None:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from librehps.runs.listing import Listing
 from librehps.scores.parts import Parts
@@ -40,7 +39,7 @@ def ok_rows(parts: Parts, blocks: Iterable[int], start: int, end: int) -> tuple[
     for first in sorted(blocks):
         one, two = max(first, start), min(first + BLOCK_ROWS, end)
         if one < two:
-            table = pq.read_table(parts.path(first)).slice(one - first, two - one)
+            table = parts.read(first).slice(one - first, two - one)
             is_ok = pc.equal(table["status"], "ok")
             has_row[one - start : two - start] = is_ok.to_numpy(zero_copy_only=False)
             tables.append(table.filter(is_ok))

@@ -20,6 +20,7 @@ from librehps.scores.read import read_origin
 from librehps.scores.writer import check_suffix, open_sink
 from librehps.settings import Settings, comparable, differing
 from librehps.storage.store import exists
+from librehps.storage.url_path import AnyPath
 from librehps.types import Item, ScoredRow
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ OUTPUT_HAS_ROWS = "output_has_rows"
 # Key in run.json: the run is an update, which only another update continues.
 UPDATE = "update"
 OVERWRITE_HINT = "Use the same options, or --overwrite to start over."
+LOCAL_HINT = "Write a local file, then copy it to the bucket."
 NUMERICS_HINT = "Another version of librehps wrote it: use that version, or --overwrite."
 
 
@@ -64,7 +66,7 @@ class Job:
     _keeps_rows = True
 
     def __init__(
-        self, output: Path, *, resume: bool, retry_errors: bool = False, overwrite: bool = False
+        self, output: AnyPath, *, resume: bool, retry_errors: bool = False, overwrite: bool = False
     ) -> None:
         self._check(output)
         if overwrite and (resume or retry_errors):
@@ -81,8 +83,11 @@ class Job:
                 hint = "Choose another output, or use --overwrite, or --update to keep its scores."
                 raise UsageError(f"{output} already exists", hint=hint)
 
-    def _check(self, output: Path) -> None:
-        check_suffix(output)
+    def _check(self, output: AnyPath) -> None:
+        check_suffix(local_output(output))
+
+    def check_writable(self) -> None:
+        """Raise UsageError for an output in a bucket that cannot be written; called early."""
 
     def _is_there(self) -> bool:
         return self.output.exists()
@@ -203,10 +208,10 @@ class Job:
         """Return the record of the settings of the complete output."""
         return read_origin(self._origin_file())[0]
 
-    def _origin_file(self) -> Path:
+    def _origin_file(self) -> AnyPath:
         return self.output
 
-    def _check_same(self, before: Mapping[str, Any], now: Settings, place: Path) -> None:
+    def _check_same(self, before: Mapping[str, Any], now: Settings, place: AnyPath) -> None:
         names = differing(before, now.record())
         _refuse(names, comparable(before), now.record(), place, self._verb, str)
 
@@ -221,7 +226,7 @@ class Job:
         # Imported here: a row on stdout needs no pyarrow.
         from librehps.runs.finished import FinishedOutput
 
-        return FinishedOutput(self.output)
+        return FinishedOutput(local_output(self.output))
 
     def _finished_rows(
         self, columns: Sequence[str] | str, settings: Settings
@@ -320,7 +325,7 @@ class Job:
         own = self.journal.run.get("own_columns", {})
         kinds = chosen_columns(columns, own, settings.axes)
         request = self.journal.run["request"]
-        with open_sink(self.output, settings, kinds, request) as sink:
+        with open_sink(local_output(self.output), settings, kinds, request) as sink:
             if OUTPUT_HAS_ROWS in self.journal.run:
                 self._finished.rewrite(sink, self.journal.rows, kinds)
             else:
@@ -332,7 +337,7 @@ class Job:
 class _Compared:
     """A source whose items are compared with the ids of an output while they are listed."""
 
-    def __init__(self, listed: Listed, ids: Iterable[str], output: Path) -> None:
+    def __init__(self, listed: Listed, ids: Iterable[str], output: AnyPath) -> None:
         self._listed, self._ids, self._output = listed, ids, output
 
     def items(self) -> Iterator[Item]:
@@ -348,8 +353,15 @@ class _Compared:
         return self._listed.facts()
 
 
+def local_output(output: AnyPath) -> Path:
+    """Return the path of an output of a job that writes local files alone."""
+    if not isinstance(output, Path):
+        raise UsageError(f"{output}: expected a local file", hint=LOCAL_HINT)
+    return output
+
+
 def check_same_request(
-    before: Mapping[str, Any], now: Mapping[str, Any], place: Path, verb: str = "resume"
+    before: Mapping[str, Any], now: Mapping[str, Any], place: AnyPath, verb: str = "resume"
 ) -> None:
     """Raise UsageError where the request differs from the earlier run, naming each difference."""
     names = {**before, **now}.keys() - {"folder"}
@@ -361,7 +373,7 @@ def _refuse(
     names: Sequence[str],
     before: Mapping[str, Any],
     now: Mapping[str, Any],
-    place: Path,
+    place: AnyPath,
     verb: str,
     shown: Callable[[Any], str] = repr,
 ) -> None:

@@ -1,7 +1,7 @@
 """The journal of a run: OUT.journal/ keeps every row on disk until the output is written.
 
 `run.json` holds settings and request, the listing the items of the source (`listing.py`), and two
-files the rows (`row_store.py`).
+files the rows (`row_store.py`). The journal of an output in a bucket lies next to that output.
 """
 
 import json
@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from librehps.errors import UsageError
-from librehps.files import write_whole, writing
+from librehps.files import writing
+from librehps.runs.bucket_journal import BucketJournal
 from librehps.runs.item_json import Listed
 from librehps.runs.journal_folder import JournalFolder
-from librehps.runs.listing import Listing
+from librehps.runs.listing import LISTING, Listing
 from librehps.runs.row_status import ERROR as ERROR
 from librehps.runs.row_status import NEW as NEW
 from librehps.runs.row_status import OK as OK
 from librehps.settings import Settings
+from librehps.storage.outputs import listed as files_in
 from librehps.storage.store import stat
+from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item, ScoredRow
 
 if TYPE_CHECKING:
@@ -52,19 +55,21 @@ class Journal:
     OutputError. One process at a time can open a journal.
     """
 
-    def __init__(self, folder: Path, keeps_rows: bool = True) -> None:
+    def __init__(self, folder: AnyPath, keeps_rows: bool = True) -> None:
         self.folder, self._keeps_rows = folder, keeps_rows
-        self.listing = Listing(folder)
         self.run: Record = {}
         self.status = bytearray()
         self._rows: RowStore | None = None
-        self._place = JournalFolder(folder)
+        self._place = (
+            BucketJournal(folder) if isinstance(folder, UrlPath) else JournalFolder(folder)
+        )
+        self.listing = Listing(folder, self._place.listing_name())
 
     @property
     def is_frozen(self) -> bool:
         """True if the journal is valid: the listing and any copied rows are complete."""
-        file = self._place.run_file
-        return file.exists() and SEEDING not in _record(file)
+        content = self._place.run()
+        return content is not None and SEEDING not in _record(content)
 
     def open(self, clear: bool = False) -> None:
         """Lock the journal, and read the files of an earlier run, or delete them with `clear`.
@@ -84,7 +89,7 @@ class Journal:
 
     def known_files(self) -> list[Path]:
         """Return the files with rows of interrupted updates."""
-        return sorted(self.folder.glob(KNOWN_FILES))
+        return sorted(self.folder.glob(KNOWN_FILES)) if isinstance(self.folder, Path) else []
 
     def restart(self) -> None:
         """Forget the listing and its rows, but not the `known_files`."""
@@ -106,15 +111,20 @@ class Journal:
             check(found)
             self.run = {**facts, **found, "total": total, "layout": LAYOUT}
             self.run["stamps"] = {name: stamp(name) for name in found["containers"]}
-            for rows in self.folder.glob("rows.*"):
-                rows.unlink()
-            self.write_run()
+            if self.listing.folder.name != LISTING:
+                self.run[LISTING] = self.listing.folder.name
+            self._place.delete_rows()
+            self.write_run(is_new=True)
             self._recover()
 
-    def write_run(self) -> None:
-        """Write `run` to run.json, and sync the file to disk."""
+    def write_run(self, is_new: bool = False) -> None:
+        """Write `run` to run.json, and sync the file to disk.
+
+        Raises UsageError where another process has started the run that `is_new` here.
+        """
         with self._translated():
-            write_whole(self.folder / "run.json", json.dumps(self.run, indent=1) + "\n")
+            content = json.dumps(self.run, indent=1) + "\n"
+            self._place.write_run(content.encode(), is_new)
 
     def items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
         """Yield (index, item) for each listed item whose status is in `wanted`."""
@@ -159,7 +169,7 @@ class Journal:
 
     def delete_rest(self) -> None:
         """Delete what a kill has left of the journal of a complete output."""
-        if self.folder.exists() and not self.is_frozen:
+        if files_in(self.folder) and not self.is_frozen:
             # Another process may be at it.
             with suppress(UsageError, OSError):
                 self._place.lock()
@@ -176,7 +186,8 @@ class Journal:
             self._rows = None
 
     def _read_run(self) -> Record:
-        run = _record(self._place.run_file)
+        run = _record(self._place.run() or b"")
+        self.listing = Listing(self.folder, run.get(LISTING, LISTING))
         layout = run.get("layout")
         if layout != LAYOUT:
             is_other = isinstance(layout, int)
@@ -190,7 +201,7 @@ class Journal:
     def _recover(self) -> None:
         """Find the rows of an earlier run, and cut off an incomplete last write."""
         self.status = bytearray(self.run["total"])
-        if self._keeps_rows:
+        if self._keeps_rows and isinstance(self.folder, Path):
             # Imported here: a row on stdout needs no pyarrow.
             from librehps.runs.row_store import RowStore
             from librehps.scores.row_batch import RowSchema
@@ -203,10 +214,10 @@ class Journal:
         return writing(self.folder, "Rows scored so far are kept: continue with --resume.")
 
 
-def _record(file: Path) -> Record:
+def _record(content: bytes) -> Record:
     """Return the content of run.json; empty if the file is damaged."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(content)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -8,10 +8,12 @@ import os
 import shutil
 from pathlib import Path
 
-from librehps.files import sync
+from librehps.files import sync, write_whole
 from librehps.locks import OWNER_SUFFIX, ProcessLock
+from librehps.runs.listing import LISTING
+from librehps.storage.outputs import content_of
 
-LOCK_FILE = "lock"
+RUN_FILE, LOCK_FILE = "run.json", "lock"
 KEPT = (LOCK_FILE, LOCK_FILE + OWNER_SUFFIX)
 
 
@@ -19,8 +21,25 @@ class JournalFolder:
     """The folder `path` of a journal, and its lock; methods raise OSError."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.run_file = path, path / "run.json"
+        self.path, self.run_file = path, path / RUN_FILE
         self._lock = ProcessLock(path / LOCK_FILE)
+
+    def run(self) -> bytes | None:
+        """Return the content of run.json, None if there is none."""
+        return content_of(self.run_file)
+
+    def write_run(self, content: bytes, is_new: bool) -> None:
+        """Write run.json, and sync the file to disk; the lock keeps other processes out."""
+        write_whole(self.run_file, content)
+
+    def listing_name(self) -> str:
+        """Return the name of the folder for a new listing."""
+        return LISTING
+
+    def delete_rows(self) -> None:
+        """Delete the rows of an earlier run."""
+        for rows in self.path.glob("rows.*"):
+            rows.unlink()
 
     def lock(self) -> None:
         """Make the folder and lock it; raises UsageError where another process holds the lock."""

@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from librehps.engine.engine import FindPrompt
@@ -18,6 +17,7 @@ from librehps.runs.observer import RunObserver
 from librehps.runs.progress import RunProgress
 from librehps.runs.summary import RunSummary
 from librehps.settings import Settings
+from librehps.storage.url_path import AnyPath
 
 J = TypeVar("J", bound=Job)
 EMPTY_SHARD = "this shard contains no items"
@@ -32,7 +32,7 @@ class RequestSource(Listed, Protocol):
 class Request(Protocol):
     """A request that a run works on: `RunRequest`, or one of a command with items of its own."""
 
-    def check_output(self, output: Path) -> None: ...
+    def check_output(self, output: AnyPath) -> None: ...
 
     def open_source(self) -> RequestSource: ...
 
@@ -59,6 +59,8 @@ class Run(ABC, Generic[J]):
         """
         self.request.check_output(self.job.output)
         source = self._open_source()
+        if not self.job.is_complete:
+            self.job.check_writable()
         with self._ready() as settings, loaded_frozen():
             if self.job.is_complete:
                 return self._already_complete(settings)

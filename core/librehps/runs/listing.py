@@ -7,39 +7,57 @@ from pathlib import Path
 from typing import Any
 
 from librehps.files import sync
+from librehps.storage.outputs import listed, put
+from librehps.storage.url_path import AnyPath
 from librehps.types import Item
 
 # Every chunk but the last has this number of items; part of the layout of the journal.
 CHUNK_ITEMS = 16_384
+LISTING = "listing"
 
 
 class Listing:
     """The items of a source, in order, in the chunk files `listing/NNNNNN.arrow` of a folder.
 
-    The methods raise OSError; the owner of the folder translates this error.
+    The folder is local or at a URL. The methods raise OSError or StorageError; the owner of the
+    folder translates these errors. The folder `name` at a URL never gets other items.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "listing"
+    def __init__(self, folder: AnyPath, name: str = LISTING) -> None:
+        self.folder = folder / name
+
+    def absolute(self) -> "Listing":
+        """Return the same listing for a process in another folder."""
+        return Listing(self.folder.parent.absolute(), self.folder.name)
 
     def write(self, items: Iterable[Item]) -> int:
         """Write the items, sync the files to disk, and return the number of items."""
         # pyarrow is imported when it is used: a row on stdout needs none.
-        from librehps.runs.listing_chunk import write_chunk
+        from librehps.runs.listing_chunk import chunk_content
 
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-        self.folder.mkdir()
+        self._begin()
         source, total = iter(items), 0
         while chunk := list(islice(source, CHUNK_ITEMS)):
-            file = self.chunk(total)
-            write_chunk(file, chunk)
-            sync(file)
+            self._write(self.chunk(total), chunk_content(chunk))
             total += len(chunk)
-        sync(self.folder)
+        if isinstance(self.folder, Path):
+            sync(self.folder)
         return total
 
-    def chunk(self, index: int) -> Path:
+    def _begin(self) -> None:
+        if isinstance(self.folder, Path):
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+            self.folder.mkdir()
+
+    def _write(self, file: AnyPath, content: Any) -> None:
+        if isinstance(file, Path):
+            file.write_bytes(content)
+            sync(file)
+        else:
+            put(file, content.to_pybytes())
+
+    def chunk(self, index: int) -> AnyPath:
         """Return the file with the item of this index, which is item `index % CHUNK_ITEMS` in it.
 
         The file need not exist.
@@ -48,7 +66,7 @@ class Listing:
 
     def items(self) -> Iterator[tuple[int, Item]]:
         """Yield (index, item) for each item."""
-        count = sum(1 for _ in self.folder.glob("*.arrow"))
+        count = sum(1 for file in listed(self.folder) if file.suffix == ".arrow")
         return enumerate(self.range(0, count * CHUNK_ITEMS))
 
     def range(self, start: int, end: int) -> Iterator[Item]:

@@ -7,6 +7,7 @@ within the chunk), and `rest`: JSON of all that has no column, null for most ite
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,22 @@ import pyarrow as pa
 from librehps.errors import UsageError
 from librehps.files import is_utf8
 from librehps.runs.item_json import from_fields, media_record, problem_record
+from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item
 
 TEXTS = ("id", "media", "prompt", "kind", "group")
 EXTRA, REST = "extra", "rest"
 BATCH_ITEMS = 2048
+# Chunks at URLs that a process keeps, of about a megabyte each.
+MAX_CHUNKS_KEPT = 4
 # Types that a column of Arrow holds exactly; an integer in a column of floats would change.
 EXACT_TYPES = (str, bool, int, float)
 
 Record = dict[str, Any]
 
 
-def write_chunk(file: Path, items: Sequence[Item]) -> None:
-    """Write the items; raises OSError."""
+def chunk_content(items: Sequence[Item]) -> Any:
+    """Return the content of a chunk file, as a buffer."""
     rest: dict[int, Record] = defaultdict(dict)
     columns = {name: _texts(name, items, rest) for name in TEXTS}
     for at, problem in enumerate(map(attrgetter("problem"), items)):
@@ -39,29 +43,30 @@ def write_chunk(file: Path, items: Sequence[Item]) -> None:
     columns[REST] = pa.array(texts, pa.string())
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     table = pa.table(columns)
-    with (
-        pa.OSFile(str(file), "wb") as sink,
-        pa.ipc.new_file(sink, table.schema, options=options) as writer,
-    ):
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
         writer.write_table(table, BATCH_ITEMS)
+    return sink.getvalue()
 
 
-def read_chunk(file: Path, start: int, end: int) -> Iterator[Item]:
+def read_chunk(file: AnyPath, start: int, end: int) -> Iterator[Item]:
     """Yield the items from `start` to `end` (exclusive), counted within the chunk."""
     for batch in _batches(file, start, end):
         yield from _items(batch)
 
 
-def read_ids(file: Path, start: int, end: int) -> Any:
+def read_ids(file: AnyPath, start: int, end: int) -> Any:
     """Return the ids of these items as an Arrow array of chunks."""
     found = [batch.column(0) for batch in _batches(file, start, end, [0])]
     return pa.chunked_array(found, pa.string())
 
 
-def _batches(file: Path, start: int, end: int, columns: list[int] | None = None) -> Iterator[Any]:
+def _batches(
+    file: AnyPath, start: int, end: int, columns: list[int] | None = None
+) -> Iterator[Any]:
     options = pa.ipc.IpcReadOptions(included_fields=columns)
     try:
-        with pa.OSFile(str(file)) as source:
+        with _opened(file) as source:
             reader = pa.ipc.open_file(source, options=options)
             for number in range(start // BATCH_ITEMS, reader.num_record_batches):
                 first = number * BATCH_ITEMS
@@ -73,6 +78,18 @@ def _batches(file: Path, start: int, end: int, columns: list[int] | None = None)
         raise UsageError(
             f"{file}: damaged listing ({error})", hint="Use --overwrite to start over."
         ) from error
+
+
+def _opened(file: AnyPath) -> Any:
+    if isinstance(file, Path):
+        return pa.OSFile(str(file))
+    return pa.BufferReader(_content(file))
+
+
+@lru_cache(maxsize=MAX_CHUNKS_KEPT)
+def _content(file: UrlPath) -> bytes:
+    """Return a chunk at a URL, which does not change; several parts are read from it."""
+    return file.read_bytes()
 
 
 def _texts(name: str, items: Sequence[Item], rest: dict[int, Record]) -> Any:

@@ -9,13 +9,14 @@ from typing import Any
 from librehps.errors import UsageError
 from librehps.paths import glob_start
 from librehps.storage.places import is_remote
+from librehps.storage.url_path import AnyPath
 from librehps.types import Item
 
 # Listed media that are looked for in the folder where a run is resumed.
 SAMPLE_ITEMS = 100
 
 
-def check_folder(before: Mapping[str, Any], now: Mapping[str, Any], place: Path) -> None:
+def check_folder(before: Mapping[str, Any], now: Mapping[str, Any], place: AnyPath) -> None:
     """Raise UsageError where a relative path of the request still is in the run's first folder.
 
     `before` and `now` are the facts of the two requests. A project that was moved left no path
@@ -33,7 +34,7 @@ def check_folder(before: Mapping[str, Any], now: Mapping[str, Any], place: Path)
             )
 
 
-def check_media(items: Iterable[Item], folder: str, place: Path) -> None:
+def check_media(items: Iterable[Item], folder: str, place: AnyPath) -> None:
     """Raise UsageError where the folder has none of the items' relative paths, but should."""
     media = list(_relative(item.media for item in items if isinstance(item.media, str)))
     if media and not any(os.path.lexists(Path(folder, path)) for path in media):

@@ -14,13 +14,14 @@ from librehps.items.passed_over import PassedOver
 from librehps.preferences.media import items_of
 from librehps.preferences.read import read_unjudged
 from librehps.runs.compare import ComparedPairs, fit_of, judge_pairs
-from librehps.runs.job import Job
+from librehps.runs.job import Job, local_output
 from librehps.runs.local import LocalRun
 from librehps.runs.observer import RunObserver
 from librehps.runs.options import ModelOptions
 from librehps.runs.summary import RunSummary
 from librehps.scorer import LibreHPS
 from librehps.settings import Settings
+from librehps.storage.outputs import as_output
 from librehps.storage.places import is_remote
 from librehps.storage.url_path import AnyPath, address, as_path
 from librehps.types import Item, Score, ScoreAxis, ScoredRow, media_text
@@ -38,7 +39,7 @@ class PairsRequest:
     root: str | None
     keep_markup: bool
 
-    def check_output(self, output: Path) -> None:
+    def check_output(self, output: AnyPath) -> None:
         """Raise UsageError where the output is the file of pairs."""
         if isinstance(self.file, Path) and output.absolute() == self.file.absolute():
             raise errors.UsageError(
@@ -96,7 +97,7 @@ class PairsJob(Job):
 
     def __init__(
         self,
-        output: Path,
+        output: AnyPath,
         items: Sequence[Item],
         judge: Callable[[Sequence[ScoredRow]], ComparedPairs],
         **ways: bool,
@@ -111,7 +112,7 @@ class PairsJob(Job):
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
         """Write the verdicts, then delete the journal; `columns` is ignored."""
         self.found = self._judge(list(self._rows(settings)))
-        self.found.table.write(self.output, overwrite=True)
+        self.found.table.write(local_output(self.output), overwrite=True)
         self.journal.delete()
 
     def _rows(self, settings: Settings) -> Iterator[ScoredRow]:
@@ -167,7 +168,7 @@ def compare_pairs_to(
     request = PairsRequest(
         as_path(file), items, format, None if root is None else str(root), keep_markup
     )
-    job = PairsJob(Path(output), items, judge, resume=resume, overwrite=overwrite)
+    job = PairsJob(as_output(output), items, judge, resume=resume, overwrite=overwrite)
     run = LocalRun(
         request,
         job,

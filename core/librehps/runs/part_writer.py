@@ -3,6 +3,7 @@
 Any process that sees the folder can write a part; no process holds the rows of all parts.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, islice
@@ -12,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from librehps.engine.engine import Work
-from librehps.errors import EngineError
+from librehps.errors import EngineError, OutputError
 from librehps.runs.blocks import block_parts, interleaved, ok_rows, with_own
+from librehps.runs.journal_folder import RUN_FILE
 from librehps.runs.listing import Listing
 from librehps.runs.progress import RunProgress
 from librehps.scores.columns import TEXT
@@ -25,6 +26,8 @@ from librehps.scores.parts import Parts
 from librehps.scores.row import to_full_record
 from librehps.scores.sink import Record
 from librehps.settings import Settings
+from librehps.storage.outputs import content_of
+from librehps.storage.url_path import UrlPath
 from librehps.types import Item, ScoredRow
 
 
@@ -82,10 +85,13 @@ class PartWriter:
         return (unit.start, unit.end) == self.parts.bounds(unit.part)
 
     def items(self, unit: Unit) -> list[Item]:
-        """Return the items of a unit that have no row; raises OSError for an unreadable file."""
+        """Return the items of a unit that have no row.
+
+        Raises OSError or StorageError if the listing or the part is unreadable.
+        """
         items = self.listing.range(unit.start, unit.end)
         if unit.failed_only:
-            failed = _failed(self._existing(unit.part))
+            failed = _failed(self.parts.read(unit.part))
             return list(compress(items, failed[unit.start - unit.part : unit.end - unit.part]))
         return list(compress(items, ~self._ok_rows(unit)[0]))
 
@@ -125,7 +131,7 @@ class PartWriter:
         first, end = self.parts.bounds(unit.part)
         table = pa.concat_tables(tables)
         if unit.failed_only:
-            before = self._existing(first)
+            before = self.parts.read(first)
             if np.count_nonzero(_failed(before)) < len(table):
                 # Another process, given up but alive, has scored these rows since.
                 return
@@ -137,10 +143,23 @@ class PartWriter:
                 f"{self.parts.path(first)}: rows are missing or of other items",
                 hint="Continue from the complete parts with --resume.",
             )
+        if not unit.is_block:
+            self._check_owner()
         self.parts.write(first, table, failed)
 
-    def _existing(self, part: int) -> Any:
-        return pq.read_table(self.parts.path(part))
+    def _check_owner(self) -> None:
+        """Raise OutputError where another process has ended the run, or has started it over.
+
+        In a bucket, where no lock keeps others out.
+        """
+        journal = self.listing.folder.parent
+        if isinstance(journal, UrlPath):
+            found = json.loads(content_of(journal / RUN_FILE) or b"{}")
+            if found.get("run") != self.parts.run:
+                raise OutputError(
+                    f"another process has ended this run of {self.parts.output}, or has started "
+                    "it over"
+                )
 
 
 def _failed(table: Any) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -14,16 +13,28 @@ import pyarrow.parquet as pq
 
 from librehps.errors import EngineError, UsageError
 from librehps.files import writing
+from librehps.rowfiles.parquet_file import footer
 from librehps.runs.blocks import block_parts
 from librehps.runs.item_json import Listed
 from librehps.runs.job import Counts, Job, changed_source, lacking_columns
 from librehps.runs.journal import SEEDING
-from librehps.runs.listing import Listing
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.scores.columns import chosen_columns, full_columns
 from librehps.scores.markers import DONE_FILE
-from librehps.scores.parts import Part, Parts, check_folder, part_files
+from librehps.scores.parts import (
+    Part,
+    Parts,
+    check_folder,
+    done_facts,
+    part_files,
+    part_source,
+)
 from librehps.settings import Settings
+from librehps.storage.outputs import check_writable, make_folder
+from librehps.storage.url_path import AnyPath, UrlPath
+
+# Written to a bucket, and deleted again, before a model is loaded.
+PROBE_FILE = "probe"
 
 # A function that scores the units and writes their parts, and yields a result for each part.
 ScoreUnits = Callable[[list[Unit], PartWriter], Generator[UnitResult, None, None]]
@@ -41,14 +52,19 @@ class PartsJob(Job):
 
     def block_writer(self, settings: Settings) -> PartWriter:
         """Return a writer of the blocks of a new run, whose folder it makes."""
-        listing = Listing(self.journal.folder.absolute())
+        listing = self.journal.listing.absolute()
         blocks = block_parts(listing, self.run_id)
         with writing(blocks.output, "Choose an output in another folder."):
-            blocks.output.mkdir()
+            make_folder(blocks.output)
         return PartWriter(blocks, listing, full_columns(settings.axes), settings, {})
 
-    def _check(self, output: Path) -> None:
+    def _check(self, output: AnyPath) -> None:
         check_folder(output)
+
+    def check_writable(self) -> None:
+        """Raise UsageError where no file can be written to the bucket of the output."""
+        if isinstance(self.journal.folder, UrlPath):
+            check_writable(self.journal.folder, PROBE_FILE)
 
     def _is_there(self) -> bool:
         return bool(part_files(self.output)) or (self.output / DONE_FILE).exists()
@@ -56,6 +72,15 @@ class PartsJob(Job):
     @property
     def _is_finished(self) -> bool:
         return (self.output / DONE_FILE).exists() and not self.journal.is_frozen
+
+    @property
+    def _parts_folder(self) -> AnyPath:
+        """The folder of the parts."""
+        return self.output
+
+    def _kinds(self, columns: Sequence[str] | str, settings: Settings) -> Mapping[str, str]:
+        """Return the columns of the parts."""
+        return chosen_columns(columns, self.journal.run["own_columns"], settings.axes)
 
     def begin(
         self,
@@ -74,18 +99,18 @@ class PartsJob(Job):
         super().begin(settings, request, listed, columns)
         run = self.journal.run
         if "run" not in run:
-            done = Parts(self.output, run["total"], "").done() if reuses_output else {}
+            done = done_facts(self.output) if reuses_output else {}
             run["run"] = done.get("run") or self.run_id
             if not reuses_output:
                 self.journal.write_run()
-        parts = Parts(self.output.absolute(), run["total"], run["run"])
-        kinds = chosen_columns(columns, run["own_columns"], settings.axes)
-        listing = Listing(self.journal.folder.absolute())
-        self.writer = PartWriter(parts, listing, kinds, settings, run["request"])
+        parts = Parts(self._parts_folder.absolute(), run["total"], run["run"])
+        listing = self.journal.listing.absolute()
+        self.writer = PartWriter(
+            parts, listing, self._kinds(columns, settings), settings, run["request"]
+        )
         if reuses_output:
             self._check_items()
-        parts.begin()
-        self._read_finished()
+        self._read_finished(parts.begin())
 
     def _finished_rows(self, columns: Sequence[str] | str, settings: Settings) -> None:
         """Return None: no row has to be copied out of its part."""
@@ -93,11 +118,11 @@ class PartsJob(Job):
     def check_names(self, columns: Sequence[str] | str, settings: Settings) -> None:
         """Raise UsageError for columns that the complete folder lacks."""
         kinds = chosen_columns(columns, {}, settings.axes) if isinstance(columns, str) else columns
-        there = pq.read_schema(self._origin_file()).names
+        there = footer(self._origin_file()).schema.to_arrow_schema().names
         if lacking := [name for name in kinds if name not in there]:
             raise lacking_columns(self.output, lacking)
 
-    def _origin_file(self) -> Path:
+    def _origin_file(self) -> AnyPath:
         files = part_files(self.output)
         if not files:
             raise UsageError(
@@ -107,7 +132,7 @@ class PartsJob(Job):
 
     def finished_counts(self) -> Counts:
         """Return the number of rows of the complete folder, by status."""
-        done = Parts(self.output, 0, "").done()
+        done = done_facts(self.output)
         files = part_files(self.output) if done["errors"] else []
         return Counts(done["ok"], done["errors"], _error_types(files))
 
@@ -146,28 +171,31 @@ class PartsJob(Job):
 
         Raises EngineError, naming the parts, where parts are missing.
         """
-        if self.is_incomplete:
-            raise EngineError(
-                f"{self.output}: {len(self._left)} parts were not scored",
-                hint="Score them with --resume.",
-            )
+        self._check_complete()
         if not self.writer.parts.total:
             # Settings and request are stored in a part, so an empty shard needs one.
             self.writer.parts.write(0, self.writer.table([]), 0)
         self.writer.parts.finish()
         self.journal.delete()
 
+    def _check_complete(self) -> None:
+        if self.is_incomplete:
+            raise EngineError(
+                f"{self.output}: {len(self._left)} parts were not scored",
+                hint="Score them with --resume.",
+            )
+
     def _check_items(self) -> None:
         """Raise UsageError where the ids in a complete folder differ from the listed items."""
         try:
             self._check_columns("id", "status")
-            listing, total, at = Listing(self.journal.folder), self.journal.run["total"], 0
+            listing, total, at = self.journal.listing, self.journal.run["total"], 0
             for file in part_files(self.output):
-                found = pq.read_table(file, columns=["id"])["id"]
+                found = pq.read_table(part_source(file), columns=["id"])["id"]
                 end = min(at + len(found), total)
                 expected = listing.ids(at, end)
                 if not found.equals(expected):
-                    raise _first_difference(self.output, found, expected)
+                    raise first_difference(self.output, found, expected)
                 at = end
             if at < total:
                 raise changed_source(self.output, None, listing.ids(at, at + 1)[0].as_py())
@@ -177,10 +205,9 @@ class PartsJob(Job):
         del self.journal.run[SEEDING]
         self.journal.write_run()
 
-    def _read_finished(self) -> None:
+    def _read_finished(self, whole: Mapping[int, Part]) -> None:
         """Find the parts that are still to be scored, or that have failed rows to retry."""
         parts = self.writer.parts
-        whole = parts.whole()
         if whole:
             self._check_columns(*(["status"] if self.retries else []))
         kept = [part for part in whole.values() if not (self.retries and part.errors)]
@@ -196,7 +223,7 @@ class PartsJob(Job):
         self._remaining = parts.total - ok - errors
 
     def _check_columns(self, *needed: str) -> None:
-        names = pq.read_schema(part_files(self.output)[0]).names
+        names = footer(part_files(self._parts_folder)[0]).schema.to_arrow_schema().names
         lacking = [name for name in needed if name not in names]
         if lacking:
             raise lacking_columns(self.output, lacking)
@@ -208,18 +235,19 @@ class PartsJob(Job):
             )
 
 
-def _first_difference(output: Path, found: Any, expected: Any) -> UsageError:
+def first_difference(output: AnyPath, found: Any, expected: Any) -> UsageError:
     """Return the error for the first id of a part that differs from the listing."""
     pairs = zip_longest(found.to_pylist(), expected.to_pylist())
     return changed_source(output, *next(pair for pair in pairs if pair[0] != pair[1]))
 
 
-def _error_types(files: Sequence[Path]) -> Counter[str]:
+def _error_types(files: Sequence[AnyPath]) -> Counter[str]:
     """Return the number of failed rows by error type, over files with the column error_type."""
     found: Counter[str] = Counter()
     for file in files:
-        if "error_type" in pq.read_schema(file).names:
-            kinds = pq.read_table(file, columns=["error_type"])["error_type"].drop_null()
+        if "error_type" in footer(file).schema.to_arrow_schema().names:
+            kinds = pq.read_table(part_source(file), columns=["error_type"])["error_type"]
+            kinds = kinds.drop_null()
             pairs = pc.value_counts(kinds).to_pylist()
             found.update({pair["values"]: pair["counts"] for pair in pairs if pair["values"]})
     return found

@@ -11,6 +11,7 @@ from librehps.errors import UsageError
 from librehps.items.prompts import PromptFinder, find_prompts
 from librehps.items.source import Source, SourceOptions
 from librehps.storage.places import is_remote, shown
+from librehps.storage.url_path import AnyPath, as_path
 
 STDIN = "-"
 
@@ -61,9 +62,9 @@ class RunRequest:
             self.prompt, self.prompt_from, has_prompts, self.keep_markup, self.strip_weights
         )
 
-    def check_output(self, output: Path) -> None:
+    def check_output(self, output: AnyPath) -> None:
         """Raise UsageError where the output is also one of the paths to score."""
-        if output.absolute() in {Path(path).absolute() for path in self.paths}:
+        if output.absolute() in {as_path(path).absolute() for path in self.paths}:
             raise UsageError(
                 f"{output} is both an input and the output", hint="Choose another output."
             )

@@ -1,7 +1,7 @@
 """Score paths into a file, with a journal for resuming, or row by row."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -11,7 +11,7 @@ from librehps.errors import UsageError
 from librehps.extras import require
 from librehps.media.remarks import notes_of
 from librehps.runs.imports import collector_paused
-from librehps.runs.job import Job
+from librehps.runs.job import Job, local_output
 from librehps.runs.observer import RunObserver
 from librehps.runs.options import (
     ModelOptions,
@@ -25,8 +25,10 @@ from librehps.runs.progress import RunProgress
 from librehps.runs.request import RunRequest, as_paths
 from librehps.runs.summary import RunSummary
 from librehps.scores.columns import chosen_columns
+from librehps.scores.markers import SCORED_SUFFIXES
 from librehps.scores.row import to_full_record
 from librehps.settings import DEFAULT_MODEL
+from librehps.storage.outputs import as_output
 
 if TYPE_CHECKING:
     from librehps.engine.engine import LocalEngine
@@ -34,11 +36,14 @@ if TYPE_CHECKING:
     from librehps.items.prompts import PromptFinder
     from librehps.items.source import Source
     from librehps.scorer import LibreHPS
+    from librehps.storage.url_path import AnyPath
     from librehps.types import ScoredRow
 
     Paths = str | Path | Iterable[str | Path]
     Model = str | Path | ModelOptions | LibreHPS
 
+# Formats that a user may expect; other names are those of folders.
+OTHER_SUFFIXES = (".csv", ".tsv", ".json", ".gz", ".zst", ".arrow", ".feather", ".xlsx")
 HINT_RAY_MODEL = "Pass a name, a folder, or ModelOptions: each actor loads its own model."
 
 
@@ -64,14 +69,15 @@ def score_to(
     cache: str | Path | None = None,
     **source: Unpack[RunKeywords],
 ) -> RunSummary:
-    """Score every item of the paths into a Parquet or JSON Lines file; return a summary.
+    """Score every item of the paths into Parquet or JSON Lines; return a summary.
 
-    paths: files, folders, manifests, tars, URLs. output: X.parquet or X.jsonl, with Ray a folder.
-    model: a name, a folder, `ModelOptions`, or a loaded `LibreHPS`. columns: default, full, or
-    names. keep_markup: leave tags such as `<lora:name:0.8>` in prompts. strip_weights: remove
-    weights such as `(red:1.3)`. background, color_management, animated, sample: see `MediaOptions`;
-    a loaded model has its own. shard: `3/8` scores the third of 8 hash partitions. cache: a folder
-    that keeps scores for other runs, or `none` (None: the model's, else LIBREHPS_CACHE).
+    paths: files, folders, manifests, tars, URLs. output: X.parquet or X.jsonl, with Ray a folder;
+    in a bucket (`s3://bucket/x`) either. model: a name, a folder, `ModelOptions`, or a loaded
+    `LibreHPS`. columns: default, full, or names. keep_markup: leave tags such as `<lora:name:0.8>`
+    in prompts. strip_weights: remove weights such as `(red:1.3)`. background, color_management,
+    animated, sample: see `MediaOptions`; a loaded model has its own. shard: `3/8` scores the third
+    of 8 hash partitions. cache: a folder that keeps scores for other runs, or `none` (None: the
+    model's, else LIBREHPS_CACHE).
 
     Each row is saved in OUT.journal when it is scored: after an interruption, or once `stop` is
     set, `resume=True` continues the run. `retry_errors` resumes, and scores failed rows again.
@@ -86,21 +92,23 @@ def score_to(
     request = _request(paths, source, shard, options, prompt, prompt_from, **prompts)
     if not isinstance(engine, RayOptions):
         check_choice(engine, Engine, "engine")
-    output, observer, stop = Path(output), observer or RunObserver(), stop or threading.Event()
+    place, observer, stop = as_output(output), observer or RunObserver(), stop or threading.Event()
     ways = {"resume": resume, "retry_errors": retry_errors, "overwrite": overwrite}
     check_update(update, prune, is_local=engine == "local", **ways)
     if engine == "local":
         with collector_paused():
             from librehps.runs.local import LocalRun
+            from librehps.runs.local_parts import LocalPartsRun
 
-            job = updating(output, request, prune) if update else Job(output, **ways)
-        return LocalRun(request, job, columns, observer, stop, options, cache).run()
+            job = updating(place, request, prune) if update else _job(place, ways)
+        kind = LocalRun if isinstance(place, Path) else LocalPartsRun
+        return kind(request, job, columns, observer, stop, options, cache).run()
     if not isinstance(options, ModelOptions):
         raise UsageError("a loaded model cannot be sent to Ray", hint=HINT_RAY_MODEL)
     require("ray", "--engine ray")
     from librehps.runs.parts_job import PartsJob
 
-    parts = PartsJob(output, **ways)
+    parts = PartsJob(place, **ways)
     from librehps.runs.ray.run import RayRun
 
     cluster = engine if isinstance(engine, RayOptions) else RayOptions()
@@ -109,12 +117,30 @@ def score_to(
     return RayRun(request, parts, columns, observer, stop, options, cluster, cache).run()
 
 
-def updating(output: Path, request: RunRequest, prune: bool, *, writes_partly: bool = False) -> Job:
+def updating(
+    output: "AnyPath", request: RunRequest, prune: bool, *, writes_partly: bool = False
+) -> Job:
     """Return the job of an update; `writes_partly`: also the rows of an interrupted run."""
     # Imported here: other runs need none of it.
     from librehps.runs.update_job import UpdateJob
 
-    return UpdateJob(output, request, prune=prune, writes_partly=writes_partly)
+    return UpdateJob(local_output(output), request, prune=prune, writes_partly=writes_partly)
+
+
+def _job(output: "AnyPath", ways: Mapping[str, bool]) -> Job:
+    """Return the job of a local run, for a local file, or a file or a folder in a bucket."""
+    if isinstance(output, Path):
+        return Job(output, **ways)
+    from librehps.runs.parts_job import PartsJob
+    from librehps.runs.url_file_job import UrlFileJob
+
+    suffix = output.suffix.lower()
+    if suffix in OTHER_SUFFIXES:
+        raise UsageError(
+            f"{output}: unsupported output format {suffix!r}: use .parquet, .jsonl, or a folder"
+        )
+    is_file = suffix in SCORED_SUFFIXES
+    return (UrlFileJob if is_file else PartsJob)(output, **ways)
 
 
 def score_rows(

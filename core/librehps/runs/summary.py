@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from librehps.files import printable
 from librehps.items.passed_over import PassedOver
 from librehps.runs.progress import Distribution
+from librehps.storage.url_path import AnyPath
 
 if TYPE_CHECKING:
     from librehps.runs.changes import Changes
@@ -24,7 +24,7 @@ class RunSummary:
     an update that has finished changed.
     """
 
-    output: Path
+    output: AnyPath
     total: int
     ok: int
     failed: int

@@ -43,6 +43,7 @@ class UpdateJob(Job):
     replace, and leaves the other items to the next update.
     """
 
+    output: Path
     _verb = "update"
     updates = True
 

@@ -62,7 +62,7 @@ def watch_to(
     arguments as in `score_to`. Raises UsageError for other paths, no prompt, or changed settings.
     Returns the summary of the last pass; `remaining` items are left where `stop` cut it short.
     """
-    options, output = model_options(model, source), Path(output)
+    options, output = model_options(model, source), local_output(as_output(output))
     observer, stop = observer or RunObserver(), stop or threading.Event()
     given = as_paths(paths)
     roots = watched_folders(given)

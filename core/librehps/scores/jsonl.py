@@ -14,6 +14,7 @@ from librehps.scores.markers import PLACE, settings_file
 from librehps.scores.media_folder import recorded
 from librehps.scores.sink import Record, Sink
 from librehps.settings import Settings
+from librehps.storage.url_path import AnyPath
 
 
 def to_line(record: Record, kinds: Mapping[str, str] | None = None) -> str:
@@ -37,9 +38,10 @@ class JsonlSink(Sink):
         settings: Settings,
         columns: Mapping[str, str] | None = None,
         request: Mapping[str, Any] | None = None,
+        home: AnyPath | None = None,
     ) -> None:
         super().__init__(output)
-        self._settings, self._request = settings, request
+        self._settings, self._request, self._home = settings, request, home or output
         self._columns = default_columns(settings.axes) if columns is None else columns
 
     def _open(self) -> None:
@@ -76,7 +78,7 @@ class JsonlSink(Sink):
         record = self._settings.record()
         if self._request is not None:
             record["request"] = dict(self._request)
-        record[PLACE] = recorded(self.output, self._request)
+        record[PLACE] = recorded(self._home, self._request)
         write_whole(beside, json.dumps(record, indent=1) + "\n")
 
 

@@ -3,7 +3,6 @@
 Files of older versions use the same names, so they must not change.
 """
 
-from pathlib import Path
 from typing import TypeVar, cast
 
 from librehps.storage.url_path import AnyPath
@@ -32,6 +31,6 @@ def settings_file(output: P) -> P:
     return cast(P, output.with_name(output.name + SETTINGS_SUFFIX))
 
 
-def journal_folder(output: Path) -> Path:
+def journal_folder(output: P) -> P:
     """Return the folder that keeps the rows of an unfinished run."""
-    return output.with_name(output.name + JOURNAL_SUFFIX)
+    return cast(P, output.with_name(output.name + JOURNAL_SUFFIX))

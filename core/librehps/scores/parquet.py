@@ -24,6 +24,7 @@ from librehps.scores.markers import PLACE_KEY, REQUEST_KEY, SETTINGS_KEY
 from librehps.scores.media_folder import recorded
 from librehps.scores.sink import Record, Sink
 from librehps.settings import Settings
+from librehps.storage.url_path import AnyPath
 
 ROW_GROUP_ROWS = 65_536
 # Rows buffered as Python objects, which take ten times the memory of Arrow.
@@ -48,7 +49,7 @@ def schema_of(
     settings: Settings,
     columns: Mapping[str, str],
     request: Mapping[str, Any] | None,
-    output: Path | None = None,
+    output: AnyPath | None = None,
 ) -> Any:
     """Return the Arrow schema of the file `output`.
 
@@ -78,10 +79,11 @@ class ParquetSink(Sink):
         settings: Settings,
         columns: Mapping[str, str] | None = None,
         request: Mapping[str, Any] | None = None,
+        home: AnyPath | None = None,
     ) -> None:
         super().__init__(output)
         columns = default_columns(settings.axes) if columns is None else columns
-        self._schema = schema_of(settings, columns, request, output)
+        self._schema = schema_of(settings, columns, request, home or output)
         self._names = [name for name, kind in columns.items() if kind == TEXT]
         self._waiting: list[Record] = []
         self._tables: list[Any] = []

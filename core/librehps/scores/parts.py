@@ -1,4 +1,4 @@
-"""An output folder of Parquet parts, each written atomically.
+"""An output folder of Parquet parts, local or in a bucket, each written atomically.
 
 `part-FIRST.parquet` holds the rows of the listing from index FIRST. The number of rows depends
 only on the size of the listing, so that a retry writes the same part. The folder holds
@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from librehps.errors import EngineError, UsageError
-from librehps.files import PARTIAL, check_parent, growing, sync, write_whole, writing
+from librehps.files import PARTIAL, check_parent, sync, writing
+from librehps.rowfiles.parquet_file import footer
 from librehps.scores.markers import (
     DONE_FILE,
     JOURNAL_SUFFIX,
@@ -27,6 +28,9 @@ from librehps.scores.markers import (
     UNFINISHED_FILE,
 )
 from librehps.scores.parquet import ROW_GROUP_ROWS
+from librehps.storage.at_once import at_once
+from librehps.storage.outputs import content_of, listed, make_folder, put, remove
+from librehps.storage.url_path import AnyPath, UrlPath
 
 MIN_PART_ROWS, MAX_PART_ROWS, TARGET_PARTS = 64, 16_384, 256
 # A part has a partial file for each process that writes it: a process that was given up may still
@@ -61,69 +65,65 @@ class Parts:
     A failed write raises OutputError.
     """
 
-    def __init__(self, output: Path, total: int, run: str, rows: int | None = None) -> None:
+    def __init__(self, output: AnyPath, total: int, run: str, rows: int | None = None) -> None:
         self.output, self.total, self.run = output, total, run
         self.rows = rows_of_part(total) if rows is None else rows
 
-    def begin(self) -> None:
-        """Create the folder, and delete the parts of other runs."""
-        with self._translated():
-            self.output.mkdir(exist_ok=True)
+    def begin(self) -> dict[int, Part]:
+        """Create the folder, delete the parts of other runs, and return the complete parts."""
+        with self.translated():
+            make_folder(self.output)
             if self.done().get("run") != self.run:
                 # In this order, so that an unfinished folder never looks finished.
-                write_whole(
-                    self.output / UNFINISHED_FILE, "Continue with librehps score --resume\n"
-                )
-                (self.output / DONE_FILE).unlink(missing_ok=True)
+                put(self.output / UNFINISHED_FILE, b"Continue with librehps score --resume\n")
+                remove([self.output / DONE_FILE])
             whole = self.whole()
             self._delete(lambda first, is_partial: is_partial or first not in whole)
+        return whole
 
     def _delete(self, is_wrong: Callable[[int, bool], bool]) -> None:
         """Delete the parts and partial files for which `is_wrong(first index, is partial)`."""
-        for file in list(self.output.iterdir()):
-            found = PART_NAME.fullmatch(file.name)
-            if found and is_wrong(int(found[1]), bool(found[2])):
-                file.unlink(missing_ok=True)
+        found = [(PART_NAME.fullmatch(file.name), file) for file in listed(self.output)]
+        remove(file for match, file in found if match and is_wrong(int(match[1]), bool(match[2])))
 
     def done(self) -> dict[str, Any]:
         """Return the content of `_DONE.json`; empty if the folder is not finished."""
-        try:
-            found = json.loads((self.output / DONE_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return done_facts(self.output)
 
     def whole(self) -> dict[int, Part]:
         """Return the complete parts of this run by their first index."""
-        found = {}
-        for file in part_files(self.output):
-            part = read_part(file)
-            if part is not None and part.run == self.run and self._fits(part):
-                found[part.first] = part
-        return found
+        found = at_once(read_part, part_files(self.output))
+        return {p.first: p for p in found if p and p.run == self.run and self._fits(p)}
 
     def bounds(self, index: int) -> tuple[int, int]:
         """Return (first, end) of the part that holds an index; `end` is exclusive."""
         first = index // self.rows * self.rows
         return first, min(first + self.rows, self.total)
 
-    def path(self, first: int) -> Path:
+    def path(self, first: int) -> AnyPath:
         return self.output / f"part-{first:012d}.parquet"
 
     def write(self, first: int, table: Any, errors: int) -> None:
         """Write a part atomically."""
-        path = self.path(first)
-        partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
         part = Part(self.run, first, len(table) - errors, errors)
         metadata = {**(table.schema.metadata or {}), PART_KEY: json.dumps(asdict(part))}
         table = table.replace_schema_metadata(metadata)
-        with self._translated(), growing(path, partial):
-            pq.write_table(table, partial, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        content = pa.BufferOutputStream()
+        pq.write_table(table, content, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        path = self.path(first)
+        name = f"{path.name}.{secrets.token_hex(4)}{PARTIAL}"
+        partial = path.with_name(name) if isinstance(path, Path) else None
+        with self.translated():
+            put(path, content.getvalue().to_pybytes(), partial)
+
+    def read(self, first: int) -> Any:
+        """Return the table of a part."""
+        return pq.read_table(part_source(self.path(first)))
 
     def delete(self, first: int) -> None:
         """Delete a part, if it exists."""
-        with self._translated():
-            self.path(first).unlink(missing_ok=True)
+        with self.translated():
+            remove([self.path(first)])
 
     def finish(self) -> tuple[int, int]:
         """Mark the folder as finished, and return the numbers of (ok, error) rows.
@@ -140,57 +140,85 @@ class Parts:
             )
         ok, errors = (sum(getattr(p, n) for p in whole.values()) for n in ("ok", "errors"))
         facts = {"rows": self.total, "ok": ok, "errors": errors, "parts": len(whole)}
-        with self._translated():
-            write_whole(self.output / DONE_FILE, json.dumps({**facts, "run": self.run}) + "\n")
-            (self.output / UNFINISHED_FILE).unlink(missing_ok=True)
+        done = json.dumps({**facts, "run": self.run}) + "\n"
+        with self.translated():
+            put(self.output / DONE_FILE, done.encode())
+            remove([self.output / UNFINISHED_FILE])
             self._delete(lambda first, is_partial: is_partial)
-            sync(self.output)
+            if isinstance(self.output, Path):
+                sync(self.output)
         return ok, errors
 
     def _fits(self, part: Part) -> bool:
         first, after = self.bounds(part.first)
         return part.first == first and part.rows == after - first
 
-    def _translated(self) -> AbstractContextManager[None]:
+    def translated(self) -> AbstractContextManager[None]:
+        """Return a context manager that raises OutputError for a failed write of the block."""
         hint = "Finished parts are kept: free disk space, then continue with --resume."
+        if isinstance(self.output, UrlPath):
+            hint = "Finished parts are kept: continue with --resume."
         return writing(self.output, hint, (OSError, pa.ArrowException))
 
 
-def part_files(output: Path) -> list[Path]:
-    """Return the files of a folder's parts, sorted by first index."""
-    if not output.is_dir():
-        return []
-    found = [(PART_NAME.fullmatch(file.name), file) for file in output.iterdir()]
-    return sorted(file for match, file in found if match and not match[2])
-
-
-def read_part(file: Path) -> Part | None:
-    """Return the metadata of a part; None if the file is damaged or not a part."""
+def done_facts(output: AnyPath) -> dict[str, Any]:
+    """Return the content of a folder's `_DONE.json`; empty if the folder is not finished."""
     try:
-        metadata = pq.read_metadata(file)
+        found = json.loads(content_of(output / DONE_FILE) or b"")
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def part_files(output: AnyPath) -> list[AnyPath]:
+    """Return the files of a folder's parts, sorted by first index."""
+    found = [(PART_NAME.fullmatch(file.name), file) for file in listed(output)]
+    return [file for match, file in sorted(found, key=_first) if match and not match[2]]
+
+
+def _first(found: tuple[re.Match[str] | None, AnyPath]) -> int:
+    return int(found[0][1]) if found[0] else -1
+
+
+def part_source(file: AnyPath) -> Any:
+    """Return a part as `pyarrow.parquet` reads it; a part in a bucket is read whole."""
+    return file if isinstance(file, Path) else pa.BufferReader(file.read_bytes())
+
+
+def read_part(file: AnyPath) -> Part | None:
+    """Return the metadata of a part; None if the file is damaged or not a part.
+
+    Raises StorageError for a part in a bucket that cannot be read.
+    """
+    try:
+        metadata = footer(file)
         part = Part(**json.loads((metadata.metadata or {})[PART_KEY.encode()]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return part if metadata.num_rows == part.rows else None
 
 
-def check_folder(output: Path) -> None:
+def _is_file(output: AnyPath) -> bool:
+    return output.exists() and not output.is_dir()
+
+
+def check_folder(output: AnyPath) -> None:
     """Raise UsageError for an output that cannot be a folder of parts."""
     if not output.name:
         raise UsageError(f"{output}: the folder needs a name", hint=FOLDER_HINT)
-    check_parent(output, (JOURNAL_SUFFIX,))
-    if output.suffix.lower() in SCORED_SUFFIXES or (output.exists() and not output.is_dir()):
+    if isinstance(output, Path):
+        check_parent(output, (JOURNAL_SUFFIX,))
+    if output.suffix.lower() in SCORED_SUFFIXES or _is_file(output):
         raise UsageError(
             f"{output}: the Ray engine writes a folder of parts, not a file", hint=FOLDER_HINT
         )
-    if output.is_dir():
-        marks = (DONE_FILE, UNFINISHED_FILE)
-        ours = {*marks, *(mark + PARTIAL for mark in marks)}
-        # A network file system keeps a deleted file that is still open as `.nfs...`.
-        names = [file.name for file in output.iterdir() if not file.name.startswith(".nfs")]
-        other = [name for name in names if name not in ours and not PART_NAME.fullmatch(name)]
-        if other:
-            raise UsageError(
-                f"{output} holds {sorted(other)[0]}, which is not a part of scores",
-                hint="Give a new or empty folder.",
-            )
+    marks = (DONE_FILE, UNFINISHED_FILE)
+    ours = {*marks, *(mark + PARTIAL for mark in marks)}
+    # A network file system keeps a deleted file that is still open as `.nfs...`.
+    names = [file.name for file in listed(output) if not file.name.startswith(".nfs")]
+    other = [name for name in names if name not in ours and not PART_NAME.fullmatch(name)]
+    if other:
+        raise UsageError(
+            f"{output} holds {sorted(other)[0]}, which is not a part of scores",
+            hint="Give a new or empty folder.",
+        )

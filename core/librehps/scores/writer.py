@@ -9,6 +9,7 @@ from librehps.scores.jsonl import JsonlSink
 from librehps.scores.markers import JOURNAL_SUFFIX, SETTINGS_SUFFIX
 from librehps.scores.sink import Sink
 from librehps.settings import Settings
+from librehps.storage.url_path import AnyPath
 
 PARQUET, JSONL = ".parquet", ".jsonl"
 
@@ -30,11 +31,15 @@ def open_sink(
     settings: Settings,
     columns: Mapping[str, str] | None = None,
     request: Mapping[str, Any] | None = None,
+    home: AnyPath | None = None,
 ) -> Sink:
-    """Return the sink for the file's suffix, a context manager; the file stores `request`."""
+    """Return the sink for the file's suffix, a context manager; the file stores `request`.
+
+    `home` is the URL that the file is moved to.
+    """
     if output.suffix.lower() == JSONL:
-        return JsonlSink(output, settings, columns, request)
+        return JsonlSink(output, settings, columns, request, home)
     # Imported here: a row on stdout needs no pyarrow.
     from librehps.scores.parquet import ParquetSink
 
-    return ParquetSink(output, settings, columns, request)
+    return ParquetSink(output, settings, columns, request, home)

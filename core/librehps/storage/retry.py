@@ -24,20 +24,22 @@ def sleep(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def retried(call: Callable[[float], T]) -> T:
+def retried(call: Callable[[float], T], attempts: int | None = None, extra_s: float = 0.0) -> T:
     """Return what `call` returns, with a retry after each StorageNetworkError.
 
-    `call` is given the seconds that are left for all attempts, and must end within them.
+    `call` is given the seconds that are left for all attempts, and must end within them. `attempts`
+    replaces the limit on attempts, `extra_s` is added to the limit on their time.
     """
     bounds = limits()
-    end = now() + bounds.total_s
-    for attempt in range(1, bounds.attempts + 1):
+    end = now() + bounds.total_s + extra_s
+    attempts = attempts or bounds.attempts
+    for attempt in range(1, attempts + 1):
         try:
             return call(end - now())
         except StorageNetworkError as error:
             wait = wait_s(attempt, error.retry_after)
-            if attempt == bounds.attempts or now() + wait >= end:
-                message = f"{error}, attempt {attempt} of {bounds.attempts}"
+            if attempt == attempts or now() + wait >= end:
+                message = f"{error}, attempt {attempt} of {attempts}"
                 raise StorageNetworkError(message, error.hint, error.cause, error.host) from error
         sleep(wait)
     raise AssertionError("at least one attempt is made")

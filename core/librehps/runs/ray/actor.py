@@ -34,8 +34,10 @@ from librehps.media.media import place_of
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.progress import RunProgress
 from librehps.settings import Settings, differing
+from librehps.storage.outputs import listed
 from librehps.storage.places import is_remote
 from librehps.storage.store import exists
+from librehps.storage.url_path import AnyPath
 from librehps.types import Item, ScoredRow
 
 log = logging.getLogger("librehps")
@@ -79,7 +81,7 @@ class Scoring:
     load: Callable[[], Scorer]
     settings: Settings
     find_prompt: FindPrompt
-    journal: Path
+    journal: AnyPath
     folder: str
     threads: int | None = None
     home: str = ""
@@ -113,12 +115,14 @@ class ScoreActor:
         try:
             # This run does not share its worker processes.
             os.chdir(scoring.folder)
-            os.listdir(scoring.journal)  # noqa: PTH208 - only for its error
+            _check_seen(scoring.journal)
             if scoring.threads is not None:
                 torch.set_num_threads(scoring.threads)
             scorer = scoring.load()
         except OSError as error:
             return self._blind(error)
+        except StorageError as error:
+            return self._of_node(error, "cannot read the listing")
         except LibreHPSError as error:
             return self._of_node(error, "cannot load the model")
         try:
@@ -148,6 +152,8 @@ class ScoreActor:
             items = writer.items(unit)
         except OSError as error:
             return self._blind(error)
+        except StorageError as error:
+            return self._of_node(error, "cannot read the listing")
         try:
             if unit.lost:
                 items = [_lost(item, unit.deaths) for item in items]
@@ -287,6 +293,14 @@ class Stream:
             # For the threads that wait for rows.
             self._ended.set_exception(error)
             raise
+
+
+def _check_seen(journal: AnyPath) -> None:
+    """Raise OSError or StorageError where this node cannot list the journal's folder."""
+    if isinstance(journal, Path):
+        os.listdir(journal)  # noqa: PTH208 - only for its error
+    else:
+        listed(journal)
 
 
 def _unread(rows: Sequence[ScoredRow]) -> list[str | Path]:

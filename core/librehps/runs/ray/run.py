@@ -46,6 +46,10 @@ class RayRun(Run[PartsJob]):
     def _ready(self) -> Iterator[Settings]:
         self.cluster = cluster = resolved(self.cluster)
         note = self.observer.note
+        if str(self.job.output).startswith("memory://"):
+            raise UsageError(
+                f"{self.job.output}: unsupported with --engine ray, whose processes share no memory"
+            )
         if is_several(self.model.device):
             raise UsageError(
                 f"--device {self.model.device}: unsupported with --engine ray, where each actor "
