@@ -8,6 +8,7 @@ import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from librehps.errors import OutputError, StorageError, UsageError
 
@@ -23,6 +24,12 @@ NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 _unsynced: set[str] = set()
 # Suffix of a file that is still being written.
 PARTIAL = ".partial"
+
+
+class HasExists(Protocol):
+    """A local path, or a URL."""
+
+    def exists(self) -> bool: ...
 
 
 def check_file(
@@ -78,7 +85,7 @@ def _mode(path: Path) -> int | None:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def check_free(output: Path, overwrite: bool) -> None:
+def check_free(output: HasExists, overwrite: bool) -> None:
     """Raise UsageError for an output that already exists, unless `overwrite` is true."""
     if output.exists() and not overwrite:
         raise UsageError(

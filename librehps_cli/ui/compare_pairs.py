@@ -1,6 +1,5 @@
 """Verdicts on the rows of a file of pairs; each media file is scored once per prompt."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from librehps_cli.ui.errors import INTERRUPTED, exit_code
@@ -14,6 +13,7 @@ from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
     from librehps.runs.compare import ComparedPairs
+    from librehps.storage.url_path import AnyPath
 
 Record = dict[str, Any]
 
@@ -59,7 +59,7 @@ def compare_pairs(
 
 def _to_file(
     file: str,
-    output: Path,
+    output: "AnyPath",
     models: ScoringOptions,
     prompts: PromptOptions,
     asked: Record,

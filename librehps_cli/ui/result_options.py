@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from librehps_cli.ui.help import OUTPUT
 from librehps_cli.ui.options import Overwrite
+
+if TYPE_CHECKING:
+    from librehps.storage.url_path import AnyPath
 
 
 @dataclass(frozen=True)
@@ -15,26 +18,28 @@ class OutputOptions:
     """Flags that name the output file."""
 
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write whole rows to a .parquet or .jsonl file, or to - (stdout).",
+            help="Write whole rows to a .parquet or .jsonl file or URL, or to - (stdout).",
             rich_help_panel=OUTPUT,
         ),
     ] = None
     overwrite: Overwrite = False
 
     @property
-    def file(self) -> Path | None:
+    def file(self) -> "AnyPath | None":
         """The output file, or None without --output and for stdout."""
-        return None if str(self.output) == "-" else self.output
+        from librehps.storage.outputs import as_output
+
+        return None if self.output is None or self.to_stdout else as_output(self.output)
 
     @property
     def to_stdout(self) -> bool:
         """True for `--output -`."""
-        return str(self.output) == "-"
+        return self.output == "-"
 
     def check(self) -> None:
         """Raise UsageError for invalid flags, and for an output that already exists."""

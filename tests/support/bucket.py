@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,19 +12,23 @@ from typing import Any
 import pytest
 
 NAME = "bucket"
+THING = ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING")
 
 
 @dataclass
 class Bucket:
     """A bucket at `url`, on a server that counts the `requests`.
 
-    `fail(n)` tells how the n-th request (from 1) goes wrong: None, 503, or `short` (half of the
-    answer, then the connection is closed).
+    `fail(n)` tells how the n-th request (from 1) goes wrong: None, 503, `short` (half of the
+    answer, then the connection is closed), or `lost` (done, but answered by 500). `fail_one(n)`
+    tells it of the n-th request for one thing.
     """
 
     url: str = f"s3://{NAME}"
     requests: int = 0
     fail: Callable[[int], object] = lambda n: None
+    fail_one: Callable[[int], object] = lambda n: None
+    things: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def around(self, app: Any) -> Any:
@@ -32,9 +37,15 @@ class Bucket:
         def answer(environ: Any, start: Any) -> Any:
             with self.lock:
                 self.requests += 1
-                problem = self.fail(self.requests)
+                thing = " ".join(environ[name] for name in THING)
+                self.things[thing] += 1
+                problem = self.fail(self.requests) or self.fail_one(self.things[thing])
             if problem == 503:
                 start("503 Slow Down", [("Content-Length", "0")])
+                return []
+            if problem == "lost":
+                b"".join(app(environ, lambda *_: None))
+                start("500 Internal Server Error", [("Content-Length", "0")])
                 return []
             body = b"".join(app(environ, start))
             return [body[: len(body) // 2] if problem == "short" else body]

@@ -21,6 +21,7 @@ from librehps.scores.reorder import in_order
 from librehps.scores.score_table import ScoreTable
 from librehps.scores.select import media_paths
 from librehps.scores.table import json_lines
+from librehps.storage.url_path import AnyPath
 
 Record = dict[str, Any]
 # Columns that a pick adds to its row.
@@ -51,7 +52,7 @@ class BestOfN:
         stream = self._stream
         return self.rows.of(pa.concat_tables([stream.schema.empty_table(), *stream.tables()]))
 
-    def write(self, output: str | Path, *, overwrite: bool = False) -> None:
+    def write(self, output: str | AnyPath, *, overwrite: bool = False) -> None:
         """Write `table` to X.parquet or X.jsonl, in flat memory; see `ScoreTable.write`."""
         self.rows.of(self._stream).write(output, overwrite=overwrite)
 

@@ -10,7 +10,7 @@ from librehps.errors import UsageError
 from librehps.runs.journal_folder import RUN_FILE
 from librehps.runs.listing import LISTING
 from librehps.storage import writes
-from librehps.storage.outputs import content_of, remove, remove_below
+from librehps.storage.outputs import content_of, listed, remove, remove_below
 from librehps.storage.url_path import UrlPath
 
 
@@ -24,6 +24,10 @@ class BucketJournal:
         self.path, self.run_file = path, path / RUN_FILE
         self._run: bytes | None = None
         self._is_known = False
+
+    def is_there(self) -> bool:
+        """Return whether there are files in the folder."""
+        return bool(listed(self.path))
 
     def run(self) -> bytes | None:
         """Return the content of run.json, None if there is none."""

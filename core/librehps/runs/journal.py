@@ -21,7 +21,6 @@ from librehps.runs.row_status import ERROR as ERROR
 from librehps.runs.row_status import NEW as NEW
 from librehps.runs.row_status import OK as OK
 from librehps.settings import Settings
-from librehps.storage.outputs import listed as files_in
 from librehps.storage.store import stat
 from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item, ScoredRow
@@ -169,7 +168,7 @@ class Journal:
 
     def delete_rest(self) -> None:
         """Delete what a kill has left of the journal of a complete output."""
-        if files_in(self.folder) and not self.is_frozen:
+        if self._place.is_there() and not self.is_frozen:
             # Another process may be at it.
             with suppress(UsageError, OSError):
                 self._place.lock()

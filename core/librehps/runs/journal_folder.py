@@ -24,6 +24,10 @@ class JournalFolder:
         self.path, self.run_file = path, path / RUN_FILE
         self._lock = ProcessLock(path / LOCK_FILE)
 
+    def is_there(self) -> bool:
+        """Return whether the folder exists."""
+        return self.path.exists()
+
     def run(self) -> bytes | None:
         """Return the content of run.json, None if there is none."""
         return content_of(self.run_file)

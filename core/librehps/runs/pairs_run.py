@@ -138,7 +138,7 @@ def _row(item: Item, record: Mapping[str, Any], axes: Sequence[str]) -> ScoredRo
 
 def compare_pairs_to(
     file: str | Path,
-    output: str | Path,
+    output: str | AnyPath,
     *,
     model: ModelOptions | LibreHPS,
     calibrator: Calibrator = None,

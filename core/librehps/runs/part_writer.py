@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from librehps.engine.engine import Work
-from librehps.errors import EngineError, OutputError
+from librehps.errors import EngineError, OutputError, StorageNotFoundError
 from librehps.runs.blocks import block_parts, interleaved, ok_rows, with_own
 from librehps.runs.journal_folder import RUN_FILE
 from librehps.runs.listing import Listing
@@ -87,9 +87,13 @@ class PartWriter:
     def items(self, unit: Unit) -> list[Item]:
         """Return the items of a unit that have no row.
 
-        Raises OSError or StorageError if the listing or the part is unreadable.
+        Raises OSError or StorageError if the listing or the part is unreadable, and OutputError
+        where another process has deleted the listing.
         """
-        items = self.listing.range(unit.start, unit.end)
+        try:
+            items = list(self.listing.range(unit.start, unit.end))
+        except StorageNotFoundError as error:
+            raise self._ended() from error
         if unit.failed_only:
             failed = _failed(self.parts.read(unit.part))
             return list(compress(items, failed[unit.start - unit.part : unit.end - unit.part]))
@@ -156,10 +160,12 @@ class PartWriter:
         if isinstance(journal, UrlPath):
             found = json.loads(content_of(journal / RUN_FILE) or b"{}")
             if found.get("run") != self.parts.run:
-                raise OutputError(
-                    f"another process has ended this run of {self.parts.output}, or has started "
-                    "it over"
-                )
+                raise self._ended()
+
+    def _ended(self) -> OutputError:
+        return OutputError(
+            f"another process has ended this run of {self.parts.output}, or has started it over"
+        )
 
 
 def _failed(table: Any) -> Any:

@@ -25,6 +25,7 @@ from librehps.runs.row_store import GROUP_ROWS
 from librehps.runs.vanished import check_vanished, marked, output_columns, vanished_rows
 from librehps.scores.columns import full_columns
 from librehps.scores.file_table import batches_of
+from librehps.scores.markers import journal_folder
 from librehps.scores.read import open_table
 from librehps.scores.writer import open_sink
 from librehps.settings import Settings
@@ -132,7 +133,7 @@ class UpdateJob(Job):
         rows, lacking = self.journal.rows, self.journal.run.get(LACKING, ())
         names = [name for name in full_columns(rows.schema.axes) if name not in lacking]
         files = self.journal.known_files()
-        file = self.journal.folder / f"known-{len(files):04d}.parquet"
+        file = journal_folder(self.output) / f"known-{len(files):04d}.parquet"
         partial = file.with_suffix(".partial")
         schema = pa.schema([rows.schema.arrow.field(name) for name in names])
         with pq.ParquetWriter(partial, schema, compression="zstd") as writer:

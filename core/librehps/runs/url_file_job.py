@@ -3,11 +3,9 @@
 The rows are kept as parts in the journal next to the file, and joined in one upload at the end.
 """
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,8 +21,8 @@ from librehps.scores.markers import SCORED_SUFFIXES, settings_file
 from librehps.scores.read import open_table
 from librehps.scores.writer import open_sink
 from librehps.settings import Settings
-from librehps.storage import writes
 from librehps.storage.at_once import MAX_CALLS, at_once
+from librehps.storage.outputs import uploading
 from librehps.storage.url_path import AnyPath, UrlPath
 
 PARTS_FOLDER = "parts"
@@ -121,17 +119,15 @@ class UrlFileJob(PartsJob):
         """Write the file from the parts, then delete the journal."""
         self._check_complete()
         kinds = chosen_columns(columns, self.journal.run["own_columns"], settings.axes)
-        with tempfile.TemporaryDirectory(prefix="librehps-") as folder:
-            local = Path(folder, self.output.name)
-            request = self.journal.run["request"]
-            with open_sink(local, settings, kinds, request, self.output) as sink:
-                for table in self._tables():
-                    sink.write_table(table)
-            beside = settings_file(local)
-            with self.writer.parts.translated():
-                if beside.exists():
-                    writes.upload(beside, settings_file(self.output).url)
-                writes.upload(local, self.output.url)
+        request = self.journal.run["request"]
+        beside = settings_file(self.output)
+        with (
+            self.writer.parts.translated(),
+            uploading(self.output, beside) as local,
+            open_sink(local, settings, kinds, request, self.output) as sink,
+        ):
+            for table in self._tables():
+                sink.write_table(table)
         self.journal.delete()
 
     def _tables(self) -> Iterator[Any]:

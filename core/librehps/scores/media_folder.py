@@ -143,7 +143,7 @@ class MediaFolder:
                 return origin.media_column, origin.root and self.whole(origin.root)
         return None, None
 
-    def record(self, output: Path) -> Record | None:
+    def record(self, output: AnyPath) -> Record | None:
         """Return the record for a file made from this table; None if the folder is unknown."""
         known = [origin for origin in self.origins if origin.folder is not None]
         if not known:
@@ -153,7 +153,7 @@ class MediaFolder:
         folder = next((base for base in bases if Path(base).is_dir()), first.folder)
         return {
             "folder": os.path.realpath(folder or ""),
-            "output": os.path.realpath(output.parent),
+            "output": _whole(output.parent),
             "starts": list(dict.fromkeys(start for origin in known for start in origin.starts)),
             "media_column": first.media_column,
             "root": first.root,

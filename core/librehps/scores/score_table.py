@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from librehps.errors import ExtraNeededError
 from librehps.scores.columns import axes_among
 from librehps.scores.media_folder import MediaFolder
-from librehps.storage.url_path import as_path
+from librehps.storage.url_path import AnyPath, as_path
 
 if TYPE_CHECKING:
     from librehps.settings import Settings
@@ -107,14 +107,18 @@ class ScoreTable:
             raise ExtraNeededError("to_pandas needs pandas", hint="Run: pip install pandas")
         return self.table.to_pandas()
 
-    def write(self, output: str | Path, *, overwrite: bool = False) -> None:
-        """Write X.parquet or X.jsonl, with the settings; raises UsageError if X exists."""
+    def write(self, output: str | AnyPath, *, overwrite: bool = False) -> None:
+        """Write X.parquet or X.jsonl, also at a URL, with the settings.
+
+        Raises UsageError if X exists.
+        """
         from librehps.scores.table import write_table
         from librehps.scores.writer import check_output
+        from librehps.storage.outputs import as_output
 
-        check_output(Path(output), overwrite)
-        place = self.folder.record(Path(output))
-        write_table(self.source, dict(self.settings), Path(output), place)
+        file = as_output(output)
+        check_output(file, overwrite)
+        write_table(self.source, dict(self.settings), file, self.folder.record(file))
 
 
 # Input of every decision: a table, or scored files.

@@ -15,6 +15,8 @@ from librehps.files import growing, write_whole, writing
 from librehps.scores.columns import TEXT, OwnColumns, as_text, default_columns, full_columns
 from librehps.scores.markers import PLACE, PLACE_KEY, SETTINGS_KEY, settings_file
 from librehps.scores.parquet import ROW_GROUP_ROWS, arrow_type
+from librehps.storage.outputs import uploading
+from librehps.storage.url_path import AnyPath, UrlPath
 
 MAX_BATCH_ROWS = 65_536
 
@@ -35,12 +37,16 @@ def table_of(records: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> Any:
 
 
 def write_table(
-    table: Any, settings: dict[str, Any], output: Path, place: Mapping[str, Any] | None = None
+    table: Any, settings: dict[str, Any], output: AnyPath, place: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the table to a temporary file, and rename the file when it is complete.
+    """Write the table to a temporary file, and rename or upload the file when it is complete.
 
     `place` is the record of the folders of its media, None if unknown.
     """
+    if isinstance(output, UrlPath):
+        with writing(output), uploading(output, settings_file(output)) as local:
+            write_table(table, settings, local, place)
+        return
     put = _put_parquet if output.suffix.lower() == ".parquet" else _put_jsonl
     with writing(output, errors=(OSError, pa.ArrowException)), growing(output) as partial:
         put(table, settings, place, output, partial)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from librehps.errors import UsageError
 from librehps.files import PARTIAL, check_file, check_free
 from librehps.scores.jsonl import JsonlSink
 from librehps.scores.markers import JOURNAL_SUFFIX, SETTINGS_SUFFIX
@@ -12,18 +13,29 @@ from librehps.settings import Settings
 from librehps.storage.url_path import AnyPath
 
 PARQUET, JSONL = ".parquet", ".jsonl"
+FORMATS = "use .parquet, .jsonl, or - for stdout"
 
 
-def check_output(output: Path, overwrite: bool) -> None:
+def check_output(output: AnyPath, overwrite: bool) -> None:
     """Raise UsageError for a file that exists, or that cannot be an output file."""
-    check_suffix(output)
+    if isinstance(output, Path):
+        check_suffix(output)
+    else:
+        check_url_suffix(output)
     check_free(output, overwrite)
+
+
+def check_url_suffix(output: AnyPath) -> None:
+    """Raise UsageError for a URL that cannot be that of a scored file."""
+    suffix = output.suffix.lower()
+    if suffix not in (PARQUET, JSONL):
+        raise UsageError(f"{output}: unsupported output format {suffix!r}: {FORMATS}")
 
 
 def check_suffix(output: Path) -> None:
     """Raise UsageError for a path that cannot be a scored file, or have its journal next to it."""
     companions = (SETTINGS_SUFFIX + PARTIAL, JOURNAL_SUFFIX)
-    check_file(output, (PARQUET, JSONL), "use .parquet, .jsonl, or - for stdout", companions)
+    check_file(output, (PARQUET, JSONL), FORMATS, companions)
 
 
 def open_sink(

@@ -4,7 +4,9 @@ Local functions raise OSError, those at a URL StorageError.
 """
 
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from librehps.errors import StorageError, StorageNetworkError, StorageNotFoundError, UsageError
@@ -35,6 +37,10 @@ def as_output(output: str | AnyPath) -> AnyPath:
     elif shown(place) != place:
         problem = "a URL with credentials cannot be an output: set them in the environment"
     else:
+        try:
+            writes.check_driver(place)
+        except StorageError as error:
+            raise UsageError(str(error), hint=error.hint) from error
         return UrlPath(place.rstrip("/"))
     raise UsageError(f"{shown(place)}: {problem}", hint=URL_HINT)
 
@@ -87,13 +93,32 @@ def content_of(path: AnyPath) -> bytes | None:
         return None
 
 
-def remove_below(folder: UrlPath) -> None:
+def remove_below(folder: AnyPath) -> None:
     """Delete all files below a folder."""
-    try:
-        names, _ = UrlPath(folder.url).find(None, lambda name: False)
-    except StorageNotFoundError:
-        return
-    writes.delete(folder.url_of(name) for name in names)
+    # Folder by folder, each by one request: one request in three may fail.
+    found = listed(folder)
+    for inside in found:
+        if inside.is_dir():
+            remove_below(inside)
+    remove(file for file in found if not file.is_dir())
+
+
+@contextmanager
+def uploading(output: UrlPath, beside: UrlPath) -> Iterator[Path]:
+    """Yield a temporary local file of the same name, which is uploaded after the block.
+
+    A file that the block writes next to it, with the name of `beside`, is uploaded first; without
+    one, an older `beside` is deleted.
+    """
+    with tempfile.TemporaryDirectory(prefix="librehps-") as folder:
+        local = Path(folder, output.name)
+        yield local
+        companion = Path(folder, beside.name)
+        if companion.exists():
+            writes.upload(companion, beside.url)
+        elif beside.exists():
+            writes.delete([beside.url])
+        writes.upload(local, output.url)
 
 
 def check_writable(folder: UrlPath, name: str) -> None:

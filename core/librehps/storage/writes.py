@@ -54,6 +54,11 @@ def create(url: str, content: bytes) -> bool:
     return read(url) == content
 
 
+def check_driver(url: str) -> None:
+    """Raise StorageError if no installed driver writes to URLs of this scheme."""
+    _done(url, lambda system, path: None)
+
+
 def upload(source: Path, url: str) -> None:
     """Copy a local file to a URL; a large file is sent in parts, and is there when all are."""
     extra = source.stat().st_size / MIN_BYTES_PER_S
