@@ -303,7 +303,7 @@ def test_decisions_write_to_a_url(
                             for _ in range(2))  # fmt: skip
             assert found.returncode == 0, found.stderr
             assert "already exists" in again.stderr
-        assert rows_of(url, "") == rows_of(str(local), "")
+        assert rows_of(url, str(pictures)) == rows_of(str(local), str(pictures))
         local.unlink()
 
 
