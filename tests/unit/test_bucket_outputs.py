@@ -296,8 +296,8 @@ def test_decisions_write_to_a_url(
     pictures: Path, model: LibreHPS, tmp_path: Path, cli: Cli, name: str
 ) -> None:
     score_to(pictures / "m.jsonl", tmp_path / "x.parquet", model=model)
-    for command in (("filter", "--top", "3"), ("leaderboard", "--by", "kind")):
-        url, local = f"memory://{command[0]}/{name}", tmp_path / name.replace("x.", "y.")
+    for command in (("filter", "--top", "3"), ("filter", "--ok-only")):
+        url, local = f"memory://{command[1]}/{name}", tmp_path / name.replace("x.", "y.")
         for output in (url, local):
             found, again = (cli(command[0], tmp_path / "x.parquet", *command[1:], "-o", output)
                             for _ in range(2))  # fmt: skip
