@@ -11,6 +11,7 @@ from librehps.items.changes import POLL_MS, FolderChanges, Relevance, identities
 from librehps.items.settling import Settling
 from librehps.items.watched import FolderGoneError, WholeFiles, lacks_prompt, watched_folders
 from librehps.runs.imports import collector_paused
+from librehps.runs.job import local_output
 from librehps.runs.observer import RunObserver
 from librehps.runs.options import RunKeywords, source_options
 from librehps.runs.request import RunRequest, as_paths
@@ -18,6 +19,7 @@ from librehps.runs.run import model_options, updating
 from librehps.runs.summary import RunSummary
 from librehps.runs.watch import Watch
 from librehps.settings import DEFAULT_MODEL
+from librehps.storage.outputs import as_output
 
 if TYPE_CHECKING:
     from librehps.runs.run import Model, Paths
