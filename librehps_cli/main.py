@@ -34,6 +34,11 @@ COMMANDS = [
         "Compare two or more images or videos of one prompt, or each row of a file of pairs.",
     ),
     LazyCommand(
+        "explain",
+        f"{HOME}.explain:explain",
+        "Show what each word of the prompt and each region or frame does to a score.",
+    ),
+    LazyCommand(
         "best-of-n",
         f"{HOME}.best_of_n:best_of_n",
         "Print the best item of each group: of a prompt, a folder or a column.",

@@ -40,6 +40,8 @@ RewardScale = Literal["mu", "mean"]
 ResizeDevice = Literal["cpu", "device"]
 MissingReward = Literal["mean", "nan"]
 
+ExplainBy = Literal["words", "regions", "frames"]
+
 BenchConfig = Literal["4b", "47m", "tiny"]
 PictureFormat = Literal["jpeg", "png"]
 

@@ -19,6 +19,7 @@ from librehps.engine.disk_cache import NO_CACHE, open_cache
 from librehps.engine.engine import FindPrompt, LocalEngine, default_workers
 from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import KnownScores, ScoreCache
+from librehps.explain.methods import ExplainMethods
 from librehps.media.image_formats import MAX_PIXELS
 from librehps.media.options import MediaOptions
 from librehps.media.videos import VideoReaders
@@ -57,7 +58,7 @@ BATCH_SIZES = {"cpu": 16, "mps": 8, "cuda": 32}
 CPU_BATCH_TOKENS = 2 * ITEM_TOKENS
 
 
-class LibreHPS:
+class LibreHPS(ExplainMethods):
     """A loaded reward model; see `from_pretrained`.
 
     `settings` records everything that a score depends on, `axes` names the axes; `reasons` says

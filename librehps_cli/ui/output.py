@@ -90,6 +90,10 @@ class Output:
         """Print a line of text on stdout."""
         self._out.print(Text(safe(message), style=style))
 
+    def styled(self, line: Text) -> None:
+        """Print a line of text with its styles on stdout."""
+        self._out.print(line)
+
     @property
     def width(self) -> int:
         """Width of the terminal in cells."""

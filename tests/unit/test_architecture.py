@@ -35,15 +35,16 @@ ALLOWED = {
     "scores": BASE | {"scores"},
     "items": BASE | {"media", "scores", "items"},
     "engine": BASE | {"media", "models", "scores", "engine"},
+    "explain": BASE | {"engine", "explain", "media", "models", "scores"},
     "runs": BASE
-    | {"decide", "engine", "extras", "items", "locks", "media", "models", "preferences"}
+    | {"decide", "engine", "explain", "extras", "items", "locks", "media", "models", "preferences"}
     | {"runs", "scorer", "scores"},
     "decide": BASE | {"media", "scores", "decide"},
     "preferences": BASE | {"media", "preferences"},
     "evaluate": BASE | {"scores", "decide", "preferences", "evaluate"},
     "train": BASE | {"media", "models", "engine", "preferences", "train"},
     "report": BASE | {"decide", "evaluate", "extras", "media", "preferences", "report", "scores"},
-    "scorer": BASE | {"decide", "media", "models", "engine", "scores", ""},
+    "scorer": BASE | {"decide", "explain", "media", "models", "engine", "scores", ""},
     "inference": {"errors", "scorer", "types"},
     "rewards": BASE | {"decide", "media", "models", "engine", "scores", "scorer", "rewards"},
     "serve": BASE | {"decide", "engine", "media", "models", "scores", "scorer", "serve", ""},
@@ -170,8 +171,8 @@ def test_no_bare_except_and_no_lax_loading() -> None:
 
 
 LIBRARY_OF_COMMANDS = {
-    "bench", "choices", "decide", "errors", "evaluate", "extras", "files", "preferences", "report",
-    "rowfiles", "runs", "scores", "serve", "settings", "train", "types", "",
+    "bench", "choices", "decide", "errors", "evaluate", "explain", "extras", "files", "preferences",
+    "report", "rowfiles", "runs", "scores", "serve", "settings", "train", "types", "",
 }  # fmt: skip
 
 

@@ -26,12 +26,15 @@ class Prepared:
 
     pixels (frames, 3, H, W) uint8, already resized; ids (length,) token ids; positions (3, length);
     vision (V,) indices of the vision tokens in `ids`. The last id is the reward token.
+    shares_pixels: other items of the batch hold the same tensor, and a family may compute its
+    vision tokens once for all of them; a family that does not gives the same scores.
     """
 
     pixels: Tensor
     ids: Tensor
     positions: Tensor
     vision: Tensor
+    shares_pixels: bool = False
 
     @property
     def cost(self) -> int:

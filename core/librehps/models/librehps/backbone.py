@@ -20,9 +20,10 @@ class ModelInputs:
     """The network's input for a batch, right-padded, with P patches and V vision tokens in all.
 
     input_ids (batch, length); position_ids (3, batch, length); patches (P, 1536) normalised pixels;
-    grids of the items in patches, plain numbers; vision_index (V,) indices of vision tokens in the
-    flattened batch; last (batch,) index of each row's reward token; rows (U, hidden) that input_ids
-    index, None if they index the model's own embedding.
+    grids of the distinct pixels in patches, plain numbers; vision_index (V,) indices of vision
+    tokens in the flattened batch; last (batch,) index of each row's reward token; rows (U, hidden)
+    that input_ids index, None if they index the model's own embedding; shared (V,) indices of the
+    items' vision tokens in the vision tower's output, None if no two items share their pixels.
     """
 
     input_ids: Tensor
@@ -32,6 +33,7 @@ class ModelInputs:
     vision_index: Tensor
     last: Tensor
     rows: Tensor | None = None
+    shared: Tensor | None = None
 
 
 class Backbone(nn.Module):
@@ -68,9 +70,9 @@ class RewardModel(nn.Module):
         self.scalar_head = ScalarHead(hidden)
 
     def vision_tokens(self, batch: ModelInputs) -> Tensor:
-        """Return the vision tower's output for the batch's patches, (V, hidden)."""
+        """Return the vision tokens of the batch's items, (V, hidden)."""
         tokens: Tensor = self.model.visual(batch.patches, batch.grids)
-        return tokens
+        return tokens if batch.shared is None else tokens[batch.shared]
 
     def hidden_states(self, batch: ModelInputs, vision: Tensor) -> Tensor:
         """Return the hidden states after the final norm, (batch, length, hidden)."""

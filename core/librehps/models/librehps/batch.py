@@ -1,6 +1,6 @@
 """The forward of a batch: padding, patches, backbone, heads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -36,19 +36,39 @@ def collate(
 ) -> ModelInputs:
     """Return the network's input for the items; uint8 pixels are unfolded on `device`.
 
-    The rows of an `embedding` off the device are looked up here, and sent.
+    The rows of an `embedding` off the device are looked up here, and sent. Pixels that
+    items share go through the vision tower once.
     """
     streams = padded(items)
+    pixels = {_key(at, item): item.pixels for at, item in enumerate(items)}
+    shared = None if len(pixels) == len(items) else _shared(items, pixels)
     rows, ids = (None, streams.ids) if embedding is None else embedding.lookup(streams.ids)
     return ModelInputs(
         input_ids=moved(ids, device),
         position_ids=moved(streams.positions, device),
-        patches=torch.cat([patchify(moved(item.pixels, device)) for item in items]),
-        grids=tuple(grid_of(item.pixels) for item in items),
+        patches=torch.cat([patchify(moved(frames, device)) for frames in pixels.values()]),
+        grids=tuple(map(grid_of, pixels.values())),
         vision_index=moved(streams.vision, device),
         last=moved(streams.last, device),
         rows=None if rows is None else moved(rows, device),
+        shared=None if shared is None else moved(shared, device),
     )
+
+
+def _key(at: int, item: Prepared) -> tuple[int, bool]:
+    """Return a key of the pixels of the item at an index, equal for items that share them."""
+    return (id(item.pixels), True) if item.shares_pixels else (at, False)
+
+
+def _shared(items: Sequence[Prepared], pixels: Mapping[tuple[int, bool], Tensor]) -> Tensor:
+    """Return the index of each item's vision tokens among those of the distinct pixels."""
+    tokens, start = {}, 0
+    for key, frames in pixels.items():
+        steps, rows, columns = grid_of(frames)
+        count = steps * rows * columns // MERGE**2
+        tokens[key] = torch.arange(start, start + count)
+        start += count
+    return torch.cat([tokens[_key(at, item)] for at, item in enumerate(items)])
 
 
 @torch.inference_mode()

@@ -1,0 +1,1 @@
+"""Explanations of a model's scores: words of the prompt, regions of the picture, frames."""

@@ -1,0 +1,97 @@
+"""Explanations on a terminal: a coloured line of words, bars, and a map of blocks."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from librehps_cli.ui.output import Output, bar, safe, signed
+
+if TYPE_CHECKING:
+    from librehps.explain.explanation import Explanation
+    from librehps.explain.frames import FrameEffects
+    from librehps.explain.regions import RegionMap
+    from librehps.explain.words import WordEffects
+
+BAR_CELLS = 12
+COSTS, EARNS = "214,69,65", "23,145,135"
+# From no effect to the largest.
+SHADES = " ░▒▓█"
+
+
+def print_explanation(one: "Explanation", out: Output) -> None:
+    """Print the explanation of an item as text."""
+    from librehps.explain.explanation import NOTE
+
+    out.text(one.media or one.item.id, style="bold")
+    if one.words is not None:
+        _print_words(one.prompt, one.words, out)
+    if one.regions is not None:
+        _print_regions(one.regions, out)
+    if one.frames is not None:
+        _print_frames(one.frames, out)
+    out.note(f"{one.forwards} variants scored; {NOTE}")
+
+
+def _print_words(prompt: str, found: "WordEffects", out: Output) -> None:
+    most = max([abs(word.blame) for word in found.words], default=0.0)
+    line, at = Text(), 0
+    for word in found.words:
+        line.append(safe(prompt[at : word.start]))
+        share = abs(word.blame) / most if most else 0.0
+        style = _style(word.blame, share) + (" underline" if word in found.blamed else "")
+        line.append(safe(word.text), style=style)
+        at = word.end
+    line.append(safe(prompt[at:]))
+    out.styled(line)
+    blamed = ", ".join(word.text for word in found.blamed) or "none"
+    out.text(f"{found.axis} {signed(found.mu)}; words the picture fails: {blamed}")
+    rows = [
+        [
+            part.text,
+            bar(abs(part.blame) / most if most else 0.0, BAR_CELLS),
+            signed(part.blame),
+            "" if part.better is None else f"{part.better} {signed(part.swapped[part.better])}",
+        ]
+        for part in (*found.words, *found.phrases)
+    ]
+    out.table(["word", "", "costs", "better"], rows, names=("word", "", "better"))
+
+
+def _print_regions(found: "RegionMap", out: Output) -> None:
+    x, y = found.peak
+    place = f"{x:.0%} from the left, {y:.0%} from the top"
+    out.text(f"{found.axis} {signed(found.mu)}; points are lost most at {place}")
+    most = max(abs(cost) for row in found.costs for cost in row)
+    for row in found.costs:
+        line = Text()
+        for cost in row:
+            share = abs(cost) / most if most else 0.0
+            shade = SHADES[round(share * (len(SHADES) - 1))]
+            line.append(shade * 2, style=_color(cost))
+        out.styled(line)
+
+
+def _print_frames(found: "FrameEffects", out: Output) -> None:
+    most = max(abs(frame.cost) for frame in found.frames)
+    out.text(f"{found.axis} {signed(found.mu)}; points are lost most at frame {found.peak}")
+    rows: Sequence[Sequence[str]] = [
+        [
+            str(frame.index),
+            bar(abs(frame.cost) / most if most else 0.0, BAR_CELLS),
+            signed(frame.cost),
+        ]
+        for frame in found.frames
+    ]
+    out.table(["frame", "", "costs"], rows, names=("",))
+
+
+def _color(value: float) -> str:
+    return f"rgb({COSTS if value > 0 else EARNS})"
+
+
+def _style(value: float, share: float) -> str:
+    """Return a style that is stronger for a larger share."""
+    if share < 1 / 3:
+        return "dim"
+    return _color(value) + (" bold" if share > 2 / 3 else "")

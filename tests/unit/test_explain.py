@@ -1,0 +1,170 @@
+"""Explanations of scores: words of the prompt, regions of the picture, frames of a clip."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import EXAMPLES, Cli
+from librehps import LibreHPS
+from librehps.errors import UnsupportedMediaError, UsageError
+from librehps.explain.prompt_parts import phrases_of, swapped, without, words_of
+from librehps.explain.write import write_explanations
+from librehps.models.librehps.batch import collate
+
+MEDIA = EXAMPLES / "media"
+HPSV3 = EXAMPLES.parent / "tests" / "golden_hpsv3" / "checkpoint"
+PROMPT = (MEDIA / "match.txt").read_text().strip()
+TINY = ("-m", "tiny", "--prompt-from", "sidecar")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words", "phrases"),
+    [
+        (PROMPT, ["red", "circle", "left of", "blue", "square"], ["a red circle", "a blue square"]),
+        ("best quality, a cat on the bed", ["best", "quality", "cat", "on", "bed"],
+         ["best quality", "a cat", "the bed"]),
+        ("一只猫 sits", ["一", "只", "猫", "sits"], []),
+        ("a man's well-known hat", ["man's", "well-known", "hat"], []),
+        ("…!", [], []),
+    ],
+)  # fmt: skip
+def test_a_prompt_falls_into_words_and_phrases(
+    prompt: str, words: list[str], phrases: list[str]
+) -> None:
+    assert [part.text for part in words_of(prompt)] == words
+    assert [part.text for part in phrases_of(prompt)] == phrases
+    assert all(prompt[p.start : p.end] == p.text for p in words_of(prompt))
+
+
+def test_an_article_agrees_with_the_word_after_it() -> None:
+    prompt = "An orange cross, a red star"
+    orange, _, red, _ = words_of(prompt)
+    assert without(prompt, orange) == "A cross, a red star"
+    assert swapped(prompt, red, "orange") == "An orange cross, an orange star"
+
+
+def test_variants_share_the_vision_tokens_and_score_as_alone(tiny: LibreHPS) -> None:
+    processor = tiny._processor.with_budget(0)
+    pixels = [*torch.randint(0, 255, (2, 1, 3, 96, 128), dtype=torch.uint8)]
+    items = [
+        processor.prepare(frames, "image", processor.encode(prompt))
+        for prompt, frames in (("red", pixels[0]), ("a blue cross", pixels[1]), ("x", pixels[0]))
+    ]
+    sharing = [replace(item, shares_pixels=True) for item in items]
+    shared, alone = (collate(batch, tiny.device) for batch in (sharing, items))
+    assert (len(shared.grids), len(alone.grids)) == (2, 3)
+    found, expected = (tiny._model.launch(batch)() for batch in (sharing, items))
+    for one, two in zip(found, expected, strict=True):
+        assert one.mu == pytest.approx(two.mu, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "blamed"),
+    [
+        ("match", set()),
+        ("wrong_colour", {"red"}),
+        ("wrong_shape", {"square"}),
+        ("lost_square", {"blue", "square"}),
+        ("swapped", {"left of"}),
+    ],
+)
+def test_the_word_that_a_picture_fails_is_blamed(
+    tiny: LibreHPS, name: str, blamed: set[str]
+) -> None:
+    found = tiny.explain_image(MEDIA / f"{name}.png", PROMPT, by=["words"])
+    assert found.words is not None and found.regions is None
+    # The first is the word that fails; a scene with a lost thing fails both of its words.
+    assert {word.text for word in found.words.blamed[: len(blamed)]} == blamed
+    assert len(found.words.blamed) <= 2
+    alone = tiny.score_image(MEDIA / f"{name}.png", PROMPT)
+    assert found.words.mu == pytest.approx(alone["alignment"].mu, abs=1e-3)
+    red = found.words.words[0]
+    without_red = tiny.score_image(MEDIA / f"{name}.png", "a circle left of a blue square")
+    assert red.left_out == pytest.approx(
+        without_red["alignment"].mu - alone["alignment"].mu, abs=2e-3
+    )
+
+
+def test_a_frame_that_flashes_costs_most(tiny: LibreHPS) -> None:
+    frames = torch.stack([torch.full((3, 128, 128), 90, dtype=torch.uint8)] * 4)
+    frames[:, :, 40:80, 40:80] = 200
+    frames[1] = frames[1] // 2
+    found = tiny.explain_video(frames, "a white square", by=["frames"])
+    assert found.frames is not None and len(found.frames.frames) == 4
+    assert found.frames.peak == 1
+    with pytest.raises(UnsupportedMediaError, match="two or more frames"):
+        tiny.explain_image(MEDIA / "match.png", PROMPT, by=["frames"])
+
+
+def test_a_model_without_the_axis_explains_its_own() -> None:
+    image = torch.randint(0, 255, (3, 56, 56), dtype=torch.uint8)
+    found = LibreHPS.from_pretrained(HPSV3, dtype="float32").explain_image(image, "a red cat")
+    assert found.words is not None and found.words.axis == "overall"
+    assert found.regions is not None and found.regions.axis == "overall"
+
+
+def test_a_wrong_request_is_refused(tiny: LibreHPS, tmp_path: Path) -> None:
+    image = MEDIA / "match.png"
+    with pytest.raises(UsageError, match=r"axis: expected one of overall, alignment.*'beauty'"):
+        tiny.explain_image(image, PROMPT, axis="beauty")
+    with pytest.raises(UsageError, match=r"by: expected words, regions or frames, got 'pixels'"):
+        tiny.explain_image(image, PROMPT, by=["pixels"])
+    found = tiny.explain_image(image, "red", by=["words"])
+    with pytest.raises(UsageError, match="map of regions"):
+        write_explanations([found], tmp_path / "x.png")
+    with pytest.raises(UsageError, match=r"ends in \.html or \.png"):
+        write_explanations([found], tmp_path / "x.pdf")
+
+
+def records(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_command_prints_json_in_a_pipe_and_writes_a_page(cli: Cli, tmp_path: Path) -> None:
+    broken, hostile = tmp_path / "broken.png", tmp_path / "<b>.png"
+    broken.write_bytes(b"no picture")
+    hostile.write_bytes((MEDIA / "wrong_colour.png").read_bytes())
+    page = tmp_path / "why.html"
+    prompt = 'a red <script>alert("x")</script> circle'
+    done = cli("explain", hostile, broken, MEDIA / "jumping.mp4", "-m", "tiny", "-p", prompt,
+               "-o", page)  # fmt: skip
+    assert done.returncode == 3
+    still, error, clip = records(done.stdout)
+    assert set(still) == {"id", "media", "kind", "prompt", "status", "words", "regions", "frames",
+                          "forwards", "note", "settings"}  # fmt: skip
+    assert set(still["words"]["words"][0]) == {"text", "start", "end", "left_out", "swapped",
+                                               "blame", "better"}  # fmt: skip
+    assert still["frames"] is None and len(clip["frames"]["frames"]) == 4
+    assert (error["status"], error["error_type"]) == ("error", "UnsupportedMediaError")
+    html = page.read_text()
+    assert "<script" not in html and "<b>.png" not in html and "&lt;script&gt;" in html
+    assert "http" not in html and html.count("<article>") == 2
+    again = cli("explain", hostile, "-m", "tiny", "-p", prompt, "-o", page)
+    assert again.returncode == 2 and "already exists" in again.stderr
+
+
+def test_the_command_prints_a_line_and_bars_on_a_terminal(cli: Cli, tmp_path: Path) -> None:
+    picture = tmp_path / "why.png"
+    done = cli("explain", MEDIA / "wrong_colour.png", *TINY, "--table", "-o", picture)
+    assert done.returncode == 0, done.stderr
+    assert "words the picture fails: red" in done.stdout and "█" in done.stdout
+    assert "not the picture" in done.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--axis", "beauty"], "axis: expected one of"),
+        (["--by", "words,pixels"], "by: expected"),
+        (["-o", "x.pdf"], ".html or .png"),
+        (["missing.png"], "missing.png"),
+    ],
+)
+def test_a_wrong_command_says_so(cli: Cli, arguments: Sequence[str], message: str) -> None:
+    done = cli("explain", MEDIA / "match.png", *arguments, *TINY)
+    assert done.returncode == 2 and message in done.stderr
