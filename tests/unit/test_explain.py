@@ -16,7 +16,6 @@ from librehps.explain.write import write_explanations
 from librehps.models.librehps.batch import collate
 
 MEDIA = EXAMPLES / "media"
-HPSV3 = EXAMPLES.parent / "tests" / "golden_hpsv3" / "checkpoint"
 PROMPT = (MEDIA / "match.txt").read_text().strip()
 TINY = ("-m", "tiny", "--prompt-from", "sidecar")
 
@@ -98,12 +97,6 @@ def test_a_frame_that_flashes_costs_most(tiny: LibreHPS) -> None:
     assert found.frames.peak == 1
     with pytest.raises(UnsupportedMediaError, match="two or more frames"):
         tiny.explain_image(MEDIA / "match.png", PROMPT, by=["frames"])
-
-
-def test_a_model_without_the_axis_explains_its_own() -> None:
-    image = torch.randint(0, 255, (3, 56, 56), dtype=torch.uint8)
-    found = LibreHPS.from_pretrained(HPSV3, dtype="float32").explain_image(image, "a hat", by=["words"])
-    assert found.words is not None and found.words.axis == "overall"
 
 
 def test_a_wrong_request_is_refused(tiny: LibreHPS, tmp_path: Path) -> None:

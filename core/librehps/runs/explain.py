@@ -1,6 +1,6 @@
 """Explain the scores of media files, one explanation or error for each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from librehps.storage.url_path import as_path
 from librehps.types import Item, media_text
 
 if TYPE_CHECKING:
-    from librehps.runs.compare import Model
+    from librehps.scorer import LibreHPS
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def explain_media(
     prompt_from: PromptFrom | None = None,
     keep_markup: bool = False,
     strip_weights: bool = False,
-    model: "Model" = DEFAULT_MODEL,
+    model: "LibreHPS | str | Path | Callable[[], LibreHPS]" = DEFAULT_MODEL,
     axis: str | None = None,
     by: Sequence[str] | None = None,
 ) -> Iterator[Explanation | Unexplained]:
