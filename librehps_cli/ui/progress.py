@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -14,12 +14,16 @@ import typer
 
 from librehps.runs.observer import RunObserver
 from librehps_cli.ui.errors import INTERRUPTED
-from librehps_cli.ui.output import Output
+from librehps_cli.ui.output import Output, figure
 from librehps_cli.ui.progress_log import ProgressLog, progress_line
 
 if TYPE_CHECKING:
     from librehps.runs.progress import Distribution, RunProgress
     from librehps.runs.summary import RunSummary
+    from librehps.types import Score, ScoredRow
+
+# Rows in the table after a pass of a watch.
+MAX_NEWEST = 20
 
 
 class CommandObserver(RunObserver):
@@ -33,6 +37,7 @@ class CommandObserver(RunObserver):
         self._out = out
         self._bar: Any = None
         self._log: ProgressLog | None = None
+        self._newest: deque[tuple[str, Score]] = deque(maxlen=MAX_NEWEST)
 
     def note(self, message: str) -> None:
         """Print the message on stderr."""
@@ -70,8 +75,26 @@ class CommandObserver(RunObserver):
         if summary.changes is not None and summary.changes.has_any:
             left = f", {summary.remaining} left to score" if summary.remaining else ""
             self._out.note(f"{datetime.now():%H:%M:%S} {summary.changes.text()}{left}")
+        if self._out.is_watched and self._newest:
+            self._show_newest()
         if self.prints_summaries:
             self._out.line(json.dumps(summary.to_dict(), ensure_ascii=False))
+
+    def _show_newest(self) -> None:
+        """Print the newest scored rows as a table."""
+        records = [{axis: one.mean for axis, one in score.items()} for _, score in self._newest]
+        axes = list({axis: None for record in records for axis in record})
+        rows = [
+            [name, *(figure(record.get(axis)) for axis in axes)]
+            for (name, _), record in zip(self._newest, records, strict=True)
+        ]
+        self._out.talk_table(["item", *axes], rows)
+        self._newest.clear()
+
+    def scored(self, row: "ScoredRow") -> None:
+        """Keep the newest scored rows, for the table after a pass."""
+        if row.score is not None:
+            self._newest.append((row.item.id, row.score))
 
     def advanced(self, progress: "RunProgress") -> None:
         """Move the live line, or print a plain one when it is due."""

@@ -105,11 +105,12 @@ def test_a_terminal_shows_what_changed(tmp_path: Path) -> None:
     watch = subprocess.Popen(command, stdin=child, stdout=child, stderr=child)
     os.close(child)
     shown = b""
-    while b"1 new, 0 changed" not in shown:
+    while not re.search(rb"overall.*a\.png.* 0\.\d{3}", shown, re.S):
         shown += os.read(parent, 1 << 16)
     watch.send_signal(signal.SIGINT)
     watch.wait()
     assert watch.returncode == 0
+    assert b"1 new, 0 changed, 0 kept" in shown
 
 
 def test_what_watch_does_not_go_with(tmp_path: Path, cli: Cli) -> None:

@@ -175,6 +175,28 @@ def test_a_limit_on_reports_means_polling(tmp_path: Path, monkeypatch: pytest.Mo
     assert any(str(tmp_path / "a.png") in batch.changed for batch in batches)
 
 
+def test_without_any_reports_the_folders_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither reports nor polling work where a folder may not be read."""
+    import watchfiles
+
+    def denied(*roots, force_polling, **options) -> Iterator[set]:
+        if force_polling:
+            yield set()
+        raise RuntimeError("error: Permission denied")
+
+    monkeypatch.setattr(watchfiles, "watch", denied)
+    monkeypatch.setattr(changes, "IDLE_MS", 1)
+    notes: list[str] = []
+    batches = iter(FolderChanges([str(tmp_path)], lambda _: True, threading.Event(), notes.append))
+    unknown = [next(batches).is_unknown for _ in range(2 + changes.LISTING_BATCHES)]
+    assert unknown == [True, True, *[False] * (changes.LISTING_BATCHES - 1), True]
+    assert [note.split("; ")[1] for note in notes] == [
+        "searching the folders every 2 s instead", "searching the folders every 0.04 s instead"
+    ]  # fmt: skip
+
+
 def test_where_the_system_reports_no_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ STEP_MS, BATCH_MS = 50, 500
 # Without a report, an empty batch comes after this time.
 IDLE_MS = 250
 POLL_MS = 2000
+# Where neither reports nor a search work, folders are listed after this many empty batches.
+LISTING_BATCHES = 40
 PARTIAL_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".download", ".swp", "~")
 PROMPT_SUFFIXES = (".txt", ".json")
 # File systems whose other machines, or host, change files without a report to this one.
@@ -80,6 +83,7 @@ class FolderChanges:
     stop: threading.Event
     note: Callable[[str], None]
     is_polling: bool = False
+    _is_listing: bool = False
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield a batch at least every IDLE_MS, the first once changes are seen."""
@@ -88,8 +92,8 @@ class FolderChanges:
             if there is None:
                 yield from self._absent()
                 continue
-            for at, reports in enumerate(self._reports()):
-                yield self._batch(reports, is_unknown=at == 0)
+            for batch in self._listings() if self._is_listing else self._reports():
+                yield batch
                 if identities(self.roots) != there:
                     # The folder was moved or removed: its reports end.
                     break
@@ -100,7 +104,14 @@ class FolderChanges:
         while identities(self.roots) is None and not self.stop.wait(IDLE_MS / 1000):
             yield Batch()
 
-    def _reports(self) -> Iterator[set[Any]]:
+    def _listings(self) -> Iterator[Batch]:
+        """Yield batches that know of no change, so that the folders must be listed."""
+        for at in count():
+            yield Batch(is_unknown=at % LISTING_BATCHES == 0)
+            if self.stop.wait(IDLE_MS / 1000):
+                return
+
+    def _reports(self) -> Iterator[Batch]:
         # Imported here: other commands need no watchfiles.
         from watchfiles import watch
 
@@ -114,18 +125,20 @@ class FolderChanges:
             "poll_delay_ms": POLL_MS,
         }
         try:
-            yield from watch(*self.roots, **options, force_polling=self.is_polling)
+            reports = watch(*self.roots, **options, force_polling=self.is_polling)
+            for at, found in enumerate(reports):
+                yield self._batch(found, is_unknown=at == 0)
         except FileNotFoundError:
             # Removed between two looks.
             return
-        except OSError as error:
-            if self.is_polling:
-                raise
-            # Too many folders for the limit of the system, or one that may not be read.
-            self.is_polling = True
-            self.note(f"{error}; searching the folders every {POLL_MS / 1000:g} s instead")
+        except (OSError, RuntimeError) as error:
+            # Too many folders for the limit of the system, or one that may not be read: in a search
+            # that is a RuntimeError of watchfiles.
+            every_s = LISTING_BATCHES * IDLE_MS / 1000 if self.is_polling else POLL_MS / 1000
+            self.note(f"{error}; searching the folders every {every_s:g} s instead")
+            self.is_polling, self._is_listing = True, self.is_polling
 
-    def _batch(self, reports: Iterable[tuple[int, str]], is_unknown: bool) -> Batch:
+    def _batch(self, reports: Iterable[tuple[Any, str]], is_unknown: bool) -> Batch:
         paths = {path for _, path in reports}
         return Batch(frozenset(path for path in paths if self.is_relevant(path)), is_unknown)
 

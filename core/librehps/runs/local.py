@@ -67,6 +67,7 @@ class LocalRun(Run[Job]):
         with self.observer.watching(progress), closing(job.run(engine.windows)) as windows:
             for row in chain.from_iterable(windows):
                 progress.add(row)
+                self.observer.scored(row)
                 self.observer.advanced(progress)
         return progress
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from librehps.runs.progress import RunProgress
     from librehps.runs.summary import RunSummary
+    from librehps.types import ScoredRow
 
 log = logging.getLogger("librehps")
 
@@ -28,6 +29,9 @@ class RunObserver:
 
     def updated(self, summary: "RunSummary") -> None:
         """Receive the summary after each pass of `watch_to`, once the output is written."""
+
+    def scored(self, row: "ScoredRow") -> None:
+        """Receive each row that is scored in this process, before `advanced`."""
 
     def advanced(self, progress: "RunProgress") -> None:
         """Receive the progress after each row; with Ray, after each table of rows."""

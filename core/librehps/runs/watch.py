@@ -15,6 +15,7 @@ from librehps.runs.summary import RunSummary
 
 if TYPE_CHECKING:
     from librehps.runs.progress import RunProgress
+    from librehps.types import ScoredRow
 
 # From the begin of a pass to that of the next this many times the time passes that the first took
 # beside scoring, so that listing and writing are a fifth of all work; but at most MAX_PERIOD_S.
@@ -87,6 +88,10 @@ class PassObserver(RunObserver):
             yield
         self.scoring_s = self._pace.now() - began
 
+    def scored(self, row: "ScoredRow") -> None:
+        """Pass the row on."""
+        self._inner.scored(row)
+
     def advanced(self, progress: "RunProgress") -> None:
         """Pass the progress on; stop the pass once it takes long."""
         self._inner.advanced(progress)
@@ -142,6 +147,11 @@ class Watch:
             if self.pace.must_sweep or (self._is_due and self.pace.may_begin):
                 self._pass()
         return self.summary
+
+    @property
+    def is_behind(self) -> bool:
+        """True if files have changed since the last pass."""
+        return self._is_due or self.settling.waiting > 0
 
     def _take(self, batch: Batch) -> None:
         """Look at the files that changed, and again at those that were not whole."""

@@ -103,5 +103,8 @@ def watch_to(
             pass
 
     observer.note(f"watching {', '.join(given)}; Ctrl-C ends with a finished {output}")
-    summary = Watch(one_pass, settling, observer, stop).run(iter(changes), look)
+    watch = Watch(one_pass, settling, observer, stop)
+    summary = watch.run(iter(changes), look)
+    if watch.is_behind:
+        observer.note("some files changed after the last pass: take them with --update")
     return summary or RunSummary(output, 0, 0, 0, {}, interrupted=True)
