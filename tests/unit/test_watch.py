@@ -250,7 +250,7 @@ class Passes:
     def __call__(self, observer: RunObserver, stop: threading.Event) -> RunSummary:
         self.began.append(self.clock.passed)
         self.clock.passed += self.fixed_s
-        observer.note("listing")
+        observer.note(f"listing {len(self.began)}")
         if len(self.began) == self.gone:
             raise FolderGoneError("gone")
         return RunSummary(Path("x.parquet"), 1, 1, 0, {})
@@ -285,7 +285,7 @@ def test_passes_follow_changes_and_leave_time_between() -> None:
     batches += [(4.0 + at, Batch()) for at in range(20)]
     observer = watch(clock, passes, batches)
     assert passes.began == [0.0, PERIOD_FACTOR]
-    assert observer.notes == ["listing"]
+    assert observer.notes == ["listing 1"]
     pace = Pace(clock.now)
     assert pace.pass_s == PASS_S
     pace.end(began=clock.passed - 150, scoring_s=50.0)

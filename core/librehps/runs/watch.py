@@ -1,5 +1,6 @@
 """Keep an output up to date with folders while a generator writes into them."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,9 +72,10 @@ class PassObserver(RunObserver):
         self.scoring_s = 0.0
 
     def note(self, message: str) -> None:
-        """Pass a message on, unless an earlier pass had the same one."""
-        if message not in self._said:
-            self._said.add(message)
+        """Pass a message on, unless an earlier pass had the same one, also with other numbers."""
+        text = re.sub(r"\d+", "", message)
+        if text not in self._said:
+            self._said.add(text)
             self._inner.note(message)
 
     def confirm_download(self, message: str) -> bool:

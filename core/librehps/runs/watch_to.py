@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from librehps.choices import PromptFrom
+from librehps.errors import UsageError
 from librehps.items.changes import POLL_MS, FolderChanges, Relevance, identities, must_poll
 from librehps.items.settling import Settling
 from librehps.items.watched import FolderGoneError, WholeFiles, lacks_prompt, watched_folders
@@ -34,9 +35,12 @@ class WatchRequest(RunRequest):
 
     def open_source(self) -> Any:
         """Return the source of items, before any path is read."""
-        if identities(self.roots) is None:
-            raise FolderGoneError("a watched folder was removed")
-        return WholeFiles(super().open_source(), self.settling, self.roots)
+        try:
+            return WholeFiles(super().open_source(), self.settling, self.roots)
+        except UsageError as error:
+            if identities(self.roots) is None:
+                raise FolderGoneError("a watched folder was removed") from error
+            raise
 
 
 def watch_to(
