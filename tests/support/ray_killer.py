@@ -4,9 +4,8 @@
 
 Each comes once in the life of FOLDER, which keeps a file named after it from then on. Of MOMENTS,
 joined by commas: an actor kills itself while it decodes (`decoding`) or writes a part (`writing`);
-`driver` does once a part is written, and leaves the pids of Ray's processes in the file;
-`interrupt` sends itself SIGINT then; `node` kills the process NODE_PID, which is a node's; with
-`head` an actor kills HEAD_PID, Ray's head, and none scores a row.
+`driver` does once a part is written; `interrupt` sends itself SIGINT then; `node` kills the process
+NODE_PID, which is a node's; with `head` an actor kills HEAD_PID, Ray's head, and none scores a row.
 """
 
 import os
@@ -17,8 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from librehps.runs.parts_job import PartsJob
 from librehps.runs.ray import connection, run
@@ -33,7 +30,6 @@ class Moments:
 
     folder: Path
     names: tuple[str, ...]
-    driver: int
     head: int
 
     def comes(self, name: str) -> bool:
@@ -45,9 +41,6 @@ class Moments:
         except FileExistsError:
             return False
         return True
-
-    def below(self) -> list[psutil.Process]:
-        return psutil.Process(self.driver).children(recursive=True)
 
 
 # What lies in this module travels by value, so that Ray's processes need not import it.
@@ -92,12 +85,6 @@ class Load:
         return self.load()
 
 
-def at_work(process: psutil.Process) -> bool:
-    """Return True if the process decodes or scores; Ray's agents do neither."""
-    title = " ".join(process.cmdline())
-    return title.startswith("ray::") and "Agent" not in title
-
-
 def arm(moments: Moments) -> None:
     prompt_finder, made, parts = RunRequest.prompt_finder, run.RayRun._scoring, PartsJob.run_parts
 
@@ -112,8 +99,6 @@ def arm(moments: Moments) -> None:
         for result in parts(self, score):
             yield result
             if moments.comes("driver"):
-                pids = "".join(f"{one.pid}\n" for one in moments.below() if at_work(one))
-                (moments.folder / "driver").write_text(pids)
                 os.kill(os.getpid(), signal.SIGKILL)
             if moments.comes("node"):
                 os.kill(int(os.environ["NODE_PID"]), signal.SIGKILL)
@@ -130,6 +115,6 @@ def arm(moments: Moments) -> None:
 if __name__ == "__main__":
     folder, names, *arguments = sys.argv[1:]
     head = int(os.environ.get("HEAD_PID", "0"))
-    arm(Moments(Path(folder), tuple(names.split(",")), os.getpid(), head))
+    arm(Moments(Path(folder), tuple(names.split(",")), head))
     sys.argv = ["librehps", *arguments]
     main()

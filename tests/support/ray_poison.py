@@ -61,6 +61,7 @@ class Listing:
 
 
 def told(name, ids):
+    pool.MAX_DEATHS = 2 if name == "all" else 16
     output = Path(folder, name)
     with PartsJob(output, resume=False) as job:
         job.begin(settings, {}, Listing(ids), "default")
@@ -78,7 +79,7 @@ def told(name, ids):
 
 media, folder, runs = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 here, notes = connection.resolved(RayOptions(actors=1)), []
-pool.MAX_DEATHS, connection.HEAD_PROBE_INTERVAL_S = 3, 0
+connection.HEAD_PROBE_INTERVAL_S = 0
 with connection.connected(here):
     layout = cluster.find_layout(here, "cpu")
     settings = cluster.foresee(partial(LibreHPS.foresee, "tiny"), layout)

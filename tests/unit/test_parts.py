@@ -287,7 +287,7 @@ def test_an_actor(tiny: LibreHPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with PartsJob(tmp_path / "out", resume=False) as job:
         job.begin(tiny.settings, {}, Listing(), "default")
         scorer = Scorer(tiny)
-        good = actor(tiny, job, tmp_path, load=lambda: scorer)
+        good = actor(tiny, job, tmp_path, load=lambda: scorer, cache=tmp_path / "cache")
         assert good.load(2) is None
 
         def score(units, writer):
@@ -300,6 +300,10 @@ def test_an_actor(tiny: LibreHPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert sum(result.progress.ok for result in found) == TOTAL // 2
         assert sum(result.progress.work.forwards for result in found) == TOTAL // 2
         assert all(result.unread for result in found)
+        warned = [text for result in found for text in result.warnings]
+        assert warned == [
+            f"node a1 has no folder {tmp_path / 'cache'}: it scores without the cache"
+        ]
         piece = good.score(units[0]._replace(end=10), job.writer)
         assert len(piece.table) == 10
         job.finish(tiny.settings, "default")
