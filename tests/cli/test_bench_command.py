@@ -11,7 +11,7 @@ SMALL = ("--quick", "--images", 2, "--size", "192x160")
 
 
 def test_one_object_of_figures(cli: Cli) -> None:
-    """One object in JSON; a config overrides the model of the environment."""
+    """Print an object in JSON; a config overrides the model of the environment."""
     words = ("bench", "--config", "tiny", "--quick", "--json", "--device", "cpu")
     done = cli(*words, LIBREHPS_MODEL="absent")
     assert done.returncode == 0, done.stderr

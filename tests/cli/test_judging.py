@@ -21,7 +21,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def by_model(pairs: Path) -> dict:
-    """What the model's own scores give; they are kept in scores.parquet."""
+    """Return the figures of the model's own scores, which are kept in scores.parquet."""
     file = pairs.with_name("scores.parquet")
     words = ("evaluate", pairs, *MODEL, "--by", "severity", "--save-scores", file)
     return json.loads(in_process.run(words).stdout)

@@ -29,7 +29,7 @@ Readings = dict[str, list[Clip | MediaError]]
 
 @pytest.fixture(scope="module")
 def readings(clips: list[Numbered]) -> Readings:
-    """What each reader gives of each clip."""
+    """Return the frames, or the error, that each reader gives of each clip."""
     return {backend: [*read_all(backend, clips)] for backend in BACKENDS}
 
 
