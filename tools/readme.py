@@ -40,6 +40,8 @@ NOT_RUN = (
     "librehps serve",
     # Takes a quarter of an hour.
     "python benchmarks/scale.py",
+    # Goes on until Ctrl-C.
+    "librehps score outputs -o scores.parquet --prompt-from sidecar --watch",
 )
 # Figures move a little from one processor to another: by so much of themselves, or so much.
 RELATIVE, ABSOLUTE = 0.02, 0.025
@@ -135,7 +137,7 @@ def with_outputs(page: str, shell: Shell) -> str:
     def block(match: re.Match[str]) -> str:
         parts = []
         for command in commands(match[0]):
-            printed = ""
+            printed = command.printed or ""
             if is_run(command):
                 done = shell.run(command.text)
                 if done.returncode:
