@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,7 +21,8 @@ from librehps.runs.ray.connection import Head
 from librehps.runs.ray.engine import RayEngine
 from librehps.runs.ray.pool import Member
 from librehps.scores.markers import journal_folder
-from librehps.scores.read import read_table
+from librehps.scores.parts import part_files, part_source
+from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import ImageScore, ScoreAxis, ScoredRow
 
 CHUNK, BLOCK, TOTAL = 128, 32, 300
@@ -112,8 +114,9 @@ def listed(job: PartsJob, pool: HerePool, last: str = "last") -> RayEngine:
     return engine
 
 
-def assert_whole(output: Path, pool: HerePool) -> None:
-    rows = read_table([output])[0].to_pylist()
+def assert_whole(output: AnyPath, pool: HerePool) -> None:
+    tables = [pq.read_table(part_source(file)) for file in part_files(output)]
+    rows = pa.concat_tables(tables).to_pylist()
     assert [row["id"] for row in rows] == [*map(str, range(TOTAL - 1)), "last"]
     assert [row["n"] for row in rows] == [*map(float, range(TOTAL - 1)), 0.5]
     assert [row["late"] for row in rows] == [None] * (TOTAL - 1) + ["yes"]
@@ -123,12 +126,14 @@ def assert_whole(output: Path, pool: HerePool) -> None:
     assert sorted(oks) == sorted(row["id"] for row in rows if row["status"] == "ok")
 
 
-def test_blocks_are_rows_of_the_parts(tiny: LibreHPS, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_local", [True, False])
+def test_blocks_are_rows_of_the_parts(tiny: LibreHPS, tmp_path: Path, is_local: bool) -> None:
     """Every part takes its blocks, whichever calls are left at the end of the listing."""
-    output, pool = tmp_path / "out", HerePool(tiny.settings)
+    output: AnyPath = tmp_path / "out" if is_local else UrlPath("memory://blocks/out")
+    pool = HerePool(tiny.settings)
     with PartsJob(output, resume=False) as job:
         engine = listed(job, pool)
-        assert not output.exists() or not list(output.glob("part-*"))
+        assert not [*part_files(output)]
         before = engine.blocks.progress
         assert before.ok >= 2 * BLOCK and not before.failed
         progress = before
@@ -140,8 +145,8 @@ def test_blocks_are_rows_of_the_parts(tiny: LibreHPS, tmp_path: Path) -> None:
     assert progress.errors == {"BrokenMediaError": 30}
     assert_whole(output, pool)
     assert not journal_folder(output).exists()
-    schema = pq.read_schema(output / "part-000000000000.parquet")
-    assert schema.equals(pq.read_schema(output / "part-000000000256.parquet"))
+    schemas = [pq.read_schema(part_source(file)) for file in part_files(output)]
+    assert all(schema.equals(schemas[0]) for schema in schemas)
 
 
 def test_blocks_of_a_driver_that_was_killed(tiny: LibreHPS, tmp_path: Path) -> None:
