@@ -80,7 +80,9 @@ class Job:
             if self.journal.is_frozen:
                 raise UsageError(f"an unfinished run of {output} exists", hint=hint)
             if self._is_there():
-                hint = "Choose another output, or use --overwrite, or --update to keep its scores."
+                hint = "Choose another output, or use --overwrite."
+                if self._keeps_rows:
+                    hint = f"{hint[:-1]}, or --update to keep its scores."
                 raise UsageError(f"{output} already exists", hint=hint)
 
     def _check(self, output: AnyPath) -> None:
