@@ -1,11 +1,12 @@
-"""How long decisions on millions of scored rows take, beside the same questions in DuckDB.
+"""CPU time and memory of decisions on millions of scored rows, and of the same queries in DuckDB.
 
     pip install duckdb
-    python benchmarks/decisions.py [--rows 1000000] [--folder DIR]
+    python benchmarks/decisions.py [--rows 1000000] [--only leaderboard] [--folder DIR]
 
 Writes a Parquet file of 8 generators, each with a picture of every prompt (about 1 kB of JSON a
 row), then runs each command and each query in a process of its own, and prints CPU seconds (user
-and system) and the peak of memory in MB.
+and system) and the peak of memory in MB. `start` is the time of a command on a few rows, which is
+part of every other figure. Without DuckDB only the commands are run.
 """
 
 # ruff: noqa: S608 - queries of this file's own text
@@ -13,50 +14,85 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from librehps.scores.columns import LONG, REAL, TEXT
+from librehps.scores.json_text import json_lines
 from librehps.types import AXES
 
-GENERATORS, GROUP_ROWS, PROMPT_WORDS = 8, 65_536, 26
+GENERATORS, GROUP_ROWS, FEW_ROWS = 8, 65_536, 800
+# A prompt is some phrases in a row, and its number.
+PHRASES, PHRASE_WORDS, PROMPT_PHRASES = 4096, 9, 3
+# JSON Lines are ten times larger than Parquet.
+JSON_SHARE = 10
 NEGATIVE = "blurry, low quality, distorted hands, extra fingers, watermark, text, bad anatomy"
 WORDS = np.array(["light", "city", "portrait", "forest", "oil", "dramatic", "glass", "mountain",
                   "neon", "ancient", "robot", "garden", "storm", "detailed", "lens"])  # fmt: skip
-COMMANDS = {
-    "filter": ("filter", "--min", "overall=0.9", "-o", "out.parquet"),
-    "top 10 % of prompts": ("filter", "--top", "10%", "--per", "prompt", "-o", "out.parquet"),
-    "best-of-n": ("best-of-n", "-q", "-o", "out.parquet"),
-    "leaderboard": ("leaderboard", "--by", "generator", "--json", "-q"),
-}
+LIMITS = ("overall >= 0.7", "style >= 0.6", "coherence <= 0.9", "seed <= 2000000000")
 TO_FILE = "copy (select * exclude (r, n) from ({}) where {}) to 'out.parquet' (compression zstd)"
+CHOSEN = "copy (select * from '{}' where status = 'ok' and {}) to 'out.parquet' (compression zstd)"
 RANKED = (
-    "select *, row_number() over (partition by prompt order by overall_mu desc) r, "
-    "count(*) over (partition by prompt) n from 's.parquet' where status = 'ok'"
+    "select *, row_number() over (partition by {0} order by overall_mu desc) r, "
+    "count(*) over (partition by {0}) n from 's.parquet' where status = 'ok'"
 )
 WINS = " union all ".join(
-    f"select '{axis}', a.generator, b.generator, count(*), avg((a.{axis}_mu > b.{axis}_mu)::int), "
-    f"avg(a.{axis}) from scored a join scored b using (p) where a.generator < b.generator group by "
-    "all"
+    f"select '{axis}', a.generator, b.generator, count(*), avg(case when a.{axis}_mu > b.{axis}_mu "
+    f"then 1 when a.{axis}_mu = b.{axis}_mu then 0.5 else 0 end), avg(a.{axis}), avg(b.{axis}) "
+    "from scored a join scored b using (p) where a.generator < b.generator group by all"
     for axis in AXES[:4]
 )
-QUERIES = {
-    "filter": "copy (select * from 's.parquet' where status = 'ok' and overall >= 0.9) "
-    "to 'out.parquet' (compression zstd)",
-    "top 10 % of prompts": TO_FILE.format(RANKED, "r <= ceil(n * 0.1)"),
-    "best-of-n": TO_FILE.format(RANKED, "r = 1"),
-    "leaderboard": "with scored as (select *, hash(prompt) p from 's.parquet' where status = 'ok') "
-    f"select * from ({WINS})",
-}
+BOARD = (
+    "with scored as (select *, hash(prompt) p from 's.parquet' where status = 'ok' {}) "
+    f"select * from ({WINS})"
+)
+WRITE, TABLE = ("-q", "-o", "out.parquet"), ("--by", "generator", "--json", "-q")
+# A question, the words of the command, and the query; None where SQL has no such answer.
+QUESTIONS: dict[str, tuple[Sequence[str], str | None]] = {
+    "start": (("filter", "few.parquet", "--min", "overall=0.9", *WRITE),
+              CHOSEN.format("few.parquet", "overall >= 0.9")),
+    "filter": (("filter", "s.parquet", "--min", "overall=0.9", *WRITE),
+               CHOSEN.format("s.parquet", "overall >= 0.9")),
+    "filter by 4 columns": (
+        ("filter", "s.parquet", "--min", "overall=0.7", "--min", "style=0.6", "--max",
+         "coherence=0.9", "--max", "seed=2000000000", *WRITE),
+        CHOSEN.format("s.parquet", " and ".join(LIMITS))),
+    "top 10 % of prompts": (("filter", "s.parquet", "--top", "10%", "--per", "prompt", *WRITE),
+                            TO_FILE.format(RANKED.format("prompt"), "r <= ceil(n * 0.1)")),
+    "best-of-n": (("best-of-n", "s.parquet", *WRITE),
+                  TO_FILE.format(RANKED.format("prompt"), "r = 1")),
+    "best 3 of n": (("best-of-n", "s.parquet", "--top", "3", *WRITE),
+                    TO_FILE.format(RANKED.format("prompt"), "r <= 3")),
+    "best of folders": (("best-of-n", "s.parquet", "--per", "folder", *WRITE),
+                        TO_FILE.format(RANKED.format("parse_dirpath(media)"), "r = 1")),
+    "leaderboard": (("leaderboard", "s.parquet", *TABLE), BOARD.format("")),
+    "leaderboard of two": (
+        ("leaderboard", "s.parquet", "--only", "generator-0", "--only", "generator-7", *TABLE),
+        BOARD.format("and generator in ('generator-0', 'generator-7')")),
+    "report": (("report", "s.parquet", "-q", "-o", "page.html", "--overwrite"), None),
+    "report by generator": (
+        ("report", "s.parquet", "--by", "generator", "-q", "-o", "page.html", "--overwrite"), None),
+    "filter of JSON Lines": (("filter", "s.jsonl", "--min", "overall=0.9", *WRITE),
+                             CHOSEN.format("s.jsonl", "overall >= 0.9")),
+}  # fmt: skip
 MEASURED = """
 import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+try:
+    done = subprocess.run(sys.argv[2:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          timeout=float(sys.argv[1]))
+    code, told = done.returncode, done.stderr
+except subprocess.TimeoutExpired:
+    code, told = -9, b"no answer in " + sys.argv[1].encode() + b" s"
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(done.returncode, used.ru_utime + used.ru_stime, used.ru_maxrss // 1024)
-sys.stderr.write(done.stderr.decode()[-500:])
+print(code, used.ru_utime + used.ru_stime, used.ru_maxrss // 1024)
+sys.stderr.write(told.decode()[-500:])
 """
 BY_HAND = """
 import sys, duckdb
@@ -66,31 +102,51 @@ connection.execute(sys.argv[1]).fetchall()
 """
 
 
-def prompt(number: int) -> str:
-    words = np.random.default_rng(number).integers(0, len(WORDS), PROMPT_WORDS)
-    return f"{' '.join(WORDS[words])} number {number}"
+def phrases() -> Any:
+    words = WORDS[np.random.default_rng(0).integers(0, len(WORDS), (PHRASES, PHRASE_WORDS))]
+    return pa.array([" ".join(row) for row in words])
+
+
+def prompts(numbers: Any, known: Any) -> Any:
+    rng = np.random.default_rng(int(numbers[0]))
+    parts = [known.take(pa.array(rng.integers(0, PHRASES, len(numbers))))
+             for _ in range(PROMPT_PHRASES)]  # fmt: skip
+    return pc.binary_join_element_wise(*parts, "number", text(numbers), " ")
+
+
+def text(numbers: Any) -> Any:
+    return pa.array(numbers).cast(pa.string())
+
+
+def same(value: str, count: int) -> Any:
+    return pa.array([value]).take(pa.array(np.zeros(count, np.int8)))
+
+
+def digests(count: int, rng: np.random.Generator) -> Any:
+    ends = np.arange(count + 1, dtype=np.int32) * 40
+    data = pa.py_buffer(rng.bytes(count * 20).hex().encode())
+    return pa.StringArray.from_buffers(count, pa.py_buffer(ends), data)
 
 
 def tables(rows: int) -> Iterator[pa.Table]:
     """Scored rows as `librehps score` writes them, one generator after the other."""
-    rng = np.random.default_rng(0)
+    rng, known = np.random.default_rng(0), phrases()
     count = rows // GENERATORS
     for generator in range(GENERATORS):
         for start in range(0, count, GROUP_ROWS):
-            numbers = range(start, min(start + GROUP_ROWS, count))
-            yield table(generator, numbers, rng)
+            numbers = np.arange(start, min(start + GROUP_ROWS, count))
+            yield table(generator, numbers, known, rng)
 
 
-def table(generator: int, numbers: range, rng: np.random.Generator) -> pa.Table:
-    count = len(numbers)
+def table(generator: int, numbers: Any, known: Any, rng: np.random.Generator) -> pa.Table:
+    count, join = len(numbers), pc.binary_join_element_wise
     failed = rng.random(count) < 0.001
-    ids = [f"generator-{generator}/{number:08d}.png" for number in numbers]
-    hashes = rng.bytes(count * 20).hex()
+    ids = join(f"generator-{generator}/", pc.utf8_lpad(text(numbers), 8, "0"), ".png", "")
     columns: dict[str, object] = {
         "id": ids,
-        "media": [f"/data/renders/{name}" for name in ids],
-        "kind": ["image"] * count,
-        "prompt": [prompt(number) for number in numbers],
+        "media": join("/data/renders/", ids, ""),
+        "kind": same("image", count),
+        "prompt": prompts(numbers, known),
         "group": pa.nulls(count, pa.string()),
     }
     for axis in AXES[:4]:
@@ -100,12 +156,12 @@ def table(generator: int, numbers: range, rng: np.random.Generator) -> pa.Table:
     return pa.table(
         columns
         | {
-            "status": np.where(failed, "error", "ok").tolist(),
-            "settings": ["0123456789ab"] * count,
-            "generator": [f"generator-{generator}"] * count,
+            "status": pa.array(["ok", "error"]).take(pa.array(failed.astype(np.int8))),
+            "settings": same("0123456789ab", count),
+            "generator": same(f"generator-{generator}", count),
             "seed": rng.integers(0, 2**31, count),
-            "negative_prompt": [NEGATIVE] * count,
-            "digest": [hashes[40 * at : 40 * at + 40] for at in range(count)],
+            "negative_prompt": same(NEGATIVE, count),
+            "digest": digests(count, rng),
         }
     )
 
@@ -119,10 +175,19 @@ def write_rows(file: Path, rows: int) -> None:
             writer.write_table(part)
 
 
-def measured(folder: Path, *command: str) -> str:
-    """CPU seconds and megabytes of a command, or its exit code; outputs are deleted."""
+def write_json(file: Path, rows: int) -> None:
+    with file.open("wb") as lines:
+        for part in tables(rows):
+            kinds = {f.name: REAL if pa.types.is_float32(f.type) else LONG if f.name == "seed"
+                     else TEXT for f in part.schema}  # fmt: skip
+            for batch in part.to_batches():
+                lines.write(json_lines(batch, kinds))
+
+
+def measured(folder: Path, limit: float, *command: str) -> str:
+    """CPU seconds and megabytes of a command, or its last words; outputs are deleted."""
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, *command],
+        [sys.executable, "-c", MEASURED, str(limit), *command],
         cwd=folder, capture_output=True, text=True, check=True,
     )  # fmt: skip
     code, seconds, megabytes = done.stdout.split()
@@ -135,17 +200,25 @@ def measured(folder: Path, *command: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--folder", type=Path, help="where the temporary file is written")
+    parser.add_argument("--folder", type=Path, help="where the temporary files are written")
+    parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=QUESTIONS, metavar="NAME")
+    parser.add_argument("--limit", type=float, default=900, help="seconds for each command")
     arguments = parser.parse_args()
+    has_duckdb = find_spec("duckdb") is not None
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         write_rows(folder / "s.parquet", arguments.rows)
+        write_rows(folder / "few.parquet", FEW_ROWS)
+        write_json(folder / "s.jsonl", arguments.rows // JSON_SHARE)
         size = (folder / "s.parquet").stat().st_size / 1e6
-        print(f"{arguments.rows} rows, {size:.0f} MB of Parquet; librehps, then DuckDB by hand")
-        for question, (command, *options) in COMMANDS.items():
-            ours = [sys.executable, "-m", "librehps_cli", command, "s.parquet", *options]
-            theirs = [sys.executable, "-c", BY_HAND, QUERIES[question]]
-            figures = [measured(folder, *words) for words in (ours, theirs)]
+        print(f"{arguments.rows} rows, {size:.0f} MB of Parquet; 1/{JSON_SHARE} as JSON Lines")
+        print(f"librehps{', then DuckDB by hand' if has_duckdb else '; DuckDB is not installed'}")
+        for question in arguments.only:
+            words, query = QUESTIONS[question]
+            commands = [[sys.executable, "-m", "librehps_cli", *words]]
+            if has_duckdb and query:
+                commands.append([sys.executable, "-c", BY_HAND, query])
+            figures = [measured(folder, arguments.limit, *words) for words in commands]
             print(f"{question:22}{'   '.join(figures)}", flush=True)
 
 

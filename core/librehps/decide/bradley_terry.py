@@ -117,8 +117,6 @@ def p_values(resampled: Floats, prompts: int) -> Floats:
     Two-sided, from the share of resamples with the opposite order; corrected for the number of
     pairs (Benjamini and Hochberg, 1995).
     """
-    from scipy import stats
-
     resamples, count = resampled.shape
     rarer = []
     for i in range(count - 1):
@@ -128,5 +126,8 @@ def p_values(resampled: Floats, prompts: int) -> Floats:
     # If one generator wins all of a few prompts, so do all resamples. Between equals this happens
     # by chance with this probability, so a p-value cannot be lower.
     p = np.maximum(p, 2.0 ** (1 - prompts))
-    corrected = stats.false_discovery_control(p)
+    order = np.argsort(-p)
+    corrected = np.empty_like(p)
+    # Times the number of pairs over the rank, and no larger than that of a larger p-value.
+    corrected[order] = np.minimum.accumulate(p[order] * len(p) / np.arange(len(p), 0, -1))
     return square(corrected, corrected, count, diagonal=1.0)

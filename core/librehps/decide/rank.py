@@ -55,7 +55,9 @@ def rank(scores: Floats, codes: Indices) -> Ranked:
     rows = rows[np.argsort(-scores[rows], kind="stable")]
     groups = codes[rows]
     order = np.argsort(groups, kind="stable")
-    rows, groups = rows[order], groups[order]
+    rows = rows[order]
+    groups = groups[order]
+    del order
     starts = np.flatnonzero(np.diff(groups, prepend=-2))
     sizes = np.diff(starts, append=len(rows))
     first_rows = np.minimum.reduceat(rows, starts) if len(rows) else starts

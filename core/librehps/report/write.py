@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from librehps.choices import PairsFormat
 from librehps.decide.leaderboard import leaderboard
@@ -17,10 +18,12 @@ from librehps.preferences.read import read_preferences
 from librehps.report.choose import Places, chosen_rows
 from librehps.report.figures import Agreement
 from librehps.report.page import Contents, check_page, room_for_pictures, write_page
-from librehps.report.pictures import Pictures, Watch, pictures_of
-from librehps.report.thumbnails import REASONS, Thumbnail
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table
 from librehps.scores.select import scored_rows
+
+if TYPE_CHECKING:
+    from librehps.report.pictures import Pictures, Watch
+    from librehps.report.thumbnails import Thumbnail
 
 log = logging.getLogger("librehps")
 
@@ -38,13 +41,15 @@ class Report:
     output: Path
     rows: int
     size: int
-    pictures: Pictures = field(repr=False)
+    pictures: "Pictures" = field(repr=False)
     judged: Judged | None = None
     shown: int = 0
 
     @property
     def lost(self) -> int:
         """The number of rows whose media were looked for and not found."""
+        from librehps.report.thumbnails import REASONS
+
         return self.missing().get(REASONS[MediaNotFoundError], 0)
 
     def missing(self) -> dict[str, int]:
@@ -68,7 +73,7 @@ def write_report(
     allow_remote: bool = False,
     skip_missing: bool = False,
     keep_markup: bool = False,
-    watch: Watch | None = None,
+    watch: "Watch | None" = None,
 ) -> Report:
     """Write a score table as one HTML page that opens offline: images, tables and plots.
 
@@ -99,6 +104,9 @@ def write_report(
             given,
             calibration,
         )
+    # Loads torch, whose memory is then not added to that of the columns.
+    from librehps.report.pictures import pictures_of
+
     room = room_for_pictures(rows)
     found = pictures_of(rows, pictures, _cores(), watch or _unwatched, room)
     contents = Contents(
@@ -114,7 +122,7 @@ def write_report(
     return Report(page, len(given), size, found, judged, shown=len(rows.media))
 
 
-def _unwatched(made: Iterator[Thumbnail], total: int) -> Iterator[Thumbnail]:
+def _unwatched(made: "Iterator[Thumbnail]", total: int) -> "Iterator[Thumbnail]":
     return made
 
 
