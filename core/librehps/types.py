@@ -95,6 +95,10 @@ class Item:
         fields["extra"] = {} if extra is None else extra
         fields["problem"] = problem
 
+    def with_prompt(self, prompt: str) -> "Item":
+        """Return the same item with another prompt."""
+        return Item(self.id, self.media, prompt, self.kind, self.group, self.extra, self.problem)
+
 
 @dataclass(frozen=True)
 class BatchItem:

@@ -96,6 +96,20 @@ def test_other_failures_of_the_device_are_not_hidden(folder: Path, tiny: LibreHP
         list(engine.run(items(folder)))
 
 
+def test_failures_of_the_program_while_decoding_are_not_hidden(
+    folder: Path, tiny: LibreHPS
+) -> None:
+    def broken(item: Item, content: Media) -> Item:
+        if item.id == "05.png":
+            raise RuntimeError("a bug")
+        return item
+
+    engine = tiny.engine()
+    engine.find_prompt = broken
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(engine.run(items(folder)))
+
+
 class SharedDevice(torch.nn.Module):
     """A stand-in for one whose memory lasts for one batch at a time, of any size."""
 

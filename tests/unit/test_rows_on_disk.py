@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +223,25 @@ def test_scores_of_rows_are_found_by_content(tmp_path: Path, settings: Settings)
         raw = found[key(2)]
         assert (raw.mu, raw.scalar) == ((0.25,) * 4 + (0.0,), np.float32(2 / 3))
         assert key(9) not in scores.find([key(9)])
+
+
+def test_keys_given_with_rows_are_those_of_their_content(
+    tmp_path: Path, settings: Settings
+) -> None:
+    def row(index: int, has_key: bool) -> ScoredRow:
+        one = scored(index)
+        key = content_key("image", one.sha256, one.item.prompt) if one.sha256 else None
+        return replace(one, key=key if has_key else None)
+
+    store = opened(tmp_path, settings)
+    known = RowScores(store)
+    # Groups of rows with keys, without, and with both, as after a retry; 9, 19 and 29 are errors.
+    for index in range(32):
+        store.append([index], [row(index, has_key=index < 8 or index > 18)])
+    keys = {index: row(index, has_key=True).key for index in range(32)}
+    found = known.find([key for key in keys.values() if key])
+    assert {index for index, key in keys.items() if key in found} == set(range(32)) - {9, 19, 29}
+    assert all(found[key].scalar == np.float32(at / 3) for at, key in keys.items() if key)
 
 
 def test_a_key_is_found_among_many() -> None:

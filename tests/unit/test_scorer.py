@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,7 @@ def test_scores_as_plain_values(golden: LibreHPS) -> None:
     assert score.temporal is None
     assert list(score) == list(AXES[:4])
     plain = json.loads(json.dumps(score.to_dict()))
+    assert json.dumps(asdict(score)["axes"]["style"])
     assert plain["style_mu"] == score["style"].mu == score["style"].raw_mean
     [row] = golden.score_items([Item("a", MEDIA / "sq448.png", "a cat", extra={"seed": 3})])
     assert {**plain, "id": "a", "status": "ok", "seed": 3}.items() <= row.to_dict().items()

@@ -104,8 +104,9 @@ class Decoder:
     def kind_of(self, item: Item, content: Media) -> Kind:
         """Return the kind as which an item is scored: an animated image file may be a video."""
         kind = item.kind or content.kind()
-        is_file = kind == "image" and content.is_encoded and self.media.animated == "clip"
-        return "video" if is_file and content.is_animated else kind
+        may_be_clip = kind == "image" and self.media.animated == "clip"
+        is_clip = may_be_clip and content.is_encoded and content.is_animated
+        return "video" if is_clip else kind
 
     def _unsupported(self, content: Media, kind: Kind) -> UnsupportedMediaError:
         message = f"{content.name}: the model scores {' and '.join(self.kinds)}s only, got "

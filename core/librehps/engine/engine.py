@@ -11,6 +11,7 @@ from itertools import chain
 
 from librehps.engine.decode import Decoder
 from librehps.engine.device import Launcher
+from librehps.engine.outcome import with_axis_objects
 from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import KnownScores
 from librehps.engine.stage import FindPrompt as FindPrompt
@@ -91,7 +92,7 @@ class LocalEngine:
     def run(self, items: Iterable[Item]) -> Iterator[ScoredRow]:
         """Yield a row for each item, in the order of the items."""
         with closing(self.windows(items)) as windows:
-            yield from chain.from_iterable(windows)
+            yield from map(with_axis_objects, chain.from_iterable(windows))
 
     def windows(self, items: Iterable[Item]) -> Generator[list[ScoredRow], None, None]:
         """Yield the rows of each window, in the order of the items."""

@@ -83,6 +83,14 @@ def ok_row(item: Item, score: Score, decoded: Decoded, key: bytes | None = None)
     )
 
 
+def with_axis_objects(row: ScoredRow) -> ScoredRow:
+    """Return the new row with its axes in a dict, as a user's code may expect of a score."""
+    if row.score is not None:
+        # In place, since nobody else has the row yet.
+        vars(row.score)["axes"] = dict(row.score.axes)
+    return row
+
+
 def error_row(item: Item, error: ItemError) -> ScoredRow:
     """Return the row of an item that cannot be scored."""
     return ScoredRow(item, item.kind, None, error=error)

@@ -105,6 +105,8 @@ class Window:
         if self._index is not None:
             found = self._index.find([key for key in self._sources if isinstance(key, bytes)])
             known |= dict(found.items())
+        if self._cache is None:
+            return known
         for key, places in self._sources.items():
             # Not always all or none: another process may add the score between two items.
             for at in places:

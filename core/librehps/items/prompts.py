@@ -43,10 +43,12 @@ class PromptFinder:
 
     def __call__(self, item: Item, content: Media) -> Item:
         """Return the item with its prompt; raises PromptError if no prompt is found."""
+        if self._is_scored_as_given(item):
+            return item
         text = self.find(item, content).text
         if self.prompt is None and self.way == FOLDER:
             return replace(item, prompt=text, group=str(_folder(item)))
-        return item if text == item.prompt else replace(item, prompt=text)
+        return item if text == item.prompt else item.with_prompt(text)
 
     def find(self, item: Item, content: Media) -> Found:
         """Return the item's prompt and its source; raises PromptError if no prompt is found."""
@@ -69,6 +71,20 @@ class PromptFinder:
     def scored_prompt(self) -> str | None:
         """The prompt of all items, as it is scored; None where each item has its own."""
         return None if self.prompt is None else self._without_markup(self.prompt)[0]
+
+    def _is_scored_as_given(self, item: Item) -> bool:
+        """Return whether `find` returns the item's prompt: a quick check, false for some others."""
+        text = item.prompt
+        return (
+            text is not None
+            and self.prompt is None
+            and self.way in ("column", "auto")
+            and not self.strip_weights
+            and "<" not in text
+            and "\0" not in text
+            and type(item.media) is not TarMember
+            and bool(text.strip())
+        )
 
     def _find(self, item: Item, content: Media) -> Found:
         if self.prompt is not None:

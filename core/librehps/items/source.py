@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,7 +92,7 @@ class Source:
         Raises UsageError for a duplicate id, and if the paths have no item at all.
         """
         is_empty = True
-        for item in unique(item for part in self._parts for item in part):
+        for item in unique(chain.from_iterable(self._parts)):
             is_empty = False
             # Before the shard filter, so that all shards of a source have the same columns.
             extra = self._own.see(item.extra)

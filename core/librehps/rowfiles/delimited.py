@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 from librehps.rowfiles.base import Placed, RowError, check_distinct
 from librehps.rowfiles.text import nul_error, open_text
@@ -29,7 +29,10 @@ def delimited_rows(delimiter: str, file: AnyPath, names: Sequence[str] | None) -
                 f"{place}: got {len(fields)} fields, expected {len(header)} as in the header"
             )
         else:
-            yield place, {n: v or None for n, v in zip(header, fields, strict=True)}
+            row: dict[str, Any] = dict(zip(header, fields, strict=True))
+            if "" in fields:
+                row = {name: value or None for name, value in row.items()}
+            yield place, row
 
 
 def _fields(delimiter: str, file: AnyPath) -> Iterator[tuple[str, list[str]]]:
