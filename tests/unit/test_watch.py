@@ -281,13 +281,15 @@ def watch(clock: Clock, passes: Passes, batches: list[tuple[float, Batch]]) -> N
 def test_passes_follow_changes_and_leave_time_between() -> None:
     clock, changed = Clock(), Batch(frozenset(["/none.png"]))
     passes = Passes(clock, fixed_s=1.0)
-    batches = [(0.0, Batch(is_unknown=True)), (2.0, Batch()), (3.0, changed)]
-    batches += [(4.0 + at, Batch()) for at in range(20)]
+    batches = [(0.0, Batch(is_unknown=True)), (2.0, Batch()), (3.0, changed), (4.0, changed)]
+    batches += [(5.0 + at, Batch()) for at in range(20)]
     observer = watch(clock, passes, batches)
-    assert passes.began == [0.0, PERIOD_FACTOR]
+    assert passes.began == [0.0, 3.0, 3.0 + PERIOD_FACTOR]
     assert observer.notes == ["listing 1"]
     pace = Pace(clock.now)
     assert pace.pass_s == PASS_S
+    pace.end(began=clock.passed - 150, scoring_s=50.0)
+    assert pace.may_begin
     pace.end(began=clock.passed - 150, scoring_s=50.0)
     assert not pace.may_begin
     assert pace.pass_s == PERIOD_FACTOR * 100

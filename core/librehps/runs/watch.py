@@ -32,19 +32,21 @@ SWEEP_S = 600.0
 class Pace:
     """The times of passes, chosen so that their fixed cost stays a small share.
 
-    `fixed_s` is what the last pass took beside scoring.
+    `fixed_s` is what the last pass took beside scoring, 0 for the first, which also imports.
     """
 
     now: Callable[[], float] = time.monotonic
     fixed_s: float = 0.0
     began: float = field(init=False)
+    _passes: int = 0
 
     def __post_init__(self) -> None:
         self.began = self.now()
 
     def end(self, began: float, scoring_s: float) -> None:
         """Note that a pass has ended, of whose time `scoring_s` was scoring."""
-        self.began, self.fixed_s = began, self.now() - began - scoring_s
+        self.began, self._passes = began, self._passes + 1
+        self.fixed_s = self.now() - began - scoring_s if self._passes > 1 else 0.0
 
     @property
     def may_begin(self) -> bool:
