@@ -473,3 +473,13 @@ def test_a_moved_tree_costs_no_forward(project: Path, model: LibreHPS) -> None:
     assert [row["media"] for row in rows_of(Path("x.parquet"))] == [
         str(project / f"pics/deep/{at}.png") for at in range(4)
     ]
+
+
+def test_pipes_and_devices_are_errors_each_time(project: Path, model: LibreHPS) -> None:
+    os.mkfifo("pics/pipe.mp4")
+    Path("pics/zero.mp4").symlink_to("/dev/zero")
+    for _ in range(2):
+        # From the second run on, media are hashed before they are decoded.
+        summary, _ = update("pics", "x.parquet", model)
+        assert summary.errors == {"UnsupportedMediaError": 2}
+    assert summary.changes.retried == 2

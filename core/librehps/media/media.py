@@ -239,6 +239,8 @@ def kind_by_name(name: str) -> Kind | None:
 
 def _digest_of_file(path: Path) -> str:
     digest = hashlib.sha256()
+    # Raises MediaError for a pipe or a device, which may have no end.
+    read_bytes(path, 1)
     try:
         with path.open("rb") as file:
             while block := file.read(HASH_BLOCK_BYTES):

@@ -185,14 +185,15 @@ class UpdateJob(Job):
         own, request = self.journal.run["own_columns"], self.journal.run["request"]
         kinds = output_columns(columns, settings.axes, own, self._prune)
         self.changes, gone = self._compare()
-        if self._old is not None and not self._prune:
+        has_vanished = self._old is not None and (self.is_incomplete or not self._prune)
+        if has_vanished:
             # Before the first row is written: other columns of vanished items end the update.
             check_vanished(self._old, gone, own, self.output)
         with open_sink(self.output, settings, kinds, request) as sink:
             names = [name for name in kinds if name in self._journalled]
             for _, table in self.journal.rows.there(names):
                 sink.write_table(marked(table, False, kinds))
-            if self._old is not None and (self.is_incomplete or not self._prune):
+            if has_vanished:
                 for table in vanished_rows(self._old, gone, kinds, self.output):
                     sink.write_table(table)
         self._stamps.update(self._keys, self._is_kept, self.journal)
