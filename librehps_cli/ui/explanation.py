@@ -45,7 +45,7 @@ def _print_words(prompt: str, found: "WordEffects", out: Output) -> None:
     line.append(safe(prompt[at:]))
     out.styled(line)
     blamed = ", ".join(word.text for word in found.blamed) or "none"
-    out.text(f"{found.axis} {signed(found.mu)}; words the picture fails: {blamed}")
+    out.text(f"{found.axis} {signed(found.mu)}; words the picture fails, to the model: {blamed}")
     rows = [
         [
             part.text,

@@ -13,6 +13,7 @@ from librehps import LibreHPS
 from librehps.errors import UnsupportedMediaError, UsageError
 from librehps.explain.prompt_parts import phrases_of, swapped, without, words_of
 from librehps.explain.write import write_explanations
+from librehps.media.images import load_pixels
 from librehps.models.librehps.batch import collate
 
 MEDIA = EXAMPLES / "media"
@@ -88,6 +89,19 @@ def test_the_word_that_a_picture_fails_is_blamed(
     )
 
 
+def test_a_cell_costs_what_the_picture_gains_without_it(tiny: LibreHPS) -> None:
+    picture = load_pixels((MEDIA / "torn.png").read_bytes(), "torn")[:, ::2, ::2].contiguous()
+    found = tiny.explain_image(picture, PROMPT, by=["regions"])
+    assert found.words is None and found.regions is not None
+    assert found.regions.axis == "coherence" and len(found.regions.costs) == 8
+    covered = picture.clone()
+    covered[:, :32, :32] = picture.float().mean((1, 2), keepdim=True).round().to(torch.uint8)
+    whole, rest = (tiny.score_image(one, PROMPT)["coherence"].mu for one in (picture, covered))
+    # One window alone covers the first cell.
+    assert found.regions.costs[0][0] == pytest.approx(rest - whole, abs=2e-3)
+    assert all(0 <= place <= 1 for place in found.regions.peak)
+
+
 def test_a_frame_that_flashes_costs_most(tiny: LibreHPS) -> None:
     frames = torch.stack([torch.full((3, 128, 128), 90, dtype=torch.uint8)] * 4)
     frames[:, :, 40:80, 40:80] = 200
@@ -143,7 +157,7 @@ def test_the_command_prints_a_line_and_bars_on_a_terminal(cli: Cli, tmp_path: Pa
     picture = tmp_path / "why.png"
     done = cli("explain", MEDIA / "wrong_colour.png", *TINY, "--table", "-o", picture)
     assert done.returncode == 0, done.stderr
-    assert "words the picture fails: red" in done.stdout and "█" in done.stdout
+    assert "words the picture fails, to the model: red" in done.stdout and "█" in done.stdout
     assert "not the picture" in done.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")
 
