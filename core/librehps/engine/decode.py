@@ -26,7 +26,8 @@ log = logging.getLogger("librehps")
 # Training saw no clips of more frames.
 MAX_TRAINED_FRAMES = 8
 # The input of an item whose score is cached: no token, so that no model can score it.
-NOT_PREPARED = Prepared(*(torch.empty(0, dtype=torch.int64) for _ in range(4)))
+_NOTHING = torch.empty(0, dtype=torch.int64)
+NOT_PREPARED = Prepared(_NOTHING, _NOTHING, _NOTHING, _NOTHING)
 
 
 @dataclass(frozen=True)

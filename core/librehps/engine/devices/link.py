@@ -11,7 +11,6 @@ import socket
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -23,6 +22,8 @@ Message = dict[str, Any]
 # (dtype, shape, offset in the file) of each tensor of an item, by the name of the field.
 Layout = dict[str, tuple[str, list[int], int]]
 
+# Of a Prepared; each item has pixels of its own on the other side.
+TENSORS = ("pixels", "ids", "positions", "vision")
 ALIGNMENT_BYTES = 64
 
 
@@ -88,7 +89,7 @@ def write_batch(file: int, batch: Sequence[Prepared]) -> list[Layout]:
     layouts, at = [], 0
     for item in batch:
         layout: Layout = {}
-        for name in (field.name for field in fields(item)):
+        for name in TENSORS:
             tensor: Tensor = getattr(item, name).cpu().contiguous()
             layout[name] = (str(tensor.dtype)[6:], list(tensor.shape), at)
             _write(file, tensor, at)
@@ -117,10 +118,12 @@ class SharedFile:
         size = os.fstat(self._file).st_size
         if self._map is None or len(self._map) < size:
             self._map = mmap.mmap(self._file, size)
-        return [
-            Prepared(**{name: _tensor(self._map, *place) for name, place in layout.items()})
-            for layout in layouts
-        ]
+        return [self._prepared(layout) for layout in layouts]
+
+    def _prepared(self, layout: Layout) -> Prepared:
+        assert self._map is not None  # noqa: S101 - mapped before
+        pixels, ids, positions, vision = (_tensor(self._map, *layout[name]) for name in TENSORS)
+        return Prepared(pixels, ids, positions, vision)
 
 
 def _tensor(mapped: mmap.mmap, dtype: str, shape: list[int], at: int) -> Tensor:
