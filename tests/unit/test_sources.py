@@ -256,6 +256,15 @@ def test_parquet_with_bytes(tmp_path: Path) -> None:
         ParquetCell(str(tmp_path / "m.parquet"), "image", 200).read()
 
 
+def test_parquet_media_whose_paths_repeat_have_their_rows_as_ids(tmp_path: Path) -> None:
+    for name, paths in {"a": ["x.png", "y.png"], "b": ["z.png"], "c": ["y.png"]}.items():
+        rows = [{"image": {"bytes": b"I", "path": path}, "text": "t"} for path in paths]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
+    source = Source([str(tmp_path / f"{name}.parquet") for name in "abc"], SourceOptions())
+    ids = ["a.parquet/0", "a.parquet/1", "z.png", "c.parquet/0"]
+    assert [item.id for item in source.items()] == ids
+
+
 def write_tar(file: Path, members: dict[str, bytes]) -> None:
     with tarfile.open(file, "w") as tar:
         for name, content in members.items():
