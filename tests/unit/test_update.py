@@ -16,7 +16,7 @@ import pytest
 from PIL.PngImagePlugin import PngInfo
 
 from conftest import Cli
-from librehps import LibreHPS, RunSummary, score_to
+from librehps import LibreHPS, RunSummary, read_scores, score_to
 from librehps.engine.engine import LocalEngine
 from librehps.errors import UsageError
 from librehps.files import partial_of
@@ -422,6 +422,21 @@ def test_outputs_of_plain_runs(suffix: str, project: Path, model: LibreHPS) -> N
     for _ in range(2):
         assert update("pics", out, model, columns=["overall"])[1].count == 0
         assert list(rows_of(Path(out))[0])[:2] == ["overall", "id"]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_decisions_leave_out_vanished_items(suffix: str, project: Path, cli: Cli) -> None:
+    out, args = f"x.{suffix}", ["pics", "-m", "tiny", "-p", "a cat", "--update", "-q"]
+    assert cli("score", *args, "-o", out).returncode == 0
+    best = cli("best-of-n", out, "--per", "prompt").stdout.strip()
+    Path(best).unlink()
+    assert cli("score", *args, "-o", out).returncode == 0
+    found = cli("best-of-n", out, "--per", "prompt")
+    assert Path(found.stdout.strip()).exists()
+    assert f"{out}: 1 rows of vanished items are left out" in found.stderr
+    assert best not in cli("filter", out, "--top", "100%").stdout.splitlines()
+    scores = read_scores(out)
+    assert (len(scores), "vanished" in scores.columns) == (3, False)
 
 
 def test_an_update_goes_on_with_a_killed_plain_run(project: Path, model: LibreHPS) -> None:

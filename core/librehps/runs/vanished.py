@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from librehps.errors import UsageError
 from librehps.scores.columns import BOOLEAN, chosen_columns, full_columns
 from librehps.scores.file_table import batches_of
+from librehps.scores.markers import VANISHED
 from librehps.scores.parquet import arrow_type
 
-# The column that tells rows of vanished items, which are at the end.
-VANISHED = "vanished"
 # What the next update needs of each row, in addition to `<axis>_mu`.
 NEEDED = ("id", "kind", "prompt", "width", "height", "frames", "status", "sha256")
 

@@ -22,6 +22,8 @@ SETTINGS_SUFFIX, JOURNAL_SUFFIX = ".settings.json", ".journal"
 JOURNAL_SUFFIXES = tuple(suffix + JOURNAL_SUFFIX for suffix in SCORED_SUFFIXES)
 # In a folder of parts: the first file while parts are missing, the second once all parts exist.
 UNFINISHED_FILE, DONE_FILE = "_UNFINISHED", "_DONE.json"
+# The column of an update that tells rows of items which the source no longer has.
+VANISHED = "vanished"
 # Files with these prefixes are not parts.
 IGNORED_PREFIXES = (".", "_")
 

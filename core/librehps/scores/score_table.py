@@ -128,15 +128,18 @@ Scores = ScoreTable | str | Path | Sequence[str | Path]
 def read_scores(paths: str | Path | Sequence[str | Path]) -> ScoreTable:
     """Return the score table of X.parquet, X.jsonl, a folder of parts, several, or - for stdin.
 
-    Raises UsageError for a missing or unreadable file, for a folder that lacks a part, and for
-    files with different settings.
+    Rows of vanished items, and the column that tells them, are left out with a warning. Raises
+    UsageError for a missing or unreadable file, for a folder that lacks a part, and for files with
+    different settings.
     """
     from librehps.scores.read import open_table, origin_of
+    from librehps.scores.select import without_vanished
 
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
     files = [as_path(path) for path in listed]
     table, settings, folder = open_table(files)
-    return ScoreTable(table, settings, origin_of(files), folder)
+    origin = origin_of(files)
+    return ScoreTable(without_vanished(table, origin), settings, origin, folder)
 
 
 def as_score_table(scores: Scores) -> ScoreTable:

@@ -1,5 +1,6 @@
 """Columns and rows of a scored table, with an error for a column that is not found."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -13,8 +14,11 @@ from librehps.errors import NothingScoredError, UsageError
 from librehps.scores.columns import axes_among
 from librehps.scores.file_table import batches_of
 from librehps.scores.key_codes import Codes, codes_among, codes_of, is_same_dictionary
+from librehps.scores.markers import VANISHED
 from librehps.scores.scored_file import Mask, is_text
 from librehps.types import AXES
+
+log = logging.getLogger("librehps")
 
 NEEDED_COLUMNS = ("media", "status")
 BLOCK_ROWS = 1 << 20
@@ -57,6 +61,21 @@ def error_counts(table: Any) -> dict[str, int]:
         return {"unknown": len(failed)} if len(failed) else {}
     counts = Counter(kind or "unknown" for kind in text_column(failed, "error_type").to_pylist())
     return dict(counts.most_common())
+
+
+def without_vanished(table: Any, origin: str) -> Any:
+    """Return the table without rows of vanished items, and without the column that tells them.
+
+    Such rows have scores, but perhaps no media any more: a warning counts them.
+    """
+    if VANISHED not in table.column_names or table.schema.field(VANISHED).type != pa.bool_():
+        return table
+    batches = batches_of(table, [VANISHED])
+    masks = [np.asarray(batch.column(0).fill_null(False)) for batch in batches]
+    gone = np.concatenate([np.empty(0, dtype=bool), *masks])
+    if count := int(gone.sum()):
+        log.warning("%s: %d rows of vanished items are left out", origin, count)
+    return table.filter(~gone).drop_columns([VANISHED])
 
 
 def ok_rows(table: Any) -> Mask:
