@@ -22,6 +22,8 @@ NO_SYNC = frozenset(
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 # The reasons that a warning has named.
 _unsynced: set[str] = set()
+# Bytes of two files that are compared at once.
+COMPARED_BYTES = 1 << 20
 # Suffix of a file that is still being written.
 PARTIAL = ".partial"
 
@@ -148,6 +150,17 @@ def publish(partial: Path, output: Path) -> None:
     sync(partial)
     partial.replace(output)
     sync(output.absolute().parent)
+
+
+def is_equal(file: Path, other: Path) -> bool:
+    """Return whether two files exist and have the same bytes."""
+    if not other.exists() or file.stat().st_size != other.stat().st_size:
+        return False
+    with file.open("rb") as left, other.open("rb") as right:
+        while data := left.read(COMPARED_BYTES):
+            if data != right.read(COMPARED_BYTES):
+                return False
+    return True
 
 
 def sync(path: Path) -> None:

@@ -419,9 +419,13 @@ def test_outputs_of_plain_runs(suffix: str, project: Path, model: LibreHPS) -> N
     with pytest.raises(UsageError, match=rf"cannot update {out}: columns not found: overall_sigma"):
         update("pics", out, model, columns="full")
     # Chosen columns are written with those that the next update needs.
+    times = []
     for _ in range(2):
+        times.append(Path(out).stat().st_mtime_ns)
         assert update("pics", out, model, columns=["overall"])[1].count == 0
         assert list(rows_of(Path(out))[0])[:2] == ["overall", "id"]
+    # The first of them changes the columns, the second nothing.
+    assert times[0] < times[1] == Path(out).stat().st_mtime_ns
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])

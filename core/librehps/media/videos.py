@@ -220,10 +220,19 @@ class VideoReader:
             self._child.wait()
             for pipe in (self._child.stdin, self._child.stdout):
                 if pipe is not None:
-                    _close(pipe)
+                    self._close(pipe)
         if self._log is not None:
             self._log.close()
         self._child, self._log = None, None
+
+    # A method: a function of the module may be gone when `__del__` runs at exit.
+    @staticmethod
+    def _close(pipe: IO[bytes]) -> None:
+        try:
+            pipe.close()
+        except BrokenPipeError:
+            # Unflushed data was for a child that has exited.
+            return
 
     def __del__(self) -> None:
         self._end()
@@ -281,11 +290,3 @@ def _read_frames(stream: IO[bytes], shape: list[int] | None) -> bytearray | None
             return None
         at += count
     return payload
-
-
-def _close(pipe: IO[bytes]) -> None:
-    try:
-        pipe.close()
-    except BrokenPipeError:
-        # Unflushed data was for a child that has exited.
-        return

@@ -190,6 +190,7 @@ class UpdateJob(Job):
             # Before the first row is written: other columns of vanished items end the update.
             check_vanished(self._old, gone, own, self.output)
         with open_sink(self.output, settings, kinds, request) as sink:
+            sink.keeps_equal = True
             names = [name for name in kinds if name in self._journalled]
             for _, table in self.journal.rows.there(names):
                 sink.write_table(marked(table, False, kinds))

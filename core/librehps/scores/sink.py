@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from librehps.files import partial_of, publish, writing
+from librehps.files import is_equal, partial_of, publish, writing
 
 Record = Mapping[str, Any]
 
@@ -17,6 +17,9 @@ class Sink(ABC):
 
     After an error the rows written so far are in `OUT.partial`. A failed write raises OutputError.
     """
+
+    # True if an output that would not change is left alone, with its time of change.
+    keeps_equal = False
 
     def __init__(self, output: Path) -> None:
         self.output = output
@@ -51,8 +54,14 @@ class Sink(ABC):
             self._close()
             if error is None:
                 self._finish()
-                # Synced to the disk before the caller deletes the journal.
-                publish(self.partial, self.output)
+                self._publish()
+
+    def _publish(self) -> None:
+        if self.keeps_equal and is_equal(self.partial, self.output):
+            self.partial.unlink()
+        else:
+            # Synced to the disk before the caller deletes the journal.
+            publish(self.partial, self.output)
 
     @abstractmethod
     def _open(self) -> None: ...
