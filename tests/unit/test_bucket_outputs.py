@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -237,8 +238,8 @@ def test_the_disk_of_the_first_machine_is_gone(
 def test_two_processes_on_one_output(
     pictures: Path, model: LibreHPS, small_parts: None, monkeypatch: Any
 ) -> None:
-    """The first that has listed its items has the run; one that starts over ends the other's."""
-    output, create, run_parts = "memory://two/scores", writes.create, PartsJob.run_parts
+    """A process that starts over ends the run of the other."""
+    output, run_parts = "memory://two/scores", PartsJob.run_parts
 
     def begun(job: PartsJob, score: Any) -> Any:
         monkeypatch.setattr(PartsJob, "run_parts", run_parts)
@@ -249,11 +250,45 @@ def test_two_processes_on_one_output(
     with pytest.raises(OutputError, match="another process has ended this run"):
         score_to(pictures / "m.jsonl", output, model=model)
     assert set(read_table([as_output(output)])[0]["prompt"].to_pylist()) == {"blue"}
-    output = "memory://two/late"
-    # The other creates its run while this process lists its items.
-    monkeypatch.setattr(writes, "create", lambda url, _: create(url, b"{}") and create(url, b"x"))
-    with pytest.raises(UsageError, match="another process is writing"):
-        score_to(pictures / "m.jsonl", output, model=model)
+
+
+@pytest.mark.parametrize("name", OUTPUTS[:2])
+@pytest.mark.parametrize(
+    ("killed_at", "said"), [(8, "is writing to"), (None, "has just finished the run")]
+)
+def test_another_run_while_this_process_lists_its_items(
+    pictures: Path, model: LibreHPS, small_parts: None, name: str, killed_at: int, said: str
+) -> None:
+    """The other's rows and journal stay as they are."""
+    output, create = f"memory://late{killed_at}/{name}", writes.create
+    with pytest.MonkeyPatch.context() as patch:
+
+        def late(url: str, content: bytes) -> bool:
+            with pytest.MonkeyPatch.context() as other, suppress(Killed):
+                other.setattr(writes, "create", create)
+                kill_at(other, killed_at or 99, is_done=True)
+                score_to(pictures / "m.jsonl", output, model=model)
+            return create(url, content)
+
+        patch.setattr(writes, "create", late)
+        with pytest.raises(UsageError, match=f"another process {said}"):
+            score_to(pictures / "m.jsonl", output, prompt="blue", model=model)
+    found = score_to(pictures / "m.jsonl", output, model=model, resume=True)
+    assert (found.total, found.was_complete) == (TOTAL, killed_at is None)
+    assert "blue" not in {row["prompt"] for row in rows_of(output, str(pictures))}
+    assert not journal(output)
+
+
+@pytest.mark.parametrize("name", OUTPUTS[1:])
+def test_a_retry_with_columns_that_the_file_lacks(
+    pictures: Path, model: LibreHPS, name: str
+) -> None:
+    source, output = pictures / "m.jsonl", f"memory://lacking/{name}"
+    for before, now in (("default", "full"), (["status", "overall"], "default")):
+        score_to(source, output, model=model, columns=before, overwrite=True)
+        with pytest.raises(UsageError, match="columns not found: "):
+            score_to(source, output, model=model, columns=now, retry_errors=True)
+        assert not journal(output)
 
 
 @pytest.mark.parametrize(
@@ -266,6 +301,8 @@ def test_two_processes_on_one_output(
         ("s3://bucket/x.parquet?X-Amz-Signature=hidden", "set them in the environment"),
         ("memory://bucket/x.csv", "unsupported output format '.csv'"),
         ("memory://", "the folder needs a name"),
+        ("memory://bucket//x", "names cannot be empty"),
+        ("memory://bucket/a/../x.jsonl", "names cannot be empty"),
         ("nothing://bucket/x", "no driver for nothing://"),
         (Path("s3://bucket/x"), "expected a URL as text"),
     ],

@@ -145,6 +145,7 @@ def test_resuming_as_something_else(tiny: LibreHPS, tmp_path: Path) -> None:
 def test_overwriting_begins_anew(tiny: LibreHPS, tmp_path: Path) -> None:
     output = tmp_path / "out"
     run(output, tiny.settings, Fake())
+    late = shutil.copy(output / "part-000000000128.parquet", tmp_path)
     with pytest.raises(UsageError, match="exists"):
         PartsJob(output, resume=False)
     with pytest.raises(EngineError):
@@ -152,7 +153,15 @@ def test_overwriting_begins_anew(tiny: LibreHPS, tmp_path: Path) -> None:
     assert not (output / DONE_FILE).exists()
     assert [f.name for f in output.iterdir() if f.suffix == ".parquet"] == [
         "part-000000000064.parquet"]  # fmt: skip
-    run(output, tiny.settings, Fake(), total=70, resume=True)
+    fake = Fake()
+
+    def scored(unit: Unit, writer: PartWriter) -> UnitResult:
+        # As a process of the first run that is still alive.
+        shutil.copy(late, output / "part-000000000128.parquet")
+        return Fake.scored(fake, unit, writer)
+
+    fake.scored = scored
+    run(output, tiny.settings, fake, total=70, resume=True)
     assert len(read_table([output])[0]) == 70
 
 

@@ -21,8 +21,12 @@ BLOCK_ROWS = 1024
 
 
 def block_parts(listing: Listing, run: str) -> Parts:
-    """Return the blocks of a run, a folder of parts; an actor of another run has another folder."""
-    return Parts(listing.folder.parent / f"blocks-{run}", sys.maxsize, run, BLOCK_ROWS)
+    """Return the blocks of a run, a folder of parts; an actor of another run has another folder.
+
+    The name begins with that of the listing, which a bucket keeps apart from those of others.
+    """
+    folder = listing.folder.with_name(f"{listing.folder.name}-blocks-{run}")
+    return Parts(folder, sys.maxsize, run, BLOCK_ROWS)
 
 
 def blocks_of(start: int, end: int) -> range:

@@ -22,6 +22,7 @@ class BucketJournal:
 
     def __init__(self, path: UrlPath) -> None:
         self.path, self.run_file = path, path / RUN_FILE
+        self._own = f"{LISTING}-{secrets.token_hex(6)}"
         self._run: bytes | None = None
         self._is_known = False
 
@@ -45,7 +46,7 @@ class BucketJournal:
 
     def listing_name(self) -> str:
         """Return the name of the folder for a new listing."""
-        return f"{LISTING}-{secrets.token_hex(6)}"
+        return self._own
 
     def delete_rows(self) -> None:
         """Do nothing: the rows are in parts."""
@@ -69,5 +70,13 @@ class BucketJournal:
             remove_below(self.path)
 
     def delete(self) -> None:
-        """Delete the folder."""
-        self.clear()
+        """Delete the folder; without run.json only what this process has listed and scored.
+
+        Another process may have the run, or be listing its items.
+        """
+        if self.run() is not None:
+            self.clear()
+            return
+        for inside in listed(self.path):
+            if inside.name.startswith(self._own):
+                remove_below(inside)

@@ -11,7 +11,7 @@ from librehps.errors import UsageError
 from librehps.runs.item_json import Listed
 from librehps.runs.journal import ERROR, NEW, SEEDING, Journal, stamp
 from librehps.runs.moved import SAMPLE_ITEMS, check_folder, check_media
-from librehps.runs.refusals import changed_output, unfinished_update
+from librehps.runs.refusals import changed_output, just_finished, unfinished_update
 from librehps.runs.refusals import changed_source as changed_source
 from librehps.runs.refusals import lacking_columns as lacking_columns
 from librehps.scores.columns import chosen_columns
@@ -76,8 +76,9 @@ class Job:
         self.journal = Journal(journal_folder(output), self._keeps_rows)
         self._counts: Counts | None = None
         if not (self.resumes or overwrite):
-            hint = "Use --resume (or --update) to continue, or --overwrite to start over."
             if self.journal.is_frozen:
+                way = "--resume (or --update)" if self._keeps_rows else "--resume"
+                hint = f"Use {way} to continue, or --overwrite to start over."
                 raise UsageError(f"an unfinished run of {output} exists", hint=hint)
             if self._is_there():
                 hint = "Choose another output, or use --overwrite."
@@ -135,7 +136,7 @@ class Job:
         has_output = self._is_there() and not (self.resumes or self._overwrite)
         if was_started != self.is_started or self.is_complete or has_output:
             self.__exit__()
-            raise UsageError(f"another process has just finished the run of {self.output}")
+            raise just_finished(self.output)
         return self
 
     def __exit__(self, *_: object) -> None:

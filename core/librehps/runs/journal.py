@@ -172,6 +172,7 @@ class Journal:
             # Another process may be at it.
             with suppress(UsageError, OSError):
                 self._place.lock()
+                self._place.clear()
                 self._place.delete()
 
     def delete(self) -> None:

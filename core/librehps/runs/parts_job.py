@@ -19,6 +19,7 @@ from librehps.runs.item_json import Listed
 from librehps.runs.job import Counts, Job, changed_source, lacking_columns
 from librehps.runs.journal import SEEDING
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
+from librehps.runs.refusals import just_finished
 from librehps.scores.columns import chosen_columns, full_columns
 from librehps.scores.markers import DONE_FILE
 from librehps.scores.parts import (
@@ -71,7 +72,7 @@ class PartsJob(Job):
 
     @property
     def _is_finished(self) -> bool:
-        return (self.output / DONE_FILE).exists() and not self.journal.is_frozen
+        return bool(done_facts(self.output)) and not self.journal.is_frozen
 
     @property
     def _parts_folder(self) -> AnyPath:
@@ -96,7 +97,12 @@ class PartsJob(Job):
                 f"cannot resume {self.output}: {self.journal.folder} not found",
                 hint="Restore this folder, or use --overwrite to start over.",
             )
+        is_new = not (self.is_started or self._overwrite or reuses_output)
         super().begin(settings, request, listed, columns)
+        if is_new and self._is_there():
+            # In a bucket, where another process may do a whole run while this one lists its items.
+            self.journal.delete()
+            raise just_finished(self.output)
         run = self.journal.run
         if "run" not in run:
             done = done_facts(self.output) if reuses_output else {}

@@ -47,3 +47,8 @@ def unfinished_update(output: AnyPath) -> UsageError:
         f"cannot resume {output}: the unfinished run is an update",
         hint="Continue with --update, or use --overwrite to start over.",
     )
+
+
+def just_finished(output: AnyPath) -> UsageError:
+    """Return the error for an output that another process has written since this one started."""
+    return UsageError(f"another process has just finished the run of {output}")

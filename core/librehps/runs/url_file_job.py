@@ -80,6 +80,10 @@ class UrlFileJob(PartsJob):
         if there and lacking:
             raise lacking_columns(self.output, lacking)
 
+    def _finished_rows(self, columns: Sequence[str] | str, settings: Settings) -> None:
+        """Raise UsageError for columns that the complete file lacks; its rows become parts."""
+        self.check_names(columns, settings)
+
     def _check_items(self) -> None:
         """Make parts of the complete file, whose failed rows are scored again.
 

@@ -142,9 +142,10 @@ class Parts:
         facts = {"rows": self.total, "ok": ok, "errors": errors, "parts": len(whole)}
         done = json.dumps({**facts, "run": self.run}) + "\n"
         with self.translated():
+            # A process of an earlier run may have written a part since the start of this one.
+            self._delete(lambda first, is_partial: is_partial or first not in whole)
             put(self.output / DONE_FILE, done.encode())
             remove([self.output / UNFINISHED_FILE])
-            self._delete(lambda first, is_partial: is_partial)
             if isinstance(self.output, Path):
                 sync(self.output)
         return ok, errors
@@ -208,10 +209,12 @@ def check_folder(output: AnyPath) -> None:
         raise UsageError(f"{output}: the folder needs a name", hint=FOLDER_HINT)
     if isinstance(output, Path):
         check_parent(output, (JOURNAL_SUFFIX,))
-    if output.suffix.lower() in SCORED_SUFFIXES or _is_file(output):
+    if output.suffix.lower() in SCORED_SUFFIXES:
         raise UsageError(
             f"{output}: the Ray engine writes a folder of parts, not a file", hint=FOLDER_HINT
         )
+    if _is_file(output):
+        raise UsageError(f"{output} is a file; expected a folder of parts", hint=FOLDER_HINT)
     marks = (DONE_FILE, UNFINISHED_FILE)
     ours = {*marks, *(mark + PARTIAL for mark in marks)}
     # A network file system keeps a deleted file that is still open as `.nfs...`.

@@ -17,6 +17,8 @@ from librehps.storage.url_path import AnyPath, UrlPath
 
 LOCAL_SCHEME = "file://"
 URL_HINT = "Use a folder or a file in a bucket, such as s3://bucket/scores, or a local path."
+# Drivers and servers differ in what they make of these names.
+NO_NAMES = frozenset(("", ".", ".."))
 # What `Path` makes of a URL.
 _CUT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
@@ -36,6 +38,8 @@ def as_output(output: str | AnyPath) -> AnyPath:
         problem = "a chain of URLs is for reading only"
     elif shown(place) != place:
         problem = "a URL with credentials cannot be an output: set them in the environment"
+    elif not NO_NAMES.isdisjoint(UrlPath(place.rstrip("/")).parts[1:]):
+        problem = "names cannot be empty, . or .."
     else:
         try:
             writes.check_driver(place)
