@@ -1,5 +1,6 @@
 """librehps explain: what words, regions and frames do to a score."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,18 +76,20 @@ def explain(
     Parts are left out or replaced, and the rest is scored again: the model is explained, not the
     picture.
     """
-    from librehps.explain.write import check_explanation_file, write_explanations
+    from librehps.explain.write import check_explanation_file, parts_for, write_explanations
     from librehps.runs.explain import Unexplained, explain_media
 
     out = Output(quiet, json)
+    parts: Sequence[str] | None = None if by is None else [part.strip() for part in by.split(",")]
     if output is not None:
         check_explanation_file(output, overwrite, len(paths))
+        parts = parts_for(output, parts)
     rows = explain_media(
         paths,
         **prompt_keywords(prompts),
         model=lambda: load_scorer(models, prompts, out),
         axis=axis,
-        by=None if by is None else by.split(","),
+        by=parts,
     )
     found: list[Explanation] = []
     failed = 0

@@ -30,7 +30,7 @@ def print_explanation(one: "Explanation", out: Output) -> None:
         _print_regions(one.regions, out)
     if one.frames is not None:
         _print_frames(one.frames, out)
-    out.note(f"{one.forwards} variants scored; {NOTE}")
+    out.note(f"scored variants: {one.forwards}; {NOTE}")
 
 
 def _print_words(prompt: str, found: "WordEffects", out: Output) -> None:
@@ -60,8 +60,9 @@ def _print_words(prompt: str, found: "WordEffects", out: Output) -> None:
 
 def _print_regions(found: "RegionMap", out: Output) -> None:
     x, y = found.peak
-    place = f"{x:.0%} from the left, {y:.0%} from the top"
-    out.text(f"{found.axis} {signed(found.mu)}; points are lost most at {place}")
+    place = f"points are lost most at {x:.0%} from the left, {y:.0%} from the top"
+    text = place if found.worst > 0 else "no region costs points"
+    out.text(f"{found.axis} {signed(found.mu)}; {text}")
     most = max(abs(cost) for row in found.costs for cost in row)
     for row in found.costs:
         line = Text()
@@ -74,7 +75,9 @@ def _print_regions(found: "RegionMap", out: Output) -> None:
 
 def _print_frames(found: "FrameEffects", out: Output) -> None:
     most = max(abs(frame.cost) for frame in found.frames)
-    out.text(f"{found.axis} {signed(found.mu)}; points are lost most at frame {found.peak}")
+    place = f"points are lost most at frame {found.peak}"
+    text = place if found.worst > 0 else "no frame costs points"
+    out.text(f"{found.axis} {signed(found.mu)}; {text}")
     rows: Sequence[Sequence[str]] = [
         [
             str(frame.index),

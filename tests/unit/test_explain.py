@@ -168,6 +168,7 @@ def test_the_command_prints_a_line_and_bars_on_a_terminal(cli: Cli, tmp_path: Pa
         (["--axis", "beauty"], "axis: expected one of"),
         (["--by", "words,pixels"], "by: expected"),
         (["-o", "x.pdf"], ".html or .png"),
+        (["-o", "x.png", "--by", "words"], "map of regions"),
         (["missing.png"], "missing.png"),
     ],
 )

@@ -1,6 +1,7 @@
 """Effects of the frames of a clip on a score."""
 
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -30,6 +31,11 @@ class FrameEffects:
     frames: tuple[FrameEffect, ...]
 
     @property
+    def worst(self) -> float:
+        """The largest cost of a frame; 0 or less if no frame costs points."""
+        return max(frame.cost for frame in self.frames)
+
+    @property
     def peak(self) -> int:
         """The number of the frame that costs most."""
         return max(self.frames, key=lambda frame: frame.cost).index
@@ -45,7 +51,8 @@ def explain_frames(subject: Subject, axis: str) -> FrameEffects:
     at, pixels = subject.axis(axis), subject.pixels
     if len(pixels) < 2:
         raise UnsupportedMediaError("expected a clip of two or more frames to explain, got one")
-    scores = subject.with_pixels([pixels, *(replaced(pixels, i) for i in range(len(pixels)))])
+    variants = (replaced(pixels, index) for index in range(len(pixels)))
+    scores = subject.with_pixels(chain([pixels], variants))
     costs = [score.mu[at] - scores[0].mu[at] for score in scores[1:]]
     indices = subject.decoded.frames or range(len(pixels))
     frames = tuple(FrameEffect(*pair) for pair in zip(indices, costs, strict=False))

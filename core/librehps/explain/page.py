@@ -51,7 +51,7 @@ def _article(one: Explanation) -> str:
     name = escape(one.media or one.item.id)
     return (
         f'<article><h2>{name}</h2><div class="parts">{"".join(parts)}</div>'
-        f'<p class="soft">{one.forwards} variants scored · settings {escape(one.settings)}</p>'
+        f'<p class="soft">scored variants: {one.forwards} · settings {escape(one.settings)}</p>'
         "</article>"
     )
 
@@ -118,16 +118,18 @@ def _regions(one: Explanation, found: "RegionMap") -> str:
     height, width = one.pixels.shape[-2:]
     x, y = found.peak
     layer = rgba_of(overlay(torch.tensor(found.costs), height, width))
+    circle = f'<span class="peak" style="left:{x:.1%};top:{y:.1%}"></span>'
+    circle, text = (circle, _CIRCLE_HINT) if found.worst > 0 else ("", "No region costs points.")
     return (
         f"<section><h3>Regions, {escape(found.axis)} (mu {found.mu:+.2f})</h3>"
         f'<div class="picture"><img alt="the picture as the model sees it" '
         f'src="{_data(picture_of(one.pixels[0]))}"><img alt="map of costs" src="{_data(layer)}">'
-        f'<span class="peak" style="left:{x:.1%};top:{y:.1%}"></span></div>'
-        f'<p class="soft">The circle marks where points are lost most. {_REGIONS_HINT}</p>'
+        f'{circle}</div><p class="soft">{text} {_REGIONS_HINT}</p>'
         "</section>"
     )
 
 
+_CIRCLE_HINT = "The circle marks where points are lost most."
 _REGIONS_HINT = "Hover over the picture to see it without the map."
 
 

@@ -29,24 +29,30 @@ def rgba_of(layer: Tensor) -> "Image":
     return picture_of(layer)
 
 
+def no_map() -> UsageError:
+    """Return the error for a .png of an explanation without a map of regions."""
+    return UsageError(
+        "a .png shows a map of regions, and none was asked for",
+        hint="Add --by regions, or write an .html file.",
+    )
+
+
 def png_of(one: Explanation) -> bytes:
     """Return the map of the regions over the picture as PNG; raises UsageError without a map."""
     from PIL import Image, ImageDraw
 
     if one.regions is None:
-        raise UsageError(
-            "a .png shows a map of regions, and none was asked for",
-            hint="Add --by regions, or write an .html file.",
-        )
+        raise no_map()
     base = picture_of(one.pixels[0]).convert("RGBA")
     scale = max(1, -(-SIDE // min(base.size)))
     width, height = base.width * scale, base.height * scale
     layer = rgba_of(overlay(torch.tensor(one.regions.costs), height, width))
     whole = Image.alpha_composite(base.resize((width, height), Image.Resampling.BICUBIC), layer)
-    x, y = one.regions.peak[0] * width, one.regions.peak[1] * height
-    pen, radius = ImageDraw.Draw(whole), min(width, height) / 40
-    for grown, color in ((radius + 2, "black"), (radius, "white")):
-        pen.ellipse((x - grown, y - grown, x + grown, y + grown), outline=color, width=3)
+    if one.regions.worst > 0:
+        x, y = one.regions.peak[0] * width, one.regions.peak[1] * height
+        pen, radius = ImageDraw.Draw(whole), min(width, height) / 40
+        for grown, color in ((radius + 2, "black"), (radius, "white")):
+            pen.ellipse((x - grown, y - grown, x + grown, y + grown), outline=color, width=3)
     buffer = BytesIO()
     whole.convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()

@@ -6,7 +6,7 @@ scores more, the window cost points.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import torch
@@ -40,6 +40,11 @@ class RegionMap:
     costs: tuple[tuple[float, ...], ...]
 
     @property
+    def worst(self) -> float:
+        """The largest cost of a cell; 0 or less if no cell costs points."""
+        return max(map(max, self.costs))
+
+    @property
     def peak(self) -> tuple[float, float]:
         """The middle of the cells that cost most, (x, y) as shares of width and height."""
         costs = torch.tensor(self.costs)
@@ -64,7 +69,8 @@ def explain_regions(subject: Subject, axis: str) -> RegionMap:
     height, width = pixels.shape[-2:]
     step = max(1, round(STEP * min(height, width)))
     windows = list(windows_of(height, width, round(WINDOW * min(height, width)), step))
-    scores = subject.with_pixels([pixels, *(covered(pixels, window) for window in windows)])
+    covers = (covered(pixels, window) for window in windows)
+    scores = subject.with_pixels(chain([pixels], covers))
     cells = torch.zeros(-(-height // step), -(-width // step), dtype=torch.float64)
     counts = torch.zeros_like(cells)
     for window, score in zip(windows, scores[1:], strict=True):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from librehps.errors import UsageError
-from librehps.explain.explanation import Explanation
+from librehps.explain.explanation import DEFAULT_BY, Explanation
 from librehps.files import check_file, check_free, write_whole, writing
 
 PAGES, PICTURES = (".html", ".htm"), (".png",)
@@ -18,6 +18,17 @@ def check_explanation_file(output: Path, overwrite: bool = False, items: int = 1
         raise UsageError(
             f"{output}: a .png shows one picture, got {items}", hint="Write an .html file."
         )
+
+
+def parts_for(output: Path, by: Sequence[str] | None) -> Sequence[str] | None:
+    """Return the ways to explain for a file: a .png needs `regions`, else UsageError is raised."""
+    from librehps.explain.pictures import no_map
+
+    if output.suffix.lower() not in PICTURES:
+        return by
+    if by is not None and "regions" not in by:
+        raise no_map()
+    return by or DEFAULT_BY["image"]
 
 
 def write_explanations(

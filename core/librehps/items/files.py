@@ -70,7 +70,8 @@ def file_item(path: AnyPath) -> Item:
         raise UsageError(f"no such file: {path}")
     if path.is_dir():
         raise UsageError(
-            f"{path} is a folder; expected a file", hint="For folders use `librehps best-of-n`."
+            f"{path} is a folder; expected a file",
+            hint="Give its files, or use `librehps best-of-n` for folders.",
         )
     return Item(printable(str(path)), path, None, kind_of(path))
 

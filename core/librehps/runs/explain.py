@@ -63,8 +63,8 @@ def explain_media(
     """
     finder = find_prompts(prompt, prompt_from, False, keep_markup, strip_weights)
     items = [file_item(as_path(path)) for path in paths]
-    scorer = loaded(model)
     parts = checked_parts(by)
+    scorer = loaded(model)
     check_axis(axis, scorer.axes)
     for item in items:
         try:
