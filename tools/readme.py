@@ -20,8 +20,9 @@ DOCS = ROOT / "docs"
 README, CLI = ROOT / "README.md", DOCS / "cli.md"
 # Pages share one folder: each page uses the files that the pages before it have written.
 NAMES = (
-    "quickstart", "score", "prompts", "filter", "best-of-n", "compare", "leaderboard", "files",
-    "preferences", "training", "machines", "scale", "server", "rewards", "python", "models", "faq",
+    "quickstart", "score", "prompts", "filter", "best-of-n", "compare", "explain", "leaderboard",
+    "files", "preferences", "training", "machines", "scale", "server", "rewards", "python",
+    "models", "faq",
 )  # fmt: skip
 PAGES = (README, *(DOCS / f"{name}.md" for name in NAMES))
 FENCE = re.compile(r"^```(sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
