@@ -110,7 +110,7 @@ class BestOfN:
         """The rows of `table`, which are read as they are used."""
         _check_names(self.rows.source)
         none = self._with_picks(self.rows.source.schema.empty_table(), 0)
-        return _Stream(none.schema, len(self.picks.rows), self._tables)
+        return _Stream(none.schema, self.picks.total, self._tables)
 
     def _tables(self) -> Iterator[Any]:
         first = 0
@@ -127,17 +127,16 @@ class BestOfN:
         return chosen
 
     def _added(self, part: slice) -> Mapping[str, Any]:
-        picks = self.picks
-        at = range(len(picks.rows))[part]
+        picked = self.picks.part(part)
         return {
-            "rank": pa.array(picks.place[part] + 1, pa.int32()),
-            "score": pa.array(picks.scores[part], pa.float64()),
-            "scored": pa.array(picks.scored[part], pa.int32()),
-            "margin": pa.array(picks.margins[part], pa.float64(), from_pandas=True),
-            "win_probability": pa.array(picks.wins[part], pa.float64(), from_pandas=True),
-            "tied": pa.array(picks.tied[part], pa.int32()),
-            "ties": self._ids([picks.ties(i) if picks.tied[i] else [] for i in at]),
-            "abstained": pa.array(picks.abstained[picks.group[part]], pa.bool_()),
+            "rank": pa.array(picked.place + 1, pa.int32()),
+            "score": pa.array(picked.scores, pa.float64()),
+            "scored": pa.array(picked.scored, pa.int32()),
+            "margin": pa.array(picked.margins, pa.float64(), from_pandas=True),
+            "win_probability": pa.array(picked.wins, pa.float64(), from_pandas=True),
+            "tied": pa.array(picked.tied, pa.int32()),
+            "ties": self._ids(picked.ties()),
+            "abstained": pa.array(self.picks.abstained[picked.group], pa.bool_()),
         }
 
     def _ids(self, groups: Sequence[Sequence[int]]) -> Any:

@@ -1,8 +1,9 @@
 """Rank scores within groups, and pick the best rows of each group."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -13,6 +14,9 @@ from librehps.decide.probability import Platt
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 MAX_NAMED_TIES = 20
+# Limits the memory of picked rows that are looked at together.
+PART_ROWS = 1 << 18
+_NO_ROWS: Indices = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -75,45 +79,129 @@ class PickCounts(NamedTuple):
     abstained: int
 
 
-class Picks(Sequence[Pick]):
-    """The picks of all groups, as arrays of all picked rows, group by group, best first.
+@dataclass(frozen=True)
+class PickedRows:
+    """Some picked rows, each with the number of its `group` and its `place` there, from 0.
 
-    For each picked row: `group` is the number of its group, `place` its place in the group from 0,
-    `rows` its row number, `scores` its score, `scored` the number of rows of its group; `margins`,
-    `wins` (NaN: None) and `tied` are those of `Pick`. `abstained` is (groups,).
+    `runs` are the ends of the runs of equal scores in `ranked`.
+    """
+
+    group: Indices
+    place: Indices
+    ranked: Ranked
+    runs: Indices
+    calibrator: Platt | None
+
+    @cached_property
+    def _at(self) -> Indices:
+        """The place of each row in `ranked`."""
+        at: Indices = self.ranked.starts[self.group] + self.place
+        return at
+
+    @property
+    def rows(self) -> Indices:
+        """The row numbers."""
+        return self.ranked.rows[self._at]
+
+    @property
+    def scores(self) -> Floats:
+        """The score of each row."""
+        return self.ranked.scores[self._at]
+
+    @property
+    def scored(self) -> Indices:
+        """The number of rows of each row's group."""
+        return self.ranked.sizes[self.group]
+
+    @cached_property
+    def margins(self) -> Floats:
+        """The score of each row minus the next row's, NaN without a next row."""
+        scores = self.ranked.scores
+        following = np.minimum(self._at + 1, len(scores) - 1)
+        return np.where(self.place + 1 < self.scored, self.scores - scores[following], np.nan)
+
+    @property
+    def wins(self) -> Floats:
+        """The probability of beating the next row, NaN where unknown."""
+        wins = np.full(len(self.group), np.nan)
+        if self.calibrator is not None:
+            known = ~np.isnan(self.margins)
+            found = map(self.calibrator.probability, self.margins[known].tolist())
+            wins[known] = np.fromiter(found, np.float64, int(known.sum()))
+        return wins
+
+    @cached_property
+    def _run(self) -> Indices:
+        run: Indices = np.searchsorted(self.runs, self._at, side="right")
+        return run
+
+    @property
+    def tied(self) -> Indices:
+        """The number of other rows with the same score as each row."""
+        tied: Indices = self.runs[self._run] - self.runs[self._run - 1] - 1
+        return tied
+
+    def ties(self) -> list[list[int]]:
+        """Return, for each row, the first MAX_NAMED_TIES other rows with the same score."""
+        found: list[list[int]] = [[] for _ in range(len(self.group))]
+        tied, rows = np.flatnonzero(self.tied), self.rows
+        starts, ends = self.runs[self._run[tied] - 1], self.runs[self._run[tied]]
+        ends = np.minimum(ends, starts + MAX_NAMED_TIES + 1)
+        for at, start, end in zip(tied.tolist(), starts.tolist(), ends.tolist(), strict=True):
+            near = self.ranked.rows[start:end].tolist()
+            found[at] = [row for row in near if row != rows[at]][:MAX_NAMED_TIES]
+        return found
+
+
+class Picks(Sequence[Pick]):
+    """The picks of all groups; `part` has them row by row, group by group, best first.
+
+    `total` is the number of picked rows; `abstained` is (groups,).
     """
 
     def __init__(
         self, ranked: Ranked, calibrator: Platt | None, top: int, abstain_below: float | None
     ) -> None:
-        self._ranked = ranked
+        self._ranked, self._calibrator = ranked, calibrator
         taken = np.minimum(top, ranked.sizes)
         self._ends = np.cumsum(taken)
-        self.group = np.repeat(np.arange(len(taken)), taken)
-        self.place = np.arange(len(self.group)) - np.repeat(self._ends - taken, taken)
-        self._at = ranked.starts[self.group] + self.place
-        self.rows, self.scores = ranked.rows[self._at], ranked.scores[self._at]
-        self.scored = ranked.sizes[self.group]
-        self.margins = self._margins()
-        self.wins = self._wins(calibrator)
-        self._first, self._last = self._equals()
-        self.tied = self._last - self._first - 1
-        last = self.wins[self._ends - 1]
-        self.abstained = last < (-np.inf if abstain_below is None else abstain_below)
+        self.total = int(taken.sum())
+        self.abstained = np.zeros(len(taken), dtype=bool)
+        if abstain_below is not None:
+            self.abstained = self._picked(np.arange(len(taken)), taken - 1).wins < abstain_below
 
     def __len__(self) -> int:
         return len(self._ends)
 
+    def part(self, part: slice) -> PickedRows:
+        """Return some of the picked rows."""
+        start, stop, _ = part.indices(self.total)
+        at = np.arange(start, stop)
+        group = np.searchsorted(self._ends, at, side="right")
+        place = at - np.where(group > 0, self._ends[group - 1], 0)
+        return self._picked(group, place)
+
+    def parts(self) -> Iterator[PickedRows]:
+        """Yield all picked rows, a limited number at a time."""
+        for start in range(0, self.total, PART_ROWS):
+            yield self.part(slice(start, start + PART_ROWS))
+
+    @property
+    def rows(self) -> Indices:
+        """The row numbers of all picked rows."""
+        return np.concatenate([_NO_ROWS, *(part.rows for part in self.parts())])
+
     @property
     def taken_rows(self) -> Indices:
-        """The picked rows of the groups that are not abstained."""
-        taken: Indices = self.rows[~self.abstained[self.group]]
-        return taken
+        """The row numbers of picked rows whose groups are not abstained."""
+        taken = (part.rows[~self.abstained[part.group]] for part in self.parts())
+        return np.concatenate([_NO_ROWS, *taken])
 
     def counts(self) -> PickCounts:
         """Return the counts of the groups, for a message."""
-        sizes, is_first = self._ranked.sizes, self.place == 0
-        tied = int((self.tied[is_first] > 0).sum())
+        sizes = self._ranked.sizes
+        best = self._picked(np.arange(len(sizes)), np.zeros(len(sizes), dtype=np.int64))
+        tied = int((best.tied > 0).sum())
         return PickCounts(
             len(self), int(sizes.min()), int(sizes.max()), tied, int(self.abstained.sum())
         )
@@ -126,46 +214,28 @@ class Picks(Sequence[Pick]):
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(len(self)))]
         group = range(len(self))[index]
-        first = int(self._ends[group - 1]) if group else 0
-        part = slice(first, int(self._ends[group]))
+        picked = self.part(slice(self._ends[group - 1] if group else 0, self._ends[group]))
         return Pick(
-            rows=tuple(self.rows[part].tolist()),
-            scored=int(self.scored[first]),
-            margins=tuple(_known(self.margins[part])),
-            win_probabilities=tuple(_known(self.wins[part])),
-            tied=tuple(self.tied[part].tolist()),
-            ties=tuple(tuple(self.ties(at)) for at in range(part.start, part.stop)),
+            rows=tuple(picked.rows.tolist()),
+            scored=int(picked.scored[0]),
+            margins=tuple(_known(picked.margins)),
+            win_probabilities=tuple(_known(picked.wins)),
+            tied=tuple(picked.tied.tolist()),
+            ties=tuple(map(tuple, picked.ties())),
             abstained=bool(self.abstained[group]),
         )
 
-    def ties(self, at: int) -> list[int]:
-        """Return the first MAX_NAMED_TIES rows with the score of picked row `at`, without it."""
-        end = min(int(self._last[at]), int(self._first[at]) + MAX_NAMED_TIES + 1)
-        near = self._ranked.rows[int(self._first[at]) : end].tolist()
-        return [row for row in near if row != self.rows[at]][:MAX_NAMED_TIES]
+    def _picked(self, group: Indices, place: Indices) -> PickedRows:
+        return PickedRows(group, place, self._ranked, self._runs, self._calibrator)
 
-    def _margins(self) -> Floats:
-        scores = np.append(self._ranked.scores, np.nan)
-        gaps = scores[self._at] - scores[self._at + 1]
-        return np.where(self.place + 1 < self.scored, gaps, np.nan)
-
-    def _wins(self, calibrator: Platt | None) -> Floats:
-        wins = np.full(len(self.rows), np.nan)
-        if calibrator is not None:
-            known = ~np.isnan(self.margins)
-            found = map(calibrator.probability, self.margins[known].tolist())
-            wins[known] = np.fromiter(found, np.float64, int(known.sum()))
-        return wins
-
-    def _equals(self) -> tuple[Indices, Indices]:
-        """Return the ends of the run of equal scores around each picked row."""
+    @cached_property
+    def _runs(self) -> Indices:
+        """The start of each run of equal scores of a group, and the end of the last."""
         scores = self._ranked.scores
-        is_new = np.ones(len(scores), dtype=bool)
-        is_new[1:] = scores[1:] != scores[:-1]
+        is_new = np.ones(len(scores) + 1, dtype=bool)
+        is_new[1:-1] = scores[1:] != scores[:-1]
         is_new[self._ranked.starts] = True
-        starts = np.append(np.flatnonzero(is_new), len(scores))
-        run = np.searchsorted(starts, self._at, side="right") - 1
-        return starts[run], starts[run + 1]
+        return np.flatnonzero(is_new)
 
 
 def _known(values: Floats) -> list[float | None]:
