@@ -16,7 +16,11 @@ from ray.cluster_utils import Cluster
 
 import forks
 import in_process
+import run_data
+from bucket import Bucket, bucket, upload
 from conftest import Cli
+from librehps.scores.read import read_table
+from librehps.storage.outputs import as_output
 from librehps.types import AXES
 from make_media import bad_media, clip, picture
 
@@ -55,7 +59,13 @@ def whole(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> pq.Parque
 
 
 @pytest.fixture(scope="module")
-def two_nodes() -> Iterator[Cluster]:
+def s3() -> Iterator[Bucket]:
+    with bucket() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def two_nodes(s3: Bucket) -> Iterator[Cluster]:
     """A cluster of two nodes on this machine, which soon finds that one of them is dead.
 
     To join it takes a third of the time of a start of Ray.
@@ -155,6 +165,27 @@ def test_what_nobody_foresaw_ends_the_run_and_says_where(told: Told) -> None:
     ((name, _, why),) = told["odd"]
     assert name == "ended"
     assert why is not None and "KeyError: 'nobody foresaw this' (" in why
+
+
+def test_from_bucket_to_bucket(
+    s3: Bucket, tmp_path: Path, two_nodes: Cluster, cli: Cli, process: Cli
+) -> None:
+    for at in range(70):
+        picture(32 + at % 3, 32, seed=at).save(tmp_path / f"{at}.png")
+    (tmp_path / "5.png").write_text("no picture")
+    source, output = f"{s3.url}/pictures", f"{s3.url}/scores"
+    upload(tmp_path, source)
+    command = ("score", source, "--prompt", "red", "--model", "tiny", "-o")
+    found = process(
+        *command, output, "--engine", "ray", "--concurrency", 1, RAY_ADDRESS=two_nodes.address
+    )
+    assert found.returncode == 3, found.stderr
+    assert cli(*command, tmp_path / "x.parquet").returncode == 3
+    expected = pq.read_table(tmp_path / "x.parquet").to_pylist()
+    run_data.assert_same(read_table([as_output(output)])[0].to_pylist(), expected)
+    names = [file.name for file in as_output(output).iterdir()]
+    assert sorted(names) == ["_DONE.json", "part-000000000000.parquet", "part-000000000064.parquet"]
+    assert not as_output(f"{output}.journal").exists()
 
 
 def test_whichever_process_dies_no_row_is_lost(

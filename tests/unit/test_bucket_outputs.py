@@ -16,6 +16,7 @@ from conftest import Cli
 from librehps import LibreHPS, score_to
 from librehps.errors import OutputError, UsageError
 from librehps.runs.parts_job import PartsJob
+from librehps.runs.url_file_job import UrlFileJob
 from librehps.scores import parts as parts_module
 from librehps.scores.read import read_table
 from librehps.storage import retry, writes
@@ -235,21 +236,37 @@ def test_the_disk_of_the_first_machine_is_gone(
     assert score_to(source, output, prompt="x", model=model, resume=True).total == TOTAL
 
 
+@pytest.mark.parametrize(
+    ("name", "at", "way"),
+    [
+        ("scores", "run_parts", "overwrite"),
+        ("scores", "finish", "overwrite"),
+        ("x.parquet", "finish", "overwrite"),
+        ("x.parquet", "run_parts", "retry_errors"),
+    ],
+)
 def test_two_processes_on_one_output(
-    pictures: Path, model: LibreHPS, small_parts: None, monkeypatch: Any
+    pictures: Path, model: LibreHPS, small_parts: None, name: str, at: str, way: str
 ) -> None:
-    """A process that starts over ends the run of the other."""
-    output, run_parts = "memory://two/scores", PartsJob.run_parts
+    """A process whose run another one ends writes no part, no file, and no end of a run."""
+    output, kind = f"memory://two/{at}/{way}/{name}", UrlFileJob if "." in name else PartsJob
+    real, way_only = getattr(kind, at), {way: True}
+    if way == "retry_errors":
+        score_to(pictures, output, prompt="blue", model=model)
+    with pytest.MonkeyPatch.context() as patch:
 
-    def begun(job: PartsJob, score: Any) -> Any:
-        monkeypatch.setattr(PartsJob, "run_parts", run_parts)
-        score_to(pictures, output, prompt="blue", model=model, overwrite=True)
-        return run_parts(job, score)
+        def begun(job: PartsJob, *args: Any) -> Any:
+            patch.undo()
+            score_to(pictures, output, prompt="blue", model=model, **way_only)
+            return real(job, *args)
 
-    monkeypatch.setattr(PartsJob, "run_parts", begun)
-    with pytest.raises(OutputError, match="another process has ended this run"):
-        score_to(pictures / "m.jsonl", output, model=model)
-    assert set(read_table([as_output(output)])[0]["prompt"].to_pylist()) == {"blue"}
+        patch.setattr(kind, at, begun)
+        mine = {"retry_errors": True, "prompt": "blue"} if way == "retry_errors" else {}
+        source = pictures if mine else pictures / "m.jsonl"
+        with pytest.raises(OutputError, match="another process has ended this run"):
+            score_to(source, output, model=model, **mine)
+    assert {row["prompt"] for row in rows_of(output, str(pictures))} == {"blue"}
+    assert not journal(output)
 
 
 @pytest.mark.parametrize("name", OUTPUTS[:2])

@@ -4,7 +4,8 @@ Any process that sees the folder can write a part; no process holds the rows of 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import compress, islice
 from pathlib import Path
@@ -88,16 +89,14 @@ class PartWriter:
         """Return the items of a unit that have no row.
 
         Raises OSError or StorageError if the listing or the part is unreadable, and OutputError
-        where another process has deleted the listing.
+        where another process has ended the run.
         """
-        try:
+        with self.not_ended():
             items = list(self.listing.range(unit.start, unit.end))
-        except StorageNotFoundError as error:
-            raise self._ended() from error
-        if unit.failed_only:
-            failed = _failed(self.parts.read(unit.part))
-            return list(compress(items, failed[unit.start - unit.part : unit.end - unit.part]))
-        return list(compress(items, ~self._ok_rows(unit)[0]))
+            if unit.failed_only:
+                failed = _failed(self.parts.read(unit.part))
+                return list(compress(items, failed[unit.start - unit.part : unit.end - unit.part]))
+            return list(compress(items, ~self._ok_rows(unit)[0]))
 
     def table(self, rows: Sequence[ScoredRow]) -> Any:
         """Return the rows as a table in the output's columns."""
@@ -135,12 +134,14 @@ class PartWriter:
         first, end = self.parts.bounds(unit.part)
         table = pa.concat_tables(tables)
         if unit.failed_only:
-            before = self.parts.read(first)
+            with self.not_ended():
+                before = self.parts.read(first)
             if np.count_nonzero(_failed(before)) < len(table):
                 # Another process, given up but alive, has scored these rows since.
                 return
             table = _replaced(before, table)
-        ids = self.listing.ids(first, end)
+        with self.not_ended():
+            ids = self.listing.ids(first, end)
         has_ids = "id" in table.column_names
         if len(table) != end - first or (has_ids and not table["id"].equals(ids)):
             raise EngineError(
@@ -148,13 +149,24 @@ class PartWriter:
                 hint="Continue from the complete parts with --resume.",
             )
         if not unit.is_block:
-            self._check_owner()
+            self.check_owner()
         self.parts.write(first, table, failed)
 
-    def _check_owner(self) -> None:
+    @contextmanager
+    def not_ended(self) -> Iterator[None]:
+        """Return a context manager that raises OutputError for a file of the run that is gone.
+
+        At a URL, where another process can end the run, or start it over.
+        """
+        try:
+            yield
+        except StorageNotFoundError as error:
+            raise self._ended() from error
+
+    def check_owner(self) -> None:
         """Raise OutputError where another process has ended the run, or has started it over.
 
-        In a bucket, where no lock keeps others out.
+        At a URL, where no lock keeps others out.
         """
         journal = self.listing.folder.parent
         if isinstance(journal, UrlPath):

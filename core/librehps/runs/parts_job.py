@@ -178,6 +178,7 @@ class PartsJob(Job):
         Raises EngineError, naming the parts, where parts are missing.
         """
         self._check_complete()
+        self.writer.check_owner()
         if not self.writer.parts.total:
             # Settings and request are stored in a part, so an empty shard needs one.
             self.writer.parts.write(0, self.writer.table([]), 0)

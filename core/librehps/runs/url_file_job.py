@@ -122,6 +122,7 @@ class UrlFileJob(PartsJob):
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
         """Write the file from the parts, then delete the journal."""
         self._check_complete()
+        self.writer.check_owner()
         kinds = chosen_columns(columns, self.journal.run["own_columns"], settings.axes)
         request = self.journal.run["request"]
         beside = settings_file(self.output)
@@ -139,4 +140,6 @@ class UrlFileJob(PartsJob):
         parts = self.writer.parts
         firsts = iter(range(0, parts.total, parts.rows))
         while some := list(islice(firsts, MAX_CALLS)):
-            yield from at_once(parts.read, some)
+            with self.writer.not_ended():
+                tables = at_once(parts.read, some)
+            yield from tables

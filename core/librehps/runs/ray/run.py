@@ -97,8 +97,13 @@ class RayRun(Run[PartsJob]):
             return
         engine = self._opened(settings, source.has_prompts)
         engine.blocks = BlockShares(self.job.block_writer(settings))
-        with scoring_while_listing(source, engine) as listed:
-            yield listed
+        try:
+            with scoring_while_listing(source, engine) as listed:
+                yield listed
+        except BaseException:
+            # The journal is deleted next, where actors write blocks.
+            engine.close()
+            raise
 
     def _score(self, settings: Settings) -> RunProgress:
         job, layout, note = self.job, self._layout, self.observer.note
