@@ -405,8 +405,10 @@ def test_outputs_of_plain_runs(suffix: str, project: Path, model: LibreHPS) -> N
     out = f"x.{suffix}"
     score_to("pics", out, prompt="a cat", model=model, columns="full")
     before = rows_of(Path(out))
-    summary, seen = update("pics", out, model, columns="full")
-    assert (seen.count, summary.changes.kept) == (0, 4)
+    # Columns that the output has are kept, also where they are not asked for again.
+    for columns in ("default", "full"):
+        summary, seen = update("pics", out, model, columns=columns)
+        assert (seen.count, summary.changes.kept) == (0, 4)
     assert [{**row, "vanished": False} for row in before] == rows_of(Path(out))
     score_to("pics", out, prompt="a cat", model=model, overwrite=True)
     Path("pics/3.png").unlink()

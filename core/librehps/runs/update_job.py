@@ -152,9 +152,16 @@ class UpdateJob(Job):
         self, columns: Sequence[str] | str, settings: Settings, own: Mapping[str, str]
     ) -> None:
         """Raise UsageError for columns that the run cannot write."""
-        kinds = output_columns(columns, settings.axes, own, self._prune)
+        kinds = self._output_columns(columns, settings, own)
         if lacking := [name for name in self._lacking(settings) if name in kinds]:
             raise lacking_columns(self.output, lacking, self._verb)
+
+    def _output_columns(
+        self, columns: Sequence[str] | str, settings: Settings, own: Mapping[str, str]
+    ) -> dict[str, str]:
+        old = set() if self._old is None else set(self._old.column_names)
+        before = old.difference(self._lacking(settings))
+        return output_columns(columns, settings.axes, own, self._prune, before)
 
     def _take_known(self, finder: PromptFinder) -> None:
         """Write the rows of items whose media have not changed, and whose content is known."""
@@ -183,7 +190,7 @@ class UpdateJob(Job):
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
         """Write the output from the journal and the rows of vanished items; delete the journal."""
         own, request = self.journal.run["own_columns"], self.journal.run["request"]
-        kinds = output_columns(columns, settings.axes, own, self._prune)
+        kinds = self._output_columns(columns, settings, own)
         self.changes, gone = self._compare()
         has_vanished = self._old is not None and (self.is_incomplete or not self._prune)
         if has_vanished:

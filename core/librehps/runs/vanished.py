@@ -1,6 +1,6 @@
 """The columns of an output that updates bring up to date, and its rows of vanished items."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,16 @@ NEEDED = ("id", "kind", "prompt", "width", "height", "frames", "status", "sha256
 
 
 def output_columns(
-    columns: Sequence[str] | str, axes: Sequence[str], own: Mapping[str, str], prune: bool
+    columns: Sequence[str] | str,
+    axes: Sequence[str],
+    own: Mapping[str, str],
+    prune: bool,
+    before: Collection[str] = (),
 ) -> dict[str, str]:
     """Return the kind of each column: the chosen ones, and those that the next update needs.
 
-    Without `prune` a column tells vanished items. Raises UsageError for an own column of that name.
+    The default columns are joined by those of a score that the output had `before`. Without `prune`
+    a column tells vanished items. Raises UsageError for an own column of that name.
     """
     chosen, full = chosen_columns(columns, own, axes), full_columns(axes)
     if VANISHED in own and not prune:
@@ -30,7 +35,8 @@ def output_columns(
             f"column {VANISHED!r} conflicts with an output column",
             hint=f"Rename it: --rename {VANISHED}=my_{VANISHED}; or use --prune.",
         )
-    needed = (*NEEDED, *(f"{axis}_mu" for axis in axes))
+    kept = [name for name in full if name in before and columns == "default"]
+    needed = (*NEEDED, *(f"{axis}_mu" for axis in axes), *kept)
     added = {name: full[name] for name in needed if name not in chosen}
     if not prune:
         added[VANISHED] = BOOLEAN
