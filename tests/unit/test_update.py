@@ -22,6 +22,7 @@ from librehps.errors import UsageError
 from librehps.files import partial_of
 from librehps.media.media import Media
 from librehps.runs import media_stamps
+from librehps.runs.journal import Journal
 from librehps.runs.observer import RunObserver
 from librehps.runs.progress import RunProgress
 from librehps.scores.markers import journal_folder
@@ -451,6 +452,27 @@ def test_an_update_goes_on_with_a_killed_plain_run(project: Path, model: LibreHP
     summary, seen = update("pics", "x.parquet", model, columns="full")
     assert (seen.count, summary.changes.new) == (2, 4)
     assert None not in {row["overall_sigma"] for row in rows_of(Path("x.parquet"))}
+
+
+def test_kept_rows_of_other_settings_are_not_believed(
+    project: Path, model: LibreHPS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Killed):
+        score_to("pics", "x.parquet", prompt="a cat", model=model, observer=Forwards(kill_at=2))
+
+    def freeze(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        # Killed again, while the items are listed.
+        patched.setattr(Journal, "freeze", freeze)
+        update("pics", "x.parquet", model)
+    assert [file.name for file in journal_folder(Path("x.parquet")).glob("*.parquet")] == [
+        "known-0000.parquet"
+    ]
+    other = LibreHPS.from_pretrained("tiny", workers=1, dtype="bfloat16")
+    summary, seen = update("pics", "x.parquet", other)
+    assert (seen.count, summary.changes.new) == (4, 4)
 
 
 def test_other_settings_and_options_are_refused(project: Path, cli: Cli) -> None:

@@ -1,5 +1,6 @@
 """A run that brings an output up to date: rows of known content are kept, the rest is scored."""
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -25,10 +26,10 @@ from librehps.runs.row_store import GROUP_ROWS
 from librehps.runs.vanished import check_vanished, marked, output_columns, vanished_rows
 from librehps.scores.columns import full_columns
 from librehps.scores.file_table import batches_of
-from librehps.scores.markers import journal_folder
-from librehps.scores.read import open_table
+from librehps.scores.markers import SETTINGS_KEY, journal_folder
+from librehps.scores.read import open_table, read_origin
 from librehps.scores.writer import open_sink
-from librehps.settings import Settings
+from librehps.settings import Settings, differing
 from librehps.types import Item
 
 # Key in run.json: columns of scores that the old output lacks, so that kept rows lack them too.
@@ -126,7 +127,10 @@ class UpdateJob(Job):
 
     def _known_rows(self, settings: Settings) -> KnownRows:
         output = [self.output] if self._is_there() else []
-        return KnownRows([*output, *self.journal.known_files()], settings.axes)
+        # A kill can leave kept rows without the record of the run, which tells other settings.
+        now = settings.record()
+        kept = [f for f in self.journal.known_files() if not differing(read_origin(f)[0], now)]
+        return KnownRows([*output, *kept], settings.axes)
 
     def _keep_rows(self) -> None:
         """Write the scores of an interrupted run that no file has to a file that outlives it."""
@@ -135,11 +139,13 @@ class UpdateJob(Job):
         files = self.journal.known_files()
         file = journal_folder(self.output) / f"known-{len(files):04d}.parquet"
         partial = file.with_suffix(".partial")
-        schema = pa.schema([rows.schema.arrow.field(name) for name in names])
+        record = {SETTINGS_KEY: json.dumps(self.journal.run["settings"])}
+        schema = pa.schema([rows.schema.arrow.field(name) for name in names], metadata=record)
         with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
             for table in known_tables(rows, names):
                 numbers = self._known.numbers(row_keys(table).tolist())
-                writer.write_table(table.filter(pa.array(numbers < 0)))
+                found = table.filter(pa.array(numbers < 0))
+                writer.write_table(found.cast(schema))
         publish(partial, file)
         self.journal.restart()
 
