@@ -199,6 +199,27 @@ def test_json_lines_are_read_as_python_reads_them(
     assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.parametrize("block", [10, 1 << 20])
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (('"own": 1.5', '"own": true'), "line 3: column own: expected"),
+        (('"overall_mu": 1.5', '"overall_mu": true'), "line 3: column overall_mu: expected a num"),
+        (('"own": true', '"own": "a"'), "line 3: column own: expected"),
+        (('"own": 1', '"own": 2}}'), "line 3: invalid JSON"),
+    ],
+)
+def test_json_value_of_another_type_is_an_error_with_its_line_and_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[str], told: str, block: int
+) -> None:
+    """The line is in a block with other lines, or in a block of its own."""
+    monkeypatch.setattr(json_table, "BLOCK_BYTES", block)
+    file = tmp_path / "s.jsonl"
+    file.write_text("".join(f'{{"id": "a", {one}}}\n' for one in (values[0], *values)))
+    with pytest.raises(librehps.LibreHPSError, match=told):
+        read_table([file])
+
+
 def test_resamples_of_many_prompts_are_drawn_as_normal_sums(monkeypatch: Any) -> None:
     """The intervals agree with those of the bootstrap within its noise."""
     rng = np.random.default_rng(0)

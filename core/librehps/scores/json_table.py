@@ -1,7 +1,5 @@
 """JSON Lines read as Arrow tables, with a copy on disk of what is too large for memory."""
 
-import io
-import json
 import tempfile
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +13,7 @@ import pyarrow.json as pj
 
 from librehps.scores.columns import MAX_EXACT_INT, default_columns, full_columns
 from librehps.scores.file_table import FileTable
+from librehps.scores.json_lines_table import read_lines
 from librehps.scores.parquet import arrow_type
 from librehps.scores.scored_file import Mask, ScoredFile, StoredRows, TableRows
 
@@ -75,13 +74,35 @@ def _no_rows(axes: Sequence[str]) -> Any:
 def _tables(stream: BinaryIO, ours: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the rows of each block of whole lines, as a table."""
     texts: dict[str, Any] = {}
+    schema, line = pa.schema([]), 1
     for block in _blocks(stream):
         if not block.isspace():
             lines = _arrow_lines(block)
             table = _fast_table(block, lines, ours, texts) if lines else None
-            table = _slow_table(block, ours) if table is None else table
+            table = read_lines(block.decode(), ours, line) if table is None else table
             if len(table):
+                schema = _unified(schema, table, line)
                 yield table
+        line += block.count(b"\n")
+
+
+def _unified(schema: Any, table: Any, line: int) -> Any:
+    """Return the schema of earlier rows and a table, whose first row is on this line or after it.
+
+    Raises ValueError for a column whose types differ.
+    """
+    for field in table.schema:
+        at = schema.get_field_index(field.name)
+        pair = [pa.schema([schema.field(at)]), pa.schema([field])] if at >= 0 else []
+        try:
+            pa.unify_schemas(pair, promote_options="permissive") if pair else None
+        except pa.ArrowException as error:
+            before = schema.field(at).type
+            line += pc.index(table[field.name].is_valid(), True).as_py()
+            raise ValueError(
+                f"line {line}: column {field.name}: expected {before}, got {field.type}"
+            ) from error
+    return pa.unify_schemas([schema, table.schema], promote_options="permissive")
 
 
 def _blocks(stream: BinaryIO) -> Iterator[bytes]:
@@ -178,22 +199,3 @@ def _converted(column: Any, kind: Any | None) -> Any:
     if not (fits or of.is_null(found)):
         raise pa.ArrowInvalid(f"expected {kind}, got {found}")
     return column.cast(kind)
-
-
-def _slow_table(block: bytes, ours: Mapping[str, Any]) -> Any:
-    """Return the rows as Python reads them."""
-    # As a text file is read: each kind of line break ends a line.
-    lines = io.StringIO(block.decode(), newline=None)
-    try:
-        rows = [json.loads(line) for line in lines if line.strip()]
-    except RecursionError as error:
-        raise ValueError("JSON with too many levels") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("expected a JSON object on each line")
-    # A table without columns has no rows, so rows without keys get a column that all rows need.
-    names = list(dict.fromkeys(name for row in rows for name in row)) or ["status"]
-    try:
-        arrays = {n: pa.array([row.get(n) for row in rows], ours.get(n)) for n in names}
-    except OverflowError as error:
-        raise ValueError(f"an integer is out of range: {error}") from error
-    return pa.table(arrays)
