@@ -29,7 +29,7 @@ from PIL import Image, ImageEnhance
 import drawing
 import scenes
 from librehps import LibreHPS
-from librehps.explain.regions import STEP, WINDOW, covered, explain_regions, windows_of
+from librehps.explain.regions import WINDOW_CELLS, covered, explain_regions, windows_of
 from librehps.explain.subject import Subject, subject_of
 from librehps.types import Item
 
@@ -213,13 +213,9 @@ def _curves(subject, axis, costs, rng) -> dict:
     A good map raises mu early in deletion, because the costly windows go first.
     """
     height, width = subject.pixels.shape[-2:]
-    side, cell = round(WINDOW * min(height, width)), round(STEP * min(height, width))
-    windows = list(windows_of(height, width, side, side))
+    windows = list(windows_of(height, width, WINDOW_CELLS))
     cells = np.array(costs)
-    cost = [
-        cells[w.top // cell : w.bottom // cell, w.left // cell : w.right // cell].mean()
-        for w in windows
-    ]
+    cost = [cells[window.cells].mean() for window in windows]
     ordered = [w for _, w in sorted(zip(cost, windows, strict=True), key=lambda pair: -pair[0])]
     shuffled = rng.sample(windows, len(windows))
     at, result = subject.axis(axis), {}

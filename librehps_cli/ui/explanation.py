@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from librehps.explain.words import WordEffects
 
 BAR_CELLS = 12
-COSTS, EARNS = "214,69,65", "23,145,135"
 # From no effect to the largest.
 SHADES = " ░▒▓█"
 
@@ -34,12 +33,14 @@ def print_explanation(one: "Explanation", out: Output) -> None:
 
 
 def _print_words(prompt: str, found: "WordEffects", out: Output) -> None:
-    most = max([abs(word.blame) for word in found.words], default=0.0)
+    parts = (*found.words, *found.phrases)
+    most = max([abs(part.blame) for part in parts], default=0.0)
     line, at = Text(), 0
     for word in found.words:
         line.append(safe(prompt[at : word.start]))
-        share = abs(word.blame) / most if most else 0.0
-        style = _style(word.blame, share) + (" underline" if word in found.blamed else "")
+        style = _style(word.blame, _share(word.blame, most)) + (
+            " underline" if word in found.blamed else ""
+        )
         line.append(safe(word.text), style=style)
         at = word.end
     line.append(safe(prompt[at:]))
@@ -49,11 +50,11 @@ def _print_words(prompt: str, found: "WordEffects", out: Output) -> None:
     rows = [
         [
             part.text,
-            bar(abs(part.blame) / most if most else 0.0, BAR_CELLS),
+            bar(_share(part.blame, most), BAR_CELLS),
             signed(part.blame),
             "" if part.better is None else f"{part.better} {signed(part.swapped[part.better])}",
         ]
-        for part in (*found.words, *found.phrases)
+        for part in parts
     ]
     out.table(["word", "", "costs", "better"], rows, names=("word", "", "better"))
 
@@ -61,27 +62,31 @@ def _print_words(prompt: str, found: "WordEffects", out: Output) -> None:
 def _print_regions(found: "RegionMap", out: Output) -> None:
     x, y = found.peak
     place = f"points are lost most at {x:.0%} from the left, {y:.0%} from the top"
-    text = place if found.worst > 0 else "no region costs points"
+    text = place if found.has_costs else "no region costs points"
     out.text(f"{found.axis} {signed(found.mu)}; {text}")
     most = max(abs(cost) for row in found.costs for cost in row)
+    # A cell of two characters is about square; a wide map has cells of one.
+    wide = min(2, out.width // len(found.costs[0]))
+    if wide == 0:
+        out.note("the map is wider than the terminal: write it with -o why.png")
+        return
     for row in found.costs:
         line = Text()
         for cost in row:
-            share = abs(cost) / most if most else 0.0
-            shade = SHADES[round(share * (len(SHADES) - 1))]
-            line.append(shade * 2, style=_color(cost))
+            shade = SHADES[round(_share(cost, most) * (len(SHADES) - 1))]
+            line.append(shade * wide, style=_color(cost))
         out.styled(line)
 
 
 def _print_frames(found: "FrameEffects", out: Output) -> None:
     most = max(abs(frame.cost) for frame in found.frames)
     place = f"points are lost most at frame {found.peak}"
-    text = place if found.worst > 0 else "no frame costs points"
+    text = place if found.has_costs else "no frame costs points"
     out.text(f"{found.axis} {signed(found.mu)}; {text}")
     rows: Sequence[Sequence[str]] = [
         [
             str(frame.index),
-            bar(abs(frame.cost) / most if most else 0.0, BAR_CELLS),
+            bar(_share(frame.cost, most), BAR_CELLS),
             signed(frame.cost),
         ]
         for frame in found.frames
@@ -89,8 +94,17 @@ def _print_frames(found: "FrameEffects", out: Output) -> None:
     out.table(["frame", "", "costs"], rows, names=("",))
 
 
+def _share(value: float, most: float) -> float:
+    from librehps.explain.colors import share
+
+    return share(value, most)
+
+
 def _color(value: float) -> str:
-    return f"rgb({COSTS if value > 0 else EARNS})"
+    from librehps.explain.colors import COSTS, EARNS
+
+    red, green, blue = COSTS if value > 0 else EARNS
+    return f"rgb({red},{green},{blue})"
 
 
 def _style(value: float, share: float) -> str:

@@ -11,7 +11,9 @@ import torch
 from conftest import EXAMPLES, Cli
 from librehps import LibreHPS
 from librehps.errors import UnsupportedMediaError, UsageError
+from librehps.explain.colors import overlay
 from librehps.explain.prompt_parts import phrases_of, swapped, without, words_of
+from librehps.explain.regions import edges_of, windows_of
 from librehps.explain.write import write_explanations
 from librehps.media.images import load_pixels
 from librehps.models.librehps.batch import collate
@@ -175,3 +177,13 @@ def test_the_command_prints_a_line_and_bars_on_a_terminal(cli: Cli, tmp_path: Pa
 def test_a_wrong_command_says_so(cli: Cli, arguments: Sequence[str], message: str) -> None:
     done = cli("explain", MEDIA / "match.png", *arguments, *TINY)
     assert done.returncode == 2 and message in done.stderr
+
+
+def test_cells_cover_a_picture_and_noise_has_no_colour() -> None:
+    tops, lefts = edges_of(96, 416)
+    assert (tops[0], tops[-1], lefts[0], lefts[-1]) == (0, 96, 0, 416)
+    windows = [*windows_of(96, 416)]
+    assert len(windows) == (len(tops) - 2) * (len(lefts) - 2)
+    assert {(w.bottom - w.top, w.right - w.left) for w in windows} <= {(24, 23), (24, 24)}
+    assert overlay(torch.full((8, 8), 1e-6), 32, 32)[3].max() == 0
+    assert overlay(torch.full((8, 8), 1.0), 32, 32)[3].max() > 100

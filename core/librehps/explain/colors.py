@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from librehps.explain.subject import NOISE_MU
+
 # Both are told apart by people who see no red or no green: orange-red and blue-green differ in
 # brightness and in blue.
 COSTS, EARNS = (214, 69, 65), (23, 145, 135)
@@ -11,12 +13,12 @@ MAX_OPACITY = 0.75
 
 def share(value: float, most: float) -> float:
     """Return the size of a value as a share of the largest, in [0, 1]."""
-    return min(1.0, abs(value) / most) if most > 0 else 0.0
+    return min(1.0, abs(value) / max(most, NOISE_MU))
 
 
 def overlay(costs: Tensor, height: int, width: int) -> Tensor:
     """Return a map of costs (rows, columns) as (4, height, width) uint8 RGBA, smooth."""
-    most = costs.abs().max().clamp(min=1e-9)
+    most = costs.abs().max().clamp(min=NOISE_MU)
     smooth = torch.nn.functional.interpolate(
         (costs / most)[None, None].float(), (height, width), mode="bilinear", align_corners=False
     )[0, 0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from librehps.errors import UnsupportedMediaError
-from librehps.explain.subject import Subject
+from librehps.explain.subject import NOISE_MU, Subject
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class FrameEffects:
     frames: tuple[FrameEffect, ...]
 
     @property
-    def worst(self) -> float:
-        """The largest cost of a frame; 0 or less if no frame costs points."""
-        return max(frame.cost for frame in self.frames)
+    def has_costs(self) -> bool:
+        """True if a frame costs points."""
+        return max(frame.cost for frame in self.frames) > NOISE_MU
 
     @property
     def peak(self) -> int:

@@ -119,7 +119,7 @@ def _regions(one: Explanation, found: "RegionMap") -> str:
     x, y = found.peak
     layer = rgba_of(overlay(torch.tensor(found.costs), height, width))
     circle = f'<span class="peak" style="left:{x:.1%};top:{y:.1%}"></span>'
-    circle, text = (circle, _CIRCLE_HINT) if found.worst > 0 else ("", "No region costs points.")
+    circle, text = (circle, _CIRCLE_HINT) if found.has_costs else ("", "No region costs points.")
     return (
         f"<section><h3>Regions, {escape(found.axis)} (mu {found.mu:+.2f})</h3>"
         f'<div class="picture"><img alt="the picture as the model sees it" '

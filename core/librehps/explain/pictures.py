@@ -48,7 +48,7 @@ def png_of(one: Explanation) -> bytes:
     width, height = base.width * scale, base.height * scale
     layer = rgba_of(overlay(torch.tensor(one.regions.costs), height, width))
     whole = Image.alpha_composite(base.resize((width, height), Image.Resampling.BICUBIC), layer)
-    if one.regions.worst > 0:
+    if one.regions.has_costs:
         x, y = one.regions.peak[0] * width, one.regions.peak[1] * height
         pen, radius = ImageDraw.Draw(whole), min(width, height) / 40
         for grown, color in ((radius + 2, "black"), (radius, "white")):

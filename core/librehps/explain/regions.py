@@ -12,20 +12,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from librehps.explain.subject import Subject
+from librehps.explain.subject import NOISE_MU, Subject
 
-# Side of a window, and step between windows, as shares of the picture's shorter side.
-WINDOW, STEP = 0.25, 0.125
+# Cells along the picture's shorter side, and along a side of a window.
+CELLS, WINDOW_CELLS = 8, 2
 
 
 @dataclass(frozen=True)
 class Window:
-    """The pixels [top, bottom) x [left, right) of a picture."""
+    """A square of cells of a picture, the first at (row, column), and its pixels.
 
+    The pixels are [top, bottom) x [left, right).
+    """
+
+    row: int
+    column: int
     top: int
     bottom: int
     left: int
     right: int
+
+    @property
+    def cells(self) -> tuple[slice, slice]:
+        """The rows and columns of the cells."""
+        rows, columns = (slice(at, at + WINDOW_CELLS) for at in (self.row, self.column))
+        return rows, columns
 
 
 @dataclass(frozen=True)
@@ -40,9 +51,9 @@ class RegionMap:
     costs: tuple[tuple[float, ...], ...]
 
     @property
-    def worst(self) -> float:
-        """The largest cost of a cell; 0 or less if no cell costs points."""
-        return max(map(max, self.costs))
+    def has_costs(self) -> bool:
+        """True if a cell costs points."""
+        return max(map(max, self.costs)) > NOISE_MU
 
     @property
     def peak(self) -> tuple[float, float]:
@@ -67,30 +78,34 @@ def explain_regions(subject: Subject, axis: str) -> RegionMap:
     """Return the map of the subject's first frame on an axis."""
     at, pixels = subject.axis(axis), subject.pixels
     height, width = pixels.shape[-2:]
-    step = max(1, round(STEP * min(height, width)))
-    windows = list(windows_of(height, width, round(WINDOW * min(height, width)), step))
+    windows = list(windows_of(height, width))
     covers = (covered(pixels, window) for window in windows)
     scores = subject.with_pixels(chain([pixels], covers))
-    cells = torch.zeros(-(-height // step), -(-width // step), dtype=torch.float64)
+    rows, columns = (len(edges) - 1 for edges in edges_of(height, width))
+    cells = torch.zeros(rows, columns, dtype=torch.float64)
     counts = torch.zeros_like(cells)
     for window, score in zip(windows, scores[1:], strict=True):
-        rows = slice(window.top // step, -(-window.bottom // step))
-        columns = slice(window.left // step, -(-window.right // step))
-        cells[rows, columns] += score.mu[at] - scores[0].mu[at]
-        counts[rows, columns] += 1
-    costs = (cells / counts.clamp(min=1)).tolist()
+        cells[window.cells] += score.mu[at] - scores[0].mu[at]
+        counts[window.cells] += 1
+    costs = (cells / counts).tolist()
     return RegionMap(axis, scores[0].mu[at], tuple(map(tuple, costs)))
 
 
-def windows_of(height: int, width: int, side: int, step: int) -> Iterator[Window]:
-    """Yield the windows that cover a picture, row by row; the last ones end at its edges."""
-    for top, left in product(_starts(height, side, step), _starts(width, side, step)):
-        yield Window(top, min(top + side, height), left, min(left + side, width))
+def windows_of(height: int, width: int, step: int = 1) -> Iterator[Window]:
+    """Yield the windows of a picture, each `step` cells after the one before, row by row."""
+    tops, lefts = edges_of(height, width)
+    rows, columns = (range(0, len(edges) - WINDOW_CELLS, step) for edges in (tops, lefts))
+    for row, column in product(rows, columns):
+        bottom, right = tops[row + WINDOW_CELLS], lefts[column + WINDOW_CELLS]
+        yield Window(row, column, tops[row], bottom, lefts[column], right)
 
 
-def _starts(length: int, side: int, step: int) -> list[int]:
-    last = max(0, length - side)
-    return sorted({*range(0, last + 1, step), last})
+def edges_of(height: int, width: int) -> tuple[list[int], list[int]]:
+    """Return the edges of the rows and of the columns of cells, in pixels."""
+    cell = min(height, width) / CELLS
+    counts = [(side, round(side / cell)) for side in (height, width)]
+    tops, lefts = ([round(at * side / n) for at in range(n + 1)] for side, n in counts)
+    return tops, lefts
 
 
 def covered(pixels: Tensor, window: Window) -> Tensor:

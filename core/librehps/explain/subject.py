@@ -16,6 +16,9 @@ from librehps.errors import ItemError, NonFiniteScoreError
 from librehps.models.base import Model, Prepared, Processor, RawScore
 from librehps.types import Item, Kind
 
+# Scores of one item in two batches differ by less, so that a smaller effect means nothing.
+NOISE_MU = 0.01
+
 
 @dataclass
 class Subject:
