@@ -15,6 +15,7 @@ from bucket import Bucket, bucket, system, upload
 from conftest import Cli
 from librehps import LibreHPS, score_to
 from librehps.errors import OutputError, UsageError
+from librehps.runs.observer import RunObserver
 from librehps.runs.parts_job import PartsJob
 from librehps.runs.url_file_job import UrlFileJob
 from librehps.scores import parts as parts_module
@@ -374,6 +375,15 @@ def test_no_credentials_are_kept(
     found = files.find("/kept")
     assert len(found) > 3
     assert not any(b"very-secret" in files.cat(name) for name in found)
+
+
+@pytest.mark.parametrize("name", OUTPUTS[:2])
+def test_an_observer_receives_each_row(pictures: Path, model: LibreHPS, name: str) -> None:
+    observer, ids = RunObserver(), list[str]()
+    observer.scored = lambda row: ids.append(row.item.id)
+    output = f"memory://observed/{name}"
+    score_to(pictures / "m.jsonl", output, model=model, observer=observer)
+    assert ids == [row["id"] for row in rows_of(output, str(pictures))]
 
 
 def test_a_local_url_is_a_path(pictures: Path, model: LibreHPS, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from librehps.engine.disk_cache import FirstKnown
-from librehps.engine.engine import Work
+from librehps.engine.engine import LocalEngine, Work
+from librehps.engine.score_cache import KnownScores
 from librehps.errors import DownloadNeededError
 from librehps.runs.job import Job
 from librehps.runs.lifecycle import Run
@@ -17,6 +18,7 @@ from librehps.runs.options import ModelOptions
 from librehps.runs.progress import RunProgress
 from librehps.scorer import LibreHPS
 from librehps.settings import Settings
+from librehps.types import ScoredRow
 
 T = TypeVar("T")
 
@@ -55,21 +57,30 @@ class LocalRun(Run[Job]):
         # Imported here: a row on stdout needs no pyarrow.
         from librehps.runs.row_scores import RowScores
 
-        finder = self.request.prompt_finder(job.facts["has_prompts"])
-        scorer = self.loaded()
-        job.check_settings(scorer.settings)
-        engine = scorer.engine(finder, RowScores(job.journal.rows), cache=self.cache)
-        engine.stop = self.stop
+        engine = self._engine(RowScores(job.journal.rows))
         if job.known is not None:
             known = FirstKnown(job.known, engine.decoder.cache)
             engine.decoder = replace(engine.decoder, cache=known)
         progress = RunProgress.after(job.kept, job.facts["total"], engine.work)
         with self.observer.watching(progress), closing(job.run(engine.windows)) as windows:
             for row in chain.from_iterable(windows):
-                progress.add(row)
-                self.observer.scored(row)
-                self.observer.advanced(progress)
+                self._scored(row, progress)
         return progress
+
+    def _engine(self, index: KnownScores | None = None) -> LocalEngine:
+        """Return the engine of the loaded model, once the model is found to be that of the job."""
+        finder = self.request.prompt_finder(self.job.facts["has_prompts"])
+        scorer = self.loaded()
+        self.job.check_settings(scorer.settings)
+        engine = scorer.engine(finder, index, cache=self.cache)
+        engine.stop = self.stop
+        return engine
+
+    def _scored(self, row: ScoredRow, progress: RunProgress) -> None:
+        """Count a row, and tell the observer."""
+        progress.add(row)
+        self.observer.scored(row)
+        self.observer.advanced(progress)
 
 
 def load_model(model: ModelOptions | LibreHPS, observer: RunObserver) -> LibreHPS:

@@ -34,18 +34,11 @@ class LocalPartsRun(LocalRun):
         written = RunProgress.after(kept, total, Work())
         if not job.remaining:
             return written
-        finder = self.request.prompt_finder(job.facts["has_prompts"])
-        scorer = self.loaded()
-        job.check_settings(scorer.settings)
-        engine = scorer.engine(finder, cache=self.cache)
-        engine.stop = self.stop
+        engine = self._engine()
         progress = RunProgress.after(kept, total, engine.work)
-
-        def seen(row: ScoredRow) -> None:
-            progress.add(row)
-            self.observer.advanced(progress)
-
-        parts = job.run_parts(partial(score_parts, engine, seen))
+        parts = job.run_parts(
+            partial(score_parts, engine, partial(self._scored, progress=progress))
+        )
         with self.observer.watching(progress), closing(parts) as results:
             for result in results:
                 written.merge(result.progress)
