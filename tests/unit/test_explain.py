@@ -49,6 +49,23 @@ def test_an_article_agrees_with_the_word_after_it() -> None:
     assert swapped(prompt, red, "orange") == "An orange cross, an orange star"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "at", "rest"),
+    [
+        ("a  red cross,\n on grey", 0, "a  cross,\n on grey"),
+        ("best, quality, a cat ", 1, "best, a cat "),
+        ("red cross.", 1, "red."),
+        ("cat, dog", 1, "cat"),
+        ("cat, dog", 0, "dog"),
+        ("一只猫", 1, "一猫"),
+        ("(red) cross", 0, "() cross"),
+        ("red", 0, ""),
+    ],
+)
+def test_a_prompt_without_a_word_is_else_unchanged(prompt: str, at: int, rest: str) -> None:
+    assert without(prompt, words_of(prompt)[at]) == rest
+
+
 def test_variants_share_the_vision_tokens_and_score_as_alone(tiny: LibreHPS) -> None:
     processor = tiny._processor.with_budget(0)
     pixels = [*torch.randint(0, 255, (2, 1, 3, 96, 128), dtype=torch.uint8)]

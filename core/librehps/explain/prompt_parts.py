@@ -16,6 +16,7 @@ _LINKS = {
     *COMPOUNDS, "above", "below", "under", "over", "behind", "beside", "between", "inside",
     "outside", "with", "without", "in", "on", "at", "and", "near", "from", "by", "of", "into",
 }  # fmt: skip
+_SEPARATORS = " ,;:"
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,20 @@ def phrases_of(prompt: str) -> list[Part]:
 
 
 def without(prompt: str, part: Part) -> str:
-    """Return the prompt without a part."""
+    """Return the prompt without a part; only spaces and punctuation next to the part change.
+
+    Another change, as of spaces elsewhere, would have an effect of its own on a score.
+    """
     after = prompt[part.end :]
-    return _tidy(_agreeing(prompt[: part.start], after.lstrip()) + after)
+    before = _agreeing(prompt[: part.start], after.lstrip())
+    left, right = before.rstrip(), after.lstrip()
+    if not left or not right:
+        return (left or right).strip(_SEPARATORS)
+    if right[0] in _SEPARATORS and left[-1] in _SEPARATORS:
+        return left + right[1:]
+    if right[0] in ".,;:!?":
+        return left + right
+    return left + (before[len(left) :] or after[: len(after) - len(right)]) + right
 
 
 def swapped(prompt: str, part: Part, other: str) -> str:
@@ -75,12 +87,6 @@ def _agreeing(before: str, word: str) -> str:
         return before
     letter = "n" if word[0].lower() in "aeiou" else ""
     return f"{before[: found.start()]}{found[1]}{letter}{found[2]}"
-
-
-def _tidy(text: str) -> str:
-    text = re.sub(r"\s+", " ", text)
-    text = re.sub(r"\s+([,.;:!?])", r"\1", text)
-    return re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", text).strip(" ,;:")
 
 
 def distinct(texts: Iterable[str]) -> list[str]:
