@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from librehps.decide.probability import Platt
 
 Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
+Indices = NDArray[np.integer[Any]]
 MAX_NAMED_TIES = 20
 # Limits the memory of picked rows that are looked at together.
 PART_ROWS = 1 << 18
@@ -54,9 +54,12 @@ class Pick:
 
 def rank(scores: Floats, codes: Indices) -> Ranked:
     """Return the ranking of scores (rows,) within groups of equal codes; NaN is left out."""
-    rows = np.flatnonzero(~np.isnan(scores))
+    rows = _compact(np.flatnonzero(~np.isnan(scores)))
+    keys = scores[rows]
+    np.negative(keys, out=keys)
     # Both sorts are stable, so equal rows keep their order.
-    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    rows = rows[np.argsort(keys, kind="stable")]
+    del keys
     groups = codes[rows]
     order = np.argsort(groups, kind="stable")
     rows = rows[order]
@@ -235,7 +238,13 @@ class Picks(Sequence[Pick]):
         is_new = np.ones(len(scores) + 1, dtype=bool)
         is_new[1:-1] = scores[1:] != scores[:-1]
         is_new[self._ranked.starts] = True
-        return np.flatnonzero(is_new)
+        return _compact(np.flatnonzero(is_new))
+
+
+def _compact(numbers: Indices) -> Indices:
+    """Return sorted numbers in half the memory, if they are small enough."""
+    is_small = not len(numbers) or numbers[-1] <= np.iinfo(np.int32).max
+    return numbers.astype(np.int32) if is_small else numbers
 
 
 def _known(values: Floats) -> list[float | None]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from librehps.scores.file_table import FileTable
 from librehps.scores.scored_file import BATCH_ROWS
 
-Rows = NDArray[np.int64]
+Rows = NDArray[np.integer[Any]]
 MAX_BYTES_IN_MEMORY = 128 << 20
 
 
@@ -29,12 +29,14 @@ def in_order(table: Any, rows: Rows) -> Iterator[Any]:
             yield table.take(pa.array(rows[first : first + BATCH_ROWS]))
         return
     order = np.argsort(rows, kind="stable")
+    if len(rows) <= np.iinfo(np.int32).max:
+        order = order.astype(np.int32)
     mask = np.zeros(len(table), dtype=bool)
     mask[rows] = True
     chosen = table.filter(mask)
     if len(chosen) < len(rows):
         raise ValueError("expected distinct rows")
-    if (np.diff(rows) > 0).all():
+    if (rows[1:] > rows[:-1]).all():
         yield from (pa.Table.from_batches([batch]) for batch in chosen.to_batches())
         return
     with tempfile.TemporaryDirectory(prefix="librehps-") as folder:
