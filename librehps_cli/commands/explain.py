@@ -1,6 +1,5 @@
 """librehps explain: what words, regions and frames do to a score."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,16 +79,14 @@ def explain(
     from librehps.runs.explain import Unexplained, explain_media
 
     out = Output(quiet, json)
-    parts: Sequence[str] | None = None if by is None else [part.strip() for part in by.split(",")]
     if output is not None:
         check_explanation_file(output, overwrite, len(paths))
-        parts = parts_for(output, parts)
     rows = explain_media(
         paths,
         **prompt_keywords(prompts),
         model=lambda: load_scorer(models, prompts, out),
         axis=axis,
-        by=parts,
+        by=parts_for(output, by),
     )
     found: list[Explanation] = []
     failed = 0

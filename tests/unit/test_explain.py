@@ -31,6 +31,7 @@ TINY = ("-m", "tiny", "--prompt-from", "sidecar")
          ["best quality", "a cat", "the bed"]),
         ("一只猫 sits", ["一", "只", "猫", "sits"], []),
         ("a man's well-known hat", ["man's", "well-known", "hat"], []),
+        ("(hat:1.25)", ["hat", "1.25"], []),
         ("…!", [], []),
     ],
 )  # fmt: skip
@@ -138,7 +139,7 @@ def test_a_wrong_request_is_refused(tiny: LibreHPS, tmp_path: Path) -> None:
         tiny.explain_image(image, PROMPT, axis="beauty")
     with pytest.raises(UsageError, match=r"by: expected words, regions or frames, got 'pixels'"):
         tiny.explain_image(image, PROMPT, by=["pixels"])
-    found = tiny.explain_image(image, "red", by=["words"])
+    found = tiny.explain_image(image, "red", by="words")
     with pytest.raises(UsageError, match="map of regions"):
         write_explanations([found], tmp_path / "x.png")
     with pytest.raises(UsageError, match=r"ends in \.html or \.png"):

@@ -74,7 +74,7 @@ class Explanation:
 def explain(
     item: Item,
     engine: LocalEngine,
-    by: Sequence[str] | None = None,
+    by: str | Sequence[str] | None = None,
     axis: str | None = None,
     settings: str = "",
 ) -> Explanation:
@@ -96,13 +96,17 @@ def explain(
 EXPLAINERS = {"words": explain_words, "regions": explain_regions, "frames": explain_frames}
 
 
-def checked_parts(by: Sequence[str] | None) -> tuple[ExplainBy, ...] | None:
-    """Return the ways to explain, each once; raises UsageError for an unknown one."""
+def checked_parts(by: str | Sequence[str] | None) -> tuple[ExplainBy, ...] | None:
+    """Return the ways to explain, each once; raises UsageError for an unknown one.
+
+    A str has one way, or several with commas.
+    """
     if by is None:
         return None
-    for part in by:
+    parts = [part.strip() for part in by.split(",")] if isinstance(by, str) else by
+    for part in parts:
         check_choice(part, ExplainBy, "by")
-    return cast(tuple[ExplainBy, ...], tuple(dict.fromkeys(by)))
+    return cast(tuple[ExplainBy, ...], tuple(dict.fromkeys(parts)))
 
 
 def check_axis(axis: str | None, axes: Sequence[str]) -> None:

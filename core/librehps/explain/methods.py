@@ -36,7 +36,7 @@ class ExplainMethods(ABC):
         image: "ImageSource",
         prompt: str,
         axis: str | None = None,
-        by: Sequence[str] | None = None,
+        by: str | Sequence[str] | None = None,
     ) -> "Explanation":
         """Return what each word of the prompt and each region of the image does to a score.
 
@@ -52,7 +52,7 @@ class ExplainMethods(ABC):
         video: "VideoSource",
         prompt: str,
         axis: str | None = None,
-        by: Sequence[str] | None = None,
+        by: str | Sequence[str] | None = None,
         num_frames: int | None = None,
     ) -> "Explanation":
         """Return what each word of the prompt and each frame of the video does to a score.
@@ -65,13 +65,13 @@ class ExplainMethods(ABC):
         return self._explained(item, self._decoder(num_frames), axis, by)
 
     def explain_item(
-        self, item: Item, axis: str | None = None, by: Sequence[str] | None = None
+        self, item: Item, axis: str | None = None, by: str | Sequence[str] | None = None
     ) -> "Explanation":
         """Return the explanation of an item with a prompt; raises ItemError and UsageError."""
         return self._explained(item, self._decoder(), axis, by)
 
     def _explained(
-        self, item: Item, decoder: Decoder, axis: str | None, by: Sequence[str] | None
+        self, item: Item, decoder: Decoder, axis: str | None, by: str | Sequence[str] | None
     ) -> "Explanation":
         from librehps.explain.explanation import explain
 

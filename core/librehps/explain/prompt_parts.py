@@ -10,7 +10,9 @@ from librehps.explain.rivals import ARTICLES, COMPOUNDS
 _UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff"
 _COMPOUND = "|".join(rf"\b{name}\b" for name in COMPOUNDS).replace(" ", r"\s+")
 _LETTER = rf"[^\W{_UNSPACED}]"
-_WORD = re.compile(rf"{_COMPOUND}|[{_UNSPACED}]|{_LETTER}+(?:['’\-]{_LETTER}+)*", re.IGNORECASE)
+_WORD = re.compile(
+    rf"{_COMPOUND}|\d+(?:\.\d+)+|[{_UNSPACED}]|{_LETTER}+(?:['’\-]{_LETTER}+)*", re.IGNORECASE
+)
 # A phrase ends at punctuation, and before and after a word that relates two things.
 _LINKS = {
     *COMPOUNDS, "above", "below", "under", "over", "behind", "beside", "between", "inside",

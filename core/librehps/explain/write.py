@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from librehps.choices import ExplainBy
 from librehps.errors import UsageError
-from librehps.explain.explanation import DEFAULT_BY, Explanation
+from librehps.explain.explanation import DEFAULT_BY, Explanation, checked_parts
 from librehps.files import check_file, check_free, write_whole, writing
 
 PAGES, PICTURES = (".html", ".htm"), (".png",)
@@ -20,15 +21,16 @@ def check_explanation_file(output: Path, overwrite: bool = False, items: int = 1
         )
 
 
-def parts_for(output: Path, by: Sequence[str] | None) -> Sequence[str] | None:
+def parts_for(output: Path | None, by: str | Sequence[str] | None) -> tuple[ExplainBy, ...] | None:
     """Return the ways to explain for a file: a .png needs `regions`, else UsageError is raised."""
     from librehps.explain.pictures import no_map
 
-    if output.suffix.lower() not in PICTURES:
-        return by
-    if by is not None and "regions" not in by:
+    parts = checked_parts(by)
+    if output is None or output.suffix.lower() not in PICTURES:
+        return parts
+    if parts and "regions" not in parts:
         raise no_map()
-    return by or DEFAULT_BY["image"]
+    return parts or DEFAULT_BY["image"]
 
 
 def write_explanations(

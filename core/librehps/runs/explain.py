@@ -54,7 +54,7 @@ def explain_media(
     strip_weights: bool = False,
     model: "LibreHPS | str | Path | Callable[[], LibreHPS]" = DEFAULT_MODEL,
     axis: str | None = None,
-    by: Sequence[str] | None = None,
+    by: str | Sequence[str] | None = None,
 ) -> Iterator[Explanation | Unexplained]:
     """Yield the explanation of each image or video, or its error, in the order of the paths.
 
