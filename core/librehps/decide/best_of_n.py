@@ -12,6 +12,7 @@ from librehps.decide.picks import BestOfN
 from librehps.decide.rank import pick_best, rank
 from librehps.decide.weights import OVERALL, Weights, parse_weights
 from librehps.errors import NothingScoredError, UsageError
+from librehps.scores.file_table import FileTable
 from librehps.scores.score_table import Scores, as_score_table
 from librehps.scores.select import check_axes, check_text, group_codes, scored_rows
 
@@ -51,6 +52,9 @@ def best_of_n(
     groups = _groups(rows, per, per_match)
     ranked = rank(_scores(rows, chosen), groups.codes)
     _warn_of_mixtures(rows, groups)
+    if isinstance(rows, FileTable):
+        # Not needed by the picks, and large.
+        rows.codes.clear()
     fit = fit_for(calibrator, given.settings) if chosen.axis == "overall" else None
     _check_abstention(abstain_below, chosen, fit is not None)
     picks = pick_best(ranked, fit, top, abstain_below)
