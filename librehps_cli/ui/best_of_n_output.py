@@ -62,7 +62,7 @@ def print_picks(picked: "BestOfN", json: bool | None, out: Output, root: str | N
 
 def _print_table(picked: "BestOfN", out: Output) -> None:
     axes = list(picked.weights.weights)
-    is_ranked = any(len(pick.rows) > 1 for pick in picked.picks)
+    is_ranked = picked.picks.total > len(picked.picks)
     rows = []
     for record in picked.records:
         p = record["win_probability"]
