@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from librehps.errors import StorageError, UsageError
-from librehps.items.changes import identities
+from librehps.items.changes import PROMPT_SUFFIXES, identities
 from librehps.items.settling import Settling
 from librehps.items.source import Source
 from librehps.media.media import kind_by_name
@@ -16,7 +16,6 @@ from librehps.storage.url_path import as_path
 from librehps.types import Item
 
 HINT = "Watch a folder of images and videos; for other sources repeat the command with --update."
-PROMPT_SUFFIXES = (".txt", ".json")
 
 
 class FolderGoneError(StorageError):

@@ -22,6 +22,7 @@ from librehps.engine.key_index import KeyIndex
 from librehps.files import write_whole
 from librehps.media.archived import ParquetCell, TarMember
 from librehps.runs.journal import Journal
+from librehps.runs.known_rows import KEY, NO_KEY
 from librehps.types import Item, Kind
 
 log = logging.getLogger("librehps")
@@ -33,10 +34,9 @@ MARK = b"librehps.stamps 1\n"
 CHECK_BYTES = 16
 KINDS: tuple[Kind, Kind] = ("image", "video")
 # Key of the file's stamp, hash of its content, and the kind as which it is scored.
-ENTRY = np.dtype([("key", "V16"), ("sha256", "V32"), ("kind", "u1")])
-# Where nothing can be told.
-NO_KEY = np.void(bytes(16))
-NOTHING = bytes(16)
+ENTRY = np.dtype([("key", KEY), ("sha256", "V32"), ("kind", "u1")])
+# The key of a file of which nothing can be told.
+NOTHING = NO_KEY.tobytes()
 
 
 class Content(NamedTuple):
@@ -118,7 +118,7 @@ def _entries(table: Any, keys: Any, is_kept: Any, items: Iterator[Item]) -> Any:
     is_read = has & ~is_kept
     if is_read.any():
         now = stamp_keys([item for item, new in zip(items, is_read, strict=True) if new])
-        has[is_read] = np.frombuffer(b"".join(now), "V16") == keys[is_read]
+        has[is_read] = np.frombuffer(b"".join(now), KEY) == keys[is_read]
     rows = table.filter(pa.array(has))
     entries = np.empty(len(rows), ENTRY)
     entries["key"] = keys[has]
