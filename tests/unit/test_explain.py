@@ -137,6 +137,8 @@ def test_a_wrong_request_is_refused(tiny: LibreHPS, tmp_path: Path) -> None:
     image = MEDIA / "match.png"
     with pytest.raises(UsageError, match=r"axis: expected one of overall, alignment.*'beauty'"):
         tiny.explain_image(image, PROMPT, axis="beauty")
+    with pytest.raises(UnsupportedMediaError, match="an image has no score on temporal"):
+        tiny.explain_image(image, PROMPT, axis="temporal")
     with pytest.raises(UsageError, match=r"by: expected words, regions or frames, got 'pixels'"):
         tiny.explain_image(image, PROMPT, by=["pixels"])
     found = tiny.explain_image(image, "red", by="words")

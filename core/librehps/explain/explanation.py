@@ -8,7 +8,8 @@ from torch import Tensor
 
 from librehps.choices import ExplainBy, check_choice
 from librehps.engine.engine import LocalEngine
-from librehps.errors import UsageError
+from librehps.engine.outcome import VIDEO_AXES
+from librehps.errors import UnsupportedMediaError, UsageError
 from librehps.explain.frames import FrameEffects, explain_frames
 from librehps.explain.regions import RegionMap, explain_regions
 from librehps.explain.subject import Subject, subject_of
@@ -86,6 +87,8 @@ def explain(
     parts = checked_parts(by)
     check_axis(axis, engine.model.axes)
     subject = subject_of(item, engine)
+    if subject.kind == "image" and axis in VIDEO_AXES:
+        raise UnsupportedMediaError(f"an image has no score on {axis}; expected a video")
     wanted = parts or DEFAULT_BY[subject.kind]
     explained: dict[str, Any] = {
         part: EXPLAINERS[part](subject, axis or _axis_of(part, subject)) for part in wanted
