@@ -19,6 +19,7 @@ from librehps.runs.observer import RunObserver
 from librehps.runs.parts_job import PartsJob
 from librehps.runs.url_file_job import UrlFileJob
 from librehps.scores import parts as parts_module
+from librehps.scores import read
 from librehps.scores.read import read_table
 from librehps.storage import retry, writes
 from librehps.storage.outputs import as_output
@@ -375,6 +376,27 @@ def test_no_credentials_are_kept(
     found = files.find("/kept")
     assert len(found) > 3
     assert not any(b"very-secret" in files.cat(name) for name in found)
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 20])
+@pytest.mark.parametrize("name", OUTPUTS[1:])
+def test_a_retry_keeps_the_other_rows_of_a_file(
+    pictures: Path, model: LibreHPS, small_parts: None, expected: dict, monkeypatch: Any,
+    tmp_path: Path, name: str, memory: int,
+) -> None:  # fmt: skip
+    """Large files are not read whole; a file with more or fewer rows than items is refused."""
+    monkeypatch.setattr(read, "MAX_BYTES_IN_MEMORY", memory)
+    folder = shutil.copytree(pictures, tmp_path / "copied")
+    output, source = f"memory://kept{memory}/{name}", folder / "m.jsonl"
+    score_to(source, output, model=model)
+    found = score_to(source, output, model=model, retry_errors=True)
+    assert (found.kept, found.failed) == (TOTAL - 1, 1)
+    check(output, str(folder), expected)
+    lines = source.read_text().splitlines(keepends=True)
+    for changed in (lines[:-1], [*lines, '{"image": "m.png", "prompt": ""}\n']):
+        source.write_text("".join(changed))
+        with pytest.raises(UsageError, match="the source has changed"):
+            score_to(source, output, model=model, retry_errors=True)
 
 
 @pytest.mark.parametrize("name", OUTPUTS[:2])

@@ -176,7 +176,8 @@ class PartWriter:
 
     def _ended(self) -> OutputError:
         return OutputError(
-            f"another process has ended this run of {self.parts.output}, or has started it over"
+            f"another process has ended this run of {self.parts.output}, or has started it over",
+            hint="Repeat the command with --resume: it says whether the output is complete.",
         )
 
 

@@ -5,7 +5,7 @@ The rows are kept as parts in the journal next to the file, and joined in one up
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Any
 
 import pyarrow as pa
@@ -91,10 +91,12 @@ class UrlFileJob(PartsJob):
         """
         table = open_table([self.output])[0]
         parts, at = self.writer.parts, 0
+        pieces = chain(_cut(table, parts.rows), repeat(table.schema.empty_table()))
         try:
             for first in range(0, parts.total, parts.rows):
                 end = parts.bounds(first)[1]
-                rows, ids = table.slice(first, end - first), self.writer.listing.ids(first, end)
+                rows = next(pieces).slice(0, end - first)
+                ids = self.writer.listing.ids(first, end)
                 if not rows["id"].equals(ids):
                     raise first_difference(self.output, rows["id"], ids)
                 failed = pc.sum(pc.equal(rows["status"], "error")).as_py() or 0
@@ -143,3 +145,19 @@ class UrlFileJob(PartsJob):
             with self.writer.not_ended():
                 tables = at_once(parts.read, some)
             yield from tables
+
+
+def _cut(table: Any, rows: int) -> Iterator[Any]:
+    """Yield the rows of a table, read once, as tables of `rows` rows; the last may have fewer."""
+    some, count = list[Any](), 0
+    for batch in table.to_batches():
+        left = batch
+        while len(left):
+            some.append(left.slice(0, rows - count))
+            count += len(some[-1])
+            left = left.slice(len(some[-1]))
+            if count == rows:
+                yield pa.Table.from_batches(some)
+                some, count = [], 0
+    if some:
+        yield pa.Table.from_batches(some)
