@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from librehps.storage import drivers
+
 NAME = "bucket"
 THING = ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING")
 
@@ -56,7 +58,9 @@ class Bucket:
 @contextmanager
 def bucket() -> Iterator[Bucket]:
     """Yield an empty bucket; the environment of the process leads to its server."""
+    from moto.core.base_backend import BackendDict
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from s3fs import S3FileSystem
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -76,12 +80,16 @@ def bucket() -> Iterator[Bucket]:
         finally:
             server.shutdown()
             server.server_close()
+            # Moto keeps its buckets, and drivers the address, when the server has ended.
+            BackendDict.reset()
+            drivers._system.cache_clear()
+            S3FileSystem.clear_instance_cache()
 
 
 def system() -> Any:
-    import s3fs
+    from s3fs import S3FileSystem
 
-    return s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
+    return S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
 
 
 def upload(folder: Path, url: str) -> None:
