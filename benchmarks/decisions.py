@@ -92,7 +92,7 @@ except subprocess.TimeoutExpired:
     code, told = -9, b"no answer in " + sys.argv[1].encode() + b" s"
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(code, used.ru_utime + used.ru_stime, used.ru_maxrss // 1024)
-sys.stderr.write(told.decode()[-500:])
+sys.stderr.write(told.decode()[-2000:])
 """
 BY_HAND = """
 import sys, duckdb
@@ -185,7 +185,7 @@ def write_json(file: Path, rows: int) -> None:
 
 
 def measured(folder: Path, limit: float, *command: str) -> str:
-    """CPU seconds and megabytes of a command, or its last words; outputs are deleted."""
+    """CPU seconds and megabytes of a command, or its error in a line; outputs are deleted."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, str(limit), *command],
         cwd=folder, capture_output=True, text=True, check=True,
@@ -193,8 +193,11 @@ def measured(folder: Path, limit: float, *command: str) -> str:
     code, seconds, megabytes = done.stdout.split()
     (folder / "out.parquet").unlink(missing_ok=True)
     # 3: some rows of the file are errors.
-    is_done = code in ("0", "3")
-    return f"{float(seconds):7.1f} s {megabytes:>6} MB" if is_done else done.stderr[-200:]
+    if code not in ("0", "3"):
+        said = done.stderr.splitlines()
+        errors = [line for line in said if "Error" in line] or said
+        return f"   {(errors or [f'exit code {code}'])[-1][:90]}"
+    return f"{float(seconds):7.1f} s {megabytes:>6} MB"
 
 
 def main() -> None:
