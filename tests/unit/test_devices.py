@@ -4,6 +4,7 @@ import errno
 import gc
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,25 @@ def test_a_process_that_dies_loses_no_row(
     assert_alike([*model.score_items(items, 2)], [*tiny.score_items(items, 2)])
     [warning] = [text for text in caplog.messages if "died" in text]
     assert warning.startswith("cpu: the process died (killed by SIGKILL")
+
+
+def test_a_dead_process_gets_no_batch_until_its_worker_notices(
+    load: Load, tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury, end = worker.Worker._bury, threading.Event()
+
+    def bury_late(self: worker.Worker, dead: child.Child) -> None:
+        dead.abandon("killed")
+        end.wait()
+        bury(self, dead)
+
+    monkeypatch.setattr(worker.Worker, "_bury", bury_late)
+    model, items = load("answer"), pictures(24)
+    try:
+        rows = [*model.score_items(items, 2)]
+    finally:
+        end.set()
+    assert_alike(rows, [*tiny.score_items(items, 2)])
 
 
 def test_an_item_that_kills_each_process_is_an_error_row(load: Load, tiny: LibreHPS) -> None:

@@ -93,6 +93,9 @@ class Child:
         try:
             self._link.send({"slot": slot, "batch": layouts, "threads": threads})
         except OSError:
+            # Its worker may notice later: until then no other batch may come here.
+            self.is_dead = True
+            self._link.shut()
             # `abandon` may have come before this batch was there.
             self._fail(slot, "while it got a batch")
         return future

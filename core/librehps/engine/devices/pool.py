@@ -150,7 +150,9 @@ class DevicePool:
             ready = [
                 (worker.deaths, child)
                 for worker in self._workers
-                if (child := worker.child) is not None and not child.is_reserved and fits(child)
+                if (child := worker.child) is not None
+                and not (child.is_reserved or child.is_dead)
+                and fits(child)
             ]
             if ready:
                 return min(ready, key=lambda found: (found[0], -len(found[1].free)))[1]
