@@ -184,6 +184,7 @@ def killed_and_resumed(
     return found.kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OUTPUTS[:2])
 def test_killed_at_any_write_and_resumed(
     pictures: Path, model: LibreHPS, small_parts: None, name: str, expected: dict

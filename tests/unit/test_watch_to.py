@@ -89,6 +89,7 @@ def save(path: Path, seed: int) -> None:
     picture(64, 64, seed=seed).save(path)
 
 
+@pytest.mark.slow
 def test_an_output_follows_its_folder(tmp_path: Path, model: LibreHPS) -> None:
     folder, output = tmp_path / "in", tmp_path / "x.parquet"
     (folder / "sub").mkdir(parents=True)
@@ -157,6 +158,7 @@ def test_random_histories(tmp_path: Path, model: LibreHPS) -> None:
                     passes.summaries.get(timeout=ANSWER_TIMEOUT_S)
 
 
+@pytest.mark.slow
 def test_a_long_pass_writes_what_it_has(
     tmp_path: Path, model: LibreHPS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
