@@ -18,6 +18,7 @@ from librehps_cli.ui.output import Output, figure
 from librehps_cli.ui.progress_log import ProgressLog, progress_line
 
 if TYPE_CHECKING:
+    from librehps.runs.changes import Changes
     from librehps.runs.progress import Distribution, RunProgress
     from librehps.runs.summary import RunSummary
     from librehps.types import Score, ScoredRow
@@ -38,6 +39,8 @@ class CommandObserver(RunObserver):
         self._bar: Any = None
         self._log: ProgressLog | None = None
         self._newest: deque[tuple[str, Score]] = deque(maxlen=MAX_NEWEST)
+        # Rows of vanished items after the last pass.
+        self._vanished = 0
 
     def note(self, message: str) -> None:
         """Print the message on stderr."""
@@ -72,13 +75,18 @@ class CommandObserver(RunObserver):
 
     def updated(self, summary: "RunSummary") -> None:
         """Print what a pass of a watch has changed; with --json the whole summary."""
-        if summary.changes is not None and summary.changes.has_any:
+        if summary.changes is not None and self._has_changes(summary.changes):
             left = f", {summary.remaining} left to score" if summary.remaining else ""
             self._out.note(f"{datetime.now():%H:%M:%S} {summary.changes.text()}{left}")
         if self._out.is_watched and self._newest:
             self._show_newest()
         if self.prints_summaries:
             self._out.line(json.dumps(summary.to_dict(), ensure_ascii=False))
+
+    def _has_changes(self, changes: "Changes") -> bool:
+        """Return True if rows have changed, or other rows than before are of vanished items."""
+        before, self._vanished = self._vanished, changes.vanished
+        return changes.has_any or changes.vanished not in (before, 0)
 
     def _show_newest(self) -> None:
         """Print the newest scored rows as a table."""

@@ -107,6 +107,9 @@ def test_a_terminal_shows_what_changed(tmp_path: Path) -> None:
     shown = b""
     while not re.search(rb"overall.*a\.png.* 0\.\d{3}", shown, re.S):
         shown += os.read(parent, 1 << 16)
+    (folder / "a.png").unlink()
+    while b"1 vanished" not in shown:
+        shown += os.read(parent, 1 << 16)
     watch.send_signal(signal.SIGINT)
     watch.wait()
     assert watch.returncode == 0

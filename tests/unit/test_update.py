@@ -440,7 +440,7 @@ def test_decisions_leave_out_vanished_items(suffix: str, project: Path, cli: Cli
     assert cli("score", *args, "-o", out).returncode == 0
     found = cli("best-of-n", out, "--per", "prompt")
     assert Path(found.stdout.strip()).exists()
-    assert f"{out}: 1 rows of vanished items are left out" in found.stderr
+    assert f"{out}: 1 row of a vanished item is left out" in found.stderr
     assert best not in cli("filter", out, "--top", "100%").stdout.splitlines()
     scores = read_scores(out)
     assert (len(scores), "vanished" in scores.columns) == (3, False)

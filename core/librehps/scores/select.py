@@ -74,7 +74,8 @@ def without_vanished(table: Any, origin: str) -> Any:
     masks = [np.asarray(batch.column(0).fill_null(False)) for batch in batches]
     gone = np.concatenate([np.empty(0, dtype=bool), *masks])
     if count := int(gone.sum()):
-        log.warning("%s: %d rows of vanished items are left out", origin, count)
+        noun = "row of a vanished item is" if count == 1 else "rows of vanished items are"
+        log.warning("%s: %d %s left out", origin, count, noun)
     return table.filter(~gone).drop_columns([VANISHED])
 
 
