@@ -93,7 +93,7 @@ def test_conditions(cli: Cli, scores: Path, options: str, expected: str) -> None
             "--min colour=1",
             "no column colour; expected one of: overall, overall_mu, temporal, seed",
         ),
-        ("--min prompt=1", "the column prompt holds string, not numbers"),
+        ("--min prompt=1", "the column prompt holds text, not numbers"),
         ("--top 1 --by style", "no column style_mu"),
         ("--top 1 --per frames", "cannot group rows by column frames"),
         ("--min overall", "--min: expected COLUMN=NUMBER, got 'overall'"),

@@ -237,8 +237,8 @@ def test_files_that_hold_no_leaderboard(board: Run, scores: Path) -> None:
         "x.parquet lacks the columns prompt": (2, rows().drop_columns("prompt")),
         "x.parquet lacks the columns media, status, prompt": (2, pa.table({"gen": ["a"]})),
         "rows of 2 different settings": (2, changed("settings", ["ba9876543210"])),
-        "the column overall_mu holds string, not numbers": (
-            2, changed("overall_mu", [str(i) for i in range(160)])
+        "the column overall_mu holds text, not numbers ('x'; expected a number": (
+            2, changed("overall_mu", ["1"] * 159 + ["x"])
         ),
     }  # fmt: skip
     for message, (code, table) in tables.items():

@@ -118,7 +118,7 @@ def test_against_sorting_in_python(chunks: int) -> None:
 def test_wrong_columns_name_the_right_ones(table: pa.Table) -> None:
     with pytest.raises(UsageError, match=r"no column colour; expected one of: overall, overall_mu"):
         chosen(table, least("colour", 1))
-    with pytest.raises(UsageError, match=r"the column prompt holds string, not numbers"):
+    with pytest.raises(UsageError, match=r"the column prompt holds text, not numbers"):
         chosen(table, top=Top(1, by="prompt"))
     with pytest.raises(UsageError, match=r"no column style_mu"):
         chosen(table, top=Top(1, by="style"))
@@ -127,6 +127,19 @@ def test_wrong_columns_name_the_right_ones(table: pa.Table) -> None:
     twice = table.append_column("seed", table["seed"])
     with pytest.raises(UsageError, match="duplicate column seed"):
         chosen(twice, least("seed", 1))
+
+
+def test_text_of_a_csv_manifest_compares_as_numbers(table: pa.Table) -> None:
+    def with_steps(*steps: str | None) -> pa.Table:
+        return table.append_column("steps", pa.array(steps))
+
+    steps = with_steps("007", "20", "3", None, " 1e2 ", "")
+    assert chosen(steps, least("steps", 8)) == "be"
+    assert chosen(steps, top=Top(2, by="steps")) == "be"
+    assert chosen(steps, most("steps", 7)) == "a", "a row without a value never passes"
+    assert steps["steps"][0].as_py() == "007", "the column itself stays text"
+    with pytest.raises(UsageError, match=r"column steps holds text, not numbers \('n/a'; expected"):
+        chosen(with_steps("1", "2", "3", "n/a", "x", ""), least("steps", 1))
 
 
 def test_no_rows(table: pa.Table) -> None:

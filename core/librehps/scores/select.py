@@ -16,6 +16,7 @@ from librehps.scores.file_table import batches_of
 from librehps.scores.key_codes import Codes, codes_among, codes_of, is_same_dictionary
 from librehps.scores.markers import VANISHED
 from librehps.scores.scored_file import Mask, is_text
+from librehps.scores.text_numbers import numbers_of
 from librehps.types import AXES
 
 log = logging.getLogger("librehps")
@@ -226,15 +227,18 @@ def _codes(table: Any, name: str) -> NDArray[np.int64]:
 
 
 def number_column(table: Any, name: str) -> Any:
-    """Return a numeric column; raises UsageError, naming the numeric columns."""
+    """Return a numeric column, or the numbers in a text column, as of a CSV manifest.
+
+    Raises UsageError, naming the numeric columns, and the first text that is not a number.
+    """
     numeric = [field.name for field in table.schema if _is_numeric(field.type)]
     column = column_of(table, name, numeric)
+    hint = f"Numeric columns: {', '.join(numeric)}."
+    if is_text(column.type):
+        by_text = f"Choose rows by text with --where {name}=VALUE. "
+        return numbers_of(column, name, by_text + hint)
     if not _is_numeric(column.type):
-        raise UsageError(
-            f"the column {name} holds {column.type}, not numbers",
-            hint=f"Numeric columns: {', '.join(numeric)}.",
-        )
-    column = _decoded(column)
+        raise UsageError(f"the column {name} holds {column.type}, not numbers", hint=hint)
     is_plain = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
     return column if is_plain else column.cast(pa.float64())
 
