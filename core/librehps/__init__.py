@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from librehps.decide.copy_media import copy_media
     from librehps.decide.filter import filter_rows
     from librehps.decide.leaderboard import leaderboard
+    from librehps.decide.naming import Naming
     from librehps.decide.picks import BestOfN
     from librehps.decide.standings import Leaderboard
     from librehps.errors import CheckpointLoadError, InferenceContractError, LibreHPSError
@@ -55,6 +56,7 @@ __all__ = [
     "Leaderboard",
     "LibreHPS",
     "LibreHPSError",
+    "Naming",
     "PairComparison",
     "RunSummary",
     "Score",
@@ -87,6 +89,7 @@ _MODULES = {
     "Leaderboard": "librehps.decide.standings",
     "LibreHPS": "librehps.scorer",
     "LibreHPSError": "librehps.errors",
+    "Naming": "librehps.decide.naming",
     "RunSummary": "librehps.runs.summary",
     "ScoreTable": "librehps.scores.score_table",
     "best_of_n": "librehps.decide.best_of_n",

@@ -40,6 +40,9 @@ RewardScale = Literal["mu", "mean"]
 ResizeDevice = Literal["cpu", "device"]
 MissingReward = Literal["mean", "nan"]
 
+Way = Literal["copy", "link", "move"]
+NameBy = Literal["original", "rank", "score"]
+
 ExplainBy = Literal["words", "regions", "frames"]
 
 BenchConfig = Literal["4b", "47m", "tiny"]

@@ -160,12 +160,13 @@ def best_of_n(
     )
     if is_overall and not picked.is_calibrated and not choice.curve:
         out.note(f"no win probabilities: {scored.why_uncalibrated}")
-    missing = deliver(picked, result, sources, out)
+    copied = deliver(picked, result, sources, out)
+    missing = 0 if copied is None else len(copied.failed)
     if choice.curve:
         print_curve(picked, out)
     elif result.to_stdout or not (result.file or result.folder) or json is not None:
         shown = True if result.to_stdout else json
-        missing = max(missing, print_picks(picked, shown, out, sources.root))
+        missing = max(missing, print_picks(picked, shown, out, sources.root, copied))
     if not choice.curve:
         summarise(picked, out)
     unread = print_unread(scored.passed_over, out)

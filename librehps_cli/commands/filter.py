@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,13 +10,14 @@ import typer
 from librehps.errors import UsageError
 from librehps_cli.ui.errors import exit_code
 from librehps_cli.ui.help import OUTPUT, examples
-from librehps_cli.ui.media_root import MediaFlags, print_missing, print_uncopied
+from librehps_cli.ui.media_root import MediaFlags, print_missing, print_moved, print_uncopied
 from librehps_cli.ui.options import Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.result_options import ResultOptions
 
 if TYPE_CHECKING:
-    from librehps.decide.copy_media import Copied
+    from librehps.decide.naming import Naming
+    from librehps.decide.place import Copied
     from librehps.scores.score_table import ScoreTable
 
 CONDITIONS = "Conditions"
@@ -103,17 +104,49 @@ class PrintOptions:
 
 
 @dataclass(frozen=True)
+class BucketOptions:
+    """The flag that sorts media into folders."""
+
+    bucket: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=2,
+            max=100,
+            help="Put the media into folders 1 (worst) to N (best) by the quantile of their score "
+            "within the prompt, or within each value of --per.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class Delivery:
     """The outputs of the chosen rows: stdout, a file, a folder; `media` finds the media."""
 
     printed: PrintOptions
     result: ResultOptions
     media: MediaFlags
+    buckets: BucketOptions
+    by: str | None = None
+    per: str | None = None
 
     @property
     def as_json(self) -> bool:
         """True if whole rows are printed."""
         return self.printed.json or self.result.to_stdout
+
+    @property
+    def has_ranks(self) -> bool:
+        """True if files are put or named by their rank or score."""
+        return bool(self.buckets.bucket or self.result.name in ("rank", "score"))
+
+    def naming(self) -> "Naming":
+        """Return the rule for file names."""
+        from librehps.decide.naming import Naming
+
+        name = self.result.name or "original"
+        return Naming(name, self.buckets.bucket, self.by, self.per)
 
     @property
     def as_paths(self) -> bool:
@@ -124,6 +157,8 @@ class Delivery:
     def check(self) -> None:
         """Raise UsageError for flags that cannot be combined."""
         self.result.check()
+        if self.buckets.bucket and not self.result.folder:
+            raise UsageError("--bucket needs a folder", hint="Add --copy-to FOLDER.")
         if self.printed.null and self.as_json:
             raise UsageError(
                 "--null: unsupported with JSON Lines; expected paths", hint="Leave out --null."
@@ -140,6 +175,7 @@ def filter_rows(
     conditions: ConditionOptions,
     printed: PrintOptions,
     result: ResultOptions,
+    buckets: BucketOptions,
     media: MediaFlags,
     quiet: Quiet = False,
 ) -> None:
@@ -150,8 +186,8 @@ def filter_rows(
     from librehps.decide.filter import filter_rows as keep
     from librehps.scores.score_table import read_scores
 
-    keywords = _conditions(conditions)
-    delivery = Delivery(printed, result, media)
+    delivery = Delivery(printed, result, media, buckets, conditions.by, conditions.per)
+    keywords = _conditions(conditions, delivery.has_ranks)
     delivery.check()
     out = Output(quiet, delivery.as_json)
     table = read_scores(scores)
@@ -164,10 +200,15 @@ def filter_rows(
     raise typer.Exit(exit_code(len(chosen) - lost, lost))
 
 
-def _conditions(options: ConditionOptions) -> dict[str, Any]:
-    """Return the keywords of the library's function; raises UsageError for invalid conditions."""
+def _conditions(options: ConditionOptions, has_ranks: bool) -> dict[str, Any]:
+    """Return the keywords of the library's function; raises UsageError for invalid conditions.
+
+    With `has_ranks`, --by and --per may stand without --top, for the ranks of the files.
+    """
     from librehps.decide.filter import check_conditions, parse_limit, parse_top
 
+    if options.top is None and has_ranks:
+        options = replace(options, by=None, per=None)
     least, most = options.minimum or [], options.maximum or []
     check_conditions(bool(least or most or options.ok_only), options.top, options.by, options.per)
     if options.top is not None:
@@ -188,25 +229,29 @@ def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> tuple["Co
 
     Outputs that can fail come before stdout.
     """
-    from librehps.decide.copy_media import copy_media
+    from librehps.decide.copy_media import copy_media, moved_rows
     from librehps.scores.select import media_paths
     from librehps.scores.table import json_lines
 
     result, null = delivery.result, delivery.printed.null
     hint = None if null else "Use --null, and read the paths with xargs -0."
-    paths = media_paths(chosen.source, hint) if delivery.as_paths else None
+    if delivery.as_paths:
+        # Before anything is copied: a path with a line break cannot be printed.
+        media_paths(chosen.source, hint)
     copied = None
     if result.folder is not None:
-        is_link = result.folder == result.link_to
-        flags = asdict(delivery.media)
-        copied = copy_media(chosen, result.folder, link=is_link, **flags)
+        flags = {**result.placing, **asdict(delivery.media), "naming": delivery.naming()}
+        copied = copy_media(chosen, result.folder, **flags)
         print_uncopied(copied, out)
+        print_moved(copied, result.folder, out)
+        chosen = moved_rows(chosen, copied.moved)
     if result.file is not None:
         chosen.write(result.file, overwrite=result.overwrite)
     if delivery.as_json:
         _print(json_lines(chosen.source), out)
-    if paths is None:
+    if not delivery.as_paths:
         return copied, 0
+    paths = media_paths(chosen.source, hint)
     folder, missing = chosen.folder.under(delivery.media.root), list[str]()
     # Chunk by chunk, since the texts of all paths may not fit in memory.
     for chunk in paths.chunks:

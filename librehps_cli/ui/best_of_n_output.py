@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from librehps_cli.ui.media_root import print_missing, print_uncopied
+from librehps_cli.ui.media_root import print_missing, print_moved, print_uncopied
 from librehps_cli.ui.options import SourceFlags
 from librehps_cli.ui.output import Output, figure, percent
 from librehps_cli.ui.result_options import ResultOptions
 
 if TYPE_CHECKING:
     from librehps.decide.picks import BestOfN
+    from librehps.decide.place import Copied
     from librehps.scores.score_table import ScoreTable
 
 Record = dict[str, Any]
@@ -26,28 +27,40 @@ def print_errors(failed: "ScoreTable", out: Output) -> None:
         out.error(f"and {len(failed) - MAX_NAMED_ROWS} more rows with errors")
 
 
-def deliver(picked: "BestOfN", result: ResultOptions, sources: SourceFlags, out: Output) -> int:
-    """Copy or link the media, and write the output file; return the number of missing media."""
-    failed = 0
+def deliver(
+    picked: "BestOfN", result: ResultOptions, sources: SourceFlags, out: Output
+) -> "Copied | None":
+    """Copy, link or move the media, and write the output file; return what was copied."""
+    copied = None
     if result.folder is not None:
-        is_link = result.folder == result.link_to
         copied = picked.copy_to(
-            result.folder, link=is_link, root=sources.root, allow_remote=sources.allow_remote
+            result.folder,
+            **result.placing,
+            name=result.name,
+            root=sources.root,
+            allow_remote=sources.allow_remote,
         )
-        failed = len(copied.failed)
         print_uncopied(copied, out)
+        print_moved(copied, result.folder, out)
     if result.file is not None:
-        picked.write(result.file, overwrite=result.overwrite)
-    return failed
+        moved = None if copied is None else copied.moved
+        picked.write(result.file, overwrite=result.overwrite, moved=moved)
+    return copied
 
 
-def print_picks(picked: "BestOfN", json: bool | None, out: Output, root: str | None) -> int:
+def print_picks(
+    picked: "BestOfN",
+    json: bool | None,
+    out: Output,
+    root: str | None,
+    copied: "Copied | None" = None,
+) -> int:
     """Print JSON Lines or a table; without a flag, a table on a terminal and paths in a pipe.
 
     Return the number of paths that do not exist, which are not printed.
     """
     if json:
-        for line in picked.json_lines():
+        for line in picked.json_lines(None if copied is None else copied.moved):
             out.line(line)
     elif json is None and out.json:
         found = picked.rows.folder.under(root).found(picked.media())

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,7 @@ from librehps_cli.ui.help import INPUT
 from librehps_cli.ui.output import Output
 
 if TYPE_CHECKING:
-    from librehps.decide.copy_media import Copied
+    from librehps.decide.place import Copied
 
 MediaRoot = Annotated[
     str | None,
@@ -56,3 +57,12 @@ def print_uncopied(copied: "Copied", out: Output) -> None:
     if out.quiet and copied.failed:
         lost, first = len(copied.failed), next(iter(copied.failed.values()))
         out.error(f"{lost} of {copied.files + lost} files are not copied: {first}")
+
+
+def print_moved(copied: "Copied", folder: Path, out: Output) -> None:
+    """Print how to find the media that were moved."""
+    if copied.moved:
+        out.note(
+            f"{folder / '_moved.jsonl'} lists where each file was; rows written with -o name the "
+            "new places"
+        )

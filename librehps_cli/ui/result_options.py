@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from librehps.choices import NameBy
 from librehps_cli.ui.help import OUTPUT
 from librehps_cli.ui.options import Overwrite
 
@@ -66,17 +67,56 @@ class ResultOptions(OutputOptions):
         ),
     ] = None
 
+    move_to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Move the media to this folder, with their sidecars (a.txt, a.json, a.xmp).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    name: Annotated[
+        NameBy | None,
+        typer.Option(
+            metavar="BY",
+            help="Name the files in the folder by: original, rank (0001_a.png) or score "
+            "(0.731_a.png).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    sidecars: Annotated[
+        bool | None,
+        typer.Option(
+            "--sidecars/--no-sidecars",
+            help="Take the sidecars along, or leave them (default: with --move-to only).",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+
     @property
     def folder(self) -> Path | None:
-        """The folder of --copy-to or --link-to."""
-        return self.copy_to or self.link_to
+        """The folder of --copy-to, --link-to or --move-to."""
+        return self.copy_to or self.link_to or self.move_to
+
+    @property
+    def placing(self) -> dict[str, Any]:
+        """The keywords for the library that say how media come into the folder."""
+        return {"link": self.link_to is not None, "move": self.move_to is not None,
+                "sidecars": self.sidecars}  # fmt: skip
 
     def check(self) -> None:
         """Raise UsageError for invalid flags, and for an output that already exists."""
         from librehps.errors import UsageError
 
         super().check()
-        if self.copy_to and self.link_to:
+        flags = {"--copy-to": self.copy_to, "--link-to": self.link_to, "--move-to": self.move_to}
+        given = [flag for flag, folder in flags.items() if folder]
+        if len(given) > 1:
             raise UsageError(
-                "--copy-to and --link-to cannot be used together", hint="Leave out one of them."
+                f"{' and '.join(given)} cannot be used together",
+                hint="Give one of them.",
             )
+        if not given and (self.name or self.sidecars is not None):
+            flag = "--name" if self.name else "--sidecars"
+            raise UsageError(f"{flag} needs a folder for the media", hint="Add --copy-to FOLDER.")

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from librehps.decide.copy_media import place
 from librehps.decide.filter import Limit, Top, passing
+from librehps.decide.place import place
 from librehps.errors import MediaNotFoundError, OutputError, UsageError
 from librehps.scores.select import check_scored
 
@@ -185,7 +185,7 @@ def test_copies(media: Path) -> None:
 
 def test_links(media: Path) -> None:
     Path("out").mkdir()
-    place(SOURCES, ["a.png", "sub/b.png"], Path("out"), link=True)
+    place(SOURCES, ["a.png", "sub/b.png"], Path("out"), "link")
     link = media / "out/sub/b.png"
     assert link.is_symlink()
     assert os.readlink(link) == str(media / "in/b.png")
@@ -198,7 +198,7 @@ def test_links(media: Path) -> None:
 @pytest.mark.parametrize("link", [False, True])
 def test_ids_that_lead_outside(media: Path, name: str, link: bool) -> None:
     with pytest.raises(OutputError, match="is not the name of a file inside out"):
-        place(SOURCES, ["a.png", name], Path("out"), link)
+        place(SOURCES, ["a.png", name], Path("out"), "link" if link else "copy")
     assert not Path("out").exists()
 
 
@@ -231,7 +231,7 @@ def test_nothing_is_overwritten(media: Path) -> None:
     with pytest.raises(OutputError, match=r"duplicate target .*'c' and './c'"):
         place(SOURCES, ["c", "./c"], Path("out"))
     with pytest.raises(OutputError, match="need a file and a folder"):
-        place(SOURCES, ["c/d", "c"], Path("out"), link=True)
+        place(SOURCES, ["c/d", "c"], Path("out"), "link")
 
 
 def test_missing_media(media: Path) -> None:

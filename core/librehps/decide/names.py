@@ -20,6 +20,11 @@ def readable_names(
         f"{slug(label)}-{rank}" if is_ranked else slug(label)
         for label, rank in zip(labels, ranks, strict=True)
     ]
+    return distinct_names(stems, suffixes)
+
+
+def distinct_names(stems: Sequence[str], suffixes: Sequence[str]) -> list[str]:
+    """Return stem and suffix of each item, with a number where an earlier name is the same."""
     names, taken, counts = [], set(), Counter[str]()
     for stem, suffix in zip(stems, suffixes, strict=True):
         name = f"{stem}{suffix}"

@@ -3,21 +3,26 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from librehps.decide.copy_media import Copied, media_of, place, suffix_of
+from librehps.choices import NameBy, check_choice
+from librehps.decide.copy_media import media_of, way_of, with_moves
 from librehps.decide.curve import Curve, curve
 from librehps.decide.groups import Groups
-from librehps.decide.names import readable_names
+from librehps.decide.names import distinct_names, readable_names
+from librehps.decide.naming import with_ranks, with_scores
+from librehps.decide.place import Copied, place, suffix_of
 from librehps.decide.rank import Picks, Ranked
 from librehps.decide.weights import Weights
 from librehps.errors import UsageError
+from librehps.media.named import INSIDE, Found
 from librehps.scores.reorder import in_order
+from librehps.scores.replaced import with_media
 from librehps.scores.score_table import ScoreTable
 from librehps.scores.select import media_paths
 from librehps.scores.table import json_lines
@@ -52,13 +57,22 @@ class BestOfN:
         stream = self._stream
         return self.rows.of(pa.concat_tables([stream.schema.empty_table(), *stream.tables()]))
 
-    def write(self, output: str | AnyPath, *, overwrite: bool = False) -> None:
-        """Write `table` to X.parquet or X.jsonl, in flat memory; see `ScoreTable.write`."""
-        self.rows.of(self._stream).write(output, overwrite=overwrite)
+    def write(
+        self,
+        output: str | AnyPath,
+        *,
+        overwrite: bool = False,
+        moved: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write `table` to X.parquet, X.jsonl or X.csv, in flat memory; see `ScoreTable.write`.
 
-    def json_lines(self) -> Iterator[str]:
-        """Yield each row of `table` as JSON."""
-        return json_lines(self._stream)
+        `moved` has the new paths of media, see `Copied`.
+        """
+        self.rows.of(with_media(self._stream, moved or {})).write(output, overwrite=overwrite)
+
+    def json_lines(self, moved: Mapping[str, str] | None = None) -> Iterator[str]:
+        """Yield each row of `table` as JSON; `moved` has the new paths of media."""
+        return json_lines(with_media(self._stream, moved or {}))
 
     def media(self) -> Iterator[str]:
         """Yield the path of each row of `taken`; raises UsageError for a row without a path."""
@@ -84,19 +98,23 @@ class BestOfN:
         folder: str | Path,
         *,
         link: bool = False,
+        move: bool = False,
+        name: NameBy | None = None,
+        sidecars: bool | None = None,
         root: str | Path | None = None,
         allow_remote: bool = False,
     ) -> Copied:
-        """Copy the media of `taken` into a folder, named by prompt; with `link` create links.
+        """Copy the media of `taken` into a folder, named by prompt; or `link` to or `move` them.
 
-        `root`, `allow_remote` and the errors are those of `copy_media`.
+        `name` gives the files their own names, with the rank in the group or the score in front.
+        The other options and the errors are those of `copy_media`.
         """
-        taken, media = self.taken.table, media_of(self.taken, root, allow_remote)
-        pairs = zip(*(taken.column(name).to_pylist() for name in ("prompt", "group")), strict=True)
-        labels = [prompt or group for prompt, group in pairs]
-        suffixes = [suffix_of(one) for one in media]
-        names = readable_names(labels, suffixes, taken.column("rank").to_pylist())
-        return place(media, names, Path(folder), link)
+        way, taken = way_of(link, move), self.taken
+        media = media_of(taken, root, allow_remote)
+        shown = self.weights.shown(taken.table.column("score").to_numpy())
+        names = _file_names(taken.table, media, name, shown.tolist())
+        copied = place(media, names, Path(folder), way, sidecars)
+        return with_moves(copied, taken, names, Path(folder)) if move else copied
 
     def curve(self) -> Curve:
         """Return the curve of the expected best score of n = 1, 2, ... samples.
@@ -147,6 +165,23 @@ class BestOfN:
         if len(flat):
             ids = self.rows.source.select(["id"]).take(pa.array(flat)).column(0).combine_chunks()
         return pa.ListArray.from_arrays(ends, ids.cast(pa.string()))
+
+
+def _file_names(
+    taken: Any, media: Sequence[Found], name: NameBy | None, scores: Sequence[float]
+) -> list[str]:
+    """Return a distinct file name for each picked row: its prompt, or `name` and its own name."""
+    ranks, suffixes = taken.column("rank").to_pylist(), [suffix_of(one) for one in media]
+    if name is None:
+        pairs = zip(*(taken.column(n).to_pylist() for n in ("prompt", "group")), strict=True)
+        return readable_names([prompt or group for prompt, group in pairs], suffixes, ranks)
+    check_choice(name, NameBy, "name")
+    stems = [PurePath(text.rpartition(INSIDE)[2]).stem for text in media_paths(taken).to_pylist()]
+    if name == "rank":
+        stems = with_ranks(stems, ranks)
+    elif name == "score":
+        stems = with_scores(stems, scores)
+    return distinct_names(stems, suffixes)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,227 @@
+"""Media copied, linked and moved with names by rank or score, into folders by quantile."""
+
+import errno
+import json
+import os
+import tarfile
+from math import log
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import librehps
+from conftest import Cli
+from librehps.errors import UsageError
+
+MEANS = {"cat": [0.9, 0.5, 0.7, 0.1], "dog": [0.4, 0.4, 0.8]}
+
+
+@pytest.fixture
+def scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Seven scored pictures of two prompts, some with sidecars, and an unscored neighbour."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    rows = []
+    for prompt, means in MEANS.items():
+        for number, mean in enumerate(means):
+            name = f"{prompt}{number}.png"
+            Path("in", name).write_text(name)
+            rows.append({"id": f"sub/{name}", "media": f"in/{name}", "prompt": prompt,
+                         "overall": mean, "overall_mu": log(mean / (1 - mean)), "status": "ok"})  # fmt: skip
+    for name in ("cat0.txt", "cat0.png.xmp", "cat0.xmp", "cat1.txt", "cat10.txt", "cat2.JSON"):
+        Path("in", name).write_text(name)
+    # Shares cat1.txt with cat1.png.
+    Path("in/cat1.jpg").write_text("unscored")
+    pq.write_table(pa.Table.from_pylist(rows), "s.parquet")
+    return Path("s.parquet")
+
+
+def files(folder: str = ".") -> dict[str, str]:
+    """The content of each file below a folder, without the record of moves."""
+    found = [p for p in Path(folder).rglob("*") if p.is_file() and p.suffix != ".parquet"]
+    return {
+        p.relative_to(folder).as_posix(): p.read_text() for p in found if p.name != "_moved.jsonl"
+    }
+
+
+def test_a_move_takes_the_sidecars(cli: Cli, scores: Path) -> None:
+    before = files("in")
+    done = cli("filter", scores, "--min", "overall=0.5", "--move-to", "kept", "-o", "kept.parquet")
+    assert done.returncode == 0, done.stderr
+    assert "4 files are in kept" in done.stderr and "_moved.jsonl lists where" in done.stderr
+    moved = ["cat0.png", "cat0.txt", "cat0.xmp", "cat0.png.xmp", "cat1.png", "cat2.png"]
+    moved += ["cat2.JSON", "dog2.png"]
+    # cat1.jpg stays, so cat1.txt is at both places.
+    assert files("kept") == {f"sub/{n}": before[n] for n in [*moved, "cat1.txt"]}
+    assert files("in") == {n: text for n, text in before.items() if n not in moved}
+    places = librehps.read_scores("kept.parquet").table.column("media").to_pylist()
+    names = ("cat0.png", "cat1.png", "cat2.png", "dog2.png")
+    assert places == [str(Path("kept/sub", name).resolve()) for name in names]
+    record = [json.loads(line) for line in Path("kept/_moved.jsonl").read_text().splitlines()]
+    assert record[0] == {"from": str(Path("in/cat0.png").absolute()), "to": "sub/cat0.png"}
+    # The first table finds what was moved in the new folder, and the rest where it was.
+    again = cli("filter", "kept.parquet", "--ok-only")
+    assert again.stdout.split() == places
+
+
+@pytest.mark.parametrize("way", ["--copy-to", "--link-to"])
+def test_sidecars_of_copies_are_asked_for(cli: Cli, scores: Path, way: str) -> None:
+    assert cli("filter", scores, "--top", "1", way, "a").returncode == 0
+    assert list(files("a")) == ["sub/cat0.png"]
+    assert cli("filter", scores, "--top", "1", way, "b", "--sidecars").returncode == 0
+    assert len(files("b")) == 4
+    assert all(p.is_symlink() == (way == "--link-to") for p in Path("b/sub").iterdir())
+    done = cli("filter", scores, "--top", "1", "--move-to", "c", "--no-sidecars")
+    assert (done.returncode, list(files("c"))) == (0, ["sub/cat0.png"])
+
+
+@pytest.mark.parametrize("way", ["--copy-to", "--link-to", "--move-to"])
+def test_buckets_and_names(cli: Cli, scores: Path, way: str) -> None:
+    options = ("--bucket", 5, "--name", "rank", "--no-sidecars")
+    done = cli("filter", scores, "--ok-only", way, "out", *options)
+    assert done.returncode == 0, done.stderr
+    # Equal scores share a bucket, and a group of three is spread over five.
+    assert sorted(files("out")) == [
+        "1/sub/0004_cat3.png",
+        "2/sub/0002_dog0.png",
+        "2/sub/0003_cat1.png",
+        "2/sub/0003_dog1.png",
+        "4/sub/0002_cat2.png",
+        "5/sub/0001_cat0.png",
+        "5/sub/0001_dog2.png",
+    ]
+
+
+def test_names_by_score_and_other_columns(cli: Cli, scores: Path) -> None:
+    assert cli("filter", scores, "--top", 2, "--copy-to", "a", "--name", "score").returncode == 0
+    assert sorted(files("a")) == ["sub/0.800_dog2.png", "sub/0.900_cat0.png"]
+    options = ("--name", "rank", "--per", "all", "--by", "overall")
+    assert cli("filter", scores, "--ok-only", "--copy-to", "b", *options).returncode == 0
+    assert {"sub/0001_cat0.png", "sub/0002_dog2.png", "sub/0007_cat3.png"} <= files("b").keys()
+    for name, first in (("rank", "0001_cat0"), ("score", "0.900_cat0"), ("original", "cat0")):
+        done = cli("best-of-n", scores, "--copy-to", name, "--name", name)
+        assert done.returncode == 0, done.stderr
+        assert f"{first}.png" in files(name)
+
+
+def test_best_of_n_moves(cli: Cli, scores: Path) -> None:
+    done = cli("best-of-n", scores, "--move-to", "best", "-o", "best.jsonl", "--json")
+    assert done.returncode == 0, done.stderr
+    assert files("best") == {"cat.png": "cat0.png", "cat.txt": "cat0.txt", "cat.xmp": "cat0.xmp",
+                             "cat.png.xmp": "cat0.png.xmp", "dog.png": "dog2.png"}  # fmt: skip
+    places = [str(Path("best", name).resolve()) for name in ("cat.png", "dog.png")]
+    assert [json.loads(line)["media"] for line in done.stdout.splitlines()] == places
+    assert [row["media"] for row in librehps.read_scores("best.jsonl").rows()] == places
+
+
+@pytest.mark.parametrize("stop", range(1, 9))
+@pytest.mark.parametrize("call", ["unlink", "hardlink_to"])
+def test_a_move_that_is_killed_loses_nothing_and_goes_on(
+    cli: Cli, scores: Path, monkeypatch: pytest.MonkeyPatch, call: str, stop: int
+) -> None:
+    before, real, calls = sorted(files("in").values()), getattr(Path, call), []
+
+    def killed(self: Path, *args: object, **options: object) -> None:
+        calls.append(self)
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+        real(self, *args, **options)
+
+    move = ("filter", scores, "--ok-only", "--move-to", "kept")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, call, killed)
+        assert cli(*move).returncode == 130
+    assert {*before} == {*files("in").values()} | {*files("kept").values()}
+    done = cli(*move)
+    assert done.returncode == 0, done.stderr
+    # cat1.txt belongs to cat1.jpg too, and is at both places.
+    assert sorted([*files("in").values(), *files("kept").values()]) == sorted([*before, "cat1.txt"])
+    assert sorted(files("in")) == ["cat1.jpg", "cat1.txt", "cat10.txt"]
+    assert "7 files are in kept" in done.stderr
+    third = cli(*move)
+    assert (third.returncode, "7 files are in kept" in third.stderr) == (0, True)
+
+
+def test_a_move_to_another_disk(cli: Cli, scores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.hardlink_to
+
+    def refuse(self: Path, source: Path) -> None:
+        if source.suffix != ".partial":
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real(self, source)
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    os.utime("in/dog2.png", (1e9, 1e9))
+    assert cli("filter", scores, "--top", 2, "--move-to", "kept").returncode == 0
+    assert files("kept").keys() >= {"sub/cat0.png", "sub/dog2.png", "sub/cat0.txt"}
+    assert not any(name.endswith(".partial") for name in files("kept"))
+    assert not Path("in/dog2.png").exists()
+    assert Path("kept/sub/dog2.png").stat().st_mtime == 1e9
+
+
+def test_a_disk_without_hard_links(cli: Cli, scores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, source: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    assert cli("filter", scores, "--top", 2, "--move-to", "kept").returncode == 0
+    assert files("kept")["sub/dog2.png"] == "dog2.png"
+
+
+def test_what_cannot_be_moved_is_refused_before_anything_moves(cli: Cli, scores: Path) -> None:
+    with tarfile.open("x.tar", "w") as tar:
+        tar.add("in/dog0.png", "dog0.png")
+    table = pq.read_table(scores)
+    at = table.column_names.index("media")
+    media = table.column("media").to_pylist()
+    cases = {
+        "1 of 7 media cannot be moved: x.tar::dog0.png": ["x.tar::dog0.png", *media[1:]],
+        "1 of 7 media cannot be moved": ["https://host/a.png", *media[1:]],
+        "is the media of several rows": [media[1], *media[1:]],
+    }
+    before = files("in")
+    for message, texts in cases.items():
+        pq.write_table(table.set_column(at, "media", pa.array(texts)), "odd.parquet")
+        done = cli("filter", "odd.parquet", "--ok-only", "--move-to", "kept", "--allow-remote")
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    Path("kept/sub").mkdir(parents=True)
+    Path("kept/sub/cat1.png").write_text("mine")
+    done = cli("filter", scores, "--ok-only", "--move-to", "kept")
+    assert (done.returncode, "already exists" in done.stderr) == (2, True)
+    assert (files("in"), files("kept")) == (before, {"sub/cat1.png": "mine"})
+
+
+def test_a_sidecar_never_replaces_another_file(cli: Cli, scores: Path) -> None:
+    Path("kept/sub").mkdir(parents=True)
+    Path("kept/sub/cat0.txt").write_text("mine")
+    done = cli("filter", scores, "--top", 1, "--move-to", "kept")
+    assert done.returncode == 0
+    assert "1 sidecars stay where they are" in done.stderr
+    assert (files("kept")["sub/cat0.txt"], files("in")["cat0.txt"]) == ("mine", "cat0.txt")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--copy-to a --move-to b", "--copy-to and --move-to cannot be used together"),
+        ("--name rank", "--name needs a folder"),
+        ("--bucket 5", "--bucket needs a folder"),
+        ("--sidecars", "--sidecars needs a folder"),
+        ("--copy-to a --bucket 5 --by colour", "no column colour"),
+        ("--copy-to a --bucket 5 --per colour", "no column colour"),
+    ],
+)
+def test_usage(cli: Cli, scores: Path, options: str, message: str) -> None:
+    done = cli("filter", scores, "--ok-only", *options.split())
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert not Path("a").exists()
+
+
+def test_in_python(scores: Path) -> None:
+    chosen = librehps.filter_rows(scores, top=2)
+    with pytest.raises(UsageError, match="link and move"):
+        librehps.copy_media(chosen, "kept", link=True, move=True)
+    copied = librehps.copy_media(chosen, "kept", move=True, naming=librehps.Naming("rank", 2))
+    assert copied.moved["in/cat0.png"].endswith("kept/1/sub/0001_cat0.png")
