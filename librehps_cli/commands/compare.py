@@ -60,15 +60,15 @@ def compare(
     from librehps.errors import UsageError
     from librehps.runs.compare import compare as decide
 
-    out = Output(quiet, json)
+    out = Output(quiet, True if result.to_stdout else json)
     if len(paths) == 1:
         options = (verdict, prompts, pairs, models, result, resume)
         raise typer.Exit(compare_pairs(paths[0], *options, out))
-    if result.output is not None or resume:
+    if resume:
         raise UsageError(
-            "--output and --resume: expected a file of pairs, got several media",
-            hint="Use --json, and redirect stdout.",
+            "--resume: expected a file of pairs, got several media", hint="Leave out --resume."
         )
+    result.check()
     found = decide(
         paths,
         **prompt_keywords(prompts),
@@ -76,6 +76,10 @@ def compare(
         calibrator=models.calibration,
         symmetric=verdict.symmetric,
     )
+    if result.file is not None:
+        from librehps.scores.table import write_records
+
+        write_records(found.records(verdict.explain), result.file)
     show = _print_many if found.verdict is None else _print_two
     raise typer.Exit(show(found, verdict.explain, out))
 

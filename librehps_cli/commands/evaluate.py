@@ -64,6 +64,17 @@ def evaluate(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the tables to a .csv, .tsv, .parquet or .jsonl file; the column table says "
+            "from which table a row is.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     markdown: Markdown = False,
     json: Json = None,
@@ -77,7 +88,7 @@ def evaluate(
     from librehps.evaluate.evaluation import evaluate as run
     from librehps.evaluate.reliability import check_plot, plot_reliability
     from librehps.extras import require
-    from librehps.scores.writer import check_output
+    from librehps.scores.writer import check_output, check_table_output
 
     require("evaluate", "librehps evaluate")
     out = Output(quiet, json)
@@ -85,11 +96,17 @@ def evaluate(
         check_plot(file)
     if save_scores is not None:
         check_output(save_scores, overwrite)
+    if output is not None:
+        check_table_output(output, overwrite)
     judged = judge_pairs(pairs, preferences, models, scores, save_scores, out)
     evaluation = run(judged.chosen(split), judged.calibrators, by or ())
     for file in plot or ():
         title = f"{judged.model or judged.preferences.name} on {judged.preferences.name}"
         plot_reliability(evaluation.reliability, file, title, judged.calibrators is not None)
+    if output is not None:
+        from librehps.scores.table import write_records
+
+        write_records(evaluation.records(), output)
     if markdown:
         print_markdown(tables_of(evaluation), out)
     elif out.json:

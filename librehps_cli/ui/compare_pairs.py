@@ -40,17 +40,22 @@ def compare_pairs(
         "root": options.root,
         "keep_markup": prompts.keep_markup,
     }
-    if result.file is not None:
+    if result.file is not None and not result.is_delimited:
         ways = {"resume": resume, "overwrite": result.overwrite}
         return _to_file(file, result.file, models, prompts, asked | ways, out)
     if resume:
-        raise UsageError("--resume needs an output file", hint="Add -o FILE.")
+        raise UsageError("--resume needs an output file", hint="Add -o FILE.parquet or .jsonl.")
+    result.check()
     from librehps.runs.compare import compare_pairs as decide
 
     found = decide(
         file, model=lambda: load_scorer(models, prompts, out), watch=out.progress, **asked
     )
-    if out.json or result.to_stdout:
+    if result.file is not None:
+        from librehps.scores.table import write_records
+
+        write_records(found.records, result.file)
+    elif out.json or result.to_stdout:
         out.records(found.records)
     else:
         _print(found.records, out)

@@ -24,7 +24,8 @@ class OutputOptions:
             "--output",
             "-o",
             metavar="FILE",
-            help="Write whole rows to a .parquet or .jsonl file or URL, or to - (stdout).",
+            help="Write whole rows to a .parquet, .jsonl, .csv or .tsv file or URL, or to - "
+            "(stdout).",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -38,16 +39,21 @@ class OutputOptions:
         return None if self.output is None or self.to_stdout else as_output(self.output)
 
     @property
+    def is_delimited(self) -> bool:
+        """True for a .csv or .tsv file, which is written at the end and cannot be resumed."""
+        return self.file is not None and self.file.suffix.lower() in (".csv", ".tsv")
+
+    @property
     def to_stdout(self) -> bool:
         """True for `--output -`."""
         return self.output == "-"
 
     def check(self) -> None:
         """Raise UsageError for invalid flags, and for an output that already exists."""
-        from librehps.scores.writer import check_output
+        from librehps.scores.writer import check_table_output
 
         if self.file is not None:
-            check_output(self.file, self.overwrite)
+            check_table_output(self.file, self.overwrite)
 
 
 @dataclass(frozen=True)

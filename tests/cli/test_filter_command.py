@@ -106,7 +106,7 @@ def test_conditions(cli: Cli, scores: Path, options: str, expected: str) -> None
         ("--top -3", "--top: expected a number of rows or a percentage, got '-3'"),
         ("--ok-only --null --json", "--null: unsupported with JSON Lines"),
         ("--ok-only --copy-to a --link-to b", "cannot be used together"),
-        ("--ok-only -o x.csv", "use .parquet, .jsonl, or - for stdout"),
+        ("--ok-only -o x.txt", "use .parquet, .jsonl, .csv, .tsv, or - for stdout"),
         ("--ok-only -o s.parquet", "s.parquet already exists"),
     ],
 )

@@ -165,6 +165,10 @@ def test_files(board: Run, scores: Path) -> None:
     written = Path("x.jsonl").read_text().splitlines()
     assert [list(json.loads(line)) for line in written] == [COLUMNS] * 16
     assert board(*options, "-o", "-").stdout.splitlines() == written
+    assert board(*options, "-o", "x.csv").returncode == 0
+    header, *lines = Path("x.csv").read_text().splitlines()
+    assert header.replace('"', "").split(",") == [*json.loads(written[0])]
+    assert len(lines) == len(written)
     again = board(*options, "-o", "x.jsonl")
     assert (again.returncode, again.stdout) == (2, "")
     assert "x.jsonl already exists" in again.stderr
@@ -217,7 +221,7 @@ def test_what_does_not_count_is_said(board: Run, scores: Path) -> None:
         ("--by gen --only base", "error: expected two or more generators, got one: base"),
         ("--by gen --resamples 10", "Invalid value for '--resamples'"),
         ("--by gen --seed -1", "Invalid value for '--seed'"),
-        ("--by gen -o x.csv", "use .parquet, .jsonl, or - for stdout"),
+        ("--by gen -o x.txt", "use .parquet, .jsonl, .csv, .tsv, or - for stdout"),
         ("--by id", "error: no prompt has a score on overall from every generator"),
     ],
 )

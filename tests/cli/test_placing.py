@@ -28,8 +28,9 @@ def scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for number, mean in enumerate(means):
             name = f"{prompt}{number}.png"
             Path("in", name).write_text(name)
+            mu = log(mean / (1 - mean))
             rows.append({"id": f"sub/{name}", "media": f"in/{name}", "prompt": prompt,
-                         "overall": mean, "overall_mu": log(mean / (1 - mean)), "status": "ok"})  # fmt: skip
+                         "overall": mean, "overall_mu": mu, "status": "ok"})  # fmt: skip
     for name in ("cat0.txt", "cat0.png.xmp", "cat0.xmp", "cat1.txt", "cat10.txt", "cat2.JSON"):
         Path("in", name).write_text(name)
     # Shares cat1.txt with cat1.png.

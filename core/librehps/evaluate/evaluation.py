@@ -36,6 +36,20 @@ class Evaluation:
     by: dict[str, list[Record]]
     reliability: list[tuple[float, float, int]]
 
+    def records(self) -> list[Record]:
+        """Return the rows of all tables; `table` is benchmark, aggregate, axis or `by NAME`.
+
+        In the tables by a column, `value` is the value of that column.
+        """
+        rows = [{"table": "benchmark", **row} for row in self.benchmarks]
+        rows.append({"table": "aggregate", **self.aggregate})
+        rows += [{"table": "axis", **row} for row in self.axes]
+        for name, found in self.by.items():
+            for row in found:
+                rest = {key: value for key, value in row.items() if key != name}
+                rows.append({"table": f"by {name}", "value": str(row[name]), **rest})
+        return rows
+
 
 def evaluate(
     pairs: ScoredPairs, calibrators: PlattCalibrators | None = None, by: Sequence[str] = ()

@@ -226,7 +226,11 @@ def _files(path: AnyPath) -> list[AnyPath]:
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
     if path.suffix.lower() not in SCORED_SUFFIXES:
-        raise UsageError(f"{path}: unsupported scored file; expected .parquet or .jsonl")
+        hint = "CSV is for spreadsheets, and keeps no settings: give the file it was made from."
+        raise UsageError(
+            f"{path}: unsupported scored file; expected .parquet or .jsonl",
+            hint=hint if path.suffix.lower() in (".csv", ".tsv") else None,
+        )
     return [path]
 
 

@@ -108,16 +108,16 @@ class ScoreTable:
         return self.table.to_pandas()
 
     def write(self, output: str | AnyPath, *, overwrite: bool = False) -> None:
-        """Write X.parquet or X.jsonl, also at a URL, with the settings.
+        """Write X.parquet or X.jsonl with the settings, or X.csv or X.tsv; also at a URL.
 
         Raises UsageError if X exists.
         """
         from librehps.scores.table import write_table
-        from librehps.scores.writer import check_output
+        from librehps.scores.writer import check_table_output
         from librehps.storage.outputs import as_output
 
         file = as_output(output)
-        check_output(file, overwrite)
+        check_table_output(file, overwrite)
         write_table(self.source, dict(self.settings), file, self.folder.record(file))
 
 

@@ -1,18 +1,17 @@
 """Arrow tables written as output files or as lines of JSON."""
 
 import json
-import math
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from librehps.files import growing, write_whole, writing
 from librehps.scores.columns import TEXT, OwnColumns, as_text, default_columns, full_columns
+from librehps.scores.delimited import DELIMITERS, write_delimited
+from librehps.scores.json_values import as_text_value, plain_values
 from librehps.scores.markers import PLACE, PLACE_KEY, SETTINGS_KEY, settings_file
 from librehps.scores.parquet import ROW_GROUP_ROWS, arrow_type
 from librehps.storage.outputs import uploading
@@ -47,9 +46,20 @@ def write_table(
         with writing(output), uploading(output, settings_file(output)) as local:
             write_table(table, settings, local, place)
         return
-    put = _put_parquet if output.suffix.lower() == ".parquet" else _put_jsonl
+    suffix = output.suffix.lower()
     with writing(output, errors=(OSError, pa.ArrowException)), growing(output) as partial:
+        if suffix in DELIMITERS:
+            write_delimited(table, DELIMITERS[suffix], partial)
+            return
+        put = _put_parquet if suffix == ".parquet" else _put_jsonl
         put(table, settings, place, output, partial)
+
+
+def write_records(records: Sequence[Mapping[str, Any]], output: AnyPath) -> None:
+    """Write records of any columns like `write_table`."""
+    names = dict.fromkeys(name for record in records for name in record)
+    rows = [{name: record.get(name) for name in names} for record in records]
+    write_table(pa.Table.from_pylist(rows), {}, output)
 
 
 def _put_parquet(
@@ -110,38 +120,7 @@ def json_lines(table: Any) -> Iterator[str]:
     """Yield each row as valid JSON: NaN and infinity as null, dates as text, bytes as base64."""
     names = table.column_names
     for batch in table.to_batches(max_chunksize=MAX_BATCH_ROWS):
-        columns = [_plain(column) for column in batch.columns]
+        columns = [plain_values(column) for column in batch.columns]
         for values in zip(*columns, strict=True):
             row = dict(zip(names, values, strict=True))
-            yield json.dumps(row, ensure_ascii=False, default=_text)
-
-
-def _plain(column: Any) -> list[Any]:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _plain(column.cast(kind.value_type))
-    if pa.types.is_decimal(kind):
-        column = column.cast(pa.float64())
-    elif pa.types.is_floating(kind) and kind.bit_width < 64:
-        # Through text: the fewest digits that still give this number.
-        column = column.cast(pa.string()).cast(pa.float64())
-    elif pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
-        column = column.cast(pa.string())
-    if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_finite(column), column, None)
-    values: list[Any] = column.to_pylist()
-    return [_finite(value) for value in values] if pa.types.is_nested(kind) else values
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return b64encode(value).decode()
-    return str(value)
+            yield json.dumps(row, ensure_ascii=False, default=as_text_value)

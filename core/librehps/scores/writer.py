@@ -14,6 +14,9 @@ from librehps.storage.url_path import AnyPath
 
 PARQUET, JSONL = ".parquet", ".jsonl"
 FORMATS = "use .parquet, .jsonl, or - for stdout"
+TABLE_FORMATS = "use .parquet, .jsonl, .csv, .tsv, or - for stdout"
+# A run keeps its rows as .parquet or .jsonl, from which it can go on.
+CSV_HINT = "CSV is written from scores: librehps filter scores.parquet --ok-only -o scores.csv"
 
 
 def check_output(output: AnyPath, overwrite: bool) -> None:
@@ -25,17 +28,35 @@ def check_output(output: AnyPath, overwrite: bool) -> None:
     check_free(output, overwrite)
 
 
+def check_table_output(output: AnyPath, overwrite: bool) -> None:
+    """Raise UsageError like `check_output`, for an output that may also be CSV or TSV."""
+    if output.suffix.lower() not in (".csv", ".tsv"):
+        if output.suffix.lower() not in (PARQUET, JSONL):
+            raise _unsupported(output, TABLE_FORMATS)
+        check_output(output, overwrite)
+        return
+    if isinstance(output, Path):
+        check_file(output)
+    check_free(output, overwrite)
+
+
 def check_url_suffix(output: AnyPath) -> None:
     """Raise UsageError for a URL that cannot be that of a scored file."""
-    suffix = output.suffix.lower()
-    if suffix not in (PARQUET, JSONL):
-        raise UsageError(f"{output}: unsupported output format {suffix!r}: {FORMATS}")
+    if output.suffix.lower() not in (PARQUET, JSONL):
+        raise _unsupported(output, FORMATS)
 
 
 def check_suffix(output: Path) -> None:
     """Raise UsageError for a path that cannot be a scored file, or have its journal next to it."""
+    check_url_suffix(output)
     companions = (SETTINGS_SUFFIX + PARTIAL, JOURNAL_SUFFIX)
-    check_file(output, (PARQUET, JSONL), FORMATS, companions)
+    check_file(output, companions=companions)
+
+
+def _unsupported(output: AnyPath, formats: str) -> UsageError:
+    suffix = output.suffix.lower()
+    hint = CSV_HINT if suffix in (".csv", ".tsv") else None
+    return UsageError(f"{output}: unsupported output format {suffix!r}: {formats}", hint=hint)
 
 
 def open_sink(
