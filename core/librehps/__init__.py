@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from librehps.decide.picks import BestOfN
     from librehps.decide.standings import Leaderboard
     from librehps.errors import CheckpointLoadError, InferenceContractError, LibreHPSError
+    from librehps.preferences.column_names import PairColumns
     from librehps.report.write import write_report
     from librehps.runs.compare import compare, compare_pairs
     from librehps.runs.run import score_to
@@ -57,6 +58,7 @@ __all__ = [
     "LibreHPS",
     "LibreHPSError",
     "Naming",
+    "PairColumns",
     "PairComparison",
     "RunSummary",
     "Score",
@@ -90,6 +92,7 @@ _MODULES = {
     "LibreHPS": "librehps.scorer",
     "LibreHPSError": "librehps.errors",
     "Naming": "librehps.decide.naming",
+    "PairColumns": "librehps.preferences.column_names",
     "RunSummary": "librehps.runs.summary",
     "ScoreTable": "librehps.scores.score_table",
     "best_of_n": "librehps.decide.best_of_n",

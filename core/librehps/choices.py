@@ -26,9 +26,12 @@ PairsFormat = Literal[
     "hpdv2",
     "hpdv2-train",
     "imagereward",
+    "imagerewarddb",
     "visionreward",
     "pickapic",
     "videogen",
+    "labelstudio",
+    "argilla",
 ]
 Split = Literal["auto", "held-out", "all"]
 CalibrationMethod = Literal["platt", "temperature"]

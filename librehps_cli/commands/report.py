@@ -12,7 +12,7 @@ from librehps_cli.ui.media_root import AllowRemote
 from librehps_cli.ui.options import Overwrite, Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.pair_options import PreferenceOptions
-from librehps_cli.ui.preferences import print_pair_counts, print_skipped_pairs
+from librehps_cli.ui.preferences import pair_columns, print_pair_counts, print_skipped_pairs
 
 if TYPE_CHECKING:
     from librehps.report.write import Report
@@ -139,6 +139,7 @@ def report_page(
         allow_remote=allow_remote,
         skip_missing=preferences.skip_missing,
         keep_markup=preferences.keep_markup,
+        columns=pair_columns(preferences),
         watch=lambda made, total: out.progress(made, total, "pictures"),
     )
     if written.judged is not None:

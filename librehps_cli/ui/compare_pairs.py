@@ -7,6 +7,7 @@ from librehps_cli.ui.load import check_calibration, load_scorer, model_options
 from librehps_cli.ui.options import PromptOptions
 from librehps_cli.ui.output import Output, percent
 from librehps_cli.ui.pair_options import PairsOptions, VerdictOptions
+from librehps_cli.ui.preferences import pair_columns
 from librehps_cli.ui.progress import CommandObserver
 from librehps_cli.ui.result_options import OutputOptions
 from librehps_cli.ui.scoring_options import ScoringOptions
@@ -39,6 +40,7 @@ def compare_pairs(
         "format": options.format,
         "root": options.root,
         "keep_markup": prompts.keep_markup,
+        "columns": pair_columns(options),
     }
     if result.file is not None and not result.is_delimited:
         ways = {"resume": resume, "overwrite": result.overwrite}

@@ -33,16 +33,17 @@ def source_options(flags: SourceFlags) -> "SourceOptions":
     return options_of(source_keywords(flags))
 
 
-def _renames(pairs: list[str]) -> dict[str, str]:
+def renames(pairs: list[str]) -> dict[str, str]:
+    """Return the new names by old name; raises UsageError for an invalid --rename."""
     from librehps.errors import UsageError
 
-    renames = {}
+    found = {}
     for pair in pairs:
         old, equals, new = pair.partition("=")
         if not (old and equals and new):
             raise UsageError(f"--rename: expected OLD=NEW, got {pair!r}")
-        renames[old] = new
-    return renames
+        found[old] = new
+    return found
 
 
 def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "LibreHPS":
@@ -103,7 +104,7 @@ def source_keywords(flags: SourceFlags) -> "SourceKeywords":
         "prompt_column": flags.prompt_column,
         "id_column": flags.id_column,
         "group_column": flags.group_column,
-        "rename": _renames(flags.rename or []),
+        "rename": renames(flags.rename or []),
         "null": flags.null,
         "allow_remote": flags.allow_remote,
     }

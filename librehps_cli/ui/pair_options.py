@@ -34,6 +34,62 @@ class PairsOptions:
             rich_help_panel=INPUT,
         ),
     ] = None
+    a_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of the file of pairs with media a (default: media_a, image_1, chosen, "
+            "...).",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    b_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column with media b (default: media_b, image_2, rejected, ...).",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    winner_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column, or question of an annotation tool, that names the preferred side "
+            "(default: winner, label, ...).",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    winner_values: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B[,TIE]",
+            help="Values of the winner column that mean a, b and a tie: 1,0 or left,right,same.",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    prompt_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of the file of pairs with the prompt (default: prompt, caption, text).",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=NEW",
+            help="Rename a column of the file of pairs. Repeatable.",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from librehps_cli.ui.load import load_scorer
+from librehps_cli.ui.load import load_scorer, renames
 from librehps_cli.ui.options import PromptOptions
 from librehps_cli.ui.output import Output
-from librehps_cli.ui.pair_options import PreferenceOptions
+from librehps_cli.ui.pair_options import PairsOptions, PreferenceOptions
 from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
     from librehps import ScoredRow
     from librehps.evaluate.judged import Judged, Watch
+    from librehps.preferences.column_names import PairColumns
     from librehps.preferences.pairs import Preferences
 
 
@@ -54,7 +55,23 @@ def load_preferences(file: str, options: PreferenceOptions) -> "Preferences":
         options.root,
         options.skip_missing,
         keep_markup=options.keep_markup,
+        columns=pair_columns(options),
     )
+
+
+def pair_columns(options: PairsOptions) -> "PairColumns | None":
+    """Return the named and renamed columns of a file of pairs, None if no flag is given."""
+    from librehps.preferences.column_names import PairColumns
+
+    columns = PairColumns(
+        options.a_column,
+        options.b_column,
+        options.winner_column,
+        options.prompt_column,
+        tuple((options.winner_values or "").split(",")) if options.winner_values else (),
+        renames(options.rename or []),
+    )
+    return columns if columns != PairColumns() else None
 
 
 def print_pair_counts(read: "Preferences", out: Output) -> None:

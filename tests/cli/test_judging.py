@@ -155,3 +155,35 @@ def test_too_few_pairs_to_fit_on(cli: Cli, pairs: Path, scores: Path, tmp_path: 
     assert done.returncode == 1
     assert "expected at least 50" in done.stderr
     assert not (tmp_path / "c.json").exists()
+
+
+def test_columns_of_pairs_can_be_named_on_every_command(
+    cli: Cli, pairs: Path, scores: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    renamed = [
+        {
+            "brief": r["prompt"],
+            "ours": r["media_a"],
+            "theirs": r["media_b"],
+            "won": int(r["overall"]),
+        }
+        for r in rows
+    ]
+    file = write_rows(tmp_path / "p.jsonl", renamed)
+    names = ("--a-column", "ours", "--b-column", "theirs", "--prompt-column", "brief")
+    values = ("--winner-column", "won", "--winner-values", "1,0", "--root", pairs.parent)
+    done = cli("evaluate", file, "--scores", scores, *names, *values)
+    expected = json.loads(cli("evaluate", pairs, "--scores", scores).stdout)
+    assert json.loads(done.stdout)["axes"] == expected["axes"]
+    words = ("--rename", "ours=media_a", "--rename", "theirs=media_b", "--rename", "brief=prompt")
+    again = cli(
+        "evaluate", file, "--scores", scores, *words, "--rename", "won=overall", *values[4:]
+    )
+    assert json.loads(again.stdout)["axes"] == expected["axes"]
+    compared = cli("compare", file, *MODEL, *names, "--root", pairs.parent, "--json")
+    assert len(compared.stdout.splitlines()) == len(rows)
+    assert {"won", "winner"} <= json.loads(compared.stdout.splitlines()[0]).keys()
+    unsure = cli("evaluate", file, "--scores", scores, *names, *values[:2], *values[4:])
+    assert unsure.returncode == 1
+    assert "--winner-values" in unsure.stderr

@@ -1,129 +1,45 @@
-"""Readers of preference rows: our own layout, and the files of public benchmarks.
+"""Layouts of preference files: our own, public benchmarks, and annotation tools.
 
-Supported, with the publishers' columns: HPDv3, HPDv2, ImageReward, VisionReward (`vrr` in the
+Benchmarks, with the publishers' columns: HPDv3, HPDv2, ImageReward, VisionReward (`vrr` in the
 published card), Pick-a-Pic and VideoGen-RewardBench.
 """
 
-import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass
+from itertools import combinations, groupby
 from typing import Any
 
 from librehps.errors import PreferenceError
-from librehps.media.archived import Remote
-from librehps.paths import foreign_path, local_name
-from librehps.preferences.pairs import Pair, PairMedia
-from librehps.rowfiles import Row
-from librehps.storage.places import is_remote, shown
-from librehps.storage.url_path import AnyPath, UrlPath
-from librehps.types import AXES
-
-SIDES = {"a": 1.0, "b": 0.0, "tie": 0.5}
-VOTES = ("votes_a", "votes_b")
-RATINGS = ("rating_a", "rating_b")
-
-
-@dataclass
-class Context:
-    """The state of reading a file: `left_out` rows by reason, and `counts` of pairs by benchmark.
-
-    `root` is the base of media paths; media at URLs must lie in one of the buckets or on one of the
-    hosts `homes`. `judged` skips pairs without a preference. `axes` are the
-    axes that may have preferences.
-    """
-
-    root: AnyPath
-    left_out: Counter[str]
-    counts: Counter[str] = field(default_factory=Counter)
-    judged: bool = True
-    axes: Sequence[str] = AXES
-    homes: frozenset[str] = frozenset()
-
-    def pair(
-        self, row: Row, media: tuple[Any, Any], preference: dict[str, float], benchmark: str
-    ) -> Pair:
-        """Return a pair of a benchmark, numbered in the order of the file."""
-        index = self.counts[benchmark]
-        self.counts[benchmark] += 1
-        known = {"prompt", *_MEDIA_FIELDS}
-        return Pair(
-            pair_id=f"{benchmark}/{index}",
-            prompt=_prompt(row),
-            media_a=self.media(media[0]),
-            media_b=self.media(media[1]),
-            preference=preference,
-            benchmark=benchmark,
-            index=index,
-            extra={k: v for k, v in row.items() if k not in known and _is_plain(v)},
-        )
-
-    def media(self, value: Any) -> PairMedia:
-        """Return encoded bytes, or a path or URL below `root`; accepts `{bytes, path}` too."""
-        if isinstance(value, dict):
-            value = value.get("bytes") or value.get("path")
-        if isinstance(value, bytes):
-            return value
-        if not isinstance(value, str) or not value:
-            raise PreferenceError(f"expected a media path, got {value!r}")
-        if is_remote(value) or isinstance(self.root, UrlPath):
-            return self._remote(value)
-        if reason := foreign_path(self.root, value):
-            raise PreferenceError(reason)
-        return self.root / local_name(self.root, value)
-
-    def _remote(self, value: str) -> Remote:
-        url = UrlPath(value) if is_remote(value) or not isinstance(self.root, UrlPath) else (
-            self.root.below(value))  # fmt: skip
-        if url is None or url.origin not in self.homes:
-            raise PreferenceError(
-                f"{shown(value)}: expected media in the bucket or on the host of the file of pairs",
-                hint="Name the bucket or host of the media: --root URL",
-            )
-        return Remote(url.url)
-
+from librehps.preferences.argilla import argilla_rows, is_record
+from librehps.preferences.column_names import PairColumns
+from librehps.preferences.context import Context, is_missing, number_in
+from librehps.preferences.label_studio import is_task, label_studio_rows
+from librehps.preferences.other_columns import own_rows
+from librehps.preferences.own import MEDIA, own_pair
+from librehps.preferences.pairs import Pair
+from librehps.rowfiles import Placed, Row
 
 Reader = Callable[[str, Row, Context], Iterator[Pair]]
+Adapter = Callable[[Sequence[Placed], PairColumns, Context], Iterator[Placed]]
 
 
 @dataclass(frozen=True)
 class Format:
-    """The columns that identify a layout, and the function that reads pairs from a row."""
+    """The columns that identify a layout, and the function that reads pairs from a row.
+
+    `fits` looks at the values of a first row. `adapt` turns the rows of a file into rows that
+    `read` takes. `places` is True if the order of the media says which is preferred.
+    """
 
     columns: frozenset[str]
     read: Reader
+    fits: Callable[[Row], bool] = lambda row: True
+    adapt: Adapter | None = None
+    places: bool = False
 
-
-def _own(place: str, row: Row, context: Context) -> Iterator[Pair]:
-    """Yield the pair of a row in our own layout; only prompt and media are required."""
-    benchmark = str(row.get("benchmark") or "pairs")
-    count = context.counts[benchmark]
-    context.counts[benchmark] += 1
-    preference = {
-        axis: p for axis in context.axes if (p := _preference(place, axis, row)) is not None
-    }
-    ratings = [_number(place, row, name) for name in RATINGS]
-    if context.judged and not preference and None in ratings:
-        context.left_out["no preference on any axis"] += 1
-        return
-    try:
-        media = [context.media(row[name]) for name in ("media_a", "media_b")]
-    except PreferenceError as error:
-        raise PreferenceError(f"{place}: {error}") from None
-    index, known = _number(place, row, "index"), _own_fields(context.axes)
-    yield Pair(
-        pair_id=str(_given(row, "pair_id", f"{benchmark}/{count}")),
-        prompt=_prompt(row),
-        media_a=media[0],
-        media_b=media[1],
-        preference=preference,
-        benchmark=benchmark,
-        index=count if index is None else int(index),
-        rating_a=ratings[0],
-        rating_b=ratings[1],
-        extra={k: v for k, v in row.items() if k not in known and _is_plain(v)},
-    )
+    def matches(self, row: Row) -> bool:
+        """Return True if a first row is in this layout."""
+        return self.columns <= row.keys() and self.fits(row)
 
 
 def _hpdv3(place: str, row: Row, context: Context) -> Iterator[Pair]:
@@ -135,7 +51,8 @@ def _hpdv3(place: str, row: Row, context: Context) -> Iterator[Pair]:
         preference = votes[0] / sum(votes)
         if preference < 0.5:
             raise PreferenceError(f"{place}: choice_dist: expected path1 to win, got votes {votes}")
-    yield context.pair(row, (row["path1"], row["path2"]), {"overall": preference}, "hpdv3")
+    media = (row["path1"], row["path2"])
+    yield context.pair(row, media, {"overall": preference}, "hpdv3", KNOWN_COLUMNS)
 
 
 def _hpdv2(place: str, row: Row, context: Context) -> Iterator[Pair]:
@@ -148,8 +65,8 @@ def _hpdv2_train(place: str, row: Row, context: Context) -> Iterator[Pair]:
     chosen = row["human_preference"]
     if len(chosen) != 2 or set(chosen) > {0, 1} or len(row["file_path"]) != 2:
         raise PreferenceError(f"{place}: expected two images and two values of 0 or 1")
-    preference = (1 + chosen[0] - chosen[1]) / 2
-    yield context.pair(row, tuple(row["file_path"]), {"overall": preference}, "hpdv2")
+    preference = {"overall": (1 + chosen[0] - chosen[1]) / 2}
+    yield context.pair(row, tuple(row["file_path"]), preference, "hpdv2", KNOWN_COLUMNS)
 
 
 def _imagereward(place: str, row: Row, context: Context) -> Iterator[Pair]:
@@ -157,19 +74,54 @@ def _imagereward(place: str, row: Row, context: Context) -> Iterator[Pair]:
     yield from _ranked(place, row, context, ("generations", "ranking"), "imgrew")
 
 
+# Columns of ImageRewardDB with the ratings of one image.
+_RATED = ("rank", "overall_rating", "image_text_alignment_rating")
+_IMAGES = ("image", "image_path")
+
+
+def _imagerewarddb_groups(
+    rows: Sequence[Placed], columns: PairColumns, context: Context
+) -> Iterator[Placed]:
+    """Yield a row for each prompt of ImageRewardDB, whose files have a row for each image."""
+    for place, row in rows:
+        if not {"prompt_id", "prompt", "rank"} <= row.keys():
+            raise PreferenceError(f"{place} lacks prompt_id, prompt or rank")
+    ordered = sorted(rows, key=lambda placed: str(placed[1]["prompt_id"]))
+    for _, same in groupby(ordered, key=lambda placed: str(placed[1]["prompt_id"])):
+        group = list(same)
+        place, first = group[0]
+        images = [next(row[name] for name in _IMAGES if row.get(name)) for _, row in group]
+        ratings = {name: [number_in(p, row, name) for p, row in group] for name in _RATED}
+        yield place, {"prompt": first["prompt"], "images": images, **ratings}
+
+
+def _imagerewarddb(place: str, row: Row, context: Context) -> Iterator[Pair]:
+    """Yield the pairs of a prompt of ImageRewardDB: a lower rank is better, a higher rating too."""
+    overall, alignment = row["overall_rating"], row["image_text_alignment_rating"]
+    for i, j in combinations(range(len(row["images"])), 2):
+        preference = {}
+        if None not in (row["rank"][i], row["rank"][j]):
+            preference["overall"] = _share(row["rank"][j], row["rank"][i])
+        if None not in (alignment[i], alignment[j]):
+            preference["alignment"] = _share(alignment[i], alignment[j])
+        media = (row["images"][i], row["images"][j])
+        known, ratings = frozenset(row), (overall[i], overall[j])
+        yield context.pair(row, media, preference, "imgrew", known, ratings)
+
+
 def _visionreward(place: str, row: Row, context: Context) -> Iterator[Pair]:
     media = (row["win_image_path"], row["lose_image_path"])
-    yield context.pair(row, media, {"overall": 1.0}, "vrr")
+    yield context.pair(row, media, {"overall": 1.0}, "vrr", KNOWN_COLUMNS)
 
 
 def _pickapic(place: str, row: Row, context: Context) -> Iterator[Pair]:
     """Yield the pair of a Pick-a-Pic row: label_0 is the share of the first image."""
-    labels = [_number(place, row, name) for name in ("label_0", "label_1")]
+    labels = [number_in(place, row, name) for name in ("label_0", "label_1")]
     if None in labels or abs(sum(labels) - 1) > 1e-6:  # type: ignore[arg-type]
         raise PreferenceError(f"{place}: expected label_0 and label_1 with sum 1, got {labels}")
     caption = {**row, "prompt": row["caption"]}
-    media = (row["jpg_0"], row["jpg_1"])
-    yield context.pair(caption, media, {"overall": labels[0] or 0.0}, "pickscore")
+    media, preference = (row["jpg_0"], row["jpg_1"]), {"overall": labels[0] or 0.0}
+    yield context.pair(caption, media, preference, "pickscore", KNOWN_COLUMNS)
 
 
 # From column of VideoGen-RewardBench to axis; visual quality (VQ) matches no single axis.
@@ -181,12 +133,13 @@ def _videogen(place: str, row: Row, context: Context) -> Iterator[Pair]:
     preference = {}
     for column, axis in VIDEOGEN_AXES.items():
         value = row.get(column)
-        if _is_missing(value):
+        if is_missing(value):
             continue
         if value not in _VIDEOGEN_SIDES:
             raise PreferenceError(f"{place}: {column}: expected A, B or same, got {value!r}")
         preference[axis] = _VIDEOGEN_SIDES[value]
-    yield context.pair(row, (row["path_A"], row["path_B"]), preference, "videogen")
+    media = (row["path_A"], row["path_B"])
+    yield context.pair(row, media, preference, "videogen", KNOWN_COLUMNS)
 
 
 def _ranked(
@@ -199,92 +152,58 @@ def _ranked(
             f"{place}: expected {columns[0]} and {columns[1]} to be lists of equal length"
         )
     for (a, rank_a), (b, rank_b) in combinations(zip(media, ranks, strict=True), 2):
-        preference = 0.5 if rank_a == rank_b else float(rank_a < rank_b)
-        yield context.pair(row, (a, b), {"overall": preference}, benchmark)
+        preference = {"overall": _share(rank_b, rank_a)}
+        yield context.pair(row, (a, b), preference, benchmark, KNOWN_COLUMNS)
+
+
+def _share(ours: Any, theirs: Any) -> float:
+    """Return 1 if the first value is larger, 0 if smaller, 0.5 if equal."""
+    return 0.5 if ours == theirs else float(ours > theirs)
+
+
+def _has_lists(*names: str) -> Callable[[Row], bool]:
+    return lambda row: all(isinstance(row[name], list) for name in names)
+
+
+def _columns(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+def _is_one_image(row: Row) -> bool:
+    has_media = any(row.get(name) for name in _IMAGES)
+    return has_media and not any(isinstance(row[name], list) for name in ("rank",))
 
 
 FORMATS: dict[str, Format] = {
-    "pairs": Format(frozenset(("prompt", "media_a", "media_b")), _own),
-    "hpdv3": Format(frozenset(("prompt", "path1", "path2")), _hpdv3),
-    "hpdv2": Format(frozenset(("prompt", "image_path", "rank")), _hpdv2),
-    "hpdv2-train": Format(frozenset(("prompt", "file_path", "human_preference")), _hpdv2_train),
-    "imagereward": Format(frozenset(("prompt", "generations", "ranking")), _imagereward),
-    "visionreward": Format(
-        frozenset(("prompt", "win_image_path", "lose_image_path")), _visionreward
+    "pairs": Format(_columns(*MEDIA), own_pair, adapt=own_rows),
+    "hpdv3": Format(_columns("prompt", "path1", "path2"), _hpdv3, places=True),
+    "hpdv2": Format(
+        _columns("prompt", "image_path", "rank"), _hpdv2, _has_lists("image_path", "rank")
     ),
-    "pickapic": Format(frozenset(("caption", "jpg_0", "jpg_1", "label_0", "label_1")), _pickapic),
-    "videogen": Format(frozenset(("prompt", "path_A", "path_B", "Overall")), _videogen),
+    "hpdv2-train": Format(
+        _columns("prompt", "file_path", "human_preference"),
+        _hpdv2_train,
+        _has_lists("file_path", "human_preference"),
+    ),
+    "imagereward": Format(
+        _columns("prompt", "generations", "ranking"),
+        _imagereward,
+        _has_lists("generations", "ranking"),
+    ),
+    "imagerewarddb": Format(
+        _columns("prompt_id", "prompt", "rank", "overall_rating", "image_text_alignment_rating"),
+        _imagerewarddb,
+        _is_one_image,
+        _imagerewarddb_groups,
+    ),
+    "visionreward": Format(
+        _columns("prompt", "win_image_path", "lose_image_path"), _visionreward, places=True
+    ),
+    "pickapic": Format(_columns("caption", "jpg_0", "jpg_1", "label_0", "label_1"), _pickapic),
+    "videogen": Format(_columns("prompt", "path_A", "path_B", "Overall"), _videogen),
+    "labelstudio": Format(frozenset(), own_pair, is_task, label_studio_rows),
+    "argilla": Format(frozenset(), own_pair, is_record, argilla_rows),
 }
-_MEDIA_FIELDS = frozenset().union(*(f.columns for f in FORMATS.values())) - {"Overall"}
-
-
-def _own_fields(axes: Sequence[str]) -> set[str]:
-    """Return the columns with a meaning in our own layout."""
-    named = ("prompt", "media_a", "media_b", "pair_id", "benchmark", "index", *RATINGS, *VOTES)
-    return {*named, *axes, *(f"{axis}_{side}" for axis in axes for side in VOTES)}
-
-
-def _preference(place: str, axis: str, row: Row) -> float | None:
-    """Return the preference in the axis' column or in its votes; None if both are empty."""
-    votes = _votes(place, axis, row)
-    value = row.get(axis)
-    if _is_missing(value):
-        return votes
-    if votes is not None:
-        raise PreferenceError(f"{place}: both a preference and votes on {axis}")
-    if value in SIDES:
-        return SIDES[value]
-    number = _as_number(value)
-    if number is None or not 0 <= number <= 1:
-        raise PreferenceError(
-            f"{place}: {axis}: expected a number in [0, 1], a, b or tie, got {value!r}",
-            hint="1 means that a is better. Put absolute ratings into rating_a and rating_b.",
-        )
-    return number
-
-
-def _votes(place: str, axis: str, row: Row) -> float | None:
-    prefix = "" if axis == "overall" else f"{axis}_"
-    counts = [_number(place, row, prefix + name) for name in VOTES]
-    if counts[0] is None or counts[1] is None:
-        return None
-    if min(counts[0], counts[1]) < 0 or counts[0] + counts[1] <= 0:
-        raise PreferenceError(f"{place}: invalid votes on {axis}: {counts}")
-    return counts[0] / (counts[0] + counts[1])
-
-
-def _number(place: str, row: Row, name: str) -> float | None:
-    value = row.get(name)
-    if _is_missing(value):
-        return None
-    number = _as_number(value)
-    if number is None:
-        raise PreferenceError(f"{place}: {name}: expected a number, got {value!r}")
-    return number
-
-
-def _as_number(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _is_missing(value: Any) -> bool:
-    """Return True for null, an empty cell, and the NaN that data frames write for null."""
-    return value is None or value == "" or value != value
-
-
-def _given(row: Row, name: str, otherwise: str) -> Any:
-    return otherwise if _is_missing(row.get(name)) else row[name]
-
-
-def _prompt(row: Row) -> str:
-    return "" if row["prompt"] is None else str(row["prompt"])
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, str | int | float)
+KNOWN_COLUMNS = frozenset().union(*(f.columns for f in FORMATS.values())) - {
+    *("Overall", "prompt_id", "overall_rating", "image_text_alignment_rating")
+}

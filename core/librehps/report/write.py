@@ -14,6 +14,7 @@ from librehps.errors import MediaNotFoundError, UsageError
 from librehps.evaluate.evaluation import evaluate
 from librehps.evaluate.judged import Judged, judge_table
 from librehps.extras import require
+from librehps.preferences.column_names import PairColumns
 from librehps.preferences.read import read_preferences
 from librehps.report.choose import Places, chosen_rows
 from librehps.report.figures import Agreement
@@ -73,6 +74,7 @@ def write_report(
     allow_remote: bool = False,
     skip_missing: bool = False,
     keep_markup: bool = False,
+    columns: PairColumns | None = None,
     watch: "Watch | None" = None,
 ) -> Report:
     """Write a score table as one HTML page that opens offline: images, tables and plots.
@@ -82,11 +84,11 @@ def write_report(
     file says), `allow_remote` reads media at URLs that the rows name.
     `by` is the column of generators and adds a leaderboard. `per` is the column of the groups whose
     best and worst rows are shown (default: prompt). At most `pictures` rows have a thumbnail.
-    `pairs`, a preference file read by `read_preferences` with `format`, `root`, `skip_missing` and
-    `keep_markup`, adds a reliability diagram, calibrated by the file `calibration`; the diagram
-    needs scores with `--columns full`. `watch` shows the progress of the thumbnails. Raises
-    UsageError if `output` exists or does not end in .html, and NothingScoredError if no row has a
-    score.
+    `pairs`, a preference file read by `read_preferences` with `format`, `root`, `skip_missing`,
+    `keep_markup` and `columns`, adds a reliability diagram, calibrated by the file `calibration`;
+    the diagram needs scores with `--columns full`. `watch` shows the progress of the thumbnails.
+    Raises UsageError if `output` exists or does not end in .html, and NothingScoredError if no row
+    has a score.
     """
     require("report", "librehps report")
     if calibration is not None and pairs is None:
@@ -100,7 +102,9 @@ def write_report(
     judged = None
     if pairs is not None:
         judged = judge_table(
-            read_preferences(pairs, format, root, skip_missing, keep_markup=keep_markup),
+            read_preferences(
+                pairs, format, root, skip_missing, keep_markup=keep_markup, columns=columns
+            ),
             given,
             calibration,
         )

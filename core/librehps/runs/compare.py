@@ -15,6 +15,7 @@ from librehps.errors import UsageError
 from librehps.items.files import file_item
 from librehps.media.media import Media
 from librehps.media.remarks import notes_of
+from librehps.preferences.column_names import PairColumns
 from librehps.preferences.media import Key, items_of, keys_of
 from librehps.preferences.pairs import Pair
 from librehps.preferences.read import read_unjudged
@@ -128,16 +129,17 @@ def compare_pairs(
     format: PairsFormat = "auto",
     root: str | Path | None = None,
     keep_markup: bool = False,
+    columns: PairColumns | None = None,
     watch: Watch = lambda rows, total: rows,
 ) -> ComparedPairs:
     """Judge each row of a file of pairs (prompt, media_a, media_b), scoring each media once.
 
-    `format`, `root` and `keep_markup` as in `read_preferences`; `explain` adds the difference in mu
-    on each axis.
+    `format`, `root`, `keep_markup` and `columns` as in `read_preferences`; `explain` adds the
+    difference in mu on each axis.
     A pair that cannot be judged becomes a record with status error. Raises PreferenceError for an
     invalid file, and UsageError for a column of the file that has a reserved name.
     """
-    pairs = read_unjudged(file, format, root, keep_markup)
+    pairs = read_unjudged(file, format, root, keep_markup, columns)
     scorer = loaded(model)
     items = items_of(pairs)
     rows = list(watch(scorer.score_items(items.values()), len(items)))
@@ -185,7 +187,7 @@ def _with_extra(record: Record, pair: Pair) -> Record:
     if taken:
         raise UsageError(
             f"the pairs file has columns with reserved names: {', '.join(taken)}",
-            hint="Rename these columns in the pairs file.",
+            hint=f"Rename these columns: --rename {taken[0]}=my_{taken[0]}",
         )
     return {**record, **pair.extra}
 

@@ -11,6 +11,7 @@ from librehps.choices import PairsFormat
 from librehps.decide.calibrators import Calibrator
 from librehps.engine.engine import FindPrompt
 from librehps.items.passed_over import PassedOver
+from librehps.preferences.column_names import PairColumns
 from librehps.preferences.media import items_of
 from librehps.preferences.read import read_unjudged
 from librehps.runs.compare import ComparedPairs, fit_of, judge_pairs
@@ -38,6 +39,7 @@ class PairsRequest:
     format: PairsFormat
     root: str | None
     keep_markup: bool
+    columns: PairColumns | None = None
 
     def check_output(self, output: AnyPath) -> None:
         """Raise UsageError where the output is the file of pairs."""
@@ -56,9 +58,10 @@ class PairsRequest:
 
     def facts(self) -> Record:
         """Return the request as JSON values; a resumed run must have the same values."""
-        named = (str(self.file), self.root or str(self.file))
-        is_fixed = all(is_remote(name) or Path(name).is_absolute() for name in named)
-        return {
+        places = (str(self.file), self.root or str(self.file))
+        is_fixed = all(is_remote(name) or Path(name).is_absolute() for name in places)
+        named = {} if self.columns is None else {"columns": self.columns.facts()}
+        return named | {
             "folder": None if is_fixed else str(Path.cwd()),
             "paths": [str(self.file)],
             "format": self.format,
@@ -147,6 +150,7 @@ def compare_pairs_to(
     format: PairsFormat = "auto",
     root: str | Path | None = None,
     keep_markup: bool = False,
+    columns: PairColumns | None = None,
     resume: bool = False,
     overwrite: bool = False,
     observer: RunObserver | None = None,
@@ -157,7 +161,7 @@ def compare_pairs_to(
     Scores are kept in OUT.journal, so that `resume=True` continues an interrupted run. Returns the
     summary of the scored media, and the verdicts, None where no verdict was written.
     """
-    pairs = read_unjudged(file, format, root, keep_markup)
+    pairs = read_unjudged(file, format, root, keep_markup, columns)
     items = list(items_of(pairs).values())
 
     def judge(rows: Sequence[ScoredRow]) -> ComparedPairs:
@@ -166,7 +170,7 @@ def compare_pairs_to(
         return judge_pairs(pairs, rows, scorer, fit_of(scorer, calibrator), symmetric, explain)
 
     request = PairsRequest(
-        as_path(file), items, format, None if root is None else str(root), keep_markup
+        as_path(file), items, format, None if root is None else str(root), keep_markup, columns
     )
     job = PairsJob(as_output(output), items, judge, resume=resume, overwrite=overwrite)
     run = LocalRun(

@@ -1,0 +1,104 @@
+"""The meaning of a value that names the preferred side of a pair."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from librehps.errors import PreferenceError
+from librehps.preferences.column_names import LABELS, MEDIA_WORDS, MediaColumns, normal
+from librehps.preferences.context import is_missing
+
+TIES = frozenset(
+    ("tie", "tied", "ties", "draw", "same", "equal", "equals", "both", "neither", "bothgood",
+     "bothbad", "tiebothbad", "nopreference", "aboutthesame", "nodifference", "indifferent",
+     "equallygood", "equallybad")
+)  # fmt: skip
+# Pairs that were seen and not judged.
+SKIPPED = frozenset(("skip", "skipped", "unsure", "cantchoose", "cannotchoose", "notsure"))
+# Words that may stand next to the name of a side: "Image A is better".
+SIDE_WORDS = (*MEDIA_WORDS.split("|"), "model", "option", "response", "side", "candidate")
+ENDINGS = ("", "isbetter", "better", "wins", "won")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The values of a column that mean a, b and a tie.
+
+    `media` are the columns of the pair, `column` the column of the values. `named` are the values
+    that the user gave for a, b and a tie; then no other value is understood.
+    """
+
+    media: MediaColumns
+    column: str
+    named: Sequence[str] = ()
+
+    def preference(self, place: str, value: Any) -> float | None:
+        """Return 1 for a, 0 for b, 0.5 for a tie, None for a skipped pair.
+
+        Raises PreferenceError for a value whose meaning is not certain.
+        """
+        if is_missing(value):
+            return None
+        if self.named:
+            known = dict(zip(self.named, (1.0, 0.0, 0.5), strict=False))
+            if _text(value) not in known:
+                raise PreferenceError(
+                    f"{place}: {self.column}: expected {', '.join(known)}, got {value!r}",
+                    hint="Name the values for a, b and a tie: --winner-values A,B,TIE",
+                )
+            return known[_text(value)]
+        found = self._side(value)
+        if found is not None or normal(_text(value)) in SKIPPED:
+            return found
+        raise PreferenceError(
+            f"{place}: {self.column}: it is not certain what {value!r} means "
+            f"(a is {self.media.a}, b is {self.media.b})",
+            hint=f"Name the values, for example --winner-values {self._example(value)}, the first "
+            f"for {self.media.a}, the second for {self.media.b}, the third, if any, for a tie.",
+        )
+
+    def understands(self, value: Any) -> bool:
+        """Return True if the meaning of a value is certain."""
+        try:
+            self.preference("", value)
+        except PreferenceError:
+            return False
+        return True
+
+    def _side(self, value: Any) -> float | None:
+        text = normal(_text(value))
+        if text in TIES:
+            return 0.5
+        for side, share in (("a", 1.0), ("b", 0.0)):
+            if text in self._words(side):
+                return share
+        return None
+
+    def _words(self, side: str) -> set[str]:
+        """Return the words that mean a side."""
+        mark = self.media.mark_a if side == "a" else self.media.mark_b
+        column = normal(self.media.a if side == "a" else self.media.b)
+        marks = {mark} - {""}
+        if self.media.is_named or mark not in ("0", "1", "2", "left", "right", "first", "second"):
+            marks.add(side)
+        if self.media.is_ordered:
+            marks.add("left" if side == "a" else "right")
+        words = {column}
+        for name in marks:
+            # A bare 0 or 1 of a column `label` may also mean that a lost or won.
+            is_flag = name in ("0", "1") and "0" in (self.media.mark_a, self.media.mark_b)
+            if not (is_flag and normal(self.column) in LABELS):
+                words.add(name)
+            words |= {f"{word}{name}" for word in SIDE_WORDS}
+        return {f"{word}{ending}" for word in words for ending in ENDINGS}
+
+    def _example(self, value: Any) -> str:
+        text = _text(value)
+        return {"0": "0,1", "1": "1,0"}.get(text, f"{text},OTHER")
+
+
+def _text(value: Any) -> str:
+    """Return a value as text; whole numbers without a fraction, as all formats write them."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
