@@ -47,6 +47,14 @@ def calibrate(
             rich_help_panel="Fit",
         ),
     ] = "platt",
+    accept_worse: Annotated[
+        bool,
+        typer.Option(
+            "--accept-worse",
+            help="Write the file also if the fit is worse on the held-out pairs (by NLL).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     scores: Scores = None,
     overwrite: Overwrite = False,
     json: Json = None,
@@ -54,9 +62,14 @@ def calibrate(
 ) -> None:
     """Fit calibration.json on a tenth of the pairs, and measure it on the rest.
 
+    A fit that is worse on the rest than the sigmas, or than the current calibration, is not
+    written.
+
     `python examples/tiny/outputs.py outputs` makes the files of the examples.
     """
+    from librehps.evaluate.calibration import MIN_FIT_PAIRS
     from librehps.evaluate.calibration import calibrate as fit
+    from librehps.evaluate.change import change_on
     from librehps.evaluate.evaluation import evaluate
     from librehps.extras import require
     from librehps.files import check_file, check_free
@@ -67,15 +80,22 @@ def calibrate(
     check_free(output, overwrite)
     judged = judge_pairs(pairs, preferences, models, scores, None, out)
     fitted = fit(judged.pairs, method, judged.model, judged.fingerprint)
-    fitted.write(output)
-    held_out = evaluate(judged.chosen("held-out"), fitted.calibrators)
+    pairs_left = judged.chosen("held-out")
+    change = change_on(pairs_left, fitted.calibrators, judged.calibrators)
+    held_out = evaluate(pairs_left, fitted.calibrators)
     rows = [*held_out.benchmarks, held_out.aggregate]
     out.note(f"fitted on {fitted.content['pairs']} pairs; the figures are of the other pairs")
+    for name, count in fitted.unfitted.items():
+        out.note(f"{name}: no fit of its own, too few pairs ({count}; expected {MIN_FIT_PAIRS})")
     if out.json:
         for row in rows:
             out.line(jsonlib.dumps(_only(row), ensure_ascii=False))
     else:
         print_tables([Figures(f"before and after ({method})", COLUMNS, rows)], out)
+    if not accept_worse:
+        change.check(output)
+    fitted.write(output)
+    out.note(f"{output} written; {change.sentence()}")
     raise typer.Exit(SOME_ERRORS if judged.failed else OK)
 
 

@@ -44,7 +44,7 @@ def evaluate(
         typer.Option(
             metavar="SPLIT",
             help="Pairs to measure on: all, held-out (without the tenth that calibration is fitted "
-            "on), auto (held-out if there is a calibration).",
+            "on), auto (held-out if there is a calibration: of --calibration, else of the model).",
             rich_help_panel=INPUT,
         ),
     ] = "auto",
@@ -108,25 +108,26 @@ def evaluate(
 
         write_records(evaluation.records(), output)
     if markdown:
-        print_markdown(tables_of(evaluation), out)
+        print_markdown(tables_of(evaluation, judged.reason(split)), out)
     elif out.json:
-        out.line(
-            jsonlib.dumps(
-                _record(evaluation, judged, judged.is_held_out(split)), ensure_ascii=False
-            )
-        )
+        out.note(judged.reason(split))
+        out.line(jsonlib.dumps(_record(evaluation, judged, split), ensure_ascii=False))
     else:
-        print_tables(tables_of(evaluation), out)
+        print_tables(tables_of(evaluation, judged.reason(split)), out)
     raise typer.Exit(SOME_ERRORS if judged.failed else OK)
 
 
-def _record(evaluation: "Evaluation", judged: "Judged", held_out: bool) -> dict[str, Any]:
+def _record(evaluation: "Evaluation", judged: "Judged", split: Split) -> dict[str, Any]:
     return {
         "model": judged.model,
         "fingerprint": judged.fingerprint,
         "settings": judged.settings,
         "calibrated": judged.calibrators is not None,
-        "split": "held-out" if held_out else "all",
+        "split": "held-out" if judged.is_held_out(split) else "all",
+        "split_reason": judged.reason(split),
+        "pairs": len(judged.pairs),
+        "pairs_reported": len(judged.chosen(split)),
+        "pairs_digest": judged.chosen(split).digest(),
         "media_errors": len(judged.failed),
         "left_out": dict(judged.left_out),
         "benchmarks": evaluation.benchmarks,

@@ -38,13 +38,16 @@ class Figures:
     rows: list[Record]
 
 
-def tables_of(evaluation: "Evaluation") -> list[Figures]:
-    """Return the tables by benchmark, of decisions, by axis, and by each column of --by."""
+def tables_of(evaluation: "Evaluation", pairs: str) -> list[Figures]:
+    """Return the tables by benchmark, of decisions, by axis, and by each column of --by.
+
+    `pairs` says which pairs they are of.
+    """
     benchmarks = [*evaluation.benchmarks]
     if len(benchmarks) > 1:
         benchmarks.append(evaluation.aggregate)
     tables = [
-        Figures("overall, by benchmark", CARD, benchmarks),
+        Figures(f"overall, by benchmark; {pairs}", CARD, benchmarks),
         Figures("decisions", DECISIONS, benchmarks),
         Figures("by axis", AXIS, evaluation.axes),
     ]

@@ -27,13 +27,17 @@ def judge_pairs(
 ) -> "Judged":
     """Return the pairs of a file with scores, from scored files or from the model."""
     from librehps.evaluate.judged import judge_media, judge_table
+    from librehps.runs.scored import find_calibrators
     from librehps.scores.score_table import read_scores
 
     if scores:
         table = read_scores(scores)
         read = load_preferences(file, preferences)
         print_pair_counts(read, out)
-        judged = judge_table(read, table, models.calibration)
+        fits = find_calibrators(
+            table, models.calibration, model=models.model, revision=models.revision
+        )
+        judged = judge_table(read, table, fits)
     else:
         read = load_preferences(file, preferences)
         print_pair_counts(read, out)

@@ -1,6 +1,7 @@
 """librehps evaluate and calibrate on real pictures."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,7 @@ def test_calibrate(cli: Cli, many: tuple[Path, Path], tmp_path: Path, method: st
     figures = json.loads(done.stdout.splitlines()[0])
     assert figures["benchmark"] == "light"
     assert figures["ece_calibrated"] < 0.15
+    assert "unknown before: the scores have no sigmas" in done.stderr
     fit = load_platt_calibrator(output).get("light")
     assert fit.a > 0
     assert (fit.b == 0) == (method == "temperature")
@@ -187,3 +189,83 @@ def test_columns_of_pairs_can_be_named_on_every_command(
     unsure = cli("evaluate", file, "--scores", scores, *names, *values[:2], *values[4:])
     assert unsure.returncode == 1
     assert "--winner-values" in unsure.stderr
+
+
+@pytest.fixture
+def sharp(many: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """The 800 pairs and scores, with sigmas that are far too small."""
+    pairs, scored = many
+    rows = [json.loads(line) for line in scored.read_text().splitlines()]
+    return pairs, write_rows(tmp_path / "s.jsonl", [{**r, "overall_sigma": 0.2} for r in rows])
+
+
+def test_a_fit_that_is_worse_on_held_out_pairs_is_not_written(
+    cli: Cli, sharp: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """People who always agree on the pairs to fit on make a fit that is too sure of the others."""
+    pairs, scored = sharp
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    in_tenth = fits_of_rows(rows)
+    wrong = [
+        {**row, "overall": row["overall"] if n % 5 or not own else 1 - row["overall"], "index": n}
+        for n, (row, own) in enumerate(zip(rows, in_tenth, strict=True))
+    ]
+    file, output = write_rows(pairs.with_name("wrong.jsonl"), wrong), tmp_path / "c.json"
+    good = write_rows(
+        pairs.with_name("good.jsonl"), [{**r, "index": n} for n, r in enumerate(rows)]
+    )
+    better = cli("calibrate", good, "--scores", scored, "-o", output)
+    assert better.returncode == 0
+    assert "before (the sigmas)" in better.stderr
+    words = ("calibrate", file, "--scores", scored, "--calibration", output)
+    worse = cli(*words, "-o", tmp_path / "w.json")
+    assert worse.returncode == 1
+    assert "w.json not written: on" in worse.stderr
+    assert "the fit is worse than the current calibration: nll" in worse.stderr
+    assert "--accept-worse" in worse.stderr
+    assert len(worse.stdout.splitlines()) == 2, "the figures are shown"
+    assert not (tmp_path / "w.json").exists()
+    told = cli(*words, "-o", tmp_path / "w.json", "--accept-worse")
+    assert told.returncode == 0
+    assert load_platt_calibrator(tmp_path / "w.json").default.a > 0
+
+
+def fits_of_rows(rows: list[dict]) -> list[bool]:
+    """Return which rows the published split uses to fit on."""
+    names = (f"phaseC|{row['benchmark']}|{n}" for n, row in enumerate(rows))
+    return [int.from_bytes(sha256(n.encode()).digest()[:8], "big") % 10 == 0 for n in names]
+
+
+def test_evaluate_says_which_pairs_it_reports_and_why(
+    cli: Cli, sharp: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pairs, scored = sharp
+    output = tmp_path / "c.json"
+    cli("calibrate", pairs, "--scores", scored, "-o", output)
+    words = ("evaluate", pairs, "--scores", scored)
+    runs = [
+        json.loads(cli(*words, *more).stdout)
+        for more in ((), ("--calibration", output), ("--split", "held-out"))
+    ]
+    assert "there is no calibration, so that none are held out" in runs[0]["split_reason"]
+    assert runs[0]["pairs_reported"] == runs[0]["pairs"] > runs[1]["pairs_reported"]
+    assert runs[1]["split_reason"] == runs[2]["split_reason"]
+    assert runs[1]["pairs_digest"] == runs[2]["pairs_digest"] != runs[0]["pairs_digest"]
+    assert runs[1]["aggregate"]["pair_acc"] == runs[2]["aggregate"]["pair_acc"]
+    table = cli(*words, "--calibration", output, "--table", COLUMNS="200").stdout
+    assert f"overall, by benchmark; {runs[1]['split_reason']}" in table
+    for other in ("--markdown", "--json"):
+        done = cli(*words, "--split", "all", other)
+        assert "none are held out" in done.stdout
+
+
+def test_two_evaluations_of_the_built_in_model_report_the_same_pairs(
+    cli: Cli, pairs: Path, tmp_path: Path
+) -> None:
+    """The calibration of a scored file's model is found, as that of the model itself is."""
+    scores = tmp_path / "tiny.parquet"
+    first = json.loads(cli("evaluate", pairs, "-m", "tiny", "--save-scores", scores).stdout)
+    again = json.loads(cli("evaluate", pairs, "--scores", scores).stdout)
+    for name in ("calibrated", "split", "split_reason", "pairs_digest"):
+        assert first[name] == again[name]
+    assert first["calibrated"]

@@ -135,8 +135,8 @@ def test_public_names() -> None:
         "AXES", "BatchItem", "BestOfN", "CheckpointLoadError", "Comparison",
         "DEFAULT_PROBABILITY_CUTOFF", "DEFAULT_SIGMA_CEILING", "DEFAULT_TEMPERATURE",
         "ImageScore", "InferenceContractError", "Item", "Leaderboard", "MAX_BATCH_SIZE",
-        "LibreHPS", "LibreHPSError", "Naming", "PairColumns", "PairComparison", "RunSummary", "Score",
-        "ScoreAxis", "ScoreTable", "ScoredRow", "VideoScore", "__version__", "best_of_n", "compare",
+        "LibreHPS", "LibreHPSError", "Naming", "PairColumns", "PairComparison", "RunSummary",
+        "Score", "ScoreAxis", "ScoreTable", "ScoredRow", "VideoScore", "__version__", "best_of_n", "compare",
         "compare_pairs", "copy_media", "filter_rows", "find_calibrator", "leaderboard",
         "read_scores", "score_to", "watch_to", "write_report",
     }  # fmt: skip

@@ -7,7 +7,7 @@ the slope finite if no pair is wrong. Temperature scaling has b = 0 and a = 1 / 
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,14 @@ MIN_FIT_PAIRS = 50
 
 @dataclass(frozen=True)
 class Calibration:
-    """The fits, and the content of their calibration.json."""
+    """The fits, and the content of their calibration.json.
+
+    `unfitted` is the number of pairs of each benchmark that has too few for a fit.
+    """
 
     calibrators: PlattCalibrators
     content: dict[str, Any]
+    unfitted: dict[str, int] = field(default_factory=dict)
 
     def write(self, output: Path) -> None:
         """Write the calibration.json `output`; raises OutputError."""
@@ -74,19 +78,18 @@ def calibrate(
     """
     chosen = pairs.where(_is_decided(pairs) & fits(pairs))
     if len(chosen) < MIN_FIT_PAIRS:
-        raise CalibrationError(
-            f"too few pairs to fit on ({len(chosen)}; expected at least {MIN_FIT_PAIRS})",
-            hint=f"A tenth of the pairs is used: give about {10 * MIN_FIT_PAIRS} pairs, not ties.",
-        )
+        raise _too_few(pairs, len(chosen))
     check_choice(method, CalibrationMethod, "method")
     fit = METHODS[method]
     origin = (model, fingerprint)
     whole = Platt(*_checked(fit(chosen.gap(), chosen.preferred()), "all pairs"), *origin)
-    named = {}
+    named, unfitted = {}, {}
     for name in sorted(set(chosen.benchmark)):
         own = chosen.where(chosen.benchmark == name)
         if len(own) >= MIN_FIT_PAIRS:
             named[name] = Platt(*_checked(fit(own.gap(), own.preferred()), name), *origin)
+        else:
+            unfitted[name] = len(own)
     content = {
         "model": model,
         "fingerprint": fingerprint,
@@ -95,7 +98,17 @@ def calibrate(
         "per_benchmark": {name: {"a": p.a, "b": p.b} for name, p in named.items()},
         "global": {"a": whole.a, "b": whole.b},
     }
-    return Calibration(PlattCalibrators(whole, named), content)
+    return Calibration(PlattCalibrators(whole, named), content, unfitted)
+
+
+def _too_few(pairs: ScoredPairs, count: int) -> CalibrationError:
+    axes = [axis for axis in pairs.axes[1:] if not np.isnan(pairs.preferred(axis)).all()]
+    only = f" The pairs are also judged on {', '.join(axes)}." if axes else ""
+    return CalibrationError(
+        f"too few pairs to fit on ({count} judged on overall; expected at least {MIN_FIT_PAIRS})",
+        hint=f"A tenth of the pairs is used: give about {10 * MIN_FIT_PAIRS} pairs judged on "
+        f"overall, not ties.{only}",
+    )
 
 
 def fit_platt(gap: Floats, outcome: Floats) -> tuple[float, float]:

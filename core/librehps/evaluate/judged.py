@@ -55,18 +55,32 @@ class Judged:
         check_choice(split, Split, "split")
         return split == "held-out" or (split == "auto" and self.calibrators is not None)
 
+    def reason(self, split: Split = "auto") -> str:
+        """Return which pairs a split has, and why, as text."""
+        known, used = len(self.pairs), len(self.chosen(split))
+        counts = f"{used} of {known} pairs" if used < known else f"all {known} pairs"
+        if self.is_held_out(split):
+            other = f"the other {known - used} may be those that a calibration was fitted on"
+            return f"{counts}: held out; {other}"
+        if self.calibrators is not None:
+            return f"{counts}, also those that the calibration may have been fitted on"
+        return f"{counts}: there is no calibration, so that none are held out"
+
     def chosen(self, split: Split = "auto") -> ScoredPairs:
         """Return the pairs of a split."""
         return self.pairs.where(~fits(self.pairs)) if self.is_held_out(split) else self.pairs
 
 
 def judge_table(
-    preferences: Preferences, scores: Scores, calibration: str | Path | None = None
+    preferences: Preferences,
+    scores: Scores,
+    calibration: str | Path | PlattCalibrators | None = None,
 ) -> Judged:
     """Join preferences to the scores of a table, by media path and prompt.
 
-    Raises PreferenceError if no pair has both scores, and CalibrationError if the file
-    `calibration` and the scores are of different models.
+    `calibration` is a file, or the fits of `librehps.runs.scored.find_calibrators`. Raises
+    PreferenceError if no pair has both scores, and CalibrationError if the file and the scores are
+    of different models.
     """
     given = as_score_table(scores)
     left_out = Counter(preferences.left_out)
@@ -74,7 +88,9 @@ def judge_table(
     scored = scores_in(given.source, given.origin, given.folder, prompts)
     pairs = join(preferences.pairs, scored, left_out)
     model, fingerprint = given.settings.get("model"), given.settings.get("fingerprint")
-    fit = None if calibration is None else load_for(Path(calibration), model, fingerprint)
+    fit = calibration if isinstance(calibration, PlattCalibrators) else None
+    if isinstance(calibration, str | Path):
+        fit = load_for(Path(calibration), model, fingerprint)
     return Judged(
         preferences=preferences,
         pairs=pairs,

@@ -1,5 +1,6 @@
 """Pairs with scores, as arrays."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -58,6 +59,11 @@ class ScoredPairs:
         columns = {name: values[chosen] for name, values in parts.pop("columns").items()}
         del parts["axes"]
         return replace(self, columns=columns, **{n: part[chosen] for n, part in parts.items()})
+
+    def digest(self) -> str:
+        """Return a digest of which pairs these are: equal in two runs on the same pairs."""
+        names = sorted(f"{b}|{i}" for b, i in zip(self.benchmark, self.index, strict=True))
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
 
     def gap(self, axis: str = "overall") -> Floats:
         """Return mu_a - mu_b on an axis, (n,)."""

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from librehps.choices import PromptFrom
-from librehps.decide.calibrators import CALIBRATION_FILE, load_for, load_platt_calibrator
+from librehps.decide.calibrators import (
+    CALIBRATION_FILE,
+    PlattCalibrators,
+    load_for,
+    load_platt_calibrator,
+)
 from librehps.decide.probability import Platt
 from librehps.errors import ModelError, UsageError
 from librehps.items.passed_over import PassedOver
@@ -156,20 +161,38 @@ def find_calibrator(
     return _calibrator(as_score_table(scores), given, (TINY, model), revision)
 
 
+def find_calibrators(
+    scores: ScoreTable,
+    calibration: Path | None = None,
+    *,
+    model: str = DEFAULT_MODEL,
+    revision: str | None = None,
+) -> PlattCalibrators | None:
+    """Return the fits of all benchmarks like `find_calibrator`."""
+    return _calibrators(scores, calibration, (TINY, model), revision)
+
+
 def _calibrator(
     scores: ScoreTable, calibration: Path | None, models: Sequence[str], revision: str | None
 ) -> Platt | None:
+    found = _calibrators(scores, calibration, models, revision)
+    return None if found is None else found.default
+
+
+def _calibrators(
+    scores: ScoreTable, calibration: Path | None, models: Sequence[str], revision: str | None
+) -> PlattCalibrators | None:
     settings: Mapping[str, Any] = scores.settings
     model, fingerprint = settings.get("model"), settings.get("fingerprint")
     if calibration is not None:
-        return load_for(calibration, model, fingerprint).default
+        return load_for(calibration, model, fingerprint)
     return None if model is None else _from_models(model, fingerprint, models, revision)
 
 
 def _from_models(
     model: str, fingerprint: Any, names: Sequence[str], revision: str | None
-) -> Platt | None:
-    """Return the fit in the model's folder, if one of `names` is this model on this machine."""
+) -> PlattCalibrators | None:
+    """Return the fits in the model's folder, if one of `names` is this model on this machine."""
     for name in names:
         try:
             located = locate(name, revision, download=False)
@@ -178,7 +201,7 @@ def _from_models(
             continue
         file = located.folder / CALIBRATION_FILE
         if located.name == model and file.is_file():
-            fit = load_platt_calibrator(file).default
-            if fit.fingerprint in (None, fingerprint):
-                return fit
+            fits = load_platt_calibrator(file)
+            if fits.default.fingerprint in (None, fingerprint):
+                return fits
     return None
