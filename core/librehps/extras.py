@@ -7,7 +7,7 @@ from librehps.errors import ExtraNeededError
 EXTRAS = {
     "formats": ("pi_heif", "pylibjxl"),
     "evaluate": ("scipy", "matplotlib"),
-    "report": ("jinja2", "plotly", "scipy", "matplotlib"),
+    "report": ("jinja2", "scipy", "matplotlib"),
     "ray": ("ray",),
     "remote": ("s3fs", "gcsfs", "adlfs", "aiohttp"),
     "serve": ("fastapi", "uvicorn", "h11", "prometheus_client"),

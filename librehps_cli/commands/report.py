@@ -17,7 +17,7 @@ from librehps_cli.ui.preferences import pair_columns, print_pair_counts, print_s
 if TYPE_CHECKING:
     from librehps.report.write import Report
 
-PAGE, DEFAULT_PICTURES = "Page", 2000
+PAGE, DEFAULT_PICTURES, DEFAULT_BUNDLE_MB = "Page", 2000, 100
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class PageOptions:
             "--output",
             "-o",
             metavar="FILE",
-            help="The .html file to write.",
+            help="The .html file to write; with --bundle a .zip file.",
             rich_help_panel=OUTPUT,
         ),
     ]
@@ -92,6 +92,36 @@ class PageOptions:
     ] = None
 
 
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PAGE|FOLDER",
+            help="Link cards to explanations: a page that explain -o wrote, or a folder of pages.",
+            show_default=False,
+            rich_help_panel=PAGE,
+        ),
+    ] = None
+    bundle: Annotated[
+        bool,
+        typer.Option(
+            "--bundle",
+            help="Write a .zip to send to others: the page, larger pictures, clips and "
+            "explanations.",
+            rich_help_panel=PAGE,
+        ),
+    ] = False
+    bundle_mb: Annotated[
+        int,
+        typer.Option(
+            "--bundle-mb",
+            metavar="MB",
+            min=1,
+            help="Most megabytes of pictures and clips in a bundle: the best and worst first.",
+            rich_help_panel=PAGE,
+        ),
+    ] = DEFAULT_BUNDLE_MB
+
+
 @dataclass(frozen=True)
 class PagePreferences(PreferenceOptions):
     """Flags of the file of preferences; `root` also has the media of the scored files."""
@@ -111,6 +141,7 @@ class PagePreferences(PreferenceOptions):
 @examples(
     "librehps report scores.parquet -o report.html",
     "librehps report scores.parquet --by generator -o generators.html",
+    "librehps report scores.parquet --by generator --bundle -o team.zip",
 )
 @grouped
 def report_page(
@@ -140,6 +171,8 @@ def report_page(
         skip_missing=preferences.skip_missing,
         keep_markup=preferences.keep_markup,
         columns=pair_columns(preferences),
+        explain=page.explain,
+        bundle_mb=page.bundle_mb if page.bundle else None,
         watch=lambda made, total: out.progress(made, total, "pictures"),
     )
     if written.judged is not None:
@@ -156,6 +189,10 @@ def _summarise(written: "Report", page: PageOptions, out: Output) -> int:
         out.note(f"no picture for {sum(missing.values())} of {written.shown} rows: {reasons}")
     few = f", {written.shown} of them shown" if written.shown < written.rows else ""
     out.note(f"{page.output}: {written.rows} rows{few}, {size}")
+    if page.bundle:
+        left = f"; {written.unbundled} left out, raise --bundle-mb" if written.unbundled else ""
+        out.note(f"bundle: {written.bundled} larger pictures, clips and explanations{left}")
+    out.note(written.conclusion)
     if written.pictures.images or not written.lost:
         return OK
     out.error(f"none of {written.lost} media found (name their folder: --root FOLDER)")

@@ -16,7 +16,8 @@ from librehps.decide.standings import Board, Interval, Leaderboard, Standing
 from librehps.report.choose import Places, chosen_rows
 from librehps.report.figures import Agreement
 from librehps.report.page import Contents, write_page
-from librehps.report.pictures import Pictures, pictures_of
+from librehps.report.pictures import pictures_of
+from librehps.report.shown import Pictures
 from librehps.scores.score_table import ScoreTable
 
 SETTINGS = {"model": "LibreHPS-Test", "dtype": "float32"}
@@ -129,7 +130,10 @@ def leaderboard_of(names: Sequence[str]) -> Leaderboard:
         for i in range(count)
     )
     standings = tuple(map(standing, range(count)))
-    boards = [Board(axis, None, 12, standings, wins, p_values) for axis in ("overall", "style")]
+    leads = tuple(Interval(share, share - 0.1, share + 0.1) for share in wins[0])
+    boards = [
+        Board(axis, None, 12, standings, wins, p_values, leads) for axis in ("overall", "style")
+    ]
     return Leaderboard("generator", tuple(boards), {names[0]: 0, names[-1]: 3})
 
 

@@ -61,6 +61,24 @@ def resampled_strengths(sums: Sums, seed: int) -> Floats:
     return fitted
 
 
+def resampled_win_shares(sums: Sums, winner: int, seed: int) -> Floats:
+    """Return the share of prompts that `winner` wins against each generator, in each resample.
+
+    The result is (resamples, generators), 1/2 for the winner itself. Prior wins are drawn as for
+    strengths, so that a share of 100 % of few prompts has an interval below.
+    """
+    rng = np.random.default_rng([seed, 2])
+    resamples, count = sums.means.shape
+    shares = np.full((resamples, count), 0.5)
+    first, second = np.triu_indices(count, 1)
+    for pair in np.flatnonzero((first == winner) | (second == winner)):
+        won = sums.wins[:, pair] if first[pair] == winner else sums.prompts - sums.wins[:, pair]
+        prior = rng.gamma(PRIOR_WINS, size=(2, resamples))
+        other = second[pair] if first[pair] == winner else first[pair]
+        shares[:, other] = (won + prior[0]) / (sums.prompts + prior.sum(axis=0))
+    return shares
+
+
 def _fit(
     wins: Floats, sums: Sums, prior_wins: Floats | float, start: Floats, tolerance: float
 ) -> Floats:

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from librehps.decide.bootstrap import intervals
-from librehps.decide.bradley_terry import Floats, p_values, resampled_strengths, square, strengths
+from librehps.decide.bradley_terry import (
+    Floats,
+    p_values,
+    resampled_strengths,
+    resampled_win_shares,
+    square,
+    strengths,
+)
 from librehps.decide.generators import GeneratorTable
 from librehps.decide.generators import only as only_of
 from librehps.decide.shared_prompts import Codes, Shared, share
@@ -136,6 +143,7 @@ def _board(
     table = np.ix_(order, order)
     wins = (square(sums.wins, prompts - sums.wins, count, prompts / 2) / prompts)[table]
     p = p_values(refitted, prompts)[table]
+    lead = resampled_win_shares(again, int(order[0]), bootstrap.seed)[:, order]
     ranks = 1 + ((fitted[order] > fitted[order][:, None]) & (p <= SIGNIFICANT)).sum(axis=1)
     columns = (
         [rows.generators[i] for i in order],
@@ -147,7 +155,8 @@ def _board(
         (rows.errors() if errors is None else errors)[order].tolist(),
     )
     standings = tuple(Standing(*figures) for figures in zip(*columns, strict=True))
-    return Board(axis, category, prompts, standings, _tuples(wins), _tuples(p))
+    leads = tuple(intervals(wins[0], lead, prompts))
+    return Board(axis, category, prompts, standings, _tuples(wins), _tuples(p), leads)
 
 
 def _tuples(matrix: Floats) -> tuple[tuple[float, ...], ...]:

@@ -57,7 +57,8 @@ class Board:
     """The standings on one axis, strongest first, over all prompts or one category.
 
     `wins[i][j]` is the share of prompts, in [0, 1], on which the i-th beats the j-th; ties count
-    half. `p_values[i][j]` tests equal strengths, corrected for the number of pairs.
+    half. `p_values[i][j]` tests equal strengths, corrected for the number of pairs. `leads[j]` is
+    the share of the first over the j-th, with its interval.
     """
 
     axis: str
@@ -66,6 +67,7 @@ class Board:
     standings: tuple[Standing, ...]
     wins: tuple[tuple[float, ...], ...]
     p_values: tuple[tuple[float, ...], ...]
+    leads: tuple[Interval, ...] = ()
 
 
 @dataclass(frozen=True)

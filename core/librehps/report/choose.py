@@ -1,5 +1,6 @@
 """The rows that a report shows, and their media: all rows, or of many rows a sample."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ import numpy as np
 
 from librehps.decide.copy_media import media_named_in
 from librehps.report.data import Rows, needed_columns, rows_of
+from librehps.report.duels import Duels, duels_of
 from librehps.report.sample import Indices, Sample, sample_of, within
-from librehps.report.survey import Survey, survey_of
+from librehps.report.survey import SCORE_DECIMALS, Survey, survey_of
 from librehps.scores.score_table import ScoreTable
 from librehps.scores.select import text_column
 
-# Of the page's 20 MB, Plotly takes five.
 MAX_SHOWN_ROWS, MAX_ROW_BYTES = 10_000, 5_000_000
+NO_DUELS = Duels(np.empty(0, np.int64), [], [])
 
 
 @dataclass(frozen=True)
@@ -26,18 +28,26 @@ class Places:
     allow_remote: bool = False
 
 
-def chosen_rows(scores: ScoreTable, by: str | None, per: str | None, places: Places) -> Rows:
+def chosen_rows(
+    scores: ScoreTable,
+    by: str | None,
+    per: str | None,
+    places: Places,
+    strongest: Sequence[str] = (),
+) -> Rows:
     """Return the rows that a page shows, with figures of all rows.
 
+    Prompts that tell the `strongest` generators apart are among the rows, to compare side by side.
     Raises UsageError if a column is not found, and NothingScoredError if overall has no value.
     """
+    duels = NO_DUELS if by is None or not strongest else duels_of(scores.source, by, strongest)
     survey = survey_of(scores.source, by, per)
     every = np.arange(len(survey))
     if len(survey) <= MAX_SHOWN_ROWS:
         rows = _rows(scores, survey, every, places)
         if len(within(rows.columns, every, MAX_ROW_BYTES)) == len(every):
-            return rows
-    sample = sample_of(scores.source, survey, MAX_SHOWN_ROWS)
+            return replace(rows, first=duels.rows.tolist())
+    sample = sample_of(scores.source, survey, MAX_SHOWN_ROWS, duels.rows)
     shown = np.sort(sample.rows)
     rows = _rows(scores, survey, shown, places)
     order = within(rows.columns, np.searchsorted(shown, sample.rows), MAX_ROW_BYTES)
@@ -45,7 +55,11 @@ def chosen_rows(scores: ScoreTable, by: str | None, per: str | None, places: Pla
         kept = np.sort(order)
         shown, order = shown[kept], np.searchsorted(kept, order)
         rows = _rows(scores, survey, shown, places)
-    rows.columns["whole"] = {**survey.record, "contests": _contests(sample, shown)}
+    rows.columns["whole"] = {
+        **survey.record,
+        "contests": _contests(sample, shown),
+        "duels": _duels(duels, shown),
+    }
     return replace(rows, order=order.tolist())
 
 
@@ -54,6 +68,16 @@ def _rows(scores: ScoreTable, survey: Survey, shown: Indices, places: Places) ->
     texts = text_column(table, "media").to_pylist()
     media = media_named_in(scores, texts, places.root, places.allow_remote)
     return rows_of(table, survey, media, places.page)
+
+
+def _duels(duels: Duels, shown: Indices) -> list[list[float]]:
+    """Return (row of the winner, row of the loser, gap) of each duel whose rows are shown."""
+    at = {row: place for place, row in enumerate(shown.tolist())}
+    return [
+        [at[winner], at[loser], round(gap, SCORE_DECIMALS)]
+        for (winner, loser), gap in zip(duels.pairs, duels.gaps, strict=True)
+        if winner in at and loser in at
+    ]
 
 
 def _contests(sample: Sample, shown: Indices) -> dict[str, Any]:

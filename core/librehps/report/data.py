@@ -27,12 +27,14 @@ MAX_USER_COLUMNS = 8
 class Rows:
     """The rows that a page shows: values by column, as the page reads them, and their media.
 
-    `order` has the rows of a sample, most important first; None if all rows are shown.
+    `order` has the rows of a sample, most important first; None if all rows are shown. `first` has
+    rows that get a thumbnail before most others.
     """
 
     columns: Record
     media: list[Found | None]
     order: Sequence[int] | None = None
+    first: Sequence[int] = ()
 
     @property
     def kinds(self) -> list[str | None]:

@@ -67,6 +67,7 @@ def _board(board: Board) -> Record:
         "standings": [_standing(standing) for standing in board.standings],
         "wins": [[_finite(value) for value in row] for row in board.wins],
         "p_values": [[_finite(value) for value in row] for row in board.p_values],
+        "leads": [_interval(lead) for lead in board.leads],
     }
 
 

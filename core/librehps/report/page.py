@@ -2,39 +2,49 @@
 
 import hashlib
 from base64 import b64encode
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from librehps.decide.standings import Leaderboard
 from librehps.errors import OutputError
 from librehps.files import check_file, check_free, write_whole, writing
+from librehps.report.conclusion import conclusion_of
 from librehps.report.figures import Agreement, agreement_record, leaderboard_record
+from librehps.report.shown import Pictures
 
 if TYPE_CHECKING:
     from librehps.report.data import Rows
-    from librehps.report.pictures import Pictures
 
 TEMPLATES = Path(__file__).parent / "templates"
-# FIXED_BYTES: Plotly, our scripts and the leaderboard.
-MAX_PAGE_BYTES, FIXED_BYTES = 19_900_000, 7_100_000
+# FIXED_BYTES: our scripts and the leaderboard.
+MAX_PAGE_BYTES, FIXED_BYTES = 19_900_000, 2_300_000
 PAGE_SUFFIXES = (".html", ".htm")
-# The early scripts draw rows and images before the browser has parsed Plotly.
-EARLY_SCRIPTS = ("dom.js", "model.js", "cards.js", "gallery.js", "board.js", "rows.js", "main.js")
-PLOT_SCRIPTS = ("plots.js", "scatter.js", "drawn.js")
+SCRIPTS = ("dom.js", "model.js", "address.js", "selection.js", "cards.js", "viewer.js",
+           "gallery.js", "sides.js", "board.js", "rows.js", "plots.js", "scatter.js",
+           "main.js")  # fmt: skip
+STYLES = ("style.css", "viewer.css", "narrow.css")
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The contents of a page; `record` is the settings record, empty if unknown."""
+    """The contents of a page; `record` is the settings record, empty if unknown.
+
+    `no_board` says why there is no leaderboard that was asked for; `explained` has the link of each
+    row that is explained. The page of a bundle links to files next to it.
+    """
 
     title: str
     record: dict[str, Any]
     digest: str | None
     rows: "Rows"
-    pictures: "Pictures"
+    pictures: Pictures
     leaderboard: Leaderboard | None = None
     agreement: Agreement | None = None
+    no_board: str | None = None
+    explained: Mapping[int, str] = field(default_factory=dict)
+    is_bundle: bool = False
 
 
 def room_for_pictures(rows: "Rows") -> int:
@@ -52,30 +62,32 @@ def check_page(output: Path, overwrite: bool) -> None:
 
 def write_page(contents: Contents, output: Path) -> int:
     """Write the page atomically; returns its size in bytes."""
-    page = render(contents).encode(errors="replace")
+    page = render(contents)
     with writing(output):
         write_whole(output, page)
     return len(page)
 
 
-def render(contents: Contents) -> str:
+def render(contents: Contents) -> bytes:
     """Return the HTML; text of users is escaped, or stands in JSON."""
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
 
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     # Without sort_keys: the axes keep their order.
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    scripts = [_joined(EARLY_SCRIPTS), _script(get_plotlyjs()), _joined(PLOT_SCRIPTS)]
-    return environment.get_template("page.html").render(
+    script = _script(_joined(SCRIPTS))
+    page = environment.get_template("page.html").render(
         title=contents.title,
-        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - ours
-        scripts=[Markup(script) for script in scripts],  # noqa: S704 - ours, and Plotly's
-        hashes=[_hash(script) for script in scripts],
+        conclusion=conclusion_of(contents.rows, contents.leaderboard, contents.agreement),
+        style=Markup(_joined(STYLES)),  # noqa: S704 - ours
+        script=Markup(script),  # noqa: S704 - ours
+        hash=_hash(script),
         data=_data(contents),
         images=contents.pictures.images,
+        clips=contents.pictures.clips,
     )
+    return page.encode(errors="replace")
 
 
 def _data(contents: Contents) -> dict[str, Any]:
@@ -85,15 +97,22 @@ def _data(contents: Contents) -> dict[str, Any]:
         "digest": contents.digest,
         "record": [[name, str(value)] for name, value in contents.record.items()],
         **contents.rows.columns,
+        **({"link": _bundled_links(contents.pictures)} if contents.is_bundle else {}),
+        "bundled": contents.is_bundle,
+        "explained": contents.explained,
+        "no_board": contents.no_board,
         "pictures": {"of": contents.pictures.of, "reasons": contents.pictures.reasons},
         "leaderboard": None if board is None else leaderboard_record(board),
         "agreement": None if agreement is None else agreement_record(agreement),
     }
 
 
+def _bundled_links(pictures: Pictures) -> list[str | None]:
+    return [pictures.files.get(at) for at in pictures.of]
+
+
 def _joined(names: tuple[str, ...]) -> str:
-    parts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in names]
-    return _script("\n".join(parts))
+    return "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
 
 
 def _script(text: str) -> str:

@@ -9,8 +9,14 @@ from numpy.typing import NDArray
 MAX_END_ROWS = 12
 
 
-def picked(groups: Sequence[int], scores: Sequence[float | None], limit: int) -> list[int]:
-    """Return at most `limit` rows: best and worst of all, of each group, then evenly spaced rows.
+def picked(
+    groups: Sequence[int],
+    scores: Sequence[float | None],
+    limit: int,
+    wanted: Sequence[int] = (),
+) -> list[int]:
+    """Return at most `limit` rows: best and worst of all, `wanted` rows, best and worst of each
+    group, then evenly spaced rows.
 
     Groups with the largest gap between best and worst come first, as on the page.
     """
@@ -18,7 +24,7 @@ def picked(groups: Sequence[int], scores: Sequence[float | None], limit: int) ->
     codes = np.asarray(groups)
     ranked = np.flatnonzero(~np.isnan(mu))
     ranked = ranked[np.argsort(-mu[ranked], kind="stable")]
-    first = _ends(ranked) + _ends_of_groups(ranked, codes, mu)
+    first = _ends(ranked) + list(wanted) + _ends_of_groups(ranked, codes, mu)
     chosen = list(dict.fromkeys(first))[:limit]
     is_chosen = np.zeros(len(mu), dtype=bool)
     is_chosen[chosen] = True

@@ -1,76 +1,104 @@
-"""The thumbnail of each row, or the reason why a row has none."""
+"""The thumbnail of each row, or the reason why a row has none; and what stands behind it."""
 
 from base64 import b64encode
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from librehps.media.named import Found
 from librehps.report.data import Rows
 from librehps.report.pick import picked
-from librehps.report.thumbnails import Thumbnail, thumbnails
+from librehps.report.shown import Made, Pictures, Shown, Wanted, Watch
+from librehps.report.thumbnails import pictures_of_media
 
 MAX_PICTURE_BYTES = 14_000_000
+# The page embeds clips up to these sizes: of one clip, and of all.
+MAX_CLIP_BYTES, MAX_CLIPS_BYTES = 500_000, 4_000_000
 OVER_LIMIT = "skipped to keep the page small"
-# Wraps an iterator to show progress, given the total number.
-Watch = Callable[[Iterator[Thumbnail], int], Iterator[Thumbnail]]
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """The thumbnails (base64) of a report; `of` maps each row to an image, or to -1 - a reason."""
+class Keeper(Protocol):
+    """A place outside the page for larger pictures and clips."""
 
-    images: list[str]
-    of: list[int]
-    reasons: list[str]
+    wanted: Wanted
 
-    def missing(self) -> dict[str, int]:
-        """Return the number of rows without a thumbnail by reason, largest first."""
-        counts = Counter(self.reasons[-1 - at] for at in self.of if at < 0)
-        return dict(counts.most_common())
+    def keep(self, place: int, shown: Shown) -> str | None:
+        """Store the pictures of an image; return their link from the page, None if full."""
 
 
 def pictures_of(
-    rows: Rows, limit: int, workers: int, watch: Watch, max_bytes: int = MAX_PICTURE_BYTES
+    rows: Rows,
+    limit: int,
+    workers: int,
+    watch: Watch,
+    max_bytes: int = MAX_PICTURE_BYTES,
+    keeper: Keeper | None = None,
 ) -> Pictures:
-    """Return the thumbnails of at most `limit` rows and `max_bytes`; each media is opened once."""
-    order = picked(rows.groups, rows.scores, limit) if rows.order is None else rows.order
+    """Return the thumbnails of at most `limit` rows and `max_bytes`; each media is opened once.
+
+    Larger pictures and clips go to the `keeper`; without one, small clips are embedded.
+    """
+    order = rows.order
+    if order is None:
+        order = picked(rows.groups, rows.scores, limit, rows.first)
     chosen = order[:limit]
     kinds, media = rows.kinds, rows.media
     opened: dict[Found | None, int] = {}
     for row in chosen:
         opened.setdefault(media[row], row)
     first = list(opened.values())
-    made = thumbnails([media[row] for row in first], [kinds[row] for row in first], workers)
-    found = _fitting(zip(first, watch(made, len(first)), strict=True), max_bytes)
-    places: dict[int, int] = {}
+    wanted = Wanted(clip_bytes=MAX_CLIP_BYTES) if keeper is None else keeper.wanted
+    asked = [media[row] for row in first], [kinds[row] for row in first]
+    made = watch(pictures_of_media(*asked, workers, wanted), len(first))
+    held = _held(dict(zip(first, range(len(first)), strict=True)), made, max_bytes, keeper)
     reasons: dict[str, int] = {}
+
+    def reason(text: str) -> int:
+        return -1 - reasons.setdefault(text, len(reasons))
+
     of = [0] * len(media)
     for row in chosen:
-        key = opened[media[row]]
-        thumbnail = found.get(key, OVER_LIMIT)
-        if isinstance(thumbnail, bytes):
-            of[row] = places.setdefault(key, len(places))
-        else:
-            of[row] = -1 - reasons.setdefault(thumbnail, len(reasons))
+        found = held.places.get(opened[media[row]], OVER_LIMIT)
+        of[row] = reason(found) if isinstance(found, str) else found
     if len(chosen) < len(of):
-        left_out = -1 - reasons.setdefault(OVER_LIMIT, len(reasons))
+        left_out = reason(OVER_LIMIT)
         for row in set(range(len(of))).difference(chosen):
             of[row] = left_out
-    return Pictures([_text(found[row]) for row in places], of, list(reasons))
+    return Pictures(held.images, of, list(reasons), held.clips, held.files)
 
 
-def _fitting(made: Iterator[tuple[int, Thumbnail]], max_bytes: int) -> dict[int, Thumbnail]:
-    """Return thumbnails by row until the page is full; the rest is not made."""
-    found: dict[int, Thumbnail] = {}
-    for row, thumbnail in made:
-        # Base64 has four characters for three bytes.
-        max_bytes -= len(thumbnail) * 4 // 3 + 8 if isinstance(thumbnail, bytes) else 0
-        if max_bytes < 0:
+@dataclass
+class _Held:
+    """Images so far, and the place of each row that was opened among them, or its reason."""
+
+    images: list[str] = field(default_factory=list)
+    places: dict[int, int | str] = field(default_factory=dict)
+    clips: dict[int, tuple[str, str]] = field(default_factory=dict)
+    files: dict[int, str] = field(default_factory=dict)
+
+
+def _held(rows: dict[int, int], made: Iterator[Made], room: int, keeper: Keeper | None) -> _Held:
+    """Return what fits on the page; the rest is not made."""
+    held, clip_room = _Held(), MAX_CLIPS_BYTES
+    for row, one in zip(rows, made, strict=True):
+        if isinstance(one, str):
+            held.places[row] = one
+            continue
+        room -= _size(one.thumbnail)
+        if room < 0:
             break
-        found[row] = thumbnail
-    return found
+        place = held.places[row] = len(held.images)
+        held.images.append(b64encode(one.thumbnail).decode())
+        if keeper is not None:
+            link = keeper.keep(place, one)
+            if link is not None:
+                held.files[place] = link
+        elif one.clip is not None and (size := _size(one.clip.data)) <= min(room, clip_room):
+            room, clip_room = room - size, clip_room - size
+            held.clips[place] = (one.clip.mime, b64encode(one.clip.data).decode())
+    return held
 
 
-def _text(thumbnail: Thumbnail) -> str:
-    return b64encode(thumbnail).decode() if isinstance(thumbnail, bytes) else ""
+def _size(data: bytes) -> int:
+    """Return the bytes on the page: base64 has four characters for three bytes."""
+    return len(data) * 4 // 3 + 8

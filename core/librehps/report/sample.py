@@ -15,6 +15,7 @@ EMPTY: dict[str, Any] = {"codes": []}
 # Bytes of a row's codes, and of its two figures of an axis.
 ROW_BYTES, AXIS_BYTES = 40, 16
 Indices = NDArray[np.int64]
+NO_ROWS: Indices = np.empty(0, np.int64)
 # Rows at each end of each axis, and of each kind of error.
 MAX_END_ROWS, MAX_ERROR_ROWS = 100, 20
 # Groups of each axis with the largest gap, the best and the worst rows; a small group is whole.
@@ -34,8 +35,11 @@ class Sample:
     totals: dict[str, int]
 
 
-def sample_of(table: Any, survey: Survey, limit: int) -> Sample:
-    """Return a sample of `limit` rows of a table; for the same table always the same."""
+def sample_of(table: Any, survey: Survey, limit: int, wanted: Indices = NO_ROWS) -> Sample:
+    """Return a sample of `limit` rows of a table, with the `wanted` rows near the front.
+
+    The sample of the same table is always the same.
+    """
     ends: list[Indices] = []
     groups: list[Indices] = []
     totals = {}
@@ -48,6 +52,7 @@ def sample_of(table: Any, survey: Survey, limit: int) -> Sample:
     contests, members = _contests(table, survey, chosen)
     order = np.concatenate([
         *(end[:24] for end in ends),
+        wanted,
         *(pair[:, :2].ravel() for pair in contests.values()),
         *_errors(table, survey),
         members,

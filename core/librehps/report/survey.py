@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from librehps.decide.generators import FOLDER, generators_of
+from librehps.decide.generators import BY_HINT, FOLDER, generators_of
 from librehps.errors import NothingScoredError
 from librehps.scores.columns import axes_among
 from librehps.scores.file_table import batches_of
-from librehps.scores.select import error_counts, group_codes, number_column, ok_rows
+from librehps.scores.select import error_counts, group_codes, number_column, ok_rows, place_of
 
 Record = dict[str, Any]
 Mask = NDArray[np.bool_]
@@ -50,6 +50,8 @@ def survey_of(table: Any, by: str | None, per: str | None) -> Survey:
     Raises UsageError if a column is not found, and NothingScoredError if overall has no value.
     """
     names = table.column_names
+    if by is not None:
+        check_generators(table, by)
     per = "prompt" if per is None and "prompt" in names else per
     axes = [axis for axis in axes_among(names) if axis in names]
     found = ((axis, _spread(table, axis)) for axis in axes)
@@ -72,6 +74,11 @@ def survey_of(table: Any, by: str | None, per: str | None) -> Survey:
     return Survey(tuple(spread), by, per, is_ok, groups, record)
 
 
+def check_generators(table: Any, by: str) -> None:
+    """Raise UsageError, naming the columns there are, if there is no column of generators."""
+    place_of(table, _read_column(table, by), table.column_names, BY_HINT)
+
+
 def floats_of(table: Any, name: str) -> Floats:
     """Return a numeric column as float32, NaN for missing and infinite values."""
     column = number_column(table, name)
@@ -82,17 +89,20 @@ def floats_of(table: Any, name: str) -> Floats:
 
 
 def _spread(table: Any, axis: str) -> Record | None:
-    """Return the histogram, median and mean of an axis; None for an axis without values."""
+    """Return the histogram, quartiles and mean of an axis; None for an axis without values."""
     mean = floats_of(table, axis)
     mean = mean[~np.isnan(mean)]
     if not len(mean) or np.isnan(floats_of(table, f"{axis}_mu")).all():
         return None
     places = np.clip((mean * HISTOGRAM_BINS).astype(np.int32), 0, HISTOGRAM_BINS - 1)
+    least, low, median, high, most = np.percentile(mean, [0, 25, 50, 75, 100])
     return {
         "bins": np.bincount(places, minlength=HISTOGRAM_BINS).tolist(),
         "count": len(mean),
         "mean": _rounded(mean.mean(dtype=np.float64)),
-        "median": _rounded(np.median(mean)),
+        "median": _rounded(median),
+        "quartiles": [_rounded(low), _rounded(high)],
+        "ends": [_rounded(least), _rounded(most)],
     }
 
 
@@ -115,13 +125,18 @@ def _means(table: Any, name: str, is_ok: Mask, axes: Iterable[str]) -> Record:
     }
 
 
+def _read_column(table: Any, name: str) -> str:
+    """Return the column that has the values of `name`: folders are read from ids."""
+    return "id" if name == FOLDER and name not in table.column_names else name
+
+
 def _labels(table: Any, name: str) -> tuple[Codes, list[str]]:
     """Return the number of each row's value, and the values; null has the number after the last."""
     places: dict[str, int] = {}
-    is_folder = name == FOLDER and name not in table.column_names
+    read = _read_column(table, name)
     found = [np.empty(0, np.int32)]
-    for batch in batches_of(table, ["id" if is_folder else name], encoded=True):
-        part = pa.table([batch.column(0)], names=["id" if is_folder else name])
+    for batch in batches_of(table, [read], encoded=True):
+        part = pa.table([batch.column(0)], names=[read])
         encoded = generators_of(part, name).dictionary_encode().combine_chunks()
         texts = encoded.dictionary.to_pylist()
         numbers = [-1 if text is None else places.setdefault(text, len(places)) for text in texts]

@@ -2,10 +2,9 @@
 
 import logging
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from librehps.choices import PairsFormat
 from librehps.decide.leaderboard import leaderboard
@@ -16,15 +15,17 @@ from librehps.evaluate.judged import Judged, judge_table
 from librehps.extras import require
 from librehps.preferences.column_names import PairColumns
 from librehps.preferences.read import read_preferences
+from librehps.report.bundle import Bundle, bundle_to, check_bundle
 from librehps.report.choose import Places, chosen_rows
+from librehps.report.conclusion import conclusion_of, text_of
+from librehps.report.data import Rows
+from librehps.report.explained import Anchors, anchors_of, links_of, pages_in, relative_links
 from librehps.report.figures import Agreement
-from librehps.report.page import Contents, check_page, room_for_pictures, write_page
+from librehps.report.page import Contents, check_page, render, room_for_pictures, write_page
+from librehps.report.shown import Made, Pictures, Watch
+from librehps.report.survey import check_generators
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table
 from librehps.scores.select import scored_rows
-
-if TYPE_CHECKING:
-    from librehps.report.pictures import Pictures, Watch
-    from librehps.report.thumbnails import Thumbnail
 
 log = logging.getLogger("librehps")
 
@@ -37,14 +38,19 @@ class Report:
     """A written report: its file, number of rows, size in bytes and thumbnails.
 
     `shown` is the number of rows that are on the page one by one; its figures are of all `rows`.
+    `conclusion` is the text at the head of the page. A bundle holds `bundled` larger pictures and
+    clips; `unbundled` did not fit.
     """
 
     output: Path
     rows: int
     size: int
-    pictures: "Pictures" = field(repr=False)
+    pictures: Pictures = field(repr=False)
     judged: Judged | None = None
     shown: int = 0
+    conclusion: str = ""
+    bundled: int = 0
+    unbundled: int = 0
 
     @property
     def lost(self) -> int:
@@ -75,7 +81,9 @@ def write_report(
     skip_missing: bool = False,
     keep_markup: bool = False,
     columns: PairColumns | None = None,
-    watch: "Watch | None" = None,
+    watch: Watch | None = None,
+    explain: str | Path | None = None,
+    bundle_mb: int | None = None,
 ) -> Report:
     """Write a score table as one HTML page that opens offline: images, tables and plots.
 
@@ -87,18 +95,27 @@ def write_report(
     `pairs`, a preference file read by `read_preferences` with `format`, `root`, `skip_missing`,
     `keep_markup` and `columns`, adds a reliability diagram, calibrated by the file `calibration`;
     the diagram needs scores with `--columns full`. `watch` shows the progress of the thumbnails.
-    Raises UsageError if `output` exists or does not end in .html, and NothingScoredError if no row
-    has a score.
+    `explain` is a page of `librehps explain`, or a folder of such pages: cards link to them.
+    `bundle_mb` writes a .zip instead: the page with larger pictures, clips and explanations next to
+    it, which take at most that many megabytes. Raises UsageError if `output` exists or does not end
+    in .html (a bundle: .zip), and NothingScoredError if no row has a score.
     """
     require("report", "librehps report")
     if calibration is not None and pairs is None:
         raise UsageError("--calibration needs --pairs", hint="Add --pairs.")
     page = Path(output)
-    check_page(page, overwrite)
+    if bundle_mb is None:
+        check_page(page, overwrite)
+    else:
+        check_bundle(page, overwrite)
+    explanations = [] if explain is None else pages_in(Path(explain))
+    anchors = anchors_of(explanations) if explanations else {}
     given = as_score_table(scores)
     scored_rows(given.source, given.origin, REQUIRED_COLUMNS)
-    rows = chosen_rows(given, by, per, Places(page.absolute().parent, root, allow_remote))
-    board = None if by is None else _leaderboard(given, by)
+    board, no_board = (None, None) if by is None else _leaderboard(given, by)
+    strongest = [one.generator for one in board.boards[0].standings] if board else []
+    places = Places(page.absolute().parent, root, allow_remote)
+    rows = chosen_rows(given, by, per, places, strongest)
     judged = None
     if pairs is not None:
         judged = judge_table(
@@ -108,25 +125,77 @@ def write_report(
             given,
             calibration,
         )
-    # Loads torch, whose memory is then not added to that of the columns.
-    from librehps.report.pictures import pictures_of
-
-    room = room_for_pictures(rows)
-    found = pictures_of(rows, pictures, _cores(), watch or _unwatched, room)
     contents = Contents(
         title=title or f"Scores of {Path(given.origin).name}",
         record=dict(given.settings),
         digest=given.digest,
         rows=rows,
-        pictures=found,
+        pictures=Pictures([], [], []),
         leaderboard=board,
+        no_board=no_board,
         agreement=None if judged is None or pairs is None else _agreement(judged, Path(pairs)),
     )
-    size = write_page(contents, page)
-    return Report(page, len(given), size, found, judged, shown=len(rows.media))
+    make = _Pictures(pictures, watch or _unwatched)
+    if bundle_mb is None:
+        links = relative_links(explanations, places.page)
+        contents = replace(
+            contents,
+            pictures=make(rows),
+            explained=links_of(rows.columns["id"], anchors, links),
+        )
+        size, bundle = write_page(contents, page), None
+    else:
+        contents, bundle = _write_bundle(contents, make, page, bundle_mb, explanations, anchors)
+        size = page.stat().st_size
+    return Report(
+        page,
+        len(given),
+        size,
+        contents.pictures,
+        judged,
+        shown=len(rows.media),
+        conclusion=text_of(conclusion_of(rows, board, contents.agreement)),
+        bundled=bundle.kept if bundle else 0,
+        unbundled=bundle.left_out if bundle else 0,
+    )
 
 
-def _unwatched(made: "Iterator[Thumbnail]", total: int) -> "Iterator[Thumbnail]":
+@dataclass(frozen=True)
+class _Pictures:
+    """Makes the pictures of rows: at most `limit`, with progress."""
+
+    limit: int
+    watch: Watch
+
+    def __call__(self, rows: Rows, bundle: Bundle | None = None) -> Pictures:
+        # Loads torch, whose memory is then not added to that of the columns.
+        from librehps.report.pictures import pictures_of
+
+        room = room_for_pictures(rows)
+        return pictures_of(rows, self.limit, _cores(), self.watch, room, bundle)
+
+
+def _write_bundle(
+    contents: Contents,
+    make: _Pictures,
+    output: Path,
+    max_mb: int,
+    explanations: Sequence[Path],
+    anchors: Anchors,
+) -> tuple[Contents, Bundle]:
+    with bundle_to(output, max_mb) as bundle:
+        bundle.copy(explanations, "explanations")
+        contents = replace(
+            contents,
+            pictures=make(contents.rows, bundle),
+            explained=links_of(contents.rows.columns["id"], anchors, bundle.links),
+            is_bundle=True,
+        )
+        bundle.write_page(render(contents))
+    return contents, bundle
+
+
+def _unwatched(made: Iterator[Made], total: int) -> Iterator[Made]:
     return made
 
 
@@ -134,13 +203,14 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _leaderboard(scores: ScoreTable, by: str) -> Leaderboard | None:
-    """Return the leaderboard by an existing column; None, with a warning, if not possible."""
+def _leaderboard(scores: ScoreTable, by: str) -> tuple[Leaderboard | None, str | None]:
+    """Return the leaderboard by an existing column, or None and the reason, with a warning."""
+    check_generators(scores.source, by)
     try:
-        return leaderboard(scores, by)
+        return leaderboard(scores, by), None
     except UsageError as error:
         log.warning("report without leaderboard: %s", error)
-        return None
+        return None, str(error)
 
 
 def _agreement(judged: Judged, file: Path) -> Agreement:

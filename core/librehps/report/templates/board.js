@@ -3,6 +3,7 @@
 
 const ALPHA = 0.05;
 const board = { axis: null, category: "" };
+let boardStart = null;
 
 const boardsOf = (axis) => D.leaderboard.boards.filter((one) => one.axis === axis);
 
@@ -35,18 +36,20 @@ function standingsTable(one) {
   const strengths = extent(one.standings.map((s) => s.strength), -Infinity, Infinity);
   const failed = one.standings.some((s) => s.errors);
   const names = ["Rank", "Generator", "Mean", "Strength", "Win rate", "Scored", ...(failed ? ["Errors"] : [])];
+  // Narrow screens stack the cells, each with its label.
+  const label = (cell, name) => { cell.dataset.label = name; return cell; };
   const body = one.standings.map((s) => {
     const code = D.by ? D.by.values.indexOf(s.generator) : -1;
     return el("tr", {},
       el("td", { class: "rank tabular" }, String(s.rank)),
       el("th", { scope: "row" }, dot(code), el("bdi", {}, s.generator)),
-      intervalCell(s.mean, means, `var(--${one.axis})`),
-      intervalCell(s.strength, strengths, "var(--ink-soft)"),
-      el("td", { class: "number" }, share(s.win_rate)),
-      el("td", { class: "number" }, whole.format(s.scored)),
-      failed ? el("td", { class: "number" }, whole.format(s.errors)) : null);
+      label(intervalCell(s.mean, means, `var(--${one.axis})`), "Mean"),
+      label(intervalCell(s.strength, strengths, "var(--ink-soft)"), "Strength"),
+      el("td", { class: "number", "data-label": "Win rate" }, share(s.win_rate)),
+      el("td", { class: "number", "data-label": "Scored" }, whole.format(s.scored)),
+      failed ? el("td", { class: "number", "data-label": "Errors" }, whole.format(s.errors)) : null);
   });
-  return el("table", { class: "standings" },
+  return el("table", { class: "standings stacks" },
     el("caption", { class: "hidden" }, "Standings"),
     el("thead", {}, el("tr", {}, ...names.map((name) => el("th", { scope: "col", class: ["Win rate", "Scored", "Errors"].includes(name) ? "number" : "" }, name)))),
     el("tbody", {}, ...body));
@@ -58,7 +61,7 @@ function winsTable(one) {
     el("th", { scope: "row" }, el("bdi", {}, name)),
     ...names.map((_, j) => winCell(one, i, j))));
   return el("table", { class: "wins" },
-    el("caption", {}, "Share of prompts in which the row's generator beats the column's"),
+    el("caption", {}, "Share of prompts in which the row's generator beats the column's. A cell opens its prompts side by side."),
     el("thead", {}, el("tr", {}, el("td"), ...names.map((name) => el("th", { scope: "col" }, el("bdi", {}, name))))),
     el("tbody", {}, ...rows));
 }
@@ -70,9 +73,12 @@ function winCell(one, i, j) {
   const away = wins === null ? 0 : Math.abs(wins - 0.5) * 110;
   const tint = wins >= 0.5 ? "var(--good)" : "var(--bad)";
   const said = p === null ? "" : p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`;
-  return el("td", { css: { background: `color-mix(in srgb, ${tint} ${away.toFixed(0)}%, transparent)` }, title: said },
-    el("span", { class: "tabular" }, share(wins, 0)),
-    sure || p === null ? null : el("small", {}, "n.s."));
+  const [a, b] = [i, j].map((at) => one.standings[at].generator);
+  const codes = [a, b].map((name) => (D.by ? D.by.values.indexOf(name) : -1));
+  const open = button("", () => showPair(...codes), { class: "cell", disabled: codes.includes(-1) || $("#sides").hidden,
+    "aria-label": `${a} beats ${b} on ${share(wins, 0)} of prompts${said ? `, ${said}` : ""}: show side by side` });
+  open.append(el("span", { class: "tabular" }, share(wins, 0)), ...(sure || p === null ? [] : [el("small", {}, "n.s.")]));
+  return el("td", { css: { background: `color-mix(in srgb, ${tint} ${away.toFixed(0)}%, transparent)` }, title: said }, open);
 }
 
 function drawBoard() {
@@ -85,7 +91,7 @@ function drawBoard() {
     `${named(one.axis)} over ${count(one.prompts, "prompt")}${one.category === null ? "" : ` of ${one.category}`}. `
     + "Rank is 1 + the number of generators that are significantly stronger; generators can share a rank. Strength is the Bradley-Terry strength."
     + (left ? ` Prompts skipped, because not all generators have them: ${left}.` : "");
-  const region = (name, table) => el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, table);
+  const region = (name, table) => el("div", { class: "scroll scrolls", tabindex: "0", role: "region", "aria-label": name }, table);
   const parts = [region("Standings", standingsTable(one))];
   if (D.leaderboard.left_out)
     parts.push(el("p", { class: "note" }, `${count(D.leaderboard.left_out, "leaderboard")} of other axes or categories left out to keep the page small.`));
@@ -98,16 +104,27 @@ function drawBoard() {
 }
 
 function startBoard() {
-  if (!D.leaderboard || !D.leaderboard.boards.length) return;
   const section = $("#leaderboard");
+  if (D.no_board) {
+    section.hidden = false;
+    $(".note", section).textContent = `No leaderboard: ${D.no_board}.`;
+  }
+  if (!D.leaderboard || !D.leaderboard.boards.length) return;
   section.hidden = false;
   const axes = [...new Set(D.leaderboard.boards.map((one) => one.axis))];
   board.axis = axes[0];
   board.category = D.leaderboard.boards[0].category ?? "";
-  const change = (key) => (value) => { board[key] = value; drawBoard(); };
+  boardStart = { ...board };
+  const change = (key) => (value) => { board[key] = value; drawBoard(); noteState("leaderboard"); };
   const categories = [...new Set(D.leaderboard.boards.map((one) => one.category ?? ""))];
-  if (axes.length > 1) $(".tools", section).append(choice("Axis", axes.map((axis) => [axis, named(axis)]), board.axis, change("axis")));
-  if (categories.length > 1)
-    $(".tools", section).append(choice("Category", categories.map((name) => [name, name || "all"]), board.category, change("category")));
+  const lists = {};
+  if (axes.length > 1) lists.axis = choice("Axis", axes.map((axis) => [axis, named(axis)]), board.axis, change("axis"));
+  if (categories.length > 1) lists.category = choice("Category", categories.map((name) => [name, name || "all"]), board.category, change("category"));
+  $(".tools", section).append(...Object.values(lists));
   drawBoard();
+  addToAddress(() => changed(board, boardStart, { axis: "b.axis", category: "b.category" }), (values) => {
+    Object.assign(board, { axis: known(values.get("b.axis"), axes), category: known(values.get("b.category"), categories) });
+    for (const [key, list] of Object.entries(lists)) $("select", list).value = board[key];
+    drawBoard();
+  });
 }

@@ -2,7 +2,8 @@
 // Best and worst row of each group, or of all rows if no group has two.
 
 const PANELS = 6, ENDS = 12;
-const gallery = { axis: AXES[0], order: "gap", page: 0 };
+const GALLERY_START = { axis: AXES[0], order: "gap", page: 0 };
+const gallery = { ...GALLERY_START };
 
 // Of a sample the best and worst row of a group are known from all rows.
 function knownContests({ shown }) {
@@ -74,18 +75,22 @@ function drawGallery() {
         + (few ? ": those with the largest gaps, the best and the worst rows on any axis." : ".")
       : `All ${count(W.rows - W.failed, "scored row")}, by ${gallery.axis}.`;
     $(".body", section).replaceChildren(el("div", { class: "panels" }, ...found.slice(start, start + PANELS).map(panel)));
-    const go = (page) => { gallery.page = page; keepFocus($(".pager", section), drawGallery); };
+    const go = (page) => { gallery.page = page; keepFocus($(".pager", section), drawGallery); noteState("gallery"); };
     pager($(".pager", section), found.length, PANELS, gallery.page, go, what);
   }
   return found.length;
 }
 
 function startGallery() {
-  const tools = $("#gallery .tools");
-  const change = (key) => (value) => { gallery[key] = value; gallery.page = 0; drawGallery(); };
-  tools.append(choice("Axis", AXES.map((axis) => [axis, named(axis)]), gallery.axis, change("axis")));
-  if (drawGallery() > 1) {
-    const orders = [["gap", "Largest gap"], ["best", "Best first"], ["worst", "Worst first"], ["file", "As in the file"]];
-    tools.append(choice("Order", orders, gallery.order, change("order")));
-  }
+  const change = (key) => (value) => { Object.assign(gallery, { [key]: value, page: 0 }); drawGallery(); noteState("gallery"); };
+  const lists = { axis: choice("Axis", AXES.map((axis) => [axis, named(axis)]), gallery.axis, change("axis")) };
+  const orders = [["gap", "Largest gap"], ["best", "Best first"], ["worst", "Worst first"], ["file", "As in the file"]];
+  if (drawGallery() > 1) lists.order = choice("Order", orders, gallery.order, change("order"));
+  $("#gallery .tools").append(...Object.values(lists));
+  addToAddress(() => changed(gallery, GALLERY_START, { axis: "g.axis", order: "g.order", page: "g.page" }), (values) => {
+    Object.assign(gallery, { axis: known(values.get("g.axis"), AXES), order: known(values.get("g.order"), orders.map(([key]) => key)), page: 0 });
+    for (const [key, list] of Object.entries(lists)) $("select", list).value = gallery[key];
+    gallery.page = Math.max(0, Math.min(Number(values.get("g.page")) || 0, Math.ceil(contests().length / PANELS) - 1));
+    drawGallery();
+  });
 }

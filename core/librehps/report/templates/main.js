@@ -1,5 +1,5 @@
 "use strict";
-// The head of the page, and everything without a plot.
+// The head of the page, means and errors; then all parts are started.
 
 function startHead() {
   const model = (D.record.find(([name]) => name === "model") ?? [])[1];
@@ -57,8 +57,8 @@ function startMeans() {
       ...[whole.format(n), ...(failed ? [whole.format(errors)] : []), ...means.map((mean) => figure(mean))]
         .map((text) => el("td", { class: "number" }, text))));
     const more = values > rows.length ? `: the ${rows.length} of ${whole.format(values)} values with the most rows` : "";
-    $(".body", section).append(el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Means by ${name}` },
-      el("table", { class: "standings" }, el("caption", {}, `By ${name}${more}`),
+    $(".body", section).append(el("div", { class: "scroll scrolls", tabindex: "0", role: "region", "aria-label": `Means by ${name}` },
+      el("table", { class: "standings pinned" }, el("caption", {}, `By ${name}${more}`),
         el("thead", {}, el("tr", {}, el("th", { scope: "col" }, name), ...heads.map((text) => el("th", { scope: "col", class: "number" }, text)))),
         el("tbody", {}, ...body))));
   }
@@ -67,28 +67,39 @@ function startMeans() {
 function startNav() {
   for (const section of document.querySelectorAll("section.block")) {
     if (section.hidden) continue;
-    const names = { spread: "Spread", scatter: "Scatter", agreement: "Agreement" };
+    const names = { spread: "Spread", scatter: "Scatter", agreement: "Agreement", sides: "Side by side" };
     $("#nav").append(el("a", { href: `#${section.id}` }, names[section.id] ?? $("h2", section).textContent));
   }
 }
 
 function startPicturesNote() {
+  const note = $("#pictures-note");
+  note.textContent = D.bundled
+    ? "Cards open larger pictures and clips from the folders next to this page: keep them together."
+    : D.link.some((link) => link) ? "Cards open the originals only where the files lie: sent alone, this page has its thumbnails. To send larger pictures: librehps report --bundle." : "";
   const missing = new Map();
   for (const at of D.pictures.of) if (at < 0) missing.set(-1 - at, (missing.get(-1 - at) ?? 0) + 1);
   if (!missing.size) return;
   const total = [...missing.values()].reduce((sum, n) => sum + n, 0);
   const said = [...missing].sort((a, b) => b[1] - a[1]).map(([at, n]) => `${D.pictures.reasons[at]} (${whole.format(n)})`);
   const what = IS_SAMPLE ? count(total, "row shown has", "rows shown have") : count(total, "row has", "rows have");
-  $("#pictures-note").textContent = `${what} no picture here: ${said.join(", ")}.`;
+  note.textContent += ` ${what} no picture here: ${said.join(", ")}.`;
 }
 
 startTheme();
 startHead();
+startSides();
 startBoard();
 startGallery();
 startMeans();
 startErrors();
 startRows();
 startPicturesNote();
-if (D.agreement) $("#agreement").hidden = false;
+startAgreement();
+startSelection();
+startViewer();
 startNav();
+startHistograms();
+startScatter();
+startAddress();
+root.dataset.ready = String(Math.round(performance.now()));

@@ -3,6 +3,7 @@
 
 const D = JSON.parse($("#data").textContent);
 const IMAGES = JSON.parse($("#images").textContent);
+const CLIPS = JSON.parse($("#clips").textContent);
 const AXES = Object.keys(D.axes);
 const N = D.rows;
 // Figures of all rows; a page of many rows shows only some of them.
@@ -11,6 +12,16 @@ const IS_SAMPLE = N < W.rows;
 
 const coded = (column, row) => (column.codes[row] < 0 ? null : column.values[column.codes[row]]);
 const idOf = (row) => D.id[row] ?? `row ${row + 1}`;
+let byId = null;
+function rowOf(name) {
+  if (byId === null) {
+    byId = new Map();
+    for (let row = 0; row < N; row++) byId.set(idOf(row), row);
+  }
+  return byId.get(name);
+}
+// The value if it is among the options, else the first option.
+const known = (value, options) => (options.includes(value) ? value : options[0]);
 const promptOf = (row) => coded(D.prompt, row);
 const kindOf = (row) => coded(D.kind, row);
 const makerOf = (row) => (D.by ? coded(D.by, row) : null);

@@ -4,8 +4,9 @@
 const ROW = IS_SAMPLE ? "shown row" : "row";
 const SIZES = { table: 50, cards: 48 };
 const MOST_OPTIONS = 500;
-const START = { text: "", prompt: "", kind: "", status: "", maker: "", axis: AXES[0], least: "", group: null };
-const rows = { ...START, sort: AXES[0], down: true, page: 0, view: matchMedia("(max-width: 720px)").matches ? "cards" : "table", found: [] };
+const START = { text: "", prompt: "", kind: "", status: "", maker: "", axis: AXES[0], least: "", group: null, only: false };
+const ORDER = { sort: AXES[0], down: true, page: 0, view: matchMedia("(max-width: 720px)").matches ? "cards" : "table" };
+const rows = { ...START, ...ORDER, found: [] };
 
 function passes() {
   const text = rows.text.trim().toLowerCase();
@@ -16,6 +17,7 @@ function passes() {
   const kind = rows.kind === "" ? null : Number(rows.kind);
   const failure = rows.status.startsWith("type:") ? Number(rows.status.slice(5)) : null;
   return (row) => {
+    if (rows.only && !selection.has(row)) return false;
     const failed = D.error_type.codes[row];
     if (failure !== null && failed !== failure) return false;
     if (rows.status === "ok" && failed >= 0) return false;
@@ -49,6 +51,7 @@ function sortBy(key) {
   const header = document.activeElement?.dataset?.sort;
   find();
   if (header) $(`#rows button[data-sort="${CSS.escape(header)}"]`)?.focus();
+  noteState("rows");
 }
 
 function sortHeader(key, text, name = "number") {
@@ -64,13 +67,13 @@ function tableOf(chosen) {
   const head = el("tr", {}, el("th", { scope: "col", class: "pic" }, el("span", { class: "hidden" }, "Picture")));
   const headers = [["file", "Item", ""], ...AXES.map((axis) => [axis, named(axis), "number"])];
   head.append(...headers.map((header) => sortHeader(...header)));
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Rows" },
+  return el("div", { class: "scroll scrolls", tabindex: "0", role: "region", "aria-label": "Rows" },
     el("table", { class: "rows" }, el("caption", { class: "hidden" }, "All rows; click a header to sort"),
       el("thead", {}, head), el("tbody", {}, ...chosen.map(tableRow))));
 }
 
 function tableRow(row) {
-  const open = button("", () => showDetail(row), { class: "open", "aria-label": `Details of ${idOf(row)}` });
+  const open = button("", (event) => showDetail(row, event.currentTarget), { class: "open", "aria-label": `Details of ${idOf(row)}` });
   open.append(picture(row, "mini"));
   const failure = failureOf(row);
   const item = el("td", { class: "item" },
@@ -78,7 +81,7 @@ function tableRow(row) {
     el("div", { class: "caption" }, makerChip(row), el("bdi", { class: "id", title: idOf(row) }, idOf(row))));
   const cells = failure === null ? AXES.map((axis) => axisCell(row, axis))
     : [el("td", { colspan: AXES.length, class: "failure", title: D.error[row] ?? "" }, failure)];
-  return el("tr", { "data-row": row }, el("td", { class: "pic" }, open), item, ...cells);
+  return el("tr", { "data-row": row }, el("td", { class: "pic" }, el("div", { class: "top-of-card" }, open, tick(row))), item, ...cells);
 }
 
 function axisCell(row, axis) {
@@ -92,7 +95,7 @@ function drawRows() {
   const section = $("#rows");
   const size = SIZES[rows.view];
   const chosen = rows.found.slice(rows.page * size, (rows.page + 1) * size);
-  const within = rows.group === null ? "" : ` · only “${groupLabel(rows.group)}”`;
+  const within = (rows.group === null ? "" : ` · only “${groupLabel(rows.group)}”`) + (rows.only ? " · only the selected" : "");
   $(".note", section).textContent = (rows.found.length === N ? count(N, ROW) : `${whole.format(rows.found.length)} of ${count(N, ROW)}`) + within
     + (IS_SAMPLE ? ` · the file has ${count(W.rows, "row")}` : "");
   const body = !chosen.length ? el("p", { class: "nothing" }, "No rows match these filters.")
@@ -103,6 +106,7 @@ function drawRows() {
     rows.page = page;
     keepFocus($(".pager", section), drawRows);
     $(".filters", section).scrollIntoView({ block: "start" });
+    noteState("rows");
   };
   pager($(".pager", section), rows.found.length, size, rows.page, go, "rows");
 }
@@ -113,6 +117,7 @@ function showRows(change) {
   find();
   $("#rows").scrollIntoView();
   $("#rows").focus({ preventScroll: true });
+  noteState("rows");
 }
 
 const showGroup = (group) => showRows({ group });
@@ -128,6 +133,7 @@ function field(name, label) {
   input.addEventListener("input", () => {
     rows[name] = input.value;
     find();
+    noteState("rows", input.matches("input"));
   });
   fields[name] = input;
   return label;
@@ -161,9 +167,40 @@ function startRows() {
   form.append(el("div", { class: "joined" }, axes, least), button("Clear", () => showRows({}), { class: "quiet" }));
   const sorts = [["file", "As in the file"], ...AXES.map((axis) => [axis, named(axis)])];
   const tools = $("#rows .tools");
-  const sort = choice("Sort", sorts, rows.sort, (key) => { rows.sort = key; rows.down = key !== "file"; find(); });
+  const sort = choice("Sort", sorts, rows.sort, (key) => { rows.sort = key; rows.down = key !== "file"; find(); noteState("rows"); });
   fields.sort = $("select", sort);
-  tools.append(sort);
-  tools.append(choice("View", [["table", "Table"], ["cards", "Cards"]], rows.view, (view) => { rows.view = view; rows.page = 0; drawRows(); }));
+  const view = choice("View", [["table", "Table"], ["cards", "Cards"]], rows.view, (name) => { rows.view = name; rows.page = 0; drawRows(); noteState("rows"); });
+  fields.view = $("select", view);
+  tools.append(sort, view, button("Select all found", () => select(rows.found, true), { class: "quiet" }));
   find();
+  addToAddress(rowsState, showRowsState);
+}
+
+// Values are named as on the page, since the numbers of makers and groups change with the file.
+function rowsState() {
+  const named = { ...rows, maker: rows.maker === "" ? "" : D.by.values[Number(rows.maker)], kind: rows.kind === "" ? "" : D.kind.values[Number(rows.kind)],
+    status: rows.status.startsWith("type:") ? "type:" + D.error_type.values[Number(rows.status.slice(5))] : rows.status,
+    group: rows.group === null ? null : groupLabel(rows.group), order: rows.down === (rows.sort !== "file") ? "" : "reverse" };
+  return changed(named, { ...START, ...ORDER, order: "" }, { text: "q", prompt: "prompt", kind: "kind", status: "status", maker: "maker", axis: "axis",
+    least: "least", group: "group", only: "only", sort: "sort", order: "order", page: "page", view: "view" });
+}
+
+function showRowsState(values) {
+  const code = (list, name) => { const at = list.indexOf(values.get(name)); return at < 0 ? "" : String(at); };
+  const status = values.get("status") ?? "";
+  const type = D.error_type.values.indexOf(status.replace(/^type:/, ""));
+  const group = values.has("group") ? Array.from({ length: N }, (_, row) => row).find((row) => groupLabel(groupOf(row)) === values.get("group")) : undefined;
+  Object.assign(rows, START, ORDER, {
+    text: values.get("q") ?? "", prompt: values.get("prompt") ?? "", least: values.get("least") ?? "",
+    kind: code(D.kind.values, "kind"), maker: D.by ? code(D.by.values, "maker") : "",
+    status: status.startsWith("type:") ? (type < 0 ? "" : `type:${type}`) : known(status, ["", "ok", "error"]),
+    axis: known(values.get("axis"), AXES), group: group === undefined ? null : groupOf(group), only: values.get("only") === "true",
+    sort: known(values.get("sort"), [AXES[0], ...AXES, "file"]), view: values.get("view") === null ? ORDER.view : known(values.get("view"), ["table", "cards"]),
+  });
+  rows.down = (rows.sort !== "file") !== (values.get("order") === "reverse");
+  syncFilters();
+  find();
+  const last = Math.ceil(rows.found.length / SIZES[rows.view]) - 1;
+  rows.page = Math.max(0, Math.min(Number(values.get("page")) || 0, last));
+  if (rows.page) drawRows();
 }

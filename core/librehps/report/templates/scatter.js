@@ -1,72 +1,58 @@
 "use strict";
-// Two axes against each other. Plotly draws the frame and finds the point under the mouse; the dots
-// are painted on a canvas, since thousands of elements would be slow.
+// Two axes against each other. The dots are painted on a canvas, since thousands of elements would be slow.
 
-const scatter = { x: AXES[1] ?? AXES[0], y: AXES[2] ?? AXES[0], points: [], at: 0, kept: false };
+const NEAR_PX = 14;
+const scatter = { x: AXES[1] ?? AXES[0], y: AXES[2] ?? AXES[0], points: [], places: [], at: 0, kept: false };
 
 function scatterPoints() {
   scatter.points = scored.filter((row) => meanOf(row, scatter.x) !== null && meanOf(row, scatter.y) !== null);
   scatter.points.sort((a, b) => meanOf(a, scatter.x) - meanOf(b, scatter.x) || a - b);
 }
 
-function scatterTitle(axis) {
-  return { text: `${axis} (mean)`, font: { color: colour("ink-soft"), size: 12 } };
-}
-
 function fitted(axis) {
-  const values = scatter.points.map((row) => meanOf(row, axis));
   let low = 1, high = 0;
-  for (const value of values) { low = Math.min(low, value); high = Math.max(high, value); }
+  for (const row of scatter.points) { low = Math.min(low, meanOf(row, axis)); high = Math.max(high, meanOf(row, axis)); }
   const room = Math.max(0.02, 0.04 * (high - low));
   return [low - room, high + room];
 }
 
 function drawScatter() {
-  scatterPoints();
-  const found = {
-    type: "scatter", mode: "markers", hoverinfo: "none", marker: { opacity: 0, size: 10, maxdisplayed: 1 },
-    x: scatter.points.map((row) => meanOf(row, scatter.x)), y: scatter.points.map((row) => meanOf(row, scatter.y)),
-  };
-  return Plotly.react($("#scatter .frame"), [found], layout({
-    hovermode: "closest", hoverdistance: 14, dragmode: isTouch() ? false : "zoom",
-    xaxis: axisStyle({ fixedrange: isTouch(), title: scatterTitle(scatter.x), range: fitted(scatter.x) }),
-    yaxis: axisStyle({ fixedrange: isTouch(), title: scatterTitle(scatter.y), range: fitted(scatter.y) }),
-    margin: { l: 56, r: 12, t: 8, b: 46 },
-  }), CONFIG);
+  const place = $("#scatter .frame"), canvas = $("#scatter canvas");
+  const [width, height] = [place.clientWidth, place.clientHeight];
+  const axis = (name) => { const range = scatter.points.length ? fitted(name) : [0, 1]; return { range, ticks: ticks(...range, 5) }; };
+  const { plot, px, py, inside } = frame({ width, height, margin: { l: 58, r: 10, t: 8, b: 44 }, titles: [`${scatter.x} (mean)`, `${scatter.y} (mean)`],
+    x: axis(scatter.x), y: axis(scatter.y) });
+  place.replaceChildren(plot);
+  Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
+  scatter.places = scatter.points.map((row) => [px(meanOf(row, scatter.x)), py(meanOf(row, scatter.y))]);
+  scatter.inside = inside;
+  paint();
 }
 
 function paint() {
-  const frame = $("#scatter .frame"), canvas = $("#scatter canvas"), of = frame._fullLayout;
-  if (!of?.xaxis?.l2p) return;
+  const canvas = $("#scatter canvas"), place = $("#scatter .frame");
   const ratio = devicePixelRatio || 1;
-  const { xaxis, yaxis } = of;
-  const [left, top, wide, high] = [xaxis._offset, yaxis._offset, xaxis._length, yaxis._length];
-  Object.assign(canvas.style, { left: `${left}px`, top: `${top}px`, width: `${wide}px`, height: `${high}px` });
-  canvas.width = wide * ratio;
-  canvas.height = high * ratio;
+  canvas.width = place.clientWidth * ratio;
+  canvas.height = place.clientHeight * ratio;
   const brush = canvas.getContext("2d");
   brush.scale(ratio, ratio);
   const many = scatter.points.length > 2000;
   const radius = many ? 2.2 : 4;
   brush.globalAlpha = many ? 0.45 : 0.75;
-  const tints = D.by ? D.by.values.map((_, code) => makerColour(code)) : [];
-  for (const row of scatter.points) {
-    brush.fillStyle = D.by ? (tints[D.by.codes[row]] ?? colour("other")) : colour("overall");
+  const tints = D.by ? D.by.values.slice(0, MAKER_COLOURS).map((_, code) => makerColour(code)) : [];
+  const [other, only] = [colour("other"), colour("overall")];
+  scatter.points.forEach((row, at) => {
+    brush.fillStyle = D.by ? (tints[D.by.codes[row]] ?? other) : only;
     brush.beginPath();
-    brush.arc(xaxis.l2p(meanOf(row, scatter.x)), yaxis.l2p(meanOf(row, scatter.y)), radius, 0, 7);
+    brush.arc(...scatter.places[at], radius, 0, 7);
     brush.fill();
-  }
-  ring(brush, xaxis, yaxis, radius);
-}
-
-function ring(brush, xaxis, yaxis, radius) {
-  const row = scatter.points[scatter.at];
-  if (row === undefined) return;
+  });
+  if (!scatter.points.length) return;
   brush.globalAlpha = 1;
   brush.strokeStyle = colour("ink");
   brush.lineWidth = 2;
   brush.beginPath();
-  brush.arc(xaxis.l2p(meanOf(row, scatter.x)), yaxis.l2p(meanOf(row, scatter.y)), radius + 4, 0, 7);
+  brush.arc(...scatter.places[scatter.at], radius + 4, 0, 7);
   brush.stroke();
 }
 
@@ -77,11 +63,29 @@ function see(at) {
   paint();
 }
 
+function nearest(event) {
+  const box = $("#scatter canvas").getBoundingClientRect();
+  const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+  let found = null, least = NEAR_PX ** 2;
+  scatter.places.forEach(([left, top], at) => {
+    const away = (left - x) ** 2 + (top - y) ** 2;
+    if (away < least) [found, least] = [at, away];
+  });
+  return found;
+}
+
+function onPoint(event, keep) {
+  const at = nearest(event);
+  if (at === null) return;
+  if (keep) scatter.kept = true;
+  if (keep || (!scatter.kept && at !== scatter.at)) see(at);
+}
+
 const STEPS = { ArrowRight: 1, ArrowLeft: -1, ArrowUp: 10, ArrowDown: -10, PageUp: 100, PageDown: -100, Home: -Infinity, End: Infinity };
 
 function onKey(event) {
   const step = STEPS[event.key];
-  if (event.key === "Enter" && scatter.points.length) showDetail(scatter.points[scatter.at]);
+  if (event.key === "Enter" && scatter.points.length) showDetail(scatter.points[scatter.at], $("#scatter .card"));
   else if (event.key === "Escape") scatter.kept = false;
   else if (step !== undefined) {
     scatter.kept = true;
@@ -96,28 +100,30 @@ function bestSeen() {
   return best;
 }
 
+function changeScatter(change) {
+  Object.assign(scatter, change, { kept: false });
+  scatterPoints();
+  scatter.at = bestSeen();
+  drawScatter();
+  see(scatter.at);
+}
+
 function startScatter() {
   const section = $("#scatter"), place = $(".plot", section);
   const axes = AXES.map((axis) => [axis, named(axis)]);
-  const change = (key) => async (value) => { scatter[key] = value; scatter.kept = false; await drawScatter(); see(bestSeen()); };
-  $(".tools", section).append(choice("X axis", axes, scatter.x, change("x")), choice("Y axis", axes, scatter.y, change("y")));
+  const pick = (key, text) => choice(text, axes, scatter[key], (value) => changeScatter({ [key]: value }));
+  $(".tools", section).append(pick("x", "X axis"), pick("y", "Y axis"));
   if (D.by) {
     const shown = D.by.values.slice(0, MAKER_COLOURS).map((name, code) => el("span", { class: "maker" }, dot(code), el("bdi", {}, name)));
     if (D.by.values.length > MAKER_COLOURS) shown.push(el("span", { class: "maker" }, dot(-1), "others"));
     $(".legend", section).append(...shown);
   }
-  place.append(el("div", { class: "frame" }), el("canvas", { "aria-hidden": "true" }));
+  const canvas = el("canvas", { "aria-hidden": "true" });
+  place.append(el("div", { class: "frame" }), canvas);
   place.addEventListener("keydown", onKey);
-  return async () => {
-    const frame = $(".frame", place);
-    const first = !frame._fullLayout;
-    await drawScatter();
-    if (!first) return;
-    // Painting after each of Plotly's own drawings keeps the dots under its axes' ticks.
-    frame.on("plotly_afterplot", paint);
-    frame.on("plotly_relayouting", paint);
-    frame.on("plotly_hover", (event) => { if (!scatter.kept) see(event.points[0].pointIndex); });
-    frame.on("plotly_click", (event) => { scatter.kept = true; see(event.points[0].pointIndex); place.focus(); });
-    see(bestSeen());
-  };
+  canvas.addEventListener("mousemove", (event) => onPoint(event, false));
+  canvas.addEventListener("click", (event) => { onPoint(event, true); place.focus({ preventScroll: true }); });
+  changeScatter({});
+  drawSized($(".frame", place), drawScatter);
+  themed.push(paint);
 }

@@ -1,0 +1,166 @@
+"""The conclusion of a report, as plain sentences that claim no more than the intervals do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from librehps.decide.leaderboard import SIGNIFICANT
+from librehps.decide.standings import Board, Interval, Leaderboard
+from librehps.report.data import Rows
+from librehps.report.figures import Agreement
+
+# Of few prompts, a tenth of a percent says nothing.
+MIN_PROMPTS_OF_TENTHS = 1000
+MAX_NAMED = 3
+COIN = 0.5
+
+
+@dataclass(frozen=True)
+class Named:
+    """A text of the user within a sentence; `opens` is the id of the row to open, if any."""
+
+    text: str
+    opens: str | None = None
+
+
+Sentence = tuple[str | Named, ...]
+
+
+def conclusion_of(
+    rows: Rows, board: Leaderboard | None, agreement: Agreement | None
+) -> list[Sentence]:
+    """Return the sentences: of generators if there is a board, else of the scores."""
+    if board is None or not board.boards:
+        found = [_distribution(rows.columns), *_ends(rows.columns)]
+    else:
+        first, *others = [one for one in board.boards if one.category is None]
+        found = [*_verdict(first), *_other_axes(others)]
+    return [*found, *_agreement(agreement), _errors(rows.columns["whole"])]
+
+
+def text_of(sentences: Sequence[Sentence]) -> str:
+    """Return sentences as one line of text."""
+    return " ".join(
+        "".join(part if isinstance(part, str) else part.text for part in one) for one in sentences
+    )
+
+
+def is_clear(board: Board, other: int) -> bool:
+    """Return True if the first generator of a board is significantly better than another."""
+    return board.p_values[0][other] <= SIGNIFICANT and board.leads[other].low > COIN
+
+
+def _verdict(board: Board) -> list[Sentence]:
+    names = [Named(standing.generator) for standing in board.standings]
+    rivals = range(1, len(names))
+    close = [j for j in rivals if not is_clear(board, j)]
+    clear = [j for j in rivals if is_clear(board, j)]
+    leader, prompts = names[0], _count(board.prompts, "shared prompt")
+    if board.prompts < 2:
+        return [("One shared prompt is too few to compare ", *_listed(names), ".")]
+    if not close:
+        told: Sentence = (leader, " has better ", board.axis, " scores than ", names[1], " on ")
+        if len(names) > 2:
+            told = (leader, f" has the best {board.axis} scores of {len(names)} generators. "
+                    "Against ", names[1], ", the next, it wins ")  # fmt: skip
+        return [(*told, _share(board, 1), f" of {prompts}{_certainty(board, 1)}.")]
+    told = (leader, " and ", *_listed([names[j] for j in close]), " cannot be told apart by ",
+            board.axis, ": against ", names[close[0]], ", ", leader, " wins ",
+            _share(board, close[0]), f" of {prompts}{_certainty(board, close[0])}.")  # fmt: skip
+    if not clear:
+        return [told]
+    better = (leader, " has better scores than ", *_listed([names[j] for j in clear]),
+              ": against ", names[clear[0]], ", it wins ", _share(board, clear[0]),
+              f"{_certainty(board, clear[0])}.")  # fmt: skip
+    return [told, better]
+
+
+def _share(board: Board, other: int) -> str:
+    return _percent(board.leads[other].value, board.prompts)
+
+
+def _certainty(board: Board, other: int) -> str:
+    """Return the interval and the p-value in brackets."""
+    p = board.p_values[0][other]
+    said = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return f" ({_interval(board.leads[other], board.prompts)}, {said})"
+
+
+def _interval(span: Interval, count: int) -> str:
+    return f"95 % interval {_percent(span.low, count)} to {_percent(span.high, count)}"
+
+
+def _percent(value: float, count: int) -> str:
+    return f"{100 * value:.{1 if count >= MIN_PROMPTS_OF_TENTHS else 0}f} %"
+
+
+def _other_axes(boards: Sequence[Board]) -> list[Sentence]:
+    """Return the clear leader of each other axis, and the axes without one."""
+    clear = [one for one in boards if all(is_clear(one, j) for j in range(1, len(one.standings)))]
+    open_axes = ", ".join(one.axis for one in boards if one not in clear)
+    parts: list[str | Named] = []
+    for board in clear:
+        parts += [", " if parts else "Clear leaders on other axes: ",
+                  Named(board.standings[0].generator), f" on {board.axis}"]  # fmt: skip
+    if open_axes:
+        parts.append(f"; none on {open_axes}" if parts else f"No clear leader on {open_axes}")
+    return [(*parts, ".")] if parts else []
+
+
+def _listed(names: Sequence[Named]) -> list[str | Named]:
+    """Return names with commas, and the number of those that are not named."""
+    shown = names[:MAX_NAMED] if len(names) > MAX_NAMED + 1 else names
+    parts: list[str | Named] = []
+    for at, name in enumerate(shown):
+        is_last = at == len(names) - 1
+        parts += ["" if not at else " and " if is_last else ", ", name]
+    return parts if shown is names else [*parts, f" and {len(names) - len(shown)} more"]
+
+
+def _distribution(columns: dict[str, Any]) -> Sentence:
+    of = columns["whole"]["spread"]["overall"]
+    if of["count"] == 1:
+        return (f"One row has an overall score: {of['median']:.2f}.",)
+    (low, high), (least, most) = of["quartiles"], of["ends"]
+    told = f"The overall scores of {of['count']:,} rows go from {least:.2f} to {most:.2f}; half of "
+    told += f"them lie between {low:.2f} and {high:.2f}, the median is {of['median']:.2f}."
+    return (told,)
+
+
+def _ends(columns: dict[str, Any]) -> list[Sentence]:
+    known = [
+        (mu, -row) for row, mu in enumerate(columns["axes"]["overall"]["mu"]) if mu is not None
+    ]
+    if len(known) < 2:
+        return []
+    # Of equal scores the first row; the extremes of all rows are among the rows shown.
+    best, worst = -max(known)[1], -min(known, key=lambda one: (one[0], -one[1]))[1]
+    ids = columns["id"]
+    return [("Best: ", _row(ids[best]), ". Worst: ", _row(ids[worst]), ".")]
+
+
+def _row(name: str | None) -> Named:
+    return Named("a row without an id") if name is None else Named(name, opens=name)
+
+
+def _agreement(agreement: Agreement | None) -> list[Sentence]:
+    if agreement is None or agreement.accuracy is None:
+        return []
+    span = agreement.interval
+    between = "" if span is None else f" (95 % interval {span[0]:.0%} to {span[1]:.0%})"
+    doubt = " That cannot be told from chance." if span is not None and span[0] <= COIN else ""
+    told = f"People preferred the item with the higher score in {agreement.accuracy:.0%} of "
+    said = f"{told}{agreement.pairs:,} pairs{between}.{doubt}"
+    return [(said.replace("%", " %"),)]
+
+
+def _errors(whole: dict[str, Any]) -> Sentence:
+    failed, rows = whole["failed"], whole["rows"]
+    if not failed:
+        return (f"All {rows:,} rows were scored." if rows > 1 else "No row has an error.",)
+    rate = f"{100 * failed / rows:.1f}" if failed / rows >= 0.001 else "< 0.1"
+    return (f"{failed:,} of {_count(rows, 'row')} could not be scored ({rate} %).",)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
