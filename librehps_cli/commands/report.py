@@ -91,7 +91,6 @@ class PageOptions:
         ),
     ] = None
 
-
     explain: Annotated[
         Path | None,
         typer.Option(

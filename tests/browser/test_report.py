@@ -1,9 +1,6 @@
 """The report, opened as its reader would: in a real browser, from the disk."""
 
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -11,104 +8,15 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow as pa
 import pytest
-from playwright.sync_api import (
-    Browser,
-    BrowserContext,
-    Dialog,
-    Page,
-    Request,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import Browser, expect
 
+from browser_pages import READY, Visit, loaded, numbers, shown
 from conftest import EXAMPLES
 from librehps.report.pictures import OVER_LIMIT
 from librehps.report.shown import Pictures
-from report_data import AGREEMENT, HOSTILE, hostile_page, page_of, picture, rich_page, scored, webp
+from report_data import AGREEMENT, HOSTILE, page_of, picture, scored, webp
 
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update",
-         "--disable-sync")  # fmt: skip
-Visit = Callable[..., Page]
-# What the page sets at the end of drawing, in milliseconds since it began to load.
-READY = "html[data-ready]"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium")
-    if found is None and not os.environ.get("CI"):
-        pytest.skip("no chromium")
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=found, args=list(FLAGS))
-        yield started
-        started.close()
-
-
-def watch(page: Page, address: str, bad: list[str]) -> None:
-    """Note all that must not happen on the page; files next to the page may be loaded."""
-    folder = address.rpartition("/")[0]
-
-    def refuse(dialog: Dialog) -> None:
-        bad.append(f"dialog {dialog.message}")
-        dialog.dismiss()
-
-    def asked(request: Request) -> None:
-        if not request.url.startswith(("data:", "blob:", f"{folder}/")):
-            bad.append(f"request for {request.url}")
-
-    page.on("console", lambda message: bad.append(message.text))
-    page.on("pageerror", lambda error: bad.append(str(error)))
-    page.on("dialog", refuse)
-    page.on("request", asked)
-
-
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Visit]:
-    """Opens a page and waits until it is drawn; at the end, nothing bad may have happened."""
-    contexts: list[BrowserContext] = []
-    bad: list[str] = []
-
-    def go(file: Path, width: int = 1200, scheme: str = "light") -> Page:
-        size = {"width": width, "height": 800}
-        contexts.append(browser.new_context(viewport=size, color_scheme=scheme))
-        page = contexts[-1].new_page()
-        watch(page, file.as_uri(), bad)
-        page.goto(file.as_uri())
-        page.wait_for_selector(READY, state="attached", timeout=30_000)
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert bad == []
-
-
-def shown(page: Page) -> list[int]:
-    """The rows that the list of all rows shows, from the top."""
-    return numbers(page, "#rows")
-
-
-def numbers(page: Page, where: str) -> list[int]:
-    code = "all => all.map(e => Number(e.dataset.row))"
-    return page.locator(f"{where} [data-row]").evaluate_all(code)
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return rich_page(tmp_path_factory.mktemp("report"))
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return hostile_page(tmp_path_factory.mktemp("hostile"))
-
-
-def loaded(page: Page, where: str) -> list[bool]:
-    """Return True for each picture in the element `where` that has pixels."""
-    code = "all => Promise.all(all.map(i => { i.loading = 'eager'; return i.decode()" \
-           ".then(() => i.naturalWidth > 0) }))"  # fmt: skip
-    return page.locator(f"{where} img").evaluate_all(code)
+pytest_plugins = ["browser_fixtures"]
 
 
 def test_pictures_load_and_missing_ones_say_why(report: Path, visit: Visit) -> None:

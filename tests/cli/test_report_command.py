@@ -3,10 +3,12 @@
 import json
 import subprocess
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 import librehps
 from conftest import EXAMPLES, Cli
@@ -190,6 +192,85 @@ def test_a_leaderboard_of_generators(cli: Cli, table: pa.Table, tmp_path: Path) 
     assert [row[:3] for row in means["rows"]] == [["ant", 6, 0], ["bee", 6, 0]]
     overall = table.column("overall").to_numpy()[[0, 1, 2, 6, 7, 8]].mean()
     assert means["rows"][0][3] == pytest.approx(overall, abs=1e-4)
+
+
+def test_columns_that_do_not_exist(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    for scores in (write_scores(table, tmp_path / "s.parquet"), tmp_path / "s.jsonl"):
+        if scores.suffix == ".jsonl":
+            cli("filter", tmp_path / "s.parquet", "--ok-only", "-o", scores)
+        for flag in ("--by", "--per"):
+            done = cli("report", scores, "-o", tmp_path / "r.html", flag, "typo")
+            refused(done, 2, "no column typo; expected one of: id, media", "generator")
+    done = cli("report", scores, "-o", tmp_path / "r.html", "--by", "kind")
+    assert (done.returncode, "report without leaderboard" in done.stderr) == (0, True)
+    assert "expected two or more" in part(tmp_path / "r.html", "data")["no_board"]
+
+
+def test_many_rows_keep_prompts_that_tell_generators_apart(cli: Cli, tmp_path: Path) -> None:
+    count = 12_000
+    makers = [f"maker {i % 3}" for i in range(count)]
+    mu = np.random.default_rng(1).normal(size=count).astype(np.float32)
+    # On one prompt the weakest generator wins by far, with both of its pictures.
+    mu[[6001, 6004]], mu[6000] = 30, -1
+    table = scored([f"{i}.png" for i in range(count)],
+                   [f"prompt {i // 6}" for i in range(count)], generator=makers)  # fmt: skip
+    for name, values in (("overall", 1 / (1 + np.exp(-mu))), ("overall_mu", mu)):
+        table = table.set_column(table.column_names.index(name), name, pa.array(values))
+    page = tmp_path / "r.html"
+    scores = write_scores(table, tmp_path / "s.parquet")
+    done = cli("report", scores, "-o", page, "--pictures", 0, "--by", "generator")
+    assert done.returncode == 0, done.stderr
+    data = part(page, "data")
+    ids = [int(name.split()[1]) for name in data["id"]]
+    duels = [(ids[a], ids[b], gap) for a, b, gap in data["whole"]["duels"]]
+    assert {6000, 6001, 6002, 6003, 6004, 6005} <= set(ids)
+    first = max(duels, key=lambda duel: duel[2])
+    assert first[0] in (6001, 6004)
+    pairs = {(makers[a], makers[b]) for a, b, _ in duels}
+    assert len(pairs) == 6
+    assert len(duels) == 18
+    assert page.stat().st_size < 3e6
+
+
+def test_links_to_explanations(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    scores = write_scores(table, tmp_path / "s.parquet")
+    report = ("report", scores, "-o", tmp_path / "r.html", "--explain")
+    refused(cli(*report, tmp_path / "no.html"), 2, "--explain", "does not exist")
+    (tmp_path / "why").mkdir()
+    refused(cli(*report, tmp_path / "why"), 2, "no .html file in the folder")
+    (tmp_path / "why" / "a.html").write_text("<p>nothing</p>")
+    refused(cli(*report, tmp_path / "why"), 2, "no explanation of an item")
+    (tmp_path / "why" / "b 1.html").write_text('<article id="item-item%202">')
+    assert cli(*report, tmp_path / "why").returncode == 0
+    explained = part(tmp_path / "r.html", "data")["explained"]
+    assert explained == {"2": "./why/b%201.html#item-item%202"}
+
+
+def test_a_bundle_is_bounded(cli: Cli, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (1000, 1400, 3)).astype(np.uint8)
+    media = []
+    for i in range(3):
+        Image.fromarray(np.roll(noise, i)).save(tmp_path / f"{i}.png", compress_level=1)
+        media.append(str(tmp_path / f"{i}.png"))
+    scores, out = write_scores(scored(media, ["p"] * 3), tmp_path / "s.parquet"), tmp_path / "b.zip"
+    refused(
+        cli("report", scores, "--bundle", "-o", tmp_path / "b.html"), 2, "a bundle ends in .zip"
+    )
+    refused(cli("report", scores, "-o", out), 2, "a report ends in .html")
+    done = cli("report", scores, "--bundle", "--bundle-mb", 1, "-o", out)
+    assert (done.returncode, "1 larger pictures" in done.stderr) == (0, True), done.stderr
+    assert "2 left out, raise --bundle-mb" in done.stderr
+    with ZipFile(out) as file:
+        assert sorted(file.namelist()) == ["b/index.html", "b/pictures/00000.webp"]
+        with Image.open(file.open("b/pictures/00000.webp")) as large:
+            assert max(large.size) == 1280
+    refused(cli("report", scores, "--bundle", "-o", out), 2, "exists", "--overwrite")
+
+
+def test_a_page_without_pictures_is_small(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    scores, page = write_scores(table, tmp_path / "s.parquet"), tmp_path / "r.html"
+    assert cli("report", scores, "-o", page, "--pictures", 0, "--by", "generator").returncode == 0
+    assert page.stat().st_size < 150_000
 
 
 def test_generators_of_folders(cli: Cli, table: pa.Table, tmp_path: Path) -> None:

@@ -146,12 +146,11 @@ def _row(name: str | None) -> Named:
 def _agreement(agreement: Agreement | None) -> list[Sentence]:
     if agreement is None or agreement.accuracy is None:
         return []
-    span = agreement.interval
-    between = "" if span is None else f" (95 % interval {span[0]:.0%} to {span[1]:.0%})"
-    doubt = " That cannot be told from chance." if span is not None and span[0] <= COIN else ""
-    told = f"People preferred the item with the higher score in {agreement.accuracy:.0%} of "
-    said = f"{told}{agreement.pairs:,} pairs{between}.{doubt}"
-    return [(said.replace("%", " %"),)]
+    span = None if agreement.interval is None else Interval(agreement.accuracy, *agreement.interval)
+    between = "" if span is None else f" ({_interval(span, 0)})"
+    doubt = " That cannot be told from chance." if span is not None and span.low <= COIN else ""
+    told = f"People preferred the item with the higher score in {_percent(agreement.accuracy, 0)}"
+    return [(f"{told} of {agreement.pairs:,} pairs{between}.{doubt}",)]
 
 
 def _errors(whole: dict[str, Any]) -> Sentence:

@@ -133,10 +133,10 @@ function startSides() {
   if (![...BY_PROMPT.values()].some((makers) => makers.size > 1)) return;
   $("#sides").hidden = false;
   const makers = [["", "all"], ...D.by.values.map((name, code) => [String(code), name])];
-  const orders = [["gap", "Largest gap"], ["ahead", "First ahead"], ["behind", "Second ahead"], ...(DUELS ? [] : [["close", "Closest"]])];
+  const orders = [["gap", "Largest gap"], ["ahead", "Ahead"], ["behind", "Behind"], ...(DUELS ? [] : [["close", "Closest"]])];
   $("#sides .tools").append(
     ...(DUELS ? [] : [sideField("axis", "Axis", AXES.map((axis) => [axis, named(axis)]))]),
-    sideField("a", "First", makers), sideField("b", "Second", makers), sideField("order", "Order", orders),
+    sideField("a", "Generator", makers), sideField("b", "Against", makers), sideField("order", "Order", orders),
     sideField("samples", "Samples", [["best", "Best"], ["all", "All"]]));
   drawSides();
   addToAddress(
