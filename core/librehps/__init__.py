@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from librehps.decide.compare import Comparison
     from librehps.decide.copy_media import copy_media
     from librehps.decide.filter import filter_rows
+    from librehps.decide.join import join_scores
     from librehps.decide.leaderboard import leaderboard
     from librehps.decide.naming import Naming
     from librehps.decide.picks import BestOfN
@@ -73,6 +74,7 @@ __all__ = [
     "copy_media",
     "filter_rows",
     "find_calibrator",
+    "join_scores",
     "leaderboard",
     "read_scores",
     "score_to",
@@ -101,6 +103,7 @@ _MODULES = {
     "copy_media": "librehps.decide.copy_media",
     "filter_rows": "librehps.decide.filter",
     "find_calibrator": "librehps.runs.scored",
+    "join_scores": "librehps.decide.join",
     "leaderboard": "librehps.decide.leaderboard",
     "read_scores": "librehps.scores.score_table",
     "score_to": "librehps.runs.run",

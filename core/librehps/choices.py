@@ -19,6 +19,9 @@ Engine = Literal["local", "ray"]
 Animated = Literal["clip", "still"]
 Sample = Literal["index", "time"]
 
+Normalise = Literal["prompt", "all", "none"]
+JoinKey = Literal["auto", "sha256", "media", "id"]
+
 PairsFormat = Literal[
     "auto",
     "pairs",

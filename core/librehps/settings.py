@@ -26,6 +26,9 @@ FIRST_MEDIA = {
 }
 # What records say that have no `weights`; left out of the digest, which older files have.
 FULL_WEIGHTS = {"weights": "full"}
+# In the record of a table, the files joined to it: the name, the file, the key, the settings.
+JOINED = "joined"
+UNCOMPARED = ("version", "axes", JOINED)
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,19 @@ class Settings:
 
 def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a settings record that must be equal for scores to be compared."""
-    kept = {name: value for name, value in record.items() if name not in ("version", "axes")}
+    kept = {name: value for name, value in record.items() if name not in UNCOMPARED}
     return _as_first(kept) if kept else {}
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the names of settings on which two records differ, sorted."""
     one, two = comparable(before), comparable(now)
-    return sorted(name for name in one | two if one.get(name) != two.get(name))
+    found = [name for name in one | two if one.get(name) != two.get(name)]
+    theirs = {joined["name"]: joined["settings"] for joined in now.get(JOINED, ())}
+    for joined in before.get(JOINED, ()):
+        name, settings = joined["name"], joined["settings"]
+        found += [f"{name}.{part}" for part in differing(settings, theirs.get(name, settings))]
+    return sorted(found)
 
 
 def _as_first(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """librehps best-of-n: the best item of each group."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +25,7 @@ from librehps_cli.ui.output import Output
 from librehps_cli.ui.result_options import ResultOptions
 from librehps_cli.ui.scored import scores_of
 from librehps_cli.ui.scoring_options import ScoringOptions
+from librehps_cli.ui.weighing import JoinOptions, WeightOptions
 
 CHOICE = "Choice"
 
@@ -57,14 +58,6 @@ class ChoiceOptions:
             metavar="AXIS",
             help="Choose by this axis (default: overall).",
             show_default=False,
-            rich_help_panel=CHOICE,
-        ),
-    ] = None
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AXIS=W,...",
-            help="Choose by a weighted sum of axes: overall=1,alignment=0.5.",
             rich_help_panel=CHOICE,
         ),
     ] = None
@@ -121,6 +114,8 @@ Candidates = Annotated[
 def best_of_n(
     paths: Candidates,
     choice: ChoiceOptions,
+    weighing: WeightOptions,
+    others: JoinOptions,
     result: ResultOptions,
     sources: SourceFlags,
     prompts: PromptOptions,
@@ -140,19 +135,20 @@ def best_of_n(
     from librehps.decide.best_of_n import best_of_n as pick
     from librehps.decide.best_of_n import check_choice
 
-    by = {"per": choice.per, "per_match": choice.per_match}
-    by |= {"axis": choice.axis, "weights": choice.weights}
+    by: dict[str, Any] = {"per": choice.per, "per_match": choice.per_match, "axis": choice.axis}
+    by |= asdict(weighing)
     weights = check_choice(**by)
     is_overall = weights.axis == "overall"
     result.check()
     out = Output(quiet, json)
-    scored = scores_of(paths, sources, prompts, models, out, [*weights.weights])
-    failed = scored.scores.errors()
+    scored = scores_of(paths, sources, prompts, models, out, others.own([*weights.weights]))
+    scores = others.join(scored.scores, out)
+    failed = scores.errors()
     print_errors(failed, out)
     if is_overall and choice.abstain_below is not None:
         scored.check_calibrated("--abstain-below")
     picked = pick(
-        scored.scores,
+        scores,
         **by,
         top=choice.top,
         abstain_below=choice.abstain_below,

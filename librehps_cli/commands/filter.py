@@ -14,6 +14,7 @@ from librehps_cli.ui.media_root import MediaFlags, print_missing, print_moved, p
 from librehps_cli.ui.options import Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.result_options import ResultOptions
+from librehps_cli.ui.weighing import JoinOptions, WeightOptions
 
 if TYPE_CHECKING:
     from librehps.decide.naming import Naming
@@ -173,6 +174,8 @@ class Delivery:
 def filter_rows(
     scores: ScoredFiles,
     conditions: ConditionOptions,
+    weighing: WeightOptions,
+    others: JoinOptions,
     printed: PrintOptions,
     result: ResultOptions,
     buckets: BucketOptions,
@@ -190,8 +193,8 @@ def filter_rows(
     keywords = _conditions(conditions, delivery.has_ranks)
     delivery.check()
     out = Output(quiet, delivery.as_json)
-    table = read_scores(scores)
-    chosen = keep(table, **keywords)
+    table = others.join(read_scores(scores), out)
+    chosen = keep(table, **keywords, **asdict(weighing))
     copied, missing = _deliver(chosen, delivery, out)
     verb = "do not pass" if conditions.invert else "pass"
     folder = "" if copied is None else f"; {copied.files} files are in {result.folder}"

@@ -2,6 +2,7 @@
 
 import json as jsonlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from librehps_cli.ui.leaderboard_tables import board_tables, undecided
 from librehps_cli.ui.options import Json, Markdown, Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output, shorten
 from librehps_cli.ui.result_options import OutputOptions
+from librehps_cli.ui.weighing import JoinOptions, WeightOptions
 
 if TYPE_CHECKING:
     from librehps.decide.standings import Leaderboard
@@ -29,6 +31,8 @@ RANKING = "Ranking"
 def leaderboard(
     scores: ScoredFiles,
     result: OutputOptions,
+    weighing: WeightOptions,
+    others: JoinOptions,
     by: Annotated[
         str,
         typer.Option(
@@ -86,8 +90,9 @@ def leaderboard(
     require("evaluate", "librehps leaderboard")
     result.check()
     out = Output(quiet, True if result.to_stdout else json)
-    table = read_scores(scores)
-    found = run(table, by, axis, category, resamples, seed, only=only or ())
+    table = others.join(read_scores(scores), out)
+    keywords: dict[str, Any] = asdict(weighing)
+    found = run(table, by, axis, category, resamples, seed, only=only or (), **keywords)
     _write(found, table.settings, result, out)
     if not result.to_stdout:
         _print(found, markdown, out)

@@ -19,19 +19,16 @@ from librehps_cli.ui.options import (
     SourceFlags,
     grouped,
 )
-from librehps_cli.ui.output import Output, axes_in, figures, percent
+from librehps_cli.ui.output import Output
 from librehps_cli.ui.progress import CommandObserver, print_counts, stopping
+from librehps_cli.ui.ranking_table import print_ranking
 from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
     from librehps import RunSummary
-    from librehps.decide.probability import Platt
     from librehps.runs.run import RowStream
 
 Record = dict[str, Any]
-# Rows and errors that a terminal shows without scrolling the best away.
-MAX_TABLE_ROWS, MAX_TABLE_ERRORS = 20, 20
-EVERY_ROW = "-o scores.parquet, or --json"
 
 
 @examples(
@@ -252,7 +249,7 @@ def _to_stdout(
     is_calibrated = is_ranked or calibration is not None
     calibrator = rows.scorer.calibrator(calibration) if is_calibrated else None
     if is_ranked:
-        _print_ranking([rows.record(row) for row in rows], calibrator, out)
+        print_ranking([rows.record(row) for row in rows], calibrator, out)
     else:
         _print_rows(rows, columns, out)
     found = rows.progress
@@ -264,37 +261,3 @@ def _to_stdout(
 def _print_rows(rows: "RowStream", columns: str | list[str], out: Output) -> None:
     for row in rows:
         out.records([rows.record(row, columns)])
-
-
-def _print_ranking(records: list[Record], calibrator: "Platt | None", out: Output) -> None:
-    """Print the errors, then the ranking, best first: on a terminal the best MAX_TABLE_ROWS."""
-    failed = [record for record in records if record["status"] == "error"]
-    scored = [record for record in records if record["status"] == "ok"]
-    ranked = sorted(scored, key=lambda record: -record["overall_mu"])
-    errors = failed if not out.stderr_is_terminal else failed[:MAX_TABLE_ERRORS]
-    for record in errors:
-        out.error(f"{record['id']}: {record['error']} ({record['error_type']})")
-    if len(errors) < len(failed):
-        out.error(f"{len(failed) - len(errors)} more items failed; for every error: {EVERY_ROW}")
-    is_one_prompt = len({record["prompt"] for record in ranked}) == 1
-    shown = ranked if not out.stdout_is_terminal else ranked[:MAX_TABLE_ROWS]
-    if shown:
-        _print_table(shown, ranked, calibrator if is_one_prompt else None, out)
-    if len(shown) < len(ranked):
-        more = len(ranked) - len(shown)
-        out.text(f"best {len(shown)} of {len(ranked)}, {more} more; for every row: {EVERY_ROW}")
-
-
-def _print_table(
-    shown: list[Record], ranked: list[Record], calibrator: "Platt | None", out: Output
-) -> None:
-    """Print the first rows of a ranking, with a calibrator how surely each beats the next."""
-    axes = axes_in(shown)
-    columns = ["", "item", *axes]
-    rows = [[str(at), r["id"], *figures(r, axes)] for at, r in enumerate(shown, 1)]
-    if calibrator is not None:
-        columns.append("beats\nnext")
-        for row, better, worse in zip(rows, ranked, ranked[1:], strict=False):
-            gap = better["overall_mu"] - worse["overall_mu"]
-            row.append(percent(calibrator.probability(gap)))
-    out.table(columns, rows)

@@ -81,13 +81,17 @@ def _print_table(picked: "BestOfN", out: Output) -> None:
         p = record["win_probability"]
         name = (record["id"] or "?") + (" =" if record["tied"] else "")
         cells = [record["group"], "(abstained)" if record["abstained"] else name]
-        cells += [figure(record.get(axis)) for axis in axes]
+        cells += [_value(record.get(axis), axis in picked.rows.axes) for axis in axes]
         cells += ["-" if p is None else percent(p), str(record["scored"])]
         rows.append([str(record["rank"]), *cells] if is_ranked else cells)
     columns = ["group", "best", *axes, "beats\nnext", "of"]
     out.table(["", *columns] if is_ranked else columns, rows)
     if any(record["tied"] for record in picked.records):
         out.note("=: tied with other items of the group")
+
+
+def _value(value: float | None, is_axis: bool) -> str:
+    return figure(value) if is_axis or value is None else f"{value:.3f}"
 
 
 def print_curve(picked: "BestOfN", out: Output) -> None:

@@ -10,6 +10,7 @@ from librehps_cli.ui.output import shorten
 
 if TYPE_CHECKING:
     from librehps.decide.standings import Board, Interval, Leaderboard, Standing
+    from librehps.decide.weights import Weights
 
 STANDING = ("#", "rank", "generator", "mean", "strength", "95 %", "win rate")
 # Cells between two columns of a table.
@@ -25,7 +26,7 @@ def board_tables(found: "Leaderboard", width: int | None = None) -> list[Figures
     """
     first = found.boards[0]
     whole = [board for board in found.boards if board.category is None]
-    tables = [_standings(first), _wins(first)]
+    tables = [_standings(first, found.weights), _wins(first)]
     if len(whole) > 1:
         tables.append(_by_axis(whole))
     parts = [board for board in found.boards if board.category is not None]
@@ -34,8 +35,9 @@ def board_tables(found: "Leaderboard", width: int | None = None) -> list[Figures
     return [_fitted(table, width) for table in tables] if width is not None else tables
 
 
-def _standings(board: "Board") -> Figures:
-    title = f"{board.axis}, {board.prompts} prompts; strength in log-odds"
+def _standings(board: "Board", weights: "Weights | None") -> Figures:
+    summed = f" ({weights.text})" if weights else ""
+    title = f"{board.axis}{summed}, {board.prompts} prompts; strength in log-odds"
     rows = [
         {
             "#": str(i),

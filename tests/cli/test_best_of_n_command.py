@@ -157,7 +157,7 @@ def test_groups(cli: Cli, scores: Path) -> None:
     assert cli("best-of-n", scores, "--per", "folder").stdout == "2.png\n"
     mixed = cli("best-of-n", scores, "--per", "seed")
     assert mixed.stdout == "3.png\n2.png\n"
-    assert "1 of 2 groups contain several prompts" in mixed.stderr
+    assert "different prompts are compared (2 prompts in 1 of 2 groups)" in mixed.stderr
     matched = cli("best-of-n", scores, "--per-match", "^[123]|.")
     assert matched.stdout == "1.png\n2.png\n3.png\n4.png\n5.png\n"
 

@@ -80,7 +80,11 @@ def test_conditions(cli: Cli, scores: Path, options: str, expected: str) -> None
     assert done.returncode == 0, done.stderr
     assert numbers(done.stdout) == expected
     verb = "do not pass" if "--invert" in options else "pass"
-    assert done.stderr == f"{len(expected)} of 6 rows {verb}\n"
+    *notes, counts = done.stderr.splitlines()
+    assert counts == f"{len(expected)} of 6 rows {verb}"
+    is_across = "--top" in options and "--per" not in options and "--by" not in options
+    mixed = "scores of different prompts are compared (2 prompts); add --per prompt"
+    assert notes == [mixed] * is_across
 
 
 @pytest.mark.parametrize(

@@ -136,9 +136,9 @@ def test_public_names() -> None:
         "DEFAULT_PROBABILITY_CUTOFF", "DEFAULT_SIGMA_CEILING", "DEFAULT_TEMPERATURE",
         "ImageScore", "InferenceContractError", "Item", "Leaderboard", "MAX_BATCH_SIZE",
         "LibreHPS", "LibreHPSError", "Naming", "PairColumns", "PairComparison", "RunSummary",
-        "Score", "ScoreAxis", "ScoreTable", "ScoredRow", "VideoScore", "__version__", "best_of_n", "compare",
-        "compare_pairs", "copy_media", "filter_rows", "find_calibrator", "leaderboard",
-        "read_scores", "score_to", "watch_to", "write_report",
+        "Score", "ScoreAxis", "ScoreTable", "ScoredRow", "VideoScore", "__version__",
+        "best_of_n", "compare", "compare_pairs", "copy_media", "filter_rows", "find_calibrator",
+        "join_scores", "leaderboard", "read_scores", "score_to", "watch_to", "write_report",
     }  # fmt: skip
     for name in librehps.__all__:
         assert getattr(librehps, name).__name__ == name if name[0].islower() else True

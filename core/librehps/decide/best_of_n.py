@@ -4,14 +4,15 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from librehps.choices import Normalise
+from librehps.decide.across_prompts import mixture, note_mixed_prompts
 from librehps.decide.calibrators import Calibrator, fit_for
+from librehps.decide.combined import count_missing
 from librehps.decide.groups import Groups, group_by, group_by_pattern
 from librehps.decide.picks import BestOfN
 from librehps.decide.rank import pick_best, rank
-from librehps.decide.weights import OVERALL, Weights, parse_weights
-from librehps.errors import NothingScoredError, UsageError
+from librehps.decide.weights import Weights, choose_weights
+from librehps.errors import UsageError
 from librehps.scores.file_table import FileTable
 from librehps.scores.score_table import Scores, as_score_table
 from librehps.scores.select import check_axes, check_text, group_codes, scored_rows
@@ -26,6 +27,7 @@ def best_of_n(
     per_match: str | None = None,
     axis: str | None = None,
     weights: Mapping[str, float] | str | None = None,
+    normalise: Normalise | None = None,
     top: int = 1,
     abstain_below: float | None = None,
     calibrator: Calibrator = None,
@@ -34,24 +36,34 @@ def best_of_n(
 
     Groups are the values of `per` (prompt, folder or a column; default: the column group, else the
     prompt), or the text that the regular expression `per_match` matches in the id. Rows rank by
-    `overall`, another `axis`, or a weighted sum of mus: `weights={"overall": 1, "style": 0.5}`.
+    `overall`, another `axis`, or a weighted sum: `weights={"overall": 1, "aesthetic": 0.5}` of mus
+    and of other columns of numbers. `normalise` makes z-scores of each column, within a "prompt" or
+    over "all" rows; the default is "none" for mus of the table's own model, else "prompt".
     `top` rows of each group are picked. The `calibrator` (`find_calibrator(scores)`, or a
     calibration.json) gives win probabilities, for overall only. With `abstain_below` P, a group
     has no pick if its last picked row beats the next row with a probability below P. Raises
     UsageError, and NothingScoredError if no row has a score.
     """
-    chosen = check_choice(per=per, per_match=per_match, axis=axis, weights=weights)
+    chosen = check_choice(
+        per=per, per_match=per_match, axis=axis, weights=weights, normalise=normalise
+    )
     if top < 1 or (abstain_below is not None and not 0.5 <= abstain_below <= 1):
         raise UsageError("expected top >= 1 and abstain_below in [0.5, 1]")
     given = as_score_table(scores)
-    check_axes(given.source, chosen.weights)
-    needed = ["id", "media", "prompt", *(f"{name}_mu" for name in chosen.weights)]
+    needed = ["id", "media", "prompt"]
+    if weights is None:
+        check_axes(given.source, chosen.weights)
+        needed += chosen.columns(given.source)
     rows = scored_rows(given.source, given.origin, needed)
+    chosen = chosen.of(rows, given.own_axes)
     for name in ("id", "media", "prompt"):
         check_text(rows, name)
     groups = _groups(rows, per, per_match)
-    ranked = rank(_scores(rows, chosen), groups.codes)
-    _warn_of_mixtures(rows, groups)
+    scores_of_rows = chosen.scores(rows)
+    count_missing(scores_of_rows, len(rows), ", ".join(chosen.weights))
+    ranked = rank(scores_of_rows, groups.codes)
+    del scores_of_rows
+    _warn_of_mixtures(rows, groups, chosen)
     if isinstance(rows, FileTable):
         # Not needed by the picks, and large.
         rows.codes.clear()
@@ -67,17 +79,12 @@ def check_choice(
     per_match: str | None = None,
     axis: str | None = None,
     weights: Mapping[str, float] | str | None = None,
+    normalise: Normalise | None = None,
 ) -> Weights:
     """Return the weights for `axis` or `weights`; raises UsageError for options that conflict."""
     if per and per_match:
         raise UsageError("--per and --per-match cannot be used together")
-    if axis and weights:
-        raise UsageError("--axis and --weights cannot be used together")
-    if axis is not None:
-        return Weights({axis: 1.0})
-    if weights is None:
-        return OVERALL
-    return parse_weights(weights) if isinstance(weights, str) else Weights(dict(weights))
+    return choose_weights(axis, weights, normalise)
 
 
 def _groups(rows: Any, per: str | None, per_match: str | None) -> Groups:
@@ -87,30 +94,17 @@ def _groups(rows: Any, per: str | None, per_match: str | None) -> Groups:
     return group_by(rows, per or default)
 
 
-def _scores(rows: Any, weights: Weights) -> Any:
-    scores = weights.scores(rows)
-    missing, names = int(np.isnan(scores).sum()), ", ".join(weights.weights)
-    if missing == len(rows):
-        raise NothingScoredError(f"no row has a score on {names}")
-    if missing:
-        log.warning("%d rows without a score on %s are ignored", missing, names)
-    return scores
-
-
-def _warn_of_mixtures(rows: Any, groups: Groups) -> None:
+def _warn_of_mixtures(rows: Any, groups: Groups, weights: Weights) -> None:
     """Log a warning for groups with several prompts or kinds, whose scores compare poorly."""
-    for column, what in (("prompt", "several prompts"), ("kind", "both images and videos")):
-        if column not in rows.column_names:
-            continue
-        values = group_codes(rows, column)
-        first = np.empty(int(groups.codes.max(initial=0)) + 1, dtype=np.int64)
-        # The last of several writes stays, so the first row is written last.
-        first[groups.codes[::-1]] = values[::-1]
-        mixed = len(np.unique(groups.codes[values != first[groups.codes]]))
-        if mixed:
-            held = len(np.unique(groups.codes))
+    if "prompt" in rows.column_names and weights.normalise != "prompt":
+        note_mixed_prompts(group_codes(rows, "prompt"), groups.codes)
+    if "kind" in rows.column_names:
+        mixed = mixture(group_codes(rows, "kind"), groups.codes)
+        if mixed.groups:
             log.warning(
-                "%d of %d groups contain %s: their scores compare poorly", mixed, held, what
+                "%d of %d groups contain both images and videos: their scores compare poorly",
+                mixed.groups,
+                mixed.of,
             )
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -12,7 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from librehps.choices import Normalise
+from librehps.decide.across_prompts import note_mixed_prompts
+from librehps.decide.weighted_table import WEIGHTED, with_weighted_score
+from librehps.decide.weights import check_weights
 from librehps.errors import UsageError
+from librehps.scores.columns import axes_among
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table
 from librehps.scores.scored_file import Mask
 from librehps.scores.select import (
@@ -41,13 +46,14 @@ class Top:
     """The rule "keep the best `count` rows, or `percent` of the rows, of each value of `per`".
 
     Rows rank by the column `by`; an axis ranks by its mu, since means saturate. A percentage
-    rounds up.
+    rounds up. `is_within_prompts`: scores of different prompts can be compared.
     """
 
     count: int | None = None
     percent: Fraction | None = None
     by: str = "overall"
     per: str | None = None
+    is_within_prompts: bool = False
 
     def quota(self, size: int) -> int:
         """Return the number of rows to keep in a group of `size` rows."""
@@ -64,6 +70,8 @@ def filter_rows(
     top: int | str | None = None,
     by: str | None = None,
     per: str | None = None,
+    weights: Mapping[str, float] | str | None = None,
+    normalise: Normalise | None = None,
     ok_only: bool = False,
     invert: bool = False,
 ) -> ScoreTable:
@@ -71,15 +79,20 @@ def filter_rows(
 
     `min` and `max` bound columns: `min={"overall": 0.6}`. `top` keeps the best N rows, or "P%"
     rounded up, of the rows within the bounds, ranked `by` an axis (its mu) or a column (default:
-    overall), within each value of the column `per` if given. `ok_only` keeps the rows without an
-    error; `invert` returns the other rows instead. Raises UsageError for a column that is missing
-    or of the wrong type, and if no condition is given.
+    overall), within each value of the column `per` if given. `weights` and `normalise`, as in
+    `best_of_n`, add the column `weighted_score`, which then ranks `top`. `ok_only` keeps the rows
+    without an error; `invert` returns the other rows instead. Raises UsageError for a column that
+    is missing or of the wrong type, and if no condition is given.
     """
     check_conditions(bool(min or max or ok_only), top, by, per)
     limits = [*_limits(min, is_min=True), *_limits(max, is_min=False)]
     best = None if top is None else parse_top(top, by, per)
+    check_weights(weights, normalise, by, "--by")
     given = as_score_table(scores)
     check_scored(given.source, given.origin)
+    if weights is not None:
+        given, chosen = with_weighted_score(given, weights, normalise)
+        best = best and replace(best, by=WEIGHTED, is_within_prompts=chosen.normalise == "prompt")
     mask = passing(given.source, limits, best)
     return given.of(given.source.filter(~mask if invert else mask))
 
@@ -156,6 +169,9 @@ def _best(table: Any, top: Top, passed: Mask) -> Mask:
     known = pc.invert(pc.is_nan(column)).fill_null(False)
     rows = np.flatnonzero(passed & np.asarray(known))
     values = column.filter(pa.array(passed & np.asarray(known))).combine_chunks()
+    if _is_across_prompts(table, top):
+        # Rows without a group have the code -1.
+        note_mixed_prompts(group_codes(table, "prompt")[rows], codes[rows] + 1)
     # Both sorts are stable, so equal rows keep their order.
     rows = rows[pc.array_sort_indices(values, order="descending").to_numpy()]
     if top.per is not None:
@@ -169,3 +185,10 @@ def _best(table: Any, top: Top, passed: Mask) -> Mask:
     chosen: Mask = np.zeros(len(table), dtype=bool)
     chosen[rows[place < np.repeat(quotas, sizes)]] = True
     return chosen
+
+
+def _is_across_prompts(table: Any, top: Top) -> bool:
+    """Return True if rows of several prompts may be ranked together by a score."""
+    scores = (*axes_among(table.column_names), WEIGHTED)
+    is_score = top.by.removesuffix("_mu") in scores and not top.is_within_prompts
+    return is_score and top.per != "prompt" and "prompt" in table.column_names

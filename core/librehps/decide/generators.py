@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from librehps.decide.bradley_terry import Floats
 from librehps.decide.shared_prompts import Codes, Scored
+from librehps.decide.weighted_table import WEIGHTED
 from librehps.errors import UsageError
 from librehps.scores.columns import axes_among
 from librehps.scores.file_table import batches_of
@@ -101,6 +102,8 @@ class GeneratorTable:
 
     def axes(self, asked: Sequence[str] | None) -> list[str]:
         """Return the axes with scores, or the `asked` ones; raises UsageError without scores."""
+        if asked == [WEIGHTED]:
+            return [WEIGHTED]
         check_axes(self._table, asked or ())
         scored = [axis for axis in axes_among(self._table.column_names) if self._has(axis)]
         missing = [axis for axis in asked or () if axis not in scored]
@@ -128,7 +131,8 @@ class GeneratorTable:
 
     def scored(self, axis: str) -> Scored:
         """Return the rows that have a score on the axis and no error."""
-        mean, mu = (_numbers(self._table, name) for name in (axis, f"{axis}_mu"))
+        mean = _numbers(self._table, axis)
+        mu = mean if axis == WEIGHTED else _numbers(self._table, f"{axis}_mu")
         known: Mask = self.is_ok & np.isfinite(mean)
         known &= np.isfinite(mu)
         return Scored(self.prompt[known], self.generator[known], mu[known], mean[known])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from librehps.choices import Normalise
 from librehps.decide.bootstrap import intervals
 from librehps.decide.bradley_terry import (
     Floats,
@@ -20,6 +21,8 @@ from librehps.decide.generators import GeneratorTable
 from librehps.decide.generators import only as only_of
 from librehps.decide.shared_prompts import Codes, Shared, share
 from librehps.decide.standings import Board, Leaderboard, Standing
+from librehps.decide.weighted_table import WEIGHTED, with_weighted_score
+from librehps.decide.weights import check_weights
 from librehps.errors import UsageError
 from librehps.scores.score_table import Scores, as_score_table
 from librehps.scores.select import check_scored, scored_rows
@@ -39,20 +42,28 @@ def leaderboard(
     seed: int = 0,
     *,
     only: Sequence[str] = (),
+    weights: Mapping[str, float] | str | None = None,
+    normalise: Normalise | None = None,
 ) -> Leaderboard:
     """Rank generators over the prompts that all generators have, with one board per axis.
 
     Generators are the values of the column `by` (`folder`: the first folder of the id); `only`
     limits the board to some of them. `axis` names one axis or several (default: all with scores).
     Boards for each value of the column `category` follow the boards over all prompts. A prompt
-    counts once, for any number of samples. Memory is 8 bytes per resample and pair of generators.
+    counts once, for any number of samples. With `weights` and `normalise`, as in `best_of_n`, there
+    is one board, over the weighted sum. Memory is 8 bytes per resample and pair of generators.
     Raises UsageError, and NothingScoredError if no row has a score.
     """
+    axes = [axis] if isinstance(axis, str) else axis
+    check_weights(weights, normalise, axes, "--axis")
     given = as_score_table(scores)
     check_scored(given.source, given.origin, ("prompt",))
     table = only_of(given.source, by, only) if only else given.source
     scored_rows(table, given.origin, ("prompt",))
-    axes = [axis] if isinstance(axis, str) else axis
+    chosen = None
+    if weights is not None:
+        given, chosen = with_weighted_score(given.of(table), weights, normalise)
+        table, axes = given.source, [WEIGHTED]
     rows = GeneratorTable(table, by)
     bootstrap = _Bootstrap(resamples, seed)
     categories = rows.categories(category) if category else {}
@@ -78,7 +89,8 @@ def leaderboard(
         ordered += [
             board for found in boards.values() for board in found if board.category == label
         ]
-    return Leaderboard(by, tuple(ordered), dict(zip(rows.generators, unshared, strict=True)))
+    others = dict(zip(rows.generators, unshared, strict=True))
+    return Leaderboard(by, tuple(ordered), others, chosen)
 
 
 def _warn(boards: Mapping[str, Sequence[Board]], categories: Iterable[str]) -> None:

@@ -82,8 +82,8 @@ class BestOfN:
     @cached_property
     def records(self) -> list[Record]:
         """Return a dict for each picked row: group, id, scores, prompt and PICK_COLUMNS."""
-        names = ("group", "id", *self.rows.axes, "overall_mu", "prompt", *PICK_COLUMNS)
-        kept = [name for name in names if name in self.table.columns]
+        names = ("group", "id", *self.rows.axes, "overall_mu", "prompt", *self.weights.weights)
+        kept = [n for n in dict.fromkeys((*names, *PICK_COLUMNS)) if n in self.table.columns]
         records: list[Record] = self.table.table.select(kept).to_pylist()
         return records
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from librehps.decide.weights import Weights
+
 Record = dict[str, Any]
 
 
@@ -73,14 +75,20 @@ class Board:
 @dataclass(frozen=True)
 class Leaderboard:
     """The boards of all axes; `unshared` is, for each generator, the number of its prompts on the
-    first axis that other generators lack."""
+    first axis that other generators lack.
+
+    `weights` are those of a board over a weighted sum.
+    """
 
     by: str
     boards: tuple[Board, ...]
     unshared: Mapping[str, int]
+    weights: Weights | None = None
 
     def records(self) -> list[Record]:
         """Return a dict for each board, of plain values; NaN becomes None."""
+        chosen = self.weights
+        summed = chosen and {"weights": dict(chosen.weights), "normalise": chosen.normalise}
         return [
             {
                 "by": self.by,
@@ -91,6 +99,7 @@ class Leaderboard:
                 "standings": [standing.record() for standing in board.standings],
                 "wins": board.wins,
                 "p_values": board.p_values,
+                **(summed or {}),
             }
             for board in self.boards
         ]

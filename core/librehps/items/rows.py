@@ -13,14 +13,13 @@ from librehps.files import printable
 from librehps.media.archived import Remote
 from librehps.media.lazy import Lazy
 from librehps.media.media import kind_by_name
-from librehps.media.named import MEDIA_NAMES, column_entry, media_value
+from librehps.media.named import MEDIA_NAMES, PROMPT_NAMES, column_entry, media_value
 from librehps.paths import foreign_path, is_simple, local_name, path_id, start_below
 from librehps.storage.places import is_remote, shown
 from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item, Stored
 
 # Default column names, used if no flag names the column; the first that exists is taken.
-PROMPT_NAMES = ("prompt", "caption", "text")
 ID_NAMES, GROUP_NAMES = ("id",), ("group",)
 DEFAULT_NAMES = {"media": MEDIA_NAMES, "prompt": PROMPT_NAMES, "id": ID_NAMES, "group": GROUP_NAMES}
 

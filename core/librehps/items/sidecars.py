@@ -3,9 +3,9 @@
 import json
 
 from librehps.errors import PromptError, StorageError, StorageNotFoundError
-from librehps.items.rows import PROMPT_NAMES
 from librehps.media.faults import media_error
 from librehps.media.metadata.infotext import prompt_of_caption
+from librehps.media.named import PROMPT_NAMES
 from librehps.rowfiles.text import decode_text
 from librehps.storage.url_path import AnyPath, UrlPath
 

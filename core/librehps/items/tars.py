@@ -18,9 +18,10 @@ from librehps.errors import (
 )
 from librehps.files import printable
 from librehps.items.passed_over import SPECIAL, PassedOver
-from librehps.items.rows import PROMPT_NAMES, check_ranges, invalid_prompt
+from librehps.items.rows import check_ranges, invalid_prompt
 from librehps.media.archived import TarMember
 from librehps.media.media import kind_by_name
+from librehps.media.named import PROMPT_NAMES
 from librehps.media.tar_index import MAX_TEXT_BYTES, TEXT_SUFFIXES, Member, TarIndex
 from librehps.rowfiles.text import decode_text
 from librehps.storage import store

@@ -19,6 +19,8 @@ from librehps.types import Stored
 INSIDE = "::"
 # Manifest columns of media if no flag names one; the first that exists is taken.
 MEDIA_NAMES = ("media", "image", "video", "path", "file", "file_name", "image_path", "video_path")
+# The same for prompts.
+PROMPT_NAMES = ("prompt", "caption", "text")
 # `images[1]` is the second entry of the lists in column `images`.
 ENTRY = re.compile(r"(.+)\[(\d+)\]")
 # The reason why media at URLs are not read without the user's permission.

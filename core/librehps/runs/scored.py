@@ -123,7 +123,8 @@ def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
     for note in passed_over.notes():
         log.warning(note)
     scorer = scoring.load()
-    unknown = [axis for axis in scoring.axes if axis not in scorer.axes]
+    own = {name for item in items for name in item.extra}
+    unknown = [name for name in scoring.axes if name not in scorer.axes and name not in own]
     if unknown:
         raise UsageError(
             f"no axis {', '.join(unknown)}", hint=f"There are: {', '.join(scorer.axes)}."

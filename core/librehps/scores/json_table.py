@@ -4,7 +4,7 @@ import tempfile
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,12 @@ MAX_BYTES_IN_MEMORY = 64 << 20
 MAX_ARROW_LINE_BYTES = 8192
 
 
+class Readable(Protocol):
+    """A binary file, or what yields bytes as one."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 class JsonRows:
     """The rows of JSON Lines, of which large ones are kept in temporary files.
 
@@ -32,7 +38,7 @@ class JsonRows:
     type per name.
     """
 
-    def __init__(self, stream: BinaryIO, axes: Sequence[str]) -> None:
+    def __init__(self, stream: Readable, axes: Sequence[str]) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._parts: list[ScoredFile] = []
         waiting: list[Any] = []
@@ -71,7 +77,7 @@ def _no_rows(axes: Sequence[str]) -> Any:
     return pa.table({name: pa.array([], arrow_type(kind)) for name, kind in kinds.items()})
 
 
-def _tables(stream: BinaryIO, ours: Mapping[str, Any]) -> Iterator[Any]:
+def _tables(stream: Readable, ours: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the rows of each block of whole lines, as a table."""
     texts: dict[str, Any] = {}
     schema, line = pa.schema([]), 1
@@ -105,7 +111,7 @@ def _unified(schema: Any, table: Any, line: int) -> Any:
     return pa.unify_schemas([schema, table.schema], promote_options="permissive")
 
 
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+def _blocks(stream: Readable) -> Iterator[bytes]:
     """Yield the bytes of a stream in blocks that end with a line, without a byte order mark."""
     left = stream.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)
     while block := stream.read(BLOCK_BYTES):

@@ -122,7 +122,7 @@ def warn_of_duplicates(table: Any, files: Sequence[ScoredFile]) -> None:
         return
     found = []
     for batch in batches_of(table, DUPLICATE_COLUMNS, encoded=True):
-        media, prompt = (_column_keys(column) for column in batch.columns)
+        media, prompt = (column_keys(column)[:, 0] for column in batch.columns)
         pairs = media * np.uint64(0x9E3779B97F4A7C15) ^ prompt
         found.append(pairs[np.asarray(batch.column(0).is_valid())])
     keys = np.concatenate([np.empty(0, np.uint64), *found])
@@ -135,10 +135,10 @@ def warn_of_duplicates(table: Any, files: Sequence[ScoredFile]) -> None:
         )
 
 
-def _column_keys(column: Any) -> Keys:
-    """Return the first word of each text's key, 0 for null."""
+def column_keys(column: Any) -> Keys:
+    """Return the two words of each text's key, (texts, 2); 0 for null."""
     encoded = _encoded(column)
-    keys = np.append(text_keys(encoded.dictionary)[:, 0], np.uint64(0))
+    keys = np.append(text_keys(encoded.dictionary), np.zeros((1, 2), np.uint64), axis=0)
     found: Keys = keys[encoded.indices.fill_null(-1).to_numpy()]
     return found
 

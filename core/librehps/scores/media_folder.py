@@ -132,6 +132,13 @@ class MediaFolder:
             missing.append(text) if path is None else paths.append(path)
         return FoundMedia(paths, missing)
 
+    def start(self, media: str | None) -> str:
+        """Return the folder of relative paths: the first that holds `media`, else that exists."""
+        held = (base for base in self._bases if media and exists(_joined(base, media)))
+        there = (base for base in self._bases if _is_url(base) or Path(base or os.curdir).is_dir())
+        found = next(held, None) or next(there, "")
+        return found if _is_url(found) else os.path.realpath(found)
+
     def whole(self, media: str) -> str:
         """Return the path that `find` gives, or for missing media the likeliest path."""
         return self.find(media) or next(self._candidates(media))

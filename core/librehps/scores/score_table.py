@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from librehps.errors import ExtraNeededError
 from librehps.scores.columns import axes_among
 from librehps.scores.media_folder import MediaFolder
+from librehps.settings import JOINED
 from librehps.storage.url_path import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ class ScoreTable:
     def axes(self) -> tuple[str, ...]:
         """Axes of the scores: each column that has a `<name>_mu` column too, in order."""
         return axes_among(self.source.column_names)
+
+    @property
+    def own_axes(self) -> tuple[str, ...]:
+        """Axes of the table's own model, without those of files that `join_scores` added."""
+        prefixes = tuple(f"{joined['name']}." for joined in self.settings.get(JOINED, ()))
+        return tuple(axis for axis in self.axes if not axis.startswith(prefixes))
 
     @property
     def columns(self) -> list[str]:

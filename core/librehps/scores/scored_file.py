@@ -159,13 +159,19 @@ class AbsoluteMedia:
     ) -> Iterator[Any]:
         for batch in self._file.batches(names, kept, encoded):
             at = batch.schema.get_field_index(MEDIA)
-            yield batch if at < 0 else batch.set_column(at, MEDIA, self._absolute(batch.column(at)))
+            if at < 0:
+                yield batch
+            else:
+                whole = absolute_media(batch.column(at), self._folder)
+                yield batch.set_column(at, MEDIA, whole)
 
-    def _absolute(self, media: Any) -> Any:
-        media = media.cast(pa.string())
-        is_whole = pc.or_(pc.starts_with(media, os.sep), pc.match_substring(media, URL))
-        whole = pc.binary_join_element_wise(self._folder, media, os.sep)
-        return pc.if_else(is_whole, media, whole)
+
+def absolute_media(media: Any, folder: str) -> Any:
+    """Return an Arrow column of media as absolute paths and URLs; relative ones lie in `folder`."""
+    media = media.cast(pa.string())
+    is_whole = pc.or_(pc.starts_with(media, os.sep), pc.match_substring(media, URL))
+    whole = pc.binary_join_element_wise(folder, media, os.sep)
+    return pc.if_else(is_whole, media, whole)
 
 
 def masked(batches: Iterator[Any], kept: Mask | None) -> Iterator[Any]:

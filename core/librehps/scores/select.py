@@ -231,13 +231,13 @@ def number_column(table: Any, name: str) -> Any:
 
     Raises UsageError, naming the numeric columns, and the first text that is not a number.
     """
-    numeric = [field.name for field in table.schema if _is_numeric(field.type)]
+    numeric = numeric_columns(table)
     column = column_of(table, name, numeric)
     hint = f"Numeric columns: {', '.join(numeric)}."
     if is_text(column.type):
         by_text = f"Choose rows by text with --where {name}=VALUE. "
         return numbers_of(column, name, by_text + hint)
-    if not _is_numeric(column.type):
+    if not is_numeric(column.type):
         raise UsageError(f"the column {name} holds {column.type}, not numbers", hint=hint)
     is_plain = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
     return column if is_plain else column.cast(pa.float64())
@@ -268,9 +268,14 @@ def _decoded(column: Any) -> Any:
     return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
 
 
-def _is_numeric(kind: Any) -> bool:
+def numeric_columns(table: Any) -> list[str]:
+    """Return the names of the columns that hold numbers."""
+    return [field.name for field in table.schema if is_numeric(field.type)]
+
+
+def is_numeric(kind: Any) -> bool:
     """Return whether a type is numeric; a column of nulls counts as numeric."""
     if pa.types.is_dictionary(kind):
-        return _is_numeric(kind.value_type)
+        return is_numeric(kind.value_type)
     of = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
     return any(fits(kind) for fits in of)
