@@ -9,7 +9,7 @@ import typer
 
 from librehps_cli.ui.evaluation_tables import print_markdown, print_tables
 from librehps_cli.ui.help import MORE, examples
-from librehps_cli.ui.leaderboard_tables import board_tables, undecided
+from librehps_cli.ui.leaderboard_tables import board_tables, need_tables, undecided, validity
 from librehps_cli.ui.options import Json, Markdown, Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output, shorten
 from librehps_cli.ui.result_options import OutputOptions
@@ -63,6 +63,24 @@ def leaderboard(
             metavar="NAME", help="Include only this generator. Repeatable.", rich_help_panel=RANKING
         ),
     ] = None,
+    target_width: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Say how many more prompts or samples narrow the 95 % interval of each win rate "
+            "to this width: 0.1 is 5 points on either side.",
+            rich_help_panel=RANKING,
+        ),
+    ] = None,
+    sequential: Annotated[
+        bool | None,
+        typer.Option(
+            "--sequential/--fixed",
+            help="Intervals of win rates that hold whenever you stop adding prompts (default with "
+            "--target-width), or that hold for one look.",
+            rich_help_panel=RANKING,
+        ),
+    ] = None,
     resamples: Annotated[
         int,
         typer.Option(
@@ -92,6 +110,7 @@ def leaderboard(
     out = Output(quiet, True if result.to_stdout else json)
     table = others.join(read_scores(scores), out)
     keywords: dict[str, Any] = asdict(weighing)
+    keywords |= {"target_width": target_width, "sequential": sequential}
     found = run(table, by, axis, category, resamples, seed, only=only or (), **keywords)
     _write(found, table.settings, result, out)
     if not result.to_stdout:
@@ -113,7 +132,7 @@ def _write(
 
 def _print(found: "Leaderboard", markdown: bool, out: Output) -> None:
     if markdown:
-        print_markdown(board_tables(found), out)
+        print_markdown([*board_tables(found), *need_tables(found)], out)
     elif out.json:
         for record in found.records():
             out.line(jsonlib.dumps(record, ensure_ascii=False, allow_nan=False))
@@ -122,10 +141,13 @@ def _print(found: "Leaderboard", markdown: bool, out: Output) -> None:
         print_tables(tables[:2], out)
         for line in undecided(found.boards[0], out.width):
             out.text(line)
+        print_tables(need_tables(found), out)
         print_tables(tables[2:], out)
 
 
 def _warn(found: "Leaderboard", out: Output) -> None:
+    if found.boards[0].needs:
+        out.note(validity(found))
     counts = {"prompts that not every generator has": found.unshared}
     counts["rows with errors"] = {s.generator: s.errors for s in found.boards[0].standings}
     for reason, by_generator in counts.items():

@@ -9,10 +9,13 @@ from librehps_cli.ui.evaluation_tables import Figures, Record
 from librehps_cli.ui.output import shorten
 
 if TYPE_CHECKING:
-    from librehps.decide.standings import Board, Interval, Leaderboard, Standing
+    from librehps.decide.standings import Board, Interval, Leaderboard, Need, Standing
     from librehps.decide.weights import Weights
 
 STANDING = ("#", "rank", "generator", "mean", "strength", "95 %", "win rate")
+NEED = ("row over column", "win rate", "95 %", "width", "prompts", "or samples a prompt")
+# Rows of the table of intervals of win rates.
+MAX_NEEDS = 30
 # Cells between two columns of a table.
 GAP = 2
 # A table with a column for each generator is left out if names would be shorter than this.
@@ -33,6 +36,57 @@ def board_tables(found: "Leaderboard", width: int | None = None) -> list[Figures
     for axis in [first.axis] if parts else []:
         tables.append(_by_category([b for b in parts if b.axis == axis], first))
     return [_fitted(table, width) for table in tables] if width is not None else tables
+
+
+def need_tables(found: "Leaderboard") -> list[Figures]:
+    """Return the intervals of the first axis' win rates, and what narrows them; none if not asked.
+
+    The rows are those of the widest intervals, if there are many.
+    """
+    first = found.boards[0]
+    widest = sorted(first.needs, key=lambda need: need.rate.low - need.rate.high)[:MAX_NEEDS]
+    rows = [_need_row(need, found) for need in first.needs if need in widest]
+    title = "95 % intervals of win rates"
+    columns: tuple[str, ...] = NEED[:4]
+    if found.target_width is not None:
+        title += f", and what more narrows them to {found.target_width:g}"
+        columns = NEED
+    left = len(first.needs) - len(rows)
+    if left:
+        title += f" (the widest; {left} more with --json)"
+    return [Figures(title, columns, rows)] if rows else []
+
+
+def _need_row(need: "Need", found: "Leaderboard") -> Record:
+    def more(count: int | None, unknown: str) -> str:
+        return unknown if count is None else str(count)
+
+    no_samples = "unknown" if need.between is None else "not enough"
+    return {
+        "row over column": f"{need.a + 1} over {need.b + 1}",
+        "win rate": f"{need.rate.value:.1%}",
+        "95 %": f"{need.rate.low:.1%} to {need.rate.high:.1%}",
+        "width": f"{need.rate.high - need.rate.low:.3f}",
+        "prompts": more(need.more_prompts, "too many"),
+        "or samples a prompt": more(need.more_samples, no_samples),
+    }
+
+
+def validity(found: "Leaderboard") -> str:
+    """Return when the intervals of a leaderboard hold, as text."""
+    board = found.boards[0]
+    if not found.sequential:
+        return (
+            "the intervals hold for one look at a number of prompts fixed beforehand; if you add "
+            "prompts until they separate, use --sequential"
+        )
+    text = (
+        "the intervals of win rates hold whenever you stop adding prompts (not samples); those of "
+        "means and strengths, and p, hold for one look"
+    )
+    if any(need.between is None for need in board.needs):
+        text += "; what more samples bring is unknown with one sample a prompt"
+    return text
 
 
 def _standings(board: "Board", weights: "Weights | None") -> Figures:

@@ -3,7 +3,7 @@
 import logging
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from librehps.decide.bradley_terry import (
 )
 from librehps.decide.generators import GeneratorTable
 from librehps.decide.generators import only as only_of
+from librehps.decide.needs import Target, needs
 from librehps.decide.shared_prompts import Codes, Shared, share
-from librehps.decide.standings import Board, Leaderboard, Standing
+from librehps.decide.standings import Board, Leaderboard, Need, Standing
 from librehps.decide.weighted_table import WEIGHTED, with_weighted_score
 from librehps.decide.weights import check_weights
 from librehps.errors import UsageError
@@ -44,6 +45,8 @@ def leaderboard(
     only: Sequence[str] = (),
     weights: Mapping[str, float] | str | None = None,
     normalise: Normalise | None = None,
+    target_width: float | None = None,
+    sequential: bool | None = None,
 ) -> Leaderboard:
     """Rank generators over the prompts that all generators have, with one board per axis.
 
@@ -51,8 +54,13 @@ def leaderboard(
     limits the board to some of them. `axis` names one axis or several (default: all with scores).
     Boards for each value of the column `category` follow the boards over all prompts. A prompt
     counts once, for any number of samples. With `weights` and `normalise`, as in `best_of_n`, there
-    is one board, over the weighted sum. Memory is 8 bytes per resample and pair of generators.
-    Raises UsageError, and NothingScoredError if no row has a score.
+    is one board, over the weighted sum.
+
+    `target_width` adds to each board over all prompts how many more prompts or samples narrow the
+    95 % interval of each two generators' win rate to that width. These intervals hold whenever you
+    stop, unless `sequential` is False; True adds them without a target. Memory is 8 bytes per
+    resample and pair of generators. Raises UsageError, and NothingScoredError if no row has a
+    score.
     """
     axes = [axis] if isinstance(axis, str) else axis
     check_weights(weights, normalise, axes, "--axis")
@@ -65,7 +73,7 @@ def leaderboard(
         given, chosen = with_weighted_score(given.of(table), weights, normalise)
         table, axes = given.source, [WEIGHTED]
     rows = GeneratorTable(table, by)
-    bootstrap = _Bootstrap(resamples, seed)
+    bootstrap = _Bootstrap(resamples, seed, _target(target_width, sequential, rows))
     categories = rows.categories(category) if category else {}
     boards: dict[str, list[Board]] = {}
     unshared: list[int] = []
@@ -89,8 +97,18 @@ def leaderboard(
         ordered += [
             board for found in boards.values() for board in found if board.category == label
         ]
-    others = dict(zip(rows.generators, unshared, strict=True))
-    return Leaderboard(by, tuple(ordered), others, chosen)
+    counts = dict(zip(rows.generators, unshared, strict=True))
+    is_sequential = bootstrap.target is not None and bootstrap.target.sequential
+    return Leaderboard(by, tuple(ordered), counts, chosen, target_width, is_sequential)
+
+
+def _target(width: float | None, sequential: bool | None, rows: GeneratorTable) -> Target | None:
+    """Return the asked intervals of win rates, None if there are none."""
+    if width is None and not sequential:
+        return None
+    target = Target(width, sequential is not False)
+    target.check(len(rows.generators))
+    return target
 
 
 def _warn(boards: Mapping[str, Sequence[Board]], categories: Iterable[str]) -> None:
@@ -123,6 +141,7 @@ def _nothing_shared(rows: GeneratorTable, shared: Shared, axis: str) -> UsageErr
 class _Bootstrap:
     resamples: int
     seed: int
+    target: Target | None = None
 
 
 def _within(
@@ -133,6 +152,7 @@ def _within(
     categories: Mapping[str, Codes],
 ) -> Iterator[Board]:
     """Yield the board of each category with shared prompts."""
+    bootstrap = replace(bootstrap, target=None)
     for category, prompts in categories.items():
         part = shared.among(prompts)
         if len(part.prompts):
@@ -168,7 +188,11 @@ def _board(
     )
     standings = tuple(Standing(*figures) for figures in zip(*columns, strict=True))
     leads = tuple(intervals(wins[0], lead, prompts))
-    return Board(axis, category, prompts, standings, _tuples(wins), _tuples(p), leads)
+    found: list[Need] = []
+    if bootstrap.target is not None:
+        found = needs(shared, sums, again, order.tolist(), bootstrap.target, bootstrap.seed)
+    figures = (_tuples(wins), _tuples(p), leads, tuple(found))
+    return Board(axis, category, prompts, standings, *figures)
 
 
 def _tuples(matrix: Floats) -> tuple[tuple[float, ...], ...]:

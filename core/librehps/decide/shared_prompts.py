@@ -123,23 +123,66 @@ class Shared:
         starts: NDArray[np.int64] = np.cumsum(sizes) - sizes
         return starts
 
-    def _wins(self, block: Codes) -> Floats:
-        """Return the share of comparisons that the first of each pair wins, (block, pairs)."""
+    def win_blocks(self) -> Iterator[tuple[Floats, Floats]]:
+        """Yield the shares of wins of blocks of prompts, and their variances over samples.
+
+        Both are (block, pairs). The variance is estimated without bias from the analysis of
+        variance of the comparisons by both samples; NaN where a generator has one sample.
+        """
+        for block in self._blocks():
+            wins = self._wins(block)
+            yield wins, self._variances(block, wins)
+
+    def _variances(self, block: Codes, wins: Floats) -> Floats:
+        sizes, mu = self._samples(block)
+        first, second = np.triu_indices(self.count, 1)
+        ours, our_squares = _spread_of_rows(mu, sizes, first, second, wins)
+        theirs, _ = _spread_of_rows(mu, sizes, second, first, 1 - wins)
+        m, n = sizes[:, first], sizes[:, second]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rest = our_squares - m * n * wins**2 - n * ours - m * theirs
+            error = rest / ((m - 1) * (n - 1))
+            found: Floats = ours / (m - 1) / m + theirs / (n - 1) / n - error / (m * n)
+        return found
+
+    def _samples(self, block: Codes) -> tuple[NDArray[np.int64], Floats]:
+        """Return the numbers of samples, (block, generators), and the samples, NaN if missing."""
         sizes = self.sizes[block].astype(np.int64)
         firsts = self._starts[block, None] + np.cumsum(sizes, axis=1) - sizes
         sample = np.arange(sizes.max())
         missing = sample >= sizes[..., None]
         # NaN stands for a missing sample, which neither wins nor ties.
         mu = np.where(missing, np.nan, self.mu[np.where(missing, 0, firsts[..., None] + sample)])
+        return sizes, mu
+
+    def _wins(self, block: Codes) -> Floats:
+        """Return the share of comparisons that the first of each pair wins, (block, pairs)."""
+        sizes, mu = self._samples(block)
         first, second = np.triu_indices(self.count, 1)
         theirs = mu[:, second]
         doubled = np.zeros(theirs.shape[:2])
-        for nth in sample:
+        for nth in range(mu.shape[2]):
             ours = mu[:, first, nth, None]
             doubled += (ours > theirs).sum(axis=-1)
             doubled += (ours >= theirs).sum(axis=-1)
         wins: Floats = doubled / (2 * sizes[:, first] * sizes[:, second])
         return wins
+
+
+def _spread_of_rows(
+    mu: Floats, sizes: NDArray[np.int64], ours: Codes, theirs: Codes, wins: Floats
+) -> tuple[Floats, Floats]:
+    """Return the sum over our samples of the squared distance of the share that each wins from the
+    mean `wins`, and the sum over comparisons of squared results; each (block, pairs)."""
+    spread, squares = np.zeros(wins.shape), np.zeros(wins.shape)
+    other = mu[:, theirs]
+    for nth in range(mu.shape[2]):
+        own = mu[:, ours, nth, None]
+        won, held = (own > other).sum(axis=-1), (own >= other).sum(axis=-1)
+        there = ~np.isnan(own[..., 0])
+        spread += there * ((won + held) / 2 / sizes[:, theirs] - wins) ** 2
+        squares += won + (held - won) / 4
+    return spread, squares
 
 
 def share(scored: Scored, count: int) -> Shared:
