@@ -49,6 +49,11 @@ COMMANDS = [
         "Print the paths of the media whose scores meet every condition.",
     ),
     LazyCommand(
+        "tag",
+        f"{HOME}.tag:tag",
+        "Write ratings of 1 to 5 stars for picture tools: sidecars, or inside the files.",
+    ),
+    LazyCommand(
         "leaderboard",
         f"{HOME}.leaderboard:leaderboard",
         "Rank generators over the prompts that they share, with tests of significance.",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from librehps.decide.standings import Leaderboard
     from librehps.errors import CheckpointLoadError, InferenceContractError, LibreHPSError
     from librehps.preferences.column_names import PairColumns
+    from librehps.ratings.tag import Tagged, tag
     from librehps.report.write import write_report
     from librehps.runs.compare import compare, compare_pairs
     from librehps.runs.run import score_to
@@ -66,6 +67,7 @@ __all__ = [
     "ScoreAxis",
     "ScoreTable",
     "ScoredRow",
+    "Tagged",
     "VideoScore",
     "__version__",
     "best_of_n",
@@ -78,6 +80,7 @@ __all__ = [
     "leaderboard",
     "read_scores",
     "score_to",
+    "tag",
     "watch_to",
     "write_report",
 ]
@@ -97,6 +100,7 @@ _MODULES = {
     "PairColumns": "librehps.preferences.column_names",
     "RunSummary": "librehps.runs.summary",
     "ScoreTable": "librehps.scores.score_table",
+    "Tagged": "librehps.ratings.tag",
     "best_of_n": "librehps.decide.best_of_n",
     "compare": "librehps.runs.compare",
     "compare_pairs": "librehps.runs.compare",
@@ -107,6 +111,7 @@ _MODULES = {
     "leaderboard": "librehps.decide.leaderboard",
     "read_scores": "librehps.scores.score_table",
     "score_to": "librehps.runs.run",
+    "tag": "librehps.ratings.tag",
     "watch_to": "librehps.runs.watch_to",
     "write_report": "librehps.report.write",
 }

@@ -48,6 +48,7 @@ MissingReward = Literal["mean", "nan"]
 
 Way = Literal["copy", "link", "move"]
 NameBy = Literal["original", "rank", "score"]
+SidecarNames = Literal["both", "full", "stem"]
 
 ExplainBy = Literal["words", "regions", "frames"]
 

@@ -43,6 +43,7 @@ ALLOWED = {
     "preferences": BASE | {"media", "preferences"},
     "evaluate": BASE | {"scores", "decide", "preferences", "evaluate"},
     "train": BASE | {"media", "models", "engine", "preferences", "train"},
+    "ratings": BASE | {"decide", "media", "ratings", "scores"},
     "report": BASE | {"decide", "evaluate", "extras", "media", "preferences", "report", "scores"},
     "scorer": BASE | {"decide", "explain", "media", "models", "engine", "scores", ""},
     "inference": {"errors", "scorer", "types"},
@@ -136,9 +137,11 @@ def test_public_names() -> None:
         "DEFAULT_PROBABILITY_CUTOFF", "DEFAULT_SIGMA_CEILING", "DEFAULT_TEMPERATURE",
         "ImageScore", "InferenceContractError", "Item", "Leaderboard", "MAX_BATCH_SIZE",
         "LibreHPS", "LibreHPSError", "Naming", "PairColumns", "PairComparison", "RunSummary",
-        "Score", "ScoreAxis", "ScoreTable", "ScoredRow", "VideoScore", "__version__",
+        "Score", "ScoreAxis", "ScoreTable", "ScoredRow", "Tagged", "VideoScore",
+        "__version__",
         "best_of_n", "compare", "compare_pairs", "copy_media", "filter_rows", "find_calibrator",
-        "join_scores", "leaderboard", "read_scores", "score_to", "watch_to", "write_report",
+        "join_scores", "leaderboard", "read_scores", "score_to", "tag", "watch_to",
+        "write_report",
     }  # fmt: skip
     for name in librehps.__all__:
         assert getattr(librehps, name).__name__ == name if name[0].islower() else True
@@ -172,7 +175,7 @@ def test_no_bare_except_and_no_lax_loading() -> None:
 
 LIBRARY_OF_COMMANDS = {
     "bench", "choices", "decide", "errors", "evaluate", "explain", "extras", "files", "preferences",
-    "report", "rowfiles", "runs", "scores", "serve", "settings", "train", "types", "",
+    "ratings", "report", "rowfiles", "runs", "scores", "serve", "settings", "train", "types", "",
 }  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from librehps.media.media import kind_by_name
 
+# Folders whose names are kept in memory.
+MAX_FOLDERS = 16
 SUFFIXES = frozenset((".txt", ".json", ".xmp"))
 
 
@@ -19,16 +21,20 @@ class Companion(NamedTuple):
 
 
 class Companions:
-    """The sidecars in folders of media; each folder is listed once."""
+    """The sidecars in folders of media; a folder is listed once while it is in use."""
 
     def __init__(self) -> None:
         self._folders: dict[Path, dict[str, set[str]]] = {}
+
+    def is_shared(self, media: Path) -> bool:
+        """Return whether other media have this name with another suffix, as a.png and a.jpg."""
+        return self._is_shared(media, self._stems(media.parent).get(media.stem, set()))
 
     def of(self, media: Path, target: Path) -> list[Companion]:
         """Return the sidecars of a media file, which may be gone, with their targets."""
         stems = self._stems(media.parent)
         alike = stems.get(media.stem, set())
-        is_shared = any(kind_by_name(name) for name in alike - {media.name})
+        is_shared = self._is_shared(media, alike)
         found = [
             Companion(media.parent / name, target.with_name(target.stem + suffix), is_shared)
             for name in sorted(alike)
@@ -46,6 +52,10 @@ class Companions:
         """Leave a file that was moved away out of its folder's list."""
         self._stems(file.parent).get(file.stem, set()).discard(file.name)
 
+    @staticmethod
+    def _is_shared(media: Path, alike: set[str]) -> bool:
+        return any(kind_by_name(name) for name in alike - {media.name})
+
     def _stems(self, folder: Path) -> dict[str, set[str]]:
         if folder not in self._folders:
             stems = defaultdict[str, set[str]](set)
@@ -56,7 +66,11 @@ class Companions:
                 names = []
             for name in names:
                 stems[PurePath(name).stem].add(name)
+            if len(self._folders) >= MAX_FOLDERS:
+                # The oldest.
+                self._folders.pop(next(iter(self._folders)))
             self._folders[folder] = stems
+            return stems
         return self._folders[folder]
 
 
