@@ -51,7 +51,7 @@ COMMANDS = [
     LazyCommand(
         "tag",
         f"{HOME}.tag:tag",
-        "Write ratings of 1 to 5 stars for picture tools: sidecars, or inside the files.",
+        "Write ratings of 1 to 5 stars (xmp:Rating) for picture tools, by quantile in the prompt.",
     ),
     LazyCommand(
         "leaderboard",

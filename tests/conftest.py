@@ -52,7 +52,7 @@ def pytest_sessionfinish() -> None:
 
 
 # Programs that some tests need, and the command that brings them all.
-PROGRAMS = ("chromium", "ffmpeg", "jq")
+PROGRAMS = ("chromium", "exiftool", "ffmpeg", "jq")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -22,7 +22,7 @@ README, CLI = ROOT / "README.md", DOCS / "cli.md"
 NAMES = (
     "quickstart", "score", "prompts", "filter", "best-of-n", "compare", "explain", "leaderboard",
     "files", "preferences", "training", "machines", "scale", "server", "rewards", "python",
-    "models", "faq",
+    "models", "faq", "tag",
 )  # fmt: skip
 PAGES = (README, *(DOCS / f"{name}.md" for name in NAMES))
 FENCE = re.compile(r"^```(sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -41,6 +41,8 @@ NOT_RUN = (
     "librehps serve",
     # Takes a quarter of an hour.
     "python benchmarks/scale.py",
+    # Later pages use the files where they are.
+    "librehps filter scores.parquet --max overall=0.2 --move-to",
     # Goes on until Ctrl-C.
     "librehps score outputs -o scores.parquet --prompt-from sidecar --watch",
 )

@@ -78,7 +78,6 @@ class RatingOptions:
 
 @examples(
     "librehps tag scores.parquet --dry-run",
-    "librehps tag scores.parquet --sidecar full",
     "librehps tag scores.parquet --remove",
 )
 @grouped

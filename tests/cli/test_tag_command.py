@@ -90,7 +90,7 @@ def pixels(name: str) -> bytes:
 
 
 def exiftool(*options: str) -> list[dict]:
-    """What exiftool reads; where it is missing, the test is skipped, but not on CI."""
+    """Reads files with exiftool; where that is missing, the test is skipped, but not on CI."""
     if shutil.which("exiftool") is None and not os.environ.get("CI"):
         pytest.skip("exiftool is not installed")
     done = subprocess.run(["exiftool", "-j", *options], capture_output=True, text=True, check=True)

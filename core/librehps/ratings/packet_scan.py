@@ -38,7 +38,7 @@ class Property:
 
 @dataclass
 class Scan:
-    """What a packet holds: `rdf_end` is where a further rdf:Description goes."""
+    """The contents of a packet: `rdf_end` is where a further rdf:Description goes."""
 
     rdf_end: int | None = None
     about: bytes = b'""'

@@ -43,7 +43,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Where ratings go: `sidecar` names, or inside the file (`embed`)."""
+    """The place of ratings: `sidecar` names, or inside the file (`embed`)."""
 
     sidecar: SidecarNames = "both"
     embed: bool = False

@@ -37,7 +37,7 @@ OVERALL = "overall"
 
 
 class Outcome(NamedTuple):
-    """What happened to one file: the changes of its files, or an error.
+    """The outcome for one file: the changes of its files, or an error.
 
     `is_half`: `a.xmp` was not written, since other media share this name.
     """
