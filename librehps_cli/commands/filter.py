@@ -187,9 +187,11 @@ def filter_rows(
     Paths are printed in input order; rows with errors never pass.
     """
     from librehps.decide.filter import filter_rows as keep
+    from librehps.decide.weighted_table import WEIGHTED
     from librehps.scores.score_table import read_scores
 
-    delivery = Delivery(printed, result, media, buckets, conditions.by, conditions.per)
+    by = conditions.by or (WEIGHTED if weighing.weights else None)
+    delivery = Delivery(printed, result, media, buckets, by, conditions.per)
     keywords = _conditions(conditions, delivery.has_ranks)
     delivery.check()
     out = Output(quiet, delivery.as_json)

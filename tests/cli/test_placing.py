@@ -101,6 +101,9 @@ def test_names_by_score_and_other_columns(cli: Cli, scores: Path) -> None:
     options = ("--name", "rank", "--per", "all", "--by", "overall")
     assert cli("filter", scores, "--ok-only", "--copy-to", "b", *options).returncode == 0
     assert {"sub/0001_cat0.png", "sub/0002_dog2.png", "sub/0007_cat3.png"} <= files("b").keys()
+    weights = ("--weights", "overall=-1", "--top", 1, "--name", "rank")
+    assert cli("filter", scores, *weights, "--copy-to", "c").returncode == 0
+    assert files("c").keys() == {"sub/0001_cat3.png"}
     for name, first in (("rank", "0001_cat0"), ("score", "0.900_cat0"), ("original", "cat0")):
         done = cli("best-of-n", scores, "--copy-to", name, "--name", name)
         assert done.returncode == 0, done.stderr

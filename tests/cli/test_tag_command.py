@@ -288,6 +288,7 @@ def test_groups_columns_and_roots(cli: Cli, scores: Path) -> None:
     )
     done = cli("tag", scores, *options)
     assert done.returncode == 0, done.stderr
+    assert "scores of different prompts are compared (3 prompts)" in done.stderr
     assert json.loads(done.stdout)["ratings"] == {"5": 1, "4": 3, "3": 1, "2": 2, "1": 2}
     assert 'librehps:column="style"' in Path("moved/alone.png.xmp").read_text()
     assert cli("tag", scores, "--by", "colour").returncode == 2

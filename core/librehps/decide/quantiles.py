@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from librehps.decide.across_prompts import note_mixed_prompts
 from librehps.decide.groups import group_by
 from librehps.scores.score_table import ScoreTable
-from librehps.scores.select import number_column, score_column
+from librehps.scores.select import group_codes, number_column, score_column
 
 Integers = NDArray[np.int64]
 
@@ -42,9 +43,14 @@ def ranks_within(scores: ScoreTable, by: str | None = None, per: str | None = No
     where rows without one belong to their prompt. Raises UsageError for a missing column.
     """
     table = scores.source
-    values = number_column(table, score_column(table, by or "overall"))
+    by = by or "overall"
+    name = score_column(table, by)
+    values = number_column(table, name)
     default = "group" if "group" in table.column_names else "prompt"
     codes = group_by(table, per or default).codes
+    if "prompt" in table.column_names and name != by:
+        # By an axis, whose scores tell little across prompts.
+        note_mixed_prompts(group_codes(table, "prompt"), codes)
     return rank_values(values.cast("float64", safe=False).to_numpy(), codes)
 
 
