@@ -13,9 +13,10 @@ from unittest import mock
 import numpy as np
 
 from constant_model import ConstantScorer, write_manifest
-from librehps import Item, LibreHPS, ScoredRow, score_to
+from librehps import Item, LibreHPS, score_to
+from librehps.engine.decode import NOT_PREPARED, Decoded
 from librehps.engine.key_index import content_key
-from librehps.engine.outcome import to_score
+from librehps.engine.outcome import scored_rows
 from librehps.errors import EmptyFileError
 from librehps.items.ids import unique
 from librehps.models.base import RawScore
@@ -26,6 +27,7 @@ from librehps.runs.request import RunRequest
 from librehps.runs.row_scores import RowScores
 from librehps.scores.columns import chosen_columns
 from librehps.scores.parts import MAX_PART_ROWS, Parts
+from librehps.scores.scored_rows import ScoredRows
 from librehps.settings import Settings
 
 WINDOW = 256
@@ -111,7 +113,7 @@ class ConstantRows:
         self.used = {"reading": 0.0, "making": 0.0, "duplicates": 0.0, "constant": 0.0}
         self._numbers = np.random.default_rng(0)
 
-    def __call__(self, items: Iterable[Item]) -> Iterator[list[ScoredRow]]:
+    def __call__(self, items: Iterable[Item]) -> Iterator[ScoredRows]:
         source, done = iter(items), 0
         while True:
             with self._timed("reading"):
@@ -125,11 +127,11 @@ class ConstantRows:
                     content_key("image", digest, item.prompt)
                     for item, digest in zip(some, hashes, strict=True)
                 ]
-                rows = [self.row(*row) for row in zip(some, raws, hashes, keys, strict=True)]
+                outputs: list[Any] = [*raws]
                 if self._has_errors:
-                    for at in range(-done % ERROR_EVERY, len(rows), ERROR_EVERY):
-                        error = EmptyFileError("the file is empty")
-                        rows[at] = ScoredRow(some[at], "image", None, error=error)
+                    for at in range(-done % ERROR_EVERY, len(some), ERROR_EVERY):
+                        outputs[at] = EmptyFileError("the file is empty")
+                rows = self.rows(some, outputs, hashes, keys)
             with self._timed("duplicates"):
                 self._known.find(keys)
                 self._known.add(zip(keys, raws, strict=True))
@@ -141,9 +143,11 @@ class ConstantRows:
         values = self._numbers.random((count, 2 * axes + 1), np.float32).tolist()
         return [RawScore(tuple(v[:axes]), tuple(v[axes:-1]), v[-1]) for v in values]
 
-    def row(self, item: Item, raw: RawScore, digest: str, key: bytes | None = None) -> ScoredRow:
-        score = to_score(raw, self._axes, None)
-        return ScoredRow(item, "image", score, 512, 512, 40, digest, key=key)
+    def rows(
+        self, items: list[Item], outputs: list[Any], hashes: list[str], keys: list[bytes | None]
+    ) -> ScoredRows:
+        decoded = [Decoded(NOT_PREPARED, "image", 512, 512, None, 40, one) for one in hashes]
+        return scored_rows(items, decoded, outputs, keys, self._axes)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -223,7 +227,8 @@ def _parts(terms: Terms, job: Job, settings: Settings, request: RunRequest, fold
         unit = Unit(first, *parts.bounds(first))
         items = writer.items(unit)
         raws = scored.raws(len(items))
-        rows = [scored.row(i, r, sha256_of(i)) for i, r in zip(items, raws, strict=True)]
+        hashes = [sha256_of(item) for item in items]
+        rows = scored.rows(items, [*raws], hashes, [None] * len(items))
         start = time.process_time()
         writer.write(unit, [writer.table(rows)], 0)
         used += time.process_time() - start

@@ -4,7 +4,9 @@ import fnmatch
 import os
 import posixpath
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from librehps.files import printable
 
@@ -49,6 +51,15 @@ def is_simple(name: str) -> bool:
         and name[:1] not in "./"
         and name[-1:] != "/"
     )
+
+
+def are_simple(names: Sequence[Any]) -> bool:
+    """Return whether all values are texts for which `is_simple` holds; false for some such too."""
+    if set(map(type, names)) != {str}:
+        return False
+    text = "\n".join(["", *names, ""])
+    unusual = ("//", "/.", "\\", ":", "\n.", "\n/", "/\n", "\n\n")
+    return not any(one in text for one in unusual)
 
 
 def start_below(folder: str, separator: str = "/") -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from librehps.runs.changes import Changes
     from librehps.runs.progress import Distribution, RunProgress
     from librehps.runs.summary import RunSummary
+    from librehps.scores.scored_rows import ScoredRows
     from librehps.types import Score, ScoredRow
 
 # Rows in the table after a pass of a watch.
@@ -103,6 +104,13 @@ class CommandObserver(RunObserver):
         """Keep the newest scored rows, for the table after a pass."""
         if row.score is not None:
             self._newest.append((row.item.id, row.score))
+
+    def scored_window(self, rows: "ScoredRows", progress: "RunProgress") -> None:
+        """Count the rows, keep the newest, and move the live line once."""
+        progress.add_all(rows)
+        for row in rows[-MAX_NEWEST:]:
+            self.scored(row)
+        self.advanced(progress)
 
     def advanced(self, progress: "RunProgress") -> None:
         """Move the live line, or print a plain one when it is due."""

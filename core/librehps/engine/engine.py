@@ -20,6 +20,7 @@ from librehps.engine.stage import make_ready as make_ready
 from librehps.engine.window import Ready, Window
 from librehps.media.media import Media
 from librehps.models.base import Model
+from librehps.scores.scored_rows import ScoredRows
 from librehps.types import Item, ScoredRow
 
 # Batches of usual images per lane in a window: enough to sort items by length, few enough for
@@ -94,7 +95,7 @@ class LocalEngine:
         with closing(self.windows(items)) as windows:
             yield from map(with_axis_objects, chain.from_iterable(windows))
 
-    def windows(self, items: Iterable[Item]) -> Generator[list[ScoredRow], None, None]:
+    def windows(self, items: Iterable[Item]) -> Generator[ScoredRows, None, None]:
         """Yield the rows of each window, in the order of the items."""
         launcher = Launcher(self.model, self.batch_size, self.stop)
         source, size = iter(items), self.window_size(launcher.lanes)
@@ -165,7 +166,7 @@ class LocalEngine:
         usual = min(BATCHES_PER_LANE * batches, max(MAX_WINDOW_ITEMS, batches))
         return max(self.batch_size, usual)
 
-    def _finish(self, window: Window, launcher: Launcher) -> Generator[list[ScoredRow], None, bool]:
+    def _finish(self, window: Window, launcher: Launcher) -> Generator[ScoredRows, None, bool]:
         """Yield the window's rows; return false if a stop left some out."""
         rows = window.rows()
         self.work.add(len(rows), window.forwards, launcher.meter.take_seconds())

@@ -1,53 +1,93 @@
-"""Scores from a model's raw scores, and the scored row or error row of an item."""
+"""Scored rows from a model's raw scores and the errors of items."""
 
 import math
 from array import array
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from itertools import chain
 from math import exp
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from librehps.engine.decode import Decoded
 from librehps.errors import ItemError, NonFiniteScoreError
 from librehps.models.base import RawScore
-from librehps.types import AxisColumns, ImageScore, Item, Score, ScoredRow, VideoScore
+from librehps.scores.scored_rows import MEAN, MU, SIGMA, ScoredRows
+from librehps.types import Item, ScoredRow
 
 # Axes of videos only: a model's output on them for an image is meaningless.
 VIDEO_AXES = ("temporal",)
+_columns_of = attrgetter(
+    "kind", "width", "height", "frames", "prompt_tokens", "sha256", "remarks"
+)  # fmt: skip
+_NO_COLUMNS = (None, None, None, None, None, None, frozenset[str]())
+
+Floats = NDArray[np.float64]
 
 
-def to_score(raw: RawScore, axes: Sequence[str], frames: tuple[int, ...] | None) -> Score:
-    """Return the score on `axes`; `frames` are a video's frame indices, None for an image.
+def scored_rows(
+    items: Sequence[Item],
+    decoded: Sequence[Decoded | None],
+    outputs: Sequence[RawScore | ItemError],
+    keys: Sequence[bytes | None],
+    axes: Sequence[str],
+) -> ScoredRows:
+    """Return the rows of items; a raw score with NaN or infinity gives an error row.
 
-    Raises NonFiniteScoreError.
+    `decoded` is None only where the output is an error; `keys` are those of the score cache.
     """
-    if not is_finite(raw):
-        raise NonFiniteScoreError(
-            "the model returned NaN or infinity",
-            hint="Try --dtype float32; if the error stays, the weights are damaged.",
-        )
-    means = _rounded([1 / (1 + exp(-mu)) if mu >= 0 else sigmoid(mu) for mu in raw.mu])
-    if frames is not None:
-        return VideoScore(AxisColumns(tuple(axes), means, raw.sigma, raw.mu), raw.scalar, frames)
-    names, kept = _still_axes(tuple(axes))
-    sigmas, mus = raw.sigma, raw.mu
-    if len(names) < len(means):
-        means, sigmas, mus = kept(means), kept(sigmas), kept(mus)
-    return ImageScore(AxisColumns(names, means, sigmas, mus), raw.scalar)
+    errors = [one if isinstance(one, ItemError) else None for one in outputs]
+    scored = [at for at, error in enumerate(errors) if error is None]
+    raws: list[Any] = [outputs[at] for at in scored]
+    numbers = np.full((3, len(axes), len(items)), np.nan)
+    numbers[:, :, scored] = _numbers(raws, len(axes))
+    scalars: list[float | None] = [None] * len(items)
+    for at, raw, is_good in zip(scored, raws, are_finite(raws).tolist(), strict=True):
+        scalars[at] = raw.scalar
+        if not is_good:
+            errors[at], scalars[at], numbers[:, :, at] = _not_finite(), None, np.nan
+    known = [None if e is not None else one for e, one in zip(errors, decoded, strict=True)]
+    found = [_NO_COLUMNS if one is None else _columns_of(one) for one in known]
+    kinds, widths, heights, frames, tokens, hashes, remarks = (
+        zip(*found, strict=True) if found else [()] * len(_NO_COLUMNS)
+    )
+    if len(scored) < len(items) or any(errors):
+        kinds = tuple(i.kind if e else k for i, e, k in zip(items, errors, kinds, strict=True))
+        keys = [None if e else key for e, key in zip(errors, keys, strict=True)]
+    of_videos = [at for at, name in enumerate(axes) if name in VIDEO_AXES]
+    if of_videos:
+        stills = [at for at, indices in enumerate(frames) if indices is None]
+        numbers[:, np.array(of_videos)[:, None], stills] = np.nan
+    return ScoredRows(
+        tuple(axes),
+        items,
+        kinds,
+        widths,
+        heights,
+        frames,
+        tokens,
+        hashes,
+        errors,
+        remarks,
+        keys,
+        scalars,
+        numbers,
+    )
 
 
-@lru_cache
-def _still_axes(axes: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[Any], Any]]:
-    """Return the axes that an image has, and a function that takes their values."""
-    kept = [at for at, name in enumerate(axes) if name not in VIDEO_AXES]
-    take = itemgetter(*kept) if len(kept) > 1 else lambda values: [values[at] for at in kept]
-    return tuple(axes[at] for at in kept), take
-
-
-def _rounded(values: Sequence[float]) -> Sequence[float]:
-    """Return the values as of float32."""
-    return array("f", values).tolist()
+def _numbers(raws: Sequence[RawScore], axes: int) -> Floats:
+    """Return mean, mu and sigma of raw scores by axis: (3, axes, raws)."""
+    values = np.empty((3, len(raws), axes))
+    mus = list(chain.from_iterable([raw.mu for raw in raws]))
+    # Python's own `exp`, which in float64 depends on no processor; numpy's may.
+    means = array("f", [1 / (1 + exp(-mu)) if mu >= 0 else sigmoid(mu) for mu in mus])
+    values[MEAN] = np.frombuffer(means, np.float32).reshape(len(raws), axes)
+    values[MU] = np.reshape(mus, (len(raws), axes))
+    sigmas = list(chain.from_iterable([raw.sigma for raw in raws]))
+    values[SIGMA] = np.reshape(sigmas, (len(raws), axes))
+    return values.transpose(0, 2, 1)
 
 
 def sigmoid(mu: float) -> float:
@@ -58,28 +98,26 @@ def sigmoid(mu: float) -> float:
     return power / (1 + power)
 
 
+def are_finite(raws: Sequence[RawScore]) -> NDArray[np.bool_]:
+    """Return which raw scores have neither NaN nor infinity."""
+    sums = np.array([sum(raw.mu) + sum(raw.sigma) + (raw.scalar or 0.0) for raw in raws], float)
+    found: NDArray[np.bool_] = np.isfinite(sums)
+    for at in np.flatnonzero(~found).tolist():
+        # Only a sum of finite numbers is finite; it may be too large, too.
+        found[at] = is_finite(raws[at])
+    return found
+
+
 def is_finite(raw: RawScore) -> bool:
     """Return whether a raw score has neither NaN nor infinity."""
-    # Only a sum of finite numbers is finite; it may be too large, too.
-    if math.isfinite(sum(raw.mu) + sum(raw.sigma) + (raw.scalar or 0.0)):
-        return True
     scalar = () if raw.scalar is None else (raw.scalar,)
     return all(map(math.isfinite, (*raw.mu, *raw.sigma, *scalar)))
 
 
-def ok_row(item: Item, score: Score, decoded: Decoded, key: bytes | None = None) -> ScoredRow:
-    """Return the row of an item that was scored; `key` is its key in the score cache."""
-    return ScoredRow(
-        item,
-        decoded.kind,
-        score,
-        decoded.width,
-        decoded.height,
-        decoded.prompt_tokens,
-        decoded.sha256,
-        None,
-        decoded.remarks,
-        key,
+def _not_finite() -> NonFiniteScoreError:
+    return NonFiniteScoreError(
+        "the model returned NaN or infinity",
+        hint="Try --dtype float32; if the error stays, the weights are damaged.",
     )
 
 

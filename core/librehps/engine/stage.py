@@ -176,9 +176,21 @@ def make_ready(
         item = item if kind == item.kind else replace(item, kind=kind)
         return Ready(item, decoder.decode(item, content))
     except ItemError as error:
-        return Ready(item, None, error)
+        return Ready(item, None, without_frames(error))
     except READ_ERRORS as error:
         return Ready(item, None, unreadable(content.name, error))
+
+
+def without_frames(error: ItemError) -> ItemError:
+    """Return the error without the frames that raised it, which would keep media in memory.
+
+    The media of an item keep its error, so that only the garbage collector would free them.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        found.__traceback__ = None
+        found = found.__cause__ or found.__context__
+    return error
 
 
 def _wait(future: "Future[None]") -> None:

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import compress
 
 from librehps.engine.decode import Decoded
 from librehps.engine.device import BatchResult, Launcher
 from librehps.engine.disk_cache import CachedScore, ContentScores
-from librehps.engine.outcome import error_row, is_finite, ok_row, to_score
+from librehps.engine.outcome import are_finite, scored_rows
 from librehps.engine.plan import plan
 from librehps.engine.score_cache import KnownScores, key_of
 from librehps.errors import ItemError
 from librehps.models.base import RawScore
-from librehps.types import Item, Kind, ScoredRow
+from librehps.scores.scored_rows import ScoredRows
+from librehps.types import Item, Kind
 
 # Digest of (content hash, prompt); for pixels in memory the item's index in its window.
 Key = bytes | int
@@ -48,7 +49,8 @@ class Window:
         self._ready, self._index, self._size = ready, index, len(ready)
         self._cache = cache
         self._axes = launcher.axes
-        self._sources = _sources(ready)
+        self._keys = _keys(ready)
+        self._sources = _places(self._keys)
         self._outputs = self._known()
         self._before = before
         running: set[Key] = set() if before is None else before._new
@@ -68,7 +70,7 @@ class Window:
     def __len__(self) -> int:
         return self._size
 
-    def rows(self) -> list[ScoredRow]:
+    def rows(self) -> ScoredRows:
         """Wait for all batches; return the rows in order, after a stop those before the first gap.
 
         Call this after `before.rows()`.
@@ -81,24 +83,27 @@ class Window:
             self._outputs |= {key: shared[key] for key in self._shared & shared.keys()}
             self._before = None
         self._keep()
-        rows = [None if r.error is None else error_row(r.item, r.error) for r in self._ready]
-        for key, places in self._sources.items():
-            if (output := self._outputs.get(key)) is not None:
-                for at in places:
-                    rows[at] = self._row(self._ready[at], output, key)
+        rows = self._rows()
         # The next window refers to this one, but only for its outputs: free the rest.
-        self._ready, self._sources, self._running = (), {}, []
-        return [row for row in takewhile(bool, rows) if row]
+        self._ready, self._sources, self._keys, self._running = (), {}, [], []
+        return rows
 
-    def _row(self, ready: Ready, output: RawScore | ItemError, key: Key) -> ScoredRow:
-        if isinstance(output, ItemError):
-            return error_row(ready.item, output)
-        decoded = _decoded(ready)
-        try:
-            score = to_score(output, self._axes, decoded.frames)
-            return ok_row(ready.item, score, decoded, key if isinstance(key, bytes) else None)
-        except ItemError as error:
-            return error_row(ready.item, error)
+    def _rows(self) -> ScoredRows:
+        """Return the rows before the first item without an output."""
+        outputs: list[RawScore | ItemError] = []
+        for one, key in zip(self._ready, self._keys, strict=True):
+            output = one.error if key is None else self._outputs.get(key)
+            if output is None:
+                break
+            outputs.append(output)
+        ready = self._ready[: len(outputs)]
+        return scored_rows(
+            [one.item for one in ready],
+            [one.decoded for one in ready],
+            outputs,
+            [key if isinstance(key, bytes) else None for key in self._keys[: len(outputs)]],
+            self._axes,
+        )
 
     def _known(self) -> Outputs:
         known: Outputs = {}
@@ -115,28 +120,35 @@ class Window:
         return known
 
     def _keep(self) -> None:
-        new = {
-            key: out
-            for key in self._new & self._outputs.keys()
-            if isinstance(key, bytes)
-            and isinstance(out := self._outputs[key], RawScore)
-            and is_finite(out)
-        }
+        found = [(k, self._outputs.get(k)) for k in self._new if isinstance(k, bytes)]
+        known = [(key, raw) for key, raw in found if isinstance(raw, RawScore)]
+        new = list(compress(known, are_finite([raw for _, raw in known])))
         if self._index is not None:
-            self._index.add(new.items())
+            self._index.add(new)
         if self._cache is not None:
-            ready = [(self._ready[self._sources[key][0]], raw) for key, raw in new.items()]
+            ready = [(self._ready[self._sources[key][0]], raw) for key, raw in new]
             self._cache.add(_cached(one, raw) for one, raw in ready)
 
 
-def _sources(ready: Sequence[Ready]) -> dict[Key, list[int]]:
-    """Return item indices by key; pixels in memory have their own index as key."""
-    sources: dict[Key, list[int]] = {}
+def _keys(ready: Sequence[Ready]) -> list[Key | None]:
+    """Return the key of each item, its index for pixels in memory, None for an error."""
+    found: list[Key | None] = []
     for at, one in enumerate(ready):
-        if one.decoded is not None:
+        if one.decoded is None:
+            found.append(None)
+        else:
             key = key_of(one.decoded, one.item.prompt or "")
-            sources.setdefault(at if key is None else key, []).append(at)
-    return sources
+            found.append(at if key is None else key)
+    return found
+
+
+def _places(keys: Sequence[Key | None]) -> dict[Key, list[int]]:
+    """Return the indices of the items of each key."""
+    found: dict[Key, list[int]] = {}
+    for at, key in enumerate(keys):
+        if key is not None:
+            found.setdefault(key, []).append(at)
+    return found
 
 
 def _cached(ready: Ready, raw: RawScore) -> tuple[Kind, str, str | None, CachedScore]:

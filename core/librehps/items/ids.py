@@ -97,16 +97,27 @@ class SeenIds:
         self._free[number] = int(slots * MAX_LOAD) - len(keys)
 
 
+def check_unique(seen: SeenIds, ids: Sequence[str]) -> None:
+    """Add ids; raises UsageError for a duplicate id."""
+    for identity in ids:
+        if not seen.add(identity):
+            raise _duplicate(identity)
+
+
+def _duplicate(identity: str) -> UsageError:
+    return UsageError(
+        f"duplicate id {identity!r}",
+        hint="Use a column of unique ids with --id-column, or rename one file.",
+    )
+
+
 def unique(items: Iterable[Item]) -> Iterator[Item]:
     """Yield the items unchanged; raises UsageError for a duplicate id."""
     seen = SeenIds()
     try:
         for item in items:
             if not seen.add(item.id):
-                raise UsageError(
-                    f"duplicate id {item.id!r}",
-                    hint="Use a column of unique ids with --id-column, or rename one file.",
-                )
+                raise _duplicate(item.id)
             yield item
     finally:
         seen.close()

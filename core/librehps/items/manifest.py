@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from librehps.errors import UsageError
 from librehps.files import printable
+from librehps.items.item_columns import ItemColumns, blocks, columns_of
 from librehps.items.passed_over import PassedOver
 from librehps.items.rows import (
     ColumnOptions,
@@ -67,6 +68,15 @@ class Manifest:
             # Rows come without the images; a worker reads the bytes later.
             cell = self._cell(row, number) if self.holds_bytes else None
             yield self._reader.item(row, place, cell)
+
+    def item_columns(self) -> Iterator[ItemColumns]:
+        """Yield the items as columns of many items at a time."""
+        if self.holds_bytes:
+            yield from map(columns_of, blocks(self))
+            return
+        for block in self._rows.blocks(self.columns.used):
+            found = self._reader.plain_columns(block)
+            yield found or columns_of([self._reader.item(r, place) for place, r in block.placed()])
 
     def paths_inside(self) -> Iterator[str]:
         """Yield the paths of the media inside the file."""

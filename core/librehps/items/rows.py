@@ -10,14 +10,16 @@ from typing import Any
 
 from librehps.errors import MediaError, MediaNotFoundError, PromptError, UsageError
 from librehps.files import printable
+from librehps.items.item_columns import ItemColumns
 from librehps.media.archived import Remote
 from librehps.media.lazy import Lazy
 from librehps.media.media import kind_by_name
 from librehps.media.named import MEDIA_NAMES, PROMPT_NAMES, column_entry, media_value
-from librehps.paths import foreign_path, is_simple, local_name, path_id, start_below
+from librehps.paths import are_simple, foreign_path, is_simple, local_name, path_id, start_below
+from librehps.rowfiles.base import RowBlock
 from librehps.storage.places import is_remote, shown
 from librehps.storage.url_path import AnyPath, UrlPath
-from librehps.types import Item, Stored
+from librehps.types import Item, Kind, Stored
 
 # Default column names, used if no flag names the column; the first that exists is taken.
 ID_NAMES, GROUP_NAMES = ("id",), ("group",)
@@ -164,6 +166,24 @@ class RowReader:
             PromptError(f"{place}: {wrong}") if wrong and problem is None else problem,
         )
 
+    def plain_columns(self, rows: RowBlock) -> ItemColumns | None:
+        """Return the items of rows with simple paths and valid prompts; None for other rows."""
+        columns, starts, nothing = self.columns, self._starts, [None] * len(rows)
+        values = rows.column(columns.media)
+        prompts = rows.column(columns.prompt) if columns.prompt else nothing
+        if starts is None or not (are_simple(values) and _are_prompts(prompts)):
+            return None
+        if not rows.has_only(self._known):
+            return None
+        media = list(map(starts[0], values))
+        names = _texts([starts[1] + value for value in values])
+        ids = _texts(rows.column(columns.id)) if columns.id else names
+        if ids is not names:
+            ids = [given or name for given, name in zip(ids, names, strict=True)]
+        groups = _texts(rows.column(columns.group)) if columns.group else nothing
+        extras = {new: rows.column(old) for old, new in columns.own.items()}
+        return ItemColumns((ids, media, prompts, _kinds(media), groups), extras, {})
+
     def _extra(self, row: Mapping[str, Any], place: str) -> dict[str, Any]:
         """Return the user's own columns.
 
@@ -261,6 +281,28 @@ def invalid_prompt(prompt: Any) -> str | None:
 
 def _name_of(media: Path | Stored) -> str:
     return media.name if isinstance(media, Stored) else str(media)
+
+
+def _kinds(media: Sequence[Any]) -> Sequence[Kind | None]:
+    """Return the kinds of media at simple paths, which a suffix tells."""
+    names = [one if isinstance(one, str) else _name_of(one) for one in media]
+    suffix = names[0][names[0].rfind(".") :]
+    if suffix[:1] == "." and all(name.endswith(suffix) for name in names):
+        return [kind_by_name(names[0])] * len(names)
+    return list(map(kind_by_name, names))
+
+
+def _are_prompts(values: Sequence[Any]) -> bool:
+    """Return whether no value is an invalid prompt."""
+    kinds = set(map(type, values))
+    return kinds <= {str, type(None)} and "\0" not in "".join(filter(None, values))
+
+
+def _texts(values: Sequence[Any]) -> Sequence[str | None]:
+    """Return values as valid text, except None."""
+    if set(map(type, values)) == {str} and "".join(values).isascii():
+        return values
+    return list(map(_text, values))
 
 
 def _text(value: Any) -> str | None:

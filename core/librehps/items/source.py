@@ -13,7 +13,8 @@ from librehps.choices import PromptFrom
 from librehps.errors import StorageError, UsageError
 from librehps.files import printable
 from librehps.items.files import Files
-from librehps.items.ids import SeenIds, unique
+from librehps.items.ids import SeenIds, check_unique, unique
+from librehps.items.item_columns import ItemColumns, blocks, columns_of
 from librehps.items.manifest import Manifest
 from librehps.items.passed_over import PassedOver
 from librehps.items.places import Place, Skipped, open_tables, places_of, relative_names
@@ -101,6 +102,25 @@ class Source:
         if is_empty and not self._options.watched:
             raise self._nothing()
 
+    def item_columns(self) -> Iterator[ItemColumns]:
+        """Yield the same items, and raise the same errors, as columns of many items at a time."""
+        if self._options.shard is not None:
+            yield from map(columns_of, blocks(self.items()))
+            return
+        is_empty = True
+        with closing(SeenIds()) as seen:
+            for found in chain.from_iterable(map(_columns, self._parts)):
+                is_empty = False
+                check_unique(seen, found.ids)
+                extras = found.extras
+                if isinstance(extras, Mapping):
+                    extras = self._own.see_columns(extras)
+                else:
+                    extras = list(map(self._own.see, extras))
+                yield replace(found, extras=extras)
+        if is_empty and not self._options.watched:
+            raise self._nothing()
+
     def would_wait(self, seconds: float) -> bool:
         """Return whether the next item, of standard input, does not arrive within `seconds`."""
         return any(p.would_wait(seconds) for p in self._parts if isinstance(p, Stdin))
@@ -133,6 +153,12 @@ class Source:
     def _nothing(self) -> UsageError:
         files = [part for part in self._parts if isinstance(part, Files | RemoteFiles)]
         return files[0].nothing() if files else UsageError("there is nothing to score")
+
+
+def _columns(part: Part) -> Iterator[ItemColumns]:
+    if isinstance(part, Manifest):
+        return part.item_columns()
+    return map(columns_of, blocks(part))
 
 
 def _container(part: Part) -> str | None:

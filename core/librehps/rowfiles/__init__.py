@@ -10,10 +10,11 @@ from itertools import islice
 from pathlib import PurePosixPath
 
 from librehps.errors import LibreHPSError, UsageError
-from librehps.rowfiles.base import Format, Placed, Row, RowError, Schema
-from librehps.rowfiles.delimited import delimited_rows
+from librehps.rowfiles.base import Format, Placed, Row, RowBlock, RowError, Schema
+from librehps.rowfiles.blocks import row_blocks
+from librehps.rowfiles.delimited import delimited_blocks, delimited_rows
 from librehps.rowfiles.json_text import json_array_rows, json_line_rows, json_rows
-from librehps.rowfiles.parquet import parquet_rows, parquet_schema
+from librehps.rowfiles.parquet import parquet_blocks, parquet_rows, parquet_schema
 from librehps.rowfiles.text import GZIP, is_packed, open_text, reading
 from librehps.storage.url_path import AnyPath, as_path
 
@@ -62,6 +63,14 @@ class RowFile:
         with self._translated():
             yield from self._format.rows(self.file, names)
 
+    def blocks(self, names: Sequence[str] | None = None) -> Iterator[RowBlock]:
+        """Yield the rows of `rows`, many at a time."""
+        with self._translated():
+            if self._format.blocks is None:
+                yield from row_blocks(self._format.rows(self.file, names))
+            else:
+                yield from self._format.blocks(self.file, names)
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         """Raise the caller's error class, with the file's name, for an error of a parser."""
@@ -107,12 +116,12 @@ def _suffix(path: AnyPath) -> str | None:
 
 
 FORMATS: dict[str, Format] = {
-    ".csv": Format(partial(delimited_rows, ",")),
-    ".tsv": Format(partial(delimited_rows, "\t")),
+    ".csv": Format(partial(delimited_rows, ","), partial(delimited_blocks, ",")),
+    ".tsv": Format(partial(delimited_rows, "\t"), partial(delimited_blocks, "\t")),
     ".jsonl": Format(json_line_rows, is_open=True),
     ".ndjson": Format(json_line_rows, is_open=True),
     ".json": Format(json_array_rows, is_open=True, begins="["),
-    ".parquet": Format(parquet_rows, schema=parquet_schema, is_text=False),
+    ".parquet": Format(parquet_rows, parquet_blocks, schema=parquet_schema, is_text=False),
 }
 # Text for help and messages: the supported suffixes.
 _TEXTS = [suffix for suffix, known in FORMATS.items() if known.is_text]

@@ -2,10 +2,12 @@
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, compress, islice
+from typing import Any
 
-from librehps.rowfiles.base import Placed, RowError, check_distinct
+from librehps.rowfiles.base import Placed, RowBlock, RowError, check_distinct
+from librehps.rowfiles.blocks import BLOCK_ROWS, Table, row_blocks
 from librehps.rowfiles.text import nul_error, open_text
 from librehps.storage.url_path import AnyPath
 
@@ -19,8 +21,68 @@ FILE_SUFFIX = re.compile(r"\.\w{2,5}$")
 
 def delimited_rows(delimiter: str, file: AnyPath, names: Sequence[str] | None) -> Iterator[Placed]:
     """Yield (position, row) of the lines below the header; an empty field is None."""
+    with open_text(file) as text:
+        yield from _rows(delimiter, file, text, 0, None)
+
+
+def delimited_blocks(
+    delimiter: str, file: AnyPath, names: Sequence[str] | None
+) -> Iterator[RowBlock]:
+    """Yield the same rows in blocks: by column, up to the first row of several lines."""
+    csv.field_size_limit(MAX_FIELD_CHARS)
     header: list[str] | None = None
-    for place, fields in _fields(delimiter, file):
+    with open_text(file) as text:
+        number = 0
+        while lines := list(islice(text, BLOCK_ROWS)):
+            rows = _one_a_line(delimiter, lines)
+            if rows is None or (header is None and not rows[0]):
+                break
+            if header is None:
+                header = rows[0]
+                check_distinct(header, f"{file}, line 1")
+                rows[0] = []
+            table = _table(file, header, rows, number)
+            if table is None:
+                break
+            yield table
+            number += len(lines)
+        yield from row_blocks(_rows(delimiter, file, chain(lines, text), number, header))
+
+
+def _one_a_line(delimiter: str, lines: list[str]) -> list[list[str]] | None:
+    """Return the fields of each line; None if a row has several lines, or is invalid."""
+    if "\0" in "".join(lines):
+        return None
+    try:
+        rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return None
+    return rows if len(rows) == len(lines) else None
+
+
+def _table(
+    file: AnyPath, header: Sequence[str], rows: Sequence[list[str]], number: int
+) -> Table | None:
+    """Return the rows as columns; None for a row of another length than the header.
+
+    `number` lines of the file are above the rows. A blank line is no row.
+    """
+    there = list(filter(None, rows))
+    if set(map(len, there)) - {len(header)}:
+        return None
+    numbers: Sequence[int] = range(number + 1, number + 1 + len(rows))
+    if len(there) < len(rows):
+        numbers = list(compress(numbers, rows))
+    columns: Sequence[Sequence[str]] = list(zip(*there, strict=True)) or [()] * len(header)
+    values = [[value or None for value in column] if "" in column else column for column in columns]
+    return Table(dict(zip(header, values, strict=True)), numbers, f"{file}, line ")
+
+
+def _rows(
+    delimiter: str, file: AnyPath, text: Iterable[str], number: int, header: list[str] | None
+) -> Iterator[Placed]:
+    """Yield (position, row) of lines, the first of which is below `number` others of the file."""
+    for place, fields in _fields(delimiter, file, text, number):
         if header is None:
             header = fields
             check_distinct(header, place)
@@ -35,35 +97,36 @@ def delimited_rows(delimiter: str, file: AnyPath, names: Sequence[str] | None) -
             yield place, row
 
 
-def _fields(delimiter: str, file: AnyPath) -> Iterator[tuple[str, list[str]]]:
+def _fields(
+    delimiter: str, file: AnyPath, text: Iterable[str], number: int
+) -> Iterator[tuple[str, list[str]]]:
     """Yield (position, fields) of each row that is not blank; the position is its first line."""
     csv.field_size_limit(MAX_FIELD_CHARS)
     start = f"{file}, line "
-    with open_text(file) as text:
-        lines = _Lines(text, file)
-        # Without `strict` a stray quote would swallow the rows up to the next quote.
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        while True:
-            lines.taken.clear()
-            place = f"{start}{reader.line_num + 1}"
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                raise RowError(f"{place}: invalid row: {error}", hint=QUOTE_HINT) from error
-            if fields is None:
-                return
-            if len(lines.taken) > 1 and _spans_rows(lines.taken, fields, delimiter):
-                hint = f"{QUOTE_HINT} If the line breaks are meant, write the table as .jsonl."
-                raise RowError(f"{place}: a quoted field spans several rows", hint=hint)
-            if fields:
-                yield place, fields
+    lines = _Lines(text, file, number)
+    # Without `strict` a stray quote would swallow the rows up to the next quote.
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        lines.taken.clear()
+        place = f"{start}{number + reader.line_num + 1}"
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise RowError(f"{place}: invalid row: {error}", hint=QUOTE_HINT) from error
+        if fields is None:
+            return
+        if len(lines.taken) > 1 and _spans_rows(lines.taken, fields, delimiter):
+            hint = f"{QUOTE_HINT} If the line breaks are meant, write the table as .jsonl."
+            raise RowError(f"{place}: a quoted field spans several rows", hint=hint)
+        if fields:
+            yield place, fields
 
 
 class _Lines:
     """The lines of a text, of which `taken` keeps those of the current row."""
 
-    def __init__(self, text: IO[str], file: AnyPath) -> None:
-        self._lines, self._file, self._number = iter(text), file, 0
+    def __init__(self, text: Iterable[str], file: AnyPath, number: int) -> None:
+        self._lines, self._file, self._number = iter(text), file, number
         self.taken: list[str] = []
 
     def __iter__(self) -> Iterator[str]:

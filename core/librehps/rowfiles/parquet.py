@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from librehps.rowfiles.base import Placed, RowError, Schema, check_distinct
+from librehps.rowfiles.blocks import Table
 from librehps.rowfiles.parquet_file import open_parquet
 from librehps.storage.url_path import AnyPath
 
@@ -27,6 +28,12 @@ def parquet_schema(file: AnyPath) -> Schema:
 
 def parquet_rows(file: AnyPath, names: Sequence[str] | None) -> Iterator[Placed]:
     """Yield (position, row); with `names`, only these columns, and no bytes of a binary column."""
+    for block in parquet_blocks(file, names):
+        yield from block.placed()
+
+
+def parquet_blocks(file: AnyPath, names: Sequence[str] | None) -> Iterator[Table]:
+    """Yield the same rows in blocks, by column."""
     import pyarrow as pa
 
     try:
@@ -36,9 +43,10 @@ def parquet_rows(file: AnyPath, names: Sequence[str] | None) -> Iterator[Placed]
             expect(wanted, None)
             number = 0
             for batch in source.iter_batches(BATCH_ROWS, columns=wanted):
-                for row in batch.to_pylist():
-                    yield f"{file}, row {number}", row
-                    number += 1
+                values = (column.to_pylist() for column in batch.columns)
+                columns = dict(zip(batch.schema.names, values, strict=True))
+                yield Table(columns, range(number, number + len(batch)), f"{file}, row ")
+                number += len(batch)
     except (pa.ArrowException, ValueError) as error:
         raise RowError(f"{file} cannot be read: {error}") from error
 

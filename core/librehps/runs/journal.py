@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from librehps.errors import UsageError
 from librehps.files import writing
+from librehps.items.source import Source
 from librehps.runs.bucket_journal import BucketJournal
 from librehps.runs.item_json import Listed
 from librehps.runs.journal_folder import JournalFolder
@@ -105,7 +106,10 @@ class Journal:
     ) -> None:
         """Write the listing and run.json, which makes it valid; `check` may raise on the facts."""
         with self._translated():
-            total = self.listing.write(listed.items())
+            if isinstance(listed, Source):
+                total = self.listing.write_columns(listed.item_columns())
+            else:
+                total = self.listing.write(listed.items())
             found = listed.facts()
             check(found)
             self.run = {**facts, **found, "total": total, "layout": LAYOUT}
@@ -141,7 +145,7 @@ class Journal:
     def append(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> None:
         """Append rows of items, which survive a kill, and after `commit` a power loss."""
         with self._translated():
-            self.rows.append(indices, rows)
+            self.rows.append(indices, rows, self.listing.columns(indices))
 
     def append_batch(self, batch: Any) -> None:
         """Append rows as an Arrow batch like `append`."""

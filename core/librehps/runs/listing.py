@@ -1,12 +1,12 @@
 """The listing of a run: the items of the source, frozen in the journal's folder."""
 
 import shutil
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from librehps.files import sync
+from librehps.items.item_columns import ItemColumns, blocks, chunks, columns_of
 from librehps.storage.outputs import listed, put
 from librehps.storage.url_path import AnyPath
 from librehps.types import Item
@@ -25,19 +25,29 @@ class Listing:
 
     def __init__(self, folder: AnyPath, name: str = LISTING) -> None:
         self.folder = folder / name
+        # The indices of the items that `columns` read last, and their columns.
+        self._newest: tuple[range, Any] = range(0), None
 
     def absolute(self) -> "Listing":
         """Return the same listing for a process in another folder."""
         return Listing(self.folder.parent.absolute(), self.folder.name)
 
     def write(self, items: Iterable[Item]) -> int:
-        """Write the items, sync the files to disk, and return the number of items."""
+        """Write the items, sync the files to disk, and return the number of items.
+
+        The items before item `n * CHUNK_ITEMS` are on disk when this item is taken.
+        """
+        return self.write_columns(map(columns_of, blocks(items, CHUNK_ITEMS)))
+
+    def write_columns(self, items: Iterable[ItemColumns]) -> int:
+        """Write items like `write`."""
         # pyarrow is imported when it is used: a row on stdout needs none.
         from librehps.runs.listing_chunk import chunk_content
 
         self._begin()
-        source, total = iter(items), 0
-        while chunk := list(islice(source, CHUNK_ITEMS)):
+        self._newest = range(0), None
+        total = 0
+        for chunk in chunks(items, CHUNK_ITEMS):
             self._write(self.chunk(total), chunk_content(chunk))
             total += len(chunk)
         if isinstance(self.folder, Path):
@@ -75,6 +85,23 @@ class Listing:
 
         for bounds in _split(start, end):
             yield from read_chunk(self.chunk(bounds[0]), *_within(*bounds))
+
+    def columns(self, indices: Sequence[int]) -> Any:
+        """Return columns of the items with these indices as an Arrow batch, as an output has them.
+
+        None where the indices are no range, or are read in several batches.
+        """
+        from librehps.runs.listing_chunk import read_columns
+
+        first, last = indices[0], indices[-1]
+        if last - first + 1 != len(indices):
+            return None
+        if first not in self._newest[0]:
+            start = first - first % CHUNK_ITEMS
+            read, columns = read_columns(self.chunk(first), first - start)
+            self._newest = range(start + read.start, start + read.stop), columns
+        known, columns = self._newest
+        return columns.slice(first - known.start, len(indices)) if last in known else None
 
     def ids(self, start: int, end: int) -> Any:
         """Return the ids from index `start` to `end` (exclusive) as an Arrow array of chunks."""

@@ -6,9 +6,8 @@ within the chunk), and `rest`: JSON of all that has no column, null for most ite
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ import pyarrow as pa
 
 from librehps.errors import UsageError
 from librehps.files import is_utf8
+from librehps.items.item_columns import FIELDS, ItemColumns
 from librehps.runs.item_json import from_fields, media_record, problem_record
 from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item
 
-TEXTS = ("id", "media", "prompt", "kind", "group")
 EXTRA, REST = "extra", "rest"
 BATCH_ITEMS = 2048
 # Chunks at URLs that a process keeps, of about a megabyte each.
@@ -31,16 +30,16 @@ EXACT_TYPES = (str, bool, int, float)
 Record = dict[str, Any]
 
 
-def chunk_content(items: Sequence[Item]) -> Any:
+def chunk_content(items: ItemColumns) -> Any:
     """Return the content of a chunk file, as a buffer."""
     rest: dict[int, Record] = defaultdict(dict)
-    columns = {name: _texts(name, items, rest) for name in TEXTS}
-    for at, problem in enumerate(map(attrgetter("problem"), items)):
-        if problem is not None:
-            rest[at]["problem"] = problem_record(problem)
-    columns[EXTRA] = _extras(list(map(attrgetter("extra"), items)))
-    texts = [json.dumps(rest[at]) if at in rest else None for at in range(len(items))]
-    columns[REST] = pa.array(texts, pa.string())
+    texts = zip(FIELDS, items.fields, strict=True)
+    columns = {name: _texts(name, values, rest) for name, values in texts}
+    for at, problem in items.problems.items():
+        rest[at]["problem"] = problem_record(problem)
+    columns[EXTRA] = _extras(items)
+    others = [json.dumps(rest[at]) if at in rest else None for at in range(len(items))]
+    columns[REST] = pa.array(others, pa.string()) if rest else pa.nulls(len(items), pa.string())
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     table = pa.table(columns)
     sink = pa.BufferOutputStream()
@@ -59,6 +58,23 @@ def read_ids(file: AnyPath, start: int, end: int) -> Any:
     """Return the ids of these items as an Arrow array of chunks."""
     found = [batch.column(0) for batch in _batches(file, start, end, [0])]
     return pa.chunked_array(found, pa.string())
+
+
+def read_columns(file: AnyPath, at: int) -> tuple[range, Any]:
+    """Return which items are in a batch with item `at` of a chunk, and columns of these items.
+
+    The columns, in the form of an output, are `id` and `media`, unless an item has one of them in
+    `rest`, and the items' own columns, unless their types differ.
+    """
+    start = at - at % BATCH_ITEMS
+    batch = next(_batches(file, start, start + BATCH_ITEMS))
+    found = {}
+    if batch.column(REST).null_count == len(batch):
+        found = {name: batch.column(name) for name in ("id", "media")}
+    extras = batch.column(EXTRA)
+    if pa.types.is_struct(extras.type):
+        found |= zip(extras.type.names, extras.flatten(), strict=True)
+    return range(start, start + len(batch)), pa.RecordBatch.from_pydict(found)
 
 
 def _batches(
@@ -92,29 +108,30 @@ def _content(file: UrlPath) -> bytes:
     return file.read_bytes()
 
 
-def _texts(name: str, items: Sequence[Item], rest: dict[int, Record]) -> Any:
+def _texts(name: str, values: Sequence[Any], rest: dict[int, Record]) -> Any:
     """Return a text column; values that are no UTF-8 text are moved to `rest`."""
-    values = list(map(attrgetter(name), items))
     if set(map(type, values)) <= {str, type(None)}:
         try:
             return pa.array(values, pa.string())
         except UnicodeEncodeError:
             pass
+    texts = []
     for at, value in enumerate(values):
         plain = media_record(value) if name == "media" else value
         if not isinstance(plain, str | None) or (plain and not is_utf8(plain)):
             rest[at][name], plain = plain, None
-        values[at] = plain
-    return pa.array(values, pa.string())
+        texts.append(plain)
+    return pa.array(texts, pa.string())
 
 
-def _extras(extras: Sequence[Any]) -> Any:
-    names = list(extras[0])
-    if names and all(list(extra) == names for extra in extras):
-        columns = [[extra[name] for extra in extras] for name in names]
-        if all(map(_is_exact, columns)):
-            return pa.StructArray.from_arrays(list(map(pa.array, columns)), names)
-    return pa.array([json.dumps(extra) if extra else None for extra in extras], pa.string())
+def _extras(items: ItemColumns) -> Any:
+    extras = items.extras
+    if isinstance(extras, Mapping):
+        if not extras:
+            return pa.nulls(len(items), pa.string())
+        if all(map(_is_exact, extras.values())):
+            return pa.StructArray.from_arrays(list(map(pa.array, extras.values())), list(extras))
+    return pa.array([json.dumps(row) if row else None for row in items.rows], pa.string())
 
 
 def _is_exact(values: Sequence[Any]) -> bool:
@@ -124,10 +141,13 @@ def _is_exact(values: Sequence[Any]) -> bool:
 
 
 def _items(batch: Any) -> list[Item]:
-    texts = [batch.column(name).to_pylist() for name in TEXTS]
+    texts = [batch.column(name).to_pylist() for name in FIELDS]
     extras = batch.column(EXTRA)
     if pa.types.is_struct(extras.type):
-        own = extras.to_pylist()
+        names = extras.type.names
+        # Column by column, which is much faster than a struct at a time.
+        values = zip(*(one.to_pylist() for one in extras.flatten()), strict=True)
+        own = [dict(zip(names, row, strict=True)) for row in values]
     else:
         own = [json.loads(extra) if extra else {} for extra in extras.to_pylist()]
     items = list(map(Item, *texts, own))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ from librehps.runs.observer import RunObserver
 from librehps.runs.options import ModelOptions
 from librehps.runs.progress import RunProgress
 from librehps.scorer import LibreHPS
+from librehps.scores.scored_rows import as_columns
 from librehps.settings import Settings
 from librehps.types import ScoredRow
 
@@ -63,8 +63,8 @@ class LocalRun(Run[Job]):
             engine.decoder = replace(engine.decoder, cache=known)
         progress = RunProgress.after(job.kept, job.facts["total"], engine.work)
         with self.observer.watching(progress), closing(job.run(engine.windows)) as windows:
-            for row in chain.from_iterable(windows):
-                self._scored(row, progress)
+            for rows in windows:
+                self.observer.scored_window(as_columns(rows, settings.axes), progress)
         return progress
 
     def _engine(self, index: KnownScores | None = None) -> LocalEngine:

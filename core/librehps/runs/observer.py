@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from librehps.runs.progress import RunProgress
     from librehps.runs.summary import RunSummary
+    from librehps.scores.scored_rows import ScoredRows
     from librehps.types import ScoredRow
 
 log = logging.getLogger("librehps")
@@ -32,6 +33,20 @@ class RunObserver:
 
     def scored(self, row: "ScoredRow") -> None:
         """Receive each row that is scored in this process, before `advanced`."""
+
+    def scored_window(self, rows: "ScoredRows", progress: "RunProgress") -> None:
+        """Receive the rows that were scored together, and add them to the progress.
+
+        By default this calls `scored` and `advanced` for each row, where they are overridden.
+        """
+        kind = type(self)
+        if kind.scored is RunObserver.scored and kind.advanced is RunObserver.advanced:
+            progress.add_all(rows)
+            return
+        for row in rows:
+            progress.add(row)
+            self.scored(row)
+            self.advanced(progress)
 
     def advanced(self, progress: "RunProgress") -> None:
         """Receive the progress after each row; with Ray, after each table of rows."""

@@ -5,9 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from librehps.scores.scored_rows import MEAN, ScoredRows
 from librehps.types import AxisColumns
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from librehps.engine.engine import Work
     from librehps.runs.job import Counts
     from librehps.types import ScoredRow
@@ -40,7 +45,7 @@ class RunProgress:
     failed: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
-    _histograms: dict[str, list[int]] = field(default_factory=dict)
+    _histograms: "dict[str, NDArray[np.int64]]" = field(default_factory=dict)
     # Rows that are not in the histograms yet.
     _fresh: list[AxisColumns] = field(default_factory=list)
 
@@ -72,6 +77,17 @@ class RunProgress:
         if len(self._fresh) == FRESH_ROWS:
             self._count_fresh()
 
+    def add_all(self, rows: ScoredRows) -> None:
+        """Count the rows of a window."""
+        failed = [type(error).__name__ for error in rows.errors if error is not None]
+        self.failed += len(failed)
+        self.errors.update(failed)
+        self.ok += len(rows) - len(failed)
+        for remarks in filter(None, rows.remarks):
+            self.remarks.update(remarks)
+        for axis, means in zip(rows.axes, rows.numbers[MEAN], strict=True):
+            self._count(axis, means[means == means])
+
     def merge(self, other: "RunProgress") -> None:
         """Count the rows that another process has counted, and add its work."""
         self.ok += other.ok
@@ -80,9 +96,8 @@ class RunProgress:
         self.remarks.update(other.remarks)
         self.work.add(other.work.rows, other.work.forwards, other.work.forward)
         other._count_fresh()
-        for name, bins in other._histograms.items():
-            mine = self._histograms.get(name) or self._empty_bins(name)
-            self._histograms[name] = [a + b for a, b in zip(mine, bins, strict=True)]
+        for axis, bins in other._histograms.items():
+            self._add_bins(axis, bins)
 
     def _count_fresh(self) -> None:
         """Count the means of the latest rows, many at a time."""
@@ -90,19 +105,22 @@ class RunProgress:
             names = self._fresh[0].names
             means = [one.means for one in self._fresh if one.names == names]
             self._fresh = [one for one in self._fresh if one.names != names]
-            for name, column in zip(names, zip(*means, strict=True), strict=True):
-                bins = self._histograms.get(name) or self._empty_bins(name)
-                for at, count in Counter(int(mean * HISTOGRAM_BINS) for mean in column).items():
-                    bins[min(at, HISTOGRAM_BINS - 1)] += count
+            for axis, column in zip(names, zip(*means, strict=True), strict=True):
+                self._count(axis, np.array(column))
 
-    def _empty_bins(self, axis: str) -> list[int]:
-        bins = self._histograms[axis] = [0] * HISTOGRAM_BINS
-        return bins
+    def _count(self, axis: str, means: "NDArray[np.float64]") -> None:
+        if len(means):
+            places = np.minimum((means * HISTOGRAM_BINS).astype(np.int64), HISTOGRAM_BINS - 1)
+            self._add_bins(axis, np.bincount(places, minlength=HISTOGRAM_BINS))
+
+    def _add_bins(self, axis: str, bins: "NDArray[np.int64]") -> None:
+        before = self._histograms.get(axis)
+        self._histograms[axis] = bins if before is None else before + bins
 
     def distributions(self) -> dict[str, Distribution]:
         """Return the distribution of each axis that was scored in this call."""
         self._count_fresh()
-        return {axis: _distribution(bins) for axis, bins in self._histograms.items()}
+        return {axis: _distribution(bins.tolist()) for axis, bins in self._histograms.items()}
 
 
 def _distribution(bins: Sequence[int]) -> Distribution:

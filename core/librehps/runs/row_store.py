@@ -17,6 +17,7 @@ from librehps.files import sync
 from librehps.runs.frames import DamagedFrameError, Frame, FrameFile
 from librehps.runs.row_status import ERROR, OK
 from librehps.scores.row_batch import INDEX, RowSchema
+from librehps.scores.scored_rows import ScoredRows
 from librehps.types import ScoredRow
 
 GROUP_ROWS = 4096
@@ -67,9 +68,12 @@ class RowStore:
                 self._wait(newest_batch(payload, schema))
                 self._waiting_keys = None
 
-    def append(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> None:
-        """Append rows with these indices; they survive a kill, and after `sync` a power loss."""
-        self.append_batch(self.schema.batch(indices, rows), _keys_of(rows))
+    def append(self, indices: Sequence[int], rows: Sequence[ScoredRow], listed: Any = None) -> None:
+        """Append rows with these indices; they survive a kill, and after `sync` a power loss.
+
+        `listed`: columns of their items, from the listing.
+        """
+        self.append_batch(self.schema.batch(indices, rows, listed), _keys_of(rows))
 
     def append_batch(self, batch: Any, keys: Keys | None = None) -> None:
         """Append an Arrow batch of the schema like `append`; `keys` of the rows, if known."""
@@ -213,8 +217,11 @@ class RowStore:
 
 def _keys_of(rows: Sequence[ScoredRow]) -> Keys | None:
     """Return the keys of the rows, None if a row has a hash but no key."""
-    keys = [row.key for row in rows]
-    is_whole = None not in keys or all(row.key or row.sha256 is None for row in rows)
+    if isinstance(rows, ScoredRows):
+        keys, hashes = list(rows.keys), rows.hashes
+    else:
+        keys, hashes = [row.key for row in rows], [row.sha256 for row in rows]
+    is_whole = None not in keys or all(k or h is None for k, h in zip(keys, hashes, strict=True))
     return keys if is_whole else None
 
 

@@ -16,6 +16,7 @@ from librehps.runs.summary import RunSummary
 
 if TYPE_CHECKING:
     from librehps.runs.progress import RunProgress
+    from librehps.scores.scored_rows import ScoredRows
     from librehps.types import ScoredRow
 
 # From the begin of a pass to that of the next this many times the time passes that the first took
@@ -96,9 +97,17 @@ class PassObserver(RunObserver):
         """Pass the row on."""
         self._inner.scored(row)
 
+    def scored_window(self, rows: "ScoredRows", progress: "RunProgress") -> None:
+        """Pass the rows on; stop the pass once it takes long."""
+        self._inner.scored_window(rows, progress)
+        self._stop_in_time()
+
     def advanced(self, progress: "RunProgress") -> None:
         """Pass the progress on; stop the pass once it takes long."""
         self._inner.advanced(progress)
+        self._stop_in_time()
+
+    def _stop_in_time(self) -> None:
         if self._pace.now() - self._began > self._pace.pass_s:
             self._stop.set()
 

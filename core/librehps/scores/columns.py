@@ -3,10 +3,12 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any, get_args
 
 from librehps.choices import ColumnSet, check_choice
 from librehps.errors import UsageError
+from librehps.files import is_utf8
 from librehps.types import AXES
 
 TEXT, REAL, INTEGER, INTEGERS = "text", "real", "integer", "integers"
@@ -101,17 +103,33 @@ class OwnColumns:
                 return self._see_new(values)
         return values
 
+    def see_columns(self, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+        """Return the columns of many rows in storable form, like `see`."""
+        return {_plain(name): self._see_column(_plain(name), c) for name, c in columns.items()}
+
+    def _see_column(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
+        kinds = set(map(type, values))
+        if not (kinds <= {str, NoneType} and is_utf8("".join(filter(None, values)))):
+            values = list(map(_plain, values))
+            kinds = {_kind_of(value) for value in values}
+        self._seen.setdefault(name, set()).update(kinds)
+        return values
+
     def _see_new(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of `see`, and note their types."""
         kept = {_plain(name): _plain(value) for name, value in values.items()}
         for name, value in kept.items():
-            is_large = isinstance(value, int) and abs(value) > MAX_EXACT_INT
-            self._seen.setdefault(name, set()).add(_Large if is_large else type(value))
+            self._seen.setdefault(name, set()).add(_kind_of(value))
         return kept
 
     def kinds(self) -> dict[str, str]:
         """Return the kind of each column that holds all values seen; mixed columns are text."""
         return {name: _kind(types - {type(None)}) for name, types in self._seen.items()}
+
+
+def _kind_of(value: Any) -> type:
+    is_large = isinstance(value, int) and abs(value) > MAX_EXACT_INT
+    return _Large if is_large else type(value)
 
 
 def _plain(value: Any) -> Any:

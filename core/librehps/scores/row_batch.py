@@ -1,7 +1,6 @@
 """Scored rows as Arrow batches, with one column for each value of a row."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,13 @@ import pyarrow as pa
 from librehps.files import printable
 from librehps.scores.columns import DOUBLE, TEXT, as_text, full_columns
 from librehps.scores.parquet import arrow_type
+from librehps.scores.scored_rows import ScoredRows, as_columns
 from librehps.settings import Settings
-from librehps.types import AxisColumns, Item, ScoredRow, VideoScore, media_text
+from librehps.types import Item, ScoredRow, media_text
 
 # Column with the row's index in the listing; a column of the user can have any other name.
 INDEX = "librehps.index"
+NUMBERS = ("", "_mu", "_sigma")
 
 
 class RowSchema:
@@ -31,23 +32,22 @@ class RowSchema:
         stored = {name: TEXT if name in own and k == DOUBLE else k for name, k in kinds.items()}
         self.texts = [name for name, kind in stored.items() if kind == TEXT]
         fields = [(name, arrow_type(kind)) for name, kind in stored.items()]
-        self._arrow_types = [(INDEX, pa.int64()), *fields]
-        self.arrow = pa.schema(self._arrow_types)
+        self.arrow = pa.schema([(INDEX, pa.int64()), *fields])
 
-    def batch(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> Any:
-        """Return the rows, which have these indices in the listing, as one Arrow batch."""
+    def batch(self, indices: Sequence[int], rows: Sequence[ScoredRow], listed: Any = None) -> Any:
+        """Return the rows, which have these indices in the listing, as one Arrow batch.
+
+        `listed` holds columns of their items as the listing has them, as an Arrow batch.
+        """
+        found = as_columns(rows, self.axes)
         columns = {
             INDEX: indices,
-            **_facts(rows),
-            **_scores(rows, self.axes),
-            "settings": [self._digest] * len(rows),
-            **self._own_columns([row.item for row in rows]),
+            **_facts(found),
+            **_numbers(found),
+            "settings": pa.repeat(self._digest, len(rows)),
+            **self._item_columns(found.items, listed),
         }
-        arrays = [
-            pa.array(values := columns[name], kind, from_pandas=isinstance(values, np.ndarray))
-            for name, kind in self._arrow_types
-        ]
-        return pa.RecordBatch.from_arrays(arrays, schema=self.arrow)
+        return self._batch(columns)
 
     def known_batch(self, indices: Sequence[int], items: Sequence[Item], scores: Any) -> Any:
         """Return rows of items whose scores are known: the columns of the Arrow table `scores`.
@@ -56,54 +56,74 @@ class RowSchema:
         """
         columns = {
             INDEX: indices,
-            **_of_items(items),
-            "status": ["ok"] * len(items),
-            "settings": [self._digest] * len(items),
-            **self._own_columns(items),
+            "status": pa.repeat("ok", len(items)),
+            "settings": pa.repeat(self._digest, len(items)),
+            **self._item_columns(items, None),
         }
+        others = [field for field in self.arrow if field.name not in columns]
+        return self._batch({**columns, **{one.name: _column(scores, one) for one in others}})
+
+    def _batch(self, columns: Mapping[str, Any]) -> Any:
         arrays = [
-            _column(scores, f) if f.name not in columns else pa.array(columns[f.name], f.type)
-            for f in self.arrow
-        ]
+            values if isinstance(values := columns[field.name], pa.Array)
+            else pa.array(values, field.type)
+            for field in self.arrow
+        ]  # fmt: skip
         return pa.RecordBatch.from_arrays(arrays, schema=self.arrow)
 
-    def _own_columns(self, items: Sequence[Item]) -> dict[str, list[Any]]:
-        return {name: self._own(name, items) for name in self.own}
+    def _item_columns(self, items: Sequence[Item], listed: Any) -> dict[str, Any]:
+        """Return id, media, prompt, group and the user's own columns.
 
-    def _own(self, name: str, items: Sequence[Item]) -> list[Any]:
+        Prompt and group may be others than those of the listing.
+        """
+        found: dict[str, Any] = {
+            "prompt": _texts([item.prompt for item in items]),
+            "group": _texts([item.group for item in items]),
+        }
+        if listed is not None and "id" in listed.schema.names:
+            found["id"], found["media"] = listed.column("id"), listed.column("media")
+        else:
+            found["id"] = _texts([item.id for item in items])
+            found["media"] = _media([item.media for item in items])
+        return found | {name: self._own(name, items, listed) for name in self.own}
+
+    def _own(self, name: str, items: Sequence[Item], listed: Any) -> Any:
+        kind = self.own[name]
+        if listed is not None and name in listed.schema.names and kind != DOUBLE:
+            values = listed.column(name)
+            if values.type == self.arrow.field(name).type:
+                return values
         values = [item.extra.get(name) for item in items]
-        is_text = self.own[name] in (TEXT, DOUBLE)
-        return [as_text(value) for value in values] if is_text else values
+        return [as_text(value) for value in values] if kind in (TEXT, DOUBLE) else values
 
 
-def _facts(rows: Sequence[ScoredRow]) -> dict[str, list[Any]]:
-    nothing: list[Any] = [None] * len(rows)
-    types, errors = nothing, nothing
-    if any(row.error is not None for row in rows):
-        found = [row.error for row in rows]
-        types = [None if error is None else type(error).__name__ for error in found]
-        errors = [None if error is None else printable(str(error)) for error in found]
-    return {
-        **_of_items([row.item for row in rows]),
-        "kind": [row.kind for row in rows],
-        "width": [row.width for row in rows],
-        "height": [row.height for row in rows],
-        "frames": [s.frames if isinstance(s := row.score, VideoScore) else None for row in rows],
-        "status": ["error" if row.score is None else "ok" for row in rows],
-        "error_type": types,
-        "error": errors,
-        "prompt_tokens": [row.prompt_tokens for row in rows],
-        "sha256": [row.sha256 for row in rows],
+def _facts(rows: ScoredRows) -> dict[str, Any]:
+    nothing = pa.nulls(len(rows), pa.string())
+    found = {
+        "kind": _often_equal(rows.kinds),
+        "width": rows.widths,
+        "height": rows.heights,
+        "frames": rows.frames,
+        "status": pa.repeat("ok", len(rows)),
+        "error_type": nothing,
+        "error": nothing,
+        "prompt_tokens": rows.prompt_tokens,
+        "sha256": rows.hashes,
+        "scalar": rows.scalars,
     }
+    if any(rows.errors):
+        errors = rows.errors
+        found["status"] = ["ok" if error is None else "error" for error in errors]
+        found["error_type"] = [None if e is None else type(e).__name__ for e in errors]
+        found["error"] = [None if e is None else printable(str(e)) for e in errors]
+    return found
 
 
-def _of_items(items: Sequence[Item]) -> dict[str, list[Any]]:
-    return {
-        "id": _texts([item.id for item in items]),
-        "media": _media([item.media for item in items]),
-        "prompt": _texts([item.prompt for item in items]),
-        "group": _texts([item.group for item in items]),
-    }
+def _often_equal(values: Sequence[str | None]) -> Any:
+    """Return texts as an Arrow array."""
+    first = values[0] if values else None
+    is_one = first is not None and values.count(first) == len(values)
+    return pa.repeat(first, len(values)) if is_one else pa.array(values, pa.string())
 
 
 def _column(table: Any, field: Any) -> Any:
@@ -127,27 +147,17 @@ def _texts(values: list[Any]) -> list[Any]:
     return [v if v is None or (type(v) is str and v.isascii()) else printable(v) for v in values]
 
 
-def _scores(rows: Sequence[ScoredRow], axes: Sequence[str]) -> dict[str, Any]:
-    """Return the columns of numbers; NaN stands for null, since no score is NaN."""
-    numbers = np.full((3, len(axes), len(rows)), np.nan)
-    groups: dict[tuple[str, ...], list[int]] = {}
-    scored = [AxisColumns.of({} if row.score is None else row.score.axes) for row in rows]
-    for at, one in enumerate(scored):
-        groups.setdefault(one.names, []).append(at)
-    for names, some_at in groups.items():
-        if not names:
-            continue
-        some = [scored[at] for at in some_at]
-        places: Any = slice(None) if len(groups) == 1 else some_at
-        columns = ([s.means for s in some], [s.mus for s in some], [s.sigmas for s in some])
-        for part, values in zip(numbers, columns, strict=True):
-            flat = np.fromiter(chain.from_iterable(values), float, len(names) * len(some))
-            for name, column in zip(names, flat.reshape(-1, len(names)).T, strict=True):
-                if name in axes:
-                    part[axes.index(name), places] = column
-    found: dict[str, Any] = {
-        "scalar": [None if row.score is None else row.score.scalar for row in rows]
-    }
-    for at, name in enumerate(axes):
-        found[name], found[f"{name}_mu"], found[f"{name}_sigma"] = numbers[:, at]
+def _numbers(rows: ScoredRows) -> dict[str, Any]:
+    """Return the columns of scores by axis."""
+    numbers, found = rows.numbers.astype(np.float32), dict[str, Any]()
+    is_null = np.isnan(numbers)
+    some: Any = is_null.any(2).tolist()
+    every: Any = is_null.all(2).tolist()
+    for part, end in enumerate(NUMBERS):
+        for at, axis in enumerate(rows.axes):
+            if every[part][at]:
+                found[f"{axis}{end}"] = pa.nulls(len(rows), pa.float32())
+            else:
+                mask = is_null[part, at] if some[part][at] else None
+                found[f"{axis}{end}"] = pa.array(numbers[part, at], mask=mask)
     return found

@@ -202,7 +202,7 @@ class Batcher:
 
     def _run(self, ready: list[Ready]) -> list[ScoredRow]:
         """Return the scored rows of a window; runs in a thread."""
-        return Window(ready, self._launcher, None, self._engine.tokens, None).rows()
+        return Window(ready, self._launcher, None, self._engine.tokens, None).rows()[:]
 
     def _landed(self, jobs: list[_Job], started: float, done: "Future[list[ScoredRow]]") -> None:
         self._flying -= 1
