@@ -53,6 +53,21 @@ BOARD = (
     "with scored as (select *, hash(prompt) p from 's.parquet' where status = 'ok' {}) "
     f"select * from ({WINS})"
 )
+# Two columns as z-scores within the prompt; a group without a deviation counts as nothing.
+Z = "coalesce(({0} - avg({0}) over p) / nullif(stddev_pop({0}) over p, 0), 0)"
+SUMMED = (
+    "select *, {0} s from {1} where status = 'ok' and overall_mu is not null and {2} is not null "
+    "window p as (partition by prompt)"
+)
+BEST = (
+    "copy (select * exclude (r) from (select *, row_number() over (partition by prompt order by s "
+    "desc) r from ({})) where r = 1) to 'out.parquet' (compression zstd)"
+)
+JOINED = (
+    "(select s.*, t.overall_mu other from 's.parquet' s join 't.parquet' t using (media, prompt))"
+)
+SUM = ("--weights", "overall=1,style=0.5")
+TWO = ("--with", "other=t.parquet", "--weights", "overall=1,other.overall=0.5")
 WRITE, TABLE = ("-q", "-o", "out.parquet"), ("--by", "generator", "--json", "-q")
 # A question, the words of the command, and the query; None where SQL has no such answer.
 QUESTIONS: dict[str, tuple[Sequence[str], str | None]] = {
@@ -76,6 +91,21 @@ QUESTIONS: dict[str, tuple[Sequence[str], str | None]] = {
     "leaderboard of two": (
         ("leaderboard", "s.parquet", "--only", "generator-0", "--only", "generator-7", *TABLE),
         BOARD.format("and generator in ('generator-0', 'generator-7')")),
+    "weights": (("best-of-n", "s.parquet", *SUM, *WRITE),
+                BEST.format(SUMMED.format("overall_mu + 0.5 * style_mu", "'s.parquet'",
+                                          "style_mu"))),
+    "weights of z-scores": (
+        ("best-of-n", "s.parquet", *SUM, "--normalise", "prompt", *WRITE),
+        BEST.format(SUMMED.format(f"{Z.format('overall_mu')} + 0.5 * {Z.format('style_mu')}",
+                                  "'s.parquet'", "style_mu"))),
+    "weights of two models": (
+        ("best-of-n", "s.parquet", *TWO, *WRITE),
+        BEST.format(SUMMED.format(f"{Z.format('overall_mu')} + 0.5 * {Z.format('other')}",
+                                  JOINED, "other"))),
+    "filter by two models": (
+        ("filter", "s.parquet", *TWO, "--top", "10%", "--per", "prompt", *WRITE), None),
+    "leaderboard by weights": (
+        ("leaderboard", "s.parquet", *SUM, "--normalise", "prompt", *TABLE), None),
     "report": (("report", "s.parquet", "-q", "-o", "page.html", "--overwrite"), None),
     "report by generator": (
         ("report", "s.parquet", "--by", "generator", "-q", "-o", "page.html", "--overwrite"), None),
@@ -175,6 +205,17 @@ def write_rows(file: Path, rows: int) -> None:
             writer.write_table(part)
 
 
+def write_other(file: Path, rows: int) -> None:
+    """The same pictures scored by another model, in another order."""
+    names = ["id", "media", "prompt", "overall", "overall_mu", "status"]
+    rng = np.random.default_rng(1)
+    with pq.ParquetWriter(file, next(tables(rows)).select(names).schema) as writer:
+        for part in tables(rows):
+            mu = pa.array(10 * rng.normal(size=len(part)).astype(np.float32))
+            scored = part.select(names).set_column(4, "overall_mu", mu)
+            writer.write_table(scored.take(pa.array(rng.permutation(len(part)))))
+
+
 def write_json(file: Path, rows: int) -> None:
     with file.open("wb") as lines:
         for part in tables(rows):
@@ -212,6 +253,7 @@ def main() -> None:
         folder = Path(name)
         write_rows(folder / "s.parquet", arguments.rows)
         write_rows(folder / "few.parquet", FEW_ROWS)
+        write_other(folder / "t.parquet", arguments.rows)
         write_json(folder / "s.jsonl", arguments.rows // JSON_SHARE)
         size = (folder / "s.parquet").stat().st_size / 1e6
         print(f"{arguments.rows} rows, {size:.0f} MB of Parquet; 1/{JSON_SHARE} as JSON Lines")
