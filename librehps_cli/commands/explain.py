@@ -1,12 +1,17 @@
 """librehps explain: what words, regions and frames do to a score."""
 
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from librehps.choices import ExplainBy
-from librehps_cli.ui.errors import exit_code
+from librehps.files import counted
+from librehps_cli.ui.errors import INTERRUPTED, exit_code
 from librehps_cli.ui.explanation import print_explanation
 from librehps_cli.ui.help import OUTPUT, examples
 from librehps_cli.ui.load import load_scorer, prompt_keywords
@@ -20,9 +25,12 @@ from librehps_cli.ui.options import (
     grouped,
 )
 from librehps_cli.ui.output import Output
+from librehps_cli.ui.progress import stopping
+from librehps_cli.ui.scoring_options import ExplainOptions
 
 if TYPE_CHECKING:
     from librehps.explain.explanation import Explanation
+    from librehps.explain.unexplained import Unexplained
 
 
 @examples(
@@ -37,7 +45,7 @@ def explain(
         typer.Argument(metavar="MEDIA...", help="Images and videos.", show_default=False),
     ],
     prompts: PromptOptions,
-    models: ModelOptions,
+    models: ExplainOptions,
     by: Annotated[
         str | None,
         typer.Option(
@@ -76,7 +84,7 @@ def explain(
     picture.
     """
     from librehps.explain.write import check_explanation_file, parts_for, write_explanations
-    from librehps.runs.explain import Unexplained, explain_media
+    from librehps.runs.explain import explain_media
 
     out = Output(quiet, json)
     if output is not None:
@@ -84,23 +92,57 @@ def explain(
     rows = explain_media(
         paths,
         **prompt_keywords(prompts),
-        model=lambda: load_scorer(models, prompts, out),
+        model=lambda: load_scorer(ModelOptions(**vars(models)), prompts, out),
         axis=axis,
         by=parts_for(output, by),
     )
-    found: list[Explanation] = []
-    failed = 0
-    for row in out.progress(rows, len(paths), "explaining"):
+    shown = Shown(out, len(paths))
+    with stopping(shown.stop, out, "item"):
+        told = shown.told(rows)
+        if output is None:
+            deque(told, maxlen=0)
+        elif write_explanations(told, output, overwrite):
+            out.note(f"wrote {output}")
+    raise typer.Exit(shown.exit_code())
+
+
+@dataclass
+class Shown:
+    """The explanations that were printed so far, and the event that ends them early."""
+
+    out: Output
+    total: int
+    stop: Event = field(default_factory=Event)
+    ok: int = 0
+    failed: int = 0
+
+    def told(
+        self, rows: "Iterable[Explanation | Unexplained]"
+    ) -> "Iterator[Explanation | Unexplained]":
+        """Yield each row once it is printed, until `stop` is set."""
+        for row in self.out.progress(rows, self.total, "explaining"):
+            self._print(row)
+            yield row
+            if self.stop.is_set():
+                return
+
+    def _print(self, row: "Explanation | Unexplained") -> None:
+        from librehps.explain.unexplained import Unexplained
+
         if isinstance(row, Unexplained):
-            failed += 1
-            out.error(f"{row.media}: {row.error} ({type(row.error).__name__})")
-        elif output is not None:
-            found.append(row)
-        if out.json:
-            out.records([row.record()])
+            self.failed += 1
+            self.out.error(f"{row.media}: {row.error} ({type(row.error).__name__})")
+        else:
+            self.ok += 1
+        if self.out.json:
+            self.out.records([row.record()])
         elif not isinstance(row, Unexplained):
-            print_explanation(row, out)
-    if output is not None and found:
-        write_explanations(found, output, overwrite)
-        out.note(f"wrote {output}")
-    raise typer.Exit(exit_code(len(paths) - failed, failed))
+            print_explanation(row, self.out)
+
+    def exit_code(self) -> int:
+        """Return the exit code; an early end is told with the number of items that are left."""
+        left = self.total - self.ok - self.failed
+        if self.stop.is_set() and left:
+            self.out.note(f"interrupted: {counted(left, 'item')} not explained")
+            return INTERRUPTED
+        return exit_code(self.ok, self.failed)

@@ -1,11 +1,11 @@
 """Flags that say how media files become pixels, for every command that decodes media."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
-from librehps.choices import Animated, Sample
+from librehps.choices import Animated, Sample, VideoBackend
 from librehps_cli.ui.help import MEDIA
 
 
@@ -56,3 +56,17 @@ class MediaFlags:
             rich_help_panel=MEDIA,
         ),
     ] = True
+
+
+@dataclass(frozen=True)
+class DecodeFlags(MediaFlags):
+    """Flags that say how files become pixels, and which decoder reads videos."""
+
+    video_backend: Annotated[
+        VideoBackend,
+        typer.Option(
+            metavar="NAME",
+            help=f"Video decoder: {', '.join(get_args(VideoBackend))}.",
+            rich_help_panel=MEDIA,
+        ),
+    ] = "auto"

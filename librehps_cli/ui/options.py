@@ -9,11 +9,11 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from librehps.choices import Attention, Dtype, Engine, PromptFrom, VideoBackend, WeightMode
+from librehps.choices import Attention, Dtype, Engine, PromptFrom, WeightMode
 from librehps.rowfiles import KNOWN
 from librehps.settings import DEFAULT_MODEL, TINY
-from librehps_cli.ui.help import CLUSTER, INPUT, MEDIA, MODEL, OUTPUT, PROMPT
-from librehps_cli.ui.media_flags import MediaFlags
+from librehps_cli.ui.help import CLUSTER, INPUT, MODEL, OUTPUT, PROMPT
+from librehps_cli.ui.media_flags import DecodeFlags
 
 
 def choices(literal: Any) -> str:
@@ -133,8 +133,8 @@ RenamedWeights = Annotated[WeightMode, _model_weights("--model-weights")]
 
 
 @dataclass(frozen=True)
-class ComputeOptions(CheckpointOptions):
-    """Flags that name the model and say how it computes."""
+class BatchOptions(CheckpointOptions):
+    """Flags that name the model and say how it computes a batch."""
 
     dtype: Annotated[
         Dtype,
@@ -166,6 +166,12 @@ class ComputeOptions(CheckpointOptions):
             metavar="N", min=1, help="Items in a batch (default: by device).", rich_help_panel=MODEL
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class ComputeOptions(BatchOptions):
+    """Flags that name the model and say how it computes."""
+
     workers: Annotated[
         int | None,
         typer.Option(
@@ -178,15 +184,9 @@ class ComputeOptions(CheckpointOptions):
 
 
 @dataclass(frozen=True)
-class ModelOptions(MediaFlags, ComputeOptions):
+class ModelOptions(DecodeFlags, ComputeOptions):
     """Flags that name the model, and say how it computes and how files become pixels."""
 
-    video_backend: Annotated[
-        VideoBackend,
-        typer.Option(
-            metavar="NAME", help=f"Video decoder: {choices(VideoBackend)}.", rich_help_panel=MEDIA
-        ),
-    ] = "auto"
     calibration: Annotated[
         Path | None,
         typer.Option(

@@ -177,8 +177,8 @@ def _progress_bar(out: Output) -> Any:
 
 
 @contextmanager
-def stopping(event: threading.Event, out: Output) -> Iterator[None]:
-    """Set the event at the first Ctrl-C or SIGTERM; exit at the second."""
+def stopping(event: threading.Event, out: Output, unit: str = "batch") -> Iterator[None]:
+    """Set the event at the first Ctrl-C or SIGTERM, which ends a unit; exit at the second."""
     before: dict[int, Any] = {}
 
     def stop(number: int, frame: object) -> None:
@@ -187,7 +187,7 @@ def stopping(event: threading.Event, out: Output) -> Iterator[None]:
             signal.signal(kind, leave)
         # Python refuses a write from a signal that interrupts a write to the same stream.
         with suppress(RuntimeError):
-            out.note("stopping after this batch; press Ctrl-C again to stop now")
+            out.note(f"stopping after this {unit}; press Ctrl-C again to stop now")
 
     def leave(number: int, frame: object) -> None:
         # A batch in another thread cannot be cancelled; rows in the journal are kept.

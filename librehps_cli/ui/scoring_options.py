@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from librehps_cli.ui.help import MODEL
-from librehps_cli.ui.options import ModelOptions
+from librehps_cli.ui.media_flags import DecodeFlags
+from librehps_cli.ui.options import BatchOptions, ModelOptions
 
 
 @dataclass(frozen=True)
@@ -23,3 +24,8 @@ class ScoringOptions(ModelOptions):
             rich_help_panel=MODEL,
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class ExplainOptions(DecodeFlags, BatchOptions):
+    """Flags of the model for a command that decodes one item at a time, and compares none."""

@@ -1,9 +1,11 @@
 """Explanations of scores: words of the prompt, regions of the picture, frames of a clip."""
 
 import json
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,12 +13,16 @@ import torch
 from conftest import EXAMPLES, Cli
 from librehps import LibreHPS
 from librehps.errors import UnsupportedMediaError, UsageError
+from librehps.explain import anchors, explanation
+from librehps.explain.anchors import anchor_of, anchors_in
 from librehps.explain.colors import overlay
+from librehps.explain.explanation import Explanation
 from librehps.explain.prompt_parts import phrases_of, swapped, without, words_of
 from librehps.explain.regions import edges_of, windows_of
 from librehps.explain.write import write_explanations
 from librehps.media.images import load_pixels
 from librehps.models.librehps.batch import collate
+from librehps.types import Item
 
 MEDIA = EXAMPLES / "media"
 PROMPT = (MEDIA / "match.txt").read_text().strip()
@@ -170,9 +176,53 @@ def test_the_command_prints_json_in_a_pipe_and_writes_a_page(cli: Cli, tmp_path:
     assert (error["status"], error["error_type"]) == ("error", "UnsupportedMediaError")
     html = page.read_text()
     assert "<script" not in html and "<b>.png" not in html and "&lt;b&gt;.png" in html
-    assert "http" not in html and html.count("<article>") == 2
+    assert "http" not in html and html.count("<article ") == 3
+    assert "No explanation: " in html and html.endswith("</html>\n")
+    assert anchors_in(page) == {
+        anchor_of(str(path)) for path in (hostile, broken, MEDIA / "jumping.mp4")
+    }
     again = cli("explain", hostile, "-m", "tiny", "-p", prompt, "-o", page)
     assert again.returncode == 2 and "already exists" in again.stderr
+
+
+def test_an_interrupted_command_writes_the_page_of_what_is_explained(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explained = explanation.explain
+
+    def interrupted(item: Item, *args: Any, **more: Any) -> Explanation:
+        if item.media == MEDIA / "torn.png":
+            signal.raise_signal(signal.SIGINT)
+        return explained(item, *args, **more)
+
+    monkeypatch.setattr(explanation, "explain", interrupted)
+    media = [MEDIA / f"{name}.png" for name in ("match", "torn", "swapped")]
+    page = tmp_path / "why.html"
+    done = cli("explain", *media, *TINY, "--by", "words", "-o", page)
+    assert done.returncode == 130 and "1 item not explained" in done.stderr
+    assert [Path(row["media"]) for row in records(done.stdout)] == media[:2]
+    assert anchors_in(page) == {anchor_of(str(path)) for path in media[:2]}
+    assert page.read_text().endswith("</html>\n")
+
+
+def test_a_page_without_an_explanation_is_not_written(cli: Cli, tmp_path: Path) -> None:
+    broken, page = tmp_path / "broken.png", tmp_path / "why.html"
+    broken.write_bytes(b"no picture")
+    assert cli("explain", broken, "-m", "tiny", "-p", "x", "-o", page).returncode == 1
+    assert not page.exists()
+
+
+def test_anchors_are_found_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anchors, "READ_BYTES", 7)
+    page = tmp_path / "why.html"
+    page.write_text('<article id="item-a%2Fb%22.png">item-c</article><article id="item-d">')
+    assert anchors_in(page) == {anchor_of('a/b".png'), anchor_of("d")}
+
+
+@pytest.mark.parametrize("flag", ["--calibration", "--workers", "--cache"])
+def test_a_flag_that_no_explanation_uses_is_unknown(cli: Cli, flag: str) -> None:
+    done = cli("explain", MEDIA / "match.png", *TINY, flag, "1")
+    assert done.returncode == 2 and "No such option" in done.stderr
 
 
 def test_the_command_prints_a_line_and_bars_on_a_terminal(cli: Cli, tmp_path: Path) -> None:

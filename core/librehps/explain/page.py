@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from librehps.explain.anchors import anchor_of
 from librehps.explain.colors import COSTS, EARNS, overlay, share
 from librehps.explain.explanation import NOTE, Explanation
 from librehps.explain.pictures import picture_of, rgba_of
+from librehps.explain.unexplained import Unexplained
 from librehps.explain.words import WordEffect, WordEffects
+from librehps.files import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,9 +28,8 @@ STYLE = Path(__file__).parent / "page.css"
 WORD_OPACITY = 0.45
 
 
-def page_of(explanations: Sequence[Explanation]) -> str:
-    """Return the HTML of the explanations; texts of users are escaped."""
-    articles = "\n".join(map(_article, explanations))
+def page_start() -> str:
+    """Return the HTML of a page before its articles."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -36,11 +38,24 @@ def page_of(explanations: Sequence[Explanation]) -> str:
         f'<p class="note">This page {escape(NOTE)}. mu is a score without bounds; '
         '<span class="costs">red</span> costs points of mu, '
         '<span class="earns">green</span> earns them.</p>\n'
-        f"{articles}\n</main></body></html>\n"
     )
 
 
-def _article(one: Explanation) -> str:
+PAGE_END = "</main></body></html>\n"
+
+
+def article_of(one: Explanation | Unexplained) -> str:
+    """Return the HTML of one explanation or error; texts of users are escaped."""
+    name = escape(printable(one.media or one.item.id))
+    body = _error(one) if isinstance(one, Unexplained) else _body(one)
+    return f'<article id="{anchor_of(one.item.id)}"><h2>{name}</h2>{body}</article>\n'
+
+
+def _error(one: Unexplained) -> str:
+    return f'<p class="error">No explanation: {escape(printable(str(one.error)))}</p>'
+
+
+def _body(one: Explanation) -> str:
     parts = []
     if one.words is not None:
         parts.append(_words(one.prompt, one.words))
@@ -48,11 +63,9 @@ def _article(one: Explanation) -> str:
         parts.append(_regions(one, one.regions))
     if one.frames is not None:
         parts.append(_frames(one, one.frames))
-    name = escape(one.media or one.item.id)
     return (
-        f'<article><h2>{name}</h2><div class="parts">{"".join(parts)}</div>'
+        f'<div class="parts">{"".join(parts)}</div>'
         f'<p class="soft">scored variants: {one.forwards} · settings {escape(one.settings)}</p>'
-        "</article>"
     )
 
 

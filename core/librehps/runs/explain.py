@@ -1,48 +1,24 @@
 """Explain the scores of media files, one explanation or error for each."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from librehps.choices import PromptFrom
 from librehps.errors import ItemError
 from librehps.explain.explanation import Explanation, check_axis, checked_parts
-from librehps.files import printable
+from librehps.explain.unexplained import Unexplained
 from librehps.items.files import file_item
 from librehps.items.prompts import find_prompts
 from librehps.media.media import Media
 from librehps.runs.compare import loaded
 from librehps.settings import DEFAULT_MODEL
 from librehps.storage.url_path import as_path
-from librehps.types import Item, media_text
+from librehps.types import Item
 
 if TYPE_CHECKING:
+    from librehps.items.prompts import PromptFinder
     from librehps.scorer import LibreHPS
-
-
-@dataclass(frozen=True)
-class Unexplained:
-    """An item that cannot be scored, and its error."""
-
-    item: Item
-    error: ItemError
-
-    @property
-    def media(self) -> str | None:
-        """The path or URL of the media."""
-        return media_text(self.item.media)
-
-    def record(self) -> dict[str, Any]:
-        """Return the error as a dict, with the names that an error row has."""
-        error = self.error
-        return {
-            "id": printable(self.item.id),
-            "media": self.media,
-            "status": "error",
-            "error_type": type(error).__name__,
-            "error": printable(str(error)),
-        }
 
 
 def explain_media(
@@ -56,7 +32,7 @@ def explain_media(
     axis: str | None = None,
     by: str | Sequence[str] | None = None,
 ) -> Iterator[Explanation | Unexplained]:
-    """Yield the explanation of each image or video, or its error, in the order of the paths.
+    """Return an iterator of the explanation of each image or video, or its error, in order.
 
     Prompts and `model` as in `librehps.compare`, `axis` and `by` as in `LibreHPS.explain_item`.
     Raises UsageError for a path that is not found, and for an unknown axis or part.
@@ -66,8 +42,17 @@ def explain_media(
     parts = checked_parts(by)
     scorer = loaded(model)
     check_axis(axis, scorer.axes)
-    for item in items:
-        try:
-            yield scorer.explain_item(finder(item, Media(item.media)), axis, parts)
-        except ItemError as error:
-            yield Unexplained(item, error)
+    return (_explained(item, scorer, finder, axis, parts) for item in items)
+
+
+def _explained(
+    item: Item,
+    scorer: "LibreHPS",
+    finder: "PromptFinder",
+    axis: str | None,
+    parts: Sequence[str] | None,
+) -> Explanation | Unexplained:
+    try:
+        return scorer.explain_item(finder(item, Media(item.media)), axis, parts)
+    except ItemError as error:
+        return Unexplained(item, error)
