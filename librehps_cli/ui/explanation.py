@@ -76,6 +76,8 @@ def _print_regions(found: "RegionMap", out: Output) -> None:
             shade = SHADES[round(_share(cost, most) * (len(SHADES) - 1))]
             line.append(shade * wide, style=_color(cost))
         out.styled(line)
+    if found.remark is not None:
+        out.note(found.remark)
 
 
 def _print_frames(found: "FrameEffects", out: Output) -> None:

@@ -18,7 +18,7 @@ from librehps.explain.anchors import anchor_of, anchors_in
 from librehps.explain.colors import overlay
 from librehps.explain.explanation import Explanation
 from librehps.explain.prompt_parts import phrases_of, swapped, without, words_of
-from librehps.explain.regions import edges_of, windows_of
+from librehps.explain.regions import MAX_WINDOWS, edges_of, windows_of
 from librehps.explain.write import write_explanations
 from librehps.media.images import load_pixels
 from librehps.models.librehps.batch import collate
@@ -249,11 +249,30 @@ def test_a_wrong_command_says_so(cli: Cli, arguments: Sequence[str], message: st
     assert done.returncode == 2 and message in done.stderr
 
 
-def test_cells_cover_a_picture_and_noise_has_no_colour() -> None:
-    tops, lefts = edges_of(96, 416)
-    assert (tops[0], tops[-1], lefts[0], lefts[-1]) == (0, 96, 0, 416)
-    windows = [*windows_of(96, 416)]
+def test_cells_cover_a_picture() -> None:
+    tops, lefts = edges_of(96, 160)
+    assert (tops[0], tops[-1], lefts[0], lefts[-1]) == (0, 96, 0, 160)
+    windows = [*windows_of(96, 160)]
     assert len(windows) == (len(tops) - 2) * (len(lefts) - 2)
-    assert {(w.bottom - w.top, w.right - w.left) for w in windows} <= {(24, 23), (24, 24)}
+    assert {w.bottom - w.top for w in windows} == {24}
+    assert {w.right - w.left for w in windows} == {24, 25}
+
+
+@pytest.mark.parametrize("width", [64, 256, 512, 1600, 64 * 200])
+def test_a_long_picture_has_larger_cells_instead_of_more_windows(width: int) -> None:
+    for sides in ((64, width), (width, 64)):
+        windows = [*windows_of(*sides)]
+        assert 49 <= len(windows) <= MAX_WINDOWS
+        assert (max(w.bottom for w in windows), max(w.right for w in windows)) == sides
+
+
+def test_a_coarser_map_says_so(tiny: LibreHPS) -> None:
+    picture = torch.full((3, 64, 512), 90, dtype=torch.uint8)
+    found = tiny.explain_image(picture, PROMPT, by=["regions"])
+    assert found.regions is not None and found.forwards <= MAX_WINDOWS + 1
+    assert "cells along the shorter side instead of 8" in found.record()["regions"]["remark"]
+
+
+def test_noise_has_no_colour() -> None:
     assert overlay(torch.full((8, 8), 1e-6), 32, 32)[3].max() == 0
     assert overlay(torch.full((8, 8), 1.0), 32, 32)[3].max() > 100

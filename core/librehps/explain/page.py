@@ -133,11 +133,12 @@ def _regions(one: Explanation, found: "RegionMap") -> str:
     layer = rgba_of(overlay(torch.tensor(found.costs), height, width))
     circle = f'<span class="peak" style="left:{x:.1%};top:{y:.1%}"></span>'
     circle, text = (circle, _CIRCLE_HINT) if found.has_costs else ("", "No region costs points.")
+    remark = "" if found.remark is None else f" This is a {escape(found.remark)}."
     return (
         f"<section><h3>Regions, {escape(found.axis)} (mu {found.mu:+.2f})</h3>"
         f'<div class="picture"><img alt="the picture as the model sees it" '
         f'src="{_data(picture_of(one.pixels[0]))}"><img alt="map of costs" src="{_data(layer)}">'
-        f'{circle}</div><p class="soft">{text} {_REGIONS_HINT}</p>'
+        f'{circle}</div><p class="soft">{text} {_REGIONS_HINT}{remark}</p>'
         "</section>"
     )
 

@@ -16,6 +16,8 @@ from librehps.explain.subject import NOISE_MU, Subject
 
 # Cells along the picture's shorter side, and along a side of a window.
 CELLS, WINDOW_CELLS = 8, 2
+# A picture of more windows has larger cells.
+MAX_WINDOWS = 128
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ class RegionMap:
         x = (columns.float().mean().item() + 0.5) / costs.shape[1]
         return x, (rows.float().mean().item() + 0.5) / costs.shape[0]
 
+    @property
+    def remark(self) -> str | None:
+        """A sentence on a map that is coarser than usual; None for any other."""
+        cells = min(len(self.costs), len(self.costs[0]))
+        if cells >= CELLS:
+            return None
+        return f"long picture: {cells} cells along the shorter side instead of {CELLS}"
+
     def record(self) -> dict[str, Any]:
         """Return the map as a dict with stable names; costs to four digits."""
         x, y = self.peak
@@ -70,6 +80,7 @@ class RegionMap:
             "axis": self.axis,
             "mu": self.mu,
             "peak": {"x": round(x, 4), "y": round(y, 4)},
+            "remark": self.remark,
             "costs": [[round(cost, 4) for cost in row] for row in self.costs],
         }
 
@@ -102,10 +113,21 @@ def windows_of(height: int, width: int, step: int = 1) -> Iterator[Window]:
 
 def edges_of(height: int, width: int) -> tuple[list[int], list[int]]:
     """Return the edges of the rows and of the columns of cells, in pixels."""
-    cell = min(height, width) / CELLS
-    counts = [(side, round(side / cell)) for side in (height, width)]
-    tops, lefts = ([round(at * side / n) for at in range(n + 1)] for side, n in counts)
+    rows, columns = grid_of(height, width)
+    tops, lefts = (
+        [round(at * side / n) for at in range(n + 1)]
+        for side, n in ((height, rows), (width, columns))
+    )
     return tops, lefts
+
+
+def grid_of(height: int, width: int) -> tuple[int, int]:
+    """Return the rows and columns of cells: the finest grid of at most MAX_WINDOWS windows."""
+    for cells in range(CELLS, WINDOW_CELLS, -1):
+        rows, columns = (round(cells * side / min(height, width)) for side in (height, width))
+        if (rows + 1 - WINDOW_CELLS) * (columns + 1 - WINDOW_CELLS) <= MAX_WINDOWS:
+            return rows, columns
+    return min(rows, MAX_WINDOWS // 2), min(columns, MAX_WINDOWS // 2)
 
 
 def covered(pixels: Tensor, window: Window) -> Tensor:
