@@ -40,6 +40,8 @@ AXIS = {"torn": "coherence", "ghost": "style", "halo": "style"}
 # Change of a pixel, summed over the channels, from which it belongs to the defect.
 CHANGED, GROWN = 24, 0.1
 CURVE_STEPS = 8
+# A defect is seen if the model scores the picture without it this much higher.
+SEEN_MU = 0.5
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def measure_regions(scorer: LibreHPS, seed: str, count: int, kinds: list[str]) -
     """Yield a row per kind: how often the map's maximum lies in the box, and the curves."""
     for kind in kinds or [*AXIS]:
         axis, hits, areas, gaps, curves = AXIS[kind], [], [], [], []
+        spread = []
         forwards, seconds = 0, 0.0
         for index in range(count):
             case = defective(seed, kind, index)
@@ -176,13 +179,14 @@ def measure_regions(scorer: LibreHPS, seed: str, count: int, kinds: list[str]) -
             seconds += time.process_time() - start
             forwards += subject.forwards
             hits.append(case.holds(*found.peak))
+            spread.append(case.holds(*_peak_of_means(found.costs)))
             areas.append(case.area)
             clean = _subject(scorer, case.clean, case.prompt).with_pixels_mu(axis)
             gaps.append(clean - found.mu)
             if index % 4 == 0:
                 curves.append(_curves(subject, axis, found.costs, random.Random(index)))
         means = {name: round(float(np.mean([c[name] for c in curves])), 3) for name in curves[0]}
-        seen = np.array(gaps) > 1
+        seen = np.array(gaps) > SEEN_MU
         yield {
             "kind": kind,
             "axis": axis,
@@ -190,11 +194,26 @@ def measure_regions(scorer: LibreHPS, seed: str, count: int, kinds: list[str]) -
             "in_box": round(float(np.mean(hits)), 3),
             "box_area": round(float(np.mean(areas)), 3),
             "mu_lost": round(float(np.mean(gaps)), 2),
-            "in_box_where_mu_fell_by_1": round(float(np.mean(np.array(hits)[seen])), 3),
+            "seen": round(float(seen.mean()), 3),
+            "in_box_where_seen": round(float(np.mean(np.array(hits)[seen])), 3),
+            "means_in_box": round(float(np.mean(spread)), 3),
             **means,
             "forwards": round(forwards / count, 1),
             "cpu_s": round(seconds / count, 3),
         }
+
+
+def _peak_of_means(costs) -> tuple[float, float]:
+    """Return where the mean cost of the windows over a cell is largest: captum's Occlusion."""
+    sides = np.array(costs).shape
+    total, counts = (np.zeros([n + WINDOW_CELLS - 1 for n in sides]) for _ in range(2))
+    for (row, column), cost in np.ndenumerate(costs):
+        cells = slice(row, row + WINDOW_CELLS), slice(column, column + WINDOW_CELLS)
+        total[cells] += cost
+        counts[cells] += 1
+    means = total / counts
+    y, x = (np.argwhere(means >= means.max() - 1e-6).mean(0) + 0.5) / means.shape
+    return x, y
 
 
 class MeasuredSubject(Subject):
@@ -214,8 +233,7 @@ def _curves(subject, axis, costs, rng) -> dict:
     """
     height, width = subject.pixels.shape[-2:]
     windows = list(windows_of(height, width, WINDOW_CELLS))
-    cells = np.array(costs)
-    cost = [cells[window.cells].mean() for window in windows]
+    cost = [costs[window.row][window.column] for window in windows]
     ordered = [w for _, w in sorted(zip(cost, windows, strict=True), key=lambda pair: -pair[0])]
     shuffled = rng.sample(windows, len(windows))
     at, result = subject.axis(axis), {}

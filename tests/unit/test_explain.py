@@ -18,7 +18,7 @@ from librehps.explain.anchors import anchor_of, anchors_in
 from librehps.explain.colors import overlay
 from librehps.explain.explanation import Explanation
 from librehps.explain.prompt_parts import phrases_of, swapped, without, words_of
-from librehps.explain.regions import MAX_WINDOWS, edges_of, windows_of
+from librehps.explain.regions import MAX_WINDOWS, RegionMap, edges_of, windows_of
 from librehps.explain.write import write_explanations
 from librehps.media.images import load_pixels
 from librehps.models.librehps.batch import collate
@@ -115,17 +115,26 @@ def test_the_word_that_a_picture_fails_is_blamed(
     )
 
 
-def test_a_cell_costs_what_the_picture_gains_without_it(tiny: LibreHPS) -> None:
+def test_a_window_costs_what_the_picture_gains_without_it(tiny: LibreHPS) -> None:
     picture = load_pixels((MEDIA / "torn.png").read_bytes(), "torn")[:, ::2, ::2].contiguous()
     found = tiny.explain_image(picture, PROMPT, by=["regions"])
     assert found.words is None and found.regions is not None
-    assert found.regions.axis == "coherence" and len(found.regions.costs) == 8
+    assert found.regions.axis == "coherence" and len(found.regions.costs) == 7
     covered = picture.clone()
     covered[:, :32, :32] = picture.float().mean((1, 2), keepdim=True).round().to(torch.uint8)
     whole, rest = (tiny.score_image(one, PROMPT)["coherence"].mu for one in (picture, covered))
-    # One window alone covers the first cell.
     assert found.regions.costs[0][0] == pytest.approx(rest - whole, abs=2e-3)
     assert all(0 <= place <= 1 for place in found.regions.peak)
+
+
+def test_the_circle_marks_the_window_that_costs_most() -> None:
+    costs = [[0.0] * 15 for _ in range(7)]
+    costs[1][13] = 2.0
+    found = RegionMap("coherence", 1.0, tuple(map(tuple, costs)))
+    assert found.peak == pytest.approx((14 / 16, 2 / 8))
+    layer = overlay(torch.tensor(found.costs), 160, 320)[3]
+    row, column = divmod(int(layer.argmax()), 320)
+    assert (column / 320, row / 160) == pytest.approx(found.peak, abs=0.01)
 
 
 def test_a_frame_that_flashes_costs_most(tiny: LibreHPS) -> None:

@@ -1,6 +1,7 @@
 """Colours of explanations: red for what costs points, green for what earns them."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from librehps.explain.subject import NOISE_MU
@@ -17,11 +18,13 @@ def share(value: float, most: float) -> float:
 
 
 def overlay(costs: Tensor, height: int, width: int) -> Tensor:
-    """Return a map of costs (rows, columns) as (4, height, width) uint8 RGBA, smooth."""
+    """Return a map of costs (rows, columns) as (4, height, width) uint8 RGBA, smooth.
+
+    The middles of the windows divide each side evenly; the windows at the edges reach the edges.
+    """
     most = costs.abs().max().clamp(min=NOISE_MU)
-    smooth = torch.nn.functional.interpolate(
-        (costs / most)[None, None].float(), (height, width), mode="bilinear", align_corners=False
-    )[0, 0]
+    whole = F.pad((costs / most)[None, None].float(), (1, 1, 1, 1), mode="replicate")
+    smooth = F.interpolate(whole, (height, width), mode="bilinear", align_corners=True)[0, 0]
     tones = torch.tensor([COSTS, EARNS], dtype=torch.float32)
     color = torch.where((smooth > 0)[None], tones[0, :, None, None], tones[1, :, None, None])
     opacity = smooth.abs() * MAX_OPACITY * 255

@@ -1,7 +1,8 @@
 """A map of the regions of a picture that cost or earn a score.
 
 Each window of the picture is covered in turn with the picture's mean colour. If the picture then
-scores more, the window cost points.
+scores more, the window cost points. The map keeps a value for each window: a mean of the windows
+over a cell would put its maximum beside a thin defect.
 """
 
 from collections.abc import Iterator
@@ -34,18 +35,12 @@ class Window:
     left: int
     right: int
 
-    @property
-    def cells(self) -> tuple[slice, slice]:
-        """The rows and columns of the cells."""
-        rows, columns = (slice(at, at + WINDOW_CELLS) for at in (self.row, self.column))
-        return rows, columns
-
 
 @dataclass(frozen=True)
 class RegionMap:
-    """Points of mu that each cell of a picture costs on `axis`; below 0 where it earns points.
+    """Points of mu that each window of a picture costs on `axis`; below 0 where it earns points.
 
-    costs: rows of cells of equal size; mu: the picture's score.
+    costs: rows of windows, each a cell after the one before; mu: the picture's score.
     """
 
     axis: str
@@ -54,21 +49,24 @@ class RegionMap:
 
     @property
     def has_costs(self) -> bool:
-        """True if a cell costs points."""
+        """True if a window costs points."""
         return max(map(max, self.costs)) > NOISE_MU
 
     @property
     def peak(self) -> tuple[float, float]:
-        """The middle of the cells that cost most, (x, y) as shares of width and height."""
+        """The middle of the window that costs most, (x, y) as shares of width and height."""
         costs = torch.tensor(self.costs)
         rows, columns = (costs >= costs.max() - 1e-6).nonzero(as_tuple=True)
-        x = (columns.float().mean().item() + 0.5) / costs.shape[1]
-        return x, (rows.float().mean().item() + 0.5) / costs.shape[0]
+        y, x = (
+            (at.double().mean().item() + WINDOW_CELLS / 2) / (count + WINDOW_CELLS - 1)
+            for at, count in zip((rows, columns), costs.shape, strict=True)
+        )
+        return x, y
 
     @property
     def remark(self) -> str | None:
         """A sentence on a map that is coarser than usual; None for any other."""
-        cells = min(len(self.costs), len(self.costs[0]))
+        cells = min(len(self.costs), len(self.costs[0])) + WINDOW_CELLS - 1
         if cells >= CELLS:
             return None
         return f"long picture: {cells} cells along the shorter side instead of {CELLS}"
@@ -91,15 +89,11 @@ def explain_regions(subject: Subject, axis: str) -> RegionMap:
     height, width = pixels.shape[-2:]
     windows = list(windows_of(height, width))
     covers = (covered(pixels, window) for window in windows)
-    scores = subject.with_pixels(chain([pixels], covers))
-    rows, columns = (len(edges) - 1 for edges in edges_of(height, width))
-    cells = torch.zeros(rows, columns, dtype=torch.float64)
-    counts = torch.zeros_like(cells)
-    for window, score in zip(windows, scores[1:], strict=True):
-        cells[window.cells] += score.mu[at] - scores[0].mu[at]
-        counts[window.cells] += 1
-    costs = (cells / counts).tolist()
-    return RegionMap(axis, scores[0].mu[at], tuple(map(tuple, costs)))
+    whole, *scores = [score.mu[at] for score in subject.with_pixels(chain([pixels], covers))]
+    gains = [score - whole for score in scores]
+    columns = 1 + max(window.column for window in windows)
+    rows = tuple(tuple(gains[at : at + columns]) for at in range(0, len(gains), columns))
+    return RegionMap(axis, whole, rows)
 
 
 def windows_of(height: int, width: int, step: int = 1) -> Iterator[Window]:
