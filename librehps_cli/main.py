@@ -64,6 +64,11 @@ COMMANDS = [
         "Write scored files as one offline HTML page with pictures, tables and plots.",
     ),
     LazyCommand(
+        "judge",
+        f"{HOME}.judge:judge",
+        "Judge pairs of media on a local page, and write a file for evaluate, calibrate and train.",
+    ),
+    LazyCommand(
         "evaluate",
         f"{HOME}.evaluate:evaluate",
         "Measure how well scores agree with people's preferences: accuracy and calibration.",

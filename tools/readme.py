@@ -21,7 +21,7 @@ README, CLI = ROOT / "README.md", DOCS / "cli.md"
 # Pages share one folder: each page uses the files that the pages before it have written.
 NAMES = (
     "quickstart", "score", "prompts", "filter", "best-of-n", "compare", "explain", "leaderboard",
-    "files", "preferences", "training", "machines", "scale", "server", "rewards", "python",
+    "files", "judge", "preferences", "training", "machines", "scale", "server", "rewards", "python",
     "models", "faq", "tag",
 )  # fmt: skip
 PAGES = (README, *(DOCS / f"{name}.md" for name in NAMES))

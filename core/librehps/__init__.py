@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from librehps.decide.picks import BestOfN
     from librehps.decide.standings import Leaderboard
     from librehps.errors import CheckpointLoadError, InferenceContractError, LibreHPSError
+    from librehps.judge.run import judge_pairs
     from librehps.preferences.column_names import PairColumns
     from librehps.ratings.tag import Tagged, tag
     from librehps.report.write import write_report
@@ -77,6 +78,7 @@ __all__ = [
     "filter_rows",
     "find_calibrator",
     "join_scores",
+    "judge_pairs",
     "leaderboard",
     "read_scores",
     "score_to",
@@ -108,6 +110,7 @@ _MODULES = {
     "filter_rows": "librehps.decide.filter",
     "find_calibrator": "librehps.runs.scored",
     "join_scores": "librehps.decide.join",
+    "judge_pairs": "librehps.judge.run",
     "leaderboard": "librehps.decide.leaderboard",
     "read_scores": "librehps.scores.score_table",
     "score_to": "librehps.runs.run",

@@ -10,6 +10,7 @@ EXTRAS = {
     "report": ("jinja2", "scipy", "matplotlib"),
     "ray": ("ray",),
     "remote": ("s3fs", "gcsfs", "adlfs", "aiohttp"),
+    "judge": ("fastapi", "uvicorn", "h11", "prometheus_client", "nltk"),
     "serve": ("fastapi", "uvicorn", "h11", "prometheus_client"),
     "train": ("accelerate", "peft"),
     "quantize": ("torchao", "bitsandbytes"),

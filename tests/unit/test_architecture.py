@@ -49,6 +49,8 @@ ALLOWED = {
     "inference": {"errors", "scorer", "types"},
     "rewards": BASE | {"decide", "media", "models", "engine", "scores", "scorer", "rewards"},
     "serve": BASE | {"decide", "engine", "media", "models", "scores", "scorer", "serve", ""},
+    "judge": BASE
+    | {"decide", "evaluate", "extras", "judge", "locks", "media", "runs", "scores", "serve"},
     "bench": BASE | {"engine", "media", "models", "scores", "scorer", "bench", ""},
 }
 
@@ -140,7 +142,7 @@ def test_public_names() -> None:
         "Score", "ScoreAxis", "ScoreTable", "ScoredRow", "Tagged", "VideoScore",
         "__version__",
         "best_of_n", "compare", "compare_pairs", "copy_media", "filter_rows", "find_calibrator",
-        "join_scores", "leaderboard", "read_scores", "score_to", "tag", "watch_to",
+        "join_scores", "judge_pairs", "leaderboard", "read_scores", "score_to", "tag", "watch_to",
         "write_report",
     }  # fmt: skip
     for name in librehps.__all__:
@@ -174,8 +176,9 @@ def test_no_bare_except_and_no_lax_loading() -> None:
 
 
 LIBRARY_OF_COMMANDS = {
-    "bench", "choices", "decide", "errors", "evaluate", "explain", "extras", "files", "preferences",
-    "ratings", "report", "rowfiles", "runs", "scores", "serve", "settings", "train", "types", "",
+    "bench", "choices", "decide", "errors", "evaluate", "explain", "extras", "files", "judge",
+    "preferences", "ratings", "report", "rowfiles", "runs", "scores", "serve", "settings", "train",
+    "types", "",
 }  # fmt: skip
 
 

@@ -63,9 +63,12 @@ def fits(pairs: ScoredPairs) -> NDArray[np.bool_]:
     The published split is by the sha256 of phaseC|benchmark|index. The reduction of the digest is
     not published; here it is the first 8 bytes, big-endian, modulo 10.
     """
-    return np.array(
-        [_bucket(f"phaseC|{b}|{i}") == 0 for b, i in zip(pairs.benchmark, pairs.index, strict=True)]
-    )
+    return np.array([is_fitted(b, i) for b, i in zip(pairs.benchmark, pairs.index, strict=True)])
+
+
+def is_fitted(benchmark: str, index: int) -> bool:
+    """Return whether the pair with this index is in the tenth to fit on."""
+    return _bucket(f"phaseC|{benchmark}|{index}") == 0
 
 
 def calibrate(
