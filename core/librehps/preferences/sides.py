@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from librehps.errors import PreferenceError
@@ -66,13 +67,13 @@ class Sides:
         return True
 
     def _side(self, value: Any) -> float | None:
-        text = normal(_text(value))
-        if text in TIES:
-            return 0.5
-        for side, share in (("a", 1.0), ("b", 0.0)):
-            if text in self._words(side):
-                return share
-        return None
+        return self._known.get(normal(_text(value)))
+
+    @cached_property
+    def _known(self) -> dict[str, float]:
+        """The words with a certain meaning, and the preference that each means."""
+        sides = dict.fromkeys(self._words("b"), 0.0) | dict.fromkeys(self._words("a"), 1.0)
+        return sides | dict.fromkeys(TIES, 0.5)
 
     def _words(self, side: str) -> set[str]:
         """Return the words that mean a side."""
