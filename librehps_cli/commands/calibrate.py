@@ -21,8 +21,8 @@ COLUMNS = ("benchmark", "n", "ece", "ece_calibrated", "brier", "brier_calibrated
 
 
 @examples(
-    "librehps calibrate outputs/pairs.jsonl -m tiny -o ours.json",
-    "librehps calibrate outputs/pairs.jsonl -m tiny --method temperature -o t.json",
+    "librehps calibrate votes.csv -o ours.json",
+    "librehps calibrate outputs/pairs.jsonl -m tiny -o few.json --accept-worse",
 )
 @grouped
 def calibrate(

@@ -72,7 +72,7 @@ def pair_columns(options: PairsOptions) -> "PairColumns | None":
         options.b_column,
         options.winner_column,
         options.prompt_column,
-        tuple((options.winner_values or "").split(",")) if options.winner_values else (),
+        tuple(value.strip() for value in (options.winner_values or "").split(",") if value.strip()),
         renames(options.rename or []),
     )
     return columns if columns != PairColumns() else None

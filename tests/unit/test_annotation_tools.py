@@ -98,6 +98,19 @@ def test_label_studio_json_min_and_csv(folder: Path, suffix: str) -> None:
     assert len(read_unjudged(file)) == 2
 
 
+def test_label_studio_json_min_holds_a_choice_as_text(folder: Path) -> None:
+    rows = [
+        {"left": "0.png", "right": "1.png", "caption": "x", "topic": "both", "id": n, "best": best,
+         "annotator": 3, "annotation_id": n, "created_at": "", "updated_at": "", "lead_time": 1}
+        for n, best in enumerate(("Left", "Right", "Tie"))
+    ]  # fmt: skip
+    file = write(folder / "min.json", rows)
+    with pytest.raises(PreferenceError, match=r"several questions.*topic, best"):
+        read_preferences(file)
+    found = said(file, PairColumns(winner="best"))
+    assert [preference["overall"] for _, preference, _ in found] == [1, 0, 0.5]
+
+
 def test_label_studio_choices_with_a_tie_and_questions_on_axes(folder: Path) -> None:
     ties = [task(n, [annotation(chosen(c))]) for n, c in enumerate(("Left", "Right", "Tie"))]
     assert [p for _, p, _ in said(write(folder / "c.json", ties))] == [

@@ -70,6 +70,7 @@ def test_a_csv_file_means_the_same_as_json_lines(folder: Path) -> None:
         ("image_a", "image_b", {"winner": 1}, "not certain what 1 means .a is image_a"),
         ("image_a", "image_b", {"winner": True}, "not certain what True means"),
         ("image_1", "image_2", {"label": 0}, "not certain what 0 means"),
+        ("image_1", "image_2", {"preference": 0.75}, "not certain what 0.75 means"),
         ("image_0", "image_1", {"label": 1}, "not certain what 1 means"),
         ("image_1", "image_2", {"winner": "left"}, "not certain what 'left' means"),
         ("image_a", "image_b", {"winner": "a", "label": "a"}, "several columns.*winner, label"),

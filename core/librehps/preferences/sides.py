@@ -7,7 +7,7 @@ from typing import Any
 
 from librehps.errors import PreferenceError
 from librehps.preferences.column_names import LABELS, MEDIA_WORDS, MediaColumns, normal
-from librehps.preferences.context import is_missing
+from librehps.preferences.context import as_number, is_missing
 
 TIES = frozenset(
     ("tie", "tied", "ties", "draw", "same", "equal", "equals", "both", "neither", "bothgood",
@@ -55,7 +55,8 @@ class Sides:
             f"{place}: {self.column}: it is not certain what {value!r} means "
             f"(a is {self.media.a}, b is {self.media.b})",
             hint=f"Name the values, for example --winner-values {self._example(value)}, the first "
-            f"for {self.media.a}, the second for {self.media.b}, the third, if any, for a tie.",
+            f"for {self.media.a}, the second for {self.media.b}, the third, if any, for a tie."
+            f"{self._share_hint(value)}",
         )
 
     def understands(self, value: Any) -> bool:
@@ -92,6 +93,12 @@ class Sides:
                 words.add(name)
             words |= {f"{word}{name}" for word in SIDE_WORDS}
         return {f"{word}{ending}" for word in words for ending in ENDINGS}
+
+    def _share_hint(self, value: Any) -> str:
+        share = as_number(value)
+        if share is None or not 0 <= share <= 1:
+            return ""
+        return f" If it is the share of people who prefer a: --rename {self.column}=overall"
 
     def _example(self, value: Any) -> str:
         text = _text(value)
