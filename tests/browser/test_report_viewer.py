@@ -74,6 +74,9 @@ def test_the_viewer_goes_through_rows_by_key(contest: Path, visit: Visit) -> Non
     expect(page.locator("dialog")).to_contain_text("3 of 48")
     page.get_by_role("button", name="Previous (left arrow)").click()
     assert opened(page) == 1
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowRight"):
+        page.keyboard.press(key)
+    assert opened(page) == 1
     page.keyboard.press("z")
     expect(page.locator("dialog")).to_have_class(re.compile("zoomed"))
     page.keyboard.press("s")

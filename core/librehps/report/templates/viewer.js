@@ -31,7 +31,7 @@ function stage(row) {
   const shown = picture(row, "large");
   const image = $("img", shown);
   const link = linkOf(row);
-  if (image && link && kindOf(row) !== "video") {
+  if (image && link) {
     image.loading = "eager";
     const full = new Image();
     full.addEventListener("load", () => { image.src = full.src; shown.classList.add("full"); });
@@ -93,7 +93,8 @@ function turn(step) {
   const name = document.activeElement?.getAttribute("aria-label");
   viewer.row = row;
   drawDetail();
-  [...$("#detail").querySelectorAll("button:not([disabled])")].find((one) => one.getAttribute("aria-label") === name)?.focus();
+  const same = [...$("#detail").querySelectorAll("button:not([disabled])")].find((one) => one.getAttribute("aria-label") === name);
+  (same ?? $("#detail .close")).focus();
   noteState(null, true);
 }
 
@@ -143,7 +144,7 @@ function openById(name) {
 }
 
 function onViewerKey(event) {
-  if (event.target.closest("video, input") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!$("#detail").open || event.target.closest?.("video, input") || event.ctrlKey || event.metaKey || event.altKey) return;
   const act = { ArrowLeft: () => turn(-1), ArrowRight: () => turn(1), z: () => zoom(!viewer.isZoomed),
     s: () => select([viewer.row], !selection.has(viewer.row)) }[event.key];
   if (!act) return;
@@ -154,7 +155,7 @@ function onViewerKey(event) {
 function startViewer() {
   const dialog = $("#detail");
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-  dialog.addEventListener("keydown", onViewerKey);
+  document.addEventListener("keydown", onViewerKey);
   dialog.addEventListener("close", () => {
     viewer.row = null;
     dialog.replaceChildren();
