@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 from zipfile import ZipFile
 
 import numpy as np
@@ -240,10 +241,14 @@ def test_links_to_explanations(cli: Cli, table: pa.Table, tmp_path: Path) -> Non
     refused(cli(*report, tmp_path / "why"), 2, "no .html file in the folder")
     (tmp_path / "why" / "a.html").write_text("<p>nothing</p>")
     refused(cli(*report, tmp_path / "why"), 2, "no explanation of an item")
-    (tmp_path / "why" / "b 1.html").write_text('<article id="item-item%202">')
+    # By the row's id, and by the path of its media.
+    path = quote(str(tmp_path / "in" / "5.png"), safe="")
+    page = f'<article id="item-item%202"></article><article id="item-{path}">'
+    (tmp_path / "why" / "b 1.html").write_text(page)
     assert cli(*report, tmp_path / "why").returncode == 0
     explained = part(tmp_path / "r.html", "data")["explained"]
-    assert explained == {"2": "./why/b%201.html#item-item%202"}
+    link = "./why/b%201.html#item-"
+    assert explained == {"2": f"{link}item%202", "5": link + path}
 
 
 def test_a_bundle_is_bounded(cli: Cli, tmp_path: Path) -> None:

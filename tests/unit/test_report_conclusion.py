@@ -37,7 +37,7 @@ def test_a_clear_leader_of_two_and_of_many() -> None:
     text = said(table, leaderboard(table, "generator", resamples=400))
     assert text.startswith("ant has better overall scores than bee on ")
     assert "of 80 shared prompts (95 % interval " in text
-    assert "Clear leaders on other axes: ant on alignment, ant on coherence" in text
+    assert "Clear leaders on other axes: ant on alignment, coherence and style." in text
     table = table_of({"ant": 2.0, "bee": 0.0, "cow": -1.0}, 80)
     text = said(table, leaderboard(table, "generator", resamples=400))
     assert text.startswith("ant has the best overall scores of 3 generators. Against bee, the next")

@@ -64,8 +64,7 @@ def resampled_strengths(sums: Sums, seed: int) -> Floats:
 def resampled_win_shares(sums: Sums, winner: int, seed: int) -> Floats:
     """Return the share of prompts that `winner` wins against each generator, in each resample.
 
-    The result is (resamples, generators), 1/2 for the winner itself. Prior wins are drawn as for
-    strengths, so that a share of 100 % of few prompts has an interval below.
+    The result is (resamples, generators), 1/2 for the winner itself.
     """
     rng = np.random.default_rng([seed, 2])
     resamples, count = sums.means.shape
@@ -73,9 +72,18 @@ def resampled_win_shares(sums: Sums, winner: int, seed: int) -> Floats:
     first, second = np.triu_indices(count, 1)
     for pair in np.flatnonzero((first == winner) | (second == winner)):
         won = sums.wins[:, pair] if first[pair] == winner else sums.prompts - sums.wins[:, pair]
-        prior = rng.gamma(PRIOR_WINS, size=(2, resamples))
         other = second[pair] if first[pair] == winner else first[pair]
-        shares[:, other] = (won + prior[0]) / (sums.prompts + prior.sum(axis=0))
+        shares[:, other] = shares_with_prior(won, sums.prompts, rng)
+    return shares
+
+
+def shares_with_prior(wins: Floats, prompts: int, rng: np.random.Generator) -> Floats:
+    """Return shares of wins in resamples, with prior wins drawn as for strengths.
+
+    Without these, a generator that wins everywhere would have an interval of width 0.
+    """
+    won, lost = rng.gamma(PRIOR_WINS, size=(2, len(wins)))
+    shares: Floats = (wins + won) / (prompts + won + lost)
     return shares
 
 

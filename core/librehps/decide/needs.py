@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from librehps.decide.bradley_terry import PRIOR_WINS, Floats, Sums
+from librehps.decide.bradley_terry import Floats, Sums, shares_with_prior
 from librehps.decide.sequential import sequential_interval
 from librehps.decide.shared_prompts import Shared
 from librehps.decide.standings import Interval, Need
@@ -76,12 +76,8 @@ def needs(
 
 
 def _resampled_ends(wins: Floats, prompts: int, rng: np.random.Generator) -> tuple[float, float]:
-    """Return the percentile interval of a win rate, with half a win each way as for strengths.
-
-    Without these, a generator that wins everywhere would have an interval of width 0.
-    """
-    won, lost = rng.gamma(PRIOR_WINS, size=(2, len(wins)))
-    rates = (wins + won) / (prompts + won + lost)
+    """Return the percentile interval of a win rate."""
+    rates = shares_with_prior(wins, prompts, rng)
     low, high = np.percentile(rates, [2.5, 97.5], method="weibull").tolist()
     return low, high
 

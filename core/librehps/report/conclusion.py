@@ -97,14 +97,21 @@ def _percent(value: float, count: int) -> str:
 def _other_axes(boards: Sequence[Board]) -> list[Sentence]:
     """Return the clear leader of each other axis, and the axes without one."""
     clear = [one for one in boards if all(is_clear(one, j) for j in range(1, len(one.standings)))]
-    open_axes = ", ".join(one.axis for one in boards if one not in clear)
-    parts: list[str | Named] = []
+    open_axes = _axes([one.axis for one in boards if one not in clear])
+    led: dict[str, list[str]] = {}
     for board in clear:
-        parts += [", " if parts else "Clear leaders on other axes: ",
-                  Named(board.standings[0].generator), f" on {board.axis}"]  # fmt: skip
+        led.setdefault(board.standings[0].generator, []).append(board.axis)
+    parts: list[str | Named] = []
+    for name, axes in led.items():
+        parts += ["; " if parts else "Clear leaders on other axes: ", Named(name),
+                  f" on {_axes(axes)}"]  # fmt: skip
     if open_axes:
         parts.append(f"; none on {open_axes}" if parts else f"No clear leader on {open_axes}")
     return [(*parts, ".")] if parts else []
+
+
+def _axes(names: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
 def _listed(names: Sequence[Named]) -> list[str | Named]:

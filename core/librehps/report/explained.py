@@ -1,13 +1,14 @@
 """Links from rows to their explanations: pages that `librehps explain -o` wrote."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import fsencode
 from os.path import relpath
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from librehps.errors import UsageError
+from librehps.report.data import Rows
 
 # The anchor of an item on such a page: its id, percent-encoded.
 ANCHOR = re.compile(r'\bid="item-([^"\s<>]*)"')
@@ -38,22 +39,42 @@ def anchors_of(pages: Sequence[Path]) -> Anchors:
         except OSError as error:
             raise UsageError(f"--explain: {page} cannot be read: {error.strerror}") from error
         for encoded in ANCHOR.findall(text):
-            found.setdefault(unquote(encoded), (page, f"item-{encoded}"))
+            name = unquote(encoded)
+            # A path as it was given may begin with ./
+            for one in (name, str(Path(name))):
+                found.setdefault(one, (page, f"item-{encoded}"))
     if not found:
         names = ", ".join(map(str, pages[:3]))
         raise UsageError(f"--explain: no explanation of an item found (pages: {names})")
     return found
 
 
-def links_of(ids: Sequence[str | None], anchors: Anchors, links: dict[Path, str]) -> dict[int, str]:
-    """Return the link of each row that is explained; `links` has those of the pages."""
+def links_of(rows: Rows, anchors: Anchors, links: dict[Path, str]) -> dict[int, str]:
+    """Return the link of each row that is explained; `links` has those of the pages.
+
+    An explanation is named by the path that `explain` was given: the row's id, its media, or the
+    path of the media from the working folder or from the root.
+    """
     found = {}
-    for row, name in enumerate(ids):
-        if name is not None and name in anchors:
-            page, anchor = anchors[name]
-            if page in links:
-                found[row] = f"{links[page]}#{anchor}"
+    for row, names in enumerate(_names(rows) if anchors else ()):
+        at = next((anchors[name] for name in names if name in anchors), None)
+        if at is not None and at[0] in links:
+            found[row] = f"{links[at[0]]}#{at[1]}"
     return found
+
+
+def _names(rows: Rows) -> Iterator[list[str]]:
+    here = Path.cwd()
+    for name, text, media in zip(
+        rows.columns["id"], rows.columns["media"], rows.media, strict=True
+    ):
+        names = [one for one in (name, text) if one is not None]
+        if isinstance(media, Path):
+            whole = here / media
+            names += [str(media), str(whole)]
+            if whole.is_relative_to(here):
+                names.append(str(whole.relative_to(here)))
+        yield names
 
 
 def relative_links(pages: Sequence[Path], folder: Path) -> dict[Path, str]:

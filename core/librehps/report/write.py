@@ -141,7 +141,7 @@ def write_report(
         contents = replace(
             contents,
             pictures=make(rows),
-            explained=links_of(rows.columns["id"], anchors, links),
+            explained=links_of(rows, anchors, links),
         )
         size, bundle = write_page(contents, page), None
     else:
@@ -188,7 +188,7 @@ def _write_bundle(
         contents = replace(
             contents,
             pictures=make(contents.rows, bundle),
-            explained=links_of(contents.rows.columns["id"], anchors, bundle.links),
+            explained=links_of(contents.rows, anchors, bundle.links),
             is_bundle=True,
         )
         bundle.write_page(render(contents))

@@ -84,7 +84,7 @@ function arrows(row) {
     el("span", { class: "tabular" }, `${whole.format(at + 1)} of ${whole.format(viewer.list.length)}`),
     go(1, "›", "Next (right arrow)"),
     button(viewer.isZoomed ? "Smaller" : "Zoom", () => zoom(!viewer.isZoomed), { class: "zoom", "aria-pressed": String(viewer.isZoomed), title: "Zoom (z)" }),
-    tick(row, "Select"));
+    tick(row, el("span", {}, "Select")));
 }
 
 function turn(step) {
