@@ -259,16 +259,19 @@ class LibreHPS(ExplainMethods):
         cache: str | Path | None = NO_CACHE,
         max_pixels: int = MAX_PIXELS,
         resize_on: torch.device | None = None,
+        hashes: bool = False,
     ) -> LocalEngine:
         """Return the engine behind `score_items`, for callers that read its progress or stop it.
 
         find_prompt: returns each item with its prompt, in the threads that decode. index: keeps
         scores of this run (None: in a temporary file); cache: for later runs, as in `score_items`.
         max_pixels: limit on a frame of encoded media. resize_on: device that resizes tensors, with
-        small differences from the exact resize.
+        small differences from the exact resize. hashes: rows have perceptual hashes (`phash`).
         """
-        kept = open_cache(self.cache if cache is None else cache, self.settings.digest)
-        decoder = replace(self._decoder(), max_pixels=max_pixels, resize_on=resize_on, cache=kept)
+        asked = self.cache if cache is None else cache
+        kept = open_cache(asked, self.settings.digest, hashes=hashes)
+        decoder = replace(self._decoder(), max_pixels=max_pixels, resize_on=resize_on)
+        decoder = replace(decoder, cache=kept, hashes=hashes)
         engine = self._engine(decoder, batch_size)
         return replace(
             engine,

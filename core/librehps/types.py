@@ -323,7 +323,8 @@ class ScoredRow:
     """An output row: the item with its score, or with the error that prevented the score.
 
     `remarks` name what was special in the media, as `transparent` or `animated`. `key` is the
-    digest of content and prompt by which duplicates are found, if the engine knows it.
+    digest of content and prompt by which duplicates are found, if the engine knows it. `phash` is
+    the perceptual hash of the media, if the run asked for it.
     """
 
     item: Item
@@ -336,6 +337,7 @@ class ScoredRow:
     error: ItemError | None = None
     remarks: frozenset[str] = frozenset()
     key: bytes | None = field(default=None, repr=False, compare=False)
+    phash: str | None = None
 
     def __init__(
         self,
@@ -349,13 +351,15 @@ class ScoredRow:
         error: ItemError | None = None,
         remarks: frozenset[str] = frozenset(),
         key: bytes | None = None,
+        phash: str | None = None,
     ) -> None:
         # The generated method takes three times as long.
         fields = self.__dict__
         fields["item"], fields["kind"], fields["score"] = item, kind, score
         fields["width"], fields["height"] = width, height
         fields["prompt_tokens"], fields["sha256"] = prompt_tokens, sha256
-        fields["error"], fields["remarks"], fields["key"] = error, remarks, key
+        fields["error"], fields["remarks"] = error, remarks
+        fields["key"], fields["phash"] = key, phash
 
     @property
     def status(self) -> Status:

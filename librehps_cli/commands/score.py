@@ -243,9 +243,10 @@ def _to_stdout(
 ) -> int:
     """Print rows as they are scored, or a ranking at the end; return the exit code."""
     from librehps.runs.run import score_rows
+    from librehps.scores.columns import has_hashes
 
-    rows = score_rows(paths, **request)
     is_ranked = not out.json
+    rows = score_rows(paths, **request, hashes=has_hashes(columns) and not is_ranked)
     is_calibrated = is_ranked or calibration is not None
     calibrator = rows.scorer.calibrator(calibration) if is_calibrated else None
     if is_ranked:

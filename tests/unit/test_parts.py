@@ -269,7 +269,7 @@ class Scorer:
     def __init__(self, tiny: LibreHPS) -> None:
         self.tiny, self.settings = tiny, tiny.settings
 
-    def engine(self, find_prompt, cache):
+    def engine(self, find_prompt, cache, hashes):
         self.made = self.tiny.engine(find_prompt)
         return self.made
 

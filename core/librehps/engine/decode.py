@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from librehps.media.image_formats import MAX_PIXELS
 from librehps.media.images import Picture, load_picture
 from librehps.media.media import Media
 from librehps.media.options import MediaOptions
+from librehps.media.perceptual_hash import perceptual_hash
 from librehps.media.sampling import sample_indices
 from librehps.media.videos import Clip, VideoReaders
 from librehps.models.base import Prepared, Processor, RawScore
@@ -36,7 +37,8 @@ class Decoded:
 
     `sha256` is the hash of the encoded bytes, None for pixels in memory; `remarks` are names of
     `librehps.media.remarks`, `media_remarks` those that come from the media alone. An item whose
-    score is `cached` is not prepared.
+    score is `cached` is not prepared. `phash` is the perceptual hash, if it was asked for;
+    `is_new_hash`: the cache has the score, but not this hash.
     """
 
     prepared: Prepared
@@ -49,6 +51,8 @@ class Decoded:
     remarks: frozenset[str] = frozenset()
     media_remarks: frozenset[str] = frozenset()
     cached: RawScore | None = None
+    phash: str | None = None
+    is_new_hash: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class Decoder:
     Media of other `kinds`, and encoded images and frames of more than `max_pixels`, are errors.
     `media`: how files become pixels.
     `resize_on`: the device on which tensors are resized, as floats (None: exactly, on the CPU).
-    `cache`: scores of earlier runs; encoded media with such a score are not decoded.
+    `cache`: scores of earlier runs; encoded media with such a score are not decoded, unless
+    perceptual hashes are asked for with `hashes`, and the cache lacks the hash.
     """
 
     processor: Processor
@@ -69,6 +74,7 @@ class Decoder:
     resize_on: torch.device | None = None
     max_pixels: int = MAX_PIXELS
     cache: ContentScores | None = None
+    hashes: bool = False
 
     def decode(self, item: Item, content: Media | None = None) -> Decoded:
         """Return the decoded item; `content` is its media, if opened before. Raises ItemError."""
@@ -82,8 +88,9 @@ class Decoder:
         if self.cache is not None and content.is_encoded:
             sha256 = _hash_before(content, kind)
             if (found := self.cache.find(kind, sha256, item.prompt)) is not None:
-                return _from_cache(found, kind, sha256, len(prompt_ids), content.remarks)
-        clip = self._clip(content) if kind == "video" else self._still(content)
+                known = _from_cache(found, kind, sha256, len(prompt_ids), content.remarks)
+                return known if known.phash or not self.hashes else self._hashed(known, content)
+        clip = self._open(content, kind)
         pixels = clip.frames
         height, width = pixels.shape[-2:]
         in_memory = isinstance(content.media, Tensor | list | tuple)
@@ -100,7 +107,16 @@ class Decoder:
             sha256=content.sha256(),
             remarks=clip.remarks | content.remarks,
             media_remarks=clip.remarks,
+            phash=perceptual_hash(clip.frames) if self.hashes else None,
         )
+
+    def _hashed(self, known: Decoded, content: Media) -> Decoded:
+        """Return an item whose score is known, with the perceptual hash of its media."""
+        phash = perceptual_hash(self._open(content, known.kind).frames)
+        return replace(known, phash=phash, is_new_hash=True)
+
+    def _open(self, content: Media, kind: Kind) -> Clip:
+        return self._clip(content) if kind == "video" else self._still(content)
 
     def kind_of(self, item: Item, content: Media) -> Kind:
         """Return the kind as which an item is scored: an animated image file may be a video."""
@@ -165,6 +181,7 @@ def _from_cache(
         remarks=found.remarks.union(remarks),
         media_remarks=found.remarks,
         cached=found.raw,
+        phash=found.phash,
     )
 
 

@@ -13,9 +13,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from librehps.engine.key_index import content_key
 from librehps.models.base import RawScore
@@ -53,13 +53,17 @@ class _DamagedError(Exception):
 
 @dataclass(frozen=True)
 class CachedScore:
-    """A score, and what its row needs in addition: size, frames, and remarks on the media."""
+    """A score, and what its row needs in addition: size, frames, and remarks on the media.
+
+    `phash` is the perceptual hash, None if it is not known.
+    """
 
     raw: RawScore
     width: int
     height: int
     frames: tuple[int, ...] | None
     remarks: frozenset[str]
+    phash: str | None = None
 
 
 class ContentScores(Protocol):
@@ -103,11 +107,21 @@ class DiskCache:
     """Scores under one settings digest, in a folder that runs and processes share.
 
     Thread-safe. A cache that cannot be read or written is a warning, never an error. At most about
-    `max_bytes` are used: the entries that were used longest ago are deleted first.
+    `max_bytes` are used: the entries that were used longest ago are deleted first. Perceptual
+    hashes, which only a cache with `hashes` looks for, have entries of their own, so that versions
+    without them can read every score.
     """
 
-    def __init__(self, folder: Path, settings_digest: str, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings_digest: str,
+        max_bytes: int = MAX_BYTES,
+        *,
+        hashes: bool = False,
+    ) -> None:
         self.folder, self._digest, self._max_bytes = folder, settings_digest, max_bytes
+        self._hashes = hashes
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._file = folder
@@ -117,7 +131,11 @@ class DiskCache:
     def find(self, kind: Kind, sha256: str, prompt: str | None) -> CachedScore | None:
         """Return the score of this content under the prompt; None if it is not cached."""
         key = content_key(kind, sha256, prompt, self._digest)
-        return self._tried(lambda db: self._find(db, key))
+        value = self._tried(lambda db: self._value(db, key, _from_value))
+        if value is None or not self._hashes:
+            return value
+        key = self._hash_key(kind, sha256)
+        return replace(value, phash=self._tried(lambda db: self._value(db, key, _json)))
 
     def add(self, scores: Iterable[tuple[Kind, str, str | None, CachedScore]]) -> None:
         """Store scores as (kind, content hash, prompt, score)."""
@@ -126,6 +144,9 @@ class DiskCache:
         for kind, sha256, prompt, score in scores:
             key = content_key(kind, sha256, prompt, self._digest)
             entries.append((key, today, _to_value(key, score)))
+            if score.phash is not None:
+                key = self._hash_key(kind, sha256)
+                entries.append((key, today, _checked(key, score.phash)))
         if entries:
             self._tried(lambda db: self._write(db, entries))
 
@@ -136,13 +157,18 @@ class DiskCache:
         with self._lock:
             self._disconnect()
 
-    def _find(self, db: sqlite3.Connection, key: bytes) -> CachedScore | None:
+    def _hash_key(self, kind: Kind, sha256: str) -> bytes:
+        return content_key(f"phash {kind}", sha256, None, self._digest)
+
+    def _value(
+        self, db: sqlite3.Connection, key: bytes, read: Callable[[bytes, bytes], T]
+    ) -> T | None:
         row = db.execute("SELECT used, value FROM scores WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
         if row[0] != _today():
             self._touched.add(key)
-        return _from_value(key, row[1])
+        return read(key, row[1])
 
     def _write(self, db: sqlite3.Connection, entries: list[tuple[bytes, int, bytes]]) -> None:
         touched, self._touched = self._touched, set()
@@ -198,10 +224,12 @@ class DiskCache:
             self._db = None
 
 
-def open_cache(asked: str | Path | None, settings_digest: str) -> DiskCache | None:
+def open_cache(
+    asked: str | Path | None, settings_digest: str, *, hashes: bool = False
+) -> DiskCache | None:
     """Return the cache in the folder that `cache_folder` finds, None for no cache."""
     folder = cache_folder(asked)
-    return None if folder is None else DiskCache(folder, settings_digest)
+    return None if folder is None else DiskCache(folder, settings_digest, hashes=hashes)
 
 
 def cache_folder(asked: str | Path | None) -> Path | None:
@@ -296,17 +324,25 @@ def _today() -> int:
 
 def _to_value(key: bytes, score: CachedScore) -> bytes:
     frames = None if score.frames is None else list(score.frames)
-    content = [*score.raw, score.width, score.height, frames, sorted(score.remarks)]
+    return _checked(key, [*score.raw, score.width, score.height, frames, sorted(score.remarks)])
+
+
+def _checked(key: bytes, content: Any) -> bytes:
+    """Return JSON after its checksum."""
     # JSON keeps every bit of a finite float64.
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
     return _checksum(key, text) + text
 
 
-def _from_value(key: bytes, value: bytes) -> CachedScore:
+def _json(key: bytes, value: bytes) -> Any:
     text = value[CHECK_BYTES:]
     if value[:CHECK_BYTES] != _checksum(key, text):
         raise _DamagedError("an entry does not match its checksum")
-    mu, sigma, scalar, width, height, frames, remarks = json.loads(text)
+    return json.loads(text)
+
+
+def _from_value(key: bytes, value: bytes) -> CachedScore:
+    mu, sigma, scalar, width, height, frames, remarks = _json(key, value)
     indices = None if frames is None else tuple(frames)
     raw = RawScore(tuple(mu), tuple(sigma), scalar)
     return CachedScore(raw, width, height, indices, frozenset(remarks))

@@ -20,9 +20,9 @@ from librehps.types import Item, ScoredRow
 # Axes of videos only: a model's output on them for an image is meaningless.
 VIDEO_AXES = ("temporal",)
 _columns_of = attrgetter(
-    "kind", "width", "height", "frames", "prompt_tokens", "sha256", "remarks"
+    "kind", "width", "height", "frames", "prompt_tokens", "sha256", "remarks", "phash"
 )  # fmt: skip
-_NO_COLUMNS = (None, None, None, None, None, None, frozenset[str]())
+_NO_COLUMNS = (None, None, None, None, None, None, frozenset[str](), None)
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def scored_rows(
             errors[at], scalars[at], numbers[:, :, at] = _not_finite(), None, np.nan
     known = [None if e is not None else one for e, one in zip(errors, decoded, strict=True)]
     found = [_NO_COLUMNS if one is None else _columns_of(one) for one in known]
-    kinds, widths, heights, frames, tokens, hashes, remarks = (
+    kinds, widths, heights, frames, tokens, hashes, remarks, phashes = (
         zip(*found, strict=True) if found else [()] * len(_NO_COLUMNS)
     )
     if len(scored) < len(items) or any(errors):
@@ -74,6 +74,7 @@ def scored_rows(
         keys,
         scalars,
         numbers,
+        phashes,
     )
 
 

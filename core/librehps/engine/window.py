@@ -1,6 +1,6 @@
 """A window: items that are decoded, batched and scored together, up to their rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import compress
@@ -127,7 +127,14 @@ class Window:
             self._index.add(new)
         if self._cache is not None:
             ready = [(self._ready[self._sources[key][0]], raw) for key, raw in new]
-            self._cache.add(_cached(one, raw) for one, raw in ready)
+            self._cache.add(_cached(one, raw) for one, raw in [*ready, *self._hashed()])
+
+    def _hashed(self) -> Iterator[tuple[Ready, RawScore]]:
+        """Yield the items whose scores the cache has, but not their perceptual hashes."""
+        for one in self._ready:
+            decoded = one.decoded
+            if decoded is not None and decoded.is_new_hash and decoded.cached is not None:
+                yield one, decoded.cached
 
 
 def _keys(ready: Sequence[Ready]) -> list[Key | None]:
@@ -153,7 +160,7 @@ def _places(keys: Sequence[Key | None]) -> dict[Key, list[int]]:
 
 def _cached(ready: Ready, raw: RawScore) -> tuple[Kind, str, str | None, CachedScore]:
     one = _decoded(ready)
-    score = CachedScore(raw, one.width, one.height, one.frames, one.media_remarks)
+    score = CachedScore(raw, one.width, one.height, one.frames, one.media_remarks, one.phash)
     return one.kind, one.sha256 or "", ready.item.prompt, score
 
 

@@ -12,7 +12,7 @@ from librehps.evaluate.calibration import fits
 from librehps.evaluate.scored_pairs import MediaScore, ScoredPairs, join, scores_in, scores_of
 from librehps.preferences.media import Key, items_of
 from librehps.preferences.pairs import Preferences
-from librehps.scores.columns import full_columns
+from librehps.scores.columns import PHASH, full_columns
 from librehps.scores.row import to_full_record
 from librehps.scores.score_table import Scores, as_score_table
 from librehps.scores.writer import open_sink
@@ -138,7 +138,10 @@ def _saved_rows(scorer: Scorer, items: list[Item], file: Path | None) -> Iterato
     if file is None:
         yield from scorer.score_items(items)
         return
-    with open_sink(file, scorer.settings, full_columns(scorer.settings.axes)) as sink:
+    kinds = full_columns(scorer.settings.axes)
+    # No decision on the pairs needs perceptual hashes.
+    del kinds[PHASH]
+    with open_sink(file, scorer.settings, kinds) as sink:
         for row in scorer.score_items(items):
             sink.write(to_full_record(row, scorer.settings))
             yield row

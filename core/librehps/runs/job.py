@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from librehps.errors import UsageError
 from librehps.runs.item_json import Listed
-from librehps.runs.journal import ERROR, NEW, SEEDING, Journal, stamp
+from librehps.runs.journal import ERROR, HASHES, NEW, SEEDING, Journal, stamp
 from librehps.runs.moved import SAMPLE_ITEMS, check_folder, check_media
 from librehps.runs.refusals import changed_output, just_finished, unfinished_update
 from librehps.runs.refusals import changed_source as changed_source
 from librehps.runs.refusals import lacking_columns as lacking_columns
-from librehps.scores.columns import chosen_columns
+from librehps.scores.columns import PHASH, asked_names, chosen_columns, has_hashes
 from librehps.scores.markers import journal_folder
 from librehps.scores.read import read_origin
 from librehps.scores.writer import check_suffix, open_sink
@@ -36,6 +36,10 @@ OUTPUT_HAS_ROWS = "output_has_rows"
 UPDATE = "update"
 OVERWRITE_HINT = "Use the same options, or --overwrite to start over."
 LOCAL_HINT = "Write a local file, then copy it to the bucket."
+HASHES_NOTE = (
+    "the run was started without perceptual hashes: the output has no column phash; "
+    "add it later with --update --columns full"
+)
 NUMERICS_HINT = "Another version of librehps wrote it: use that version, or --overwrite."
 
 
@@ -107,9 +111,9 @@ class Job:
         """Scores of earlier runs by content, which an update keeps."""
         return None
 
-    def notes(self) -> Sequence[str]:
-        """Return notes on rows of earlier runs that are not used."""
-        return ()
+    def notes(self, columns: Sequence[str] | str) -> Sequence[str]:
+        """Return notes on rows of earlier runs that are not used, or lack columns."""
+        return (HASHES_NOTE,) if has_hashes(columns) and not self.journal.has_hashes else ()
 
     @property
     def is_started(self) -> bool:
@@ -165,15 +169,17 @@ class Job:
             self.check_settings(settings)
             check_same_request(self.journal.run["request"], request, self.journal.folder)
             self._check_containers()
-            chosen_columns(columns, self.journal.run["own_columns"], settings.axes)
+            self._kinds(columns, settings)
             self._take_folder(request.get("folder"))
             self._take_statuses()
             self._check_output()
             return
         assert listed is not None  # noqa: S101 - only a started run has a listing
+        facts[HASHES] = has_hashes(columns)
         if self.reuses_output:
             self.check_origin(settings, request)
             ids = self._finished_rows(columns, settings)
+            facts[HASHES] = facts[HASHES] and PHASH in self._finished_names()
             facts[SEEDING if ids is None else OUTPUT_HAS_ROWS] = True
             listed = listed if ids is None else _Compared(listed, ids, self.output)
         self.journal.freeze(
@@ -240,8 +246,28 @@ class Job:
 
     def check_names(self, columns: Sequence[str] | str, settings: Settings) -> None:
         """Raise UsageError for columns that the complete output lacks."""
-        wanted = chosen_columns(columns, {}, settings.axes) if isinstance(columns, str) else columns
-        self._finished.check_names(("id", "status", *wanted))
+        there = self._finished_names()
+        wanted = ("id", "status", *asked_names(columns, settings.axes, there))
+        lacking = [name for name in wanted if name not in there]
+        # JSON Lines without rows name no columns.
+        if there and lacking:
+            raise lacking_columns(self.output, lacking)
+
+    def _finished_names(self) -> Sequence[str]:
+        """Return the names of the columns of the complete output."""
+        return self._finished.names()
+
+    def _kinds(self, columns: Sequence[str] | str, settings: Settings) -> dict[str, str]:
+        """Return the kind of each column of the output.
+
+        Raises UsageError for columns that are unknown, or that the run was started without.
+        """
+        kinds = chosen_columns(columns, self.journal.run.get("own_columns", {}), settings.axes)
+        if PHASH in kinds and not self.journal.has_hashes:
+            if not isinstance(columns, str):
+                raise lacking_columns(self.journal.folder, [PHASH])
+            del kinds[PHASH]
+        return kinds
 
     def _check_kinds(
         self, columns: Sequence[str] | str, settings: Settings, own: Mapping[str, str]
@@ -249,7 +275,10 @@ class Job:
         """Raise UsageError for columns that the run cannot write."""
         kinds = chosen_columns(columns, own, settings.axes)
         if self._keeps_rows and self.reuses_output:
-            self._finished.check_columns(kinds)
+            there = self._finished_names()
+            self._finished.check_columns(
+                {n: k for n, k in kinds.items() if n in there or n != PHASH}
+            )
 
     def _take_folder(self, folder: str | None) -> None:
         """Take over the folder where the run goes on, if the listed media are there."""
@@ -325,8 +354,7 @@ class Job:
 
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
         """Write the output from the journal, then delete the journal."""
-        own = self.journal.run.get("own_columns", {})
-        kinds = chosen_columns(columns, own, settings.axes)
+        kinds = self._kinds(columns, settings)
         request = self.journal.run["request"]
         with open_sink(local_output(self.output), settings, kinds, request) as sink:
             if OUTPUT_HAS_ROWS in self.journal.run:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 # Version of the folder's layout; librehps 0.1.0 wrote 1.
 LAYOUT = 2
+# Key in run.json: the rows have perceptual hashes.
+HASHES = "hashes"
 OTHER_LAYOUT_HINT = (
     "Finish the run with the version that began it, or use --overwrite to start over."
 )
@@ -137,6 +139,11 @@ class Journal:
                     yield index, item
 
     @property
+    def has_hashes(self) -> bool:
+        """True if the rows of the run have perceptual hashes, which older versions lack."""
+        return bool(self.run.get(HASHES))
+
+    @property
     def rows(self) -> "RowStore":
         """The rows of the run; reads and writes may raise OSError."""
         assert self._rows is not None  # noqa: S101 - an open journal that keeps rows has them
@@ -211,7 +218,7 @@ class Journal:
             from librehps.scores.row_batch import RowSchema
 
             settings = Settings.from_record(self.run["settings"])
-            schema = RowSchema(settings, self.run["own_columns"])
+            schema = RowSchema(settings, self.run["own_columns"], self.has_hashes)
             self._rows = RowStore(self.folder, schema, self.status)
 
     def _translated(self) -> AbstractContextManager[None]:

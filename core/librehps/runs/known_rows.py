@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from librehps.engine.disk_cache import CachedScore
 from librehps.engine.key_index import KeyIndex, content_key
 from librehps.models.base import RawScore
-from librehps.scores.columns import axes_among, full_columns
+from librehps.scores.columns import PHASH, axes_among, full_columns
 from librehps.scores.file_table import batches_of
 from librehps.scores.read import open_table
 from librehps.types import Kind
@@ -100,7 +100,7 @@ class KnownRows:
         )
         frames = None if row["frames"] is None else tuple(row["frames"])
         raw = RawScore(mu, sigma, row.get("scalar"))
-        return CachedScore(raw, row["width"], row["height"], frames, frozenset())
+        return CachedScore(raw, row["width"], row["height"], frames, frozenset(), row.get(PHASH))
 
     def _read_block(self, block: int) -> Any:
         table, at = self._tables[block >> 32], (block & 0xFFFFFFFF) * BLOCK_ROWS

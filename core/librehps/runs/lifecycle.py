@@ -105,7 +105,7 @@ class Run(ABC, Generic[J]):
     def _score_and_finish(self, settings: Settings) -> RunSummary:
         facts, kept = self.job.facts, self.job.kept
         note_source(facts, self.observer)
-        for note in self.job.notes():
+        for note in self.job.notes(self.columns):
             self.observer.note(note)
         if before := kept.ok + kept.failed:
             self.observer.note(f"{before} of {facts['total']} items were scored before")

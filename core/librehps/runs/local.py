@@ -72,7 +72,8 @@ class LocalRun(Run[Job]):
         finder = self.request.prompt_finder(self.job.facts["has_prompts"])
         scorer = self.loaded()
         self.job.check_settings(scorer.settings)
-        engine = scorer.engine(finder, index, cache=self.cache)
+        hashes = self.job.journal.has_hashes
+        engine = scorer.engine(finder, index, cache=self.cache, hashes=hashes)
         engine.stop = self.stop
         return engine
 

@@ -20,7 +20,7 @@ from librehps.runs.job import Counts, Job, changed_source, lacking_columns
 from librehps.runs.journal import SEEDING
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.refusals import just_finished
-from librehps.scores.columns import chosen_columns, full_columns
+from librehps.scores.columns import full_columns
 from librehps.scores.markers import DONE_FILE
 from librehps.scores.parts import (
     Part,
@@ -79,9 +79,9 @@ class PartsJob(Job):
         """The folder of the parts."""
         return self.output
 
-    def _kinds(self, columns: Sequence[str] | str, settings: Settings) -> Mapping[str, str]:
+    def _part_kinds(self, columns: Sequence[str] | str, settings: Settings) -> Mapping[str, str]:
         """Return the columns of the parts."""
-        return chosen_columns(columns, self.journal.run["own_columns"], settings.axes)
+        return self._kinds(columns, settings)
 
     def begin(
         self,
@@ -112,7 +112,7 @@ class PartsJob(Job):
         parts = Parts(self._parts_folder.absolute(), run["total"], run["run"])
         listing = self.journal.listing.absolute()
         self.writer = PartWriter(
-            parts, listing, self._kinds(columns, settings), settings, run["request"]
+            parts, listing, self._part_kinds(columns, settings), settings, run["request"]
         )
         if reuses_output:
             self._check_items()
@@ -121,12 +121,9 @@ class PartsJob(Job):
     def _finished_rows(self, columns: Sequence[str] | str, settings: Settings) -> None:
         """Return None: no row has to be copied out of its part."""
 
-    def check_names(self, columns: Sequence[str] | str, settings: Settings) -> None:
-        """Raise UsageError for columns that the complete folder lacks."""
-        kinds = chosen_columns(columns, {}, settings.axes) if isinstance(columns, str) else columns
-        there = footer(self._origin_file()).schema.to_arrow_schema().names
-        if lacking := [name for name in kinds if name not in there]:
-            raise lacking_columns(self.output, lacking)
+    def _finished_names(self) -> Sequence[str]:
+        names: list[str] = footer(self._origin_file()).schema.to_arrow_schema().names
+        return names
 
     def _origin_file(self) -> AnyPath:
         files = part_files(self.output)

@@ -16,6 +16,7 @@ from librehps.errors import OutputError
 from librehps.files import sync
 from librehps.runs.frames import DamagedFrameError, Frame, FrameFile
 from librehps.runs.row_status import ERROR, OK
+from librehps.scores.columns import PHASH
 from librehps.scores.row_batch import INDEX, RowSchema
 from librehps.scores.scored_rows import ScoredRows
 from librehps.types import ScoredRow
@@ -25,7 +26,7 @@ GROUP_ROWS = 4096
 CHUNK_ROWS = 16_384
 MAX_CACHED_GROUPS = 16
 # Texts that few rows share.
-UNIQUE_TEXTS = ("id", "media", "sha256")
+UNIQUE_TEXTS = ("id", "media", "sha256", PHASH)
 # The key of each of some rows in the score cache, None for a row without one.
 Keys = list[bytes | None]
 GROUPS_FILE, NEWEST_FILE = "rows.groups", "rows.newest"

@@ -155,11 +155,13 @@ def score_rows(
     observer: RunObserver | None = None,
     stop: threading.Event | None = None,
     cache: str | Path | None = None,
+    hashes: bool = False,
     **source: Unpack[RunKeywords],
 ) -> "RowStream":
     """Return an iterator over the scored rows of the paths, in input order; writes no file.
 
-    Arguments as in `score_to`. Raises UsageError for a missing path, or no prompt.
+    Arguments as in `score_to`; hashes: the rows have perceptual hashes. Raises UsageError for a
+    missing path, or no prompt.
     """
     options, observer = model_options(model, source), observer or RunObserver()
     prompts = {"keep_markup": keep_markup, "strip_weights": strip_weights}
@@ -170,7 +172,7 @@ def score_rows(
         from librehps.runs.local import load_model
 
     scorer = load_model(options, observer)
-    engine = scorer.engine(finder, cache=cache)
+    engine = scorer.engine(finder, cache=cache, hashes=hashes)
     engine.stop = stop or engine.stop
     engine.would_wait = opened.would_wait
     return RowStream(scorer, opened, engine, finder, observer)

@@ -67,7 +67,7 @@ class Scoring:
     """The options for scoring media: `load` is called after paths and prompts are checked.
 
     `model` and `revision` also locate the calibrator of scored files; `axes` are the axes that the
-    decision needs, checked before an item is scored.
+    decision needs, checked before an item is scored. With `hashes` the rows have perceptual hashes.
     """
 
     load: "Callable[[], LibreHPS]"
@@ -81,6 +81,7 @@ class Scoring:
     revision: str | None = None
     watch: Watch = lambda rows, total: rows
     axes: Sequence[str] = ()
+    hashes: bool = False
 
 
 def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
@@ -130,7 +131,7 @@ def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
             f"no axis {', '.join(unknown)}", hint=f"There are: {', '.join(scorer.axes)}."
         )
     remarks: Counter[str] = Counter()
-    engine = scorer.engine(finder, cache=None)
+    engine = scorer.engine(finder, cache=None, hashes=scoring.hashes)
     rows = scoring.watch(_counted(engine.run(items), remarks), len(items))
     scores = ScoreTable.from_rows(rows, scorer.settings)
     for note in notes_of(remarks, scorer.settings):

@@ -18,13 +18,14 @@ from librehps.media.media import READ_ERRORS, Media
 from librehps.runs.changes import COLUMNS, Changes, Comparison
 from librehps.runs.item_json import Listed
 from librehps.runs.job import UPDATE, Job, check_same_request
+from librehps.runs.journal import HASHES
 from librehps.runs.known_rows import KEY, OF_ITEM, KnownRows, known_tables, row_keys
 from librehps.runs.media_stamps import Content, MediaStamps, stamp_keys, stamps_file
 from librehps.runs.refusals import lacking_columns
 from librehps.runs.request import RunRequest
 from librehps.runs.row_store import GROUP_ROWS
 from librehps.runs.vanished import check_vanished, marked, output_columns, vanished_rows
-from librehps.scores.columns import full_columns
+from librehps.scores.columns import PHASH, full_columns, has_hashes
 from librehps.scores.file_table import batches_of
 from librehps.scores.markers import SETTINGS_KEY, journal_folder
 from librehps.scores.read import open_table, read_origin
@@ -60,11 +61,16 @@ class UpdateJob(Job):
         """The rows of the old output, None if none tells a score."""
         return self._known if len(self._known) else None
 
-    def notes(self) -> Sequence[str]:
+    def notes(self, columns: Sequence[str] | str) -> Sequence[str]:
         """Return a note on an old output whose rows do not tell the content of their media."""
-        if self._old is None or "sha256" in self._old.column_names or not len(self._old):
+        if self._old is None or not len(self._old):
             return ()
-        return (f"{self.output} has no hashes of its media: all are scored again, this once",)
+        there = self._old.column_names
+        if "sha256" not in there:
+            return (f"{self.output} has no hashes of its media: all are scored again, this once",)
+        if self.journal.has_hashes and PHASH not in there:
+            return (f"{self.output} has no perceptual hashes: all media are read, this once",)
+        return ()
 
     def __enter__(self) -> "UpdateJob":
         self.journal.open()
@@ -100,6 +106,7 @@ class UpdateJob(Job):
                 "settings": settings.record(),
                 "request": dict(request),
                 UPDATE: True,
+                HASHES: self._adds_hashes(columns),
                 LACKING: self._lacking(settings),
             },
             lambda found: self._check_kinds(columns, settings, found["own_columns"]),
@@ -135,7 +142,9 @@ class UpdateJob(Job):
     def _keep_rows(self) -> None:
         """Write the scores of an interrupted run that no file has to a file that outlives it."""
         rows, lacking = self.journal.rows, self.journal.run.get(LACKING, ())
-        names = [name for name in full_columns(rows.schema.axes) if name not in lacking]
+        there = rows.schema.arrow.names
+        ours = [name for name in full_columns(rows.schema.axes) if name in there]
+        names = [name for name in ours if name not in lacking]
         files = self.journal.known_files()
         file = journal_folder(self.output) / f"known-{len(files):04d}.parquet"
         partial = file.with_suffix(".partial")
@@ -150,9 +159,15 @@ class UpdateJob(Job):
         self.journal.restart()
 
     def _lacking(self, settings: Settings) -> list[str]:
-        """Return the columns of a score that kept rows lack."""
-        content = [name for name in full_columns(settings.axes) if name not in OF_ITEM]
+        """Return the columns of a score that kept rows lack, and that are not made from media."""
+        not_lacking = (*OF_ITEM, PHASH)
+        content = [name for name in full_columns(settings.axes) if name not in not_lacking]
         return [name for name in content if len(self._known) and name not in self._known.columns]
+
+    def _adds_hashes(self, columns: Sequence[str] | str) -> bool:
+        """Return True if the new output has perceptual hashes: asked for, or kept from the old."""
+        is_kept = columns == "default" and self._old is not None and PHASH in self._old.column_names
+        return is_kept or has_hashes(columns)
 
     def _check_kinds(
         self, columns: Sequence[str] | str, settings: Settings, own: Mapping[str, str]
@@ -185,13 +200,24 @@ class UpdateJob(Job):
         """Write the rows of those items, with their indices and keys, whose content is known."""
         if not found:
             return
-        numbers = self._known.numbers([key for _, _, key in found])
+        numbers = self._whole(self._known.numbers([key for _, _, key in found]))
         kept = [one for one, number in zip(found, numbers, strict=True) if number >= 0]
         if kept:
             scores = self._known.take(numbers[numbers >= 0])
             indices, items = [at for at, _, _ in kept], [item for _, item, _ in kept]
             self._is_kept[indices] = True
             self.journal.append_batch(self.journal.rows.schema.known_batch(indices, items, scores))
+
+    def _whole(self, numbers: Any) -> Any:
+        """Return the numbers of rows, with -1 in place of rows that lack a hash of this run."""
+        if not self.journal.has_hashes or not (numbers >= 0).any():
+            return numbers
+        if PHASH not in self._known.columns:
+            return np.full_like(numbers, -1)
+        whole = numbers.copy()
+        has_hash = self._known.take(numbers[numbers >= 0])[PHASH].is_valid()
+        whole[numbers >= 0] = np.where(has_hash, numbers[numbers >= 0], -1)
+        return whole
 
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
         """Write the output from the journal and the rows of vanished items; delete the journal."""

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from librehps.errors import UsageError
-from librehps.runs.job import Counts, changed_source, lacking_columns
+from librehps.runs.job import Counts, changed_source
 from librehps.runs.journal import SEEDING
 from librehps.runs.parts_job import PartsJob, first_difference
-from librehps.scores.columns import DOUBLE, TEXT, chosen_columns
+from librehps.scores.columns import DOUBLE, TEXT
 from librehps.scores.file_table import batches_of
 from librehps.scores.markers import SCORED_SUFFIXES, settings_file
 from librehps.scores.read import open_table
@@ -49,10 +49,10 @@ class UrlFileJob(PartsJob):
     def _parts_folder(self) -> AnyPath:
         return self.journal.folder / PARTS_FOLDER
 
-    def _kinds(self, columns: Sequence[str] | str, settings: Settings) -> Mapping[str, str]:
+    def _part_kinds(self, columns: Sequence[str] | str, settings: Settings) -> Mapping[str, str]:
         """Return all columns; the output has those that are asked for when it is written."""
         own = self.journal.run["own_columns"]
-        kinds = chosen_columns("full", own, settings.axes)
+        kinds = self._kinds("full", settings)
         # JSON Lines show 3 and 3.0 as the source did.
         return {n: TEXT if n in own and kind == DOUBLE else kind for n, kind in kinds.items()}
 
@@ -72,13 +72,9 @@ class UrlFileJob(PartsJob):
             self._counts = Counts(statuses["ok"], statuses["error"], errors)
         return self._counts
 
-    def check_names(self, columns: Sequence[str] | str, settings: Settings) -> None:
-        """Raise UsageError for columns that the complete file lacks."""
-        kinds = chosen_columns(columns, {}, settings.axes) if isinstance(columns, str) else columns
-        there = open_table([self.output])[0].column_names
-        lacking = [name for name in ("id", "status", *kinds) if name not in there]
-        if there and lacking:
-            raise lacking_columns(self.output, lacking)
+    def _finished_names(self) -> Sequence[str]:
+        names: list[str] = open_table([self.output])[0].column_names
+        return names
 
     def _finished_rows(self, columns: Sequence[str] | str, settings: Settings) -> None:
         """Raise UsageError for columns that the complete file lacks; its rows become parts."""
@@ -125,7 +121,7 @@ class UrlFileJob(PartsJob):
         """Write the file from the parts, then delete the journal."""
         self._check_complete()
         self.writer.check_owner()
-        kinds = chosen_columns(columns, self.journal.run["own_columns"], settings.axes)
+        kinds = self._kinds(columns, settings)
         request = self.journal.run["request"]
         beside = settings_file(self.output)
         with (

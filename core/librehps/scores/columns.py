@@ -12,6 +12,8 @@ from librehps.files import is_utf8
 from librehps.types import AXES
 
 TEXT, REAL, INTEGER, INTEGERS = "text", "real", "integer", "integers"
+# The column of perceptual hashes, which only a run that asks for this column computes.
+PHASH = "phash"
 # Kinds of the user's own columns, in addition to TEXT.
 LONG, DOUBLE, BOOLEAN = "long", "double", "boolean"
 SETS = get_args(ColumnSet)
@@ -38,7 +40,25 @@ def full_columns(axes: Sequence[str] = AXES) -> dict[str, str]:
         "scalar": REAL,
         "prompt_tokens": INTEGER,
         "sha256": TEXT,
+        PHASH: TEXT,
     }
+
+
+def has_hashes(columns: Sequence[str] | str) -> bool:
+    """Return True for a set or a list of columns that holds perceptual hashes."""
+    return columns == "full" if isinstance(columns, str) else PHASH in columns
+
+
+def asked_names(
+    columns: Sequence[str] | str, axes: Sequence[str], there: Sequence[str]
+) -> list[str]:
+    """Return the names that an output, which has the columns `there`, needs for these columns.
+
+    The full set of an older version has no perceptual hashes.
+    """
+    if not isinstance(columns, str):
+        return list(columns)
+    return [name for name in chosen_columns(columns, {}, axes) if name in there or name != PHASH]
 
 
 def axes_among(columns: Iterable[str]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ def to_record(row: ScoredRow, settings: Settings) -> dict[str, Any]:
 
 
 def to_full_record(row: ScoredRow, settings: Settings) -> dict[str, Any]:
-    """Return the default columns, and sigmas, scalar, prompt tokens and hash of the media."""
+    """Return the default columns, and sigmas, scalar, prompt tokens and hashes of the media."""
     score = row.score
     known = AxisColumns.of({} if score is None else score.axes)
     of_axis = dict(zip(known.names, known.sigmas, strict=True))
@@ -32,4 +32,5 @@ def to_full_record(row: ScoredRow, settings: Settings) -> dict[str, Any]:
         "scalar": score and score.scalar,
         "prompt_tokens": row.prompt_tokens,
         "sha256": row.sha256,
+        "phash": row.phash,
     }

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from librehps.files import printable
-from librehps.scores.columns import DOUBLE, TEXT, as_text, full_columns
+from librehps.scores.columns import DOUBLE, PHASH, TEXT, as_text, full_columns
 from librehps.scores.parquet import arrow_type
 from librehps.scores.scored_rows import ScoredRows, as_columns
 from librehps.settings import Settings
@@ -22,13 +22,16 @@ class RowSchema:
     """The columns of rows in a journal: the index, every score table column, the user's own.
 
     `own` maps the user's columns to their kinds. Numbers of the kind DOUBLE are kept as text, so
-    that JSON Lines can show 3 and 3.0 as the source did.
+    that JSON Lines can show 3 and 3.0 as the source did. Only with `hashes` there is a column of
+    perceptual hashes.
     """
 
-    def __init__(self, settings: Settings, own: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, own: Mapping[str, str], hashes: bool = False) -> None:
         self.axes, self._digest = settings.axes, settings.digest
-        self.own = dict(own)
+        self.own, self._hashes = dict(own), hashes
         kinds = {**full_columns(settings.axes), **own}
+        if not hashes:
+            del kinds[PHASH]
         stored = {name: TEXT if name in own and k == DOUBLE else k for name, k in kinds.items()}
         self.texts = [name for name, kind in stored.items() if kind == TEXT]
         fields = [(name, arrow_type(kind)) for name, kind in stored.items()]
@@ -47,6 +50,8 @@ class RowSchema:
             "settings": pa.repeat(self._digest, len(rows)),
             **self._item_columns(found.items, listed),
         }
+        if self._hashes:
+            columns[PHASH] = found.phashes
         return self._batch(columns)
 
     def known_batch(self, indices: Sequence[int], items: Sequence[Item], scores: Any) -> Any:

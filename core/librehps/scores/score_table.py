@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from librehps.errors import ExtraNeededError
-from librehps.scores.columns import axes_among
+from librehps.scores.columns import PHASH, axes_among
 from librehps.scores.media_folder import MediaFolder
 from librehps.settings import JOINED
 from librehps.storage.url_path import AnyPath, as_path
@@ -56,7 +56,7 @@ class ScoreTable:
         from librehps.scores.row import to_record
         from librehps.scores.table import table_of
 
-        records = [{**to_record(row, settings), **row.item.extra} for row in rows]
+        records = [{**to_record(row, settings), **_hash(row), **row.item.extra} for row in rows]
         table = table_of(records, settings.axes)
         return cls(table, settings.record(), origin, MediaFolder.here())
 
@@ -126,6 +126,10 @@ class ScoreTable:
         file = as_output(output)
         check_table_output(file, overwrite)
         write_table(self.source, dict(self.settings), file, self.folder.record(file))
+
+
+def _hash(row: "ScoredRow") -> dict[str, str]:
+    return {} if row.phash is None else {PHASH: row.phash}
 
 
 # Input of every decision: a table, or scored files.

@@ -35,6 +35,7 @@ class ScoredRows(Sequence[ScoredRow]):
     keys: Sequence[bytes | None]
     scalars: Sequence[float | None]
     numbers: NDArray[np.float64]
+    phashes: Sequence[str | None]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -73,6 +74,7 @@ class ScoredRows(Sequence[ScoredRow]):
             None,
             self.remarks[at],
             self.keys[at],
+            self.phashes[at],
         )
 
 
@@ -96,6 +98,7 @@ def as_columns(rows: Sequence[ScoredRow], axes: Sequence[str]) -> ScoredRows:
         [row.key for row in rows],
         [None if score is None else score.scalar for score in scores],
         _numbers(rows, axes),
+        [row.phash for row in rows],
     )
 
 

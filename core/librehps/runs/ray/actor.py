@@ -67,7 +67,9 @@ class Scorer(Protocol):
 
     settings: Settings
 
-    def engine(self, find_prompt: FindPrompt, *, cache: str | Path) -> LocalEngine: ...
+    def engine(
+        self, find_prompt: FindPrompt, *, cache: str | Path, hashes: bool
+    ) -> LocalEngine: ...
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Scoring:
     """The model with its expected settings, the prompts, and the folders of an actor.
 
     `journal` is the run's, `folder` the base of relative paths, `cache` that of the score cache.
-    `threads` is for torch (None: as torch chooses), `home` the node of the driver.
+    `threads` is for torch (None: as torch chooses), `home` the node of the driver. With `hashes`
+    the rows have perceptual hashes.
     """
 
     load: Callable[[], Scorer]
@@ -86,6 +89,7 @@ class Scoring:
     threads: int | None = None
     home: str = ""
     cache: Path | None = None
+    hashes: bool = False
 
 
 class ScoreActor:
@@ -129,7 +133,7 @@ class ScoreActor:
             _check_same(scoring.settings, scorer.settings)
             self._warnings = Warnings()
             logging.getLogger("librehps").addHandler(self._warnings)
-            engine = scorer.engine(scoring.find_prompt, cache=self._cache())
+            engine = scorer.engine(scoring.find_prompt, cache=self._cache(), hashes=scoring.hashes)
         except LibreHPSError as error:
             return error
         if workers is not None:

@@ -25,6 +25,7 @@ from librehps.runs.ray.engine import RayEngine
 from librehps.runs.ray.pool import Pool
 from librehps.runs.ray.while_listing import scoring_while_listing
 from librehps.scorer import LibreHPS, warn_of_tiny
+from librehps.scores.columns import has_hashes
 from librehps.settings import Settings
 
 log = logging.getLogger("librehps")
@@ -145,6 +146,7 @@ class RayRun(Run[PartsJob]):
             self._layout.threads,
             home_node(),
             _made(cache_folder(model.cache if self.cache is None else self.cache)),
+            has_hashes(self.columns),
         )
 
 
