@@ -270,9 +270,8 @@ class LibreHPS(ExplainMethods):
         """
         asked = self.cache if cache is None else cache
         kept = open_cache(asked, self.settings.digest, hashes=hashes)
-        decoder = replace(self._decoder(), max_pixels=max_pixels, resize_on=resize_on)
-        decoder = replace(decoder, cache=kept, hashes=hashes)
-        engine = self._engine(decoder, batch_size)
+        decoder = replace(self._decoder(), max_pixels=max_pixels, resize_on=resize_on, cache=kept)
+        engine = self._engine(replace(decoder, hashes=hashes), batch_size)
         return replace(
             engine,
             find_prompt=find_prompt or engine.find_prompt,

@@ -53,7 +53,7 @@ def scored(index: int, mu: float = 0.25) -> ScoredRow:
 
 
 def opened(folder: Path, settings: Settings) -> RowStore:
-    return RowStore(folder, RowSchema(settings, OWN), bytearray(TOTAL))
+    return RowStore(folder, RowSchema(settings, OWN, hashes=True), bytearray(TOTAL))
 
 
 def filled(folder: Path, settings: Settings, rows: int = TOTAL) -> RowStore:
