@@ -15,10 +15,13 @@ from librehps_cli.ui.best_of_n_output import (
 from librehps_cli.ui.errors import exit_code, print_unread
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.options import (
+    Distinct,
+    DistinctBits,
     PromptOptions,
     Quiet,
     RenamedWeights,
     SourceFlags,
+    Where,
     grouped,
 )
 from librehps_cli.ui.output import Output
@@ -67,6 +70,9 @@ class ChoiceOptions:
             metavar="N", min=1, help="Choose the best N of each group.", rich_help_panel=CHOICE
         ),
     ] = 1
+    where: Where = None
+    distinct: Distinct = False
+    distinct_bits: DistinctBits = None
     abstain_below: Annotated[
         float | None,
         typer.Option(
@@ -134,6 +140,8 @@ def best_of_n(
     """Print the best item of each group: of a prompt, a folder or a column."""
     from librehps.decide.best_of_n import best_of_n as pick
     from librehps.decide.best_of_n import check_choice
+    from librehps.decide.distinct import bits_of
+    from librehps.decide.where import parse_where, rows_where
 
     by: dict[str, Any] = {"per": choice.per, "per_match": choice.per_match, "axis": choice.axis}
     by |= asdict(weighing)
@@ -141,16 +149,19 @@ def best_of_n(
     is_overall = weights.axis == "overall"
     result.check()
     out = Output(quiet, json)
-    scored = scores_of(paths, sources, prompts, models, out, others.own([*weights.weights]))
-    scores = others.join(scored.scores, out)
-    failed = scores.errors()
-    print_errors(failed, out)
+    where = parse_where(choice.where or (), "--where")
+    distinct = choice.distinct if choice.distinct_bits is None else choice.distinct_bits
+    hashes, axes = bits_of(distinct) is not None, others.own([*weights.weights])
+    scored = scores_of(paths, sources, prompts, models, out, axes, hashes=hashes)
+    scores = rows_where(others.join(scored.scores, out), where)
+    failed = print_errors(scores.errors(), scored.is_new, out)
     if is_overall and choice.abstain_below is not None:
         scored.check_calibrated("--abstain-below")
     picked = pick(
         scores,
         **by,
         top=choice.top,
+        distinct=distinct,
         abstain_below=choice.abstain_below,
         calibrator=scored.calibrator,
     )
@@ -167,4 +178,4 @@ def best_of_n(
         summarise(picked, out)
     unread = print_unread(scored.passed_over, out)
     done = len(picked.picks.taken_rows) - missing if missing else len(picked.rows)
-    raise typer.Exit(exit_code(done, len(failed) + unread + missing))
+    raise typer.Exit(exit_code(done, failed + unread + missing))

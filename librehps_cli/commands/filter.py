@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from librehps.errors import UsageError
+from librehps.files import counted
 from librehps_cli.ui.errors import exit_code
-from librehps_cli.ui.help import OUTPUT, examples
+from librehps_cli.ui.help import CONDITIONS, OUTPUT, examples
 from librehps_cli.ui.media_root import MediaFlags, print_missing, print_moved, print_uncopied
-from librehps_cli.ui.options import Quiet, ScoredFiles, grouped
+from librehps_cli.ui.options import Distinct, DistinctBits, Quiet, ScoredFiles, Where, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.result_options import ResultOptions
 from librehps_cli.ui.weighing import JoinOptions, WeightOptions
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from librehps.decide.place import Copied
     from librehps.scores.score_table import ScoreTable
 
-CONDITIONS = "Conditions"
 MAX_WRITTEN_PATHS = 10_000
 
 
@@ -47,11 +47,14 @@ class ConditionOptions:
             rich_help_panel=CONDITIONS,
         ),
     ] = None
+    where: Where = None
+    distinct: Distinct = False
+    distinct_bits: DistinctBits = None
     top: Annotated[
         str | None,
         typer.Option(
             metavar="N|P%",
-            help="Keep the best N rows, or P% of the rows (rounded up), after --min and --max.",
+            help="Keep the best N rows, or P% of the rows (rounded up) that meet the others.",
             rich_help_panel=CONDITIONS,
         ),
     ] = None
@@ -59,7 +62,7 @@ class ConditionOptions:
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="Rank --top by this axis or column (default: overall).",
+            help="Rank --top and --distinct by this axis or column (default: overall).",
             show_default=False,
             rich_help_panel=CONDITIONS,
         ),
@@ -68,7 +71,8 @@ class ConditionOptions:
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="Apply --top within each group: prompt, group or another column.",
+            help="Apply --top and --distinct within each group: prompt, folder, group or another "
+            "column.",
             rich_help_panel=CONDITIONS,
         ),
     ] = None
@@ -201,6 +205,8 @@ def filter_rows(
     verb = "do not pass" if conditions.invert else "pass"
     folder = "" if copied is None else f"; {copied.files} files are in {result.folder}"
     out.note(f"{len(chosen)} of {len(table)} rows {verb}{folder}")
+    if (failed := len(table.errors())) and not conditions.invert:
+        out.note(f"{counted(failed, 'row')} with errors left out")
     lost = max(missing, 0 if copied is None else len(copied.failed))
     raise typer.Exit(exit_code(len(chosen) - lost, lost))
 
@@ -210,17 +216,25 @@ def _conditions(options: ConditionOptions, has_ranks: bool) -> dict[str, Any]:
 
     With `has_ranks`, --by and --per may stand without --top, for the ranks of the files.
     """
+    from librehps.decide.distinct import bits_of
     from librehps.decide.filter import check_conditions, parse_limit, parse_top
+    from librehps.decide.where import parse_where
 
-    if options.top is None and has_ranks:
+    is_chosen = options.top is not None or options.distinct or options.distinct_bits is not None
+    if has_ranks and not is_chosen:
         options = replace(options, by=None, per=None)
-    least, most = options.minimum or [], options.maximum or []
-    check_conditions(bool(least or most or options.ok_only), options.top, options.by, options.per)
+    least, most, where = options.minimum or [], options.maximum or [], options.where or []
+    distinct = options.distinct if options.distinct_bits is None else options.distinct_bits
+    is_bounded = bool(least or most or where or options.ok_only)
+    check_conditions(is_bounded, options.top, options.by, options.per, bits_of(distinct))
+    parse_where(where, "--where")
     if options.top is not None:
         parse_top(options.top)
     return {
         "min": [parse_limit(text, "--min") for text in least],
         "max": [parse_limit(text, "--max") for text in most],
+        "where": where,
+        "distinct": distinct,
         "top": options.top,
         "by": options.by,
         "per": options.per,

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from librehps.files import counted
 from librehps_cli.ui.media_root import print_missing, print_moved, print_uncopied
 from librehps_cli.ui.options import SourceFlags
 from librehps_cli.ui.output import Output, figure, percent
@@ -17,14 +18,22 @@ Record = dict[str, Any]
 MAX_NAMED_ROWS = 5
 
 
-def print_errors(failed: "ScoreTable", out: Output) -> None:
-    """Name the first rows with errors on stderr, and count the others."""
+def print_errors(failed: "ScoreTable", is_new: bool, out: Output) -> int:
+    """Name the first rows with errors that are new; return the number of rows that failed now.
+
+    Rows with errors in a scored file are counted in a note.
+    """
+    if not is_new:
+        if len(failed):
+            out.note(f"{counted(len(failed), 'row')} with errors left out")
+        return 0
     names = [n for n in ("id", "error", "error_type") if n in failed.columns]
     for row in failed.source.select(names).slice(0, MAX_NAMED_ROWS).to_pylist():
         why = row.get("error") or "no error message"
         out.error(f"{row.get('id')}: {why} ({row.get('error_type') or 'unknown'})")
     if len(failed) > MAX_NAMED_ROWS:
         out.error(f"and {len(failed) - MAX_NAMED_ROWS} more rows with errors")
+    return len(failed)
 
 
 def deliver(

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 INPUT, PROMPT, MEDIA, MODEL = "Input", "Prompt", "Media", "Model"
+CONDITIONS = "Conditions"
 CLUSTER, OUTPUT, MORE = "Cluster (Ray)", "Output", "More"
 # Sections of single commands stand between these two.
 FIRST, LAST = (INPUT, PROMPT), (MEDIA, MODEL, CLUSTER, OUTPUT, MORE)

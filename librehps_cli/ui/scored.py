@@ -19,8 +19,13 @@ def scores_of(
     models: ScoringOptions,
     out: Output,
     axes: Sequence[str] = (),
+    *,
+    hashes: bool = False,
 ) -> "Scored":
-    """Return the rows of scored files; paths of media are scored with the model."""
+    """Return the rows of scored files; paths of media are scored with the model.
+
+    With `hashes` these have perceptual hashes.
+    """
     from librehps.runs.scored import Scoring, read_or_score
 
     scoring = Scoring(
@@ -32,5 +37,6 @@ def scores_of(
         revision=models.revision,
         watch=out.progress,
         axes=axes,
+        hashes=hashes,
     )
     return read_or_score(paths, scoring)

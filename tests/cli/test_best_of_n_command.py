@@ -276,11 +276,14 @@ def test_no_rows_and_one_row(cli: Cli, tmp_path: Path) -> None:
     assert (one.returncode, record["margin"], record["scored"]) == (0, None, 1)
 
 
-def test_rows_with_errors_take_no_part_and_are_named(cli: Cli, tmp_path: Path) -> None:
+def test_rows_with_errors_take_no_part_and_are_counted(cli: Cli, tmp_path: Path) -> None:
     rows = [scored_row("a.png", 1.0), scored_row("b.png", None)]
     done = cli("best-of-n", write(tmp_path / "s.jsonl", rows))
-    assert (done.returncode, done.stdout) == (3, "a.png\n")
-    assert "b.png is broken (BrokenMediaError)" in done.stderr
+    assert (done.returncode, done.stdout) == (0, "a.png\n")
+    assert "1 row with errors left out" in done.stderr
+    done = cli("filter", tmp_path / "s.jsonl", "--top", 5)
+    assert (done.returncode, done.stdout) == (0, "a.png\n")
+    assert "1 row with errors left out" in done.stderr
 
 
 @pytest.mark.parametrize(

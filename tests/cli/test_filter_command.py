@@ -92,7 +92,7 @@ def test_conditions(cli: Cli, scores: Path, options: str, expected: str) -> None
     [
         ("", "no condition given"),
         ("--invert", "no condition given"),
-        ("--by style", "--by and --per need --top"),
+        ("--by style", "--by and --per need --top or --distinct"),
         (
             "--min colour=1",
             "no column colour; expected one of: overall, overall_mu, temporal, seed",

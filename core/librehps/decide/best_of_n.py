@@ -8,6 +8,7 @@ from librehps.choices import Normalise
 from librehps.decide.across_prompts import mixture, note_mixed_prompts
 from librehps.decide.calibrators import Calibrator, fit_for
 from librehps.decide.combined import count_missing
+from librehps.decide.distinct import bits_of, with_looks
 from librehps.decide.groups import Groups, group_by, group_by_pattern
 from librehps.decide.picks import BestOfN
 from librehps.decide.rank import pick_best, rank
@@ -29,6 +30,7 @@ def best_of_n(
     weights: Mapping[str, float] | str | None = None,
     normalise: Normalise | None = None,
     top: int = 1,
+    distinct: bool | int = False,
     abstain_below: float | None = None,
     calibrator: Calibrator = None,
 ) -> BestOfN:
@@ -39,7 +41,8 @@ def best_of_n(
     `overall`, another `axis`, or a weighted sum: `weights={"overall": 1, "aesthetic": 0.5}` of mus
     and of other columns of numbers. `normalise` makes z-scores of each column, within a "prompt" or
     over "all" rows; the default is "none" for mus of the table's own model, else "prompt".
-    `top` rows of each group are picked. The `calibrator` (`find_calibrator(scores)`, or a
+    `top` rows of each group are picked. With `distinct`, a row that looks like a better one of its
+    group does not count; see `filter_rows`. The `calibrator` (`find_calibrator(scores)`, or a
     calibration.json) gives win probabilities, for overall only. With `abstain_below` P, a group
     has no pick if its last picked row beats the next row with a probability below P. Raises
     UsageError, and NothingScoredError if no row has a score.
@@ -63,6 +66,8 @@ def best_of_n(
     count_missing(scores_of_rows, len(rows), ", ".join(chosen.weights))
     ranked = rank(scores_of_rows, groups.codes)
     del scores_of_rows
+    if (bits := bits_of(distinct)) is not None:
+        ranked = with_looks(ranked, rows, groups.codes, bits)
     _warn_of_mixtures(rows, groups, chosen)
     if isinstance(rows, FileTable):
         # Not needed by the picks, and large.

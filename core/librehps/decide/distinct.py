@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from librehps.decide.near_hashes import FRAME_WORDS, Indices, Words, apart, distances
+from librehps.decide.rank import Ranked, rank
 from librehps.errors import UsageError
 from librehps.scores.columns import PHASH
 from librehps.scores.file_table import batches_of
@@ -63,10 +64,16 @@ def has_gaps(table: Any, rows: Indices) -> bool:
     return bool(np.concatenate([np.empty(0, bool), *masks])[rows].any())
 
 
-def check_bits(bits: int, flag: str = "distinct") -> None:
-    """Raise UsageError for a distance that is not a number of bits of a frame."""
-    if not 0 <= bits <= MAX_BITS:
-        raise UsageError(f"{flag}: expected bits from 0 to {MAX_BITS}, got {bits}")
+def bits_of(distinct: bool | int) -> int | None:
+    """Return the bits for the option `distinct`: True is DEFAULT_BITS, False is None.
+
+    Raises UsageError for a number that is not one of bits of a frame.
+    """
+    if isinstance(distinct, bool):
+        return DEFAULT_BITS if distinct else None
+    if not 0 <= distinct <= MAX_BITS:
+        raise UsageError(f"distinct: expected 0 to {MAX_BITS} bits, got {distinct}")
+    return distinct
 
 
 def distinct_rows(table: Any, ranked: Indices, codes: Indices, bits: int = DEFAULT_BITS) -> Mask:
@@ -87,28 +94,35 @@ def distinct_rows(table: Any, ranked: Indices, codes: Indices, bits: int = DEFAU
     return kept
 
 
+def with_looks(ranked: Ranked, table: Any, codes: Indices, bits: int) -> Ranked:
+    """Return the ranking without rows that look like a better row of their group."""
+    kept = distinct_rows(table, ranked.rows, codes, bits)
+    scores = np.full(len(table), np.nan)
+    scores[ranked.rows] = ranked.scores
+    scores[~kept] = np.nan
+    return rank(scores, codes)
+
+
 def _hashes(table: Any, wanted: Mask) -> Iterator[tuple[int, Indices, Words]]:
     """Yield (frames, row numbers, hashes) for each number of frames."""
     if PHASH not in table.column_names:
         raise UsageError(f"no column {PHASH}: near-duplicates are unknown", hint=HINT)
     check_text(table, PHASH)
     found: dict[int, _Hashes] = {}
-    first = 0
+    first = lacking = 0
     for batch in batches_of(table, [PHASH]):
         rows = np.flatnonzero(wanted[first : first + len(batch)])
         texts = batch.column(0).cast(pa.string()).take(pa.array(rows))
-        if texts.null_count:
-            raise UsageError(
-                f"rows without perceptual hashes: {PHASH} has no value in row {first + 1} or later",
-                hint=HINT,
-            )
-        digits = pc.binary_length(texts).to_numpy()
-        for length in np.unique(digits).tolist():
+        lacking += texts.null_count
+        digits = pc.binary_length(texts).fill_null(0).to_numpy()
+        for length in np.unique(digits[digits > 0]).tolist():
             some = np.flatnonzero(digits == length)
             one = found.setdefault(length, _Hashes())
             one.rows.append(first + rows[some])
             one.words.append(_words(texts.take(pa.array(some)), length))
         first += len(batch)
+    if lacking:
+        raise UsageError(f"{lacking} of {wanted.sum()} rows have no perceptual hash", hint=HINT)
     for length in list(found):
         one = found.pop(length)
         yield length // FRAME_DIGITS, np.concatenate(one.rows), np.concatenate(one.words)
@@ -116,7 +130,7 @@ def _hashes(table: Any, wanted: Mask) -> Iterator[tuple[int, Indices, Words]]:
 
 def _words(texts: Any, length: int) -> Words:
     joined = "".join(texts.to_pylist())
-    if not length or length % FRAME_DIGITS or not re.fullmatch("[0-9a-f]*", joined):
+    if length % FRAME_DIGITS or not re.fullmatch("[0-9a-f]*", joined):
         raise UsageError(
             f"the column {PHASH} holds {texts[0].as_py()!r}; expected {FRAME_DIGITS} hexadecimal "
             "digits a frame",

@@ -14,15 +14,17 @@ import pyarrow.compute as pc
 
 from librehps.choices import Normalise
 from librehps.decide.across_prompts import note_mixed_prompts
+from librehps.decide.distinct import bits_of, distinct_rows
+from librehps.decide.groups import group_numbers
 from librehps.decide.weighted_table import WEIGHTED, with_weighted_score
 from librehps.decide.weights import check_weights
+from librehps.decide.where import Condition, Wheres, meeting, parse_where
 from librehps.errors import UsageError
 from librehps.scores.columns import axes_among
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table
 from librehps.scores.scored_file import Mask
 from librehps.scores.select import (
     check_scored,
-    group_codes,
     number_column,
     ok_rows,
     score_column,
@@ -46,13 +48,15 @@ class Top:
     """The rule "keep the best `count` rows, or `percent` of the rows, of each value of `per`".
 
     Rows rank by the column `by`; an axis ranks by its mu, since means saturate. A percentage
-    rounds up. `is_within_prompts`: scores of different prompts can be compared.
+    rounds up. With `distinct` bits, only the best row of each look counts. `is_within_prompts`:
+    scores of different prompts can be compared.
     """
 
     count: int | None = None
     percent: Fraction | None = None
     by: str = "overall"
     per: str | None = None
+    distinct: int | None = None
     is_within_prompts: bool = False
 
     def quota(self, size: int) -> int:
@@ -72,6 +76,8 @@ def filter_rows(
     per: str | None = None,
     weights: Mapping[str, float] | str | None = None,
     normalise: Normalise | None = None,
+    where: Wheres = (),
+    distinct: bool | int = False,
     ok_only: bool = False,
     invert: bool = False,
 ) -> ScoreTable:
@@ -79,30 +85,40 @@ def filter_rows(
 
     `min` and `max` bound columns: `min={"overall": 0.6}`. `top` keeps the best N rows, or "P%"
     rounded up, of the rows within the bounds, ranked `by` an axis (its mu) or a column (default:
-    overall), within each value of the column `per` if given. `weights` and `normalise`, as in
-    `best_of_n`, add the column `weighted_score`, which then ranks `top`. `ok_only` keeps the rows
-    without an error; `invert` returns the other rows instead. Raises UsageError for a column that
-    is missing or of the wrong type, and if no condition is given.
+    overall), within each value of the column `per` if given, or each `folder`. `weights` and
+    `normalise`, as in `best_of_n`, add the column `weighted_score`, which then ranks `top`. `where`
+    keeps the rows with these values: `where={"generator": "aurora"}`. `distinct` keeps the best row
+    of each look, ranked like `top` and within `per`: True, or the most bits of 256 in which
+    perceptual hashes of near-duplicates differ. `ok_only` keeps the rows without an error; `invert`
+    returns the other rows instead. Raises UsageError for a column that is missing or of the wrong
+    type, and if no condition is given.
     """
-    check_conditions(bool(min or max or ok_only), top, by, per)
+    bits = bits_of(distinct)
+    check_conditions(bool(min or max or where or ok_only), top, by, per, bits)
     limits = [*_limits(min, is_min=True), *_limits(max, is_min=False)]
-    best = None if top is None else parse_top(top, by, per)
+    best = parse_best(top, by, per, bits)
     check_weights(weights, normalise, by, "--by")
     given = as_score_table(scores)
     check_scored(given.source, given.origin)
     if weights is not None:
         given, chosen = with_weighted_score(given, weights, normalise)
         best = best and replace(best, by=WEIGHTED, is_within_prompts=chosen.normalise == "prompt")
-    mask = passing(given.source, limits, best)
+    mask = passing(given.source, limits, best, parse_where(where, "--where"))
     return given.of(given.source.filter(~mask if invert else mask))
 
 
-def check_conditions(is_bounded: bool, top: object, by: str | None, per: str | None) -> None:
-    """Raise UsageError if no condition is given, or only options of `top`."""
-    if top is None and (by is not None or per is not None):
-        raise UsageError("--by and --per need --top", hint="Add --top N or --top P%.")
-    if top is None and not is_bounded:
-        raise UsageError("no condition given", hint="Add --min, --max, --top or --ok-only.")
+def check_conditions(
+    is_bounded: bool, top: object, by: str | None, per: str | None, distinct: int | None = None
+) -> None:
+    """Raise UsageError if no condition is given, or only options of `top` and `distinct`."""
+    if top is not None or distinct is not None:
+        return
+    if by is not None or per is not None:
+        hint = "Add --top N, --top P% or --distinct."
+        raise UsageError("--by and --per need --top or --distinct", hint=hint)
+    if not is_bounded:
+        hint = "Add --min, --max, --where, --top, --distinct or --ok-only."
+        raise UsageError("no condition given", hint=hint)
 
 
 def _limits(bounds: Bounds, is_min: bool) -> list[Limit]:
@@ -138,13 +154,27 @@ def parse_top(top: int | str, by: str | None = None, per: str | None = None) -> 
     return Top(count, percent, by or "overall", per)
 
 
-def passing(table: Any, limits: Sequence[Limit] = (), top: Top | None = None) -> Mask:
+def parse_best(
+    top: int | str | None, by: str | None, per: str | None, distinct: int | None
+) -> Top | None:
+    """Return the Top of `parse_top`; without `top` that of all looks, None without `distinct`."""
+    if top is None and distinct is None:
+        return None
+    return replace(parse_top("100%" if top is None else top, by, per), distinct=distinct)
+
+
+def passing(
+    table: Any,
+    limits: Sequence[Limit] = (),
+    top: Top | None = None,
+    where: Sequence[Condition] = (),
+) -> Mask:
     """Return a mask of the rows that pass, (rows,); rows with an error or no value never do.
 
-    `top` chooses among the rows within all limits; of equal rows the first stay. Raises UsageError
-    for a column that is missing or of the wrong type.
+    `top` chooses among the rows within all limits and `where`; of equal rows the first stay. Raises
+    UsageError for a column that is missing or of the wrong type.
     """
-    passed = ok_rows(table)
+    passed = ok_rows(table) & meeting(table, where)
     for limit in limits:
         passed &= _within(table, limit)
     return passed if top is None else _best(table, top, passed)
@@ -165,15 +195,17 @@ def _within(table: Any, limit: Limit) -> Mask:
 
 def _best(table: Any, top: Top, passed: Mask) -> Mask:
     column = number_column(table, score_column(table, top.by))
-    codes = group_codes(table, top.per)
+    codes = group_numbers(table, top.per)
     known = pc.invert(pc.is_nan(column)).fill_null(False)
     rows = np.flatnonzero(passed & np.asarray(known))
     values = column.filter(pa.array(passed & np.asarray(known))).combine_chunks()
     if _is_across_prompts(table, top):
         # Rows without a group have the code -1.
-        note_mixed_prompts(group_codes(table, "prompt")[rows], codes[rows] + 1)
+        note_mixed_prompts(group_numbers(table, "prompt")[rows], codes[rows] + 1)
     # Both sorts are stable, so equal rows keep their order.
     rows = rows[pc.array_sort_indices(values, order="descending").to_numpy()]
+    if top.distinct is not None:
+        rows = rows[distinct_rows(table, rows, codes, top.distinct)[rows]]
     if top.per is not None:
         rows = rows[np.argsort(codes[rows], kind="stable")]
     starts = np.flatnonzero(np.diff(codes[rows], prepend=-2))
@@ -191,4 +223,7 @@ def _is_across_prompts(table: Any, top: Top) -> bool:
     """Return True if rows of several prompts may be ranked together by a score."""
     scores = (*axes_among(table.column_names), WEIGHTED)
     is_score = top.by.removesuffix("_mu") in scores and not top.is_within_prompts
+    if top.percent == 100:
+        # No row is left out for the score of another prompt.
+        return False
     return is_score and top.per != "prompt" and "prompt" in table.column_names

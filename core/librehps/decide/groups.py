@@ -68,6 +68,16 @@ def group_by(table: Any, per: str) -> Groups:
     return Groups(codes, table, labels_of)
 
 
+def group_numbers(table: Any, per: str | None) -> NDArray[np.int64]:
+    """Return a number for each row, equal within a group of `group_by`; -1 without a value.
+
+    Without `per`, all rows are one group.
+    """
+    if per in (FOLDER, ALL) and per not in table.column_names:
+        return group_by(table, per).codes
+    return group_codes(table, per)
+
+
 def group_by_pattern(table: Any, pattern: str) -> Groups:
     """Return groups by what the pattern's groups, or else the whole pattern, match in the id.
 

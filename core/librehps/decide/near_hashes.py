@@ -1,7 +1,7 @@
 """Greedy choice of hashes that are not near a better one, exact, and without comparing all pairs.
 
-A hash is cut into bands of 16 bits. If two hashes differ in few bits, they differ in very few in one
-of the bands (the pigeonhole principle): only hashes with such a band are compared.
+A hash is cut into bands of 16 bits. Two hashes that differ in few bits differ in very few in one of
+the bands (the pigeonhole principle): only hashes with such a band are compared.
 """
 
 from collections.abc import Iterator
@@ -122,8 +122,9 @@ class _Index:
                 for ours, theirs in zip(some, band.samples, strict=True):
                     total += np.bitwise_count(ours.take(rows) ^ theirs.take(places))
                 near = np.flatnonzero(total <= self._frame_limit)
-                ours, theirs = left[rows[near]], band.order[places[near]]
-                found[ours[distances(words[ours], self.words[theirs]) <= self._limit]] = True
+                asked, known = left[rows[near]], band.order[places[near]]
+                is_near = distances(words[asked], self.words[known]) <= self._limit
+                found[asked[is_near]] = True
         return found
 
 

@@ -38,12 +38,14 @@ Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 class Scored:
     """The scored rows, and the calibrator of their model, None if not found.
 
-    `passed_over`: the files and folders that were skipped when media were searched.
+    `passed_over`: the files and folders that were skipped when media were searched. `is_new`: the
+    rows were scored by this call, not read from a file.
     """
 
     scores: ScoreTable
     calibrator: Platt | None
     passed_over: PassedOver = field(default_factory=PassedOver)
+    is_new: bool = False
 
     @property
     def why_uncalibrated(self) -> str:
@@ -136,7 +138,7 @@ def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
     scores = ScoreTable.from_rows(rows, scorer.settings)
     for note in notes_of(remarks, scorer.settings):
         log.warning(note)
-    return Scored(scores, scorer.calibrator(scoring.calibration), passed_over)
+    return Scored(scores, scorer.calibrator(scoring.calibration), passed_over, is_new=True)
 
 
 def _counted(rows: Iterable[ScoredRow], remarks: Counter[str]) -> Iterator[ScoredRow]:

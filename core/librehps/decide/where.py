@@ -1,0 +1,118 @@
+"""Choose rows by the text of a column: `--where generator=aurora`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from librehps.errors import UsageError
+from librehps.scores.file_table import batches_of
+from librehps.scores.score_table import ScoreTable
+from librehps.scores.scored_file import Mask
+from librehps.scores.select import place_of
+
+EXAMPLE = "For example: --where generator=aurora, or --where 'generator!=aurora'"
+NOT = "!"
+NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+
+# Column to value or values, or texts as on the command line.
+Wheres = Mapping[str, str | Sequence[str]] | Iterable["str | Condition"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The rule that a column has one of `values` as text, or with `is_not` none of them."""
+
+    column: str
+    values: tuple[str, ...]
+    is_not: bool = False
+
+
+def parse_where(where: Wheres, flag: str = "where") -> list[Condition]:
+    """Return a condition for each column of texts like `a=1` and `a!=1`; raises UsageError.
+
+    Several values of a column are alternatives.
+    """
+    if isinstance(where, Mapping):
+        pairs = where.items()
+        return [Condition(k, (v,) if isinstance(v, str) else tuple(v)) for k, v in pairs]
+    parsed, found = list[Condition](), dict[tuple[str, bool], list[str]]()
+    for text in where:
+        if isinstance(text, Condition):
+            parsed.append(text)
+            continue
+        column, is_there, value = text.partition("=")
+        is_not = column.endswith(NOT)
+        column = column.removesuffix(NOT)
+        if not column or not is_there:
+            raise UsageError(f"{flag}: expected COLUMN=VALUE, got {text!r}", hint=EXAMPLE)
+        found.setdefault((column, is_not), []).append(value)
+    texts = [Condition(column, tuple(values), no) for (column, no), values in found.items()]
+    return parsed + texts
+
+
+def rows_where(scores: ScoreTable, where: Wheres) -> ScoreTable:
+    """Return the rows, also those with errors, that meet every condition."""
+    conditions = parse_where(where)
+    if not conditions:
+        return scores
+    return scores.of(scores.source.filter(meeting(scores.source, conditions)))
+
+
+def meeting(table: Any, conditions: Iterable[Condition]) -> Mask:
+    """Return a mask (rows,) of the rows that meet every condition.
+
+    Text is compared exactly, numbers as numbers; a row without a value has the text ''. Raises
+    UsageError for a missing column, and for one of lists or structs.
+    """
+    mask = np.ones(len(table), dtype=bool)
+    for condition in conditions:
+        name = condition.column
+        place_of(table, name, table.column_names)
+        first = 0
+        for batch in batches_of(table, [name], encoded=True):
+            held = _held(batch.column(0), condition)
+            mask[first : first + len(batch)] &= ~held if condition.is_not else held
+            first += len(batch)
+    return mask
+
+
+def _held(column: Any, condition: Condition) -> Mask:
+    """Return which values of an array are among those of the condition."""
+    if pa.types.is_dictionary(column.type):
+        # The last entry is for null, whose index is -1.
+        values = pa.concat_arrays([column.dictionary, pa.nulls(1, column.dictionary.type)])
+        of_values = _held(values, condition)
+        picked: Mask = of_values[column.indices.fill_null(-1).to_numpy()]
+        return picked
+    if any(is_kind(column.type) for is_kind in NUMBERS):
+        found = pc.is_in(column.cast(pa.float64(), safe=False), _numbers(condition))
+        if "" in condition.values:
+            found = pc.or_(found, column.is_null())
+    else:
+        found = pc.is_in(_texts(column, condition.column).fill_null(""), pa.array(condition.values))
+    held: Mask = np.asarray(found)
+    return held
+
+
+def _numbers(condition: Condition) -> Any:
+    values = [value for value in condition.values if value]
+    try:
+        return pa.array([float(value) for value in values], pa.float64())
+    except ValueError as error:
+        raise UsageError(
+            f"--where: the column {condition.column} holds numbers, got {', '.join(values)}",
+            hint=f"For example: --where {condition.column}=1",
+        ) from error
+
+
+def _texts(column: Any, name: str) -> Any:
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise UsageError(
+            f"--where: the column {name} holds {column.type}; expected text, numbers or booleans"
+        ) from error
