@@ -204,9 +204,9 @@ def filter_rows(
     copied, missing = _deliver(chosen, delivery, out)
     verb = "do not pass" if conditions.invert else "pass"
     folder = "" if copied is None else f"; {copied.files} files are in {result.folder}"
-    out.note(f"{len(chosen)} of {len(table)} rows {verb}{folder}")
-    if (failed := len(table.errors())) and not conditions.invert:
-        out.note(f"{counted(failed, 'row')} with errors left out")
+    failed = 0 if conditions.invert else len(table.errors())
+    errors = f"; {counted(failed, 'row')} with errors left out" if failed else ""
+    out.note(f"{len(chosen)} of {len(table)} rows {verb}{folder}{errors}")
     lost = max(missing, 0 if copied is None else len(copied.failed))
     raise typer.Exit(exit_code(len(chosen) - lost, lost))
 

@@ -3,11 +3,11 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from librehps.errors import UsageError
+from librehps.runs.compared_source import ComparedSource
 from librehps.runs.item_json import Listed
 from librehps.runs.journal import ERROR, HASHES, NEW, SEEDING, Journal, stamp
 from librehps.runs.moved import SAMPLE_ITEMS, check_folder, check_media
@@ -181,7 +181,7 @@ class Job:
             ids = self._finished_rows(columns, settings)
             facts[HASHES] = facts[HASHES] and PHASH in self._finished_names()
             facts[SEEDING if ids is None else OUTPUT_HAS_ROWS] = True
-            listed = listed if ids is None else _Compared(listed, ids, self.output)
+            listed = listed if ids is None else ComparedSource(listed, ids, self.output)
         self.journal.freeze(
             listed,
             facts,
@@ -363,25 +363,6 @@ class Job:
                 for table in self.journal.rows.in_order(list(kinds)):
                     sink.write_table(table)
         self.journal.delete()
-
-
-class _Compared:
-    """A source whose items are compared with the ids of an output while they are listed."""
-
-    def __init__(self, listed: Listed, ids: Iterable[str], output: AnyPath) -> None:
-        self._listed, self._ids, self._output = listed, ids, output
-
-    def items(self) -> Iterator[Item]:
-        """Yield the items; raises UsageError for an item without its row, or the reverse."""
-        pairs: Iterable[tuple[Item | None, str | None]]
-        pairs = zip_longest(self._listed.items(), self._ids)
-        for item, found in pairs:
-            if item is None or item.id != found:
-                raise changed_source(self._output, found, None if item is None else item.id)
-            yield item
-
-    def facts(self) -> Mapping[str, Any]:
-        return self._listed.facts()
 
 
 def local_output(output: AnyPath) -> Path:
