@@ -12,16 +12,14 @@ from librehps_cli.ui.best_of_n_output import (
     print_picks,
     summarise,
 )
+from librehps_cli.ui.conditions import Distinct, DistinctBits, Where
 from librehps_cli.ui.errors import exit_code, print_unread
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.options import (
-    Distinct,
-    DistinctBits,
     PromptOptions,
     Quiet,
     RenamedWeights,
     SourceFlags,
-    Where,
     grouped,
 )
 from librehps_cli.ui.output import Output

@@ -9,10 +9,11 @@ import typer
 
 from librehps.errors import UsageError
 from librehps.files import counted
+from librehps_cli.ui.conditions import Distinct, DistinctBits, Where
 from librehps_cli.ui.errors import exit_code
 from librehps_cli.ui.help import CONDITIONS, OUTPUT, examples
 from librehps_cli.ui.media_root import MediaFlags, print_missing, print_moved, print_uncopied
-from librehps_cli.ui.options import Distinct, DistinctBits, Quiet, ScoredFiles, Where, grouped
+from librehps_cli.ui.options import Quiet, ScoredFiles, grouped
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.result_options import ResultOptions
 from librehps_cli.ui.weighing import JoinOptions, WeightOptions

@@ -12,7 +12,7 @@ import typer
 from librehps.choices import Attention, Dtype, Engine, PromptFrom, WeightMode
 from librehps.rowfiles import KNOWN
 from librehps.settings import DEFAULT_MODEL, TINY
-from librehps_cli.ui.help import CLUSTER, CONDITIONS, INPUT, MODEL, OUTPUT, PROMPT
+from librehps_cli.ui.help import CLUSTER, INPUT, MODEL, OUTPUT, PROMPT
 from librehps_cli.ui.media_flags import DecodeFlags
 
 
@@ -324,35 +324,6 @@ Paths = Annotated[
         help=f"Images, videos, folders, manifests ({KNOWN}), tars (.tar), URLs, or - for a list "
         "of paths on stdin.",
         show_default=False,
-    ),
-]
-Where = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--where",
-        metavar="COLUMN=VALUE",
-        help="Take rows with exactly this value, or with COLUMN!=VALUE another one. Repeatable: "
-        "several values of one column are alternatives.",
-        rich_help_panel=CONDITIONS,
-    ),
-]
-Distinct = Annotated[
-    bool,
-    typer.Option(
-        "--distinct",
-        help="Of near-duplicates keep the best only (needs scores with --columns full).",
-        rich_help_panel=CONDITIONS,
-    ),
-]
-DistinctBits = Annotated[
-    int | None,
-    typer.Option(
-        "--distinct-bits",
-        metavar="N",
-        help="Bits of 256 in which the perceptual hashes of near-duplicates differ at most "
-        "(default: 46); implies --distinct.",
-        show_default=False,
-        rich_help_panel=CONDITIONS,
     ),
 ]
 ScoredFiles = Annotated[
