@@ -140,6 +140,9 @@ def test_missing_values_are_counted_and_never_zero(
             decide(weights="overall=1,beauty=1")
         with pytest.raises(UsageError, match=r"gen holds text, not numbers \('x'"):
             decide(weights={"gen": 1})
+        for bad in ({}, {"overall": 0}, {"overall": np.nan}):
+            with pytest.raises(UsageError, match="weights: expected numbers other than 0, got"):
+                decide(weights=bad)
         with pytest.raises(UsageError, match="needs --weights"):
             decide(normalise="all")
         with pytest.raises(UsageError, match="normalise: expected prompt, all or none, got 'some'"):

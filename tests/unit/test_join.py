@@ -50,7 +50,7 @@ def test_rows_are_joined_by_media_and_prompt(
         monkeypatch.setattr(gathered, "MAX_COLUMN_BYTES", 0)
         monkeypatch.setattr(scored_file, "BATCH_ROWS", 16)
         monkeypatch.setattr(join_keys, "BLOCK_ROWS", 7)
-    joined = librehps.join_scores(one, [str(put(tmp_path, "two.parquet", other))])
+    joined = librehps.join_scores(one, put(tmp_path, "two.parquet", other))
     theirs = ["second.overall", "second.overall_mu", "second.aesthetic"]
     assert joined.columns == [*librehps.read_scores(one).columns, *theirs]
     assert mus(joined, "second.overall_mu") == mus(librehps.ScoreTable(other), "overall_mu")
@@ -86,6 +86,18 @@ def test_paths_are_compared_as_files(one: Path, other: pa.Table, tmp_path: Path)
     for table in (below, with_column(other, "media", pa.array(whole))):
         joined = librehps.join_scores(one, {"b": str(put(tmp_path, "two.parquet", table))})
         assert mus(joined, "b.overall_mu") == mus(librehps.ScoreTable(table), "overall_mu")
+
+
+def test_equal_names_in_two_folders_are_different_files(tmp_path: Path) -> None:
+    """Two experiments have the same relative paths; neither has its media here."""
+    files = []
+    for name in ("one", "two"):
+        place = {"folder": f"/experiments/{name}", "output": f"/experiments/{name}"}
+        metadata = {b"librehps.place": json.dumps(place).encode()}
+        files.append(put(tmp_path, f"{name}.parquet", scored(0).replace_schema_metadata(metadata)))
+    with pytest.raises(UsageError, match="are not in"):
+        librehps.join_scores(*files)
+    assert librehps.join_scores(*files, key="id").settings["joined"][0]["key"] == "id and prompt"
 
 
 def test_equal_content_is_joined_wherever_it_lies(

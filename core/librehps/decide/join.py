@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -42,7 +43,7 @@ class _Keys:
 
 def join_scores(
     scores: Scores,
-    others: Mapping[str, Scores] | Sequence[str],
+    others: Mapping[str, Scores] | Sequence[str | Path] | str | Path,
     *,
     key: str = "auto",
     drop_unmatched: bool = False,
@@ -50,7 +51,7 @@ def join_scores(
     """Return the table with the columns of numbers of other files, named `NAME.overall`.
 
     `others` are scored files of other models, or CSV, JSON, JSON Lines and Parquet with numbers for
-    each `media` or `id`: by name, or a list of files that are named by their model or themselves.
+    each `media` or `id`: by name, or one or several files, which their models or themselves name.
     Rows are of the same item if `sha256` (where both have this column), else `media` (where both
     files say where these lie), else `id` is equal, and the prompt where both have one; `key` names
     one of the three. Raises UsageError if a row is missing there, is there under another prompt, or
@@ -59,7 +60,8 @@ def join_scores(
     """
     check_choice(key, JoinKey, "key")
     table = as_score_table(scores)
-    named = others.items() if isinstance(others, Mapping) else ((None, one) for one in others)
+    files = [others] if isinstance(others, str | Path) else others
+    named = files.items() if isinstance(files, Mapping) else ((None, one) for one in files)
     for name, other in named:
         table = _with(table, name, other, key, drop_unmatched)
     return table

@@ -86,6 +86,8 @@ def choose_weights(
     if weights is None:
         return OVERALL
     chosen = parse_weights(weights) if isinstance(weights, str) else Weights(dict(weights))
+    if not (any(chosen.weights.values()) and all(map(math.isfinite, chosen.weights.values()))):
+        raise UsageError(f"weights: expected numbers other than 0, got {weights!r}", hint=EXAMPLE)
     return replace(chosen, normalise=normalise)
 
 

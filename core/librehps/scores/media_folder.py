@@ -133,10 +133,9 @@ class MediaFolder:
         return FoundMedia(paths, missing)
 
     def start(self, media: str | None) -> str:
-        """Return the folder of relative paths: the first that holds `media`, else that exists."""
+        """Return the folder of relative paths: where `media` lies, else the first recorded."""
         held = (base for base in self._bases if media and exists(_joined(base, media)))
-        there = (base for base in self._bases if _is_url(base) or Path(base or os.curdir).is_dir())
-        found = next(held, None) or next(there, "")
+        found = next(held, self._bases[0])
         return found if _is_url(found) else os.path.realpath(found)
 
     def whole(self, media: str) -> str:
