@@ -206,6 +206,20 @@ def test_imagerewarddb_is_told_from_hpdv2(folder: Path, column: str) -> None:
     assert (pairs[0].benchmark, pairs[0].rating_a, pairs[0].rating_b) == ("imgrew", 7, 4)
 
 
+def test_a_named_layout_that_does_not_fit_is_refused(folder: Path) -> None:
+    row = {"prompt": "x", "prompt_id": "p", "rank": 1, "file_path": "0.png", "human_preference": 1}
+    file = write_rows(folder / "p.jsonl", [row, row])
+    for name, words in (
+        ("imagerewarddb", "expected a media path, got None"),
+        ("hpdv2-train", "line 1: expected two images and two values of 0 or 1"),
+        ("hpdv2", "line 1 lacks image_path"),
+        ("labelstudio", "lacks the columns media_a, media_b"),
+        ("argilla", "lacks the columns media_a, media_b"),
+    ):
+        with pytest.raises(PreferenceError, match=words):
+            read_preferences(file, name)  # type: ignore[arg-type]
+
+
 def test_columns_of_two_layouts_are_refused(folder: Path) -> None:
     row = {"prompt": "x", "path1": "0.png", "path2": "1.png", "media_a": "0.png",
            "media_b": "1.png", "overall": 1}  # fmt: skip

@@ -62,11 +62,12 @@ def _hpdv2(place: str, row: Row, context: Context) -> Iterator[Pair]:
 
 def _hpdv2_train(place: str, row: Row, context: Context) -> Iterator[Pair]:
     """Yield the pair of an HPDv2 training row: human_preference is 1 for the preferred image."""
-    chosen = row["human_preference"]
-    if len(chosen) != 2 or set(chosen) > {0, 1} or len(row["file_path"]) != 2:
+    chosen, media = row["human_preference"], row["file_path"]
+    are_lists = isinstance(chosen, list) and isinstance(media, list)
+    if not are_lists or len(chosen) != 2 or set(chosen) > {0, 1} or len(media) != 2:
         raise PreferenceError(f"{place}: expected two images and two values of 0 or 1")
     preference = {"overall": (1 + chosen[0] - chosen[1]) / 2}
-    yield context.pair(row, tuple(row["file_path"]), preference, "hpdv2", KNOWN_COLUMNS)
+    yield context.pair(row, tuple(media), preference, "hpdv2", KNOWN_COLUMNS)
 
 
 def _imagereward(place: str, row: Row, context: Context) -> Iterator[Pair]:
@@ -90,7 +91,7 @@ def _imagerewarddb_groups(
     for _, same in groupby(ordered, key=lambda placed: str(placed[1]["prompt_id"])):
         group = list(same)
         place, first = group[0]
-        images = [next(row[name] for name in _IMAGES if row.get(name)) for _, row in group]
+        images = [row.get(_IMAGES[0]) or row.get(_IMAGES[1]) for _, row in group]
         ratings = {name: [number_in(p, row, name) for p, row in group] for name in _RATED}
         yield place, {"prompt": first["prompt"], "images": images, **ratings}
 

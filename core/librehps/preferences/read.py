@@ -53,7 +53,7 @@ def read_unjudged(
 
     A pair without a preference, or with a missing media file, is returned too.
     """
-    file, rows, chosen = _opened(path, format, columns)
+    file, rows, chosen = _opened(path, format, columns, judged=False)
     homes = _homes(file, root)
     context = Context(_root(file, root), Counter(), judged=False, homes=homes)
     pairs = list(_pairs(chosen, rows, context, keep_markup, columns))
@@ -62,7 +62,7 @@ def read_unjudged(
 
 
 def _opened(
-    path: str | Path, format: PairsFormat, columns: PairColumns | None
+    path: str | Path, format: PairsFormat, columns: PairColumns | None, judged: bool = True
 ) -> tuple[AnyPath, list[Placed], Format]:
     """Return the file, its rows under their new names, and its layout."""
     check_choice(format, PairsFormat, "format")
@@ -77,7 +77,7 @@ def _opened(
     if not rows:
         raise PreferenceError(f"{file} holds no rows; expected at least 2 pairs")
     rows = _renamed(file, rows, named)
-    chosen = _detect(file, merged_row(rows), named) if format == "auto" else FORMATS[format]
+    chosen = _detect(file, merged_row(rows), named, judged) if format == "auto" else FORMATS[format]
     return file, rows, chosen
 
 
@@ -108,7 +108,7 @@ def _homes(path: AnyPath, root: str | Path | None) -> frozenset[str]:
     return origins([path, _root(path, root)])
 
 
-def _detect(path: AnyPath, row: Row, columns: PairColumns) -> Format:
+def _detect(path: AnyPath, row: Row, columns: PairColumns, judged: bool) -> Format:
     """Return the layout of a row with all columns; raises PreferenceError if not certain."""
     own = FORMATS["pairs"]
     if columns.a is not None and not any(FORMATS[n].matches(row) for n in FREE[1:]):
@@ -120,7 +120,7 @@ def _detect(path: AnyPath, row: Row, columns: PairColumns) -> Format:
             hint=f"Name one: --format {next(iter(found))}",
         )
     name, chosen = next(iter(found.items()), ("pairs", own))
-    if chosen.places and not columns.is_named:
+    if chosen.places and judged and not columns.is_named:
         winner = find_winner([str(column) for column in row], str(path))
         if winner is not None:
             raise PreferenceError(
