@@ -1,15 +1,17 @@
 """Sidecar files of pictures: `a.txt`, `a.json`, `a.xmp` and `a.png.xmp` belong to `a.png`."""
 
 import os
-from collections import defaultdict
-from pathlib import Path, PurePath
+from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
-from librehps.media.media import kind_by_name
+from librehps.media.media import KINDS
 
-# Folders whose names are kept in memory.
-MAX_FOLDERS = 16
-SUFFIXES = frozenset((".txt", ".json", ".xmp"))
+SIDECAR_SUFFIXES = (".txt", ".json", ".xmp")
+SUFFIXES = (*SIDECAR_SUFFIXES, *(suffix.upper() for suffix in SIDECAR_SUFFIXES))
+MEDIA_SUFFIXES = (*KINDS, *(suffix.upper() for suffix in KINDS))
+# Names that are kept in memory, of all folders in use.
+MAX_NAMES = 1_000_000
 
 
 class Companion(NamedTuple):
@@ -21,60 +23,50 @@ class Companion(NamedTuple):
 
 
 class Companions:
-    """The sidecars in folders of media; a folder is listed once while it is in use."""
+    """The sidecars in folders of media; a folder is listed once while it is in use.
+
+    Several threads may ask at the same time.
+    """
 
     def __init__(self) -> None:
-        self._folders: dict[Path, dict[str, set[str]]] = {}
+        self._folders: dict[Path, set[str]] = {}
+        self._count, self._lock = 0, Lock()
 
     def is_shared(self, media: Path) -> bool:
         """Return whether other media have this name with another suffix, as a.png and a.jpg."""
-        return self._is_shared(media, self._stems(media.parent).get(media.stem, set()))
+        names = self._names(media.parent)
+        return any(
+            media.stem + suffix in names for suffix in MEDIA_SUFFIXES if suffix != media.suffix
+        )
 
     def of(self, media: Path, target: Path) -> list[Companion]:
         """Return the sidecars of a media file, which may be gone, with their targets."""
-        stems = self._stems(media.parent)
-        alike = stems.get(media.stem, set())
-        is_shared = self._is_shared(media, alike)
-        found = [
-            Companion(media.parent / name, target.with_name(target.stem + suffix), is_shared)
-            for name in sorted(alike)
-            if name != media.name and (suffix := _suffix(name))
-        ]
-        if media.stem == media.name:
-            return found
-        return found + [
-            Companion(media.parent / name, target.with_name(target.name + suffix), False)
-            for name in sorted(stems.get(media.name, set()))
-            if (suffix := _suffix(name))
+        names, is_shared = self._names(media.parent), self.is_shared(media)
+        stems = {media.stem: (target.stem, is_shared), media.name: (target.name, False)}
+        return [
+            Companion(media.parent / f"{stem}{suffix}", target.with_name(new + suffix), shared)
+            for stem, (new, shared) in stems.items()
+            for suffix in SUFFIXES
+            if stem + suffix in names
         ]
 
     def forget(self, file: Path) -> None:
         """Leave a file that was moved away out of its folder's list."""
-        self._stems(file.parent).get(file.stem, set()).discard(file.name)
+        self._names(file.parent).discard(file.name)
 
-    @staticmethod
-    def _is_shared(media: Path, alike: set[str]) -> bool:
-        return any(kind_by_name(name) for name in alike - {media.name})
-
-    def _stems(self, folder: Path) -> dict[str, set[str]]:
-        if folder not in self._folders:
-            stems = defaultdict[str, set[str]](set)
-            try:
-                names = os.listdir(folder)  # noqa: PTH208 - names, without a Path for each
-            except OSError:
-                # Its media are errors already, or cannot have sidecars.
-                names = []
-            for name in names:
-                stems[PurePath(name).stem].add(name)
-            if len(self._folders) >= MAX_FOLDERS:
-                # The oldest.
-                self._folders.pop(next(iter(self._folders)))
-            self._folders[folder] = stems
-            return stems
-        return self._folders[folder]
+    def _names(self, folder: Path) -> set[str]:
+        with self._lock:
+            if folder not in self._folders:
+                while self._folders and self._count > MAX_NAMES:
+                    self._count -= len(self._folders.pop(next(iter(self._folders))))
+                self._folders[folder] = _listed(folder)
+                self._count += len(self._folders[folder])
+            return self._folders[folder]
 
 
-def _suffix(name: str) -> str:
-    """Return the suffix of a sidecar's name, empty for another file."""
-    suffix = PurePath(name).suffix
-    return suffix if suffix.lower() in SUFFIXES else ""
+def _listed(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))  # noqa: PTH208 - names, without a Path for each
+    except OSError:
+        # Its media are errors already, or cannot have sidecars.
+        return set()

@@ -30,15 +30,22 @@ def replace_file(file: Path, content: bytes | None, is_new: bool) -> None:
         if content is None:
             file.unlink()
         elif is_new:
-            partial = target.with_name(target.name + PARTIAL)
-            partial.write_bytes(content)
-            partial.replace(target)
+            _write_new(target, content)
         else:
             with growing(target) as partial:
                 partial.write_bytes(content)
                 shutil.copymode(target, partial)
     except OSError as error:
         raise _error(file, "written", error) from error
+
+
+def _write_new(file: Path, content: bytes) -> None:
+    partial = file.with_name(file.name + PARTIAL)
+    try:
+        partial.write_bytes(content)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _error(file: Path, what: str, error: OSError) -> MediaError:

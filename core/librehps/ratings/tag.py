@@ -212,7 +212,7 @@ class _Tagger:
             return Outcome(task.text, task.stars, error=UnsupportedMediaError(task.problem))
         try:
             media = _file_named(self._folder, task.text)
-            is_shared = self._companions.is_shared(media)
+            is_shared = self._place.names_stem and self._companions.is_shared(media)
             # Files that share a sidecar wait for each other.
             with self._shared if is_shared else nullcontext():
                 changes = self._place.changes(media, task.stars, task.facts, is_shared)
@@ -220,7 +220,7 @@ class _Tagger:
                     change.apply()
         except MediaError as error:
             return Outcome(task.text, task.stars, error=error)
-        is_half = is_shared and task.stars is not None and self._place.names_stem
+        is_half = is_shared and task.stars is not None
         return Outcome(task.text, task.stars, changes, is_half)
 
 
