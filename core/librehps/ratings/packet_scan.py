@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from xml.parsers import expat
 
@@ -46,6 +47,8 @@ class Scan:
     ours: list[Property] = field(default_factory=list)
 
 
+# An untagged sidecar is the same for every picture, and most of the time went into reading it.
+@lru_cache(maxsize=4)
 def scan(packet: bytes) -> Scan:
     """Return the ratings and our properties; raises a MediaError for a packet of another kind.
 
