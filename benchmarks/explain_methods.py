@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from captum.attr import (
     GradientShap,
     IntegratedGradients,
-    KernelShap,
     NoiseTunnel,
     Occlusion,
     Saliency,
@@ -32,8 +31,8 @@ from librehps.explain.regions import explain_regions
 from librehps.models.librehps.batch import collate
 from librehps.models.vision import unfold
 
-WINDOW, STRIDE, CELL = 32, 16, 16
-STEPS, SAMPLES, SHAP_SAMPLES = 12, 8, 100
+WINDOW, STRIDE = 32, 16
+STEPS, SAMPLES = 12, 8
 # Noise of SmoothGrad, in levels of a pixel; and sigma of the blur before the maximum, in pixels.
 NOISE, BLUR = 12.0, 4
 
@@ -104,17 +103,6 @@ def occlusion(scored):
     return -found, 50
 
 
-def kernel_shap(scored):
-    height, width = scored.pixels.shape[-2:]
-    rows, columns = torch.arange(height) // CELL, torch.arange(width) // CELL
-    mask = (rows[:, None] * (width // CELL) + columns)[None, None].expand(1, 3, -1, -1)
-    found = KernelShap(scored).attribute(
-        scored.pixels, scored.mean, feature_mask=mask, n_samples=SHAP_SAMPLES,
-        perturbations_per_eval=16,
-    )  # fmt: skip
-    return -found, SHAP_SAMPLES
-
-
 METHODS = {
     "Saliency": saliency,
     "Saliency, SmoothGrad": smooth,
@@ -122,7 +110,6 @@ METHODS = {
     "IntegratedGradients from black": lambda one: integrated(one, 0 * one.mean),
     "GradientShap": shap_of_gradients,
     "gradient x vision tokens": grad_cam,
-    "KernelShap": kernel_shap,
     "Occlusion": occlusion,
 }
 

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from librehps.decide.picks import BestOfN
     from librehps.decide.standings import Leaderboard
     from librehps.errors import CheckpointLoadError, InferenceContractError, LibreHPSError
+    from librehps.explain.write import write_explanations
     from librehps.judge.run import judge_pairs
     from librehps.preferences.column_names import PairColumns
     from librehps.ratings.tag import Tagged, tag
     from librehps.report.write import write_report
     from librehps.runs.compare import compare, compare_pairs
+    from librehps.runs.explain import explain_media
     from librehps.runs.run import score_to
     from librehps.runs.scored import find_calibrator
     from librehps.runs.summary import RunSummary
@@ -75,6 +77,7 @@ __all__ = [
     "compare",
     "compare_pairs",
     "copy_media",
+    "explain_media",
     "filter_rows",
     "find_calibrator",
     "join_scores",
@@ -84,6 +87,7 @@ __all__ = [
     "score_to",
     "tag",
     "watch_to",
+    "write_explanations",
     "write_report",
 ]
 
@@ -107,6 +111,7 @@ _MODULES = {
     "compare": "librehps.runs.compare",
     "compare_pairs": "librehps.runs.compare",
     "copy_media": "librehps.decide.copy_media",
+    "explain_media": "librehps.runs.explain",
     "filter_rows": "librehps.decide.filter",
     "find_calibrator": "librehps.runs.scored",
     "join_scores": "librehps.decide.join",
@@ -116,6 +121,7 @@ _MODULES = {
     "score_to": "librehps.runs.run",
     "tag": "librehps.ratings.tag",
     "watch_to": "librehps.runs.watch_to",
+    "write_explanations": "librehps.explain.write",
     "write_report": "librehps.report.write",
 }
 

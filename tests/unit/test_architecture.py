@@ -141,9 +141,10 @@ def test_public_names() -> None:
         "LibreHPS", "LibreHPSError", "Naming", "PairColumns", "PairComparison", "RunSummary",
         "Score", "ScoreAxis", "ScoreTable", "ScoredRow", "Tagged", "VideoScore",
         "__version__",
-        "best_of_n", "compare", "compare_pairs", "copy_media", "filter_rows", "find_calibrator",
+        "best_of_n", "compare", "compare_pairs", "copy_media", "explain_media", "filter_rows",
+        "find_calibrator",
         "join_scores", "judge_pairs", "leaderboard", "read_scores", "score_to", "tag", "watch_to",
-        "write_report",
+        "write_explanations", "write_report",
     }  # fmt: skip
     for name in librehps.__all__:
         assert getattr(librehps, name).__name__ == name if name[0].islower() else True

@@ -1,6 +1,7 @@
 """Explanations of scores: words of the prompt, regions of the picture, frames of a clip."""
 
 import json
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,8 +14,8 @@ import torch
 from conftest import EXAMPLES, Cli
 from librehps import LibreHPS
 from librehps.errors import UnsupportedMediaError, UsageError
-from librehps.explain import anchors, explanation
-from librehps.explain.anchors import anchor_of, anchors_in
+from librehps.explain import explanation
+from librehps.explain.anchors import anchor_of
 from librehps.explain.colors import overlay
 from librehps.explain.explanation import Explanation
 from librehps.explain.prompt_parts import phrases_of, swapped, without, words_of
@@ -163,6 +164,10 @@ def test_a_wrong_request_is_refused(tiny: LibreHPS, tmp_path: Path) -> None:
         write_explanations([found], tmp_path / "x.pdf")
 
 
+def anchors_in(page: Path) -> set[str]:
+    return set(re.findall(r' id="([^"]*)"', page.read_text()))
+
+
 def records(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
@@ -221,11 +226,19 @@ def test_a_page_without_an_explanation_is_not_written(cli: Cli, tmp_path: Path) 
     assert not page.exists()
 
 
-def test_anchors_are_found_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anchors, "READ_BYTES", 7)
-    page = tmp_path / "why.html"
-    page.write_text('<article id="item-a%2Fb%22.png">item-c</article><article id="item-d">')
-    assert anchors_in(page) == {anchor_of('a/b".png'), anchor_of("d")}
+def test_a_report_links_the_card_of_a_scored_file_to_its_explanation(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    for name in ("match", "torn"):
+        (tmp_path / "out" / f"{name} 1.png").write_bytes((MEDIA / f"{name}.png").read_bytes())
+    model = ("-m", "tiny", "-p", PROMPT)
+    assert cli("score", "out", *model, "-o", "s.parquet").returncode == 0
+    explained = cli("explain", "out/torn 1.png", *model, "--by", "words", "-o", "why.html")
+    assert explained.returncode == 0
+    assert cli("report", "s.parquet", "--explain", "why.html", "-o", "r.html").returncode == 0
+    assert '"./why.html#item-out%2Ftorn%201.png"' in (tmp_path / "r.html").read_text()
 
 
 @pytest.mark.parametrize("flag", ["--calibration", "--workers", "--cache"])
