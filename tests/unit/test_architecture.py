@@ -44,7 +44,8 @@ ALLOWED = {
     "evaluate": BASE | {"scores", "decide", "preferences", "evaluate"},
     "train": BASE | {"media", "models", "engine", "preferences", "train"},
     "ratings": BASE | {"decide", "media", "ratings", "scores"},
-    "report": BASE | {"decide", "evaluate", "extras", "media", "preferences", "report", "scores"},
+    "report": BASE
+    | {"decide", "evaluate", "explain", "extras", "media", "preferences", "report", "scores"},
     "scorer": BASE | {"decide", "explain", "media", "models", "engine", "scores", ""},
     "inference": {"errors", "scorer", "types"},
     "rewards": BASE | {"decide", "media", "models", "engine", "scores", "scorer", "rewards"},

@@ -1,6 +1,5 @@
 """Links from rows to their explanations: pages that `librehps explain -o` wrote."""
 
-import re
 from collections.abc import Iterator, Sequence
 from os import fsencode
 from os.path import relpath
@@ -8,10 +7,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from librehps.errors import UsageError
+from librehps.explain.anchors import PREFIX, anchors_in
 from librehps.report.data import Rows
 
-# The anchor of an item on such a page: its id, percent-encoded.
-ANCHOR = re.compile(r'\bid="item-([^"\s<>]*)"')
 SUFFIXES = (".html", ".htm")
 # The page and the anchor of each id.
 Anchors = dict[str, tuple[Path, str]]
@@ -35,14 +33,14 @@ def anchors_of(pages: Sequence[Path]) -> Anchors:
     found: Anchors = {}
     for page in pages:
         try:
-            text = page.read_text(encoding="utf-8", errors="replace")
+            anchors = anchors_in(page)
         except OSError as error:
             raise UsageError(f"--explain: {page} cannot be read: {error.strerror}") from error
-        for encoded in ANCHOR.findall(text):
-            name = unquote(encoded)
+        for anchor in anchors:
+            name = unquote(anchor.removeprefix(PREFIX), errors="surrogateescape")
             # A path as it was given may begin with ./
             for one in (name, str(Path(name))):
-                found.setdefault(one, (page, f"item-{encoded}"))
+                found.setdefault(one, (page, anchor))
     if not found:
         names = ", ".join(map(str, pages[:3]))
         raise UsageError(f"--explain: no explanation of an item found (pages: {names})")
