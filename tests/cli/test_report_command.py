@@ -278,6 +278,21 @@ def test_a_page_without_pictures_is_small(cli: Cli, table: pa.Table, tmp_path: P
     assert page.stat().st_size < 150_000
 
 
+def test_near_duplicates_are_counted(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    looks = [rng.bytes(32).hex() for _ in range(12)]
+    # Of one prompt two pictures look alike; of another prompt this look counts again.
+    looks[3] = looks[1] = looks[0]
+    table = table.append_column("phash", pa.array(looks))
+    scores = write_scores(table, tmp_path / "s.parquet")
+    done = cli("report", scores, "-o", tmp_path / "r.html")
+    assert "1 near-duplicate (same look) within a prompt: 11 different looks." in done.stderr
+    table = table.filter(pa.array([i != 3 for i in range(12)]))
+    scores = write_scores(table, tmp_path / "t.parquet")
+    done = cli("report", scores, "-o", tmp_path / "t.html")
+    assert "There are no near-duplicates within a prompt." in done.stderr
+
+
 def test_generators_of_folders(cli: Cli, table: pa.Table, tmp_path: Path) -> None:
     ids = [f"{('ant', 'bee')[i % 2]}/{i}.png" for i in range(len(table))]
     table = table.drop_columns("generator")

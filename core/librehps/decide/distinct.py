@@ -45,8 +45,10 @@ class _Hashes:
     words: list[Words] = field(default_factory=list)
 
 
-def count_looks(scores: Scores, per: str = "prompt", bits: int = DEFAULT_BITS) -> Looks | None:
-    """Return how many looks the rows have, counted within each value of the column `per`.
+def count_looks(
+    scores: Scores, per: str | None = "prompt", bits: int = DEFAULT_BITS
+) -> Looks | None:
+    """Return how many looks the rows have, counted within each value of the column `per`, if any.
 
     The first row of each look stands for it. None for rows without perceptual hashes.
     """

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from librehps.decide.distinct import Looks
 from librehps.decide.leaderboard import SIGNIFICANT
 from librehps.decide.standings import Board, Interval, Leaderboard
 from librehps.report.data import Rows
@@ -27,7 +28,7 @@ Sentence = tuple[str | Named, ...]
 
 
 def conclusion_of(
-    rows: Rows, board: Leaderboard | None, agreement: Agreement | None
+    rows: Rows, board: Leaderboard | None, agreement: Agreement | None, looks: Looks | None = None
 ) -> list[Sentence]:
     """Return the sentences: of generators if there is a board, else of the scores."""
     if board is None or not board.boards:
@@ -35,7 +36,9 @@ def conclusion_of(
     else:
         first, *others = [one for one in board.boards if one.category is None]
         found = [*_verdict(first), *_other_axes(others)]
-    return [*found, *_agreement(agreement), _errors(rows.columns["whole"])]
+    group = rows.columns["group"]
+    found += [*_agreement(agreement), *_looks(looks, group and group["name"])]
+    return [*found, _errors(rows.columns["whole"])]
 
 
 def text_of(sentences: Sequence[Sentence]) -> str:
@@ -158,6 +161,18 @@ def _agreement(agreement: Agreement | None) -> list[Sentence]:
     doubt = " That cannot be told from chance." if span is not None and span.low <= COIN else ""
     told = f"People preferred the item with the higher score in {_percent(agreement.accuracy, 0)}"
     return [(f"{told} of {agreement.pairs:,} pairs{between}.{doubt}",)]
+
+
+def _looks(looks: Looks | None, per: str | None) -> list[Sentence]:
+    """Return the number of rows that look like another row of their group."""
+    if looks is None or looks.rows < 2:
+        return []
+    within: Sentence = (" within a ", Named(per)) if per else ()
+    if looks.rows == looks.looks:
+        return [("There are no near-duplicates", *within, ".")]
+    same = looks.rows - looks.looks
+    what = "near-duplicate" if same == 1 else "near-duplicates"
+    return [(f"{same:,} {what} (same look)", *within, f": {looks.looks:,} different looks.")]
 
 
 def _errors(whole: dict[str, Any]) -> Sentence:

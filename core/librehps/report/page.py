@@ -4,13 +4,15 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from librehps.decide.distinct import Looks
 from librehps.decide.standings import Leaderboard
 from librehps.errors import OutputError
 from librehps.files import check_file, check_free, write_whole, writing
-from librehps.report.conclusion import conclusion_of
+from librehps.report.conclusion import Sentence, conclusion_of
 from librehps.report.figures import Agreement, agreement_record, leaderboard_record
 from librehps.report.shown import Pictures
 
@@ -31,8 +33,9 @@ STYLES = ("style.css", "viewer.css", "narrow.css")
 class Contents:
     """The contents of a page; `record` is the settings record, empty if unknown.
 
-    `no_board` says why there is no leaderboard that was asked for; `explained` has the link of each
-    row that is explained. The page of a bundle links to files next to it.
+    `looks` counts near-duplicates, where rows have perceptual hashes. `no_board` says why there is
+    no leaderboard that was asked for; `explained` has the link of each row that is explained. The
+    page of a bundle links to files next to it.
     """
 
     title: str
@@ -42,9 +45,15 @@ class Contents:
     pictures: Pictures
     leaderboard: Leaderboard | None = None
     agreement: Agreement | None = None
+    looks: Looks | None = None
     no_board: str | None = None
     explained: Mapping[int, str] = field(default_factory=dict)
     is_bundle: bool = False
+
+    @cached_property
+    def conclusion(self) -> list[Sentence]:
+        """The sentences at the head of the page."""
+        return conclusion_of(self.rows, self.leaderboard, self.agreement, self.looks)
 
 
 def room_for_pictures(rows: "Rows") -> int:
@@ -79,7 +88,7 @@ def render(contents: Contents) -> bytes:
     script = _script(_joined(SCRIPTS))
     page = environment.get_template("page.html").render(
         title=contents.title,
-        conclusion=conclusion_of(contents.rows, contents.leaderboard, contents.agreement),
+        conclusion=contents.conclusion,
         style=Markup(_joined(STYLES)),  # noqa: S704 - ours
         script=Markup(script),  # noqa: S704 - ours
         hash=_hash(script),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from librehps.choices import PairsFormat
+from librehps.decide.distinct import Looks, count_looks
 from librehps.decide.leaderboard import leaderboard
 from librehps.decide.standings import Leaderboard
 from librehps.errors import MediaNotFoundError, UsageError
@@ -17,7 +18,7 @@ from librehps.preferences.column_names import PairColumns
 from librehps.preferences.read import read_preferences
 from librehps.report.bundle import Bundle, bundle_to, check_bundle
 from librehps.report.choose import Places, chosen_rows
-from librehps.report.conclusion import conclusion_of, text_of
+from librehps.report.conclusion import text_of
 from librehps.report.data import Rows
 from librehps.report.explained import Anchors, anchors_of, links_of, pages_in, relative_links
 from librehps.report.figures import Agreement
@@ -132,6 +133,7 @@ def write_report(
         rows=rows,
         pictures=Pictures([], [], []),
         leaderboard=board,
+        looks=_looks(given, rows),
         no_board=no_board,
         agreement=None if judged is None or pairs is None else _agreement(judged, Path(pairs)),
     )
@@ -154,7 +156,7 @@ def write_report(
         contents.pictures,
         judged,
         shown=len(rows.media),
-        conclusion=text_of(conclusion_of(rows, board, contents.agreement)),
+        conclusion=text_of(contents.conclusion),
         bundled=bundle.kept if bundle else 0,
         unbundled=bundle.left_out if bundle else 0,
     )
@@ -211,6 +213,16 @@ def _leaderboard(scores: ScoreTable, by: str) -> tuple[Leaderboard | None, str |
     except UsageError as error:
         log.warning("report without leaderboard: %s", error)
         return None, str(error)
+
+
+def _looks(scores: ScoreTable, rows: Rows) -> Looks | None:
+    """Return the number of looks; None, with a warning, for hashes of another kind."""
+    group = rows.columns["group"]
+    try:
+        return count_looks(scores, group and group["name"])
+    except UsageError as error:
+        log.warning("near-duplicates are not counted: %s", error)
+        return None
 
 
 def _agreement(judged: Judged, file: Path) -> Agreement:
