@@ -115,5 +115,6 @@ def test_what_csv_is_not_for(cli: Cli, scores: Path) -> None:
     back = cli("filter", "x.csv", "--ok-only")
     assert back.returncode == 2
     assert "CSV is for spreadsheets" in back.stderr
+    assert "CSV is for spreadsheets" in cli("best-of-n", "x.csv", "-m", "tiny").stderr
     librehps.read_scores(scores).write("y.csv")
     assert Path("y.csv").read_bytes() == Path("x.csv").read_bytes()

@@ -20,7 +20,7 @@ from librehps.items.passed_over import PassedOver
 from librehps.items.source import Source, SourceOptions
 from librehps.media.remarks import notes_of
 from librehps.models.locate import locate
-from librehps.scores.read import are_scored
+from librehps.scores.read import are_scored, check_no_spreadsheet
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table, read_scores
 from librehps.settings import DEFAULT_MODEL, TINY
 from librehps.types import ScoredRow
@@ -92,6 +92,7 @@ def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
     Raises UsageError for a mix of scored files and media, and for a prompt with scored files.
     """
     if not are_scored(paths):
+        check_no_spreadsheet(paths)
         return _score_all(paths, scoring)
     if scoring.prompt is not None or scoring.prompt_from is not None:
         raise UsageError(

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from librehps.scores.scored_file import ScoredFile
 
 STDIN = Path("-")
+SPREADSHEETS = {".csv": ",", ".tsv": "\t"}
+MAX_HEADER_BYTES = 1 << 16
 # Columns that distinguish a scored file from a manifest.
 SCORED_COLUMNS = {"status", "overall_mu"}
 # Smaller files are read whole: then a file may change while its table is in use.
@@ -130,6 +132,27 @@ def are_scored(paths: Sequence[str]) -> bool:
             f"cannot mix scored files with media: {scored[0]} is a scored file, {other} is not"
         )
     return bool(scored)
+
+
+def check_no_spreadsheet(paths: Sequence[str]) -> None:
+    """Raise UsageError for scores that were written as CSV: they are no manifest to score."""
+    for path in map(as_path, paths):
+        delimiter = SPREADSHEETS.get(path.suffix.lower())
+        if delimiter is None or isinstance(path, UrlPath) or not path.is_file():
+            continue
+        with path.open("rb") as lines:
+            header = lines.readline(MAX_HEADER_BYTES).removeprefix(BOM_UTF8).strip()
+        names = {name.strip('"') for name in header.decode(errors="replace").split(delimiter)}
+        if names >= SCORED_COLUMNS:
+            raise _unsupported(path)
+
+
+def _unsupported(path: AnyPath) -> UsageError:
+    hint = "CSV is for spreadsheets, and keeps no settings: give the file it was made from."
+    return UsageError(
+        f"{path}: unsupported scored file; expected .parquet or .jsonl",
+        hint=hint if path.suffix.lower() in SPREADSHEETS else None,
+    )
 
 
 def origin_of(paths: Sequence[AnyPath]) -> str:
@@ -226,11 +249,7 @@ def _files(path: AnyPath) -> list[AnyPath]:
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
     if path.suffix.lower() not in SCORED_SUFFIXES:
-        hint = "CSV is for spreadsheets, and keeps no settings: give the file it was made from."
-        raise UsageError(
-            f"{path}: unsupported scored file; expected .parquet or .jsonl",
-            hint=hint if path.suffix.lower() in (".csv", ".tsv") else None,
-        )
+        raise _unsupported(path)
     return [path]
 
 
