@@ -18,7 +18,9 @@ from librehps.engine.decode import NOT_PREPARED, Decoded
 from librehps.engine.key_index import content_key
 from librehps.engine.outcome import scored_rows
 from librehps.errors import EmptyFileError
-from librehps.items.ids import unique
+from librehps.items.ids import check_unique
+from librehps.items.item_columns import ItemColumns
+from librehps.items.source import Source
 from librehps.models.base import RawScore
 from librehps.runs.imports import loaded_frozen
 from librehps.runs.job import Job
@@ -31,8 +33,6 @@ from librehps.scores.scored_rows import ScoredRows
 from librehps.settings import Settings
 
 WINDOW = 256
-# A stage of the listing is timed this many items at a time.
-STAGE_ITEMS = 4096
 MAX_PARTS = 4
 # Every such row is an error in the first run, and is retried.
 ERROR_EVERY = 1000
@@ -75,33 +75,33 @@ class Stage:
         source = iter(self._source)
         while True:
             start = time.process_time()
-            some = list(islice(source, STAGE_ITEMS))
+            some = list(islice(source, 1))
             self.used += time.process_time() - start
             if not some:
                 return
             yield from some
 
 
-class StagedSource:
-    """A source whose items are timed: as they come, with their ids compared, and as listed."""
+class StagedSource(Source):
+    """A source whose items are timed, and the comparison of their ids by itself."""
 
     def __init__(self, request: RunRequest) -> None:
-        self._source = request.open_source()
-        self.has_prompts, self.facts = self._source.has_prompts, self._source.facts
+        super().__init__(request.paths, request.source.for_prompts(None, None))
+        self.compared = 0.0
 
-    def items(self) -> Iterator[Item]:
-        def staged(items: Iterable[Item]) -> Iterable[Item]:
-            self.made = Stage(items)
-            self.compared = Stage(unique(self.made))
-            return self.compared
+    def item_columns(self) -> Iterator[ItemColumns]:
+        def timed(*arguments: Any) -> None:
+            start = time.process_time()
+            check_unique(*arguments)
+            self.compared += time.process_time() - start
 
-        with mock.patch("librehps.items.source.unique", staged):
-            self.listed = Stage(self._source.items())
+        with mock.patch("librehps.items.source.check_unique", timed):
+            self.listed = Stage(super().item_columns())
             yield from self.listed
 
     def note(self, terms: Terms, total: float) -> None:
-        terms.note("listing: making items", self.made.used + self.listed.used - self.compared.used)
-        terms.note("listing: duplicate ids", self.compared.used - self.made.used)
+        terms.note("listing: making items", self.listed.used - self.compared)
+        terms.note("listing: duplicate ids", self.compared)
         terms.note("listing: writing it", total - self.listed.used)
 
 
@@ -121,17 +121,17 @@ class ConstantRows:
             if not some:
                 return
             with self._timed("constant"):
-                raws, hashes = self.raws(len(some)), [sha256_of(item) for item in some]
+                raws, decoded = self.raws(len(some)), [decoded_of(item) for item in some]
             with self._timed("making"):
                 keys = [
-                    content_key("image", digest, item.prompt)
-                    for item, digest in zip(some, hashes, strict=True)
+                    content_key("image", one.sha256, item.prompt)
+                    for item, one in zip(some, decoded, strict=True)
                 ]
                 outputs: list[Any] = [*raws]
                 if self._has_errors:
                     for at in range(-done % ERROR_EVERY, len(some), ERROR_EVERY):
                         outputs[at] = EmptyFileError("the file is empty")
-                rows = self.rows(some, outputs, hashes, keys)
+                rows = scored_rows(some, decoded, outputs, keys, self._axes)
             with self._timed("duplicates"):
                 self._known.find(keys)
                 self._known.add(zip(keys, raws, strict=True))
@@ -142,12 +142,6 @@ class ConstantRows:
         axes = len(self._axes)
         values = self._numbers.random((count, 2 * axes + 1), np.float32).tolist()
         return [RawScore(tuple(v[:axes]), tuple(v[axes:-1]), v[-1]) for v in values]
-
-    def rows(
-        self, items: list[Item], outputs: list[Any], hashes: list[str], keys: list[bytes | None]
-    ) -> ScoredRows:
-        decoded = [Decoded(NOT_PREPARED, "image", 512, 512, None, 40, one) for one in hashes]
-        return scored_rows(items, decoded, outputs, keys, self._axes)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -227,8 +221,8 @@ def _parts(terms: Terms, job: Job, settings: Settings, request: RunRequest, fold
         unit = Unit(first, *parts.bounds(first))
         items = writer.items(unit)
         raws = scored.raws(len(items))
-        hashes = [sha256_of(item) for item in items]
-        rows = scored.rows(items, [*raws], hashes, [None] * len(items))
+        decoded = [decoded_of(item) for item in items]
+        rows = scored_rows(items, decoded, raws, [None] * len(items), settings.axes)
         start = time.process_time()
         writer.write(unit, [writer.table(rows)], 0)
         used += time.process_time() - start
@@ -285,9 +279,10 @@ def constant_us(scorer: Any) -> float:
     return float(np.median(found))
 
 
-def sha256_of(item: Item) -> str:
-    """Return a content hash that is this item's own."""
-    return hashlib.sha256(item.id.encode()).hexdigest()
+def decoded_of(item: Item) -> Decoded:
+    """Return an item without pixels, whose content hash is its own."""
+    digest = hashlib.sha256(item.id.encode()).hexdigest()
+    return Decoded(NOT_PREPARED, "image", 512, 512, None, 40, digest)
 
 
 def reset_peak() -> None:

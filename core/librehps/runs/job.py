@@ -342,7 +342,7 @@ class Job:
 
         committed = time.monotonic()
         for rows in score(items()):
-            self.journal.append([indices.popleft() for _ in rows], rows)
+            self.journal.append([indices.popleft() for _ in range(len(rows))], rows)
             if time.monotonic() - committed > COMMIT_INTERVAL_S:
                 self.journal.commit()
                 committed = time.monotonic()

@@ -21,10 +21,10 @@ from librehps.runs.blocks import block_parts, interleaved, ok_rows, with_own
 from librehps.runs.journal_folder import RUN_FILE
 from librehps.runs.listing import Listing
 from librehps.runs.progress import RunProgress
-from librehps.scores.columns import TEXT
+from librehps.scores.columns import TEXT, full_columns
 from librehps.scores.parquet import BATCH_ROWS, schema_of, to_batch
 from librehps.scores.parts import Parts
-from librehps.scores.row import to_full_record
+from librehps.scores.row_batch import RowSchema
 from librehps.scores.sink import Record
 from librehps.settings import Settings
 from librehps.storage.outputs import content_of
@@ -100,8 +100,13 @@ class PartWriter:
 
     def table(self, rows: Sequence[ScoredRow]) -> Any:
         """Return the rows as a table in the output's columns."""
-        records = ({**to_full_record(row, self.settings), **row.item.extra} for row in rows)
-        return self._table(records, self.columns)
+        axes = self.settings.axes
+        own = {n: kind for n, kind in self.columns.items() if n not in full_columns(axes)}
+        columns = RowSchema(self.settings, own)
+        some = (rows[at : at + BATCH_ROWS] for at in range(0, len(rows), BATCH_ROWS))
+        batches = [columns.batch(range(len(part)), part) for part in some]
+        table = pa.Table.from_batches(batches, columns.arrow).select(list(self.columns))
+        return table.cast(self._schema(self.columns))
 
     def with_blocks(self, unit: Unit, table: Any) -> Any:
         """Return the table of a unit's items with the rows that blocks have; raises OSError."""
@@ -118,13 +123,16 @@ class PartWriter:
         return ok_rows(blocks, unit.blocks, unit.start, unit.end)
 
     def _table(self, records: Iterable[Record], columns: Mapping[str, str]) -> Any:
-        schema = schema_of(self.settings, columns, self.request, self.parts.output / "part")
+        schema = self._schema(columns)
         texts = [name for name, kind in columns.items() if kind == TEXT]
         # Some at a time, since Python objects take ten times the memory of Arrow.
         left, batches = iter(records), []
         while some := list(islice(left, BATCH_ROWS)):
             batches.append(to_batch(some, schema, texts))
         return pa.Table.from_batches(batches, schema)
+
+    def _schema(self, columns: Mapping[str, str]) -> Any:
+        return schema_of(self.settings, columns, self.request, self.parts.output / "part")
 
     def write(self, unit: Unit, tables: Sequence[Any], failed: int) -> None:
         """Write the unit's part from tables of its rows, in order; `failed` rows are errors.
