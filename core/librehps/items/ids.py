@@ -37,23 +37,29 @@ class SeenIds:
 
     def add(self, identity: str) -> bool:
         """Add an id; return False, and change nothing, for an id that was added before."""
-        # 0 is a free slot.
-        key = hash(identity) & HASH_MASK or 1
-        number = key >> TABLE_SHIFT
-        table = self._tables[number]
-        at = (key >> SLOT_SHIFT & SLOT_MASK) * self._slots[number] >> SLOT_BITS
-        while found := table[at]:
-            if found == key and self._has(identity):
-                return False
-            at += 1
-        table[at] = key
-        self._free[number] -= 1
-        if not self._free[number] or at + 1 == len(table):
-            self._grow(number)
-        self._recent.append(identity)
-        if len(self._recent) == RECENT_IDS:
-            self._keep()
-        return True
+        return self.first_repeated((identity,)) is None
+
+    def first_repeated(self, ids: Iterable[str]) -> str | None:
+        """Add ids up to the first that was added before; return this one, None without one."""
+        tables, slots, free, recent = self._tables, self._slots, self._free, self._recent
+        for identity in ids:
+            # 0 is a free slot.
+            key = hash(identity) & HASH_MASK or 1
+            number = key >> TABLE_SHIFT
+            table = tables[number]
+            at = (key >> SLOT_SHIFT & SLOT_MASK) * slots[number] >> SLOT_BITS
+            while found := table[at]:
+                if found == key and self._has(identity):
+                    return identity
+                at += 1
+            table[at] = key
+            free[number] -= 1
+            if not free[number] or at + 1 == len(table):
+                self._grow(number)
+            recent.append(identity)
+            if len(recent) == RECENT_IDS:
+                self._keep()
+        return None
 
     def close(self) -> None:
         self._texts.close()
@@ -99,9 +105,8 @@ class SeenIds:
 
 def check_unique(seen: SeenIds, ids: Sequence[str]) -> None:
     """Add ids; raises UsageError for a duplicate id."""
-    for identity in ids:
-        if not seen.add(identity):
-            raise _duplicate(identity)
+    if (repeated := seen.first_repeated(ids)) is not None:
+        raise _duplicate(repeated)
 
 
 def _duplicate(identity: str) -> UsageError:

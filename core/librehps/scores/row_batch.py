@@ -35,7 +35,8 @@ class RowSchema:
         stored = {name: TEXT if name in own and k == DOUBLE else k for name, k in kinds.items()}
         self.texts = [name for name, kind in stored.items() if kind == TEXT]
         fields = [(name, arrow_type(kind)) for name, kind in stored.items()]
-        self.arrow = pa.schema([(INDEX, pa.int64()), *fields])
+        self._arrow_types = dict([(INDEX, pa.int64()), *fields])
+        self.arrow = pa.schema(list(self._arrow_types.items()))
 
     def batch(self, indices: Sequence[int], rows: Sequence[ScoredRow], listed: Any = None) -> Any:
         """Return the rows, which have these indices in the listing, as one Arrow batch.
@@ -70,10 +71,9 @@ class RowSchema:
 
     def _batch(self, columns: Mapping[str, Any]) -> Any:
         arrays = [
-            values if isinstance(values := columns[field.name], pa.Array)
-            else pa.array(values, field.type)
-            for field in self.arrow
-        ]  # fmt: skip
+            values if isinstance(values := columns[name], pa.Array) else pa.array(values, kind)
+            for name, kind in self._arrow_types.items()
+        ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.arrow)
 
     def _item_columns(self, items: Sequence[Item], listed: Any) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class RowSchema:
         kind = self.own[name]
         if listed is not None and name in listed.schema.names and kind != DOUBLE:
             values = listed.column(name)
-            if values.type == self.arrow.field(name).type:
+            if values.type == self._arrow_types[name]:
                 return values
         values = [item.extra.get(name) for item in items]
         return [as_text(value) for value in values] if kind in (TEXT, DOUBLE) else values
