@@ -279,3 +279,14 @@ def test_golden_clips_and_stills_in_one_run(golden: LibreHPS) -> None:
         assert row.score is not None
         assert alone.score is not None
         assert row.score.overall.raw_mean == pytest.approx(alone.score.overall.raw_mean, abs=2e-3)
+
+
+def test_an_error_row_keeps_no_media_in_memory(tmp_path: Path, tiny: LibreHPS) -> None:
+    """Frames of an error refer to the media, which only the garbage collector would free."""
+    file = tmp_path / "a.png"
+    file.write_bytes(picture()[:60])
+    found = [*tiny.score_items([Item("a", file, "x"), Item("b", tmp_path / "b.png", "x")])]
+    errors = [row.error for row in found]
+    while errors := [error for error in errors if error is not None]:
+        assert [error.__traceback__ for error in errors] == [None] * len(errors)
+        errors = [error.__cause__ or error.__context__ for error in errors]
