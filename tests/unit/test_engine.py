@@ -284,7 +284,8 @@ def test_golden_clips_and_stills_in_one_run(golden: LibreHPS) -> None:
 def test_an_error_row_keeps_no_media_in_memory(tmp_path: Path, tiny: LibreHPS) -> None:
     """Frames of an error refer to the media, which only the garbage collector would free."""
     file = tmp_path / "a.png"
-    file.write_bytes(picture()[:60])
+    picture().save(file)
+    file.write_bytes(file.read_bytes()[:60])
     found = [*tiny.score_items([Item("a", file, "x"), Item("b", tmp_path / "b.png", "x")])]
     errors = [row.error for row in found]
     while errors := [error for error in errors if error is not None]:
