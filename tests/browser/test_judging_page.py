@@ -103,7 +103,7 @@ def test_two_raters_judge_by_keyboard_through_a_kill(
     expect(page.locator("#count")).to_have_text("2 of 5 pairs")
     pair = press(page, ["ArrowDown", "u", " ", "ArrowLeft", "ArrowLeft"], pair)
     assert pair == "done"
-    expect(page.locator("#summary")).to_contain_text("5 pairs judged by 1 rater")
+    expect(page.locator("#summary")).to_contain_text("5 pairs with 5 judgements of 1 rater")
     other = visit(browser, address, bad, width=390)
     named(other, "bob")
     assert other.evaluate("document.documentElement.scrollWidth") <= 390

@@ -4,10 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from librehps.files import counted
 from librehps.judge.judgements import Judgement
 
 # A tie lies half way between the sides.
 POSITIONS = {"a": 1.0, "tie": 0.5, "b": 0.0}
+# From fewer pairs, alpha may be off by more than 0.3.
+FEW_PAIRS = 20
 # (rater, pair, position) of an answer.
 Label = tuple[str, str, float]
 
@@ -28,7 +31,9 @@ class Agreement:
         """Return the figures as part of a sentence."""
         if self.same is None or self.alpha is None:
             return "no pair was judged twice"
-        return f"alpha {self.alpha:.2f}, the same answer on {self.same:.0%} of {self.pairs} pairs"
+        few = ", too few to rely on" if self.pairs < FEW_PAIRS else ""
+        same = f"the same answer on {100 * self.same:.0f} % of {counted(self.pairs, 'pair')}"
+        return f"alpha {self.alpha:.2f}, {same}{few}"
 
 
 def between_raters(rows: Sequence[Judgement], axis: str) -> Agreement:

@@ -44,7 +44,8 @@ class _Block:
     def places_of(self, contestants: Codes) -> Codes:
         """Return the place of each contestant; one without answers has the place after the last."""
         size = len(self.places)
-        return np.array([self.places.get(one, size) for one in contestants.tolist()], np.int64)
+        distinct, at = np.unique(contestants, return_inverse=True)
+        return np.array([self.places.get(one, size) for one in distinct.tolist()], np.int64)[at]
 
 
 class Beliefs:

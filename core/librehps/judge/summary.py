@@ -31,9 +31,11 @@ def summarise(rows: Sequence[Judgement], axes: Sequence[str]) -> list[str]:
     first = [row for row in rows if not row.is_repeat and not row.is_skipped]
     repeats = sum(row.is_repeat and not row.is_skipped for row in rows)
     raters = len({row.rater for row in rows})
+    distinct = len({row.index for row in first})
     lines = [
-        f"{counted(len(first), 'pair')} judged by {counted(raters, 'rater')}, "
-        f"{repeats} of them asked again, {sum(row.is_skipped for row in rows)} skipped"
+        f"{counted(distinct, 'pair')} with {counted(len(first), 'judgement')} of "
+        f"{counted(raters, 'rater')}, {repeats} judged again, "
+        f"{sum(row.is_skipped for row in rows)} skipped"
     ]
     for axis in axes:
         ties = sum(row.answers[axis] == "tie" for row in first)
@@ -52,7 +54,7 @@ def _worth(first: Sequence[Judgement], axis: str) -> list[str]:
     now = f"now +-{100 * half_width(count):.0f} points, " if count else ""
     lines = [
         f"evaluate: {now}+-10 points from {wide} pairs, +-5 from {narrow} "
-        f"(95 % interval of an accuracy near {ACCURACY:.0%}; {count} pairs without ties)",
+        f"(95 % interval of an accuracy near {100 * ACCURACY:.0f} %; {count} pairs without ties)",
         f"calibrate: {fitting} of at least {MIN_FIT_PAIRS} pairs to fit on, a tenth of all: from "
         f"about {10 * MIN_FIT_PAIRS} pairs",
         f"train: from about {round(MIN_HELD_OUT_PAIRS / HELD_OUT_SHARE)} pairs, whose held-out "

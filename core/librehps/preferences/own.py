@@ -22,6 +22,8 @@ VOTES = ("votes_a", "votes_b")
 RATINGS = ("rating_a", "rating_b")
 # One of several judgements of a pair.
 RATER = "rater"
+# Columns of `librehps judge` that are true for rows without a preference, and the reasons.
+UNJUDGED = {"skipped": "skipped by the rater", "repeat": "judged again by the same rater"}
 
 
 def own_pair(place: str, row: Row, context: Context) -> Iterator[Pair]:
@@ -34,7 +36,8 @@ def own_pair(place: str, row: Row, context: Context) -> Iterator[Pair]:
     }
     ratings = [number_in(place, row, name) for name in RATINGS]
     if context.judged and not preference and None in ratings:
-        context.left_out[NO_PREFERENCE] += 1
+        reasons = (why for name, why in UNJUDGED.items() if row.get(name) is True)
+        context.left_out[next(reasons, NO_PREFERENCE)] += 1
         return
     try:
         media = [context.media(row[name]) for name in ("media_a", "media_b")]
