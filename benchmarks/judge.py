@@ -1,6 +1,6 @@
 """Measure how many pairs active choice saves: a simulated rater follows Bradley-Terry.
 
-    python benchmarks/judge.py [--seeds 20] [--pairs 400]
+    python benchmarks/judge.py [--seeds 20] [--pairs 300]
 
 The strengths of the generators are drawn from a normal distribution; the model's scores know them
 in part. Active and random choice have the same pool, rater and estimate. Printed are the error of
@@ -35,8 +35,7 @@ class World:
 
 
 WORLDS = (
-    World("20 generators, sd 3", generators=20, strengths_sd=3.0),
-    World("20 generators, sd 2", generators=20),
+    World("16 generators, sd 2.5", generators=16, strengths_sd=2.5),
     World("12 generators, sd 2"),
     World("12 generators, sd 1", strengths_sd=1.0),
 )
@@ -128,7 +127,7 @@ def measure(world: World, seeds: int, pairs: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--pairs", type=int, default=400)
+    parser.add_argument("--pairs", type=int, default=300)
     asked = parser.parse_args()
     for world in WORLDS:
         measure(world, asked.seeds, asked.pairs)

@@ -3,6 +3,7 @@
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Annotated
 
 import typer
@@ -170,7 +171,8 @@ def judge(
         out.note(f"{count} possible pairs; judge at the address below, end with Ctrl-C")
         out.line(address)
         if not page.no_open:
-            webbrowser.open(address)
+            # A browser of the terminal returns only when it is closed.
+            Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     judged = judge_pairs(
         paths,

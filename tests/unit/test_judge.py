@@ -129,6 +129,10 @@ def test_the_file_may_be_torn_foreign_or_of_other_questions(outputs: Path, tmp_p
     foreign.write_text('{"prompt": "x"}\n')
     with pytest.raises(UsageError, match="line 1: not a judgement"):
         session_of(outputs, foreign, EVERY_PAIR)
+    broken = whole.replace(b'"overall": "a"', b'"overall": "c"', 1)
+    file.write_bytes(broken)
+    with pytest.raises(UsageError, match="line 1: expected a, b, tie or null"):
+        session_of(outputs, file, EVERY_PAIR)
     assert foreign.read_text() == '{"prompt": "x"}\n'
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 # Before any answer: the scores count as the model says, and contestants differ from them by about
-# two units of log-odds, so that a few answers outweigh the scores.
-SLOPE, SLOPE_SD, STRENGTH_SD = 1.0, 0.5, 2.0
+# three units of log-odds, so that a few answers outweigh the scores.
+SLOPE, SLOPE_SD, STRENGTH_SD = 1.0, 0.5, 3.0
 MAX_STEPS, TOLERANCE = 50, 1e-6
 
 

@@ -228,7 +228,7 @@ def _log_odds(part: Any, axis: str) -> Floats:
         sigma = number_column(part, f"{axis}_sigma").to_numpy().astype(np.float64)
         scale = float(np.nanmedian(sigma)) * np.sqrt(2)
     if not scale > 0:
-        texts = part.column("prompt").combine_chunks().dictionary_encode()
+        texts = text_column(part, "prompt").combine_chunks().dictionary_encode()
         codes = texts.indices.to_numpy()
         means = np.bincount(codes, mu) / np.bincount(codes)
         scale = float((mu - means[codes]).std())

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from librehps.choices import Side, Winner
 from librehps.errors import OutputError, UsageError
@@ -147,7 +147,7 @@ class Judgements:
             row = json.loads(line)
         except ValueError:
             row = None
-        if not isinstance(row, dict) or not row.keys() >= OURS:
+        if not isinstance(row, dict) or not row.keys() >= OURS or not _is_valid(row):
             raise UsageError(
                 f"{place}: not a judgement of `librehps judge`", hint="Give another --out FILE."
             )
@@ -159,6 +159,8 @@ class Judgements:
             )
         prefix = "repeat_" if row["choice"] == "repeat" else ""
         given = {axis: row.get(prefix + axis) for axis in asked}
+        if not {None, "a", "b", "tie"}.issuperset(given.values()):
+            raise UsageError(f"{place}: expected a, b, tie or null, got {given}")
         return Judgement(
             index=row["index"],
             prompt=row["prompt"],
@@ -175,3 +177,14 @@ class Judgements:
     def _axes_of(self, row: Mapping[str, Any]) -> list[str]:
         known = dict.fromkeys((*self.axes, *AXES))
         return [axis for axis in known if axis in row or f"repeat_{axis}" in row]
+
+
+def _is_valid(row: Mapping[str, Any]) -> bool:
+    """Return whether the columns that all judgements have hold what they should."""
+    texts = (row["prompt"], row["media_a"], row["media_b"], row["rater"])
+    return (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(row["index"], int)
+        and row["left"] in get_args(Side)
+        and row["choice"] in get_args(Choice)
+    )
