@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from librehps_cli.ui.conditions import Where
 from librehps_cli.ui.evaluation_tables import print_markdown, print_tables
 from librehps_cli.ui.help import MORE, examples
 from librehps_cli.ui.leaderboard_tables import board_tables, need_tables, undecided, validity
@@ -81,6 +82,7 @@ def leaderboard(
             rich_help_panel=RANKING,
         ),
     ] = None,
+    where: Where = None,
     resamples: Annotated[
         int,
         typer.Option(
@@ -102,13 +104,15 @@ def leaderboard(
 ) -> None:
     """Rank generators over the prompts that they share, with tests of significance."""
     from librehps.decide.leaderboard import leaderboard as run
+    from librehps.decide.where import parse_where, rows_where
     from librehps.extras import require
     from librehps.scores.score_table import read_scores
 
     require("evaluate", "librehps leaderboard")
     result.check()
     out = Output(quiet, True if result.to_stdout else json)
-    table = others.join(read_scores(scores), out)
+    conditions = parse_where(where or (), "--where")
+    table = rows_where(others.join(read_scores(scores), out), conditions)
     keywords: dict[str, Any] = asdict(weighing)
     keywords |= {"target_width": target_width, "sequential": sequential}
     found = run(table, by, axis, category, resamples, seed, only=only or (), **keywords)

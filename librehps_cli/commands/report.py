@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from librehps_cli.ui.conditions import Where
 from librehps_cli.ui.errors import OK, SOME_ERRORS
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.media_root import AllowRemote
@@ -56,7 +57,7 @@ class PageOptions:
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="Show the best and worst of each group: prompt, group or another column "
+            help="Show the best and worst of each group: prompt, folder, group or another column "
             "(default: prompt).",
             show_default=False,
             rich_help_panel=PAGE,
@@ -147,15 +148,19 @@ def report_page(
     scores: ScoredFiles,
     page: PageOptions,
     preferences: PagePreferences,
+    where: Where = None,
     allow_remote: AllowRemote = False,
     quiet: Quiet = False,
 ) -> None:
     """Write scored files as one offline HTML page with pictures, tables and plots."""
+    from librehps.decide.where import parse_where, rows_where
     from librehps.report.write import write_report
+    from librehps.scores.score_table import read_scores
 
+    conditions = parse_where(where or (), "--where")
     out = Output(quiet)
     written = write_report(
-        scores,
+        rows_where(read_scores(scores), conditions) if conditions else scores,
         page.output,
         overwrite=page.overwrite,
         title=page.title,

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from librehps.decide.groups import group_numbers
 from librehps.decide.near_hashes import FRAME_WORDS, Indices, Words, apart, distances
 from librehps.decide.rank import Ranked, rank
 from librehps.errors import UsageError
@@ -17,7 +18,7 @@ from librehps.scores.columns import PHASH
 from librehps.scores.file_table import batches_of
 from librehps.scores.score_table import Scores, as_score_table
 from librehps.scores.scored_file import Mask
-from librehps.scores.select import check_text, group_codes, ok_rows
+from librehps.scores.select import check_text, ok_rows
 
 # Bits of the 256 of a frame that near-duplicates differ in at most; see benchmarks/distinct.py.
 DEFAULT_BITS = 46
@@ -27,6 +28,8 @@ FRAME_DIGITS = FRAME_WORDS * 16
 # Larger groups are chosen from one at a time.
 MAX_SMALL_GROUP = 24
 GROUPS_AT_ONCE = 1 << 15
+# A group of as many rows takes a few seconds.
+MAX_COUNTED_ROWS = 50_000
 HINT = "Add the column: librehps score PATH... -o FILE --update --columns full"
 
 
@@ -50,13 +53,17 @@ def count_looks(
 ) -> Looks | None:
     """Return how many looks the rows have, counted within each value of the column `per`, if any.
 
-    The first row of each look stands for it. None for rows without perceptual hashes.
+    The first row of each look stands for it. None for rows without perceptual hashes, and for so
+    many rows in a group that comparing them takes long.
     """
     table = as_score_table(scores).source
     rows = np.flatnonzero(ok_rows(table))
     if PHASH not in table.column_names or has_gaps(table, rows):
         return None
-    return Looks(len(rows), int(distinct_rows(table, rows, group_codes(table, per), bits).sum()))
+    codes = group_numbers(table, per)
+    if np.bincount(codes[rows] + 1).max(initial=0) > MAX_COUNTED_ROWS:
+        return None
+    return Looks(len(rows), int(distinct_rows(table, rows, codes, bits).sum()))
 
 
 def has_gaps(table: Any, rows: Indices) -> bool:

@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from librehps.decide.generators import generators_of
+from librehps.decide.groups import FOLDER, group_by, group_numbers
 from librehps.media.named import Found
 from librehps.report.survey import SCORE_DECIMALS, Survey, short
 from librehps.scores.columns import axes_among, full_columns
-from librehps.scores.select import column_of, group_codes, number_column, text_column
+from librehps.scores.select import column_of, number_column, text_column
 
 Record = dict[str, Any]
 TEXT_COLUMNS = ("id", "media", "kind", "prompt", "status", "error_type", "error")
@@ -166,7 +167,7 @@ def _groups(table: Any, per: str | None) -> Record | None:
         return None
     if per == "prompt":
         return {"name": per, "codes": None, "labels": None}
-    _, first, codes = np.unique(group_codes(table, per), return_index=True, return_inverse=True)
+    _, first, codes = np.unique(group_numbers(table, per), return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
@@ -179,6 +180,9 @@ def _groups(table: Any, per: str | None) -> Record | None:
 
 
 def _labels(table: Any, per: str) -> Callable[[int], str | None]:
+    if per == FOLDER and per not in table.column_names:
+        folders = group_by(table, per).labels.to_pylist()
+        return lambda row: folders[row]
     own, prompt = _texts(table, per), _texts(table, "prompt")
     if per != "group":
         return lambda row: own[row]

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from librehps.decide.generators import BY_HINT, FOLDER, generators_of
+from librehps.decide.groups import group_numbers
 from librehps.errors import NothingScoredError
 from librehps.scores.columns import axes_among
 from librehps.scores.file_table import batches_of
@@ -59,8 +60,11 @@ def survey_of(table: Any, by: str | None, per: str | None) -> Survey:
     if "overall" not in spread:
         raise NothingScoredError("no row has values in both columns overall and overall_mu")
     is_ok = ok_rows(table)
-    groups = _from_zero(group_codes(table, per))
+    groups = _from_zero(group_numbers(table, per))
     named = [name for name in dict.fromkeys((by, per)) if name not in (None, "prompt")]
+    if per == FOLDER and FOLDER not in names and by != FOLDER:
+        # The folders of the media; a table of means has columns, and first folders of ids.
+        named.remove(FOLDER)
     tables = [_means(table, name, is_ok, spread) for name in named if name is not None]
     record = {
         "rows": len(table),
