@@ -131,7 +131,7 @@ def test_planted_near_duplicates_are_found_and_others_are_left() -> None:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """One picture in six files, and another picture."""
+    """A folder of one picture in six files, and another picture."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     one = planted.texture(1)
