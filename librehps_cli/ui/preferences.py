@@ -67,12 +67,13 @@ def pair_columns(options: PairsOptions) -> "PairColumns | None":
     """Return the named and renamed columns of a file of pairs, None if no flag is given."""
     from librehps.preferences.column_names import PairColumns
 
+    values = options.winner_values
     columns = PairColumns(
         options.a_column,
         options.b_column,
         options.winner_column,
         options.prompt_column,
-        tuple(value.strip() for value in (options.winner_values or "").split(",") if value.strip()),
+        () if values is None else tuple(value.strip() for value in values.split(",")),
         renames(options.rename or []),
     )
     return columns if columns != PairColumns() else None

@@ -83,7 +83,7 @@ def test_label_studio_json_min_and_csv(folder: Path, suffix: str) -> None:
     rows = [
         {"image1": "0.png", "image2": "1.png", "prompt": "x", "id": n, "pw": [{"selected": side}],
          "annotator": by, "annotation_id": n, "created_at": "2026-01-01", "updated_at": "",
-         "lead_time": 2.5}
+         "lead_time": 2.5, "notes": ""}
         for n, side, by in ((1, "left", 1), (1, "right", 2), (2, "right", 1))
     ]  # fmt: skip
     file = write(folder / "min.json", rows)
@@ -136,9 +136,12 @@ def test_label_studio_sides_must_be_certain(folder: Path) -> None:
     swapped = [task(n, [annotation(picked("left", to="image2,image1"))]) for n in range(2)]
     pairs = read_preferences(write(folder / "s.json", swapped)).pairs
     assert (pairs[0].media_a.name, pairs[0].preference) == ("1.png", {"overall": 1})
-    other = [task(n, [annotation(picked("left", to="img-2,img-1"))]) for n in range(2)]
-    with pytest.raises(PreferenceError, match="not certain which of image1 and image2 is on the"):
-        read_preferences(write(folder / "o.json", other))
+    for tags in ("img-2,img-1", "t2,t1", "img-right,img-left"):
+        other = [task(n, [annotation(picked("left", to=tags))]) for n in range(2)]
+        with pytest.raises(PreferenceError, match="not certain which of image1 and image2 is on"):
+            read_preferences(write(folder / "o.json", other))
+    with pytest.raises(PreferenceError, match="expected annotations with their results, got 17"):
+        read_preferences(write(folder / "n.json", [task(1, [17])]))  # type: ignore[list-item]
     unnamed = [
         {**row, "data": {"one": "0.png", "two": "1.png", "text": "x"}}
         for row in [task(n, [annotation(picked("right"))]) for n in range(2)]
@@ -252,6 +255,23 @@ def test_argilla_rankings_and_questions_on_axes(
 ) -> None:
     rows = [record(n, **{question: [("u", v, "submitted")]}) for n, v in enumerate(values)]
     assert [p for _, p, _ in said(write(folder / "r.json", rows))] == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([["image_a", "image_b"], ["image_b"]], "no question whose answers name a side"),
+        ([None, "image_a"], "which: expected a response and a status for each of 1 users, got 2"),
+    ],
+)
+def test_argilla_labels_without_an_order_and_lists_that_do_not_fit_are_refused(
+    folder: Path, values: list, words: str
+) -> None:
+    rows = [record(n, which=[("u", v, "submitted")]) for n, v in enumerate(values)]
+    if values[0] is None:
+        rows[0]["which.responses"] = ["image_a", "image_b"]
+    with pytest.raises(PreferenceError, match=words):
+        read_preferences(write(folder / "r.json", rows))
 
 
 def test_argilla_ratings_of_both_images_are_compared_and_of_one_refused(folder: Path) -> None:

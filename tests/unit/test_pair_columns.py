@@ -44,6 +44,8 @@ def overall(file: Path, columns: PairColumns | None = None) -> list[float]:
         ("left", "right", "choice", ["left", "right", "neither"], [1, 0, 0.5]),
         ("left_image", "right_image", "better", ["right", "left", "both"], [0, 1, 0.5]),
         ("video_a_path", "video_b_path", "preferred", ["b", "a", "skip"], [0, 1]),
+        ("image_1", "image_2", "winner", ["1.0", 2.0, "skip"], [1, 0]),
+        ("image_a", "image_b", "chosen", ["a", "b", "tie"], [1, 0, 0.5]),
         ("path_a", "path_b", "winner", ["1.png", "0.png", None], [0, 1]),
         ("media_a", "media_b", "winner", ["a", "b", "tie"], [1, 0, 0.5]),
         ("chosen", "rejected", "seed", [1, 2, 3], [1, 1, 1]),
@@ -72,6 +74,9 @@ def test_a_csv_file_means_the_same_as_json_lines(folder: Path) -> None:
         ("image_1", "image_2", {"label": 0}, "not certain what 0 means"),
         ("image_1", "image_2", {"preference": 0.75}, "not certain what 0.75 means"),
         ("image_0", "image_1", {"label": 1}, "not certain what 1 means"),
+        ("image_1", "image_2", {"winner": -1}, "not certain what -1 means"),
+        ("image_0", "image_1", {"winner": "-1"}, "not certain what '-1' means"),
+        ("image_a", "image_b", {"winner": "a", "overall": 0.1}, "both overall and winner say"),
         ("image_1", "image_2", {"winner": "left"}, "not certain what 'left' means"),
         ("image_a", "image_b", {"winner": "a", "label": "a"}, "several columns.*winner, label"),
         ("image_a", "image_b", {"clip_a": "2.png", "clip_b": "3.png", "winner": "a"},
@@ -100,6 +105,8 @@ def test_an_uncertain_meaning_is_refused_by_name(
         (PairColumns("ours", "theirs", "who", "brief"), {"who": "theirs"}, 0),
         (PairColumns("ours", "theirs", "who", "brief", ("1", "0", "2")), {"who": 2.0}, 0.5),
         (PairColumns("ours", "theirs", prompt="brief"), {"overall": 0.25}, 0.25),
+        (PairColumns("ours", "theirs", "who", "brief", ("True", "false")), {"who": False}, 0),
+        (PairColumns("ours", "theirs", "who", "brief", ("1", "0")), {"who": "0.0"}, 0),
         (PairColumns(rename={"ours": "media_a", "theirs": "media_b", "brief": "prompt",
                              "who": "winner"}), {"who": "b"}, 0),
     ],
@@ -112,12 +119,41 @@ def test_columns_can_be_named(
 
 
 @pytest.mark.parametrize(
+    ("names", "winner", "expected"),
+    [
+        (("image_a", "image_b"), "a", 0),
+        (("image_a", "image_b"), "Image B", 1),
+        (("left", "right"), "left", 0),
+        (("img1", "img10"), "img1", 0),
+    ],
+)
+def test_sides_named_the_other_way_round(
+    folder: Path, names: tuple[str, str], winner: str, expected: float
+) -> None:
+    """A value such as `a` is the file's image_a, whichever side the user calls a."""
+    rows = rows_of(names[1], names[0], [{"winner": winner}] * 2)
+    file = write_rows(folder / "p.jsonl", rows)
+    assert overall(file, PairColumns(names[1], names[0])) == [expected] * 2
+
+
+def test_a_winner_is_read_next_to_ratings_and_axes(folder: Path) -> None:
+    more = [{"winner": "b", "rating_a": 5, "rating_b": 1, "style": "a"}] * 2
+    pairs = read_preferences(
+        write_rows(folder / "p.jsonl", rows_of("image_a", "image_b", more))
+    ).pairs
+    assert [dict(pair.preference) for pair in pairs] == [{"overall": 0, "style": 1}] * 2
+    assert pairs[0].rating_a == 5
+
+
+@pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: PairColumns(a="x"), "both or neither of --a-column and --b-column"),
         (lambda: PairColumns(a="x", b="x"), "the same column: x"),
         (lambda: PairColumns(winner_values=("1",)), "--winner-values: expected A,B"),
         (lambda: PairColumns(winner_values=("1", "1")), "--winner-values: expected A,B"),
+        (lambda: PairColumns(winner_values=("A", "a")), "--winner-values: expected A,B"),
+        (lambda: PairColumns(winner_values=("a", "", "tie")), "--winner-values: expected A,B"),
     ],
 )
 def test_wrong_names_are_refused(make: object, words: str) -> None:

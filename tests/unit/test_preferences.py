@@ -100,6 +100,29 @@ def test_benchmark_files_are_known_by_their_fields(folder: Path, name: str) -> N
     assert [pair.index for pair in auto.pairs] == list(range(len(preferences)))
 
 
+def test_ranks_written_as_text_are_compared_as_numbers(folder: Path) -> None:
+    rows = [{"prompt": "x", "image_path": ["0.png", "1.png"], "rank": ["10", "9"]}] * 2
+    read = read_preferences(write_rows(folder / "b.jsonl", rows))
+    assert [pair.preference["overall"] for pair in read.pairs] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"image_path": ["0.png", "1.png"], "rank": [None, 1]}, "rank: expected numbers"),
+        ({"path1": "0.png", "path2": "1.png", "choice_dist": ["3", "1"]}, "two vote counts"),
+        ({"file_path": ["0.png", "1.png"], "human_preference": [2, 0]}, "values of 0 or 1"),
+        ({"path_A": "0.png", "path_B": "1.png", "Overall": ["A"]}, "expected A, B or same"),
+    ],
+)
+def test_values_of_a_benchmark_that_mean_nothing_are_refused(
+    folder: Path, more: dict, words: str
+) -> None:
+    file = write_rows(folder / "b.jsonl", [{"prompt": "x", **more}] * 2)
+    with pytest.raises(PreferenceError, match=words):
+        read_preferences(file)
+
+
 def test_pick_a_pic_holds_bytes(folder: Path) -> None:
     def jpeg(seed: int) -> bytes:
         file = BytesIO()

@@ -81,7 +81,7 @@ def argilla_rows(
 def _record(place: str, row: Row, context: Context) -> Record:
     answers: Answers = {}
     name = str(row.get("id") or place)
-    responses = list(_responses(row))
+    responses = list(_responses(place, row))
     if not responses:
         context.left_out[NOT_ANSWERED] += 1
     dropped = {user for _, user, _, status in responses if status not in (SUBMITTED, None)}
@@ -93,11 +93,16 @@ def _record(place: str, row: Row, context: Context) -> Record:
     return Record(place, name, _fields(row), answers)
 
 
-def _responses(row: Row) -> Iterator[tuple[str, str, Any, str | None]]:
+def _responses(place: str, row: Row) -> Iterator[tuple[str, str, Any, str | None]]:
     """Yield (question, user, value, status) of each response."""
     if isinstance(row.get("responses"), dict):
         for question, given in row["responses"].items():
             for response in given or ():
+                if not isinstance(response, dict):
+                    raise PreferenceError(
+                        f"{place}: {question}: expected responses with value and user_id, got "
+                        f"{response!r}"
+                    )
                 yield question, str(response.get("user_id")), response.get("value"), None
         return
     for column in row:
@@ -108,8 +113,13 @@ def _responses(row: Row) -> Iterator[tuple[str, str, Any, str | None]]:
             status = row.get(question + STATUS) or [None] * len(users)
             if not isinstance(users, list):
                 raise PreferenceError(
-                    f"{column}: expected a list of users, got {users!r}",
+                    f"{place}: {column}: expected a list of users, got {users!r}",
                     hint="Export the records as Parquet or JSON: a CSV file holds no lists.",
+                )
+            if not len(users) == len(values) == len(status):
+                raise PreferenceError(
+                    f"{place}: {question}: expected a response and a status for each of "
+                    f"{len(users)} users, got {len(values)} and {len(status)}"
                 )
             for user, value, state in zip(users, values, status, strict=True):
                 yield question, str(user), value, state
@@ -142,14 +152,20 @@ class Ratings:
 
 @dataclass(frozen=True)
 class Choice:
-    """A label question, or a ranking whose first option is the best."""
+    """A label question, or a ranking whose first option is the best.
+
+    `is_multi_label`: an answer is a list of labels without an order.
+    """
 
     sides: Sides
+    is_multi_label: bool = False
 
     def preference(self, place: str, answers: Mapping[str, Any]) -> float | None:
         """Return the preference that an answer says, None without an answer."""
         value = answers.get(self.sides.column)
-        return None if value is None else self.sides.preference(place, _first(value))
+        if value is None:
+            return None
+        return self.sides.preference(place, value if self.is_multi_label else _first(value))
 
 
 Question = Choice | Ratings
@@ -172,9 +188,13 @@ def _questions(
         if two is not None:
             return {"overall": Ratings(plain[two.a], plain[two.b])}
         _refuse_one_rating(place, values, rated)
-    firsts = {name: [_first(value) for value in given] for name, given in values.items()}
+    several = {name for name, given in values.items() if _is_multi_label(given)}
+    firsts = {
+        name: given if name in several else [_first(value) for value in given]
+        for name, given in values.items()
+    }
     found = judging(place, firsts, media, columns, context)
-    return {axis: Choice(sides) for axis, sides in found.values()}
+    return {axis: Choice(sides, name in several) for name, (axis, sides) in found.items()}
 
 
 def _refuse_one_rating(place: str, values: Mapping[str, Any], rated: Sequence[str]) -> None:
@@ -185,6 +205,11 @@ def _refuse_one_rating(place: str, values: Mapping[str, Any], rated: Sequence[st
             f"label question; or say what its values mean: --winner-column {rated[0]} "
             "--winner-values A,B,TIE",
         )
+
+
+def _is_multi_label(values: Sequence[Any]) -> bool:
+    """Return True for lists of different lengths: a ranking holds all options."""
+    return len({len(value) for value in values if isinstance(value, list)}) > 1
 
 
 def _first(value: Any) -> Any:

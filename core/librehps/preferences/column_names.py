@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from librehps.errors import PreferenceError, UsageError
+from librehps.preferences.context import value_text
 
 OWN_MEDIA = ("media_a", "media_b")
 PROMPTS = ("prompt", "caption", "text")
@@ -24,7 +25,8 @@ VERDICT_NAMES = (
 BARE = {"left", "first", "chosen", "better"}
 MEDIA_WORDS = "image|img|picture|pic|photo|video|clip|media|file|filename|path|url|uri|jpg|png"
 # Columns that name the preferred side, and columns whose numbers may have another meaning.
-WINNERS = ("winner", "preferred", "preferredside", "choice", "better", "best", "selected")
+WINNERS = ("winner", "preferred", "preferredside", "choice", "chosen", "better", "best",
+           "selected")  # fmt: skip
 LABELS = ("label", "preference", "humanpreference", "humanlabel", "vote", "verdict", "judgement",
           "judgment", "annotation", "answer")  # fmt: skip
 FLAGS_HINT = (
@@ -56,9 +58,8 @@ class PairColumns:
             )
         if self.a is not None and self.a == self.b:
             raise UsageError(f"--a-column and --b-column are the same column: {self.a}")
-        if len(self.winner_values) not in (0, 2, 3) or len(set(self.winner_values)) < len(
-            self.winner_values
-        ):
+        values = set(map(value_text, self.winner_values)) - {""}
+        if len(self.winner_values) not in (0, 2, 3) or len(values) < len(self.winner_values):
             raise UsageError(
                 "--winner-values: expected A,B or A,B,TIE, all different, got "
                 f"{','.join(self.winner_values)!r}"
@@ -128,6 +129,8 @@ def named_media(a: str, b: str) -> MediaColumns:
     start = 0
     while start < min(len(one), len(two)) and one[start] == two[start]:
         start += 1
+    # A number is not cut: the 0 of img10 is no mark.
+    start = len(one[:start].rstrip("0123456789"))
     end = 0
     while end < min(len(one), len(two)) - start and one[-1 - end] == two[-1 - end]:
         end += 1

@@ -139,6 +139,14 @@ def as_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def value_text(value: Any) -> str:
+    """Return a value as text that is the same however a format writes it: 1, "1.0" and 1.0."""
+    number = as_number(value)
+    if number is not None:
+        return str(int(number)) if number.is_integer() else str(number)
+    return str(value).strip().casefold()
+
+
 def is_missing(value: Any) -> bool:
     """Return True for null, an empty cell, and the NaN that data frames write for null."""
     if isinstance(value, list | dict):

@@ -12,7 +12,7 @@ from typing import Any
 from librehps.errors import PreferenceError
 from librehps.preferences.argilla import argilla_rows, is_record
 from librehps.preferences.column_names import PairColumns
-from librehps.preferences.context import Context, is_missing, number_in
+from librehps.preferences.context import Context, as_number, is_missing, number_in
 from librehps.preferences.label_studio import is_task, label_studio_rows
 from librehps.preferences.other_columns import own_rows
 from librehps.preferences.own import MEDIA, own_pair
@@ -46,7 +46,8 @@ def _hpdv3(place: str, row: Row, context: Context) -> Iterator[Pair]:
     """Yield the pair of an HPDv3 row: path1 is preferred; choice_dist holds the votes."""
     preference, votes = 1.0, row.get("choice_dist")
     if votes:
-        if len(votes) != 2 or min(votes) < 0 or sum(votes) <= 0:
+        counts = votes if isinstance(votes, list) else []
+        if len(counts) != 2 or not all(map(_is_count, counts)) or sum(counts) <= 0:
             raise PreferenceError(f"{place}: choice_dist: expected two vote counts, got {votes}")
         preference = votes[0] / sum(votes)
         if preference < 0.5:
@@ -64,7 +65,7 @@ def _hpdv2_train(place: str, row: Row, context: Context) -> Iterator[Pair]:
     """Yield the pair of an HPDv2 training row: human_preference is 1 for the preferred image."""
     chosen, media = row["human_preference"], row["file_path"]
     are_lists = isinstance(chosen, list) and isinstance(media, list)
-    if not are_lists or len(chosen) != 2 or set(chosen) > {0, 1} or len(media) != 2:
+    if not are_lists or len(chosen) != 2 or any(v not in (0, 1) for v in chosen) or len(media) != 2:
         raise PreferenceError(f"{place}: expected two images and two values of 0 or 1")
     preference = {"overall": (1 + chosen[0] - chosen[1]) / 2}
     yield context.pair(row, tuple(media), preference, "hpdv2", KNOWN_COLUMNS)
@@ -136,9 +137,9 @@ def _videogen(place: str, row: Row, context: Context) -> Iterator[Pair]:
         value = row.get(column)
         if is_missing(value):
             continue
-        if value not in _VIDEOGEN_SIDES:
+        if str(value) not in _VIDEOGEN_SIDES:
             raise PreferenceError(f"{place}: {column}: expected A, B or same, got {value!r}")
-        preference[axis] = _VIDEOGEN_SIDES[value]
+        preference[axis] = _VIDEOGEN_SIDES[str(value)]
     media = (row["path_A"], row["path_B"])
     yield context.pair(row, media, preference, "videogen", KNOWN_COLUMNS)
 
@@ -152,7 +153,10 @@ def _ranked(
         raise PreferenceError(
             f"{place}: expected {columns[0]} and {columns[1]} to be lists of equal length"
         )
-    for (a, rank_a), (b, rank_b) in combinations(zip(media, ranks, strict=True), 2):
+    numbers = [as_number(rank) for rank in ranks]
+    if None in numbers:
+        raise PreferenceError(f"{place}: {columns[1]}: expected numbers, got {ranks}")
+    for (a, rank_a), (b, rank_b) in combinations(zip(media, numbers, strict=True), 2):
         preference = {"overall": _share(rank_b, rank_a)}
         yield context.pair(row, (a, b), preference, benchmark, KNOWN_COLUMNS)
 
@@ -160,6 +164,10 @@ def _ranked(
 def _share(ours: Any, theirs: Any) -> float:
     """Return 1 if the first value is larger, 0 if smaller, 0.5 if equal."""
     return 0.5 if ours == theirs else float(ours > theirs)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and value >= 0
 
 
 def _has_lists(*names: str) -> Callable[[Row], bool]:

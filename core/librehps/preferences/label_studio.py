@@ -94,6 +94,11 @@ def _task(place: str, row: Row, context: Context) -> Task:
     if not given:
         context.left_out[NOT_ANNOTATED] += 1
     for annotation in given:
+        if not isinstance(annotation, dict):
+            raise PreferenceError(
+                f"{place}: expected annotations with their results, got {annotation!r}",
+                hint="Export the tasks as JSON, with their annotations.",
+            )
         if annotation.get("was_cancelled") or annotation.get("skipped"):
             context.left_out[SKIPPED] += 1
         else:
@@ -149,13 +154,20 @@ def _media(task: Task, columns: PairColumns) -> MediaColumns:
         ordered = named_media(order[0], order[1])
         return replace(ordered, is_named=False, is_ordered=True)
     found = media_columns(task.place, names, columns)
-    marks = find_media(order, task.place) if order else None
-    if columns.a is None and marks is not None and marks.a != order[0]:
+    if columns.a is None and order and _is_reversed(order, found, task.place):
         raise PreferenceError(
             f"{task.place}: it is not certain which of {found.a} and {found.b} is on the left",
             hint=f"Name the left one first: --a-column {found.a} --b-column {found.b}",
         )
     return replace(found, is_ordered=True)
+
+
+def _is_reversed(order: Sequence[str], media: MediaColumns, place: str) -> bool:
+    """Return True if the names of the compared objects say that media b is on the left."""
+    known, named = find_media(order, place), named_media(order[0], order[1])
+    return (known is not None and known.a != order[0]) or (
+        (named.mark_a, named.mark_b) == (media.mark_b, media.mark_a)
+    )
 
 
 def _controls(

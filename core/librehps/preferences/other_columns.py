@@ -15,7 +15,7 @@ from librehps.preferences.column_names import (
     named_media,
 )
 from librehps.preferences.context import Context, is_missing, merged_row
-from librehps.preferences.own import MEDIA, preference_columns
+from librehps.preferences.own import MEDIA, RATINGS, VOTES, preference_columns
 from librehps.preferences.sides import Sides
 from librehps.rowfiles import Placed, Row
 
@@ -132,7 +132,8 @@ def _winner(
     if columns.winner is not None:
         check_there(place, list(row), (columns.winner,))
         return columns.winner
-    if set(row) & (preference_columns(context.axes) - {media.a, media.b}):
+    said = set(row) & (preference_columns(context.axes) - {*RATINGS, media.a, media.b})
+    if said and set(MEDIA) <= row.keys():
         return None
     others = [str(name) for name in row if name not in (media.a, media.b)]
     found = find_winner(others, place)
@@ -143,6 +144,12 @@ def _winner(
             f"{place}: {found} holds verdicts of a model, not of people: the file was written by "
             "`librehps compare`",
             hint="Give the file of people's preferences.",
+        )
+    if said & {"overall", *VOTES}:
+        raise PreferenceError(
+            f"{place}: both {', '.join(sorted(said & {'overall', *VOTES}))} and {found} say which "
+            "side is preferred",
+            hint=f"Keep one: --rename {found}=my_{found}",
         )
     if media.is_verdict:
         raise PreferenceError(

@@ -12,6 +12,7 @@ from librehps.preferences.context import (
     is_plain,
     number_in,
     text_of,
+    value_text,
 )
 from librehps.preferences.pairs import Pair
 from librehps.rowfiles import Row
@@ -82,13 +83,14 @@ def _preference(place: str, axis: str, row: Row) -> float | None:
         return votes
     if votes is not None:
         raise PreferenceError(f"{place}: both a preference and votes on {axis}")
-    if isinstance(value, str) and value.lower() in SIDES:
-        return SIDES[value.lower()]
+    if value_text(value) in SIDES:
+        return SIDES[value_text(value)]
     number = as_number(value)
     if number is None or not 0 <= number <= 1:
         raise PreferenceError(
             f"{place}: {axis}: expected a number in [0, 1], a, b or tie, got {value!r}",
-            hint="1 means that a is better. Put absolute ratings into rating_a and rating_b.",
+            hint="1 means that a is better. Put absolute ratings into rating_a and rating_b. "
+            f"If the column has another meaning: --rename {axis}=my_{axis}",
         )
     return number
 

@@ -84,7 +84,9 @@ def check_ids(path: AnyPath, pairs: Iterable[Pair]) -> None:
     if twice:
         raise PreferenceError(
             f"{path}: {len(twice)} duplicate values of pair_id: {_some(twice)}",
-            hint="Give each pair its own id, or remove the column to number the rows.",
+            hint="Give each pair its own id, or rename the column to number the rows: --rename "
+            "pair_id=my_id. If people judged a pair several times, name the column with the "
+            "person: --rename COLUMN=rater.",
         )
 
 

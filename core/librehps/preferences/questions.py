@@ -5,7 +5,7 @@ from typing import Any
 
 from librehps.errors import PreferenceError
 from librehps.preferences.column_names import MediaColumns, PairColumns, normal
-from librehps.preferences.context import Context
+from librehps.preferences.context import Context, is_missing
 from librehps.preferences.other_columns import check_there
 from librehps.preferences.own import MEDIA, own_columns
 from librehps.preferences.sides import Sides
@@ -46,7 +46,9 @@ def judging(
             )
         return {columns.winner: ("overall", sides[columns.winner])}
     understood = {
-        name: sides[name] for name in values if all(map(sides[name].understands, values[name]))
+        name: sides[name]
+        for name, given in values.items()
+        if all(map(sides[name].understands, given)) and not all(map(is_missing, given))
     }
     found = {n: (normal(n), s) for n, s in understood.items() if normal(n) in context.axes}
     others = [name for name in understood if name not in found]

@@ -7,7 +7,7 @@ from typing import Any
 
 from librehps.errors import PreferenceError
 from librehps.preferences.column_names import LABELS, MEDIA_WORDS, MediaColumns, normal
-from librehps.preferences.context import as_number, is_missing
+from librehps.preferences.context import as_number, is_missing, value_text
 
 TIES = frozenset(
     ("tie", "tied", "ties", "draw", "same", "equal", "equals", "both", "neither", "bothgood",
@@ -18,6 +18,8 @@ TIES = frozenset(
 SKIPPED = frozenset(("skip", "skipped", "unsure", "cantchoose", "cannotchoose", "notsure"))
 # Words that may stand next to the name of a side: "Image A is better".
 SIDE_WORDS = (*MEDIA_WORDS.split("|"), "model", "option", "response", "side", "candidate")
+# Marks that a list or a quoted value begins with.
+BRACKETS = ("[", "(", "'", '"')
 ENDINGS = ("", "isbetter", "better", "wins", "won")
 
 
@@ -41,15 +43,16 @@ class Sides:
         if is_missing(value):
             return None
         if self.named:
-            known = dict(zip(self.named, (1.0, 0.0, 0.5), strict=False))
-            if _text(value) not in known:
+            known = dict(zip(map(value_text, self.named), (1.0, 0.0, 0.5), strict=False))
+            if value_text(value) not in known:
                 raise PreferenceError(
-                    f"{place}: {self.column}: expected {', '.join(known)}, got {value!r}",
+                    f"{place}: {self.column}: expected {', '.join(self.named)}, got {value!r}",
                     hint="Name the values for a, b and a tie: --winner-values A,B,TIE",
                 )
-            return known[_text(value)]
-        found = self._side(value)
-        if found is not None or normal(_text(value)) in SKIPPED:
+            return known[value_text(value)]
+        word = _word(value)
+        found = self._known.get(word)
+        if found is not None or word in SKIPPED:
             return found
         raise PreferenceError(
             f"{place}: {self.column}: it is not certain what {value!r} means "
@@ -67,28 +70,28 @@ class Sides:
             return False
         return True
 
-    def _side(self, value: Any) -> float | None:
-        return self._known.get(normal(_text(value)))
-
     @cached_property
     def _known(self) -> dict[str, float]:
         """The words with a certain meaning, and the preference that each means."""
-        sides = dict.fromkeys(self._words("b"), 0.0) | dict.fromkeys(self._words("a"), 1.0)
-        return sides | dict.fromkeys(TIES, 0.5)
+        a, b = self._words("a"), self._words("b")
+        return dict.fromkeys(a - b, 1.0) | dict.fromkeys(b - a, 0.0) | dict.fromkeys(TIES, 0.5)
 
     def _words(self, side: str) -> set[str]:
         """Return the words that mean a side."""
-        mark = self.media.mark_a if side == "a" else self.media.mark_b
+        both = (self.media.mark_a, self.media.mark_b)
+        mark = both[side == "b"]
         column = normal(self.media.a if side == "a" else self.media.b)
         marks = {mark} - {""}
-        if self.media.is_named or mark not in ("0", "1", "2", "left", "right", "first", "second"):
+        is_plain = mark in ("0", "1", "2", "left", "right", "first", "second")
+        # With --a-column image_b --b-column image_a, the value a is image_a.
+        if (self.media.is_named or not is_plain) and side not in both:
             marks.add(side)
         if self.media.is_ordered:
             marks.add("left" if side == "a" else "right")
         words = {column}
         for name in marks:
             # A bare 0 or 1 of a column `label` may also mean that a lost or won.
-            is_flag = name in ("0", "1") and "0" in (self.media.mark_a, self.media.mark_b)
+            is_flag = name in ("0", "1") and "0" in both
             if not (is_flag and normal(self.column) in LABELS):
                 words.add(name)
             words |= {f"{word}{name}" for word in SIDE_WORDS}
@@ -101,12 +104,11 @@ class Sides:
         return f" If it is the share of people who prefer a: --rename {self.column}=overall"
 
     def _example(self, value: Any) -> str:
-        text = _text(value)
+        text = value_text(value)
         return {"0": "0,1", "1": "1,0"}.get(text, f"{text},OTHER")
 
 
-def _text(value: Any) -> str:
-    """Return a value as text; whole numbers without a fraction, as all formats write them."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
+def _word(value: Any) -> str:
+    """Return a value as a word to look up, empty for one with a sign before it, such as -1."""
+    text = value_text(value)
+    return normal(text) if text[:1].isalnum() or text[:1] in BRACKETS else ""
