@@ -77,8 +77,8 @@ def leaderboard(
         bool | None,
         typer.Option(
             "--sequential/--fixed",
-            help="Intervals of win rates that hold whenever you stop adding prompts (default with "
-            "--target-width), or that hold for one look.",
+            help="Show intervals of win rates that hold whenever you stop adding prompts (default "
+            "with --target-width), or that hold for one look.",
             rich_help_panel=RANKING,
         ),
     ] = None,
@@ -119,7 +119,7 @@ def leaderboard(
     _write(found, table.settings, result, out)
     if not result.to_stdout:
         _print(found, markdown, out)
-    _warn(found, out)
+    _warn(found, result, out)
 
 
 def _write(
@@ -149,9 +149,13 @@ def _print(found: "Leaderboard", markdown: bool, out: Output) -> None:
         print_tables(tables[2:], out)
 
 
-def _warn(found: "Leaderboard", out: Output) -> None:
+def _warn(found: "Leaderboard", result: OutputOptions, out: Output) -> None:
     if found.boards[0].needs:
         out.note(validity(found))
+        if result.to_stdout:
+            out.note(
+                "warning: the rows hold no intervals of win rates: use --json without --output"
+            )
     counts = {"prompts that not every generator has": found.unshared}
     counts["rows with errors"] = {s.generator: s.errors for s in found.boards[0].standings}
     for reason, by_generator in counts.items():

@@ -86,7 +86,8 @@ class PageOptions:
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Calibration file, for --pairs.",
+            help="Calibration file, for --pairs (default: that of the model, if it is on this "
+            "machine).",
             show_default=False,
             rich_help_panel=PAGE,
         ),
@@ -155,12 +156,15 @@ def report_page(
     """Write scored files as one offline HTML page with pictures, tables and plots."""
     from librehps.decide.where import parse_where, rows_where
     from librehps.report.write import write_report
+    from librehps.runs.scored import find_calibrators
     from librehps.scores.score_table import read_scores
 
     conditions = parse_where(where or (), "--where")
     out = Output(quiet)
+    table = read_scores(scores)
+    fits = None if page.pairs is None else find_calibrators(table, page.calibration)
     written = write_report(
-        rows_where(read_scores(scores), conditions) if conditions else scores,
+        rows_where(table, conditions) if conditions else table,
         page.output,
         overwrite=page.overwrite,
         title=page.title,
@@ -168,7 +172,7 @@ def report_page(
         per=page.per,
         pictures=page.pictures,
         pairs=page.pairs,
-        calibration=page.calibration,
+        calibration=fits or page.calibration,
         format=preferences.format,
         root=preferences.root,
         allow_remote=allow_remote,
@@ -182,6 +186,7 @@ def report_page(
     if written.judged is not None:
         print_pair_counts(written.judged.preferences, out)
         print_skipped_pairs(written.judged, out)
+        out.note(written.judged.reason())
     raise typer.Exit(_summarise(written, page, out))
 
 

@@ -84,7 +84,7 @@ def validity(found: "Leaderboard") -> str:
         "the intervals of win rates hold whenever you stop adding prompts (not samples); those of "
         "means and strengths, and p, hold for one look"
     )
-    if any(need.between is None for need in board.needs):
+    if any(need.between is None and need.more_samples != 0 for need in board.needs):
         text += "; what more samples bring is unknown with one sample a prompt"
     return text
 

@@ -321,6 +321,7 @@ def test_agreement_with_people(cli: Cli, table: pa.Table, tmp_path: Path) -> Non
     found = part(page, "data")["agreement"]
     assert (found["pairs"], found["accuracy"], found["calibrated"]) == (9, 1.0, False)
     assert sum(point[2] for point in found["points"]) == 18
+    assert "all 9 pairs: there is no calibration" in done.stderr
     same = cli("evaluate", pairs, "--scores", scores, "--json")
     assert json.loads(same.stdout)["aggregate"]["ece"] == found["ece"]
     embedded = Path(librehps.__file__).parent / "embedded" / "calibration.json"
@@ -331,6 +332,12 @@ def test_agreement_with_people(cli: Cli, table: pa.Table, tmp_path: Path) -> Non
     assert found["calibrated"]
     assert found["held_out"]
     assert found["ece_calibrated"] is not None
+    tiny = json.loads(embedded.read_text())
+    model = {name: tiny[name] for name in ("model", "fingerprint")}
+    known = write_scores(table, tmp_path / "tiny.parquet", {**SETTINGS, **model})
+    done = cli("report", known, "-o", page, "--overwrite", "--pairs", pairs)
+    assert part(page, "data")["agreement"] == found, "the calibration of the model is found"
+    assert "held out" in done.stderr
     lacking = cli("report", scores, "-o", page, "--overwrite", "--pairs", tmp_path / "no.jsonl")
     refused(lacking, 2, "no.jsonl")
 

@@ -112,10 +112,10 @@ def test_so_many_more_prompts_narrow_the_interval_to_the_target(sequential: bool
 @pytest.mark.parametrize("sequential", [True, False])
 def test_no_more_is_needed_just_where_the_interval_is_narrow_enough(sequential: bool) -> None:
     rng = np.random.default_rng(1)
-    for prompts, strength in ((1, 0.0), (5, 20.0), (40, 0.3), (300, 1.0)):
+    for prompts, samples, strength in ((1, 2, 0.0), (5, 2, 20.0), (40, 1, 0.3), (300, 2, 1.0)):
         for width in (0.02, 0.1, 0.3, 0.9):
             need = need_of(
-                drawn(rng, prompts, 2, strength), target_width=width, sequential=sequential
+                drawn(rng, prompts, samples, strength), target_width=width, sequential=sequential
             )
             is_wide = need.rate.high - need.rate.low > width
             assert is_wide == (need.more_prompts != 0)
@@ -198,4 +198,7 @@ def test_the_command_says_what_is_needed_and_when_intervals_hold(cli: Cli, tmp_p
     alone = cli("leaderboard", file, "--by", "gen", "--sequential", "--table")
     assert "95 % intervals of win rates" in alone.stdout
     assert "or samples" not in alone.stdout
+    fixed = cli("leaderboard", file, "--by", "gen", "--fixed", "--table")
+    assert "95 % intervals of win rates" in fixed.stdout and "hold for one look" in fixed.stderr
+    assert "the rows hold no intervals of win rates" in cli(*words, "--output", "-").stderr
     assert "pairs" not in json.loads(cli("leaderboard", file, "--by", "gen", "--json").stdout)

@@ -58,8 +58,8 @@ def leaderboard(
 
     `target_width` adds to each board over all prompts how many more prompts or samples narrow the
     95 % interval of each two generators' win rate to that width. These intervals hold whenever you
-    stop, unless `sequential` is False; True adds them without a target. Memory is 8 bytes per
-    resample and pair of generators. Raises UsageError, and NothingScoredError if no row has a
+    stop, unless `sequential` is False; True or False adds them without a target. Memory is 8 bytes
+    per resample and pair of generators. Raises UsageError, and NothingScoredError if no row has a
     score.
     """
     axes = [axis] if isinstance(axis, str) else axis
@@ -104,7 +104,7 @@ def leaderboard(
 
 def _target(width: float | None, sequential: bool | None, rows: GeneratorTable) -> Target | None:
     """Return the asked intervals of win rates, None if there are none."""
-    if width is None and not sequential:
+    if width is None and sequential is None:
         return None
     target = Target(width, sequential is not False)
     target.check(len(rows.generators))

@@ -93,7 +93,7 @@ def _need(
     width = rate.high - rate.low
     if target.width is not None:
         more_prompts = 0
-        more_samples = None if between is None else 0
+        more_samples = 0
         if width > target.width:
             more_prompts = _more_prompts(found, pair, width, target.width, target.sequential)
             more_samples = _more_samples(between, width / target.width, samples)

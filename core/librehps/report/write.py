@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from librehps.choices import PairsFormat
+from librehps.decide.calibrators import PlattCalibrators
 from librehps.decide.distinct import Looks, count_looks
 from librehps.decide.leaderboard import leaderboard
 from librehps.decide.standings import Leaderboard
@@ -75,7 +76,7 @@ def write_report(
     per: str | None = None,
     pictures: int = MAX_PICTURES,
     pairs: str | Path | None = None,
-    calibration: str | Path | None = None,
+    calibration: str | Path | PlattCalibrators | None = None,
     format: PairsFormat = "auto",
     root: str | Path | None = None,
     allow_remote: bool = False,
@@ -94,8 +95,9 @@ def write_report(
     `by` is the column of generators and adds a leaderboard. `per` is the column of the groups whose
     best and worst rows are shown (default: prompt). At most `pictures` rows have a thumbnail.
     `pairs`, a preference file read by `read_preferences` with `format`, `root`, `skip_missing`,
-    `keep_markup` and `columns`, adds a reliability diagram, calibrated by the file `calibration`;
-    the diagram needs scores with `--columns full`. `watch` shows the progress of the thumbnails.
+    `keep_markup` and `columns`, adds a reliability diagram, calibrated by `calibration` as in
+    `judge_table`; the diagram needs scores with `--columns full`. `watch` shows the progress of
+    the thumbnails.
     `explain` is a page of `librehps explain`, or a folder of such pages: cards link to them.
     `bundle_mb` writes a .zip instead: the page with larger pictures, clips and explanations next to
     it, which take at most that many megabytes. Raises UsageError if `output` exists or does not end
