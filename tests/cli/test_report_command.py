@@ -334,7 +334,7 @@ def test_agreement_with_people(cli: Cli, table: pa.Table, tmp_path: Path) -> Non
     assert found["ece_calibrated"] is not None
     tiny = json.loads(embedded.read_text())
     model = {name: tiny[name] for name in ("model", "fingerprint")}
-    known = write_scores(table, tmp_path / "tiny.parquet", {**SETTINGS, **model})
+    known = write_scores(table, tmp_path / "tiny.parquet", model)
     done = cli("report", known, "-o", page, "--overwrite", "--pairs", pairs)
     assert part(page, "data")["agreement"] == found, "the calibration of the model is found"
     assert "held out" in done.stderr
