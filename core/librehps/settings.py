@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -28,7 +28,9 @@ FIRST_MEDIA = {
 FULL_WEIGHTS = {"weights": "full"}
 # In the record of a table, the files joined to it: the name, the file, the key, the settings.
 JOINED = "joined"
-UNCOMPARED = ("version", "axes", JOINED)
+# In the record of a table, the weights by which its rows were chosen, and the normalisation.
+WEIGHED = "weighed"
+UNCOMPARED = ("version", "axes", JOINED, WEIGHED)
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,16 @@ def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a settings record that must be equal for scores to be compared."""
     kept = {name: value for name, value in record.items() if name not in UNCOMPARED}
     return _as_first(kept) if kept else {}
+
+
+def united(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the record of the rows of several files, without weights that some did not have."""
+    if not records:
+        return {}
+    weighed = [record.get(WEIGHED) for record in records]
+    are_equal = all(one == weighed[0] for one in weighed)
+    first = next(filter(comparable, records), records[0])
+    return {name: value for name, value in first.items() if name != WEIGHED or are_equal}
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

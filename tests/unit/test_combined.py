@@ -106,7 +106,13 @@ def test_groups_without_a_spread_count_as_nothing() -> None:
         "prompt": ["a"] * 3 + ["b"] + ["c"] * 2,
         "status": ["ok"] * 6,
         "flat": [0.1, 0.1, 0.1, 7.0, 1.0, 3.0],
+        "noise": [0.3, 0.1 + 0.2, 0.3, 7.0, 1.0, 3.0],
+        "huge": [1e308, -1e308, 0.0, 7.0, 1.0, 3.0],
     })  # fmt: skip
+    for name, expected in (("noise", [0, 0, 0, 0, -1, 1]), ("huge", [np.nan] * 3 + [0, -1, 1])):
+        np.testing.assert_equal(combined.combined(table, {name: 1.0}, "prompt"), expected)
+    too_large = combined.combined(table, {"huge": 10.0}, "none")
+    np.testing.assert_equal(too_large, [np.nan, np.nan, 0, 70, 10, 30])
     found = combined.combined(table, {"flat": 2.0}, "prompt")
     assert found.tolist() == [0, 0, 0, 0, -2, 2]
     ranked = librehps.filter_rows(
@@ -166,3 +172,28 @@ def test_the_column_of_an_earlier_call_is_replaced(joined: librehps.ScoreTable) 
 
 def test_names_of_columns_may_have_an_equals_sign() -> None:
     assert dict(parse_weights("a=b=2, c.overall=1").weights) == {"a=b": 2, "c.overall": 1}
+
+
+def test_weights_are_recorded_and_count_the_rows_that_where_takes(tmp_path: Path) -> None:
+    table = librehps.ScoreTable(scored(0))
+    weights = {"overall": 1, "aesthetic": 0.5}
+    mine = librehps.filter_rows(table, weights=weights, where={"gen": "x"}, top=1, per="prompt")
+    only_x = librehps.filter_rows(table, where={"gen": "x"})
+    picked = librehps.best_of_n(only_x, weights=weights)
+    assert [row["id"] for row in mine.rows()] == [record["id"] for record in picked.records]
+    mine.write(tmp_path / "filter.jsonl")
+    picked.write(tmp_path / "best.parquet")
+    for name in ("filter.jsonl", "best.parquet"):
+        settings = librehps.read_scores(tmp_path / name).settings
+        assert settings["weighed"] == {"weights": weights, "normalise": "prompt"}
+    both = [tmp_path / "filter.jsonl", put(tmp_path, "all.parquet", scored(0))]
+    table = librehps.read_scores(both)
+    assert len(table) == len(mine) + ROWS
+    assert (table.settings["model"], "weighed" in table.settings) == ("one/first", False)
+
+
+def test_scales_of_mus_are_alike_also_without_settings(joined: librehps.ScoreTable) -> None:
+    bare = librehps.ScoreTable(joined.table)
+    for table in (bare, joined):
+        for weights, normalise in (("overall_mu=1", "none"), ("second.overall=1", "prompt")):
+            assert librehps.best_of_n(table, weights=weights).weights.normalise == normalise

@@ -235,6 +235,26 @@ def test_a_table_by_path_with_missing_values(one: Path, tmp_path: Path) -> None:
         librehps.best_of_n(joined, weights="overall=1,b.beauty=1")
 
 
+def test_a_column_with_a_text_among_its_numbers_is_named(
+    one: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for text in ("1,5", "1_000", "\u0663", "0x10"):
+        caplog.clear()
+        lines = [f'{name},{i},"{text if i == 7 else i}",fine'
+                 for i, name in enumerate(scored(0)["id"].to_pylist())]  # fmt: skip
+        (tmp_path / "look.csv").write_text("\n".join(["id,place,beauty,note", *lines]))
+        joined = librehps.join_scores(one, str(tmp_path / "look.csv"))
+        assert [name for name in joined.columns if "." in name] == ["look.place"]
+        assert f"the column beauty is left out: not a number: {text!r}" in caplog.text
+        assert "note" not in caplog.text
+    (tmp_path / "look.jsonl").write_text(
+        "".join(json.dumps({"id": name, "beauty": 10**400}) + "\n"
+                for name in scored(0)["id"].to_pylist())
+    )  # fmt: skip
+    joined = librehps.join_scores(one, str(tmp_path / "look.jsonl"))
+    assert set(mus(joined, "look.beauty").values()) == {None}
+
+
 def test_what_cannot_be_joined(one: Path, other: pa.Table, tmp_path: Path) -> None:
     for table, problem in (
         (other.select(["id", "prompt"]), "no column of numbers"),
@@ -259,6 +279,17 @@ def test_errors_of_the_other_model_are_told(
     failed = [a == "ok" and b == "error"
               for a, b in zip(own, scored(1)["status"].to_pylist(), strict=True)]  # fmt: skip
     assert f"{sum(failed)} rows have an error in b" in caplog.text
+    caplog.clear()
+    tables = []
+    for table in (scored(0), other):
+        status = table["status"].to_pylist()
+        pairs = zip(table["id"].to_pylist(), status, strict=True)
+        digests = [name if state == "ok" else None for name, state in pairs]
+        tables.append(librehps.ScoreTable(with_column(table, "sha256", pa.array(digests))))
+    joined = librehps.join_scores(tables[0], {"b": tables[1]})
+    assert joined.settings["joined"][0]["key"] == "sha256 and prompt"
+    assert f"{sum(failed)} rows have an error in the table" in caplog.text
+    assert len(joined) == ROWS
 
 
 def test_files_joined_to_different_models_are_not_mixed(

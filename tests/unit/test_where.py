@@ -8,6 +8,7 @@ import pytest
 
 import librehps
 from conftest import Cli
+from librehps.decide.groups import group_by
 from librehps.decide.where import meeting, parse_where
 from librehps.errors import UsageError
 
@@ -60,6 +61,29 @@ def test_numbers_and_booleans(table: pa.Table) -> None:
     assert rows("is_good=true") == [0, 2, 4]
     mapped = meeting(table, parse_where({"maker": ["aurora", "cirrus"], "prompt": "y"}))
     assert mapped.nonzero()[0].tolist() == [3, 5]
+    assert meeting(table, parse_where({"seed": 1, "step": [1.0, 3]})).nonzero()[0].tolist() == [
+        0,
+        5,
+    ]
+    assert rows("is_good=True") == [0, 2, 4] and rows("is_good=") == [3]
+    assert rows("seed=1.5") == rows("seed=99999999999999999999") == []
+
+
+def test_numbers_are_compared_as_the_column_holds_them() -> None:
+    """Doubles hold neither every integer nor the float32 that is nearest to 0.7."""
+    table = pa.table({
+        "id": [2**53, 2**53 + 1],
+        "unsigned": pa.array([2**64 - 2, 2**64 - 1], pa.uint64()),
+        "half": pa.array([0.7, 0.5], pa.float32()),
+    })  # fmt: skip
+    for condition, expected in (
+        (f"id={2**53 + 1}", [False, True]),
+        (f"id!={2**53}", [False, True]),
+        (f"unsigned={2**64 - 1}", [False, True]),
+        ("unsigned=-1", [False, False]),
+        ("half=0.7", [True, False]),
+    ):
+        assert meeting(table, parse_where([condition])).tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -69,6 +93,7 @@ def test_numbers_and_booleans(table: pa.Table) -> None:
         ("=x", "--where: expected COLUMN=VALUE, got '=x'"),
         ("nobody=x", "no column nobody; expected one of: id, media"),
         ("seed=x", "the column seed holds numbers, got x"),
+        ("is_good=yes", "the column is_good holds booleans, got yes"),
         ("frames=0", "the column frames holds list"),
     ],
 )
@@ -107,3 +132,10 @@ def test_folders_are_groups_in_filter_too(cli: Cli, file: Path) -> None:
     best = cli("best-of-n", file, "--per", "folder")
     assert best.stdout == done.stdout
     assert cli("filter", file, "--top", 1, "--per", "all").stdout == "b/5.png\n"
+
+
+def test_files_inside_tars_lie_in_their_tar() -> None:
+    media = ["x/1.tar::b.png", "x/2.tar::b.png", "x/2.tar::s/b.png", "x/b.png", "b.png"]
+    table = pa.table({"id": media, "media": media})
+    folders = group_by(table, "folder").labels.to_pylist()
+    assert folders == ["x/1.tar", "x/2.tar", "x/2.tar::s", "x", "."]

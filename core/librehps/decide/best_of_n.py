@@ -75,7 +75,10 @@ def best_of_n(
     fit = fit_for(calibrator, given.settings) if chosen.axis == "overall" else None
     _check_abstention(abstain_below, chosen, fit is not None)
     picks = pick_best(ranked, fit, top, abstain_below)
-    return BestOfN(given.of(rows), groups, ranked, picks, chosen, is_calibrated=fit is not None)
+    of_rows = given.of(rows)
+    if weights is not None:
+        of_rows = chosen.recorded_in(of_rows)
+    return BestOfN(of_rows, groups, ranked, picks, chosen, is_calibrated=fit is not None)
 
 
 def check_choice(

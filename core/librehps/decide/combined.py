@@ -30,6 +30,8 @@ log = logging.getLogger("librehps")
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
 BLOCK_ROWS = 1 << 20
+# Deviations that are smaller than this share of the values are errors of rounding.
+MIN_SPREAD = 1e-12
 
 
 def check_columns(table: Any, names: Iterable[str]) -> None:
@@ -52,19 +54,28 @@ def check_columns(table: Any, names: Iterable[str]) -> None:
             )
 
 
-def combined(table: Any, columns: Mapping[str, float], normalise: str) -> Floats:
+def combined(
+    table: Any, columns: Mapping[str, float], normalise: str, among: Mask | None = None
+) -> Floats:
     """Return the weighted sum of columns, (rows,); NaN for errors and missing values.
+
+    It is NaN, too, for rows that are not `among` those of a mask, if given.
 
     With `normalise`, each column becomes z-scores within each `prompt` or over `all` rows: its
     value minus the mean, divided by the population's deviation, of all rows that have every column
-    and no error. Where the deviation is 0, as in a group of one row, so is the z-score.
+    and no error. Where the deviation is 0 or an error of rounding, as in a group of one row, the
+    z-score is 0; where values are too large for a deviation, it is NaN.
     """
     total: Floats = np.zeros(len(table))
     for rows, part in _parts(table, columns):
         for name, weight in columns.items():
-            total[rows] += weight * _numbers(part, name)
+            with np.errstate(over="ignore", invalid="ignore"):
+                total[rows] += weight * _numbers(part, name)
+    total[~np.isfinite(total)] = np.nan
     if "status" in table.column_names:
         total[~ok_rows(table)] = np.nan
+    if among is not None:
+        total[~among] = np.nan
     if normalise == "none":
         return total
     known = ~np.isnan(total)
@@ -110,9 +121,10 @@ class _Scale:
 
     def z(self, values: Floats, codes: Codes) -> Floats:
         """Return the z-score of each value."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            z = (values - self.first[codes] - self.mean[codes]) / self.deviation[codes]
-        found: Floats = np.where(self.deviation[codes] > 0, z, 0)
+        deviation = self.deviation[codes]
+        with np.errstate(all="ignore"):
+            z = (values - self.first[codes] - self.mean[codes]) / deviation
+        found: Floats = np.where(deviation == 0, 0, np.where(np.isfinite(deviation), z, np.nan))
         return found
 
 
@@ -144,12 +156,16 @@ def _scale(table: Any, name: str, groups: _Groups) -> _Scale:
         fresh = np.flatnonzero(is_new[codes])[::-1]
         first[codes[fresh]] = values[fresh]
         is_new[codes[fresh]] = False
-        np.add.at(mean, codes, values - first[codes])
+        with np.errstate(all="ignore"):
+            np.add.at(mean, codes, values - first[codes])
     mean /= groups.sizes
     for rows, part in _parts(table, [name]):
         codes = groups.codes[rows]
-        np.add.at(squares, codes, (_numbers(part, name) - first[codes] - mean[codes]) ** 2)
-    return _Scale(first, mean, np.sqrt(squares / groups.sizes))
+        with np.errstate(all="ignore"):
+            np.add.at(squares, codes, (_numbers(part, name) - first[codes] - mean[codes]) ** 2)
+    deviation = np.sqrt(squares / groups.sizes)
+    deviation[deviation <= MIN_SPREAD * np.abs(first)] = 0
+    return _Scale(first, mean, deviation)
 
 
 def _parts(table: Any, names: Iterable[str]) -> Iterator[tuple[slice, Any]]:

@@ -69,8 +69,12 @@ def count_looks(
 def has_gaps(table: Any, rows: Indices) -> bool:
     """Return True if one of the rows has no perceptual hash."""
     batches = batches_of(table, [PHASH])
-    masks = [np.asarray(batch.column(0).is_null()) for batch in batches]
+    masks = [np.asarray(_lacks_hash(batch.column(0))) for batch in batches]
     return bool(np.concatenate([np.empty(0, bool), *masks])[rows].any())
+
+
+def _lacks_hash(column: Any) -> Any:
+    return pc.equal(pc.binary_length(column.cast(pa.string())).fill_null(0), 0)
 
 
 def bits_of(distinct: bool | int) -> int | None:
@@ -122,7 +126,7 @@ def _hashes(table: Any, wanted: Mask) -> Iterator[tuple[int, Indices, Words]]:
     for batch in batches_of(table, [PHASH]):
         rows = np.flatnonzero(wanted[first : first + len(batch)])
         texts = batch.column(0).cast(pa.string()).take(pa.array(rows))
-        lacking += texts.null_count
+        lacking += int(np.count_nonzero(_lacks_hash(texts)))
         digits = pc.binary_length(texts).fill_null(0).to_numpy()
         for length in np.unique(digits[digits > 0]).tolist():
             some = np.flatnonzero(digits == length)

@@ -100,10 +100,12 @@ def filter_rows(
     check_weights(weights, normalise, by, "--by")
     given = as_score_table(scores)
     check_scored(given.source, given.origin)
+    conditions = parse_where(where, "--where")
     if weights is not None:
-        given, chosen = with_weighted_score(given, weights, normalise)
+        among = meeting(given.source, conditions)
+        given, chosen = with_weighted_score(given, weights, normalise, among)
         best = best and replace(best, by=WEIGHTED, is_within_prompts=chosen.normalise == "prompt")
-    mask = passing(given.source, limits, best, parse_where(where, "--where"))
+    mask = passing(given.source, limits, best, conditions)
     return given.of(given.source.filter(~mask if invert else mask))
 
 

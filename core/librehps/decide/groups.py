@@ -16,8 +16,8 @@ from librehps.scores.key_codes import codes_among
 from librehps.scores.select import check_text, column_of, group_codes, text_column
 
 FOLDER, ALL = "folder", "all"
-# Matches the last part of a path, with its separator.
-_LEAF = r"[/\\]?[^/\\]*$"
+# Matches a path, of which group 1 is the tar that holds a file, or the last part of the path.
+_LEAF = r"^(.*)::[^/\\]*$|[/\\]?[^/\\]*$"
 
 
 @dataclass(frozen=True)
@@ -121,5 +121,5 @@ def _all(rows: Any) -> Any:
 
 def _folders(table: Any) -> Any:
     names = pc.coalesce(text_column(table, "media"), text_column(table, "id"))
-    folders = pc.replace_substring_regex(names, _LEAF, "")
+    folders = pc.replace_substring_regex(names, _LEAF, r"\1")
     return pc.if_else(pc.equal(folders, ""), ".", folders)

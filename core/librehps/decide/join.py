@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -82,7 +82,7 @@ def _with(
             hint="Give it another name: --with NAME=FILE",
         )
     keys = _keys(table, other, key)
-    found = match(keys.own, keys.other)
+    found = _with_failed(table, other, keys, match(keys.own, keys.other))
     kept = _kept(table, other, [*names.values()], keys, found, drop_unmatched)
     source_rows, places = table.source, found.places
     if not kept.all():
@@ -119,6 +119,18 @@ def _keys(table: ScoreTable, other: ScoreTable, key: str) -> _Keys:
         f"cannot join {other.origin} to {table.origin}: {'; '.join(lacking)}",
         hint="Score with --columns full, or give both files a column media or id.",
     )
+
+
+def _with_failed(table: ScoreTable, other: ScoreTable, keys: _Keys, found: Matches) -> Matches:
+    """Return the matches by content with the rows that are errors there, which have no content."""
+    failed = found.failed.copy()
+    if keys.name != "sha256" or keys.other.is_ok.all():
+        return found
+    for name in KEYS[1:]:
+        if all(key_column(one.source, name) for one in (table, other)):
+            own, theirs = (row_keys(one, name, keys.has_prompt) for one in (table, other))
+            failed |= match(own, theirs).failed & (found.places < 0)
+    return replace(found, failed=failed)
 
 
 def _kept(

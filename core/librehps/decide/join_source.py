@@ -1,6 +1,7 @@
 """Files whose columns are joined to a score table: scored files, and tables of numbers."""
 
 import json
+import logging
 import math
 import re
 from collections.abc import Iterator
@@ -16,13 +17,17 @@ from librehps.scores.media_folder import MediaFolder, Origin
 from librehps.scores.read import are_scored
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table
 from librehps.scores.select import numeric_columns
+from librehps.scores.text_numbers import NUMBER
 from librehps.storage.url_path import AnyPath, as_path
+
+log = logging.getLogger("librehps")
 
 KEY_COLUMNS = {"sha256": ("sha256",), "media": MEDIA_NAMES, "id": ("id",), "prompt": PROMPT_NAMES}
 # Numbers of a row that say nothing about its quality.
 DESCRIPTIVE = ("width", "height", "prompt_tokens")
 # Columns of scored files, which a CSV of them has too.
 UNJOINED = (*DESCRIPTIVE, "kind", "group", "frames", "status", "error_type", "error", "settings")
+IS_NUMBER = re.compile(NUMBER)
 MISSING = ("", "-", "na", "n/a", "nan", "none", "null")
 
 
@@ -81,15 +86,22 @@ def _lines(file: AnyPath) -> Iterator[bytes]:
 def _kinds(file: AnyPath) -> tuple[list[str], list[str]]:
     """Return the names of the columns with keys, and of those with numbers in each row."""
     keys = {name for names in KEY_COLUMNS.values() for name in names}
-    are_numbers: dict[str, bool] = {}
+    names: dict[str, None] = {}
+    has_number, others = set[str](), dict[str, Any]()
     for _, row in RowFile(file).rows():
+        names |= dict.fromkeys(row)
         for name, value in row.items():
-            if are_numbers.get(name, True):
-                are_numbers[name] = name not in keys and not isinstance(_number(value), str)
-    numbers = [
-        name for name, is_number in are_numbers.items() if is_number and name not in UNJOINED
-    ]
-    return [name for name in are_numbers if name in keys], numbers
+            if name in keys or name in UNJOINED or name in others:
+                continue
+            number = _number(value)
+            if isinstance(number, str):
+                others[name] = value
+            elif number is not None:
+                has_number.add(name)
+    for name in sorted(others.keys() & has_number):
+        log.warning("%s: the column %s is left out: not a number: %r", file, name, others[name])
+    unused = {*keys, *UNJOINED, *others}
+    return [name for name in names if name in keys], [n for n in names if n not in unused]
 
 
 def _number(value: Any) -> float | str | None:
@@ -98,10 +110,12 @@ def _number(value: Any) -> float | str | None:
         return None
     if isinstance(value, bool | list | dict):
         return "other"
+    if isinstance(value, str) and not IS_NUMBER.fullmatch(value.strip().removeprefix("+")):
+        return "text"
     try:
         number = float(value)
-    except ValueError:
-        return "text"
+    except OverflowError:
+        return None
     return number if math.isfinite(number) else None
 
 

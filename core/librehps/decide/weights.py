@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from librehps.choices import Normalise, WeightMode, check_choice
 from librehps.decide.combined import check_columns, combined
 from librehps.errors import UsageError
+from librehps.scores.score_table import ScoreTable
+from librehps.scores.scored_file import Mask
 from librehps.scores.select import score_column
+from librehps.settings import WEIGHED
 from librehps.types import AXES
 
 Floats = NDArray[np.float64]
@@ -48,20 +51,27 @@ class Weights:
         within each prompt. Raises UsageError for a column that is missing or holds no numbers.
         """
         check_columns(table, self.weights)
-        are_alike = set(self.weights) <= {*own_axes, *AXES}
+        are_alike = set(self.columns(table)) <= {f"{axis}_mu" for axis in (*own_axes, *AXES)}
         return replace(self, normalise=self.normalise or ("none" if are_alike else "prompt"))
 
     def columns(self, table: Any) -> dict[str, float]:
         """Return the weight of each column that is read: of an axis, its mu."""
         return {score_column(table, name): weight for name, weight in self.weights.items()}
 
-    def scores(self, table: Any) -> Floats:
+    def scores(self, table: Any, among: Mask | None = None) -> Floats:
         """Return the score of each row, (rows,); NaN for errors, and where a value is not finite.
 
-        Raises UsageError for a column that is missing or holds no numbers.
+        With a mask, only rows `among` it have a score. Raises UsageError for a column that is
+        missing or holds no numbers.
         """
         check_columns(table, self.weights)
-        return combined(table, self.columns(table), self.normalise or "none")
+        return combined(table, self.columns(table), self.normalise or "none", among)
+
+    def recorded_in(self, table: ScoreTable) -> ScoreTable:
+        """Return the table with these weights in its settings, which are written with it."""
+        record = {"weights": dict(self.weights), "normalise": self.normalise}
+        settings = {**table.settings, WEIGHED: record}
+        return ScoreTable(table.source, settings, table.origin, table.folder)
 
     def shown(self, scores: Floats) -> Floats:
         """Return scores for display: means in [0, 1] for a single axis, else unchanged."""

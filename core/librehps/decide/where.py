@@ -1,6 +1,6 @@
 """Choose rows by the text of a column: `--where generator=aurora`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,15 @@ EXAMPLE = "For example: --where generator=aurora, or --where 'generator!=aurora'
 NOT = "!"
 NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
 
+# Types whose values are compared as they are, others as float64.
+EXACT = [
+    *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.float32()),
+    *(pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64(), pa.float64()),
+]
+# A value of a row, as text or as it is.
+Value = str | bool | int | float
 # Column to value or values, or texts as on the command line.
-Wheres = Mapping[str, str | Sequence[str]] | Iterable["str | Condition"]
+Wheres = Mapping[str, Value | Sequence[Value]] | Iterable["str | Condition"]
 
 
 @dataclass(frozen=True)
@@ -37,10 +44,9 @@ def parse_where(where: Wheres, flag: str = "where") -> list[Condition]:
     Several values of a column are alternatives.
     """
     if isinstance(where, Mapping):
-        pairs = where.items()
-        return [Condition(k, (v,) if isinstance(v, str) else tuple(v)) for k, v in pairs]
+        return [Condition(name, _values(given)) for name, given in where.items()]
     parsed, found = list[Condition](), dict[tuple[str, bool], list[str]]()
-    for text in where:
+    for text in [where] if isinstance(where, str) else where:
         if isinstance(text, Condition):
             parsed.append(text)
             continue
@@ -65,8 +71,9 @@ def rows_where(scores: ScoreTable, where: Wheres) -> ScoreTable:
 def meeting(table: Any, conditions: Iterable[Condition]) -> Mask:
     """Return a mask (rows,) of the rows that meet every condition.
 
-    Text is compared exactly, numbers as numbers; a row without a value has the text ''. Raises
-    UsageError for a missing column, and for one of lists or structs.
+    Text is compared exactly, numbers as those of the column's type; a row without a value has the
+    text ''. Raises UsageError for a missing column, for one of lists or structs, and for a value
+    that a column of numbers or booleans cannot have.
     """
     mask = np.ones(len(table), dtype=bool)
     for condition in conditions:
@@ -88,25 +95,54 @@ def _held(column: Any, condition: Condition) -> Mask:
         of_values = _held(values, condition)
         picked: Mask = of_values[column.indices.fill_null(-1).to_numpy()]
         return picked
-    if any(is_kind(column.type) for is_kind in NUMBERS):
-        found = pc.is_in(column.cast(pa.float64(), safe=False), _numbers(condition))
-        if "" in condition.values:
-            found = pc.or_(found, column.is_null())
+    if pa.types.is_boolean(column.type):
+        found = pc.is_in(column, _parsed(condition, "booleans", "true", _boolean, column.type))
+    elif any(is_kind(column.type) for is_kind in NUMBERS):
+        kind = column.type if column.type in EXACT else pa.float64()
+        found = pc.is_in(column.cast(kind), _parsed(condition, "numbers", "1", _number, kind))
     else:
         found = pc.is_in(_texts(column, condition.column).fill_null(""), pa.array(condition.values))
     held: Mask = np.asarray(found)
     return held
 
 
-def _numbers(condition: Condition) -> Any:
-    values = [value for value in condition.values if value]
+def _values(given: Value | Sequence[Value]) -> tuple[str, ...]:
+    if isinstance(given, str | bool | int | float):
+        return (str(given),)
+    return tuple(map(str, given))
+
+
+def _parsed(
+    condition: Condition, kinds: str, example: str, parse: Callable[[str], Any], kind: Any
+) -> Any:
+    """Return the values as an array of a type; the empty text is null."""
     try:
-        return pa.array([float(value) for value in values], pa.float64())
+        values = [parse(value) if value else None for value in condition.values]
     except ValueError as error:
         raise UsageError(
-            f"--where: the column {condition.column} holds numbers, got {', '.join(values)}",
-            hint=f"For example: --where {condition.column}=1",
+            f"--where: the column {condition.column} holds {kinds}, got "
+            f"{', '.join(condition.values)}",
+            hint=f"For example: --where {condition.column}={example}",
         ) from error
+    if pa.types.is_integer(kind):
+        limits = np.iinfo(kind.to_pandas_dtype())
+        # A number that the column cannot hold is none of its values.
+        values = [v for v in values if v is None or (v == v // 1 and limits.min <= v <= limits.max)]
+    return pa.array(values, kind)
+
+
+def _number(text: str) -> int | float:
+    """Return an integer exactly, other numbers as a float."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError
+    return text.lower() == "true"
 
 
 def _texts(column: Any, name: str) -> Any:

@@ -28,7 +28,7 @@ from librehps.scores.markers import (
 from librehps.scores.media_folder import MediaFolder, Origin, unite
 from librehps.scores.shards import AS_FILES, check_shards, listed
 from librehps.scores.stdin_peek import first_json_line
-from librehps.settings import differing
+from librehps.settings import comparable, differing, united
 from librehps.storage.at_once import at_once
 from librehps.storage.url_path import AnyPath, UrlPath, as_path
 from librehps.types import AXES
@@ -81,7 +81,7 @@ def open_table(paths: Sequence[AnyPath]) -> tuple[Any, dict[str, Any], MediaFold
             origins.append(Origin() if file == STDIN else Origin.of(place, request, file))
         if record:
             records.append((file, record))
-    _check_same(records)
+    _check_same([(file, record) for file, record in records if comparable(record)])
     folder, starts = unite(origins)
     if starts is not None:
         opened = [AbsoluteMedia(*pair) for pair in zip(opened, starts, strict=True)]
@@ -97,7 +97,7 @@ def open_table(paths: Sequence[AnyPath]) -> tuple[Any, dict[str, Any], MediaFold
     _check_one_settings(table, files)
     if len(files) > 1:
         warn_of_duplicates(table, opened)
-    return table, records[0][1] if records else {}, folder
+    return table, united([record for _, record in records]), folder
 
 
 def _check_same(records: Sequence[tuple[AnyPath, dict[str, Any]]]) -> None:

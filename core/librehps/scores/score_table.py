@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from librehps.errors import ExtraNeededError
 from librehps.scores.columns import PHASH, axes_among
 from librehps.scores.media_folder import MediaFolder
-from librehps.settings import JOINED
 from librehps.storage.url_path import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -71,8 +70,7 @@ class ScoreTable:
     @property
     def own_axes(self) -> tuple[str, ...]:
         """Axes of the table's own model, without those of files that `join_scores` added."""
-        prefixes = tuple(f"{joined['name']}." for joined in self.settings.get(JOINED, ()))
-        return tuple(axis for axis in self.axes if not axis.startswith(prefixes))
+        return tuple(axis for axis in self.axes if "." not in axis)
 
     @property
     def columns(self) -> list[str]:

@@ -233,7 +233,7 @@ def number_column(table: Any, name: str) -> Any:
     """
     numeric = numeric_columns(table)
     column = column_of(table, name, numeric)
-    hint = f"Numeric columns: {', '.join(numeric)}."
+    hint = f"Numeric columns: {', '.join(numeric) or 'none'}."
     if is_text(column.type):
         by_text = f"Choose rows by text with --where {name}=VALUE. "
         return numbers_of(column, name, by_text + hint)
