@@ -92,7 +92,7 @@ def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
     return _as_first(kept) if kept else {}
 
 
-def united(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def united(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the record of the rows of several files, without weights that some did not have."""
     if not records:
         return {}

@@ -111,6 +111,7 @@ def test_hashes_that_are_missing_or_not_of_this_kind_are_refused() -> None:
         "ffff": "holds 'ffff'; expected 64 hexadecimal digits",
         "x" * 64: "expected 64 hexadecimal digits",
         None: "1 of 2 rows have no perceptual hash",
+        "": "1 of 2 rows have no perceptual hash",
     }.items():
         wrong = table.set_column(2, "phash", pa.array(["0" * 64, column]))
         with pytest.raises(UsageError, match=message):
