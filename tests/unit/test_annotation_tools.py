@@ -140,6 +140,12 @@ def test_label_studio_sides_must_be_certain(folder: Path) -> None:
         other = [task(n, [annotation(picked("left", to=tags))]) for n in range(2)]
         with pytest.raises(PreferenceError, match="not certain which of image1 and image2 is on"):
             read_preferences(write(folder / "o.json", other))
+    # The first task says nothing, and two orders are no order.
+    later = read_preferences(write(folder / "l.json", [task(7, []), *swapped])).pairs
+    assert later[0].media_a.name == "1.png"
+    both = [*swapped, task(3, [annotation(picked("left", to="image1,image2"))])]
+    with pytest.raises(PreferenceError, match="in different orders: image1,image2 and image2,im"):
+        read_preferences(write(folder / "b.json", both))
     with pytest.raises(PreferenceError, match="expected annotations with their results, got 17"):
         read_preferences(write(folder / "n.json", [task(1, [17])]))  # type: ignore[list-item]
     unnamed = [

@@ -82,6 +82,7 @@ def test_a_csv_file_means_the_same_as_json_lines(folder: Path) -> None:
         ("image_a", "image_b", {"clip_a": "2.png", "clip_b": "3.png", "winner": "a"},
          "several columns may hold the pair: .*clip_a and clip_b"),
         ("image_a", "image_b", {"seed": 1}, "no column says which side is preferred"),
+        ("chosen", "rejected", {"overall": 0.2}, "both overall and chosen, rejected say"),
         ("chosen", "rejected", {"winner": "a"}, "both the columns chosen, rejected and .* winner"),
         ("image_a", "image_b", {"winner": "a", "win_probability": 0.8}, "verdicts of a model"),
         ("path1", "path2", {"winner": "b"}, "fit hpdv3, but winner may say"),

@@ -59,6 +59,8 @@ class Judged:
         """Return which pairs a split has, and why, as text."""
         known, used = len(self.pairs), len(self.chosen(split))
         counts = f"{used} of {known} pairs" if used < known else f"all {known} pairs"
+        if self.is_held_out(split) and used == known:
+            return f"{counts}: none is in the tenth that a calibration is fitted on"
         if self.is_held_out(split):
             other = f"the other {known - used} may be those that a calibration was fitted on"
             return f"{counts}: held out; {other}"

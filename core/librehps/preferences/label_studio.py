@@ -67,7 +67,7 @@ def label_studio_rows(
 ) -> Iterator[Placed]:
     """Yield a row of our own layout for each annotation, with its annotator as `rater`."""
     tasks = [_task(place, row, context) for place, row in rows]
-    media = _media(tasks[0], columns)
+    media = _media(tasks, columns)
     prompt = prompt_column(tasks[0].place, list(tasks[0].data), columns)
     if not context.judged:
         # JSON-MIN has a row for each annotation of a task.
@@ -110,7 +110,9 @@ def _annotation(record: Mapping[str, Any]) -> Annotation:
     answers: dict[str, Any] = {}
     order: Sequence[str] = ()
     for result in record.get("result") or []:
-        value = result.get("value") or {}
+        value = result.get("value") if isinstance(result, dict) else None
+        if not isinstance(value, dict):
+            continue
         if "selected" in value:
             answers[result["from_name"]] = value["selected"]
             order = str(result.get("to_name", "")).split(",")
@@ -146,10 +148,24 @@ def _answer(value: Any) -> Any:
     return None
 
 
-def _media(task: Task, columns: PairColumns) -> MediaColumns:
+def _media(tasks: Sequence[Task], columns: PairColumns) -> MediaColumns:
     """Return the data of the left and the right side; raises PreferenceError if not certain."""
+    first, given = tasks[0], (a.order for task in tasks for a in task.annotations)
+    orders = sorted({tuple(order) for order in given if len(order) == 2}) or [()]
+    found = [_media_in(first, order, columns) for order in orders]
+    for order, media in zip(orders, found, strict=True):
+        if (media.a, media.b) != (found[0].a, found[0].b):
+            raise PreferenceError(
+                f"{first.place}: the compared objects are in different orders: "
+                f"{','.join(orders[0])} and {','.join(order)}",
+                hint="Export the tasks of each labelling configuration into a file of its own.",
+            )
+    return found[0]
+
+
+def _media_in(task: Task, order: Sequence[str], columns: PairColumns) -> MediaColumns:
+    """Return the data of the left and the right side where the tags are in this order."""
     names = [str(name) for name in task.data]
-    order = next((a.order for a in task.annotations if len(a.order) == 2), ())
     if columns.a is None and order and set(order) <= set(names):
         ordered = named_media(order[0], order[1])
         return replace(ordered, is_named=False, is_ordered=True)

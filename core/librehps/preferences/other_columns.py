@@ -137,20 +137,20 @@ def _winner(
         return None
     others = [str(name) for name in row if name not in (media.a, media.b)]
     found = find_winner(others, place)
-    if found is None:
-        return None
-    if set(VERDICT_COLUMNS) & row.keys():
+    if found is not None and set(VERDICT_COLUMNS) & row.keys():
         raise PreferenceError(
             f"{place}: {found} holds verdicts of a model, not of people: the file was written by "
             "`librehps compare`",
             hint="Give the file of people's preferences.",
         )
-    if said & {"overall", *VOTES}:
+    verdict = f"{media.a}, {media.b}" if media.is_verdict else found
+    if verdict is not None and (shares := sorted(said & {"overall", *VOTES})):
         raise PreferenceError(
-            f"{place}: both {', '.join(sorted(said & {'overall', *VOTES}))} and {found} say which "
-            "side is preferred",
-            hint=f"Keep one: --rename {found}=my_{found}",
+            f"{place}: both {', '.join(shares)} and {verdict} say which side is preferred",
+            hint=f"Keep one: --rename {shares[0]}=my_{shares[0]}",
         )
+    if found is None:
+        return None
     if media.is_verdict:
         raise PreferenceError(
             f"{place}: both the columns {media.a}, {media.b} and the column {found} say which side "
