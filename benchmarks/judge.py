@@ -1,6 +1,6 @@
 """Measure how many pairs active choice saves: a simulated rater follows Bradley-Terry.
 
-    python benchmarks/judge.py [--seeds 20] [--pairs 300]
+    python benchmarks/judge.py [--seeds 20] [--pairs 300] [--world 0]
 
 The strengths of the generators are drawn from a normal distribution; the model's scores know them
 in part. Active and random choice have the same pool, rater and estimate. Printed are the error of
@@ -128,8 +128,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--pairs", type=int, default=300)
+    parser.add_argument("--world", type=int, choices=range(len(WORLDS)), help="default: all")
     asked = parser.parse_args()
-    for world in WORLDS:
+    for world in WORLDS if asked.world is None else [WORLDS[asked.world]]:
         measure(world, asked.seeds, asked.pairs)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import Cli
 from judge_data import judge, session_of, write_pictures, write_scores
-from librehps.errors import UsageError
+from librehps.errors import OutputError, UsageError
 from librehps.judge.agreement import between_raters, within_raters
 from librehps.judge.beliefs import Answer, Beliefs
 from librehps.judge.gather import SourceOptions, gather
@@ -240,6 +240,69 @@ def test_what_cannot_be_judged_is_refused(tmp_path: Path, cli: Cli) -> None:
         (("--out", "pairs.jsonl", "--axis", "beauty"), "--axis: expected overall"),
         (("--out", "pairs.jsonl", "--repeat", "lots"), "--repeat: expected a share"),
         (("--out", "pairs.jsonl", "--port", "70000"), "--port"),
+        (("--out", "pairs.jsonl", "--rater", " "), "--rater: expected a name"),
     ):
         done = cli("judge", outputs, "--prompt-from", "sidecar", "--no-open", *flags)
         assert done.returncode == 2 and reason in done.stderr, done.stderr
+
+
+def test_a_full_disk_leaves_whole_lines(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "pairs.jsonl"
+    session = session_of(outputs, file, EVERY_PAIR)
+    judge(session, "ann", 1)
+    whole = file.read_bytes()
+
+    def full(handle: int, path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("librehps.judge.judgements.sync_open", full)
+    with pytest.raises(OutputError, match="No space left"):
+        judge(session, "ann", 1)
+    assert file.read_bytes() == whole and session.judged("ann") == 1
+    monkeypatch.undo()
+    judge(session, "ann", 1)
+    session.judgements.close()
+    assert len(lines(file)) == 2
+
+
+def test_a_last_line_without_an_end_is_kept(outputs: Path, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    session = session_of(outputs, file, EVERY_PAIR)
+    judge(session, "ann", 2)
+    session.judgements.close()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    again = session_of(outputs, file, EVERY_PAIR)
+    again.judgements.close()
+    assert again.judged("ann") == 2 and file.read_bytes() == whole
+    foreign = tmp_path / "notes.jsonl"
+    foreign.write_text("my notes")
+    with pytest.raises(UsageError, match="line 1: not a judgement"):
+        session_of(outputs, foreign, EVERY_PAIR)
+    assert foreign.read_text() == "my notes"
+
+
+def test_a_pair_whose_media_vanish_is_replaced(outputs: Path, tmp_path: Path) -> None:
+    from librehps.judge.media import Shelf
+
+    session = session_of(outputs, tmp_path / "pairs.jsonl", EVERY_PAIR)
+    session._problem = Shelf(session.pool).problem
+    question = session.question("ann")
+    (tmp_path / session.pool.media[question.a]).unlink()
+    other = session.question("ann")
+    assert question.a not in other.sides
+    session.judgements.close()
+
+
+def test_answers_on_media_that_the_pool_lacks_stay(outputs: Path, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    session = session_of(outputs, file, EVERY_PAIR)
+    judge(session, "ann", 3)
+    session.judgements.close()
+    other = tmp_path / "other"
+    other.mkdir()
+    session = session_of(write_pictures(other), file, EVERY_PAIR)
+    assert not session.undo("ann") and len(lines(file)) == 3
+    session.judgements.close()

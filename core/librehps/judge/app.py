@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from librehps.errors import LibreHPSError, MediaError
 from librehps.judge.guard import PageGuard
+from librehps.judge.judgements import MAX_NAME_CHARS, plain_name
 from librehps.judge.media import Shelf
 from librehps.judge.session import Question, Session, StaleQuestionError
 from librehps.serve.body import BodyLimit
@@ -38,7 +39,7 @@ class Asking(BaseModel):
     """A request of a rater."""
 
     model_config = ConfigDict(extra="forbid")
-    rater: Annotated[str, Field(min_length=1, max_length=64)]
+    rater: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
 
 
 class Answering(Asking):
@@ -64,11 +65,11 @@ class Page:
 
     def name(self, asking: Asking) -> str:
         """Return the rater's name; raises Refused for one without letters, or another's."""
-        name = " ".join(asking.rater.split())
-        if not name or not name.isprintable():
+        name = plain_name(asking.rater)
+        if name is None:
             raise Refused(422, "InvalidName", "expected a name with letters or digits")
         if self.rater is not None and name != self.rater:
-            raise Refused(403, "ForeignRater", f"this page is of {self.rater} (--rater)")
+            raise Refused(403, "ForeignRater", f"this page is for {self.rater} (--rater)")
         return name
 
     def state(self, rater: str) -> dict[str, Any]:

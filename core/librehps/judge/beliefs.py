@@ -18,6 +18,9 @@ Codes = NDArray[np.int64]
 # Before any answer: the scores count as the model says, and contestants differ from them by about
 # three units of log-odds, so that a few answers outweigh the scores.
 SLOPE, SLOPE_SD, STRENGTH_SD = 1.0, 0.5, 3.0
+# Few answers, of pairs chosen by earlier answers, set contestants too far apart: pairs are chosen as
+# if they were this much closer. Without this, active choice is worse than random for close ones.
+TEMPER = 2.0
 MAX_STEPS, TOLERANCE = 50, 1e-6
 
 
@@ -79,7 +82,7 @@ class Beliefs:
 
         That is the expected fall of the summed variance of the block's strengths: large if the
         chances are near one half and the two are not yet separated, from each other and from those
-        that they met (A-optimal design, at the mean of the posterior).
+        that they met (A-optimal design, at tempered means of the posterior).
         """
         mean = self.slope * gap
         variance = np.full(len(gap), 2 * STRENGTH_SD**2)
@@ -93,7 +96,7 @@ class Beliefs:
                 mean[here] += strength[places[0]] - strength[places[1]]
                 variance[here] = _spread(known.cov, STRENGTH_SD**2, places)
                 moved[here] = _spread(known.cov @ known.cov, STRENGTH_SD**4, places)
-        p = _sigmoid(mean)
+        p = _sigmoid(mean / TEMPER)
         weight = p * (1 - p)
         told: Floats = weight * moved / (1 + weight * variance)
         return told

@@ -1,15 +1,17 @@
 """The file of judgements: one JSON line for each answer, on the disk before it is acknowledged."""
 
+import errno
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from librehps.choices import Side, Winner
-from librehps.errors import OutputError, UsageError
+from librehps.errors import LibreHPSError, OutputError, UsageError
 from librehps.files import check_file, sync, sync_open, write_whole, writing
 from librehps.locks import ProcessLock
 from librehps.types import AXES
@@ -17,6 +19,9 @@ from librehps.types import AXES
 log = logging.getLogger("librehps")
 
 LOCK_SUFFIX = ".lock"
+# The first bytes of each line: an unfinished one with them is ours.
+START = b'{"pair_id": "'
+MAX_NAME_CHARS = 64
 # Columns that tell a file of judgements from other files of pairs.
 OURS = frozenset(("prompt", "media_a", "media_b", "index", "rater", "left", "choice"))
 # active: the most telling pair; random: drawn; shared: another rater has judged the pair; repeat:
@@ -77,6 +82,12 @@ class Judgement:
         }
 
 
+def plain_name(text: str) -> str | None:
+    """Return a rater's name in one spelling, None for an invalid one."""
+    name = unicodedata.normalize("NFC", " ".join(text.split()))
+    return name if name and name.isprintable() and len(name) <= MAX_NAME_CHARS else None
+
+
 class Judgements:
     """All judgements of a file, which other processes cannot write meanwhile.
 
@@ -92,31 +103,40 @@ class Judgements:
         with writing(output):
             self._lock.acquire(str(output))
         try:
-            self.rows = list(self._read()) if output.exists() else []
-        except UsageError:
+            self.rows = self._read() if output.exists() else []
+        except LibreHPSError:
             self.close()
             raise
 
     def close(self) -> None:
         """Let other processes write the file."""
-        self._lock.release()
+        # Deleted while it is held: another process may take the lock right after.
         self._lock.path.unlink(missing_ok=True)
+        self._lock.release()
 
     def add(self, judgement: Judgement) -> None:
         """Append a judgement and flush it to the disk."""
         line = self._line(judgement)
         is_new = not self.output.exists()
-        with writing(self.output), self.output.open("ab") as file:
-            file.write(line)
-            file.flush()
-            sync_open(file.fileno(), self.output)
+        with writing(self.output), self.output.open("ab", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            try:
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                sync_open(file.fileno(), self.output)
+            except OSError:
+                # A part of a line, of a full disk, must not stand before the next answer.
+                file.truncate(end)
+                raise
         if is_new:
             sync(self.output.absolute().parent)
         self.rows.append(judgement)
 
-    def remove_last(self, rater: str) -> Judgement | None:
-        """Remove the rater's last judgement from the file, and return it; None if there is none."""
-        at = next((i for i in reversed(range(len(self.rows))) if self.rows[i].rater == rater), None)
+    def remove_last(self, rater: str, is_shown: Callable[[Judgement], bool]) -> Judgement | None:
+        """Remove the rater's last judgement of those shown; return it, None if there is none."""
+        found = (i for i in reversed(range(len(self.rows)))
+                 if self.rows[i].rater == rater and is_shown(self.rows[i]))  # fmt: skip
+        at = next(found, None)
         if at is None:
             return None
         lines = self.output.read_bytes().splitlines(keepends=True)
@@ -129,18 +149,26 @@ class Judgements:
         record = judgement.record(self.axes, number)
         return json.dumps(record, ensure_ascii=False).encode() + b"\n"
 
-    def _read(self) -> Iterator[Judgement]:
+    def _read(self) -> list[Judgement]:
         try:
             content = self.output.read_bytes()
         except OSError as error:
             raise OutputError(f"{self.output} cannot be read: {error.strerror}") from error
-        whole, torn = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
-        if torn:
-            # The line was not acknowledged: its rater is asked again.
+        end = content.rfind(b"\n") + 1
+        lines, rest = content[:end].splitlines(), content[end:]
+        is_torn = rest.startswith(START) and not _is_json(rest)
+        if rest and not is_torn:
+            # An editor removed the end of the line.
+            lines.append(rest)
+        rows = [self._judgement(f"{self.output}, line {number}", line)
+                for number, line in enumerate(lines, start=1)]  # fmt: skip
+        if rest:
+            with writing(self.output):
+                write_whole(self.output, content[:end] if is_torn else content + b"\n")
+        if is_torn:
+            # The answer was not acknowledged: its rater is asked again.
             log.warning("%s: an unfinished last line is removed", self.output)
-            os.truncate(self.output, len(whole))
-        for number, line in enumerate(whole.splitlines(), start=1):
-            yield self._judgement(f"{self.output}, line {number}", line)
+        return rows
 
     def _judgement(self, place: str, line: bytes) -> Judgement:
         try:
@@ -177,6 +205,14 @@ class Judgements:
     def _axes_of(self, row: Mapping[str, Any]) -> list[str]:
         known = dict.fromkeys((*self.axes, *AXES))
         return [axis for axis in known if axis in row or f"repeat_{axis}" in row]
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_valid(row: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """The media of a question as a browser shows them, under addresses that tell nothing of them."""
 
+import shlex
 import tempfile
 from io import BytesIO
 from pathlib import Path
@@ -9,7 +10,7 @@ from starlette.responses import FileResponse, Response
 from librehps.errors import MediaError, UnsupportedMediaError
 from librehps.judge.pool import Pool
 from librehps.media.containers import HEAD_BYTES, container_of, read_bytes
-from librehps.media.image_formats import open_image
+from librehps.media.image_formats import damage_named, open_image
 from librehps.media.media import READ_ERRORS, Media, unreadable
 from librehps.media.named import Found
 from librehps.types import Kind, Stored
@@ -24,9 +25,11 @@ SHOWN_FORMATS = {
     "BMP": "image/bmp",
     "AVIF": "image/avif",
 }
-CLIP_TYPES = {"mov": "video/mp4", "matroska": "video/webm", "avi": "video/x-msvideo"}
+CLIP_TYPES = {"mov": "video/mp4", "matroska": "video/webm"}
 # Each address is of one question, whose media do not change.
 CACHED = {"Cache-Control": "private, max-age=86400, immutable"}
+# In place of the file's time, which may tell generators apart.
+CLIP = {**CACHED, "ETag": '"clip"', "Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT"}
 
 
 class Shelf:
@@ -46,10 +49,10 @@ class Shelf:
         try:
             path = self._path(found)
             if Media(path).kind() == "video":
-                if container_of(read_bytes(path, HEAD_BYTES)) is None:
-                    return UnsupportedMediaError(f"{found} is not a video of a known format")
-            else:
-                open_image(read_bytes(path), str(found)).close()
+                return _clip_problem(found, container_of(read_bytes(path, HEAD_BYTES)))
+            image = open_image(read_bytes(path), str(found))
+            with damage_named(str(found)):
+                image.load()
         except MediaError as error:
             return error
         except READ_ERRORS as error:
@@ -64,8 +67,8 @@ class Shelf:
         """Return the answer with an item's content, of which ranges can be asked for clips."""
         path = self._path(self._pool.find(item))
         if Media(path).kind() == "video":
-            kind = CLIP_TYPES[container_of(read_bytes(path, HEAD_BYTES)) or "mov"]
-            return FileResponse(path, media_type=kind, headers=CACHED)
+            kind = CLIP_TYPES.get(container_of(read_bytes(path, HEAD_BYTES)) or "", "video/mp4")
+            return FileResponse(path, media_type=kind, headers=CLIP)
         content = read_bytes(path)
         format = open_image(content, path.name).format
         if format in SHOWN_FORMATS:
@@ -83,6 +86,18 @@ class Shelf:
             copy.write_bytes(content)
             self._copies[found] = copy
         return self._copies[found]
+
+
+def _clip_problem(found: Found, container: str | None) -> MediaError | None:
+    if container in CLIP_TYPES:
+        return None
+    if container is None:
+        return UnsupportedMediaError(f"{found} is not a video of a known format")
+    name = Path(str(found)).name
+    return UnsupportedMediaError(
+        f"{found} is a clip in {container.upper()}, which browsers do not play. Convert it first: "
+        f"ffmpeg -i {shlex.quote(name)} {shlex.quote(f'{Path(name).stem}.mp4')}"
+    )
 
 
 def _png(content: bytes, name: str) -> bytes:

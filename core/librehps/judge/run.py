@@ -9,7 +9,7 @@ from librehps.choices import PromptFrom
 from librehps.errors import UsageError
 from librehps.extras import require
 from librehps.judge.gather import SourceOptions, gather
-from librehps.judge.judgements import Judgement, Judgements
+from librehps.judge.judgements import MAX_NAME_CHARS, Judgement, Judgements, plain_name
 from librehps.judge.session import Plan, Session
 from librehps.judge.summary import summarise
 from librehps.runs.options import SourceKeywords
@@ -65,6 +65,7 @@ def judge_pairs(
     from librehps.serve.options import listen
 
     _check(axes, pairs, repeat)
+    rater = None if rater is None else _named(rater)
     file = Path(output)
     options = Place(host, port, token, frozenset(allowed_hosts)).options()
     keywords = SourceOptions(
@@ -97,6 +98,15 @@ def share_of(text: str) -> float:
         return float(number) / (100 if text.strip().endswith("%") else 1)
     except ValueError:
         raise UsageError(f"--repeat: expected a share such as 10%, got {text!r}") from None
+
+
+def _named(rater: str) -> str:
+    name = plain_name(rater)
+    if name is None:
+        raise UsageError(
+            f"--rater: expected a name of 1 to {MAX_NAME_CHARS} printable characters, got {rater!r}"
+        )
+    return name
 
 
 def _check(axes: Sequence[str], pairs: int, repeat: float) -> None:

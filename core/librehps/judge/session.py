@@ -122,6 +122,10 @@ class Session:
     def question(self, rater: str) -> Question | None:
         """Return the rater's current question; None if all are answered."""
         with self.lock:
+            current = self._current.get(rater)
+            if current is not None and not self._can_show(current.sides):
+                # Its media have vanished since.
+                del self._current[rater]
             if rater not in self._current and self.judged(rater) < self.plan.pairs:
                 found = self._next(rater)
                 if found is not None:
@@ -168,9 +172,12 @@ class Session:
             self._learn([judgement])
 
     def undo(self, rater: str) -> bool:
-        """Take back the rater's last answer, and ask its pair again; False if there is none."""
+        """Take back the rater's last answer, and ask its pair again; False if there is none.
+
+        Answers on media that the pool lacks stay.
+        """
         with self.lock:
-            removed = self.judgements.remove_last(rater)
+            removed = self.judgements.remove_last(rater, lambda row: self._items(row) is not None)
             if removed is None:
                 return False
             self._replay()

@@ -7,6 +7,7 @@ const KEYS = {
   s: "skip", u: "undo", z: "zoom", p: "pause",
 };
 const CHOSEN_MS = 120;
+const MAX_SECONDS = 1e6;
 
 let rater = null; // The name that marks the answers.
 let axes = []; // [axis, question] of each question on a pair.
@@ -175,7 +176,7 @@ async function answer(side) {
 }
 
 function send(answers) {
-  const seconds = Math.round(performance.now() - since) / 1000;
+  const seconds = Math.min(MAX_SECONDS, Math.round(performance.now() - since) / 1000);
   return ask("answer", { ticket: shown.ticket, sides: answers, seconds });
 }
 
