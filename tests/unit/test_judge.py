@@ -222,6 +222,13 @@ def test_the_summary_says_what_the_pairs_suffice_for(outputs: Path, tmp_path: Pa
     assert "+-5 from 290" in text and "of at least 50 pairs" in text
 
 
+def test_the_first_axis_needs_scores(tmp_path: Path, cli: Cli) -> None:
+    scores = write_scores(tmp_path, prompts=1)
+    done = cli("judge", scores, "--axis", "alignment", "--out", tmp_path / "x.jsonl", "--no-open")
+    assert done.returncode == 2 and "alignment_mu" in done.stderr
+    assert not (tmp_path / "x.jsonl.lock").exists()
+
+
 def test_what_cannot_be_judged_is_refused(tmp_path: Path, cli: Cli) -> None:
     import tarfile
 
