@@ -90,9 +90,10 @@ def run(output: Path, settings, fake: Fake, columns="default", total: int = TOTA
         job.finish(settings, columns)
 
 
-def test_parts_that_come_backwards(tiny: LibreHPS, tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", ["default", "full"])
+def test_parts_that_come_backwards(tiny: LibreHPS, tmp_path: Path, columns: str) -> None:
     output = tmp_path / "out"
-    run(output, tiny.settings, Fake())
+    run(output, tiny.settings, Fake(), columns)
     assert sorted(f.name for f in output.iterdir()) == [DONE_FILE, *(
         f"part-{first:012d}.parquet" for first in (0, 64, 128))]  # fmt: skip
     assert are_scored([str(output)])

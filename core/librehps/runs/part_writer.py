@@ -21,7 +21,7 @@ from librehps.runs.blocks import block_parts, interleaved, ok_rows, with_own
 from librehps.runs.journal_folder import RUN_FILE
 from librehps.runs.listing import Listing
 from librehps.runs.progress import RunProgress
-from librehps.scores.columns import TEXT, full_columns
+from librehps.scores.columns import PHASH, TEXT, full_columns
 from librehps.scores.parquet import BATCH_ROWS, schema_of, to_batch
 from librehps.scores.parts import Parts
 from librehps.scores.row_batch import RowSchema
@@ -102,7 +102,7 @@ class PartWriter:
         """Return the rows as a table in the output's columns."""
         axes = self.settings.axes
         own = {n: kind for n, kind in self.columns.items() if n not in full_columns(axes)}
-        columns = RowSchema(self.settings, own)
+        columns = RowSchema(self.settings, own, PHASH in self.columns)
         some = (rows[at : at + BATCH_ROWS] for at in range(0, len(rows), BATCH_ROWS))
         batches = [columns.batch(range(len(part)), part) for part in some]
         table = pa.Table.from_batches(batches, columns.arrow).select(list(self.columns))
