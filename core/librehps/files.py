@@ -8,6 +8,7 @@ import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 from typing import Protocol
 
 from librehps.errors import OutputError, StorageError, UsageError
@@ -93,6 +94,11 @@ def check_free(output: HasExists, overwrite: bool) -> None:
         raise UsageError(
             f"{output} already exists", hint="Give another name, or --overwrite to replace it."
         )
+
+
+def thread_partial(folder: Path) -> Path:
+    """Return the path of a hidden temporary file in a folder, which only this thread writes."""
+    return folder / f".librehps-{os.getpid()}-{get_ident()}{PARTIAL}"
 
 
 @contextmanager

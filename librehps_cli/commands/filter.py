@@ -264,18 +264,19 @@ def _deliver(chosen: "ScoreTable", delivery: Delivery, out: Output) -> tuple["Co
         copied = copy_media(chosen, result.folder, **flags)
         print_uncopied(copied, out)
         print_moved(copied, result.folder, out)
-        chosen = moved_rows(chosen, copied.moved)
+    moved = {} if copied is None else copied.moved
+    rows = moved_rows(chosen, moved)
     if result.file is not None:
-        chosen.write(result.file, overwrite=result.overwrite)
+        rows.write(result.file, overwrite=result.overwrite)
     if delivery.as_json:
-        _print(json_lines(chosen.source), out)
+        _print(json_lines(rows.source), out)
     if not delivery.as_paths:
         return copied, 0
     paths = media_paths(chosen.source, hint)
     folder, missing = chosen.folder.under(delivery.media.root), list[str]()
     # Chunk by chunk, since the texts of all paths may not fit in memory.
     for chunk in paths.chunks:
-        found = folder.found(chunk.to_pylist())
+        found = folder.found([moved.get(text, text) for text in chunk.to_pylist()])
         _print_paths(found.paths, null, out)
         missing += found.missing
     print_missing(missing, len(paths), out)

@@ -229,3 +229,62 @@ def test_in_python(scores: Path) -> None:
         librehps.copy_media(chosen, "kept", link=True, move=True)
     copied = librehps.copy_media(chosen, "kept", move=True, naming=librehps.Naming("rank", 2))
     assert copied.moved["in/cat0.png"].endswith("kept/1/sub/0001_cat0.png")
+
+
+def test_a_link_in_place_of_the_old_folder(cli: Cli, scores: Path) -> None:
+    for file in Path("in").glob("cat1*"):
+        file.unlink()
+    table = pq.read_table(scores).filter(pa.array([True, False, True, True, True, True, True]))
+    ids = pa.array([Path(text).name for text in table.column("media").to_pylist()])
+    pq.write_table(table.set_column(table.column_names.index("id"), "id", ids), "s.parquet")
+    move = ("filter", "s.parquet", "--ok-only", "--move-to", "kept")
+    assert cli(*move).returncode == 0
+    moved = files("kept")
+    assert len(moved) == 10
+    # So that other programs find the files in the old place.
+    Path("in").rmdir()
+    Path("in").symlink_to("kept")
+    done = cli(*move)
+    assert done.returncode == 0, done.stderr
+    assert files("kept") == moved
+
+
+def test_a_sidecar_that_stays_in_its_folder(cli: Cli, scores: Path) -> None:
+    table = pq.read_table(scores).slice(0, 1)
+    table = table.set_column(table.column_names.index("id"), "id", pa.array(["cat0"]))
+    pq.write_table(table, "short.parquet")
+    before = files("in")
+    assert cli("filter", "short.parquet", "--ok-only", "--move-to", "in").returncode == 0
+    after = files("in")
+    assert (after["cat0.txt"], after["cat0"]) == ("cat0.txt", "cat0.png")
+    assert sorted(after.values()) == sorted(before.values())
+
+
+def test_links_between_media(cli: Cli, scores: Path) -> None:
+    table = pq.read_table(scores).slice(0, 2)
+    at, before = table.column_names.index("media"), files("in")
+    Path("other").symlink_to("in")
+    Path("in/link.png").symlink_to("cat0.png")
+    cases = {"other/cat0.png": "is the media of several rows",
+             "in/link.png": "which is moved too"}  # fmt: skip
+    for path, message in cases.items():
+        texts = pa.array(["in/cat0.png", path])
+        pq.write_table(table.set_column(at, "media", texts), "links.parquet")
+        done = cli("filter", "links.parquet", "--ok-only", "--move-to", "kept")
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    Path("in/link.png").unlink()
+    assert files("in") == before
+
+
+def test_paths_after_a_move(cli: Cli, scores: Path) -> None:
+    done = cli("filter", scores, "--top", 1, "--move-to", "kept", "--null")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{Path('kept/sub/cat0.png').resolve()}\0"
+
+
+def test_a_record_that_was_cut_short(cli: Cli, scores: Path) -> None:
+    Path("kept").mkdir()
+    Path("kept/_moved.jsonl").write_text('{"from": "/x')
+    assert cli("filter", scores, "--top", 1, "--move-to", "kept").returncode == 0
+    last = Path("kept/_moved.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last)["to"] == "sub/cat0.png"

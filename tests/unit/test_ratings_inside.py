@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from PIL import Image
 
 import librehps
+from librehps.ratings import picture
 
 XMP = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:'
@@ -126,12 +128,78 @@ def _check_by_exiftool(folder: Path, names: list[str]) -> None:
     assert warned.keys() == {"trailing.png", "trailing.webp", "xmp.png", "packed.png"}
 
 
+def scores_of(*files: Path) -> librehps.ScoreTable:
+    count = len(files)
+    return librehps.ScoreTable(pa.table({
+        "id": [file.name for file in files], "media": [str(file) for file in files],
+        "prompt": ["p"] * count, "overall": [0.5] * count, "overall_mu": [0.0] * count,
+        "status": ["ok"] * count,
+    }))  # fmt: skip
+
+
 def test_a_jpeg_without_room_is_refused(tmp_path: Path) -> None:
     file, packet = tmp_path / "a.jpg", XMP.replace(b" " * 2048, b" " * 65_050)
     file.write_bytes(saved(Image.fromarray(pixels(8, 8, 3)), "JPEG", xmp=packet))
     before = file.read_bytes()
-    table = pa.table({"id": ["a"], "media": [str(file)], "prompt": ["p"], "overall": [0.5],
-                      "overall_mu": [0.0], "status": ["ok"]})  # fmt: skip
-    done = librehps.tag(librehps.ScoreTable(table), embed=True)
+    done = librehps.tag(scores_of(file), embed=True)
     assert "no room for a rating" in done.errors[str(file)]
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
+def test_a_picture_that_is_still_written_is_refused(tmp_path: Path, kind: str) -> None:
+    whole = pictures()[f"rgb.{kind}" if kind != "webp" else "simple.webp"]
+    file = tmp_path / f"a.{kind}"
+    file.write_bytes(whole[: len(whole) - 2])
+    done = librehps.tag(scores_of(file), embed=True)
+    assert done.errors[str(file)] == "it is damaged or cut short"
+    assert file.read_bytes() == whole[: len(whole) - 2]
+
+
+def test_a_picture_that_changes_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, newer = tmp_path / "a.png", saved(Image.fromarray(pixels(9, 9, 3)), "PNG")
+    file.write_bytes(saved(Image.fromarray(pixels(8, 8, 3)), "PNG"))
+    real = picture.rated
+
+    def slow(*args: object) -> object:
+        file.write_bytes(newer)
+        return real(*args)
+
+    monkeypatch.setattr(picture, "rated", slow)
+    done = librehps.tag(scores_of(file), embed=True)
+    assert "is being written by another program" in done.errors[str(file)]
+    assert (file.read_bytes(), len([*tmp_path.iterdir()])) == (newer, 1)
+
+
+def test_files_of_others_beside_the_picture_are_kept(tmp_path: Path) -> None:
+    file, other = tmp_path / "a.png", tmp_path / "a.png.partial"
+    file.write_bytes(saved(Image.fromarray(pixels(8, 8, 3)), "PNG"))
+    other.write_text("a download")
+    assert librehps.tag(scores_of(file), embed=True).changed == 1
+    assert other.read_text() == "a download"
+
+
+@pytest.mark.parametrize(
+    ("inner", "message"),
+    [
+        (b"<rdf:Description><a xmlns=''>" + b"<b>" * 300 + b"</b>" * 300, "nested too deeply"),
+        (b"<rdf:Description xmlns:xmp='http://ns.adobe.com/xap/1.0/'><xmp:Rating/>",
+         "an empty rating"),
+        (b"", "no rdf:RDF element"),
+    ],
+)  # fmt: skip
+def test_packets_that_have_no_place_for_a_rating(
+    tmp_path: Path, inner: bytes, message: str
+) -> None:
+    rdf = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
+    closing = b"</a></rdf:Description>" if b"<a" in inner else b"</rdf:Description>"
+    body = b">" + inner + closing + b"</rdf:RDF>" if inner else b"/>"
+    file = tmp_path / "a.png"
+    file.write_bytes(b"")
+    sidecar = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">' + rdf + body + b"</x:xmpmeta>"
+    (tmp_path / "a.png.xmp").write_bytes(sidecar)
+    done = librehps.tag(scores_of(file), sidecar="full")
+    assert message in done.errors[str(file)]
+    assert (tmp_path / "a.png.xmp").read_bytes() == sidecar

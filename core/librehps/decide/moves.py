@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from librehps.errors import UsageError
-from librehps.files import PARTIAL, is_equal, sync
+from librehps.files import is_equal, sync, thread_partial
 from librehps.media.named import Found
 from librehps.types import Stored
 
@@ -25,8 +25,11 @@ class MoveRecord:
     def __init__(self, folder: Path) -> None:
         self._folder, self.file = folder, folder / RECORD
         self._sources: dict[str, str] = {}
+        self._is_cut = False
         if self.file.is_file():
-            for line in self.file.read_bytes().splitlines():
+            content = self.file.read_bytes()
+            self._is_cut = bool(content) and not content.endswith(b"\n")
+            for line in content.splitlines():
                 try:
                     known = json.loads(line)
                     self._sources[known["to"]] = known["from"]
@@ -42,7 +45,7 @@ class MoveRecord:
 
     def plan(self, pairs: Iterable[tuple[Path, Path]]) -> None:
         """Add (source, target) pairs that the record lacks, and flush them to the disk."""
-        lines = []
+        lines = ["\n"] if self._is_cut else []
         for source, target in pairs:
             start, name = os.path.abspath(source), self._name(target)  # noqa: PTH100
             if self._sources.get(name) != start:
@@ -57,7 +60,10 @@ class MoveRecord:
 
 
 def check_movable(sources: Sequence[Found]) -> None:
-    """Raise UsageError for media that are not files, and for a file that several rows name."""
+    """Raise UsageError for media that are not files, and for a file that several rows name.
+
+    A link to a file that is moved too is also refused: the link would lead nowhere.
+    """
     inside = [source for source in sources if isinstance(source, Stored)]
     if inside:
         raise UsageError(
@@ -65,21 +71,48 @@ def check_movable(sources: Sequence[Found]) -> None:
             "file or at a URL",
             hint="Copy them instead: --copy-to FOLDER.",
         )
-    seen = set[str]()
+    seen, links, real = set[str](), list[Path](), dict[Path, str]()
     for source in sources:
-        whole = os.path.abspath(source) if isinstance(source, Path) else ""  # noqa: PTH100
+        if not isinstance(source, Path):
+            continue
+        if source.parent not in real:
+            real[source.parent] = os.path.realpath(source.parent)
+        # The folder's real path: one file may be named through links to folders.
+        whole = os.path.join(real[source.parent], source.name)  # noqa: PTH118
         if whole in seen:
             raise UsageError(
                 f"{source} is the media of several rows: one file cannot be moved to two places",
                 hint="Copy them instead: --copy-to FOLDER.",
             )
-        if whole:
-            seen.add(whole)
+        seen.add(whole)
+        if source.is_symlink():
+            links.append(source)
+    for link in links:
+        if (file := os.path.realpath(link)) in seen:
+            raise UsageError(
+                f"{link} is a link to {file}, which is moved too: the link would lead nowhere",
+                hint="Copy them instead: --copy-to FOLDER.",
+            )
 
 
 def is_same(source: Path, target: Path) -> bool:
     """Return whether the target holds the source's content itself, not a link to the source."""
     return target.is_symlink() == source.is_symlink() and is_equal(source, target)
+
+
+def is_one_entry(source: Path, target: Path) -> bool:
+    """Return whether two paths name one entry of one folder, as through a link to the folder.
+
+    Names that differ in case only count as equal, which they are on some file systems.
+    """
+    is_one_name = source.name.casefold() == target.name.casefold()
+    return is_one_name and source.parent.samefile(target.parent)
+
+
+def delete_moved(source: Path, target: Path) -> None:
+    """Delete a source whose content is at the target, unless the source is the target itself."""
+    if not is_one_entry(source, target):
+        source.unlink(missing_ok=True)
 
 
 def move_file(source: Path, target: Path) -> None:
@@ -103,7 +136,8 @@ def move_file(source: Path, target: Path) -> None:
             _rename(source, target)
             return
         _copy_over(source, target)
-    source.unlink()
+    # Another process that moves the same file may have deleted the source.
+    source.unlink(missing_ok=True)
 
 
 def _rename(source: Path, target: Path) -> None:
@@ -120,7 +154,7 @@ def _rename(source: Path, target: Path) -> None:
 
 
 def _copy_over(source: Path, target: Path) -> None:
-    partial = target.with_name(target.name + PARTIAL)
+    partial = thread_partial(target.parent)
     try:
         shutil.copy2(source, partial)
         sync(partial)

@@ -13,7 +13,7 @@ from typing import Any
 
 from librehps.choices import Way
 from librehps.decide.companions import Companion, Companions
-from librehps.decide.moves import MoveRecord, check_movable, is_same, move_file
+from librehps.decide.moves import MoveRecord, check_movable, delete_moved, is_same, move_file
 from librehps.errors import MediaError, MediaNotFoundError, OutputError, UsageError
 from librehps.media.archived import ParquetCell, Remote, TarMember
 from librehps.media.named import Found
@@ -250,7 +250,7 @@ class _Putter:
             # A move that was killed may have left the source too, with the same content.
             if not is_same(source, target):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-            source.unlink()
+            delete_moved(source, target)
         if way == "move" and isinstance(source, Path) and self._companions is not None:
             self._companions.forget(source)
 

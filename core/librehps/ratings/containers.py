@@ -17,6 +17,7 @@ from librehps.ratings.packet_scan import MAX_BYTES
 
 SIGNED = "it holds a C2PA signature, which a rating inside would break"
 CUT = "it is damaged or cut short"
+HEAD_BYTES = 64
 
 
 class Slot(NamedTuple):
@@ -42,7 +43,9 @@ class Container(ABC):
         """Return the file with another packet, or without one."""
         slot = self.slot(content)
         part = b"" if packet is None else self.wrapped(packet)
-        return content[: slot.start] + part + content[slot.end :]
+        # Views, since a copy of each half would double the memory.
+        whole = memoryview(content)
+        return b"".join((whole[: slot.start], part, whole[slot.end :]))
 
 
 class Png(Container):
@@ -53,13 +56,13 @@ class Png(Container):
     def slot(self, content: bytes) -> Slot:
         pixels, found, is_whole = 0, list[Slot](), False
         for name, start, end in chunks(content):
-            body = content[start + 8 : end - 4]
             if name == b"caBX":
                 raise UnsupportedMediaError(SIGNED)
             if name == b"IDAT":
                 pixels = pixels or start
-            if name == b"iTXt" and body.startswith(self.KEYWORD):
-                found.append(Slot(start, end, self._packet(body[len(self.KEYWORD) :])))
+            if name == b"iTXt" and content.startswith(self.KEYWORD, start + 8):
+                packet = self._packet(content[start + 8 + len(self.KEYWORD) : end - 4])
+                found.append(Slot(start, end, packet))
             is_whole = is_whole or name == b"IEND"
         if not is_whole or not pixels:
             raise BrokenMediaError(CUT)
@@ -90,6 +93,7 @@ class Jpeg(Container):
     MAX_PACKET_BYTES = 0xFFFF - 2 - len(HEAD)
     APP0, APP1, APP2, APP11 = 0xE0, 0xE1, 0xE2, 0xEB
     START_OF_SCAN = 0xDA
+    END_OF_IMAGE = b"\xff\xd9"
 
     def slot(self, content: bytes) -> Slot:
         # Behind JFIF and EXIF, where readers expect these first.
@@ -123,6 +127,9 @@ class Jpeg(Container):
                 continue
             end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
             if marker == self.START_OF_SCAN:
+                if content.rfind(self.END_OF_IMAGE, at) < 0:
+                    # Perhaps another program is still writing the pixels.
+                    break
                 return
             if end > len(content):
                 break
@@ -208,9 +215,12 @@ class Webp(Container):
 CONTAINERS: dict[str, Container] = {"png": Png(), "jpeg": Jpeg(), "webp": Webp()}
 
 
-def container_of(content: bytes) -> Container:
-    """Return the container of a picture; raises UnsupportedMediaError for another format."""
-    found = CONTAINERS.get(format_of(BytesIO(content[:64])))
+def container_of(head: bytes) -> Container:
+    """Return the container of a picture; raises UnsupportedMediaError for another format.
+
+    `head` is the first HEAD_BYTES of the file.
+    """
+    found = CONTAINERS.get(format_of(BytesIO(head)))
     if found is None:
         raise UnsupportedMediaError("a rating can be inside PNG, JPEG and WebP files only")
     return found

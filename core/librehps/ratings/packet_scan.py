@@ -13,6 +13,7 @@ RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XMP = "http://ns.adobe.com/xap/1.0/"
 OURS = "urn:librehps:ns:1.0/"
 MAX_BYTES = 1 << 24
+MAX_DEPTH = 200
 # Encodings that an XML declaration may name: the packet is edited as UTF-8 bytes.
 UTF8 = frozenset(("utf-8", "utf8", "us-ascii"))
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -98,9 +99,11 @@ class _Reader:
 
     def _start(self, text: str, attributes: Sequence[str]) -> None:
         name, at = _split(text), self.parser.CurrentByteIndex
-        if name == (RDF, "Description") and [n for n, _ in self._path][-1:] == [(RDF, "RDF")]:
+        if name == (RDF, "Description") and [n for n, _ in self._path[-1:]] == [(RDF, "RDF")]:
             self._description(at, attributes)
         self._path.append((name, at))
+        if len(self._path) > MAX_DEPTH:
+            raise UnsupportedMediaError(f"its XMP is nested too deeply (at most {MAX_DEPTH})")
         self._inner.clear()
 
     def _description(self, at: int, attributes: Sequence[str]) -> None:
@@ -119,14 +122,24 @@ class _Reader:
     def _end(self, text: str) -> None:
         name, start = self._path.pop()
         at = self.parser.CurrentByteIndex
-        parents = [n for n, _ in self._path][-2:]
-        if name == (RDF, "RDF") and at > start:
-            self.found.rdf_end = at
-        if parents == [(RDF, "RDF"), (RDF, "Description")] and at > start:
-            tag = _TAG.match(self.packet, start)
-            opened = tag.end() if tag else start
-            end = self.packet.index(b">", at) + 1
-            self._keep(Property(name, "".join(self._inner), start, end, opened, at, None))
+        parents = [n for n, _ in self._path[-2:]]
+        is_property = parents == [(RDF, "RDF"), (RDF, "Description")]
+        if not is_property and name != (RDF, "RDF"):
+            return
+        tag = _TAG.match(self.packet, start)
+        # Such as <xmp:Rating/>, whose end is behind the tag.
+        is_closed = tag is None or tag[0].endswith(b"/>")
+        if name == (RDF, "RDF"):
+            self.found.rdf_end = None if is_closed else at
+            return
+        opened = tag.end() if tag else start
+        if is_closed:
+            if name == (XMP, "Rating"):
+                raise UnsupportedMediaError("its XMP has an empty rating")
+            self._keep(Property(name, "", start, opened, opened, opened, None))
+            return
+        end = self.packet.index(b">", at) + 1
+        self._keep(Property(name, "".join(self._inner), start, end, opened, at, None))
 
     def _keep(self, found: Property) -> None:
         if found.name == (XMP, "Rating"):

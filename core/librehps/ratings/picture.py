@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from librehps.choices import SidecarNames
-from librehps.errors import MediaError, UnsupportedMediaError
-from librehps.ratings.containers import Webp, container_of
-from librehps.ratings.files import read_file, replace_file
+from librehps.errors import MediaError, MediaNotFoundError, UnsupportedMediaError
+from librehps.ratings.containers import HEAD_BYTES, Webp, container_of
+from librehps.ratings.files import Known, read_file, read_head, replace_file
 from librehps.ratings.packet import EMBEDDED, SIDECAR, Rated, rated, unrated
 
 # Our property in a sidecar that was made for the rating, and in a WebP file that got a header.
@@ -18,14 +18,14 @@ Facts = Mapping[str, object]
 
 
 class Change(NamedTuple):
-    """The new content of a file: None deletes the file, and `before` None is a new file.
+    """The new content of a file: None deletes the file, and `before` is the file as it was read.
 
     `replaces`: another rating was there before. `is_edited`: somebody has changed the file since
     it was tagged, so that something of theirs stays.
     """
 
     file: Path
-    before: bytes | None
+    before: Known
     after: bytes | None
     replaces: bool = False
     is_edited: bool = False
@@ -33,12 +33,12 @@ class Change(NamedTuple):
     @property
     def is_change(self) -> bool:
         """True unless the file is already as it should be."""
-        return self.before != self.after
+        return self.before.content != self.after
 
     def apply(self) -> None:
         """Write or delete the file; raises MediaError if that fails."""
         if self.is_change:
-            replace_file(self.file, self.after, is_new=self.before is None)
+            replace_file(self.file, self.before, self.after)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class Place:
 
 
 def _sidecar(file: Path, rating: int | None, facts: Facts) -> Change:
-    before = read_file(file)
+    known = read_file(file)
+    before = known.content
     try:
         # A power loss may leave an empty file, which nobody wrote.
         base = unrated(before or SIDECAR)
@@ -84,12 +85,12 @@ def _sidecar(file: Path, rating: int | None, facts: Facts) -> Change:
         if rating is None:
             after = None if before is None or (base.ours and is_ours) else base.packet
             is_edited = base.is_edited or (was_ours and not is_ours)
-            return Change(file, before, after, is_edited=is_edited)
+            return Change(file, known, after, is_edited=is_edited)
         made = {CREATED: "sidecar"} if is_ours or was_ours else {}
         found = rated(base.packet, rating, {**facts, **made})
     except MediaError as error:
         raise type(error)(f"{file.name}: {error}") from error
-    return Change(file, before, found.packet, _replaces(found, rating))
+    return Change(file, known, found.packet, _replaces(found, rating))
 
 
 def _replaces(found: Rated, rating: int) -> bool:
@@ -97,10 +98,12 @@ def _replaces(found: Rated, rating: int) -> bool:
 
 
 def _embedded(media: Path, rating: int | None, facts: Facts) -> Change:
-    before = read_file(media)
+    # First the format, since a video may not fit in memory.
+    container = container_of(read_head(media, HEAD_BYTES))
+    known = read_file(media)
+    before = known.content
     if before is None:
-        raise UnsupportedMediaError("the file is gone")
-    container = container_of(before)
+        raise MediaNotFoundError("no such file")
     content, packet, is_edited = before, container.slot(before).packet, False
     base = None if packet is None else unrated(packet)
     if base is not None and base.ours:
@@ -111,9 +114,9 @@ def _embedded(media: Path, rating: int | None, facts: Facts) -> Change:
         if packet is None and base.ours.get("container") and isinstance(container, Webp):
             content = container.simplified(content)
     if rating is None:
-        return Change(media, before, content, is_edited=is_edited)
+        return Change(media, known, content, is_edited=is_edited)
     if isinstance(container, Webp) and container.is_simple(content):
         facts = {**facts, **SIMPLE_WEBP}
     found = rated(packet or EMBEDDED, rating, facts)
     after = container.with_packet(content, found.packet)
-    return Change(media, before, after, _replaces(found, rating))
+    return Change(media, known, after, _replaces(found, rating))

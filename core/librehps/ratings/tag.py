@@ -1,9 +1,9 @@
 """Tag scored media with ratings of 1 to 5 stars by the quantile of their score in their prompt."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -17,7 +17,7 @@ from librehps.decide.companions import Companions
 from librehps.decide.quantiles import ranks_within
 from librehps.errors import MediaError, MediaNotFoundError, UnsupportedMediaError
 from librehps.media.archived import is_remote
-from librehps.ratings.picture import Change, Facts, Place
+from librehps.ratings.picture import Facts, Place
 from librehps.scores.file_table import batches_of
 from librehps.scores.key_codes import codes_of
 from librehps.scores.media_folder import INSIDE, MediaFolder, exists
@@ -30,6 +30,8 @@ STARS = 5
 # Files that are read and written at the same time.
 THREADS = 8
 CHUNK_ROWS = 1024
+# Of larger pictures only one at a time is in memory.
+LARGE_BYTES = 1 << 24
 MAX_NAMED = 100
 Integers = NDArray[np.int64]
 Watch = Callable[[Iterable[Any], int, str], Iterator[Any]]
@@ -37,14 +39,16 @@ OVERALL = "overall"
 
 
 class Outcome(NamedTuple):
-    """The outcome for one file: the changes of its files, or an error.
+    """The outcome for one media: what its changes are, or an error; without the files' bytes.
 
     `is_half`: `a.xmp` was not written, since other media share this name.
     """
 
     text: str
     stars: int | None
-    changes: Sequence[Change] = ()
+    is_changed: bool = False
+    replaces: bool = False
+    is_edited: bool = False
     is_half: bool = False
     error: MediaError | None = None
 
@@ -77,11 +81,10 @@ class Tagged:
             return
         if outcome.stars is not None:
             self.ratings[outcome.stars] += 1
-        is_changed = any(change.is_change for change in outcome.changes)
-        self.changed += is_changed
-        self.unchanged += not is_changed
-        self.replaced += any(change.replaces for change in outcome.changes)
-        self.edited += any(change.is_edited for change in outcome.changes)
+        self.changed += outcome.is_changed
+        self.unchanged += not outcome.is_changed
+        self.replaced += outcome.replaces
+        self.edited += outcome.is_edited
         self.shared += outcome.is_half
 
     def record(self) -> dict[str, Any]:
@@ -205,7 +208,7 @@ class _Tagger:
 
     def __init__(self, place: Place, folder: MediaFolder, dry_run: bool) -> None:
         self._place, self._folder, self._dry_run = place, folder, dry_run
-        self._companions, self._shared = Companions(), Lock()
+        self._companions, self._shared, self._large = Companions(), Lock(), Lock()
 
     def __call__(self, task: _Task) -> Outcome:
         if task.problem is not None:
@@ -213,15 +216,27 @@ class _Tagger:
         try:
             media = _file_named(self._folder, task.text)
             is_shared = self._place.names_stem and self._companions.is_shared(media)
-            # Files that share a sidecar wait for each other.
-            with self._shared if is_shared else nullcontext():
+            with self._lock(media, is_shared):
                 changes = self._place.changes(media, task.stars, task.facts, is_shared)
                 for change in changes if not self._dry_run else ():
                     change.apply()
         except MediaError as error:
             return Outcome(task.text, task.stars, error=error)
-        is_half = is_shared and task.stars is not None
-        return Outcome(task.text, task.stars, changes, is_half)
+        return Outcome(
+            task.text,
+            task.stars,
+            is_changed=any(change.is_change for change in changes),
+            replaces=any(change.replaces for change in changes),
+            is_edited=any(change.is_edited for change in changes),
+            is_half=is_shared and task.stars is not None,
+        )
+
+    def _lock(self, media: Path, is_shared: bool) -> AbstractContextManager[object]:
+        """Return the lock for files that share a sidecar, and for large files in memory."""
+        if is_shared:
+            return self._shared
+        is_large = self._place.embed and media.stat().st_size > LARGE_BYTES
+        return self._large if is_large else nullcontext()
 
 
 def _file_named(folder: MediaFolder, text: str) -> Path:
