@@ -53,6 +53,8 @@ class Change:
 
     def sentence(self) -> str:
         """Return both figures and the interval of their difference, as text."""
+        if not self.pairs:
+            return "no held-out pairs to measure it on"
         if self.best is None:
             return f"nll {self.after:.4f} after, unknown before: the scores have no sigmas"
         ends = f", 95 % {self.difference.low:+.4f} to {self.difference.high:+.4f}"
