@@ -18,6 +18,8 @@ from librehps.decide.distinct import DEFAULT_BITS, count_looks, distinct_rows
 from librehps.decide.near_hashes import apart, distances
 from librehps.errors import UsageError
 from librehps.runs.observer import RunObserver
+from librehps.scores.read import open_table
+from librehps.storage.url_path import UrlPath
 from librehps.types import ScoredRow
 from make_media import clip
 
@@ -206,6 +208,17 @@ def test_the_cache_and_updates_give_the_same_hashes(
     found = hashes_of(plain)
     assert {name: found[name] for name in whole} == whole, "hashes that lack are made"
     assert found["new.png"] is not None
+
+
+@pytest.mark.parametrize("name", ["parts", "x.jsonl"])
+def test_outputs_in_a_bucket_have_hashes(
+    media: Path, tmp_path: Path, tiny: LibreHPS, name: str
+) -> None:
+    output, asked = f"memory://hashes/{name}", {"prompt": "a cat", "model": tiny, "columns": "full"}
+    score_to(media, tmp_path / "x.parquet", **asked)
+    score_to(media, output, **asked, overwrite=True)
+    rows = open_table([UrlPath(output)])[0].select(["id", "phash"]).to_pylist()
+    assert {row["id"]: row["phash"] for row in rows} == hashes_of(tmp_path / "x.parquet")
 
 
 class Stopping(RunObserver):

@@ -1,5 +1,6 @@
 """The engine: what it reuses, how it gives way, what a changing disk does to it."""
 
+import gc
 import hashlib
 import shutil
 import threading
@@ -22,6 +23,7 @@ from librehps.errors import (
 )
 from librehps.media.media import Media
 from librehps.models.librehps.backbone import ModelInputs
+from librehps.runs.imports import MIN_NEW_OBJECTS, loaded_frozen
 from make_media import clip, picture
 
 
@@ -291,3 +293,17 @@ def test_an_error_row_keeps_no_media_in_memory(tmp_path: Path, tiny: LibreHPS) -
     while errors := [error for error in errors if error is not None]:
         assert [error.__traceback__ for error in errors] == [None] * len(errors)
         errors = [error.__cause__ or error.__context__ for error in errors]
+
+
+def test_runs_at_once_leave_the_garbage_collector_as_it_was() -> None:
+    before = gc.get_threshold(), gc.get_freeze_count() > 0
+    first, second = loaded_frozen(), loaded_frozen()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert gc.get_threshold()[0] == MIN_NEW_OBJECTS
+    with suppress(KeyboardInterrupt), loaded_frozen():
+        raise KeyboardInterrupt
+    assert gc.get_freeze_count() > 0
+    second.__exit__(None, None, None)
+    assert (gc.get_threshold(), gc.get_freeze_count() > 0) == before
