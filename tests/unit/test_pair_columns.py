@@ -137,6 +137,16 @@ def test_sides_named_the_other_way_round(
     assert overall(file, PairColumns(names[1], names[0])) == [expected] * 2
 
 
+def test_a_winner_named_like_a_model_is_on_the_side_of_this_model(folder: Path) -> None:
+    """Sides change from row to row, so that a model is no side."""
+    models = [("sdxl", "flux", "sdxl"), ("flux", "sdxl", "sdxl"), ("flux", "sdxl", "tie")]
+    more = [{"model_a": a, "model_b": b, "winner": winner} for a, b, winner in models]
+    file = write_rows(folder / "p.jsonl", rows_of("image_a", "image_b", more))
+    assert overall(file) == [1, 0, 0.5]
+    named = PairColumns(winner="winner", winner_values=("sdxl", "flux", "tie"))
+    assert overall(file, named) == [1, 0, 0.5]
+
+
 def test_a_winner_is_read_next_to_ratings_and_axes(folder: Path) -> None:
     more = [{"winner": "b", "rating_a": 5, "rating_b": 1, "style": "a"}] * 2
     pairs = read_preferences(

@@ -24,6 +24,7 @@ VERDICT_NAMES = (
 # Pairs of names that are columns of media without a word such as image.
 BARE = {"left", "first", "chosen", "better"}
 MEDIA_WORDS = "image|img|picture|pic|photo|video|clip|media|file|filename|path|url|uri|jpg|png"
+MODEL_WORDS = ("model", "generator", "method", "system")
 # Columns that name the preferred side, and columns whose numbers may have another meaning.
 WINNERS = ("winner", "preferred", "preferredside", "choice", "chosen", "better", "best",
            "selected")  # fmt: skip
@@ -135,6 +136,17 @@ def named_media(a: str, b: str) -> MediaColumns:
     while end < min(len(one), len(two)) - start and one[-1 - end] == two[-1 - end]:
         end += 1
     return MediaColumns(a, b, one[start : len(one) - end], two[start : len(two) - end], True)
+
+
+def model_columns(names: Iterable[str], media: MediaColumns) -> list[tuple[str, str]]:
+    """Return the pairs of columns with the names of both sides' models: model_a and model_b."""
+    plain = {normal(name): name for name in names}
+    spelled = [
+        (before + media.mark_a + after, before + media.mark_b + after)
+        for word in MODEL_WORDS
+        for before, after in ((word, ""), ("", word), (word, "name"), ("", f"{word}name"))
+    ]
+    return [(plain[a], plain[b]) for a, b in spelled if a in plain and b in plain]
 
 
 def find_prompt(names: Iterable[str]) -> str | None:

@@ -12,6 +12,7 @@ from librehps.preferences.column_names import (
     find_media,
     find_prompt,
     find_winner,
+    model_columns,
     named_media,
 )
 from librehps.preferences.context import Context, is_missing, merged_row
@@ -25,11 +26,16 @@ VERDICT_COLUMNS = ("win_probability", "p_a_wins")
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of a file: of the media, the prompt and the preferred side, if any."""
+    """The columns of a file: of the media, the prompt and the preferred side, if any.
+
+    `named` are pairs of columns whose values may name the preferred side: the media, and columns
+    such as model_a and model_b.
+    """
 
     media: MediaColumns
     prompt: str
     sides: Sides | None
+    named: Sequence[tuple[str, str]] = ()
 
     def own_row(self, place: str, row: Row, context: Context) -> dict[str, Any]:
         """Return a row of our own layout; raises PreferenceError for an uncertain meaning."""
@@ -40,18 +46,19 @@ class Layout:
         own = {name: value for name, value in row.items() if name not in taken}
         media = [row[name] for name in (self.media.a, self.media.b)]
         own |= dict(zip(MEDIA, (row[self.prompt], *media), strict=True))
-        preference = self._preference(place, row, media)
+        preference = self._preference(place, row)
         if preference is not None:
             own[_axis(place, row, context.axes)] = preference
         return own
 
-    def _preference(self, place: str, row: Row, media: Sequence[Any]) -> float | None:
+    def _preference(self, place: str, row: Row) -> float | None:
         if self.sides is None:
             return 1.0 if self.media.is_verdict else None
         value = row.get(self.sides.column)
-        # Some files name the preferred file.
-        if isinstance(value, str) and value in media and media[0] != media[1]:
-            return float(value == media[0])
+        for names in self.named:
+            a, b = (row.get(name) for name in names)
+            if isinstance(value, str) and value in (a, b) and a != b:
+                return float(value == a)
         return self.sides.preference(place, value)
 
 
@@ -76,7 +83,7 @@ def _layout(place: str, row: Row, columns: PairColumns, context: Context) -> Lay
     if winner is None and context.judged and not media.is_verdict:
         _check_preference(place, row, context)
     sides = None if winner is None else Sides(media, winner, columns.winner_values)
-    return Layout(media, prompt, sides)
+    return Layout(media, prompt, sides, ((media.a, media.b), *model_columns(names, media)))
 
 
 def media_columns(place: str, names: Sequence[str], columns: PairColumns) -> MediaColumns:
