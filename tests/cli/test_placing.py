@@ -288,3 +288,11 @@ def test_a_record_that_was_cut_short(cli: Cli, scores: Path) -> None:
     assert cli("filter", scores, "--top", 1, "--move-to", "kept").returncode == 0
     last = Path("kept/_moved.jsonl").read_text().splitlines()[-1]
     assert json.loads(last)["to"] == "sub/cat0.png"
+
+
+def test_a_record_that_cannot_be_written(cli: Cli, scores: Path) -> None:
+    Path("kept/_moved.jsonl").mkdir(parents=True)
+    before = files("in")
+    done = cli("filter", scores, "--top", 1, "--move-to", "kept")
+    assert (done.returncode, "Nothing has been moved." in done.stderr) == (1, True), done.stderr
+    assert files("in") == before

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from librehps.errors import UsageError
-from librehps.files import is_equal, sync, thread_partial
+from librehps.files import is_equal, sync, thread_partial, writing
 from librehps.media.named import Found
 from librehps.types import Stored
 
@@ -44,16 +44,20 @@ class MoveRecord:
                                                       or is_same(source, target))  # fmt: skip
 
     def plan(self, pairs: Iterable[tuple[Path, Path]]) -> None:
-        """Add (source, target) pairs that the record lacks, and flush them to the disk."""
+        """Add (source, target) pairs that the record lacks, and flush them to the disk.
+
+        Raises OutputError if the record cannot be written.
+        """
         lines = ["\n"] if self._is_cut else []
         for source, target in pairs:
             start, name = os.path.abspath(source), self._name(target)  # noqa: PTH100
             if self._sources.get(name) != start:
                 lines.append(json.dumps({"from": start, "to": name}) + "\n")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a", encoding="utf-8") as file:
-            file.writelines(lines)
-        sync(self.file)
+        with writing(self.file, "Nothing has been moved."):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a", encoding="utf-8") as file:
+                file.writelines(lines)
+            sync(self.file)
 
     def _name(self, target: Path) -> str:
         return target.relative_to(self._folder).as_posix()
