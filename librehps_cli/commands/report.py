@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from librehps.errors import UsageError
 from librehps_cli.ui.conditions import Where
 from librehps_cli.ui.errors import OK, SOME_ERRORS
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
@@ -112,15 +113,25 @@ class PageOptions:
         ),
     ] = False
     bundle_mb: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--bundle-mb",
             metavar="MB",
             min=1,
-            help="Most megabytes of pictures and clips in a bundle: the best and worst first.",
+            help="Most megabytes of pictures and clips in a bundle: the best and worst first "
+            f"(default: {DEFAULT_BUNDLE_MB}).",
+            show_default=False,
             rich_help_panel=PAGE,
         ),
-    ] = DEFAULT_BUNDLE_MB
+    ] = None
+
+    def bundle_room(self) -> int | None:
+        """Return the megabytes of a bundle, None for a page alone; raises UsageError."""
+        if self.bundle:
+            return DEFAULT_BUNDLE_MB if self.bundle_mb is None else self.bundle_mb
+        if self.bundle_mb is not None:
+            raise UsageError("--bundle-mb needs --bundle", hint="Add --bundle.")
+        return None
 
 
 @dataclass(frozen=True)
@@ -180,7 +191,7 @@ def report_page(
         keep_markup=preferences.keep_markup,
         columns=pair_columns(preferences),
         explain=page.explain,
-        bundle_mb=page.bundle_mb if page.bundle else None,
+        bundle_mb=page.bundle_room(),
         watch=lambda made, total: out.progress(made, total, "pictures"),
     )
     if written.judged is not None:

@@ -109,9 +109,22 @@ def test_the_address_holds_the_state(contest: Path, visit: Visit) -> None:
     expect(other.locator("#selection .count")).to_have_text("1 selected")
     other.keyboard.press("Escape")
     assert shown(other)[0] == 31
-    expect(
-        visit(contest, state="#maker=%3Cb%3E&sort=x&page=-7&open=no").locator("h1")
-    ).to_be_visible()
+    page = visit(contest, state="#maker=%3Cb%3E&sort=x&page=-7&s.page=-1.5&open=no&pick=no")
+    expect(page.locator("#sides .pager")).to_contain_text("1–4 of 8")
+    assert len(shown(page)) == 48
+
+
+def test_rows_of_one_id_have_their_own_address(tmp_path: Path, visit: Visit) -> None:
+    table = scored([picture(tmp_path, f"{i}.png", 9) for i in range(4)], ["a", "b"] * 2)
+    table = table.set_column(0, "id", pa.array(["x", "x (2)", "x", "x"]))
+    page = visit(page_of(table, tmp_path / "r.html"))
+    page.locator("#conclusion a").last.click()
+    assert opened(page) == 3
+    other = visit(tmp_path / "r.html", state="#" + page.url.partition("#")[2])
+    assert opened(other) == 3
+    names = other.evaluate("[0, 1, 2, 3].map(addressOf)")
+    assert names == ["x", "x (2)", "x (3)", "x (4)"]
+    assert other.evaluate("[0, 1, 2, 3].map(addressOf).map(rowOf)") == [0, 1, 2, 3]
 
 
 def test_a_selection_is_exported(contest: Path, visit: Visit, cli: Cli, tmp_path: Path) -> None:

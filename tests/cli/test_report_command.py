@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 from zipfile import ZipFile
@@ -13,6 +14,10 @@ from PIL import Image
 
 import librehps
 from conftest import EXAMPLES, Cli
+from librehps.report.choose import Places, chosen_rows
+from librehps.report.page import Contents, room_for_pictures
+from librehps.report.shown import Pictures
+from librehps.scores.score_table import ScoreTable
 from report_data import picture, scored, with_errors, write_scores
 from travel_data import parquet_of, png, tar_of
 
@@ -205,6 +210,7 @@ def test_columns_that_do_not_exist(cli: Cli, table: pa.Table, tmp_path: Path) ->
     done = cli("report", scores, "-o", tmp_path / "r.html", "--by", "kind")
     assert (done.returncode, "report without leaderboard" in done.stderr) == (0, True)
     assert "expected two or more" in part(tmp_path / "r.html", "data")["no_board"]
+    assert "The generators are not compared: " in done.stderr
 
 
 def test_many_rows_keep_prompts_that_tell_generators_apart(cli: Cli, tmp_path: Path) -> None:
@@ -262,6 +268,8 @@ def test_a_bundle_is_bounded(cli: Cli, tmp_path: Path) -> None:
         cli("report", scores, "--bundle", "-o", tmp_path / "b.html"), 2, "a bundle ends in .zip"
     )
     refused(cli("report", scores, "-o", out), 2, "a report ends in .html")
+    page = ("report", scores, "-o", tmp_path / "r.html")
+    refused(cli(*page, "--bundle-mb", 5), 2, "--bundle-mb needs --bundle")
     done = cli("report", scores, "--bundle", "--bundle-mb", 1, "-o", out)
     assert (done.returncode, "1 larger pictures" in done.stderr) == (0, True), done.stderr
     assert "2 left out, raise --bundle-mb" in done.stderr
@@ -270,6 +278,27 @@ def test_a_bundle_is_bounded(cli: Cli, tmp_path: Path) -> None:
         with Image.open(file.open("b/pictures/00000.webp")) as large:
             assert max(large.size) == 1280
     refused(cli("report", scores, "--bundle", "-o", out), 2, "exists", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("...zip", "report"), ("b\udcff?.zip", "b__"), ("a\\b.c.zip", "a_b.c")]
+)
+def test_a_bundle_unzips_into_its_own_folder(
+    cli: Cli, table: pa.Table, tmp_path: Path, name: str, folder: str
+) -> None:
+    scores = write_scores(table.slice(0, 1), tmp_path / "s.parquet")
+    done = cli("report", scores, "--bundle", "-o", tmp_path / name)
+    assert done.returncode == 0, done.stderr
+    with ZipFile(tmp_path / name) as file:
+        names = [f"{folder}/index.html", f"{folder}/pictures/00000.webp"]
+        assert sorted(file.namelist()) == names
+
+
+def test_links_to_explanations_count_as_size(table: pa.Table, tmp_path: Path) -> None:
+    rows = chosen_rows(ScoreTable(table), None, None, Places(tmp_path))
+    contents = Contents("t", {}, None, rows, Pictures([], [], []))
+    explained = replace(contents, explained={0: "./" + "x" * 5000})
+    assert room_for_pictures(contents) - room_for_pictures(explained) > 5000
 
 
 def test_a_page_without_pictures_is_small(cli: Cli, table: pa.Table, tmp_path: Path) -> None:

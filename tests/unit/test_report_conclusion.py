@@ -49,7 +49,10 @@ def test_equal_generators_are_not_told_apart() -> None:
         table = table_of({"ant": 0.0, "bee": 0.0}, 40, seed)
         board = leaderboard(table, "generator", "overall", resamples=200)
         text = said(table, board)
-        assert ("cannot be told apart" in text) == ("has better" not in text)
+        doubted = "cannot be told apart" in text or "this is not certain" in text
+        assert doubted == ("has better" not in text)
+        ranks = [standing.rank for standing in board.boards[0].standings]
+        assert ("cannot be told apart" in text) == (ranks == [1, 1])
         claims += "has better" in text
         lead = board.boards[0].leads[1]
         if "has better" in text:
@@ -83,6 +86,8 @@ def test_without_generators_the_distribution_is_told() -> None:
     assert "Best: item 0. Worst: item 10." in text
     assert text.endswith("1 of 11 rows could not be scored (9.1 %).")
     assert said(scored(["x"], ["p"]), None).startswith("One row has an overall score: ")
+    equal = pa.concat_tables([scored(["x"], ["p"])] * 3)
+    assert said(equal, None).startswith("All 3 overall scores are equal: 0.88. All 3 rows")
 
 
 @pytest.mark.parametrize(("low", "doubt"), [(0.65, False), (0.48, True)])

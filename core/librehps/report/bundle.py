@@ -1,5 +1,6 @@
 """A bundle: a .zip of the page with larger pictures and clips, to send to others."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from librehps.report.shown import Shown, Wanted
 
 SUFFIX, PAGE_NAME = ".zip", "index.html"
 MB = 1_000_000
+# Characters that no Windows file name has, and bytes of a name that are not UTF-8.
+UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*\ud800-\udfff]')
 # A longer clip is shown as its middle frame, so that one file does not fill a bundle.
 MAX_CLIP_SHARE = 4
 
@@ -38,8 +41,10 @@ class Bundle:
     def copy(self, files: Iterable[Path], folder: str) -> None:
         """Copy pages next to this one, and note their links by path."""
         for number, file in enumerate(files):
-            name = f"{folder}/{number:03d}.html"
-            link = self._add(name, file.read_bytes())
+            if file.stat().st_size > self.room:
+                self.left_out += 1
+                continue
+            link = self._add(f"{folder}/{number:03d}.html", file.read_bytes())
             if link is not None:
                 self.links[file] = link
 
@@ -71,4 +76,9 @@ def bundle_to(output: Path, max_mb: int) -> Iterator[Bundle]:
     room = max_mb * MB
     wanted = Wanted(large=True, clip_bytes=room // MAX_CLIP_SHARE)
     with writing(output), growing(output) as partial, ZipFile(partial, "w") as file:
-        yield Bundle(file, output.stem, room, wanted)
+        yield Bundle(file, folder_of(output), room, wanted)
+
+
+def folder_of(output: Path) -> str:
+    """Return the folder within the .zip: the file's name, as every system can unzip it."""
+    return UNSAFE.sub("_", output.stem).strip(" .") or "report"

@@ -13,29 +13,41 @@ from librehps.report.figures import Agreement
 # Of few prompts, a tenth of a percent says nothing.
 MIN_PROMPTS_OF_TENTHS = 1000
 MAX_NAMED = 3
+# Groups that are common nouns, not names of the user's own columns.
+GROUPS = ("prompt", "folder", "group")
 COIN = 0.5
 
 
 @dataclass(frozen=True)
 class Named:
-    """A text of the user within a sentence; `opens` is the id of the row to open, if any."""
+    """A text of the user within a sentence; `opens` is the row of the page to open, if any."""
 
     text: str
-    opens: str | None = None
+    opens: int | None = None
 
 
 Sentence = tuple[str | Named, ...]
 
 
 def conclusion_of(
-    rows: Rows, board: Leaderboard | None, agreement: Agreement | None, looks: Looks | None = None
+    rows: Rows,
+    board: Leaderboard | None,
+    agreement: Agreement | None,
+    looks: Looks | None = None,
+    no_board: str | None = None,
 ) -> list[Sentence]:
-    """Return the sentences: of generators if there is a board, else of the scores."""
+    """Return the sentences: of generators if there is a board, else of the scores.
+
+    `no_board` says why the generators are not compared, if that was asked for.
+    """
+    found: list[Sentence] = []
     if board is None or not board.boards:
-        found = [_distribution(rows.columns), *_ends(rows.columns)]
+        if no_board is not None:
+            found.append((f"The generators are not compared: {no_board}.",))
+        found += [_distribution(rows.columns), *_ends(rows.columns)]
     else:
         first, *others = [one for one in board.boards if one.category is None]
-        found = [*_verdict(first), *_other_axes(others)]
+        found += [*_verdict(first), *_other_axes(others)]
     group = rows.columns["group"]
     found += [*_agreement(agreement), *_looks(looks, group and group["name"])]
     return [*found, _errors(rows.columns["whole"])]
@@ -67,8 +79,7 @@ def _verdict(board: Board) -> list[Sentence]:
             told = (leader, f" has the best {board.axis} scores of {len(names)} generators. "
                     "Against ", names[1], ", the next, it wins ")  # fmt: skip
         return [(*told, _share(board, 1), f" of {prompts}{_certainty(board, 1)}.")]
-    told = (leader, " and ", *_listed([names[j] for j in close]), " cannot be told apart by ",
-            board.axis, ": against ", names[close[0]], ", ", leader, " wins ",
+    told = (*_doubt(board, names, close), ": against ", names[close[0]], ", ", leader, " wins ",
             _share(board, close[0]), f" of {prompts}{_certainty(board, close[0])}.")  # fmt: skip
     if not clear:
         return [told]
@@ -76,6 +87,15 @@ def _verdict(board: Board) -> list[Sentence]:
               ": against ", names[clear[0]], ", it wins ", _share(board, clear[0]),
               f"{_certainty(board, clear[0])}.")  # fmt: skip
     return [told, better]
+
+
+def _doubt(board: Board, names: Sequence[Named], close: Sequence[int]) -> Sentence:
+    """Return the doubt about a lead; a lead with a small p-value also has a better rank."""
+    leader, rivals = names[0], [names[j] for j in close]
+    if all(board.p_values[0][j] > SIGNIFICANT for j in close):
+        return (*_listed([leader, *rivals]), f" cannot be told apart by {board.axis}")
+    better = f" may have better {board.axis} scores than "
+    return (leader, better, *_listed(rivals), ", but this is not certain")
 
 
 def _share(board: Board, other: int) -> str:
@@ -132,6 +152,8 @@ def _distribution(columns: dict[str, Any]) -> Sentence:
     if of["count"] == 1:
         return (f"One row has an overall score: {of['median']:.2f}.",)
     (low, high), (least, most) = of["quartiles"], of["ends"]
+    if least == most:
+        return (f"All {of['count']:,} overall scores are equal: {most:.2f}.",)
     told = f"The overall scores of {of['count']:,} rows go from {least:.2f} to {most:.2f}; half of "
     told += f"them lie between {low:.2f} and {high:.2f}, the median is {of['median']:.2f}."
     return (told,)
@@ -141,16 +163,16 @@ def _ends(columns: dict[str, Any]) -> list[Sentence]:
     known = [
         (mu, -row) for row, mu in enumerate(columns["axes"]["overall"]["mu"]) if mu is not None
     ]
-    if len(known) < 2:
+    if not known or min(known)[0] == max(known)[0]:
         return []
     # Of equal scores the first row; the extremes of all rows are among the rows shown.
     best, worst = -max(known)[1], -min(known, key=lambda one: (one[0], -one[1]))[1]
     ids = columns["id"]
-    return [("Best: ", _row(ids[best]), ". Worst: ", _row(ids[worst]), ".")]
+    return [("Best: ", _row(ids, best), ". Worst: ", _row(ids, worst), ".")]
 
 
-def _row(name: str | None) -> Named:
-    return Named("a row without an id") if name is None else Named(name, opens=name)
+def _row(ids: Sequence[str | None], row: int) -> Named:
+    return Named(ids[row] or "a row without an id", opens=row)
 
 
 def _agreement(agreement: Agreement | None) -> list[Sentence]:
@@ -167,7 +189,7 @@ def _looks(looks: Looks | None, per: str | None) -> list[Sentence]:
     """Return the number of rows that look like another row of their group."""
     if looks is None or looks.rows < 2:
         return []
-    within: Sentence = (" within a ", Named(per)) if per else ()
+    within: Sentence = (" within a ", per if per in GROUPS else Named(per)) if per else ()
     if looks.rows == looks.looks:
         return [("There are no near-duplicates", *within, ".")]
     same = looks.rows - looks.looks

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from librehps.report.data import Rows
 
 TEMPLATES = Path(__file__).parent / "templates"
-# FIXED_BYTES: our scripts and the leaderboard.
-MAX_PAGE_BYTES, FIXED_BYTES = 19_900_000, 2_300_000
+# ROW_ENTRY_BYTES: the number of a row's image, and its link in a bundle.
+MAX_PAGE_BYTES, ROW_ENTRY_BYTES = 19_900_000, 40
 PAGE_SUFFIXES = (".html", ".htm")
 SCRIPTS = ("dom.js", "model.js", "address.js", "selection.js", "cards.js", "viewer.js",
            "gallery.js", "sides.js", "board.js", "rows.js", "plots.js", "scatter.js",
@@ -53,14 +53,13 @@ class Contents:
     @cached_property
     def conclusion(self) -> list[Sentence]:
         """The sentences at the head of the page."""
-        return conclusion_of(self.rows, self.leaderboard, self.agreement, self.looks)
+        return conclusion_of(self.rows, self.leaderboard, self.agreement, self.looks, self.no_board)
 
 
-def room_for_pictures(rows: "Rows") -> int:
-    """Return the bytes that are left for thumbnails on a page with these rows."""
-    from jinja2.utils import htmlsafe_json_dumps
-
-    return MAX_PAGE_BYTES - FIXED_BYTES - len(htmlsafe_json_dumps(rows.columns))
+def room_for_pictures(contents: Contents) -> int:
+    """Return the bytes that are left for pictures on a page that has none yet."""
+    entries = ROW_ENTRY_BYTES * len(contents.rows.media)
+    return MAX_PAGE_BYTES - entries - len(render(contents))
 
 
 def check_page(output: Path, overwrite: bool) -> None:

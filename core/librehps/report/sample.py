@@ -159,10 +159,9 @@ def _pairs(rows: Indices, codes: Codes, mu: Floats) -> Indices:
     """Return (best row, worst row, scored rows) of each group with two or more scored rows."""
     ranked = np.flatnonzero(~np.isnan(mu))
     ranked = ranked[np.argsort(-mu[ranked], kind="stable")]
-    held, best, sizes = np.unique(codes[ranked], return_index=True, return_counts=True)
+    _, best, sizes = np.unique(codes[ranked], return_index=True, return_counts=True)
     _, worst = np.unique(codes[ranked[::-1]], return_index=True)
     pairs = np.stack([rows[ranked[best]], rows[ranked[::-1][worst]], sizes], axis=1)
-    del held
     return pairs[sizes > 1]
 
 

@@ -142,11 +142,7 @@ def write_report(
     make = _Pictures(pictures, watch or _unwatched)
     if bundle_mb is None:
         links = relative_links(explanations, places.page)
-        contents = replace(
-            contents,
-            pictures=make(rows),
-            explained=links_of(rows, anchors, links),
-        )
+        contents = make(replace(contents, explained=links_of(rows, anchors, links)))
         size, bundle = write_page(contents, page), None
     else:
         contents, bundle = _write_bundle(contents, make, page, bundle_mb, explanations, anchors)
@@ -166,17 +162,18 @@ def write_report(
 
 @dataclass(frozen=True)
 class _Pictures:
-    """Makes the pictures of rows: at most `limit`, with progress."""
+    """Adds the pictures to a page without pictures: of at most `limit` rows, with progress."""
 
     limit: int
     watch: Watch
 
-    def __call__(self, rows: Rows, bundle: Bundle | None = None) -> Pictures:
+    def __call__(self, contents: Contents, bundle: Bundle | None = None) -> Contents:
         # Loads torch, whose memory is then not added to that of the columns.
         from librehps.report.pictures import pictures_of
 
-        room = room_for_pictures(rows)
-        return pictures_of(rows, self.limit, _cores(), self.watch, room, bundle)
+        room = room_for_pictures(contents)
+        made = pictures_of(contents.rows, self.limit, _cores(), self.watch, room, bundle)
+        return replace(contents, pictures=made)
 
 
 def _write_bundle(
@@ -189,12 +186,8 @@ def _write_bundle(
 ) -> tuple[Contents, Bundle]:
     with bundle_to(output, max_mb) as bundle:
         bundle.copy(explanations, "explanations")
-        contents = replace(
-            contents,
-            pictures=make(contents.rows, bundle),
-            explained=links_of(contents.rows, anchors, bundle.links),
-            is_bundle=True,
-        )
+        explained = links_of(contents.rows, anchors, bundle.links)
+        contents = make(replace(contents, explained=explained, is_bundle=True), bundle)
         bundle.write_page(render(contents))
     return contents, bundle
 

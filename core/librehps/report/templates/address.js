@@ -53,7 +53,7 @@ function onLink(event) {
   const link = event.target.closest?.('a[href^="#"]');
   if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  if (link.dataset.open !== undefined) return openById(link.dataset.open);
+  if (link.dataset.open !== undefined) return showDetail(Number(link.dataset.open), null);
   const place = document.getElementById(link.getAttribute("href").slice(1));
   place?.scrollIntoView();
   if (place?.tabIndex === -1) place.focus({ preventScroll: true });
@@ -64,6 +64,9 @@ function startAddress() {
   addEventListener("hashchange", showAddress);
   if (location.hash.includes("=")) showAddress();
 }
+
+// The number of a page in the address, as one of `count` pages.
+const pageIn = (values, name, count) => Math.max(0, Math.min(Math.trunc(Number(values.get(name))) || 0, count - 1));
 
 // The pairs of a part: `names` maps keys of `state` to names in the address; `start` has the values that are left out.
 function changed(state, start, names) {

@@ -69,7 +69,7 @@ function winsTable(one) {
 function winCell(one, i, j) {
   if (i === j) return el("td", { class: "self" }, "");
   const wins = one.wins[i][j], p = one.p_values[i][j];
-  const sure = p !== null && p < ALPHA;
+  const sure = p !== null && p <= ALPHA;
   const away = wins === null ? 0 : Math.abs(wins - 0.5) * 110;
   const tint = wins >= 0.5 ? "var(--good)" : "var(--bad)";
   const said = p === null ? "" : p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`;
@@ -97,8 +97,8 @@ function drawBoard() {
     parts.push(el("p", { class: "note" }, `${count(D.leaderboard.left_out, "leaderboard")} of other axes or categories left out to keep the page small.`));
   if (one.standings.length > 1 && one.wins.length) {
     parts.push(region("Win rates", winsTable(one)));
-    if (one.p_values.some((row, i) => row.some((p, j) => i !== j && p !== null && p >= ALPHA)))
-      parts.push(el("p", { class: "note" }, "n.s.: not significant, p ≥ 0.05 after correction for the number of pairs."));
+    if (one.p_values.some((row, i) => row.some((p, j) => i !== j && p !== null && p > ALPHA)))
+      parts.push(el("p", { class: "note" }, "n.s.: not significant, p > 0.05 after correction for the number of pairs."));
   }
   $(".body", section).replaceChildren(...parts);
 }

@@ -90,7 +90,7 @@ function startGallery() {
   addToAddress(() => changed(gallery, GALLERY_START, { axis: "g.axis", order: "g.order", page: "g.page" }), (values) => {
     Object.assign(gallery, { axis: known(values.get("g.axis"), AXES), order: known(values.get("g.order"), orders.map(([key]) => key)), page: 0 });
     for (const [key, list] of Object.entries(lists)) $("select", list).value = gallery[key];
-    gallery.page = Math.max(0, Math.min(Number(values.get("g.page")) || 0, Math.ceil(contests().length / PANELS) - 1));
+    gallery.page = pageIn(values, "g.page", Math.ceil(contests().length / PANELS));
     drawGallery();
   });
 }

@@ -12,14 +12,30 @@ const IS_SAMPLE = N < W.rows;
 
 const coded = (column, row) => (column.codes[row] < 0 ? null : column.values[column.codes[row]]);
 const idOf = (row) => D.id[row] ?? `row ${row + 1}`;
-let byId = null;
-function rowOf(name) {
-  if (byId === null) {
-    byId = new Map();
-    for (let row = 0; row < N; row++) byId.set(idOf(row), row);
+// Names of rows in the address. Rows of several files can have the same id: of these, later ones are
+// numbered.
+let byName = null, names = null;
+function nameRows() {
+  byName = new Map();
+  names = new Array(N);
+  const used = new Map();
+  for (let row = 0; row < N; row++) {
+    let name = idOf(row);
+    for (let n = used.get(idOf(row)) ?? 1; byName.has(name); used.set(idOf(row), n)) name = `${idOf(row)} (${++n})`;
+    byName.set(names[row] = name, row);
   }
-  return byId.get(name);
 }
+
+function addressOf(row) {
+  if (names === null) nameRows();
+  return names[row];
+}
+
+function rowOf(name) {
+  if (byName === null) nameRows();
+  return byName.get(name);
+}
+
 // The value if it is among the options, else the first option.
 const known = (value, options) => (options.includes(value) ? value : options[0]);
 const promptOf = (row) => coded(D.prompt, row);

@@ -200,7 +200,6 @@ function showRowsState(values) {
   rows.down = (rows.sort !== "file") !== (values.get("order") === "reverse");
   syncFilters();
   find();
-  const last = Math.ceil(rows.found.length / SIZES[rows.view]) - 1;
-  rows.page = Math.max(0, Math.min(Number(values.get("page")) || 0, last));
+  rows.page = pageIn(values, "page", Math.ceil(rows.found.length / SIZES[rows.view]));
   if (rows.page) drawRows();
 }

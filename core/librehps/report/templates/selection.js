@@ -84,7 +84,7 @@ function startSelection() {
     button("Copy paths", copy("paths")),
     button("Download JSONL", () => download(listOf.jsonl(chosenRows()), "selection.jsonl")),
     button("Clear", () => { const showed = rows.only; selection.clear(); drawSelection(); if (showed) showRows({}); else noteState(null, true); }, { "aria-label": "Clear the selection" }));
-  addToAddress(() => chosenRows().map((row) => ["pick", idOf(row)]), (values) => {
+  addToAddress(() => chosenRows().map((row) => ["pick", addressOf(row)]), (values) => {
     selection.clear();
     for (const name of values.getAll("pick")) if (rowOf(name) !== undefined) selection.add(rowOf(name));
     drawSelection();

@@ -146,9 +146,10 @@ function startSides() {
       const code = (name) => { const at = D.by.values.indexOf(values.get(name)); return at < 0 ? "" : String(at); };
       Object.assign(sides, SIDES_START, {
         axis: known(values.get("s.axis"), AXES), order: known(values.get("s.order"), orders.map(([key]) => key)),
-        samples: known(values.get("s.samples"), ["best", "all"]), a: code("s.first"), b: code("s.second"), page: Number(values.get("s.page")) || 0,
+        samples: known(values.get("s.samples"), ["best", "all"]), a: code("s.first"), b: code("s.second"),
       });
       if (sides.a === "" || sides.b === "" || sides.a === sides.b) sides.a = sides.b = "";
+      sides.page = pageIn(values, "s.page", Math.ceil(sideGaps().length / SIDES));
       drawSides();
     });
 }

@@ -138,11 +138,6 @@ function showDetail(row, from = document.activeElement) {
   noteState();
 }
 
-function openById(name) {
-  const row = rowOf(name);
-  if (row !== undefined) showDetail(row, null);
-}
-
 function onViewerKey(event) {
   if (!$("#detail").open || event.target.closest?.("video, input") || event.ctrlKey || event.metaKey || event.altKey) return;
   const act = { ArrowLeft: () => turn(-1), ArrowRight: () => turn(1), z: () => zoom(!viewer.isZoomed),
@@ -161,7 +156,7 @@ function startViewer() {
     dialog.replaceChildren();
     noteState();
   });
-  addToAddress(() => (viewer.row === null ? [] : [["open", idOf(viewer.row)]]), (values) => {
+  addToAddress(() => (viewer.row === null ? [] : [["open", addressOf(viewer.row)]]), (values) => {
     const row = rowOf(values.get("open"));
     if (row !== undefined) showDetail(row, null);
     else if (dialog.open) dialog.close();
