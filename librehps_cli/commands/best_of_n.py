@@ -12,7 +12,7 @@ from librehps_cli.ui.best_of_n_output import (
     print_picks,
     summarise,
 )
-from librehps_cli.ui.conditions import Distinct, DistinctBits, Where
+from librehps_cli.ui.conditions import Distinct, DistinctBits, Where, distinct_of
 from librehps_cli.ui.errors import exit_code, print_unread
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.options import (
@@ -148,7 +148,7 @@ def best_of_n(
     result.check()
     out = Output(quiet, json)
     where = parse_where(choice.where or (), "--where")
-    distinct = choice.distinct if choice.distinct_bits is None else choice.distinct_bits
+    distinct = distinct_of(choice.distinct, choice.distinct_bits)
     hashes, axes = bits_of(distinct) is not None, others.own([*weights.weights])
     scored = scores_of(paths, sources, prompts, models, out, axes, hashes=hashes)
     scores = rows_where(others.join(scored.scores, out), where)

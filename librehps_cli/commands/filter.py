@@ -9,7 +9,7 @@ import typer
 
 from librehps.errors import UsageError
 from librehps.files import counted
-from librehps_cli.ui.conditions import Distinct, DistinctBits, Where
+from librehps_cli.ui.conditions import Distinct, DistinctBits, Where, distinct_of
 from librehps_cli.ui.errors import exit_code
 from librehps_cli.ui.help import CONDITIONS, OUTPUT, examples
 from librehps_cli.ui.media_root import MediaFlags, print_missing, print_moved, print_uncopied
@@ -225,7 +225,7 @@ def _conditions(options: ConditionOptions, has_ranks: bool) -> dict[str, Any]:
     if has_ranks and not is_chosen:
         options = replace(options, by=None, per=None)
     least, most, where = options.minimum or [], options.maximum or [], options.where or []
-    distinct = options.distinct if options.distinct_bits is None else options.distinct_bits
+    distinct = distinct_of(options.distinct, options.distinct_bits)
     is_bounded = bool(least or most or where or options.ok_only)
     check_conditions(is_bounded, options.top, options.by, options.per, bits_of(distinct))
     parse_where(where, "--where")

@@ -29,9 +29,14 @@ DistinctBits = Annotated[
     typer.Option(
         "--distinct-bits",
         metavar="N",
-        help="Bits of 256 in which the perceptual hashes of near-duplicates differ at most "
+        help="Bits of 256 in which the perceptual hashes of near-duplicates differ at most, 0 to 96 "
         "(default: 46); implies --distinct.",
         show_default=False,
         rich_help_panel=CONDITIONS,
     ),
 ]
+
+
+def distinct_of(distinct: bool, bits: int | None) -> bool | int:
+    """Return the library's option `distinct` for both flags; bits imply --distinct."""
+    return distinct if bits is None else bits

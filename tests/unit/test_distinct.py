@@ -169,7 +169,7 @@ def test_four_qualities_of_a_picture_count_once(cli: Cli, pictures: Path, tmp_pa
     assert len(librehps.best_of_n(scores, top=9, distinct=True).records) == 2
     for wrong in (97, -1):
         done = cli("filter", file, "--distinct-bits", wrong)
-        assert (done.returncode, "expected 0 to 96 bits" in done.stderr) == (2, True)
+        assert (done.returncode, "--distinct-bits: expected 0 to 96" in done.stderr) == (2, True)
 
 
 def hashes_of(file: Path) -> dict[str, str | None]:

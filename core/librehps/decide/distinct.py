@@ -85,7 +85,7 @@ def bits_of(distinct: bool | int) -> int | None:
     if isinstance(distinct, bool):
         return DEFAULT_BITS if distinct else None
     if not 0 <= distinct <= MAX_BITS:
-        raise UsageError(f"distinct: expected 0 to {MAX_BITS} bits, got {distinct}")
+        raise UsageError(f"--distinct-bits: expected 0 to {MAX_BITS}, got {distinct}")
     return distinct
 
 
