@@ -29,8 +29,8 @@ DistinctBits = Annotated[
     typer.Option(
         "--distinct-bits",
         metavar="N",
-        help="Bits of 256 (0 to 96) in which the perceptual hashes of near-duplicates differ at most "
-        "(default: 46); implies --distinct.",
+        help="Bits of 256 (0 to 96) in which the perceptual hashes of near-duplicates differ at "
+        "most (default: 46); implies --distinct.",
         show_default=False,
         rich_help_panel=CONDITIONS,
     ),
