@@ -150,7 +150,17 @@ def best_of_n(
     where = parse_where(choice.where or (), "--where")
     distinct = distinct_of(choice.distinct, choice.distinct_bits)
     hashes, axes = bits_of(distinct) is not None, others.own([*weights.weights])
-    scored = scores_of(paths, sources, prompts, models, out, axes, hashes=hashes)
+    scored = scores_of(
+        paths,
+        sources,
+        prompts,
+        models,
+        out,
+        axes,
+        hashes=hashes,
+        where=where,
+        joined=bool(others.with_files),
+    )
     scores = rows_where(others.join(scored.scores, out), where)
     failed = print_errors(scores.errors(), scored.is_new, out)
     if is_overall and choice.abstain_below is not None:

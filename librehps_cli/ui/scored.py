@@ -9,6 +9,7 @@ from librehps_cli.ui.output import Output
 from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
+    from librehps.decide.where import Condition
     from librehps.runs.scored import Scored
 
 
@@ -21,10 +22,13 @@ def scores_of(
     axes: Sequence[str] = (),
     *,
     hashes: bool = False,
+    where: "Sequence[Condition]" = (),
+    joined: bool = False,
 ) -> "Scored":
     """Return the rows of scored files; paths of media are scored with the model.
 
-    With `hashes` these have perceptual hashes.
+    With `hashes` these have perceptual hashes; media that do not meet `where` are not scored, as
+    far as that is known before. `joined`: other files are joined to the rows.
     """
     from librehps.runs.scored import Scoring, read_or_score
 
@@ -38,5 +42,7 @@ def scores_of(
         watch=out.progress,
         axes=axes,
         hashes=hashes,
+        where=where,
+        joined=joined,
     )
     return read_or_score(paths, scoring)

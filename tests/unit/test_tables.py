@@ -1,6 +1,7 @@
 """Manifests as people have them: folders and globs, Hugging Face Parquet, Windows, stable ids."""
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -69,6 +70,23 @@ def test_equal_paths_in_two_parquet_files(tmp_path: Path) -> None:
     assert ids_of(tmp_path) == expected
     assert ids_of(*sorted(tmp_path.rglob("*.parquet"))) == expected
     assert ids_of(tmp_path / "a") == ["0.png", "1.png"]
+
+
+def test_a_parquet_file_that_is_replaced_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def contents() -> list[bytes]:
+        return [Media(item.media).data for item in items_of("x.parquet")]
+
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        for name in "01":
+            write_parquet(Path("x.parquet"), [image(f"{folder}{name}".encode(), "0.png")])
+            os.utime("x.parquet", ns=(int(name), int(name)))
+            assert contents() == [f"{folder}{name}".encode()]
+    write_parquet(Path("x.parquet"), [image(b"0", "0.png"), image(b"1", "1.png")])
+    assert contents() == [b"0", b"1"]
 
 
 def test_parquet_paths_without_bytes_are_files(tmp_path: Path) -> None:

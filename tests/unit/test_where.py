@@ -10,7 +10,11 @@ import librehps
 from conftest import Cli
 from librehps.decide.groups import group_by
 from librehps.decide.where import meeting, parse_where
+from librehps.engine.decode import Decoded, Decoder
 from librehps.errors import UsageError
+from librehps.media.media import Media
+from librehps.types import Item
+from make_media import picture
 
 NAMES = ["aurora", "borealis", None, "aurora", "", "cirrus"]
 
@@ -137,3 +141,40 @@ def test_files_inside_tars_lie_in_their_tar() -> None:
     table = pa.table({"id": media, "media": media})
     folders = group_by(table, "folder").labels.to_pylist()
     assert folders == ["x/1.tar", "x/2.tar", "x/2.tar::s", "x", "."]
+
+
+def test_media_that_do_not_meet_conditions_are_not_scored(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = ["image,prompt,maker"]
+    for at in range(4):
+        picture(32, 32, seed=at).save(f"{at}.png")
+        lines.append(f"{at}.png,red,{'ab'[at % 2]}")
+    Path("m.csv").write_text("\n".join(lines))
+    seen = list[str]()
+    decode = Decoder.decode
+
+    def decoded(self: Decoder, item: Item, content: Media | None = None) -> Decoded:
+        seen.append(item.id)
+        return decode(self, item, content)
+
+    monkeypatch.setattr(Decoder, "decode", decoded)
+
+    def run(*conditions: str) -> tuple[int, str]:
+        seen.clear()
+        flags = [text for one in conditions for text in ("--where", one)]
+        done = cli("best-of-n", "m.csv", "-m", "tiny", "--top", 4, *flags)
+        return done.returncode, done.stderr
+
+    assert run("maker=b") == (0, run("maker=b", "status=ok", "prompt=red")[1])
+    assert sorted(seen) == ["1.png", "3.png"]
+    for condition, code, message in [
+        ("makr=b", 2, "no column makr"),
+        ("maker=c", 1, "no row of the items meets --where maker=c"),
+        ("maker!=", 0, ""),
+    ]:
+        found = run(condition)
+        assert (found[0], message in found[1]) == (code, True)
+        assert len(seen) == (0 if code else 4)
+    assert run("kind=video")[0] == 1

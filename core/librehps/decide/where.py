@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from librehps.errors import UsageError
+from librehps.errors import NothingScoredError, UsageError
 from librehps.scores.file_table import batches_of
 from librehps.scores.score_table import ScoreTable
 from librehps.scores.scored_file import Mask
@@ -61,11 +61,23 @@ def parse_where(where: Wheres, flag: str = "where") -> list[Condition]:
 
 
 def rows_where(scores: ScoreTable, where: Wheres) -> ScoreTable:
-    """Return the rows, also those with errors, that meet every condition."""
+    """Return the rows, also those with errors, that meet every condition.
+
+    Raises NothingScoredError if no row does.
+    """
     conditions = parse_where(where)
     if not conditions:
         return scores
-    return scores.of(scores.source.filter(meeting(scores.source, conditions)))
+    mask = meeting(scores.source, conditions)
+    check_any(mask, conditions, scores.origin)
+    return scores.of(scores.source.filter(mask))
+
+
+def check_any(mask: Mask, conditions: Sequence[Condition], origin: str) -> None:
+    """Raise NothingScoredError if no row of `origin` meets the conditions."""
+    if len(mask) and not mask.any():
+        texts = [f"{c.column}{NOT * c.is_not}={value}" for c in conditions for value in c.values]
+        raise NothingScoredError(f"no row of {origin} meets --where {', '.join(texts)}")
 
 
 def meeting(table: Any, conditions: Iterable[Condition]) -> Mask:

@@ -1,5 +1,6 @@
 """Cells of a Parquet column of media, read forwards in batches."""
 
+import os
 import threading
 from bisect import bisect_right
 from collections import OrderedDict, deque
@@ -20,10 +21,21 @@ MAX_OPEN_GROUPS = 3
 REQUEST_BYTES = 8 << 20
 
 
-@lru_cache(maxsize=2)
 def column_of(file: str, column: str) -> "ParquetColumn":
-    """Return the column of a Parquet file at a path or URL, which all threads share."""
-    return ParquetColumn(file, column)
+    """Return the column of a Parquet file at a path or URL, which all threads share.
+
+    A local file that changed, or that a relative path now names, is read again. Raises MediaError.
+    """
+    if is_remote(file):
+        return _shared(file, column, ())
+    with reading():
+        found = store.stat(file)
+    return _shared(os.path.abspath(file), column, (found.size, found.stamp), file)  # noqa: PTH100
+
+
+@lru_cache(maxsize=2)
+def _shared(place: str, column: str, stamp: tuple[object, ...], name: str = "") -> "ParquetColumn":
+    return ParquetColumn(name or place, column)
 
 
 class ParquetColumn:

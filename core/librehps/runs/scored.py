@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +16,26 @@ from librehps.decide.calibrators import (
     load_platt_calibrator,
 )
 from librehps.decide.probability import Platt
+from librehps.decide.where import Condition, check_any, meeting
 from librehps.errors import ModelError, UsageError
 from librehps.items.passed_over import PassedOver
 from librehps.items.source import Source, SourceOptions
 from librehps.media.remarks import notes_of
 from librehps.models.locate import locate
+from librehps.scores.columns import full_columns
 from librehps.scores.read import are_scored, check_no_spreadsheet
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table, read_scores
-from librehps.settings import DEFAULT_MODEL, TINY
-from librehps.types import ScoredRow
+from librehps.scores.select import place_of
+from librehps.settings import DEFAULT_MODEL, TINY, Settings
+from librehps.types import Item, ScoredRow
 
 if TYPE_CHECKING:
     from librehps.scorer import LibreHPS
 
 log = logging.getLogger("librehps")
 
+# Columns of a row that are known before it is scored: its prompt may change, and with it its group.
+ITEM_COLUMNS = ("id", "media")
 # Progress hook: takes (rows, total) and yields the rows unchanged.
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 
@@ -70,6 +76,8 @@ class Scoring:
 
     `model` and `revision` also locate the calibrator of scored files; `axes` are the axes that the
     decision needs, checked before an item is scored. With `hashes` the rows have perceptual hashes.
+    `where`: items that do not meet a condition on their id, media or own columns are not
+    scored. `joined`: the decision joins other files, whose columns conditions may name.
     """
 
     load: "Callable[[], LibreHPS]"
@@ -84,6 +92,8 @@ class Scoring:
     watch: Watch = lambda rows, total: rows
     axes: Sequence[str] = ()
     hashes: bool = False
+    where: Sequence[Condition] = ()
+    joined: bool = False
 
 
 def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
@@ -133,6 +143,7 @@ def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
         raise UsageError(
             f"no axis {', '.join(unknown)}", hint=f"There are: {', '.join(scorer.axes)}."
         )
+    items = _meeting(items, scoring, scorer.settings)
     remarks: Counter[str] = Counter()
     engine = scorer.engine(finder, cache=None, hashes=scoring.hashes)
     rows = scoring.watch(_counted(engine.run(items), remarks), len(items))
@@ -140,6 +151,26 @@ def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
     for note in notes_of(remarks, scorer.settings):
         log.warning(note)
     return Scored(scores, scorer.calibrator(scoring.calibration), passed_over, is_new=True)
+
+
+def _meeting(items: list[Item], scoring: Scoring, settings: Settings) -> list[Item]:
+    """Return the items that meet the conditions on columns known before scores are.
+
+    Raises UsageError for a column that no row will have, and NothingScoredError for no item.
+    """
+    if not scoring.where:
+        return items
+    table = ScoreTable.from_rows((ScoredRow(item, item.kind, None) for item in items), settings)
+    early, scored = [], set(full_columns(settings.axes)).difference(ITEM_COLUMNS)
+    for condition in scoring.where:
+        name = condition.column
+        if name not in scored and name in table.columns:
+            early.append(condition)
+        elif not (name in scored or (scoring.joined and "." in name)):
+            place_of(table.source, name, table.columns)
+    mask = meeting(table.source, early)
+    check_any(mask, early, "the items")
+    return list(compress(items, mask.tolist()))
 
 
 def _counted(rows: Iterable[ScoredRow], remarks: Counter[str]) -> Iterator[ScoredRow]:
