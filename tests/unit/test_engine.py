@@ -16,6 +16,7 @@ import torch
 from conftest import MEDIA
 from librehps import Item, LibreHPS
 from librehps.engine.lanes import lanes_of
+from librehps.engine.stage import without_frames
 from librehps.errors import (
     BrokenMediaError,
     DeviceMemoryError,
@@ -307,3 +308,13 @@ def test_runs_at_once_leave_the_garbage_collector_as_it_was() -> None:
     assert gc.get_freeze_count() > 0
     second.__exit__(None, None, None)
     assert (gc.get_threshold(), gc.get_freeze_count() > 0) == before
+
+
+def test_errors_that_are_each_others_causes_are_freed() -> None:
+    one, two = BrokenMediaError("one"), OSError("two")
+    one.__cause__, two.__context__ = two, one
+    with suppress(OSError):
+        raise two
+    two.__context__ = one
+    assert without_frames(one) is one
+    assert two.__traceback__ is None

@@ -186,10 +186,15 @@ def without_frames(error: ItemError) -> ItemError:
 
     The media of an item keep its error, so that only the garbage collector would free them.
     """
-    found: BaseException | None = error
-    while found is not None:
-        found.__traceback__ = None
-        found = found.__cause__ or found.__context__
+    left: list[BaseException | None] = [error]
+    known = set[int]()
+    while left:
+        found = left.pop()
+        # Causes and contexts can be a circle, as after a retry.
+        if found is not None and id(found) not in known:
+            known.add(id(found))
+            found.__traceback__ = None
+            left += [found.__cause__, found.__context__]
     return error
 
 
