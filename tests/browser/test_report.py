@@ -140,7 +140,7 @@ def test_plots_are_drawn_and_a_dot_shows_its_picture(report: Path, visit: Visit)
     assert box is not None
     seen = []
     # Style falls as overall rises: the dots lie along this diagonal, the last row first.
-    for step in range(0, 101, 2):
+    for step in range(0, 101, 4):
         share = step / 100
         page.mouse.move(
             box["x"] + inside["left"] + share * inside["width"],
@@ -302,6 +302,7 @@ def test_a_sample_says_so(tmp_path: Path, visit: Visit, monkeypatch: pytest.Monk
     assert ids[:3] == ["item 0", "item 1", "item 2"]
 
 
+@pytest.mark.slow
 def test_ten_thousand_rows_are_ready(tmp_path: Path, visit: Visit) -> None:
     count = 10_000
     rng = np.random.default_rng(0)
