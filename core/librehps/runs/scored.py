@@ -16,7 +16,6 @@ from librehps.decide.calibrators import (
     load_platt_calibrator,
 )
 from librehps.decide.probability import Platt
-from librehps.decide.where import Condition, check_any, meeting
 from librehps.errors import ModelError, UsageError
 from librehps.items.passed_over import PassedOver
 from librehps.items.source import Source, SourceOptions
@@ -25,11 +24,11 @@ from librehps.models.locate import locate
 from librehps.scores.columns import full_columns
 from librehps.scores.read import are_scored, check_no_spreadsheet
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table, read_scores
-from librehps.scores.select import place_of
 from librehps.settings import DEFAULT_MODEL, TINY, Settings
 from librehps.types import Item, ScoredRow
 
 if TYPE_CHECKING:
+    from librehps.decide.where import Condition
     from librehps.scorer import LibreHPS
 
 log = logging.getLogger("librehps")
@@ -92,7 +91,7 @@ class Scoring:
     watch: Watch = lambda rows, total: rows
     axes: Sequence[str] = ()
     hashes: bool = False
-    where: Sequence[Condition] = ()
+    where: "Sequence[Condition]" = ()
     joined: bool = False
 
 
@@ -160,6 +159,10 @@ def _meeting(items: list[Item], scoring: Scoring, settings: Settings) -> list[It
     """
     if not scoring.where:
         return items
+    # pyarrow is imported when it is used.
+    from librehps.decide.where import check_any, meeting
+    from librehps.scores.select import place_of
+
     table = ScoreTable.from_rows((ScoredRow(item, item.kind, None) for item in items), settings)
     early, scored = [], set(full_columns(settings.axes)).difference(ITEM_COLUMNS)
     for condition in scoring.where:

@@ -146,8 +146,13 @@ class RayRun(Run[PartsJob]):
             self._layout.threads,
             home_node(),
             _made(cache_folder(model.cache if self.cache is None else self.cache)),
-            has_hashes(self.columns),
+            self._has_hashes(),
         )
+
+    def _has_hashes(self) -> bool:
+        """Return True if rows need perceptual hashes: a resumed run is as it was started."""
+        journal = self.job.journal
+        return journal.has_hashes if self.job.is_started else has_hashes(self.columns)
 
 
 def _made(folder: Path | None) -> Path | None:
