@@ -366,7 +366,7 @@ def test_agreement_with_people(cli: Cli, table: pa.Table, tmp_path: Path) -> Non
     known = write_scores(table, tmp_path / "tiny.parquet", model)
     done = cli("report", known, "-o", page, "--overwrite", "--pairs", pairs)
     assert part(page, "data")["agreement"] == found, "the calibration of the model is found"
-    assert "held out" in done.stderr
+    assert "none is in the tenth" in done.stderr
     lacking = cli("report", scores, "-o", page, "--overwrite", "--pairs", tmp_path / "no.jsonl")
     refused(lacking, 2, "no.jsonl")
 
