@@ -169,7 +169,7 @@ def measure_regions(scorer: LibreHPS, seed: str, count: int, kinds: list[str]) -
     """Yield a row per kind: how often the map's maximum lies in the box, and the curves."""
     for kind in kinds or [*AXIS]:
         axis, hits, areas, gaps, curves = AXIS[kind], [], [], [], []
-        spread = []
+        spread, windows = [], []
         forwards, seconds = 0, 0.0
         for index in range(count):
             case = defective(seed, kind, index)
@@ -180,6 +180,7 @@ def measure_regions(scorer: LibreHPS, seed: str, count: int, kinds: list[str]) -
             forwards += subject.forwards
             hits.append(case.holds(*found.peak))
             spread.append(case.holds(*_peak_of_means(found.costs)))
+            windows.append(case.holds(*_peak_of_windows(found.costs)))
             areas.append(case.area)
             clean = _subject(scorer, case.clean, case.prompt).with_pixels_mu(axis)
             gaps.append(clean - found.mu)
@@ -196,11 +197,19 @@ def measure_regions(scorer: LibreHPS, seed: str, count: int, kinds: list[str]) -
             "mu_lost": round(float(np.mean(gaps)), 2),
             "seen": round(float(seen.mean()), 3),
             "in_box_where_seen": round(float(np.mean(np.array(hits)[seen])), 3),
+            "window_in_box": round(float(np.mean(windows)), 3),
             "means_in_box": round(float(np.mean(spread)), 3),
             **means,
             "forwards": round(forwards / count, 1),
             "cpu_s": round(seconds / count, 3),
         }
+
+
+def _peak_of_windows(costs) -> tuple[float, float]:
+    """Return the middle of the window that costs most."""
+    row, column = np.unravel_index(np.argmax(costs), np.shape(costs))
+    high, wide = (count + WINDOW_CELLS - 1 for count in np.shape(costs))
+    return (column + WINDOW_CELLS / 2) / wide, (row + WINDOW_CELLS / 2) / high
 
 
 def _peak_of_means(costs) -> tuple[float, float]:

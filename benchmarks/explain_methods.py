@@ -1,10 +1,10 @@
-"""Compare methods of captum that map a score to the picture, on defects of known place.
+"""Compare methods of captum, and RISE, that map a score to the picture, on defects of known place.
 
     pip install captum
     python benchmarks/explain_methods.py --count 40 --seed A
 
 A method maps the picture to points of mu; its maximum must lie in the defect's box, grown by a
-tenth. `windows` is the method of librehps. A gradient counts as two forwards.
+tenth. `windows (librehps)` is the method of librehps. A gradient counts as two forwards.
 """
 
 import argparse
@@ -35,6 +35,9 @@ WINDOW, STRIDE = 32, 16
 STEPS, SAMPLES = 12, 8
 # Noise of SmoothGrad, in levels of a pixel; and sigma of the blur before the maximum, in pixels.
 NOISE, BLUR = 12.0, 4
+# RISE: random masks, cells along a side of a mask, and the share of cells that are kept.
+MASKS, MASK_CELLS, MASK_KEPT = 100, 8, 0.5
+BATCH = 16
 
 
 @dataclass
@@ -98,9 +101,23 @@ def grad_cam(scored):
 def occlusion(scored):
     found = Occlusion(scored).attribute(
         scored.pixels, (3, WINDOW, WINDOW), (3, STRIDE, STRIDE), scored.mean,
-        perturbations_per_eval=16,
+        perturbations_per_eval=BATCH,
     )  # fmt: skip
-    return -found, 50
+    # The score of the whole picture, and of each window.
+    sides = [(side - WINDOW) // STRIDE + 1 for side in scored.pixels.shape[-2:]]
+    return -found, 1 + sides[0] * sides[1]
+
+
+def rise(scored):
+    """Return the mean score under random smooth masks that keep a pixel: RISE."""
+    grids = (torch.rand(MASKS, 1, MASK_CELLS, MASK_CELLS) < MASK_KEPT).float()
+    masks = F.interpolate(grids, scored.pixels.shape[-2:], mode="bilinear")
+    parts = [
+        scored(scored.mean + mask * (scored.pixels - scored.mean)) for mask in masks.split(BATCH)
+    ]
+    scores = torch.cat(parts).detach()
+    kept = (scores.view(-1, 1, 1, 1) * masks).sum(0) / masks.sum(0).clamp(min=1e-6)
+    return -kept[None], MASKS
 
 
 METHODS = {
@@ -111,6 +128,7 @@ METHODS = {
     "GradientShap": shap_of_gradients,
     "gradient x vision tokens": grad_cam,
     "Occlusion": occlusion,
+    "RISE": rise,
 }
 
 
@@ -138,7 +156,8 @@ def measure(scorer: LibreHPS, kind: str, seed: str, count: int) -> dict:
         subject = scenes_of._subject(scorer, case.picture, case.prompt)
         start = time.process_time()
         hit = case.holds(*explain_regions(subject, axis).peak)
-        rows.setdefault("windows", []).append((hit, 50, time.process_time() - start))
+        seconds = time.process_time() - start
+        rows.setdefault("windows (librehps)", []).append((hit, subject.forwards, seconds))
         for name, method in METHODS.items():
             start = time.process_time()
             found, forwards = method(Scored(subject, network, axis))

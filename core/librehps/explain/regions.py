@@ -19,6 +19,8 @@ from librehps.explain.subject import NOISE_MU, Subject
 CELLS, WINDOW_CELLS = 8, 2
 # A picture of more windows has larger cells.
 MAX_WINDOWS = 128
+# A window near the costliest draws the peak by this power of its cost, chosen on rendered scenes.
+PEAK_POWER = 4
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,17 @@ class RegionMap:
 
     @property
     def peak(self) -> tuple[float, float]:
-        """The middle of the window that costs most, (x, y) as shares of width and height."""
-        costs = torch.tensor(self.costs)
-        rows, columns = (costs >= costs.max() - 1e-6).nonzero(as_tuple=True)
-        y, x = (
-            (at.double().mean().item() + WINDOW_CELLS / 2) / (count + WINDOW_CELLS - 1)
-            for at, count in zip((rows, columns), costs.shape, strict=True)
-        )
+        """The place that costs most, (x, y) as shares of width and height.
+
+        The middle of the window that costs most, drawn to the middles of costly windows around it.
+        """
+        costs = torch.tensor(self.costs, dtype=torch.float64)
+        row, column = divmod(int(costs.argmax()), costs.shape[1])
+        near = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)
+        most, weights = costs.max().clamp(min=NOISE_MU), torch.zeros_like(costs)
+        weights[near] = (costs[near].clamp(min=0) / most) ** PEAK_POWER
+        weights[row, column] = 1
+        y, x = _middle(weights.sum(1)), _middle(weights.sum(0))
         return x, y
 
     @property
@@ -81,6 +87,12 @@ class RegionMap:
             "remark": self.remark,
             "costs": [[round(cost, 4) for cost in row] for row in self.costs],
         }
+
+
+def _middle(weights: Tensor) -> float:
+    """Return the weighted mean of the middles of windows along a side, as a share of the side."""
+    places = torch.arange(len(weights)) + WINDOW_CELLS / 2
+    return float((weights * places).sum() / weights.sum()) / (len(weights) + WINDOW_CELLS - 1)
 
 
 def explain_regions(subject: Subject, axis: str) -> RegionMap:
