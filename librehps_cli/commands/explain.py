@@ -14,13 +14,14 @@ from librehps.files import counted
 from librehps_cli.ui.errors import INTERRUPTED, exit_code
 from librehps_cli.ui.explanation import print_explanation
 from librehps_cli.ui.help import OUTPUT, examples
-from librehps_cli.ui.load import load_scorer, prompt_keywords
+from librehps_cli.ui.load import load_scorer, prompt_keywords, source_keywords
 from librehps_cli.ui.options import (
     Json,
     ModelOptions,
     Overwrite,
     PromptOptions,
     Quiet,
+    SourceFlags,
     choices,
     grouped,
 )
@@ -42,8 +43,13 @@ if TYPE_CHECKING:
 def explain(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="MEDIA...", help="Images and videos.", show_default=False),
+        typer.Argument(
+            metavar="MEDIA...",
+            help="Images, videos, folders, globs, manifests or tars.",
+            show_default=False,
+        ),
     ],
+    sources: SourceFlags,
     prompts: PromptOptions,
     models: ExplainOptions,
     by: Annotated[
@@ -89,16 +95,17 @@ def explain(
     out = Output(quiet, json)
     if output is not None:
         check_explanation_file(output, overwrite, len(paths))
-    rows = explain_media(
+    shown = Shown(out, output)
+    told = explain_media(
         paths,
         **prompt_keywords(prompts),
         model=lambda: load_scorer(ModelOptions(**vars(models)), prompts, out),
         axis=axis,
         by=parts_for(output, by),
+        watch=shown.told,
+        **source_keywords(sources),
     )
-    shown = Shown(out, len(paths))
     with stopping(shown.stop, out, "item"):
-        told = shown.told(rows)
         if output is None:
             deque(told, maxlen=0)
         elif write_explanations(told, output, overwrite):
@@ -111,16 +118,22 @@ class Shown:
     """The explanations that were printed so far, and the event that ends them early."""
 
     out: Output
-    total: int
+    output: Path | None
+    total: int = 0
     stop: Event = field(default_factory=Event)
     ok: int = 0
     failed: int = 0
 
     def told(
-        self, rows: "Iterable[Explanation | Unexplained]"
+        self, rows: "Iterable[Explanation | Unexplained]", total: int
     ) -> "Iterator[Explanation | Unexplained]":
         """Yield each row once it is printed, until `stop` is set."""
-        for row in self.out.progress(rows, self.total, "explaining"):
+        from librehps.explain.write import check_explanation_file
+
+        self.total = total
+        if self.output is not None:
+            check_explanation_file(self.output, True, total)
+        for row in self.out.progress(rows, total, "explaining"):
             self._print(row)
             yield row
             if self.stop.is_set():

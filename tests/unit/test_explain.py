@@ -128,6 +128,14 @@ def test_a_window_costs_what_the_picture_gains_without_it(tiny: LibreHPS) -> Non
     assert all(0 <= place <= 1 for place in found.regions.peak)
 
 
+def test_the_circle_is_drawn_to_costly_windows_beside_the_costliest() -> None:
+    costs = [[0.0] * 7 for _ in range(7)]
+    costs[3][3], costs[4][3], costs[0][0] = 2.0, 1.9, 1.9
+    found = RegionMap("coherence", 1.0, tuple(map(tuple, costs)))
+    # Windows are 2 of 8 cells high, and the circle lies between the middles of the two.
+    assert found.peak[0] == 4 / 8 and 4.4 / 8 < found.peak[1] < 4.5 / 8
+
+
 def test_the_circle_marks_the_window_that_costs_most() -> None:
     costs = [[0.0] * 15 for _ in range(7)]
     costs[1][13] = 2.0
@@ -217,6 +225,32 @@ def test_an_interrupted_command_writes_the_page_of_what_is_explained(
     assert [Path(row["media"]) for row in records(done.stdout)] == media[:2]
     assert anchors_in(page) == {anchor_of(str(path)) for path in media[:2]}
     assert page.read_text().endswith("</html>\n")
+
+
+def test_media_of_a_folder_and_a_manifest_are_explained(cli: Cli, tmp_path: Path) -> None:
+    folder, page = tmp_path / "out", tmp_path / "why.html"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.png").write_bytes((MEDIA / "match.png").read_bytes())
+    (folder / "a.txt").write_text("red")
+    model = ("-m", "tiny", "--by", "words")
+    done = cli("explain", folder, *model, "--prompt-from", "sidecar", "-o", page)
+    assert done.returncode == 3
+    assert [row["status"] for row in records(done.stdout)] == ["ok", "error"]
+    assert anchors_in(page) == {anchor_of(str(folder / f"{name}.png")) for name in "ab"}
+    manifest = tmp_path / "all.csv"
+    manifest.write_text("image,text\nout/b.png,blue\n")
+    [row] = records(cli("explain", manifest, *model).stdout)
+    assert row["prompt"] == "blue" and row["words"] is not None
+    refused = cli("explain", folder, *TINY, "-o", tmp_path / "why.png")
+    assert refused.returncode == 2 and "one picture, got 2" in refused.stderr
+
+
+def test_a_clip_of_one_frame_is_explained_as_an_image(tiny: LibreHPS) -> None:
+    found = tiny.explain_video(torch.full((1, 3, 64, 64), 90, dtype=torch.uint8), "red")
+    assert found.frames is None and found.words is not None and found.regions is not None
+    with pytest.raises(UnsupportedMediaError, match="two or more frames"):
+        tiny.explain_video(torch.zeros((1, 3, 64, 64), dtype=torch.uint8), "red", by="frames")
 
 
 def test_a_page_without_an_explanation_is_not_written(cli: Cli, tmp_path: Path) -> None:

@@ -82,14 +82,16 @@ def explain(
     """Return the explanation of an item; raises ItemError, and UsageError for an unknown axis.
 
     by: `words`, `regions`, `frames` (None: words and regions of an image, words and frames of a
-    clip). axis: None for alignment by words, coherence by regions, temporal by frames.
+    clip of several frames). axis: None for alignment by words, coherence by regions, temporal by
+    frames.
     """
     parts = checked_parts(by)
     check_axis(axis, engine.model.axes)
     subject = subject_of(item, engine)
     if subject.kind == "image" and axis in VIDEO_AXES:
         raise UnsupportedMediaError(f"an image has no score on {axis}; expected a video")
-    wanted = parts or DEFAULT_BY[subject.kind]
+    # A clip of one frame has no frames to compare.
+    wanted = parts or DEFAULT_BY[subject.kind if len(subject.pixels) > 1 else "image"]
     explained: dict[str, Any] = {
         part: EXPLAINERS[part](subject, axis or _axis_of(part, subject)) for part in wanted
     }
