@@ -18,8 +18,8 @@ Codes = NDArray[np.int64]
 # Before any answer: the scores count as the model says, and contestants differ from them by about
 # three units of log-odds, so that a few answers outweigh the scores.
 SLOPE, SLOPE_SD, STRENGTH_SD = 1.0, 0.5, 3.0
-# Few answers, of pairs chosen by earlier answers, set contestants too far apart: pairs are chosen as
-# if they were this much closer. Without this, active choice is worse than random for close ones.
+# Few answers, of pairs chosen by earlier answers, set contestants too far apart: pairs are chosen
+# as if they were this much closer. Without this, active choice is worse than random for close ones.
 TEMPER = 2.0
 MAX_STEPS, TOLERANCE = 50, 1e-6
 
