@@ -57,6 +57,8 @@ def _print_words(prompt: str, found: "WordEffects", out: Output) -> None:
         for part in parts
     ]
     out.table(["word", "", "costs", "better"], rows, names=("word", "", "better"))
+    if found.remark is not None:
+        out.note(found.remark)
 
 
 def _print_regions(found: "RegionMap", out: Output) -> None:

@@ -14,7 +14,7 @@ import torch
 from conftest import EXAMPLES, Cli
 from librehps import LibreHPS
 from librehps.errors import UnsupportedMediaError, UsageError
-from librehps.explain import explanation
+from librehps.explain import explanation, words
 from librehps.explain.anchors import anchor_of
 from librehps.explain.colors import overlay
 from librehps.explain.explanation import Explanation
@@ -327,6 +327,24 @@ def test_a_coarser_map_says_so(tiny: LibreHPS) -> None:
     found = tiny.explain_image(picture, PROMPT, by=["regions"])
     assert found.regions is not None and found.forwards <= MAX_WINDOWS + 1
     assert "cells along the shorter side instead of 8" in found.record()["regions"]["remark"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "remark"),
+    [
+        (40, None),
+        (18, "1 word is only left out"),
+        (3, "only the first 3 of 4 words"),
+    ],
+)
+def test_a_long_prompt_has_a_bound(
+    tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch, limit: int, remark: str | None
+) -> None:
+    monkeypatch.setattr(words, "MAX_VARIANTS", limit)
+    found = tiny.explain_image(MEDIA / "match.png", "some red circle, blue", by="words")
+    assert found.forwards <= limit + 1
+    assert found.words is not None
+    assert remark == found.words.remark or remark in found.record()["words"]["remark"]
 
 
 def test_noise_has_no_colour() -> None:

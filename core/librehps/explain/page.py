@@ -77,11 +77,12 @@ def _words(prompt: str, found: WordEffects) -> str:
         at = word.end
     rows = [(part.text, part.blame, _fix(part)) for part in (*found.words, *found.phrases)]
     verdict = ", ".join(word.text for word in found.blamed) or "none"
+    remark = "" if found.remark is None else f'<p class="soft">{escape(found.remark)}</p>'
     return (
         f"<section><h3>Words, {escape(found.axis)} (mu {found.mu:+.2f})</h3>"
         f'<p class="prompt">{text}{escape(prompt[at:])}</p>'
         f"<p>Words the picture fails, to the model: <strong>{escape(verdict)}</strong></p>"
-        f"{_bars(rows, ('word or phrase', 'costs', 'better'))}</section>"
+        f"{remark}{_bars(rows, ('word or phrase', 'costs', 'better'))}</section>"
     )
 
 

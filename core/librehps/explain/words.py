@@ -7,11 +7,14 @@ from typing import Any
 from librehps.explain.prompt_parts import Part, distinct, phrases_of, swapped, without, words_of
 from librehps.explain.rivals import rivals_of
 from librehps.explain.subject import Subject
+from librehps.files import counted
 
 # Shares of the two effects in the blame of a word, chosen on rendered scenes (docs/explain.md).
 LEFT_OUT_SHARE = 0.5
 # Rendered scenes that match their prompt have a word above this in one case of ten.
 BLAME_MU = 0.5
+# Variants of a prompt: a long one has its first parts explained, and fewer words replaced.
+MAX_VARIANTS = 512
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,16 @@ class WordEffect:
 
 @dataclass(frozen=True)
 class WordEffects:
-    """Effects of the words and phrases of a prompt on `axis`, whose score is `mu`."""
+    """Effects of the words and phrases of a prompt on `axis`, whose score is `mu`.
+
+    remark: what is left out of a long prompt's explanation; None if nothing is.
+    """
 
     axis: str
     mu: float
     words: tuple[WordEffect, ...]
     phrases: tuple[WordEffect, ...]
+    remark: str | None = None
 
     @property
     def blamed(self) -> tuple[WordEffect, ...]:
@@ -67,6 +74,7 @@ class WordEffects:
             "axis": self.axis,
             "mu": self.mu,
             "threshold": BLAME_MU,
+            "remark": self.remark,
             "blamed": [word.text for word in self.blamed],
             "words": [word.record() for word in self.words],
             "phrases": [phrase.record() for phrase in self.phrases],
@@ -76,8 +84,10 @@ class WordEffects:
 def explain_words(subject: Subject, axis: str) -> WordEffects:
     """Return the effects of the words and phrases of the subject's prompt on an axis."""
     prompt, at = subject.prompt, subject.axis(axis)
-    words, phrases = words_of(prompt), phrases_of(prompt)
-    rivals = {part: rivals_of(part.key) for part in words}
+    every = words_of(prompt)
+    words = every[:MAX_VARIANTS]
+    phrases = phrases_of(prompt)[: MAX_VARIANTS - len(words)]
+    rivals = _rivals(words, MAX_VARIANTS - len(words) - len(phrases))
     variants = [without(prompt, part) for part in (*words, *phrases)]
     variants += [swapped(prompt, part, word) for part in words for word in rivals[part]]
     texts = distinct([prompt, *variants])
@@ -88,7 +98,27 @@ def explain_words(subject: Subject, axis: str) -> WordEffects:
         scores[0].mu[at],
         tuple(_effect(prompt, part, gain, rivals[part]) for part in words),
         tuple(_effect(prompt, part, gain) for part in phrases),
+        _remark(every, rivals),
     )
+
+
+def _rivals(words: Sequence[Part], room: int) -> dict[Part, list[str]]:
+    """Return the words to put in each word's place, for the first words at most `room` in all."""
+    found = {}
+    for part in words:
+        rivals = rivals_of(part.key)
+        room -= len(rivals)
+        found[part] = rivals if room >= 0 else []
+    return found
+
+
+def _remark(words: Sequence[Part], rivals: Mapping[Part, Sequence[str]]) -> str | None:
+    """Return what is left out of the explanation of a long prompt; None if nothing is."""
+    if len(words) > len(rivals):
+        return f"long prompt: only the first {len(rivals)} of {len(words)} words are explained"
+    lost = sum(not found and bool(rivals_of(part.key)) for part, found in rivals.items())
+    verb = "is" if lost == 1 else "are"
+    return f"long prompt: {counted(lost, 'word')} {verb} only left out" if lost else None
 
 
 def _effect(
