@@ -152,7 +152,6 @@ class PagePreferences(PreferenceOptions):
 
 @examples(
     "librehps report scores.parquet -o report.html",
-    "librehps report scores.parquet --by generator -o generators.html",
     "librehps report scores.parquet --by generator --bundle -o team.zip",
 )
 @grouped

@@ -15,7 +15,7 @@ from librehps_cli.main import COMMANDS, every_command
 
 NAMES = [command.name for command in COMMANDS]
 # Examples that do not end, or take long.
-NOT_RUN = ("librehps serve", "librehps bench --config 47m", "librehps calibrate")
+NOT_RUN = ("librehps serve", "librehps judge", "librehps bench --config 47m", "librehps calibrate")
 SLOW = ("train",)
 # A long default, which a narrow page must not cut off.
 MODEL_ID = "LibreHPS/LibreHPS-4B-v1.1"

@@ -16,7 +16,8 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-sync")  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+# Not of the session: while Playwright runs, no other test of the process can use asyncio.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = shutil.which("chromium")
     if found is None and not os.environ.get("CI"):
