@@ -61,7 +61,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(PLAIN): pyproject.toml constraints.txt | $(BIN)/python
-	@echo 'Installing librehps into $(VENV) (1.4 GB on disk, 5.4 GB with CUDA; once; prints nothing for some minutes) ...'
+	@echo 'Installing librehps into $(VENV) (1.6 GB on disk, 5.6 GB with CUDA; once; prints nothing for some minutes) ...'
 	@$(PIP) -e .
 	@touch $@
 

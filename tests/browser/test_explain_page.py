@@ -1,13 +1,11 @@
 """The page of explanations, opened as its reader would: in a real browser, from the disk."""
 
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from conftest import EXAMPLES
 from librehps import LibreHPS
@@ -17,21 +15,8 @@ from librehps.explain.unexplained import Unexplained
 from librehps.explain.write import write_explanations
 from librehps.types import Item
 
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update",
-         "--disable-sync")  # fmt: skip
+pytest_plugins = ["browser_fixtures"]
 HOSTILE = 'torn & <b>50%2F"_é.png'
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium")
-    if found is None and not os.environ.get("CI"):
-        pytest.skip("no chromium")
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=found, args=list(FLAGS))
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

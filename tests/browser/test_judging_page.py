@@ -1,8 +1,6 @@
 """Judging as a person does: in a real browser, by keyboard, through a kill of the server."""
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,27 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from conftest import Cli
 from judge_data import write_scores
 
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update",
-         "--disable-sync")  # fmt: skip
+pytest_plugins = ["browser_fixtures"]
 SHOWN = "old => document.body.dataset.shown && document.body.dataset.shown !== old"
 Start = Callable[..., tuple[subprocess.Popen[str], str]]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium")
-    if found is None and not os.environ.get("CI"):
-        pytest.skip("no chromium")
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=found, args=list(FLAGS))
-        yield started
-        started.close()
 
 
 @pytest.fixture
