@@ -1,6 +1,6 @@
 """Measure how many pairs active choice saves: a simulated rater follows Bradley-Terry.
 
-    python benchmarks/judge.py [--seeds 20] [--pairs 300] [--world 0]
+    python benchmarks/judge.py [--seeds 20] [--first 0] [--pairs 300] [--world 0]
 
 The strengths of the generators are drawn from a normal distribution; the model's scores know them
 in part. Active and random choice have the same pool, rater and estimate. Printed are the error of
@@ -102,18 +102,19 @@ def saving(curves: np.ndarray, count: int) -> float:
     return 1 - (int(below[0]) + 1) / count if len(below) else 0.0
 
 
-def measure(world: World, seeds: int, pairs: int) -> None:
+def measure(world: World, seeds: range, pairs: int) -> None:
     """Print two lines of figures of a world: after half of the pairs, and at the end."""
     curves = np.array([
         [errors(world, seed, pairs, is_random) for is_random in (True, False)]
-        for seed in range(seeds)
+        for seed in seeds
     ])  # fmt: skip
     rng = np.random.default_rng(0)
     for count in (pairs // 2, pairs):
         error, spread = curves[:, :, count - 1].mean(axis=0), curves[:, :, count - 1].std(axis=0)
         # Resampled seeds give the spread of the saving.
         savings = [
-            saving(curves[rng.integers(seeds, size=seeds)].mean(axis=0), count) for _ in range(1000)
+            saving(curves[rng.integers(len(seeds), size=len(seeds))].mean(axis=0), count)
+            for _ in range(1000)
         ]
         low, high = np.quantile(savings, (0.025, 0.975))
         print(
@@ -127,11 +128,12 @@ def measure(world: World, seeds: int, pairs: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--pairs", type=int, default=300)
     parser.add_argument("--world", type=int, choices=range(len(WORLDS)), help="default: all")
     asked = parser.parse_args()
     for world in WORLDS if asked.world is None else [WORLDS[asked.world]]:
-        measure(world, asked.seeds, asked.pairs)
+        measure(world, range(asked.first, asked.first + asked.seeds), asked.pairs)
 
 
 if __name__ == "__main__":
