@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from librehps.choices import MissingReward, ResizeDevice, check_choice
-from librehps.errors import NothingScoredError, UsageError
+from librehps.errors import NothingScoredError
 from librehps.rewards.client import RewardClient
-from librehps.rewards.pictures import check_range, item_of
+from librehps.rewards.pictures import check_batch, check_lengths, check_range, item_of
 from librehps.rewards.reward_spec import (
     COLUMN_SUFFIX,
     RewardOptions,
@@ -29,20 +30,22 @@ def ddpo_reward(
     model: "LibreHPS | RewardClient | str | Path",
     *,
     missing: MissingReward = "mean",
+    frames: bool = False,
     **options: Unpack[RewardOptions],
 ) -> "DDPOFactory":
     """Return `factory(device)`, which returns `f(images, prompts, metadata) -> (scores, info)`.
 
     A model's name is loaded on `device`; a loaded model stays on its own device and cannot be
-    pickled: across processes use a `RewardClient`, which takes videos as files only. These trainers
-    have no missing reward. With missing="mean", a sample without a score gets the mean reward of
-    its prompt's other samples in this process' batch, or else of the whole batch; this mean may
-    still bias training, since means differ between processes and prompts. It is better to mask by
-    info["scored"] with missing="nan": a forgotten mask then shows, since one NaN spoils the
-    weights. For `options` see `RewardOptions`.
+    pickled: across processes use a `RewardClient`. These trainers have no missing reward. With
+    missing="mean", a sample without a score gets the mean reward of its prompt's other samples in
+    this process' batch, or else of the whole batch; this mean may still bias training, since means
+    differ between processes and prompts. It is better to mask by info["scored"] with missing="nan":
+    a forgotten mask then shows, since one NaN spoils the weights. `frames`: whether a list of
+    images in one sample is a clip; otherwise such a sample has no score. For `options` see
+    `RewardOptions`.
     """
     check_choice(missing, MissingReward, "missing")
-    return DDPOFactory(model, *read_reward_options(options), missing)
+    return DDPOFactory(model, *read_reward_options(options), missing, frames)
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,16 @@ class DDPOFactory:
     spec: RewardSpec
     resize: ResizeDevice
     missing: MissingReward
+    frames: bool = False
 
     def __call__(self, device: "DeviceRequest" = None) -> "DDPOReward":
         to_rows = rows_by(self.model, self.resize, device)
-        return DDPOReward(Rewarder(to_rows, self.spec), self.missing)
+        return DDPOReward(Rewarder(to_rows, self.spec), self.missing, self.frames)
+
+    @property
+    def __code__(self) -> CodeType:
+        """The code of a call: Flow-GRPO passes the device if the code's names include `device`."""
+        return type(self).__call__.__code__
 
 
 @dataclass(frozen=True)
@@ -65,24 +74,26 @@ class DDPOReward:
 
     rewarder: Rewarder
     missing: MissingReward = "mean"
+    frames: bool = False
 
     def __call__(
         self, images: Any, prompts: Sequence[str], metadata: Any = None
     ) -> tuple[Any, Info]:
         """Return (scores, info) of images (N, 3, H, W), float in [0, 1] or uint8.
 
-        Arrays (N, H, W, 3) are accepted too, and videos with one dimension more: (N, frames, ...);
-        a single frame is an image. Scores are float32 (N,): a tensor on the images' device if the
-        images are a tensor, else an array. info has arrays (N,): `scored`, and each axis, NaN
-        without a score. Raises NothingScoredError if no image has a score, unless missing="nan",
-        and UsageError for pixels outside [0, 1].
+        Accepted too: (N, H, W, 3); clips, with one dimension more, (N, frames, ...), a single frame
+        being an image; and a list of anything that `score_image` takes. Scores are float32 (N,): a
+        tensor on the images' device if the images are a tensor, else an array. info has arrays
+        (N,): `scored`, and each axis, NaN without a score. Raises NothingScoredError if no image
+        has a score, unless missing="nan", and UsageError for pixels outside [0, 1].
         """
         import numpy as np
         import torch
 
-        if len(images) != len(prompts):
-            raise UsageError(f"different lengths: {len(images)} images, {len(prompts)} prompts")
-        items = [item_of(i, *pair) for i, pair in enumerate(zip(images, prompts, strict=True))]
+        check_batch(images)
+        check_lengths(images=images, prompts=prompts)
+        pairs = enumerate(zip(images, prompts, strict=True))
+        items = [item_of(i, *pair, frames=self.frames) for i, pair in pairs]
         check_range(items)
         rewards, rows = self.rewarder.rewards(items)
         scored = np.array([reward is not None for reward in rewards], dtype=bool)
