@@ -89,16 +89,16 @@ class LimitFlags:
         typer.Option(
             metavar="N", min=1, max=4096, help="Most items of a request.", rich_help_panel=LIMITS
         ),
-    ] = 64
+    ] = 4096
     max_queue: Annotated[
         int,
         typer.Option(
             metavar="N",
             min=1,
-            help="Most items waiting; further requests get a retry error.",
+            help="Most items accepted at a time; further requests wait until their timeout.",
             rich_help_panel=LIMITS,
         ),
-    ] = 256
+    ] = 16_384
     max_body_mb: Annotated[
         float,
         typer.Option(
@@ -108,7 +108,7 @@ class LimitFlags:
             help="Largest request body, or fetched file.",
             rich_help_panel=LIMITS,
         ),
-    ] = 64
+    ] = 128
     max_megapixels: Annotated[
         float,
         typer.Option(
@@ -135,10 +135,10 @@ class LimitFlags:
             metavar="S",
             min=0.01,
             max=MAX_TIME,
-            help="Timeout of a response.",
+            help="Timeout of a response, from the end of the request.",
             rich_help_panel=LIMITS,
         ),
-    ] = 60
+    ] = 300
     read_timeout_s: Annotated[
         float,
         typer.Option(

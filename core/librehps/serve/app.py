@@ -18,7 +18,7 @@ from librehps.scorer import LibreHPS
 from librehps.serve.answer_models import answer_models, reward_parts
 from librehps.serve.answers import plain_answer, rewards_answer, verdict
 from librehps.serve.batcher import Batcher, Pending
-from librehps.serve.body import MAX_MARKS_PER_ITEM, BodyLimit
+from librehps.serve.body import MAX_MARKS, MAX_MARKS_PER_ITEM, BodyLimit
 from librehps.serve.fetch import Fetcher
 from librehps.serve.guard import Gate, Guard, Refused, explained, problem
 from librehps.serve.media import MediaAccess
@@ -45,7 +45,7 @@ STATUS_DESCRIPTIONS = {
     415: "unsupported Content-Type (expected application/json) or Content-Encoding",
     421: "Host header not allowed",
     422: "invalid request, too many items, or (in /compare) a side that cannot be scored",
-    429: "queue full: retry after Retry-After seconds",
+    429: "too many bytes or items are waiting: retry after Retry-After seconds",
     499: "the client disconnected",
     500: "internal error: see the server's log",
     503: "the server is shutting down",
@@ -85,10 +85,9 @@ class Service:
     async def rows(self, request: Request, items: Sequence[Pending]) -> list[ScoredRow]:
         """Return a row for each item; raises Refused at a timeout or when the client disconnects.
 
-        The items of a refused request are cancelled.
+        A request waits while the queue is full. The items of a refused request are cancelled.
         """
-        assert self.queue is not None  # noqa: S101 - requests come after the start
-        scoring = asyncio.gather(*self.queue.submit(items))
+        scoring = asyncio.ensure_future(self._scored(items))
         leaving = asyncio.ensure_future(_left(request))
         try:
             await asyncio.wait(
@@ -106,6 +105,10 @@ class Service:
         if leaving.done():
             raise Refused(499, "ClientLeft", "the client disconnected")
         raise Refused(504, "Timeout", f"timeout: not scored within {self.limits.timeout:g} s")
+
+    async def _scored(self, items: Sequence[Pending]) -> list[ScoredRow]:
+        assert self.queue is not None  # noqa: S101 - requests come after the start
+        return await asyncio.gather(*await self.queue.accept(items))
 
     def check_count(self, count: int) -> None:
         """Raise Refused if a request has more than `max_items` items."""
@@ -149,7 +152,7 @@ def make_app(
         BodyLimit,
         gate=service.gate,
         max_body=limits.max_body,
-        max_marks=MAX_MARKS_PER_ITEM * limits.max_items,
+        max_marks=min(MAX_MARKS, MAX_MARKS_PER_ITEM * limits.max_items),
         read_timeout=limits.read_timeout,
     )
     app.add_middleware(Guard, access=access, gate=service.gate, metrics=service.metrics)

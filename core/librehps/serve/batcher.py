@@ -55,12 +55,21 @@ class _Job:
     since: float = field(default_factory=time.monotonic)
 
 
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """A request without room in the queue; `turn` gets the answers of `submit`."""
+
+    items: Sequence[Pending]
+    turn: asyncio.Future[list[asyncio.Future[ScoredRow]]]
+
+
 class Batcher:
     """A queue that scores the items of all requests; call its methods on one event loop only.
 
     A batch is launched when it fills a window of one device, or when its oldest item has waited
-    `max_wait` seconds and a device is idle. The queue holds at most `max_queue` items; an item
-    whose answer was cancelled is dropped at the next step.
+    `max_wait` seconds and a device is idle. The queue holds at most `max_queue` items; requests
+    without room wait in the order of their arrival. An item whose answer was cancelled is dropped
+    at the next step.
     """
 
     def __init__(
@@ -78,6 +87,7 @@ class Batcher:
         self._runners = ThreadPoolExecutor(self._devices + BATCHES_AHEAD, "window")
         self._ready: deque[_Job] = deque()
         self._jobs: set[_Job] = set()
+        self._waiting: deque[_Waiting] = deque()
         self._flying = 0
         self._rate = 0.0
         self._landed_at = time.monotonic()
@@ -88,6 +98,29 @@ class Batcher:
     def depth(self) -> int:
         """The number of items in the queue, cancelled items included."""
         return len(self._jobs)
+
+    async def accept(self, items: Sequence[Pending]) -> list[asyncio.Future[ScoredRow]]:
+        """Return what `submit` returns, after waiting for room; cancel to give up the place.
+
+        Raises QueueFullError if the waiting requests would have more than `max_queue` items.
+        """
+        self._drop_leavers()
+        if not self._waiting and self.depth + len(items) <= self.max_queue:
+            return self.submit(items)
+        waiting = sum(len(request.items) for request in self._waiting)
+        if waiting + len(items) > self.max_queue:
+            reason = f"{self.depth} items, and {waiting} wait for room, cannot add {len(items)}"
+            raise QueueFullError(f"queue full: {reason}", self._retry_after())
+        turn: asyncio.Future[list[asyncio.Future[ScoredRow]]] = self._loop.create_future()
+        self._waiting.append(_Waiting(items, turn))
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                # The request left after its items were added.
+                for answer in turn.result():
+                    answer.cancel()
+            raise
 
     def submit(self, items: Sequence[Pending]) -> list[asyncio.Future[ScoredRow]]:
         """Return a future row for each item; cancel a future to drop its item.
@@ -106,9 +139,12 @@ class Batcher:
     def abandon(self) -> None:
         """Answer all items in the queue, and all later items, with AbandonedError."""
         self._abandoned = True
-        for job in self._jobs:
-            if not job.answer.done():
-                job.answer.set_exception(AbandonedError(SHUTDOWN_MESSAGE))
+        futures: list[asyncio.Future[Any]] = [job.answer for job in self._jobs]
+        futures += [request.turn for request in self._waiting]
+        for future in futures:
+            if not future.done():
+                future.set_exception(AbandonedError(SHUTDOWN_MESSAGE))
+        self._waiting.clear()
 
     def close(self) -> None:
         """Wait for running batches and drop the items that have not started."""
@@ -124,6 +160,23 @@ class Batcher:
         pool = self._fetchers if pending.is_remote else self._decoders
         self._follow(pool.submit(self._prepare, job), lambda done: self._prepared(job, done))
         return job.answer
+
+    def _release(self, job: _Job) -> None:
+        """Remove an item from the queue."""
+        self._jobs.discard(job)
+        self._admit_waiting()
+
+    def _admit_waiting(self) -> None:
+        """Add the items of the waiting requests that now fit, in the order of arrival."""
+        self._drop_leavers()
+        while self._waiting and self.depth + len(self._waiting[0].items) <= self.max_queue:
+            request = self._waiting.popleft()
+            request.turn.set_result(self.submit(request.items))
+            self._drop_leavers()
+
+    def _drop_leavers(self) -> None:
+        while self._waiting and self._waiting[0].turn.done():
+            self._waiting.popleft()
 
     def _follow(self, future: "Future[Any]", then: Callable[["Future[Any]"], None]) -> None:
         """Call `then` on the event loop once the future of a thread is done."""
@@ -157,7 +210,7 @@ class Batcher:
         if failure is not None:
             self._fail(job, failure)
         elif ready is None or job.answer.done():
-            self._jobs.discard(job)
+            self._release(job)
         elif ready.error is not None:
             self._answer(job, error_row(ready.item, ready.error))
         else:
@@ -187,6 +240,7 @@ class Batcher:
         if len(wanted) < len(self._ready):
             self._jobs.difference_update(set(self._ready).difference(wanted))
             self._ready = deque(wanted)
+            self._admit_waiting()
 
     def _wake_in(self, seconds: float) -> None:
         if self._timer is not None:
@@ -218,13 +272,13 @@ class Batcher:
         self._pump()
 
     def _answer(self, job: _Job, row: ScoredRow) -> None:
-        self._jobs.discard(job)
+        self._release(job)
         self._watcher.item(row)
         if not job.answer.done():
             job.answer.set_result(row)
 
     def _fail(self, job: _Job, failure: BaseException) -> None:
-        self._jobs.discard(job)
+        self._release(job)
         if not job.answer.done():
             job.answer.set_exception(failure)
 

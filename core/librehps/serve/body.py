@@ -14,7 +14,7 @@ BYTES_PER_EXTRA_S = 64 << 10
 MAX_HELD_BODIES = 8
 # Characters that start a JSON value and never occur in base64. Their number is limited because
 # each value costs time and memory before the request can be checked.
-JSON_MARKS, MAX_MARKS_PER_ITEM = (b",", b"{", b"["), 4096
+JSON_MARKS, MAX_MARKS_PER_ITEM, MAX_MARKS = (b",", b"{", b"["), 4096, 1 << 19
 
 
 class _Disconnected(NamedTuple):

@@ -24,18 +24,19 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 class Limits:
     """The limits of a server; times in seconds, `max_body` in bytes.
 
-    `max_items`: items of one request; `max_queue`: items not answered yet; `max_wait`: time that a
-    decoded item waits for a full batch; `max_pixels`: pixels of an image or a video frame;
-    `timeout`: time of a request; `read_timeout`: time to receive a header, or a slow body;
-    `drain`: time that shutdown waits for active requests.
+    `max_items`: items of one request; `max_queue`: items accepted and not answered yet, beyond
+    which requests wait; `max_wait`: time that a decoded item waits for a full batch; `max_pixels`:
+    pixels of an image or a video frame; `timeout`: time of a request, waiting included;
+    `read_timeout`: time to receive a header, or a slow body; `drain`: time that shutdown waits for
+    active requests.
     """
 
-    max_items: int = 64
-    max_queue: int = 256
-    max_body: int = 64 << 20
+    max_items: int = 4096
+    max_queue: int = 16_384
+    max_body: int = 128 << 20
     max_pixels: int = 64_000_000
     max_wait: float = 0.010
-    timeout: float = 60.0
+    timeout: float = 300.0
     read_timeout: float = 20.0
     drain: float = 30.0
 

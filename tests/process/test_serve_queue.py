@@ -1,0 +1,180 @@
+"""The queue: requests wait for room, time out, fail and end as documented."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from librehps import LibreHPS
+from librehps.serve.app import make_app
+from librehps.serve.options import Access, Limits
+from serve_client import png_b64
+
+GOOD = {"items": [{"prompt": "x", "image_b64": png_b64()}]}
+
+
+@asynccontextmanager
+async def inside(
+    scorer: LibreHPS, limits: Limits
+) -> AsyncIterator[tuple[httpx.AsyncClient, FastAPI]]:
+    """The app in this process."""
+    app = make_app(scorer, limits, Access())
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            yield client, app
+
+
+def stall(app: FastAPI) -> threading.Event:
+    """Holds every batch until the event is set."""
+    queue, go = app.state.service.queue, threading.Event()
+    run = queue._run
+
+    def held(ready: list[Any]) -> list[Any]:
+        go.wait(60)
+        return run(ready)
+
+    queue._run = held
+    return go
+
+
+async def empty(app: FastAPI) -> None:
+    while app.state.service.queue.depth:
+        await asyncio.sleep(0)
+
+
+def admissions(app: FastAPI) -> asyncio.Semaphore:
+    """Released once for each request whose items are taken in."""
+    queue, taken = app.state.service.queue, asyncio.Semaphore(0)
+    submit = queue.submit
+
+    def told(items: list[Any]) -> list[Any]:
+        answers: list[Any] = submit(items)
+        taken.release()
+        return answers
+
+    queue.submit = told
+    return taken
+
+
+def test_requests_wait_for_room_in_the_order_of_arrival(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with inside(tiny, Limits(max_items=3, max_queue=5)) as (client, app):
+            go, taken = stall(app), admissions(app)
+            ended: list[int] = []
+
+            async def post(items: int) -> httpx.Response:
+                answer = await client.post("/score", json={"items": GOOD["items"] * items})
+                ended.append(items)
+                return answer
+
+            def waiting() -> int:
+                return len(app.state.service.queue._waiting)
+
+            tasks = [asyncio.create_task(post(3)), asyncio.create_task(post(2))]
+            for _ in tasks:
+                await taken.acquire()
+            for count, items in enumerate((3, 1, 1), start=1):
+                tasks.append(asyncio.create_task(post(items)))
+                while waiting() < count:
+                    await asyncio.sleep(0)
+            assert "librehps_queue_items 5.0" in (await client.get("/metrics")).text
+            answer = await client.post("/score", json=GOOD | {"items": GOOD["items"] * 3})
+            assert (answer.status_code, answer.json()["error_type"]) == (429, "QueueFull")
+            assert int(answer.headers["Retry-After"]) >= 1
+            tasks.pop().cancel()
+            go.set()
+            assert {(await task).status_code for task in tasks} == {200}
+            assert sorted(ended) == [1, 2, 3, 3] and ended.index(1) > 1
+            assert (await post(3)).status_code == 200 and not waiting()
+
+    asyncio.run(main())
+
+
+def test_a_request_that_never_finds_room(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with inside(tiny, Limits(max_items=1, max_queue=1, timeout=0.5)) as (client, app):
+            go = stall(app)
+            answers = await asyncio.gather(*(client.post("/score", json=GOOD) for _ in range(2)))
+            assert {answer.status_code for answer in answers} == {504}
+            go.set()
+            await empty(app)
+            assert (await client.post("/score", json=GOOD)).status_code == 200
+
+    asyncio.run(main())
+
+
+def test_requests_that_wait_for_room_at_the_end(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with inside(tiny, Limits(max_items=1, max_queue=1)) as (client, app):
+            go = stall(app)
+            queue = app.state.service.queue
+            tasks = [asyncio.create_task(client.post("/score", json=GOOD)) for _ in range(2)]
+            while not queue._waiting:
+                await asyncio.sleep(0)
+            queue.abandon()
+            assert {(await task).status_code for task in tasks} == {503}
+            go.set()
+
+    asyncio.run(main())
+
+
+def test_a_request_that_takes_too_long(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with inside(tiny, Limits(timeout=0.5)) as (client, app):
+            go = stall(app)
+            many = [client.post("/score", json={"items": GOOD["items"] * 40}) for _ in range(2)]
+            answers = await asyncio.gather(*many)
+            assert {a.status_code for a in answers} == {504}
+            assert answers[0].json()["error_type"] == "Timeout"
+            batches = []
+            queue = app.state.service.queue
+            run, queue._run = queue._run, lambda ready: batches.append(ready) or run(ready)
+            go.set()
+            await empty(app)
+            assert not batches
+            assert (await client.post("/score", json=GOOD)).status_code == 200
+
+    asyncio.run(main())
+
+
+def test_a_batch_that_fails_is_one_answer(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with inside(tiny, Limits()) as (client, app):
+            queue = app.state.service.queue
+            run = queue._run
+
+            def fail(ready: list[Any]) -> list[Any]:
+                queue._run = run
+                raise RuntimeError("secret")
+
+            queue._run = fail
+            answer = await client.post("/score", json=GOOD)
+            assert answer.status_code == 500
+            assert answer.json()["error_type"] == "InternalError" and "secret" not in answer.text
+            assert (await client.post("/score", json=GOOD)).status_code == 200
+            assert queue.depth == 0
+
+    asyncio.run(main())
+
+
+def test_what_is_not_finished_in_time_is_told_so(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with inside(tiny, Limits()) as (client, app):
+            go, taken = stall(app), admissions(app)
+            task = asyncio.create_task(client.post("/score", json=GOOD))
+            await taken.acquire()
+            app.state.service.gate.drain()
+            refused = await client.post("/score", json=GOOD)
+            assert refused.status_code == 503 and refused.headers["Connection"] == "close"
+            assert (await client.get("/health")).json()["status"] == "draining"
+            app.state.service.queue.abandon()
+            answer = await task
+            assert (answer.status_code, answer.json()["error_type"]) == (503, "Draining")
+            go.set()
+
+    asyncio.run(main())
