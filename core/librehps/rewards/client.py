@@ -180,7 +180,9 @@ def _error_row(error: ItemError) -> Row:
 def _fields(item: Item) -> dict[str, Any]:
     """Return the JSON fields of an item for the server; raises ItemError."""
     from librehps.media.media import Media
+    from librehps.rewards.pictures import readable
 
+    item = readable(item)
     if item.problem is not None:
         raise item.problem
     _check_prompt(item.prompt)
