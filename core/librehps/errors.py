@@ -26,6 +26,7 @@ LibreHPSError
 │   └── AbandonedError           the server stopped before the item was scored
 ├── EngineError              a cluster, or the process of a device, failed
 └── ItemError                one item cannot be scored: its row has the error, the run goes on
+    ├── InvalidItemError         an item of a request that is not as documented
     ├── PromptError              a missing or invalid prompt
     │   ├── EmptyPromptError         the prompt is empty
     │   └── PromptTooLongError       the prompt has too many tokens
@@ -175,6 +176,10 @@ class EngineError(LibreHPSError):
 
 class ItemError(LibreHPSError):
     """The error of one item that cannot be scored: its row has the error, the run goes on."""
+
+
+class InvalidItemError(ItemError):
+    """An item of a request to a server that is not as documented."""
 
 
 class PromptError(ItemError):

@@ -21,7 +21,7 @@ MAX_TIME = 1_000_000
 
 @dataclass(frozen=True)
 class AccessFlags:
-    """Flags that set the server's address, its clients, and the media that requests may name."""
+    """Flags that set the server's address and name, its clients, and the media of requests."""
 
     host: Annotated[
         str,
@@ -41,6 +41,14 @@ class AccessFlags:
             rich_help_panel=ACCESS,
         ),
     ] = 8000
+    reward_name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the reward in GET /rewards and in `required_rewards`.",
+            rich_help_panel=ACCESS,
+        ),
+    ] = "librehps"
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -182,7 +190,9 @@ def serve(
     from librehps.serve.options import ServeOptions, listen
 
     out = Output(quiet, json=False)
-    options = ServeOptions(access.host, access.port, _limits(limits), _access(access))
+    options = ServeOptions(
+        access.host, access.port, _limits(limits), _access(access), access.reward_name
+    )
     # The port is checked before the model is loaded, which may take minutes.
     listener = listen(options)
     scorer = load_scorer(models, PromptOptions(), out)

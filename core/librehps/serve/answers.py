@@ -7,7 +7,8 @@ from librehps.decide.probability import Platt, judge
 from librehps.files import printable
 from librehps.serve.guard import Refused
 from librehps.serve.samples import Sample
-from librehps.serve.schemas import REWARD_NAME
+from librehps.serve.schemas import Identity
+from librehps.serve.served_rewards import ServedRewards
 from librehps.settings import Settings
 from librehps.types import ScoredRow, score_columns
 
@@ -27,20 +28,45 @@ def plain_answer(rows: Sequence[ScoredRow], settings: Settings) -> dict[str, Any
     return {"items": items, "settings": settings.digest}
 
 
-def rewards_answer(samples: Sequence[Sample], rows: Sequence[ScoredRow]) -> dict[str, Any]:
+def rewards_answer(
+    samples: Sequence[Sample], rows: Sequence[ScoredRow], served: ServedRewards, settings: Settings
+) -> dict[str, Any]:
     """Return results and errors of each sample; `rows` are those of the samples with media."""
-    results, errors, left = [], [], iter(rows)
-    for sample in samples:
-        parts, problems = {}, dict(sample.problems)
-        row = None if sample.media is None else next(left)
-        if row is not None and row.score is not None:
-            found = {**score_columns(row.score, [*row.score]), "scalar": row.score.scalar}
-            parts[REWARD_NAME] = {name: value for name, value in found.items() if value is not None}
-        elif row is not None:
-            problems[REWARD_NAME] = printable(f"{type(row.error).__name__}: {row.error}")
-        results.append(parts)
-        errors.append(problems)
-    return {"results": results, "errors": errors}
+    left = iter(rows)
+    pairs = [
+        ({}, dict(sample.problems))
+        if sample.media is None
+        else _rewards(sample, next(left), served)
+        for sample in samples
+    ]
+    answer: dict[str, Any] = {
+        "results": [found for found, _ in pairs],
+        "errors": [problems for _, problems in pairs],
+        "settings": settings.digest,
+    }
+    if any(sample.identity for sample in samples):
+        version = {"scorer_version": settings.digest}
+        none = dict.fromkeys(Identity.model_fields)
+        answer["identities"] = [{**none, **sample.identity, **version} for sample in samples]
+    return answer
+
+
+def _rewards(
+    sample: Sample, row: ScoredRow, served: ServedRewards
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Return the sample's rewards, each with the parts that have a value, and its errors."""
+    results, problems = {}, dict(sample.problems)
+    if row.score is None:
+        reason = printable(f"{type(row.error).__name__}: {row.error}")
+        return {}, problems | dict.fromkeys(sample.rewards, reason)
+    values = {**score_columns(row.score, [*row.score]), "scalar": row.score.scalar}
+    for name in sample.rewards:
+        parts = {p: value for p in served.table[name] if (value := values.get(p)) is not None}
+        if parts:
+            results[name] = parts
+        else:
+            problems[name] = f"{name}: no value for an image (only videos have one)"
+    return results, problems
 
 
 def verdict(

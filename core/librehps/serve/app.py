@@ -21,20 +21,21 @@ from librehps.serve.batcher import Batcher, Pending
 from librehps.serve.body import MAX_MARKS, MAX_MARKS_PER_ITEM, BodyLimit
 from librehps.serve.fetch import Fetcher
 from librehps.serve.guard import Gate, Guard, Refused, explained, problem
-from librehps.serve.media import MediaAccess
+from librehps.serve.media import MediaAccess, invalid
 from librehps.serve.metrics import Metrics
-from librehps.serve.options import Access, Limits
+from librehps.serve.options import DEFAULT_REWARD_NAME, Access, Limits
 from librehps.serve.samples import sample_of
 from librehps.serve.schemas import (
-    REWARD_NAME,
     CompareBody,
     Health,
+    InvalidItem,
     Problem,
     RewardNames,
     Rewards,
     RewardsAnswer,
     ScoreBody,
 )
+from librehps.serve.served_rewards import ServedRewards
 from librehps.types import ScoredRow
 
 STATUS_DESCRIPTIONS = {
@@ -58,7 +59,7 @@ HTTP_ERROR_TYPES = {404: "NotFound", 405: "MethodNotAllowed", 400: "BadRequest"}
 
 @dataclass
 class Service:
-    """The state that the paths share: scorer, limits, media access, queue and metrics.
+    """The state that the paths share: scorer, limits, media access, rewards, queue and metrics.
 
     `queue` is None until the app has started.
     """
@@ -66,6 +67,7 @@ class Service:
     scorer: LibreHPS
     limits: Limits
     media: MediaAccess
+    served: ServedRewards
     calibrator: Platt | None = None
     gate: Gate = field(default_factory=Gate)
     metrics: Metrics = field(default_factory=Metrics)
@@ -129,13 +131,14 @@ def make_app(
     *,
     fetcher: Fetcher | None = None,
     calibrator: Platt | None = None,
+    reward_name: str = DEFAULT_REWARD_NAME,
 ) -> FastAPI:
     """Return the app, its Service in `state.service`; without `fetcher`, `access` decides."""
     if fetcher is None and access.url_hosts:
         fetcher = Fetcher(access.url_hosts, limits.max_body)
-    service = Service(
-        scorer, limits, MediaAccess(access.roots, fetcher, limits.max_body), calibrator
-    )
+    media = MediaAccess(access.roots, fetcher, limits.max_body)
+    served = ServedRewards(reward_name, reward_parts(scorer.settings.axes, scorer.has_scalar))
+    service = Service(scorer, limits, media, served, calibrator)
 
     app = FastAPI(
         title="librehps",
@@ -184,16 +187,22 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
         """Score items, or samples of an RL trainer; an invalid item gets an error of its own."""
         service.check_count(len(body.requests if isinstance(body, Rewards) else body.items))
         if isinstance(body, Rewards):
-            samples = [sample_of(sample, str(at)) for at, sample in enumerate(body.requests)]
+            samples = [
+                sample_of(sample, str(at), service.served, settings.digest)
+                for at, sample in enumerate(body.requests)
+            ]
             items = [
                 service.media.pending(sample.id, sample.media, sample.prompt)
                 for sample in samples
                 if sample.media is not None
             ]
-            return JSONResponse(rewards_answer(samples, await service.rows(request, items)))
+            rows = await service.rows(request, items)
+            return JSONResponse(rewards_answer(samples, rows, service.served, settings))
         ids = [str(at) if item.id is None else item.id for at, item in enumerate(body.items)]
         items = [
-            service.media.pending(id, item, item.prompt)
+            invalid(id, item)
+            if isinstance(item, InvalidItem)
+            else service.media.pending(id, item, item.prompt)
             for id, item in zip(ids, body.items, strict=True)
         ]
         return JSONResponse(plain_answer(await service.rows(request, items), settings))
@@ -210,19 +219,20 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
 
 def _add_facts(app: FastAPI, service: Service) -> None:
     settings = service.scorer.settings
-    parts = reward_parts(settings.axes, service.scorer.has_scalar)
+    facts = {"model": settings.model, "settings": settings.digest}
 
     @app.get("/health", response_model=Health, responses=_responses((421,)))
     async def health() -> JSONResponse:
         """Report whether the server accepts requests (`ready` or `draining`); needs no token."""
         status = "draining" if service.gate.draining else "ready"
-        facts = {"status": status, "model": settings.model, "settings": settings.digest}
-        return JSONResponse(facts)
+        # Clients of reward services look for the names of their rewards here.
+        rewards = {name: [status] for name in service.served.table}
+        return JSONResponse({"status": status, **facts, "rewards": rewards})
 
     @app.get("/rewards", response_model=RewardNames, responses=_responses((*COMMON_STATUSES, 503)))
     async def rewards() -> JSONResponse:
         """List the rewards of POST /score and their parts; only videos have temporal."""
-        return JSONResponse({"rewards": {REWARD_NAME: parts}})
+        return JSONResponse({"rewards": service.served.table, **facts})
 
     @app.get(
         "/metrics",

@@ -12,6 +12,7 @@ from pathlib import Path
 from librehps.errors import (
     BrokenMediaError,
     EmptyFileError,
+    InvalidItemError,
     MediaError,
     MediaNotFoundError,
     MediaRefusedError,
@@ -19,7 +20,7 @@ from librehps.errors import (
 )
 from librehps.serve.batcher import Pending
 from librehps.serve.fetch import Fetcher, shortened
-from librehps.serve.schemas import Media
+from librehps.serve.schemas import InvalidItem, Media
 from librehps.types import Item, Kind, Stored
 
 # No system has longer paths.
@@ -103,6 +104,15 @@ class MediaAccess:
             except MediaNotFoundError as error:
                 absent = error
         raise absent or MediaRefusedError(_outside(name))
+
+
+def invalid(id: str, item: InvalidItem) -> Pending:
+    """Return an item whose loading fails with the reason why the item is invalid."""
+
+    def load() -> Item:
+        raise InvalidItemError(item.reason)
+
+    return Pending(id, "item", load)
 
 
 def _outside(name: str) -> str:

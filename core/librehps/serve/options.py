@@ -16,6 +16,9 @@ log = logging.getLogger("librehps")
 
 # Addresses to listen on all interfaces, never found in a Host header.
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+# The reward of a server without --reward-name.
+DEFAULT_REWARD_NAME = "librehps"
+_REWARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]{0,99}")
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -66,15 +69,22 @@ class Access:
 class ServeOptions:
     """The address that a server listens on (port 0: any free port), its limits and access rules.
 
-    Raises UsageError if other machines can reach the address and there is no token.
+    `reward_name` is the name of its reward. Raises UsageError if other machines can reach the
+    address and there is no token, or if the name is invalid.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     limits: Limits = field(default_factory=Limits)
     access: Access = field(default_factory=Access)
+    reward_name: str = DEFAULT_REWARD_NAME
 
     def __post_init__(self) -> None:
+        if not _REWARD_NAME.fullmatch(self.reward_name):
+            raise UsageError(
+                f"--reward-name: invalid name {self.reward_name!r} "
+                "(expected up to 100 letters, digits and _.:@+-)"
+            )
         if self.access.token is None and not is_loopback(self.host):
             raise UsageError(
                 f"--host {self.host}: token required: other machines can reach this address",

@@ -1,25 +1,30 @@
 """Pydantic models of the requests, and of the answers without scores."""
 
-from typing import Annotated, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     FailFast,
     Field,
     Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
 from librehps.choices import ServerStatus
+from librehps.serve.guard import explained
+from librehps.serve.options import DEFAULT_REWARD_NAME
 
-# The reward that this server gives.
-REWARD_NAME = "librehps"
 EXAMPLE_IMAGE = "<base64 of a PNG, JPEG, WEBP, BMP, TIFF or GIF>"
 # Upper bounds, whatever the server's own limits are.
-MAX_REQUEST_ITEMS, MAX_TURNS = 4096, 256
+MAX_REQUEST_ITEMS, MAX_TURNS, MAX_REWARDS = 4096, 256, 32
 MEDIA_FIELDS = ("image_b64", "video_b64", "path", "video_path", "url")
 
 
@@ -66,6 +71,37 @@ class PlainItem(Media):
     id: Text | None = None
 
 
+@dataclass(frozen=True)
+class InvalidItem:
+    """An item or sample of a request that is not as documented, and the reason."""
+
+    value: Any
+    reason: str
+
+    @property
+    def id(self) -> str | None:
+        """The id that the client gave, None if there is none."""
+        id = self.value.get("id") if isinstance(self.value, dict) else None
+        return id if isinstance(id, str) and id.isprintable() else None
+
+
+def _kept(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Return the valid item, or an InvalidItem, so that one item does not fail the request."""
+    try:
+        return validate(value)
+    except ValidationError as error:
+        return InvalidItem(value, explained(error))
+
+
+AnyItem = Annotated[Any, Field(description="anything else gets an error of its own")]
+if TYPE_CHECKING:
+    AnyPlainItem = PlainItem | InvalidItem
+else:
+    AnyPlainItem = Annotated[
+        PlainItem, WrapValidator(_kept, json_schema_input_type=PlainItem | AnyItem)
+    ]
+
+
 class Plain(BaseModel):
     """A request to score items, each with its prompt."""
 
@@ -78,26 +114,59 @@ class Plain(BaseModel):
         },
     )
 
-    items: Annotated[list[PlainItem], FailFast(), Field(max_length=MAX_REQUEST_ITEMS)]
+    items: Annotated[list[AnyPlainItem], FailFast(), Field(max_length=MAX_REQUEST_ITEMS)]
 
 
 class Turn(BaseModel):
-    """A turn of a history: text, media, or both; other fields are ignored."""
+    """A turn of a history: text, media, or both; other fields are ignored.
+
+    The text of the roles `system` and `assistant` is not part of the prompt.
+    """
 
     text: Text | None = None
+    role: Any = None
     image_b64: Encoded = None
     video_b64: Encoded = None
     video_path: Text | None = None
 
 
-class RewardRequest(BaseModel):
+Label = Text | int | None
+RequiredRewards = Annotated[
+    list[Text] | None,
+    Field(description="names from GET /rewards; null: the first one", max_length=MAX_REWARDS),
+]
+
+
+class Identity(BaseModel):
+    """The client's own labels of a sample, repeated in `identities` of the answer.
+
+    A `scorer_version` must be the settings of the server.
+    """
+
+    request_id: Label = None
+    sample_id: Label = None
+    group_id: Label = None
+    source_rank: Label = None
+    policy_version: Label = None
+    scorer_version: Label = None
+    idempotency_key: Label = None
+
+
+class RewardRequest(Identity):
     """A sample of an RL trainer; the text of its history is the prompt."""
 
     history: Annotated[list[Turn], FailFast(), Field(max_length=MAX_TURNS)]
-    required_rewards: Annotated[
-        list[Text] | None, Field(description="null: all rewards of GET /rewards")
-    ] = None
-    metadata: Any = None
+    required_rewards: RequiredRewards = None
+    # Not kept: it may be large, and nothing reads it.
+    metadata: Annotated[Any, BeforeValidator(lambda _: None), Field(description="ignored")] = None
+
+
+if TYPE_CHECKING:
+    AnyRewardRequest = RewardRequest | InvalidItem
+else:
+    AnyRewardRequest = Annotated[
+        RewardRequest, WrapValidator(_kept, json_schema_input_type=RewardRequest | AnyItem)
+    ]
 
 
 class Rewards(BaseModel):
@@ -110,7 +179,7 @@ class Rewards(BaseModel):
                     "requests": [
                         {
                             "history": [{"text": "a red circle", "image_b64": EXAMPLE_IMAGE}],
-                            "required_rewards": [REWARD_NAME],
+                            "required_rewards": [DEFAULT_REWARD_NAME],
                             "metadata": None,
                         }
                     ]
@@ -119,7 +188,8 @@ class Rewards(BaseModel):
         }
     )
 
-    requests: Annotated[list[RewardRequest], FailFast(), Field(max_length=MAX_REQUEST_ITEMS)]
+    protocol_version: Literal["1"] = "1"
+    requests: Annotated[list[AnyRewardRequest], FailFast(), Field(max_length=MAX_REQUEST_ITEMS)]
 
 
 def _shape(body: Any) -> str:
@@ -160,22 +230,32 @@ class CompareBody(BaseModel):
 
 
 class RewardsAnswer(BaseModel):
-    """The rewards of each sample by name and part, and its errors by reward."""
+    """The rewards of each sample by name and part, and its errors by reward.
+
+    Compare only rewards with equal settings. `identities` is there if a sample has one.
+    """
 
     results: list[dict[str, dict[str, float]]]
     errors: list[dict[str, str]]
+    settings: str
+    identities: list[Identity] = []
 
 
 class Health(BaseModel):
+    """The state of the server; `rewards` has the state of each reward."""
+
     status: ServerStatus
     model: str
     settings: str
+    rewards: dict[str, list[str]]
 
 
 class RewardNames(BaseModel):
-    """The name of each reward, and its parts."""
+    """The name of each reward, and its parts; the first reward has all parts."""
 
     rewards: dict[str, list[str]]
+    model: str
+    settings: str
 
 
 class Problem(BaseModel):

@@ -76,7 +76,9 @@ def serve(
     access = options.access
     if options.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
         access = replace(access, hosts=access.hosts | {options.host.lower()})
-    app = make_app(scorer, options.limits, access, calibrator=calibrator)
+    app = make_app(
+        scorer, options.limits, access, calibrator=calibrator, reward_name=options.reward_name
+    )
     server = DrainingServer(configure(app, options.limits.read_timeout), app.state.service)
     # Garbage collection stops every thread; keep it from scanning all that was loaded.
     gc.collect()
