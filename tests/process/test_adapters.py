@@ -8,6 +8,7 @@ import ast
 import importlib.util
 import inspect
 import io
+import json
 import os
 import pickle
 import subprocess
@@ -367,6 +368,45 @@ def test_a_server_that_is_away_is_worth_another_try() -> None:
     with running(server):
         body = pickle.dumps({"images": jpegs()[:1], "prompts": [PROMPT]})
         assert post(f"http://127.0.0.1:{server.server_port}/", body)[0] == 500
+
+
+# In place of the reader: says what of its parent it was given.
+SPY = """
+import json, os, struct, sys
+open_now = {name for name in os.listdir("/proc/self/fd") if int(name) > 2}
+found = {"environment": sorted(set(os.environ) - {"LC_CTYPE"}), "more descriptors": len(open_now)}
+text = json.dumps({"error": json.dumps(found)}).encode()
+sys.stdout.buffer.write(struct.pack("<Q", len(text)) + text)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+def test_the_reader_inherits_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = loaded(ADAPTERS / "pickle_gateway.py")
+    spy = tmp_path / "spy.py"
+    spy.write_text(SPY)
+    monkeypatch.setattr(module, "READER", spy)
+    monkeypatch.setenv("LIBREHPS_TOKEN", TOKEN)
+    with (tmp_path / "secret").open("w") as secret:
+        os.set_inheritable(secret.fileno(), True)
+        with pytest.raises(module.RefusedError) as found:
+            module.read_request(b"")
+    # The one descriptor is that of the listing.
+    assert json.loads(str(found.value)) == {"environment": [], "more descriptors": 1}
+
+
+def test_an_image_without_a_score_gets_the_reward_that_was_chosen(
+    url: str, token_file: Path
+) -> None:
+    module = loaded(ADAPTERS / "pickle_gateway.py")
+    options = ["--unsafe-pickle", "--server", url, "--port", "0", "--unscored", "-5"]
+    server = module.gateway(module.parse([*options, "--token-file", str(token_file)]))
+    with running(server):
+        body = pickle.dumps({"images": [b"broken", jpegs()[0]], "prompts": [PROMPT] * 2})
+        status, answer = post(f"http://127.0.0.1:{server.server_port}/", body)
+    assert status == 200
+    assert answer["outputs"][0] == -5.0
+    assert answer["outputs"][1] > -5.0
 
 
 def test_the_gateway_is_off_until_it_is_called_unsafe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,9 +34,10 @@ def from_pixels(value: Any) -> Any:
     import torch
 
     tensor = value if isinstance(value, torch.Tensor) else _tensor_of(value)
-    if tensor.dtype != torch.uint8 and not tensor.is_floating_point():
+    types = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    if tensor.dtype not in types or tensor.layout != torch.strided or tensor.is_meta:
         raise UnsupportedMediaError(
-            f"pixels of type {_name(tensor.dtype)}: expected uint8, or floats in [0, 1]"
+            f"pixels of type {_type_name(tensor)}: expected uint8, or floats in [0, 1]"
         )
     if tensor.requires_grad:
         _warn_of_gradients()
@@ -119,8 +120,12 @@ def _tensor_of(value: Any) -> "Tensor":
     return torch.from_numpy(array if is_shared else array.copy())
 
 
-def _name(dtype: Any) -> str:
-    return str(dtype).removeprefix("torch.")
+def _type_name(tensor: "Tensor") -> str:
+    import torch
+
+    notes = [] if tensor.layout == torch.strided else [str(tensor.layout)]
+    notes += ["meta"] if tensor.is_meta else []
+    return " ".join([str(tensor.dtype), *notes]).replace("torch.", "")
 
 
 @cache
