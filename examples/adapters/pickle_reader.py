@@ -53,7 +53,14 @@ def confine(memory_bytes: int) -> None:
         resource.RLIMIT_CORE: 0,
     }
     for name, value in limits.items():
-        resource.setrlimit(name, (value, value))
+        _, hard = resource.getrlimit(name)
+        limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        try:
+            resource.setrlimit(name, (limit, limit))
+        except (ValueError, OSError):
+            # macOS knows no limit of memory; the limits of size and time hold there.
+            if name != resource.RLIMIT_AS or sys.platform == "linux":
+                raise
 
 
 class DType:
