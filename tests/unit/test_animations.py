@@ -152,7 +152,7 @@ def test_limits_on_pixels_frames_and_time(form: str, monkeypatch: pytest.MonkeyP
     content = animation(form, 8)
     with pytest.raises(errors.DecompressionBombError, match="too many pixels"):
         read_animation(content, "x", 8, MediaOptions(), max_pixels=32 * 24 - 1)
-    monkeypatch.setattr("librehps.media.animations.VIDEO_TIMEOUT_S", -1)
+    monkeypatch.setattr("librehps.media.animation_frames.ANIMATION_TIMEOUT_S", -1)
     with pytest.raises(errors.VideoTimeoutError, match="x: timeout"):
         read_animation(content, "x", 8, MediaOptions())
     if form == "AVIF":
@@ -160,8 +160,8 @@ def test_limits_on_pixels_frames_and_time(form: str, monkeypatch: pytest.MonkeyP
         damaged = content[:-40] + b"\xff" * 40
         with pytest.raises(errors.VideoTimeoutError, match="x: timeout"):
             read_animation(damaged, "x", 8, MediaOptions())
-    monkeypatch.setattr("librehps.media.animations.VIDEO_TIMEOUT_S", 60)
-    monkeypatch.setattr("librehps.media.animations.MAX_FRAMES", 7)
+    monkeypatch.setattr("librehps.media.animation_frames.ANIMATION_TIMEOUT_S", 60)
+    monkeypatch.setattr("librehps.media.animation_frames.MAX_FRAMES", 7)
     with pytest.raises(errors.DecompressionBombError, match="too many frames"):
         read_animation(content, "x", 8, MediaOptions())
 

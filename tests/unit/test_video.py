@@ -134,13 +134,13 @@ def test_names_that_are_no_text(tmp_path: Path, shared: VideoReader) -> None:
 
 
 def child_of(reader: VideoReader) -> int:
-    assert reader._child is not None
-    return reader._child.pid
+    assert reader.process.child is not None
+    return reader.process.child.pid
 
 
 def test_a_child_killed_costs_one_row(reader: VideoReader, monkeypatch: pytest.MonkeyPatch) -> None:
     reader.read(MEDIA / "clip8.mp4", 4)
-    child = reader._child
+    child = reader.process.child
     assert child is not None and child.stdin is not None
     # Stopped, so that it is surely in the middle of the request when it is killed.
     child.send_signal(signal.SIGSTOP)
@@ -154,18 +154,18 @@ def test_a_child_killed_costs_one_row(reader: VideoReader, monkeypatch: pytest.M
 def test_a_child_that_died_between_videos_costs_none(reader: VideoReader) -> None:
     reader.read(MEDIA / "clip8.mp4", 4)
     os.kill(child_of(reader), signal.SIGKILL)
-    assert reader._child is not None
-    reader._child.wait()
+    assert reader.process.child is not None
+    reader.process.child.wait()
     assert len(reader.read(MEDIA / "clip24.mp4", 4).frames) == 4
 
 
 def test_a_child_that_hangs_is_ended(reader: VideoReader) -> None:
     reader.read(MEDIA / "clip8.mp4", 4)
     os.kill(child_of(reader), signal.SIGSTOP)
-    reader.time_limit = 0.5
+    reader.process.time_limit = 0.5
     with pytest.raises(errors.VideoTimeoutError, match=r"0\.5 s"):
         reader.read(MEDIA / "clip24.mp4", 4)
-    reader.time_limit = 60
+    reader.process.time_limit = 60
     assert len(reader.read(MEDIA / "clip24.mp4", 4).frames) == 4
 
 
@@ -217,11 +217,13 @@ def test_frames_are_rgb_in_order(tmp_path: Path, shared: VideoReader) -> None:
 def test_an_answer_broken_off_is_not_the_next_videos(
     reader: VideoReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from librehps.media import videos as video
+    from librehps.media import decoder_process
 
     wanted = reader.read(MEDIA / "tall.webm", 4)
     with monkeypatch.context() as patch:
-        patch.setattr(video, "_read_frames", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            decoder_process, "_read_pixels", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             reader.read(MEDIA / "clip24.mp4", 4)
     again = reader.read(MEDIA / "tall.webm", 4)

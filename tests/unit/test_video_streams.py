@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from librehps import errors
+from librehps.media.decoder_process import THREAD_LIMITS
 from librehps.media.decord_reader import read_decord
 from librehps.media.pyav_reader import Request, read_pyav
 from librehps.media.refusal import RefusedError
 from librehps.media.sampling import is_variable, sample_times
-from librehps.media.videos import THREAD_LIMITS, Clip, VideoReader
+from librehps.media.videos import Clip, VideoReader
 from streams import numbered, remuxed, through_a_pipe, with_cover
 from video_matrix import HEIGHT, WIDTH, number_of
 
@@ -193,8 +194,8 @@ def test_the_worker_has_its_own_limits_on_threads(
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "64")
     own = VideoReader()
     own.read(numbered(tmp_path / "x.mp4"), 4)
-    assert own._child is not None
-    folder = Path("/proc", str(own._child.pid))
+    assert own.process.child is not None
+    folder = Path("/proc", str(own.process.child.pid))
     if not folder.exists():
         pytest.skip("no /proc on this system")
     environment = (folder / "environ").read_bytes().split(b"\0")

@@ -59,6 +59,15 @@ def open_deep(content: bytes, name: str, max_pixels: int) -> Image.Image:
     return image
 
 
+def header(content: bytes, name: str) -> tuple[int, int, int]:
+    """Return the width, the height, and the bytes that decoding a pixel takes at most."""
+    tags = _tags(content, name)
+    sample_bytes = np.dtype(_sample_type(tags, name)).itemsize
+    # Samples, the rows that Pillow undoes the compression of, and RGBA three times over.
+    taken = 2 * int(tags.get(SAMPLES, 1)) * sample_bytes + 12
+    return int(tags[WIDTH]), int(tags[HEIGHT]), taken
+
+
 def _tags(content: bytes, name: str) -> dict[int, Any]:
     header = 16 if content[2:3] == b"+" or content[3:4] == b"+" else 8
     try:

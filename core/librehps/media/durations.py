@@ -18,6 +18,8 @@ DELAY_OFFSET = 20
 def is_animated(content: bytes) -> bool:
     """Return whether encoded bytes are an image of more than one frame."""
     try:
+        if still_format(content[:HEAD_BYTES]) == AVIF:
+            return _frames_of_avif(content) > 1
         return len(list(islice(durations(content), 2))) > 1
     except MediaError:
         # The decoder reports the error when it opens the media.
@@ -107,6 +109,15 @@ def _of_avif(content: bytes, name: str) -> Iterator[float]:
             image.seek(at)
             image.load()
         yield float(image.info.get("duration", 0))
+
+
+def _frames_of_avif(content: bytes) -> int:
+    """Return the number of frames, which takes no decoding, unlike their durations."""
+    if content[8:12] != b"avis":
+        return 1
+    from librehps.media.image_formats import open_image
+
+    return int(getattr(open_image(content, "the image"), "n_frames", 1))
 
 
 def _table_bytes(content: bytes, flags_at: int) -> int:

@@ -1,42 +1,26 @@
 """Images as uint8 RGB pixels, from paths, bytes, PIL images, arrays or tensors."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from librehps.errors import (
-    BrokenMediaError,
-    DecompressionBombError,
-    MediaError,
-    UnsupportedMediaError,
-)
+from librehps.errors import UnsupportedMediaError
 from librehps.media.arrays import from_array, quantised
-from librehps.media.aspect import check_aspect_ratio
 from librehps.media.containers import read_bytes
-from librehps.media.image_formats import (
-    DAMAGE_ERRORS,
-    MAX_PIXELS,
-    check_pixels,
-    damage_named,
-    open_image,
-)
+from librehps.media.image_formats import MAX_PIXELS, open_image
 from librehps.media.options import MediaOptions
+from librehps.media.pillow_reader import planes, read_image
 from librehps.media.remarks import TRANSPARENT
-from librehps.media.rgb import stored, to_rgb
 
 if TYPE_CHECKING:
     from librehps.types import ImageSource
 
-Read = TypeVar("Read")
 DEFAULT = MediaOptions()
-# Tag of EXIF; 1 is upright.
-ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -91,41 +75,6 @@ def load_rgb(content: bytes, name: str) -> Image.Image:
 
 
 def to_picture(rgb: Image.Image, is_transparent: bool) -> Picture:
-    pixels = torch.from_numpy(np.asarray(rgb).transpose(2, 0, 1).copy())
-    return Picture(pixels, frozenset((TRANSPARENT,)) if is_transparent else frozenset())
-
-
-def read_image(
-    image: Image.Image,
-    name: str,
-    use: Callable[[Image.Image, bool], Read],
-    options: MediaOptions,
-    max_pixels: int = MAX_PIXELS,
-) -> Read:
-    """Return `use(rgb, is_transparent)` of the decoded image, upright; raises MediaError."""
-    width, height = image.size
-    if not width or not height:
-        raise BrokenMediaError(f"{name} has no pixels")
-    check_pixels(width, height, name, max_pixels)
-    with damage_named(name):
-        try:
-            check_aspect_ratio(height, width)
-            how = stored(image)
-            image.load()
-            return use(*to_rgb(_upright(image), options, how))
-        except MediaError as error:
-            raise type(error)(f"{name}: {error}") from error
-        except MemoryError as error:
-            raise DecompressionBombError(
-                f"{name}: {width} x {height} does not fit in memory"
-            ) from error
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        # Only a turned image is copied: most are not.
-        is_turned = image.getexif().get(ORIENTATION, 1) != 1
-        return ImageOps.exif_transpose(image) if is_turned else image
-    except DAMAGE_ERRORS:
-        # Viewers show an image with damaged EXIF too, without any rotation.
-        return image
+    return Picture(
+        torch.from_numpy(planes(rgb)), frozenset((TRANSPARENT,)) if is_transparent else frozenset()
+    )

@@ -1,4 +1,4 @@
-"""The error that the video worker process sends to its parent."""
+"""Errors of reading a video, as the decoder process sends them to its parent."""
 
 import errno
 import shlex
@@ -7,9 +7,7 @@ from contextlib import contextmanager
 
 import av
 
-
-class RefusedError(Exception):
-    """Error that the parent raises: (name of the class in librehps.errors, message)."""
+from librehps.media.refused_error import RefusedError as RefusedError
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 import av
 
 from librehps.media.refusal import RefusedError
+from librehps.media.video_pixels import square_size
 
 # More threads take more memory (frames, stacks) and are no faster on short clips.
 MAX_CODEC_THREADS = 4
@@ -33,6 +34,13 @@ def video_stream(file: Any) -> Any:
     stream.codec_context.thread_count = min(MAX_CODEC_THREADS, os.cpu_count() or 1)
     stream.codec_context.thread_type = "AUTO"
     return stream
+
+
+def frame_size(path: str, container: str) -> tuple[int, int]:
+    """Return the width and height of a video's frames, as declared; raises RefusedError."""
+    with open_video(path, container) as file:
+        stream = video_stream(file)
+        return square_size(stream.width, stream.height, stream.sample_aspect_ratio)
 
 
 def check_frame(width: int, height: int, max_pixels: int) -> None:

@@ -1,35 +1,35 @@
-"""The video worker process: reads requests from stdin and writes frames to stdout.
+"""The decoder process: reads requests from stdin and writes pixels to stdout.
 
 A separate process, because a hostile file can crash or hang the C libraries that decode it.
-A request is a line of JSON: path, container and num_frames, max_pixels, sample, backend; without
-these the tags are wanted. A response is a line of JSON, {"error", "message"}, {"tags"} or
-{"indices", "shape", "variable"}; after the last the frames as raw RGB bytes.
+A request is a line of JSON: `task` and its arguments; a task with `bytes` is followed by so many
+bytes of an encoded image. `memory`: bytes that the task may add to the process. A response is a
+line of JSON, {"error", "message"} or the answer; after one with `shape` the pixels as raw bytes.
 """
 
+import gc
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from librehps.media.pyav_reader import Request, read_pyav
-from librehps.media.refusal import RefusedError
-from librehps.media.video_tags import read_tags
+from librehps.errors import MediaError
+from librehps.media.refused_error import RefusedError
+
+Answer = tuple[dict[str, Any], np.ndarray | None]
+# Address space of libraries and of their threads (stacks, heaps), most of which is never touched.
+SPARE_BYTES = (256 << 20) + (16 << 20) * (os.cpu_count() or 1)
 
 
-def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    try:
-        if "backend" not in request:
-            return {"tags": read_tags(request["path"], request["container"])}, b""
-        return _sampled(request.pop("backend"), Request(**request))
-    except RefusedError as error:
-        return {"error": error.args[0], "message": error.args[1]}, b""
-    except MemoryError:
-        return {"error": "DecoderCrashError", "message": "the decoder ran out of memory"}, b""
+def _clip(path: str, container: str, backend: str, **wanted: Any) -> Answer:
+    """Read sampled frames of a video as (F, H, W, 3)."""
+    from librehps.media.pyav_reader import Request, read_pyav
 
-
-def _sampled(backend: str, request: Request) -> tuple[dict[str, Any], bytes]:
+    request = Request(path, container, **wanted)
     if backend == "decord":
         # Only here, because it may not be installed.
         from librehps.media.decord_reader import read_decord
@@ -37,42 +37,135 @@ def _sampled(backend: str, request: Request) -> tuple[dict[str, Any], bytes]:
         reading = read_decord(request)
     else:
         reading = read_pyav(request)
-    frames = np.ascontiguousarray(reading.frames)
-    header = {
-        "indices": reading.indices,
-        "shape": frames.shape,
-        "variable": reading.variable,
-    }
-    return header, frames.tobytes()
+    return {"indices": reading.indices, "variable": reading.variable}, reading.frames
 
 
-def _limit_memory(limit: int) -> None:
+def _tags(path: str, container: str) -> Answer:
+    from librehps.media.video_tags import read_tags
+
+    return {"tags": read_tags(path, container)}, None
+
+
+def _size(path: str, container: str) -> Answer:
+    """Read the width and height of a video's frames."""
+    from librehps.media.video_file import frame_size
+
+    return {"size": frame_size(path, container)}, None
+
+
+def _image(content: bytes, name: str, max_pixels: int, options: dict[str, Any]) -> Answer:
+    """Read an image as (3, H, W)."""
+    from librehps.media.image_formats import open_image
+    from librehps.media.options import MediaOptions
+    from librehps.media.pillow_reader import planes, read_image
+
+    def use(rgb: Any, is_transparent: bool) -> Answer:
+        return {"transparent": is_transparent}, planes(rgb)
+
+    image = open_image(content, name, max_pixels)
+    return read_image(image, name, use, MediaOptions(**options), max_pixels)
+
+
+def _animation(
+    content: bytes, name: str, num_frames: int, max_pixels: int, options: dict[str, Any]
+) -> Answer:
+    """Read sampled frames of an animated image as (F, 3, H, W)."""
+    from librehps.media.animation_frames import animation_frames
+    from librehps.media.options import MediaOptions
+
+    given = MediaOptions(**options)
+    frames, indices, remarks = animation_frames(content, name, num_frames, given, max_pixels)
+    return {"indices": indices, "remarks": sorted(remarks)}, frames
+
+
+TASKS = {"clip": _clip, "tags": _tags, "size": _size, "image": _image, "animation": _animation}
+
+
+def _answer(request: dict[str, Any], limits: "_Limits") -> Answer:
+    task, memory = TASKS[request.pop("task")], request.pop("memory", None)
+    if (size := request.pop("bytes", None)) is not None:
+        request["content"] = sys.stdin.buffer.read(size)
     try:
-        import resource
-    except ImportError:
-        # Windows has no such limit.
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
+        with limits.adding(memory):
+            return task(**request)
+    except RefusedError as error:
+        return {"error": error.args[0], "message": error.args[1]}, None
+    except MediaError as error:
+        return {"error": type(error).__name__, "message": str(error)}, None
+    except MemoryError:
+        return {"error": "DecoderCrashError", "message": "the decoder ran out of memory"}, None
+
+
+class _Limits:
+    """The limits on this process's address space: `most` bytes in all, and less for a task.
+
+    Systems without such limits (Windows) or that reject them keep the time limit alone.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._set(most)
+
+    @contextmanager
+    def adding(self, memory: int | None) -> Iterator[None]:
+        """Let the process grow by `memory` bytes at most during the block; None: no such limit."""
+        used = None if memory is None else _address_space()
+        if memory is None or used is None:
+            yield
+            return
+        self._set(min(self._most, used + memory + SPARE_BYTES))
+        try:
+            yield
+        finally:
+            self._set(self._most)
+
+    def _set(self, limit: int) -> None:
+        try:
+            import resource
+        except ImportError:
+            return
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        except (ValueError, OSError):
+            return
+
+
+def _address_space() -> int | None:
+    """Return the bytes of this process's address space; None where Linux does not tell them."""
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    except (ValueError, OSError):
-        # Some systems reject this limit; the time limit still applies.
-        return
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[0]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
 
 
-def main(memory_limit: int) -> None:
+def _yield_cores(niceness: int) -> None:
+    if niceness and hasattr(os, "nice"):
+        os.nice(niceness)
+
+
+def main(memory_limit: int, niceness: int) -> None:
     # Decoders may print to stdout: keep the real stdout for responses only.
     responses = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    _limit_memory(memory_limit)
+    limits = _Limits(memory_limit)
+    _yield_cores(niceness)
     for line in sys.stdin.buffer:
-        header, payload = _answer(json.loads(line))
+        header, pixels = _answer(json.loads(line), limits)
+        if pixels is not None:
+            pixels = np.ascontiguousarray(pixels)
+            header["shape"] = pixels.shape
         responses.write(json.dumps(header).encode() + b"\n")
-        responses.write(payload)
+        if pixels is not None:
+            responses.write(pixels.data)
         responses.flush()
+        # The next request may need the memory; some readers leave their image in a cycle.
+        del pixels
+        gc.collect()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))
