@@ -126,7 +126,18 @@ class LimitFlags:
             help="Largest image, or frame of a video.",
             rich_help_panel=LIMITS,
         ),
-    ] = 64
+    ] = 17
+    decode_memory_mb: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MB",
+            min=64,
+            max=1 << 24,
+            help="Memory for decoding, of all requests (default: a quarter of the free memory).",
+            show_default=False,
+            rich_help_panel=LIMITS,
+        ),
+    ] = None
     max_wait_ms: Annotated[
         float,
         typer.Option(
@@ -219,11 +230,13 @@ def serve(
 def _limits(flags: LimitFlags) -> "Limits":
     from librehps.serve.options import Limits
 
+    memory_mb = flags.decode_memory_mb
     return Limits(
         max_items=flags.max_items,
         max_queue=flags.max_queue,
         max_body=round(flags.max_body_mb * (1 << 20)),
         max_pixels=round(flags.max_megapixels * 1_000_000),
+        decode_memory=None if memory_mb is None else round(memory_mb * (1 << 20)),
         max_wait=flags.max_wait_ms / 1000,
         timeout=flags.timeout_s,
         read_timeout=flags.read_timeout_s,

@@ -12,6 +12,7 @@ import pytest
 from librehps import LibreHPS
 from librehps.errors import AbandonedError
 from librehps.serve.batcher import Batcher
+from librehps.serve.decoding import DecodeMemory
 from librehps.serve.metrics import Metrics
 from serve_client import Server, png_b64
 
@@ -124,7 +125,7 @@ def test_a_body_that_still_comes_at_the_end_is_told_so() -> None:
 
 def test_nothing_is_taken_in_after_the_end(tiny: LibreHPS) -> None:
     async def main() -> None:
-        queue = Batcher(tiny.engine(), 8, 0.01, Metrics())
+        queue = Batcher(tiny.engine(), 8, 0.01, DecodeMemory.of(1 << 30, 1 << 20), Metrics())
         queue.abandon()
         with pytest.raises(AbandonedError):
             queue.submit([])

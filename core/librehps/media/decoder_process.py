@@ -175,7 +175,7 @@ def has_package(name: str) -> bool:
 def _read_pixels(stream: IO[bytes], shape: list[int]) -> np.ndarray | None:
     """Return uint8 pixels of this shape; None if the stream ends early."""
     pixels = np.empty(math.prod(shape), np.uint8)
-    view, at = memoryview(pixels), 0
+    view, at = pixels.data, 0
     while at < len(pixels):
         count = stream.readinto(view[at:])  # type: ignore[attr-defined]
         if not count:

@@ -10,7 +10,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def _animation(
     return {"indices": indices, "remarks": sorted(remarks)}, frames
 
 
-TASKS = {"clip": _clip, "tags": _tags, "size": _size, "image": _image, "animation": _animation}
+TASKS: dict[str, Callable[..., Answer]] = {"clip": _clip, "tags": _tags, "size": _size, "image": _image, "animation": _animation}
 
 
 def _answer(request: dict[str, Any], limits: "_Limits") -> Answer:

@@ -20,6 +20,8 @@ from librehps.media.options import MediaOptions
 from librehps.media.remarks import TRANSPARENT, VARIABLE
 
 VIDEO_TIMEOUT_S, MAX_MEMORY_BYTES = 60.0, 4 << 30
+# FFmpeg may decode some frames to find their size.
+PROBE_BYTES = 256 << 20
 # 16k x 8k: larger than the videos of any generator.
 MAX_FRAME_PIXELS = 1 << 27
 
@@ -104,7 +106,7 @@ class VideoReader:
 
     def size(self, path: Path) -> tuple[int, int]:
         """Return the width and height of a video's frames, as its container declares them."""
-        header, _ = self._ask("size", path, {})
+        header, _ = self._ask("size", path, {"memory": PROBE_BYTES})
         width, height = header["size"]
         return width, height
 
@@ -159,6 +161,7 @@ class VideoReaders:
     """A pool of `count` video readers, one per thread; each starts its process when first used."""
 
     def __init__(self, backend: VideoBackend = "auto", count: int = 1) -> None:
+        self.backend: VideoBackend = backend
         self._free: LifoQueue[VideoReader] = LifoQueue()
         self._all = [VideoReader(backend) for _ in range(count)]
         for reader in self._all:

@@ -17,8 +17,9 @@ from librehps.errors import AbandonedError, QueueFullError
 from librehps.scorer import LibreHPS
 from librehps.serve.answer_models import answer_models, reward_parts
 from librehps.serve.answers import plain_answer, rewards_answer, verdict
-from librehps.serve.batcher import Batcher, Pending
+from librehps.serve.batcher import Batcher
 from librehps.serve.body import MAX_MARKS, MAX_MARKS_PER_ITEM, BodyLimit
+from librehps.serve.decoding import DecodeMemory, Pending
 from librehps.serve.fetch import Fetcher
 from librehps.serve.guard import Gate, Guard, Refused, explained, problem
 from librehps.serve.media import MediaAccess, invalid
@@ -78,7 +79,8 @@ class Service:
         """Open the queue while the app runs, and close it afterwards."""
         limits = self.limits
         engine = self.scorer.engine(max_pixels=limits.max_pixels)
-        queue = Batcher(engine, limits.max_queue, limits.max_wait, self.metrics)
+        memory = DecodeMemory.of(limits.decode_memory, limits.max_body)
+        queue = Batcher(engine, limits.max_queue, limits.max_wait, memory, self.metrics)
         self.metrics.watch_depth(lambda: queue.depth)
         self.queue = queue
         yield

@@ -1,4 +1,4 @@
-"""The queue: items of many requests, decoded in threads and scored in shared batches."""
+"""The queue: items of many requests, scored in shared batches."""
 
 import asyncio
 import math
@@ -7,36 +7,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from librehps.engine.device import Launcher
 from librehps.engine.engine import LocalEngine
 from librehps.engine.outcome import error_row
 from librehps.engine.window import Ready, Window
-from librehps.errors import AbandonedError, ItemError, MediaError, QueueFullError
-from librehps.types import Item, ScoredRow
+from librehps.errors import AbandonedError, QueueFullError
+from librehps.serve.decoding import DecodeMemory, Decoding, Pending, Task
+from librehps.types import ScoredRow
 
 # Beside one for each device, so that the next batch starts the moment one is done.
 BATCHES_AHEAD = 1
-# Threads apart from the decoders, since hosts may be slow.
-FETCH_THREADS = 8
+# Batches of decoded items that may wait for a device, whichever of them is busy.
+BATCHES_READY = 2
 MAX_RETRY_S = 60
 SHUTDOWN_MESSAGE = "the server is shutting down"
-
-
-@dataclass(frozen=True)
-class Pending:
-    """An item that is not loaded yet; a thread calls `load`, which returns the item.
-
-    Errors call the media `name`, the client's own word for it. `load` raises ItemError.
-    `is_remote`: loading may wait for another host.
-    """
-
-    id: str
-    name: str
-    load: Callable[[], Item]
-    is_remote: bool = False
 
 
 class Watcher(Protocol):
@@ -49,7 +37,7 @@ class Watcher(Protocol):
 
 @dataclass(eq=False)
 class _Job:
-    pending: Pending
+    task: Task
     answer: asyncio.Future[ScoredRow]
     ready: Ready | None = None
     since: float = field(default_factory=time.monotonic)
@@ -68,12 +56,17 @@ class Batcher:
 
     A batch is launched when it fills a window of one device, or when its oldest item has waited
     `max_wait` seconds and a device is idle. The queue holds at most `max_queue` items; requests
-    without room wait in the order of their arrival. An item whose answer was cancelled is dropped
-    at the next step.
+    without room wait in the order of their arrival. An item whose answer is cancelled gives its
+    place back at once.
     """
 
     def __init__(
-        self, engine: LocalEngine, max_queue: int, max_wait: float, watcher: Watcher
+        self,
+        engine: LocalEngine,
+        max_queue: int,
+        max_wait: float,
+        memory: DecodeMemory,
+        watcher: Watcher,
     ) -> None:
         self._engine, self._watcher = engine, watcher
         self.max_queue, self._max_wait = max_queue, max_wait
@@ -82,8 +75,8 @@ class Batcher:
         self._launcher = Launcher(engine.model, engine.batch_size, self._stop)
         self._devices = self._launcher.devices
         self.size = engine.window_size(self._launcher.lanes // self._devices)
-        self._decoders = ThreadPoolExecutor(engine.workers, "decode")
-        self._fetchers = ThreadPoolExecutor(FETCH_THREADS, "fetch")
+        max_ready = self.size * (self._devices + BATCHES_READY)
+        self._decoding = Decoding(engine, memory, max_ready)
         self._runners = ThreadPoolExecutor(self._devices + BATCHES_AHEAD, "window")
         self._ready: deque[_Job] = deque()
         self._jobs: set[_Job] = set()
@@ -134,7 +127,9 @@ class Batcher:
                 f"queue full: {self.depth} of {self.max_queue} items, cannot add {len(items)}",
                 self._retry_after(),
             )
-        return [self._admit(pending) for pending in items]
+        # Requests take turns.
+        group = object()
+        return [self._admit(pending, group) for pending in items]
 
     def abandon(self) -> None:
         """Answer all items in the queue, and all later items, with AbandonedError."""
@@ -149,17 +144,34 @@ class Batcher:
     def close(self) -> None:
         """Wait for running batches and drop the items that have not started."""
         self._stop.set()
-        for pool in (self._fetchers, self._decoders):
-            pool.shutdown(cancel_futures=True)
+        self._decoding.close()
         self._launcher.close()
         self._runners.shutdown(cancel_futures=True)
 
-    def _admit(self, pending: Pending) -> asyncio.Future[ScoredRow]:
-        job = _Job(pending, self._loop.create_future())
+    def _admit(self, pending: Pending, group: object) -> asyncio.Future[ScoredRow]:
+        job = _Job(self._decoding.submit(pending, group), self._loop.create_future())
         self._jobs.add(job)
-        pool = self._fetchers if pending.is_remote else self._decoders
-        self._follow(pool.submit(self._prepare, job), lambda done: self._prepared(job, done))
+        job.answer.add_done_callback(partial(self._answered, job))
+        self._follow(job.task.done, lambda done: self._prepared(job, done))
         return job.answer
+
+    def _answered(self, job: _Job, answer: asyncio.Future[ScoredRow]) -> None:
+        if answer.cancelled():
+            self._give_up(job)
+
+    def _give_up(self, job: _Job) -> None:
+        """Give back what an item holds whose request was cancelled."""
+        self._decoding.cancel(job.task)
+        if job in self._ready:
+            self._ready.remove(job)
+            self._take(job)
+        self._release(job)
+
+    def _take(self, job: _Job) -> Ready:
+        """Return a decoded item that no longer waits for a device."""
+        assert job.ready is not None  # noqa: S101 - it was waiting
+        self._decoding.taken(job.ready)
+        return job.ready
 
     def _release(self, job: _Job) -> None:
         """Remove an item from the queue."""
@@ -188,33 +200,20 @@ class Batcher:
 
         future.add_done_callback(hand_over)
 
-    def _prepare(self, job: _Job) -> Ready | None:
-        """Return the loaded and decoded item, None if the job was cancelled; runs in a thread."""
-        if job.answer.cancelled():
-            return None
-        name = job.pending.name
-        try:
-            item = job.pending.load()
-        except ItemError as error:
-            return Ready(Item(job.pending.id, None, None), None, error)
-        except (ValueError, OSError, MemoryError) as error:
-            problem = MediaError(f"cannot read {name}: {type(error).__name__}")
-            return Ready(Item(job.pending.id, None, None), None, problem)
-        ready = self._engine.prepare(item)
-        # Drop the encoded bytes, to save memory while items wait.
-        return replace(ready, item=replace(ready.item, media=None))
-
-    def _prepared(self, job: _Job, done: "Future[Ready | None]") -> None:
+    def _prepared(self, job: _Job, done: "Future[Ready]") -> None:
         failure = done.exception()
-        ready = None if failure is not None else done.result()
         if failure is not None:
             self._fail(job, failure)
-        elif ready is None or job.answer.done():
-            self._release(job)
-        elif ready.error is not None:
+            return
+        ready = done.result()
+        if ready.error is not None:
             self._answer(job, error_row(ready.item, ready.error))
+            return
+        job.ready, job.since = ready, time.monotonic()
+        if job.answer.done():
+            self._take(job)
+            self._release(job)
         else:
-            job.ready, job.since = ready, time.monotonic()
             self._ready.append(job)
             self._pump()
 
@@ -236,11 +235,10 @@ class Batcher:
             self._launch([self._ready.popleft() for _ in range(count)])
 
     def _drop_unwanted(self) -> None:
-        wanted = [job for job in self._ready if not job.answer.done()]
-        if len(wanted) < len(self._ready):
-            self._jobs.difference_update(set(self._ready).difference(wanted))
-            self._ready = deque(wanted)
-            self._admit_waiting()
+        """Drop the items that `abandon` has answered."""
+        unwanted = [job for job in self._ready if job.answer.done()]
+        for job in unwanted:
+            self._give_up(job)
 
     def _wake_in(self, seconds: float) -> None:
         if self._timer is not None:
@@ -249,7 +247,7 @@ class Batcher:
 
     def _launch(self, jobs: list[_Job]) -> None:
         self._flying += 1
-        ready = [job.ready for job in jobs if job.ready is not None]
+        ready = [self._take(job) for job in jobs]
         started = time.monotonic()
         run = self._runners.submit(self._run, ready)
         self._follow(run, lambda done: self._landed(jobs, started, done))

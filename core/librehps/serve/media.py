@@ -18,7 +18,7 @@ from librehps.errors import (
     MediaRefusedError,
     UnsupportedMediaError,
 )
-from librehps.serve.batcher import Pending
+from librehps.serve.decoding import Pending
 from librehps.serve.fetch import Fetcher, shortened
 from librehps.serve.schemas import InvalidItem, Media
 from librehps.types import Item, Kind, Stored
@@ -30,6 +30,7 @@ FOLDER_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0
 # O_NONBLOCK: opening a pipe must not wait for its writer.
 FILE_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 NO_FOLLOW_FLAG = getattr(os, "O_NOFOLLOW", 0)
+URL_ALPHABET = str.maketrans("-_", "+/")
 # Errors of opening a link that has replaced a folder or a file.
 SWAPPED_ERRNOS = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)
 
@@ -186,8 +187,16 @@ def _decoded(id: str, name: str, text: str, prompt: str, kind: Kind) -> Item:
         content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         try:
-            # Some encoders break lines.
-            content = base64.b64decode("".join(text.split()), validate=True)
+            content = base64.b64decode(_standard(text), validate=True)
         except (binascii.Error, ValueError) as error:
             raise BrokenMediaError(f"{name}: invalid base64: {error}") from error
     return Item(id, Given(name, content), prompt, kind)
+
+
+def _standard(text: str) -> str:
+    """Return base64 in the alphabet of MIME, padded and in one line.
+
+    Some encoders break lines, use the alphabet of URLs, or leave out the padding.
+    """
+    text = "".join(text.split()).translate(URL_ALPHABET).rstrip("=")
+    return text + "=" * (-len(text) % 4)

@@ -29,7 +29,8 @@ class Limits:
 
     `max_items`: items of one request; `max_queue`: items accepted and not answered yet, beyond
     which requests wait; `max_wait`: time that a decoded item waits for a full batch; `max_pixels`:
-    pixels of an image or a video frame; `timeout`: time of a request, waiting included;
+    pixels of an image or a video frame; `decode_memory`: bytes for decoding and for decoded items
+    (None: a quarter of the free memory); `timeout`: time of a request, waiting included;
     `read_timeout`: time to receive a header, or a slow body; `drain`: time that shutdown waits for
     active requests.
     """
@@ -37,7 +38,8 @@ class Limits:
     max_items: int = 4096
     max_queue: int = 16_384
     max_body: int = 128 << 20
-    max_pixels: int = 64_000_000
+    max_pixels: int = 17_000_000
+    decode_memory: int | None = None
     max_wait: float = 0.010
     timeout: float = 300.0
     read_timeout: float = 20.0

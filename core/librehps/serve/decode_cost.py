@@ -1,0 +1,124 @@
+"""What decoding an item will cost: pixels and memory, estimated from headers."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from librehps.engine.decode import Decoder
+from librehps.errors import DecompressionBombError
+from librehps.media.headers import read_header
+from librehps.media.media import Media
+from librehps.media.sampling import sample_indices
+from librehps.media.videos import VideoReader
+from librehps.types import Kind
+
+# Larger images take so long that they are decoded in processes; 2048 x 2048 are not larger.
+MAX_THREAD_PIXELS = 1 << 22
+# Bytes for each pixel: a copy as uint8 RGB, and what the resize adds to it.
+RGB_BYTES, RESIZE_BYTES = 3, 5
+# Bytes for each pixel of a video that its codec holds: reference frames, and one for each thread.
+CODEC_BYTES = 64
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Memory in bytes: `total`, and `process` of it in the decoder process.
+
+    `is_long`: to be decoded in a process, since it takes long or its reader may be attacked.
+    """
+
+    total: int
+    process: int = 0
+    is_long: bool = False
+
+
+def cost_of(decoder: Decoder, kind: Kind, content: Media, reader: VideoReader | None) -> Cost:
+    """Return the cost of decoding the media; raises DecompressionBombError, and MediaError.
+
+    Without a reader a video's size is unknown: its cost is only known to be long.
+    """
+    if kind == "image":
+        source = content.data if content.is_encoded else content.media
+        return _of_frames(decoder, content.name, [source])
+    if not content.is_encoded:
+        return _of_frames(decoder, content.name, [*_sampled(content.media, decoder.num_frames)])
+    if content.is_animated:
+        return _of_animation(decoder, content)
+    if reader is None:
+        return Cost(0, is_long=True)
+    with content.as_file() as path:
+        width, height = reader.size(path)
+    _check(decoder, content.name, width, height)
+    in_process = width * height * (2 * RGB_BYTES * decoder.num_frames + CODEC_BYTES)
+    return _clip_cost(decoder, width * height, in_process)
+
+
+def _of_frames(decoder: Decoder, name: str, frames: list[Any]) -> Cost:
+    """Return the cost of a still, or of frames in memory, which are decoded one by one."""
+    kept = sum(map(len, (f for f in frames if isinstance(f, bytes))))
+    pixels, largest, is_encoded = 0, 0, False
+    for frame in frames:
+        width, height, pixel_bytes = _size(frame, name)
+        _check(decoder, name, width, height)
+        pixels += width * height
+        largest = max(largest, width * height * max(pixel_bytes, RESIZE_BYTES))
+        is_encoded = is_encoded or pixel_bytes > 0
+    # The frames of a clip are also copied into one tensor.
+    copies = 1 if len(frames) == 1 else 2
+    total = largest + copies * RGB_BYTES * pixels + 2 * kept
+    return Cost(total, largest + 2 * kept, is_encoded and pixels > MAX_THREAD_PIXELS)
+
+
+def _size(frame: Any, name: str) -> tuple[int, int, int]:
+    """Return width, height, and bytes to decode a pixel; 0, 0, 0 for what no reader takes."""
+    if isinstance(frame, bytes):
+        header = read_header(frame, name)
+        return (header.width, header.height, header.pixel_bytes) if header else (0, 0, 0)
+    shape = tuple(getattr(frame, "shape", ()))
+    if len(shape) != 3:
+        return 0, 0, 0
+    height, width = shape[1:] if isinstance(frame, Tensor) else shape[:2]
+    return width, height, 0
+
+
+def _of_animation(decoder: Decoder, content: Media) -> Cost:
+    header = read_header(content.data, content.name)
+    if header is None:
+        return Cost(0, is_long=True)
+    _check(decoder, content.name, header.width, header.height)
+    pixels = header.width * header.height
+    each = 2 * RGB_BYTES * decoder.num_frames + header.pixel_bytes
+    return _clip_cost(decoder, pixels, pixels * each + 2 * len(content.data))
+
+
+def _clip_cost(decoder: Decoder, pixels: int, in_process: int) -> Cost:
+    here = 2 * RGB_BYTES * decoder.num_frames + RESIZE_BYTES
+    return Cost(in_process + pixels * here, in_process, is_long=True)
+
+
+def _check(decoder: Decoder, name: str, width: int, height: int) -> None:
+    if width * height > decoder.max_pixels:
+        raise DecompressionBombError(
+            f"{name}: too many pixels ({width} x {height}; "
+            f"at most {decoder.max_pixels}: the server's --max-megapixels)"
+        )
+
+
+def check_memory(cost: int, most: int, name: str) -> None:
+    """Raise DecompressionBombError if a decode needs more than its share of the memory."""
+    if cost > most:
+        raise DecompressionBombError(
+            f"{name}: decoding takes about {math.ceil(cost / MEGABYTE)} MB "
+            f"(at most {most // MEGABYTE} MB: a share of the server's --decode-memory-mb)"
+        )
+
+
+def _sampled(frames: Any, count: int) -> Iterator[Any]:
+    """Yield the frames in memory that are decoded; none of media that are no frames."""
+    length = len(frames) if isinstance(frames, list | tuple) else getattr(frames, "shape", (0,))[0]
+    if length:
+        yield from (frames[at] for at in sample_indices(length, count))
