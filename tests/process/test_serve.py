@@ -99,14 +99,21 @@ def test_errors_of_clips_name_the_field(server: Server, tmp_path: Path) -> None:
         assert error.startswith("video_b64") and "/" not in error
 
 
-def test_base64_may_have_lines_or_be_a_data_url(server: Server) -> None:
+def test_base64_may_have_lines_be_a_data_url_or_be_safe_in_urls(server: Server) -> None:
     text = png_b64()
     lines = "\n".join(text[at : at + 76] for at in range(0, len(text), 76))
+    url_safe = text.translate(str.maketrans("+/", "-_")).rstrip("=")
     found = scored(
         server,
         *(
             {"prompt": PROMPT, "image_b64": t}
-            for t in (text, lines, f"data:image/png;base64,{text}", f"DATA:;base64,{text}")
+            for t in (
+                text,
+                lines,
+                f"data:image/png;base64,{text}",
+                f"DATA:;base64,{text}",
+                url_safe,
+            )
         ),
     )
     assert len({round(item["overall_mu"], 3) for item in found}) == 1

@@ -78,7 +78,13 @@ def _animation(
     return {"indices": indices, "remarks": sorted(remarks)}, frames
 
 
-TASKS: dict[str, Callable[..., Answer]] = {"clip": _clip, "tags": _tags, "size": _size, "image": _image, "animation": _animation}
+TASKS: dict[str, Callable[..., Answer]] = {
+    "clip": _clip,
+    "tags": _tags,
+    "size": _size,
+    "image": _image,
+    "animation": _animation,
+}
 
 
 def _answer(request: dict[str, Any], limits: "_Limits") -> Answer:

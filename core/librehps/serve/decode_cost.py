@@ -1,4 +1,4 @@
-"""What decoding an item will cost: pixels and memory, estimated from headers."""
+"""Estimated memory for decoding an item, from headers."""
 
 import math
 from collections.abc import Iterator
