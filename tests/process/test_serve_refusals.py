@@ -1,5 +1,6 @@
 """The server rejects bad sizes, names, paths and floods, and stays healthy."""
 
+import base64
 import contextlib
 import re
 import select
@@ -54,8 +55,13 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert running.stop() == 0
 
 
+def basic(text: str) -> str:
+    return f"Basic {base64.b64encode(text.encode()).decode()}"
+
+
 @pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN,
-                                   f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}"])  # fmt: skip
+                                   f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", basic(f"{TOKEN}:x"),
+                                   basic(TOKEN), basic(f"x:{TOKEN}x"), "Basic =="])  # fmt: skip
 def test_without_the_token(guarded: Server, given: str | None) -> None:
     headers = {} if given is None else {"Authorization": given}
     for path in ("/rewards", "/metrics", "/openapi.json", "/nothing"):
@@ -67,9 +73,8 @@ def test_without_the_token(guarded: Server, given: str | None) -> None:
 
 
 def test_with_the_token(guarded: Server) -> None:
-    for scheme in ("Bearer", "bearer"):
-        answer = guarded.post("/score", GOOD, Authorization=f"{scheme} {TOKEN}")
-        assert answer.status == 200
+    for given in (f"Bearer {TOKEN}", f"bearer {TOKEN}", basic(f"any:{TOKEN}"), basic(f":{TOKEN}")):
+        assert guarded.post("/score", GOOD, Authorization=given).status == 200
     assert guarded.get("/metrics", Authorization=f"Bearer {TOKEN}").status == 200
 
 

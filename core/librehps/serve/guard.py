@@ -1,6 +1,8 @@
 """The outermost middleware: checks Host, token and shutdown, and counts requests."""
 
 import asyncio
+import base64
+import binascii
 import hmac
 import time
 from collections.abc import Mapping
@@ -138,10 +140,8 @@ class Guard:
             )
 
     def _check_token(self, given: bytes, token: str) -> None:
-        scheme, _, word = given.partition(b" ")
-        # Check scheme and token always, in constant time.
-        matches = hmac.compare_digest(word.strip(), token.encode())
-        if scheme.lower() != b"bearer" or not matches:
+        # In constant time, whatever was given.
+        if not hmac.compare_digest(_token_in(given), token.encode()):
             wanted = {"WWW-Authenticate": "Bearer"}
             raise Refused(
                 401,
@@ -149,6 +149,22 @@ class Guard:
                 "missing or wrong token: send Authorization: Bearer TOKEN",
                 wanted,
             )
+
+
+def _token_in(header: bytes) -> bytes:
+    """Return the token of an Authorization header (of Basic: the password); empty if none.
+
+    A client without an option for a token sends the one in a URL, http://any:TOKEN@host, as Basic.
+    """
+    scheme, _, word = header.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return word.strip()
+    if scheme.lower() != b"basic":
+        return b""
+    try:
+        return base64.b64decode(word.strip(), validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
 
 
 def host_name(header: str) -> str:
