@@ -10,6 +10,7 @@ import torch
 
 from librehps import LibreHPS, choices
 from librehps.choices import check_choice
+from librehps.decide.reward_spec import COLUMN_SUFFIX
 from librehps.errors import AttentionError, UsageError
 from librehps.evaluate.calibration import METHODS
 from librehps.items.prompts import find_prompts
@@ -18,7 +19,6 @@ from librehps.models.attention import Host, candidates
 from librehps.models.device import DTYPES, choose_dtype
 from librehps.preferences.formats import FORMATS
 from librehps.preferences.read import read_preferences
-from librehps.rewards.reward_spec import COLUMN_SUFFIX
 from librehps.scores.columns import chosen_columns
 from librehps.train.options import DEFAULT_EPOCHS, DEFAULT_RATES, TrainOptions
 

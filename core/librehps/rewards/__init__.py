@@ -3,9 +3,9 @@
 Heavy packages are imported only when a model is loaded or an image is read.
 """
 
+from librehps.decide.reward_spec import RewardOptions
 from librehps.rewards.client import RewardClient
 from librehps.rewards.ddpo import ddpo_reward
-from librehps.rewards.reward_spec import RewardOptions
 from librehps.rewards.trl import trl_reward
 
 __all__ = ["RewardClient", "RewardOptions", "ddpo_reward", "trl_reward"]

@@ -7,15 +7,15 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from librehps.choices import MissingReward, ResizeDevice, check_choice
-from librehps.errors import NothingScoredError
-from librehps.rewards.client import RewardClient
-from librehps.rewards.pictures import check_batch, check_lengths, check_range, item_of
-from librehps.rewards.reward_spec import (
+from librehps.decide.reward_spec import (
     COLUMN_SUFFIX,
     RewardOptions,
     RewardSpec,
     read_reward_options,
 )
+from librehps.errors import NothingScoredError
+from librehps.rewards.client import RewardClient
+from librehps.rewards.pictures import check_batch, check_lengths, check_range, item_of
 from librehps.rewards.rows import Rewarder, Row, rows_by
 from librehps.scores.columns import axes_in_rows
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from librehps.choices import ResizeDevice
+from librehps.decide.reward_spec import RewardSpec
 from librehps.errors import UsageError
 from librehps.rewards.client import RewardClient
-from librehps.rewards.reward_spec import RewardSpec
 from librehps.scores.columns import axes_in_rows
 from librehps.types import Item
 

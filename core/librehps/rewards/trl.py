@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from librehps import errors
+from librehps.decide.reward_spec import COLUMN_SUFFIX, RewardOptions, read_reward_options
 from librehps.errors import ItemError, MediaError, UnsupportedMediaError, UsageError
 from librehps.rewards.client import RewardClient
 from librehps.rewards.pictures import (
@@ -17,7 +18,6 @@ from librehps.rewards.pictures import (
     is_words,
     item_of,
 )
-from librehps.rewards.reward_spec import COLUMN_SUFFIX, RewardOptions, read_reward_options
 from librehps.rewards.rows import Rewarder, Row, rows_by
 from librehps.scores.columns import axes_in_rows
 from librehps.types import Item
