@@ -1,189 +1,24 @@
 """librehps serve: a server of scores over HTTP."""
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
-
+from librehps_cli.ui.environment import from_environment
 from librehps_cli.ui.help import examples
 from librehps_cli.ui.load import load_scorer
 from librehps_cli.ui.options import ModelOptions, PromptOptions, Quiet, grouped
 from librehps_cli.ui.output import Output
-
-if TYPE_CHECKING:
-    from librehps.serve.options import Access, Limits
-
-ACCESS, LIMITS = "Access", "Limits"
-# More than a day in ms or s, and less than timers can hold.
-MAX_TIME = 1_000_000
-
-
-@dataclass(frozen=True)
-class AccessFlags:
-    """Flags that set the server's address and name, its clients, and the media of requests."""
-
-    host: Annotated[
-        str,
-        typer.Option(
-            metavar="HOST",
-            help="Address to listen on; any but 127.0.0.1 and ::1 needs --token-file.",
-            rich_help_panel=ACCESS,
-        ),
-    ] = "127.0.0.1"
-    port: Annotated[
-        int,
-        typer.Option(
-            metavar="PORT",
-            min=0,
-            max=65535,
-            help="Port to listen on; 0: any free port.",
-            rich_help_panel=ACCESS,
-        ),
-    ] = 8000
-    reward_name: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Name of the reward in GET /rewards and in `required_rewards`.",
-            rich_help_panel=ACCESS,
-        ),
-    ] = "librehps"
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="File with the token that every request must send, except /health.",
-            show_default=False,
-            rich_help_panel=ACCESS,
-        ),
-    ] = None
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Accept requests with this name in the Host header (default: only the loopback "
-            "names, also with --host 0.0.0.0). Repeatable.",
-            show_default=False,
-            rich_help_panel=ACCESS,
-        ),
-    ] = None
-    media_root: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Accept paths in this folder from requests (default: no paths). Repeatable.",
-            show_default=False,
-            rich_help_panel=ACCESS,
-        ),
-    ] = None
-    url_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="HOST[:PORT]",
-            help="Accept URLs of this public host from requests (default: no URLs). Repeatable.",
-            show_default=False,
-            rich_help_panel=ACCESS,
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
-class LimitFlags:
-    """Flags that limit the size of requests and the time for them."""
-
-    max_items: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=1, max=4096, help="Most items of a request.", rich_help_panel=LIMITS
-        ),
-    ] = 4096
-    max_queue: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Most items accepted at a time; further requests wait until their timeout.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 16_384
-    max_body_mb: Annotated[
-        float,
-        typer.Option(
-            metavar="MB",
-            min=0.001,
-            max=1 << 16,
-            help="Largest request body, or fetched file.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 128
-    max_megapixels: Annotated[
-        float,
-        typer.Option(
-            metavar="NUMBER",
-            min=0.001,
-            max=178,
-            help="Largest image, or frame of a video.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 17
-    decode_memory_mb: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MB",
-            min=64,
-            max=1 << 24,
-            help="Memory for decoding, of all requests (default: a quarter of the free memory).",
-            show_default=False,
-            rich_help_panel=LIMITS,
-        ),
-    ] = None
-    max_wait_ms: Annotated[
-        float,
-        typer.Option(
-            metavar="MS",
-            min=0,
-            max=MAX_TIME,
-            help="Longest wait of an item for others to share its batch.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 10
-    timeout_s: Annotated[
-        float,
-        typer.Option(
-            metavar="S",
-            min=0.01,
-            max=MAX_TIME,
-            help="Timeout of a response, from the end of the request.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 300
-    read_timeout_s: Annotated[
-        float,
-        typer.Option(
-            metavar="S",
-            min=0.01,
-            max=MAX_TIME,
-            help="Timeout for reading a request's header, and for its body.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 20
-    drain_s: Annotated[
-        float,
-        typer.Option(
-            metavar="S",
-            min=0,
-            max=MAX_TIME,
-            help="Time to finish accepted requests after SIGTERM or Ctrl-C.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 30
+from librehps_cli.ui.serve_options import (
+    VARIABLES,
+    AccessFlags,
+    LimitFlags,
+    access_of,
+    limits_of,
+)
 
 
 @examples(
     "librehps serve -m tiny",
     "librehps serve -m tiny --port 8001 --media-root examples/media",
 )
+@from_environment(VARIABLES)
 @grouped
 def serve(
     access: AccessFlags, limits: LimitFlags, models: ModelOptions, quiet: Quiet = False
@@ -192,6 +27,9 @@ def serve(
 
     GET /health, /rewards, /metrics and /openapi.json are served too. Items of several clients share
     a batch. After SIGTERM or Ctrl-C the server finishes the accepted requests, then stops.
+
+    Every flag can be an environment variable: LIBREHPS_SERVE_MAX_ITEMS=64 is --max-items 64. In the
+    variable of a repeatable flag, spaces or commas separate the values.
     """
     from librehps.errors import ServeError
     from librehps.extras import require
@@ -202,7 +40,7 @@ def serve(
 
     out = Output(quiet, json=False)
     options = ServeOptions(
-        access.host, access.port, _limits(limits), _access(access), access.reward_name
+        access.host, access.port, limits_of(limits), access_of(access), access.reward_name
     )
     # The port is checked before the model is loaded, which may take minutes.
     listener = listen(options)
@@ -225,38 +63,3 @@ def serve(
     except ServeError as error:
         report(error)
         leave_at_once(FATAL)
-
-
-def _limits(flags: LimitFlags) -> "Limits":
-    from librehps.serve.options import Limits
-
-    memory_mb = flags.decode_memory_mb
-    return Limits(
-        max_items=flags.max_items,
-        max_queue=flags.max_queue,
-        max_body=round(flags.max_body_mb * (1 << 20)),
-        max_pixels=round(flags.max_megapixels * 1_000_000),
-        decode_memory=None if memory_mb is None else round(memory_mb * (1 << 20)),
-        max_wait=flags.max_wait_ms / 1000,
-        timeout=flags.timeout_s,
-        read_timeout=flags.read_timeout_s,
-        drain=flags.drain_s,
-    )
-
-
-def _access(flags: AccessFlags) -> "Access":
-    from librehps.serve.options import (
-        LOOPBACK_NAMES,
-        Access,
-        media_root,
-        named_host,
-        read_token,
-        url_host,
-    )
-
-    return Access(
-        token=None if flags.token_file is None else read_token(flags.token_file),
-        hosts=LOOPBACK_NAMES | {named_host(name) for name in flags.allowed_host or []},
-        roots=tuple(media_root(folder) for folder in flags.media_root or []),
-        url_hosts=frozenset(url_host(name) for name in flags.url_host or []),
-    )

@@ -47,6 +47,36 @@ def test_bad_arguments(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], mes
     assert message in re.sub(r"\s+", " ", done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("MAX_ITEMS", "0", "--max-items"),
+        ("ALLOWED_HOST", "scores.example, a/b", "invalid host name 'a/b'"),
+        ("MEDIA_ROOT", "{folder} {folder}/absent", "folder not found: {folder}/absent"),
+        ("DOWNLOAD", "perhaps", "--download"),
+        ("MODEL", "{folder}/absent", "{folder}/absent"),
+    ],
+)
+def test_flags_as_environment_variables(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    variable: str, value: str, message: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv(f"LIBREHPS_SERVE_{variable}", value.format(folder=tmp_path))
+    monkeypatch.setenv("LIBREHPS_MODEL", "tiny")
+    done = cli("serve", "--port", "0")
+    assert done.returncode == (1 if variable == "MODEL" else 2), done.stderr
+    assert message.format(folder=tmp_path) in re.sub(r"\s+", " ", done.stderr)
+
+
+def test_a_flag_on_the_command_line_comes_first(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable, value in {"PORT": "70000", "URL_HOST": "a/b"}.items():
+        monkeypatch.setenv(f"LIBREHPS_SERVE_{variable}", value)
+    done = cli("serve", "--port", "0", "--url-host", "x", "--media-root", tmp_path / "absent")
+    assert "folder not found" in done.stderr
+
+
 @pytest.mark.parametrize("content", ["", "short", "two words of some length", "é" * 20])
 def test_files_that_hold_no_token(cli: Cli, tmp_path: Path, content: str) -> None:
     file = tmp_path / "token"

@@ -1,0 +1,48 @@
+"""Environment variables for every flag of a command."""
+
+import inspect
+import os
+import re
+from collections.abc import Callable
+from copy import copy
+from functools import partial
+from typing import Annotated, get_args
+
+from typer.models import OptionInfo
+
+
+def from_environment(prefix: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that lets each flag be given by a variable: `PREFIX_MAX_ITEMS`.
+
+    A flag on the command line has priority. A repeatable flag takes several values, separated by
+    whitespace or commas. An empty variable counts as unset.
+    """
+
+    def attach(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        parameters = [_with_variable(each, prefix) for each in signature.parameters.values()]
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {each.name: each.annotation for each in parameters}
+        return command
+
+    return attach
+
+
+def _with_variable(parameter: inspect.Parameter, prefix: str) -> inspect.Parameter:
+    kind, *extras = get_args(parameter.annotation) or (parameter.annotation,)
+    [option] = [copy(extra) for extra in extras if isinstance(extra, OptionInfo)]
+    variable = f"{prefix}_{parameter.name.upper()}"
+    option.show_envvar = False
+    if "list[" in str(kind):
+        # Click would split at whitespace alone.
+        option.default_factory = partial(_values, variable)
+        parameter = parameter.replace(default=inspect.Parameter.empty)
+    else:
+        known = [option.envvar] if isinstance(option.envvar, str) else option.envvar or []
+        # The variable of the command has priority over that of all commands.
+        option.envvar = [variable, *known]
+    return parameter.replace(annotation=Annotated[kind, option])
+
+
+def _values(variable: str) -> list[str]:
+    return [word for word in re.split(r"[\s,]+", os.environ.get(variable, "")) if word]
