@@ -26,7 +26,7 @@ def from_array(array: Any) -> Tensor:
         )
     # Pixels become float32 anyway; torch supports neither longdouble nor foreign byte order.
     array = array.astype(np.float32) if array.dtype.kind == "f" else array
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+    return torch.from_numpy(np.array(array.transpose(2, 0, 1), order="C"))
 
 
 def quantised(tensor: Tensor) -> Tensor:

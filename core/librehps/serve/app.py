@@ -18,13 +18,14 @@ from librehps.scorer import LibreHPS
 from librehps.serve.answer_models import answer_models, reward_parts
 from librehps.serve.answers import plain_answer, rewards_answer, verdict
 from librehps.serve.batcher import Batcher
-from librehps.serve.body import MAX_MARKS, MAX_MARKS_PER_ITEM, BodyLimit
+from librehps.serve.body import BodyLimit
 from librehps.serve.decoding import DecodeMemory, Pending
 from librehps.serve.fetch import Fetcher
 from librehps.serve.guard import Gate, Guard, Refused, explained, problem
 from librehps.serve.media import MediaAccess, invalid
 from librehps.serve.metrics import Metrics
 from librehps.serve.options import DEFAULT_REWARD_NAME, Access, Limits
+from librehps.serve.parsing import BINARY_BODY, BODY_TYPES, ParsedRequest, body_route
 from librehps.serve.samples import sample_of
 from librehps.serve.schemas import (
     CompareBody,
@@ -44,7 +45,7 @@ STATUS_DESCRIPTIONS = {
     401: "missing or wrong token",
     408: "timeout while reading the body",
     413: "body too large, or too many JSON values",
-    415: "unsupported Content-Type (expected application/json) or Content-Encoding",
+    415: f"unsupported Content-Type (expected {' or '.join(BODY_TYPES)}) or Content-Encoding",
     421: "Host header not allowed",
     422: "invalid request, too many items, or (in /compare) a side that cannot be scored",
     429: "too many bytes or items are waiting: retry after Retry-After seconds",
@@ -152,13 +153,14 @@ def make_app(
         redoc_url=None,
     )
     app.state.service = service
+    app.router.route_class = body_route(limits.max_items)
     # The middleware added last runs first.
     app.add_middleware(
         BodyLimit,
         gate=service.gate,
         max_body=limits.max_body,
-        max_marks=min(MAX_MARKS, MAX_MARKS_PER_ITEM * limits.max_items),
         read_timeout=limits.read_timeout,
+        types=BODY_TYPES,
     )
     app.add_middleware(Guard, access=access, gate=service.gate, metrics=service.metrics)
     _add_errors(app)
@@ -184,8 +186,13 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
     models = answer_models(settings.axes)
     scored = models.plain | RewardsAnswer
 
-    @app.post("/score", response_model=scored, responses=_responses(BODY_STATUSES))
-    async def score(request: Request, body: Annotated[ScoreBody, Body()]) -> JSONResponse:
+    @app.post(
+        "/score",
+        response_model=scored,
+        responses=_responses(BODY_STATUSES),
+        openapi_extra=BINARY_BODY,
+    )
+    async def score(request: ParsedRequest, body: Annotated[ScoreBody, Body()]) -> JSONResponse:
         """Score items, or samples of an RL trainer; an invalid item gets an error of its own."""
         service.check_count(len(body.requests if isinstance(body, Rewards) else body.items))
         if isinstance(body, Rewards):
@@ -194,7 +201,7 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
                 for at, sample in enumerate(body.requests)
             ]
             items = [
-                service.media.pending(sample.id, sample.media, sample.prompt)
+                service.media.pending(sample.id, sample.media, sample.prompt, request.tensors)
                 for sample in samples
                 if sample.media is not None
             ]
@@ -204,16 +211,24 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
         items = [
             invalid(id, item)
             if isinstance(item, InvalidItem)
-            else service.media.pending(id, item, item.prompt)
+            else service.media.pending(id, item, item.prompt, request.tensors)
             for id, item in zip(ids, body.items, strict=True)
         ]
         return JSONResponse(plain_answer(await service.rows(request, items), settings))
 
-    @app.post("/compare", response_model=models.verdict, responses=_responses(BODY_STATUSES))
-    async def compare(request: Request, body: CompareBody) -> JSONResponse:
+    @app.post(
+        "/compare",
+        response_model=models.verdict,
+        responses=_responses(BODY_STATUSES),
+        openapi_extra=BINARY_BODY,
+    )
+    async def compare(request: ParsedRequest, body: CompareBody) -> JSONResponse:
         """Predict which of two media a person would prefer, by `overall`."""
         sides = [("a", body.a), ("b", body.b)]
-        items = [service.media.pending(side, media, body.prompt) for side, media in sides]
+        items = [
+            service.media.pending(side, media, body.prompt, request.tensors)
+            for side, media in sides
+        ]
         a, b = await service.rows(request, items)
         decision = verdict(a, b, settings.axes, service.calibrator, body.symmetric)
         return JSONResponse({**decision, "settings": settings.digest})

@@ -5,9 +5,12 @@ import binascii
 import errno
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from librehps.errors import (
     BrokenMediaError,
@@ -21,6 +24,7 @@ from librehps.errors import (
 from librehps.serve.decoding import Pending
 from librehps.serve.fetch import Fetcher, shortened
 from librehps.serve.schemas import InvalidItem, Media
+from librehps.serve.tensors import media_of
 from librehps.types import Item, Kind, Stored
 
 # No system has longer paths.
@@ -67,8 +71,17 @@ class MediaAccess:
     fetcher: Fetcher | None
     max_bytes: int
 
-    def pending(self, id: str, media: Media, prompt: str) -> Pending:
-        """Return the item that a request names, not loaded yet."""
+    def pending(
+        self, id: str, media: Media, prompt: str, tensors: Mapping[str, np.ndarray] | None = None
+    ) -> Pending:
+        """Return the item that a request names, not loaded yet; `tensors` are the request's own."""
+        if media.tensor is not None:
+            name = f"tensor {shortened(media.tensor)}"
+            tensor = None if tensors is None else tensors.get(media.tensor)
+            return Pending(id, name, partial(self._given, id, name, tensor, prompt))
+        if media.frames_b64 is not None:
+            load = partial(_framed, id, media.frames_b64, prompt)
+            return Pending(id, "frames_b64", load)
         if media.url is not None:
             load = partial(self._fetched, id, media.url, prompt)
             return Pending(id, shortened(media.url), load, True)
@@ -81,6 +94,14 @@ class MediaAccess:
         else:
             name, text, kind = "video_b64", media.video_b64 or "", "video"
         return Pending(id, name, partial(_decoded, id, name, text, prompt, kind))
+
+    def _given(self, id: str, name: str, tensor: np.ndarray | None, prompt: str) -> Item:
+        if tensor is None:
+            raise MediaNotFoundError(f"{name}: not found in the request's body")
+        content = media_of(tensor, name)
+        if isinstance(content, bytes):
+            return Item(id, Given(name, content), prompt)
+        return Item(id, content, prompt, "image" if content.ndim == 3 else "video")
 
     def _filed(self, id: str, path: str, prompt: str, kind: Kind | None) -> Item:
         return Item(id, self._inside(path), prompt, kind)
@@ -181,16 +202,25 @@ def _open(root: Path, place: Path) -> int:
 
 
 def _decoded(id: str, name: str, text: str, prompt: str, kind: Kind) -> Item:
+    return Item(id, Given(name, _bytes_of(text, name)), prompt, kind)
+
+
+def _framed(id: str, texts: Sequence[str], prompt: str) -> Item:
+    frames = [_bytes_of(text, f"frames_b64[{at}]") for at, text in enumerate(texts)]
+    return Item(id, frames, prompt, "video")
+
+
+def _bytes_of(text: str, name: str) -> bytes:
+    """Return the bytes in base64 or a data: URL; raises BrokenMediaError."""
     if text[:5].lower() == "data:":
         text = text.partition(",")[2]
     try:
-        content = base64.b64decode(text, validate=True)
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         try:
-            content = base64.b64decode(_standard(text), validate=True)
+            return base64.b64decode(_standard(text), validate=True)
         except (binascii.Error, ValueError) as error:
             raise BrokenMediaError(f"{name}: invalid base64: {error}") from error
-    return Item(id, Given(name, content), prompt, kind)
 
 
 def _standard(text: str) -> str:

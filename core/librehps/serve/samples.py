@@ -18,7 +18,7 @@ from librehps.serve.schemas import (
 from librehps.serve.served_rewards import ServedRewards
 
 # Fields of a turn that hold an image or video.
-TURN_MEDIA_FIELDS = ("image_b64", "video_b64", "video_path")
+TURN_MEDIA_FIELDS = ("image_b64", "video_b64", "frames_b64", "video_path", "tensor")
 # The text of these roles does not describe the media.
 OTHER_ROLES = ("system", "assistant")
 _REQUIRED_REWARDS: TypeAdapter[list[str] | None] = TypeAdapter(RequiredRewards)
@@ -100,6 +100,6 @@ def _describes(turn: Turn) -> bool:
     return not isinstance(turn.role, str) or turn.role.lower() not in OTHER_ROLES
 
 
-def _media(turn: Turn) -> dict[str, str]:
+def _media(turn: Turn) -> dict[str, Any]:
     fields = {name: getattr(turn, name) for name in TURN_MEDIA_FIELDS}
     return {name: value for name, value in fields.items() if value is not None}

@@ -24,8 +24,8 @@ from librehps.serve.options import DEFAULT_REWARD_NAME
 
 EXAMPLE_IMAGE = "<base64 of a PNG, JPEG, WEBP, BMP, TIFF or GIF>"
 # Upper bounds, whatever the server's own limits are.
-MAX_REQUEST_ITEMS, MAX_TURNS, MAX_REWARDS = 4096, 256, 32
-MEDIA_FIELDS = ("image_b64", "video_b64", "path", "video_path", "url")
+MAX_REQUEST_ITEMS, MAX_TURNS, MAX_REWARDS, MAX_FRAMES = 4096, 256, 32, 1024
+MEDIA_FIELDS = ("image_b64", "video_b64", "frames_b64", "path", "video_path", "url", "tensor")
 
 
 def _whole(text: str) -> str:
@@ -39,6 +39,12 @@ def _whole(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_whole)]
 Encoded = Annotated[str | None, Field(description="base64, or a data: URL")]
+Frames = Annotated[
+    list[str] | None,
+    FailFast(),
+    Field(description="frames of a clip, of equal size, like image_b64", max_length=MAX_FRAMES),
+]
+TensorName = Annotated[Text | None, Field(description="in a body of application/x-safetensors")]
 
 
 class Media(BaseModel):
@@ -48,11 +54,13 @@ class Media(BaseModel):
 
     image_b64: Encoded = None
     video_b64: Encoded = None
+    frames_b64: Frames = None
     path: Annotated[Text | None, Field(description="in a folder of the server's --media-root")] = (
         None
     )
     video_path: Annotated[Text | None, Field(description="like path, for a video")] = None
     url: Annotated[Text | None, Field(description="on a host of the server's --url-host")] = None
+    tensor: TensorName = None
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
@@ -127,7 +135,9 @@ class Turn(BaseModel):
     role: Any = None
     image_b64: Encoded = None
     video_b64: Encoded = None
+    frames_b64: Frames = None
     video_path: Text | None = None
+    tensor: TensorName = None
 
 
 Label = Text | int | None
