@@ -90,11 +90,14 @@ class Server:
     def post(self, path: str, body: Any, **headers: str) -> "Answer":
         return self.ask("POST", path, body, **headers)
 
+    def pid(self) -> int:
+        """The process that listens."""
+        listeners = (c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN)
+        return next(c.pid for c in listeners if c.laddr.port == self.port)
+
     def memory(self) -> int:
         """Bytes that the process which listens holds."""
-        listeners = (c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN)
-        pid = next(c.pid for c in listeners if c.laddr.port == self.port)
-        return psutil.Process(pid).memory_info().rss
+        return psutil.Process(self.pid()).memory_info().rss
 
     def socket(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)

@@ -42,6 +42,7 @@ class DecoderProcess:
 
     # Class attributes, for `__del__` after an error in `__init__`.
     child: subprocess.Popen[bytes] | None = None
+    _killed: subprocess.Popen[bytes] | None = None
     _log: IO[bytes] | None = None
 
     def __init__(self, time_limit: float, memory_limit: int, niceness: int = 0) -> None:
@@ -62,7 +63,7 @@ class DecoderProcess:
 
     def kill(self) -> None:
         """End the process at once; a request in progress raises DecoderCrashError."""
-        child = self.child
+        child = self._killed = self.child
         if child is not None:
             child.kill()
 
@@ -104,7 +105,9 @@ class DecoderProcess:
         return header, pixels
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self.child is None or self.child.poll() is not None:
+        # A killed process may still seem to run, and would take the next request with it.
+        is_killed = self.child is self._killed
+        if self.child is None or is_killed or self.child.poll() is not None:
             self._end()
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
             # The child imports from this process's path, but not from the working directory.

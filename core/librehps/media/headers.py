@@ -35,11 +35,12 @@ class Header:
 def read_header(content: bytes, name: str) -> Header | None:
     """Return the header of an image; None if it is damaged, which the decoder then reports."""
     try:
-        if still_format(content) == JXL:
-            return _of_jxl(content)
-        if content.startswith(deep_tiff.MAGIC):
-            return _of_tiff(content, name)
-        return _of_opened(open_image(content, name))
+        with damage_named(name):
+            if still_format(content) == JXL:
+                return _of_jxl(content)
+            if content.startswith(deep_tiff.MAGIC):
+                return _of_tiff(content, name)
+            return _of_opened(open_image(content, name))
     except MediaError:
         return None
 
@@ -60,15 +61,14 @@ def _of_jxl(content: bytes) -> Header | None:
 
 def _of_tiff(content: bytes, name: str) -> Header:
     """Return the header of a TIFF, whose reader of deep samples would decode it when opened."""
-    with damage_named(name):
-        try:
-            image = Image.open(BytesIO(content), formats=("TIFF",))
-            if not deep_tiff.is_misread(image):
-                return _of_opened(image)
-        except (UnidentifiedImageError, ValueError, SyntaxError):
-            # Read by `deep_tiff`, or by no reader.
-            pass
-        return Header(*deep_tiff.header(content, name))
+    try:
+        image = Image.open(BytesIO(content), formats=("TIFF",))
+        if not deep_tiff.is_misread(image):
+            return _of_opened(image)
+    except (UnidentifiedImageError, ValueError, SyntaxError):
+        # Read by `deep_tiff`, or by no reader.
+        pass
+    return Header(*deep_tiff.header(content, name))
 
 
 def _pixel_bytes(image: Image.Image) -> int:
