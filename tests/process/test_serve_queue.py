@@ -1,6 +1,7 @@
 """The queue: requests wait for room, time out, fail and end as documented."""
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -176,5 +177,70 @@ def test_what_is_not_finished_in_time_is_told_so(tiny: LibreHPS) -> None:
             answer = await task
             assert (answer.status_code, answer.json()["error_type"]) == (503, "Draining")
             go.set()
+
+    asyncio.run(main())
+
+
+def large(size: int = (2 << 20) - 1) -> bytes:
+    body = json.dumps(GOOD).encode()
+    return body + b" " * (size - len(body))
+
+
+@asynccontextmanager
+async def crowded(
+    scorer: LibreHPS,
+) -> AsyncIterator[tuple[FastAPI, list[asyncio.Task[httpx.Response]], threading.Event]]:
+    """An app with 7 large bodies, for which it has memory, and 5 that wait."""
+    async with inside(scorer, Limits(max_body=2 << 20)) as (client, app):
+        go, taken = stall(app), admissions(app)
+        json_type = {"Content-Type": "application/json"}
+
+        def post(body: bytes) -> asyncio.Task[httpx.Response]:
+            return asyncio.create_task(client.post("/score", content=body, headers=json_type))
+
+        tasks = [post(large()) for _ in range(12)]
+        for _ in range(7):
+            await taken.acquire()
+        # A small body need not wait.
+        tasks.append(post(large(1 << 19)))
+        await taken.acquire()
+        assert taken.locked() and not any(task.done() for task in tasks)
+        yield app, tasks, go
+        go.set()
+
+
+def test_large_bodies_wait_for_memory(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with crowded(tiny) as (_, tasks, go):
+            tasks.pop(8).cancel()
+            go.set()
+            answers = await asyncio.gather(*tasks)
+            assert [answer.status_code for answer in answers] == [200] * 12
+
+    asyncio.run(main())
+
+
+def test_large_bodies_that_never_find_memory(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with crowded(tiny) as (app, tasks, go):
+            for deadline in app.state.service.gate.deadlines:
+                deadline.reschedule(0.0)
+            for answer in await asyncio.gather(*tasks[7:12]):
+                assert (answer.status_code, answer.json()["error_type"]) == (429, "Busy")
+                assert answer.headers["Retry-After"] == "1"
+            go.set()
+            answers = await asyncio.gather(*tasks[:7], tasks[12])
+            assert [answer.status_code for answer in answers] == [200] * 8
+
+    asyncio.run(main())
+
+
+def test_large_bodies_that_wait_at_the_end(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with crowded(tiny) as (app, tasks, _):
+            app.state.service.gate.drain()
+            app.state.service.gate.give_up()
+            app.state.service.queue.abandon()
+            assert {answer.status_code for answer in await asyncio.gather(*tasks)} == {503}
 
     asyncio.run(main())

@@ -161,6 +161,7 @@ def make_app(
         max_body=limits.max_body,
         read_timeout=limits.read_timeout,
         types=BODY_TYPES,
+        wait_timeout=limits.timeout,
     )
     app.add_middleware(Guard, access=access, gate=service.gate, metrics=service.metrics)
     _add_errors(app)

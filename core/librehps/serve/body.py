@@ -1,18 +1,22 @@
 """Middleware that reads each request body whole, within limits of size and time."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from librehps.serve.byte_room import ByteRoom
 from librehps.serve.guard import Gate, Refused, draining, refuse
 
 # A body gets one more second for each of these blocks received.
 BYTES_PER_EXTRA_S = 64 << 10
 # Bodies of the largest size that all requests together may hold in memory.
 MAX_HELD_BODIES = 8
+# Bodies of this size and more wait for memory, of all but one of these bodies: the last is for
+# small bodies, and for bodies of unknown size.
+MIN_LARGE_BYTES = 1 << 20
 # Characters that start a JSON value and never occur in base64. Their number is limited because
 # each value costs time and memory before the request can be checked.
 JSON_MARKS, MAX_MARKS_PER_ITEM, MAX_MARKS = b",{[", 4096, 1 << 19
@@ -30,7 +34,8 @@ class BodyLimit:
     A slow body times out after `read_timeout` seconds, plus one second for each 64 KiB received;
     all bodies time out once the gate gives up. `types` are the allowed media types; `max_marks`
     limits the number of JSON values (None: the app checks it).
-    `held` counts the bytes of all bodies whose requests are not answered yet.
+    `held` counts the bytes of all bodies whose requests are not answered yet. A large body waits in
+    `room`, unread, for at most `wait_timeout` seconds.
     """
 
     app: ASGIApp
@@ -39,7 +44,12 @@ class BodyLimit:
     read_timeout: float
     max_marks: int | None = None
     types: tuple[str, ...] = (JSON_TYPE,)
+    wait_timeout: float = 60.0
     held: int = 0
+    room: ByteRoom = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.room = ByteRoom((MAX_HELD_BODIES - 1) * self.max_body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,17 +57,22 @@ class BodyLimit:
             return
         taken = _HeldBody(self)
         try:
-            _check_header(scope, self.max_body, self.types)
-            body = await taken.read(receive)
-            if self.max_marks is not None and isinstance(body, bytes):
-                check_marks(body, self.max_marks)
+            await self._pass(taken, scope, receive, send)
         except Refused as refused:
             taken.release()
             await refuse(refused, scope, receive, send)
-            return
-        if isinstance(body, _Disconnected):
+        finally:
             taken.release()
+
+    async def _pass(self, taken: "_HeldBody", scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app with the whole body; raises Refused before the app is called."""
+        _check_header(scope, self.max_body, self.types)
+        await taken.wait_for_room(_declared_size(scope))
+        body = await taken.read(receive)
+        if isinstance(body, _Disconnected):
             return
+        if self.max_marks is not None:
+            check_marks(body, self.max_marks)
         parts = [body]
         del body
 
@@ -66,17 +81,32 @@ class BodyLimit:
                 return {"type": "http.request", "body": parts.pop(), "more_body": False}
             return await receive()
 
-        try:
-            await self.app(scope, replay, send)
-        finally:
-            taken.release()
+        await self.app(scope, replay, send)
 
 
 class _HeldBody:
     """The body bytes of one request, counted in `BodyLimit.held` until released."""
 
     def __init__(self, limit: BodyLimit) -> None:
-        self._limit, self._bytes = limit, 0
+        self._limit, self._bytes, self._reserved = limit, 0, 0
+
+    async def wait_for_room(self, size: int) -> None:
+        """Wait, if the body is large, until there is memory for all of it; raises Refused.
+
+        Meanwhile nothing is read, so that the client waits too.
+        """
+        if size < MIN_LARGE_BYTES:
+            return
+        gate = self._limit.gate
+        try:
+            async with asyncio.timeout(self._limit.wait_timeout) as deadline:
+                gate.deadlines.add(deadline)
+                await self._limit.room.take(size)
+        except TimeoutError:
+            raise (draining() if gate.ended else busy()) from None
+        finally:
+            gate.deadlines.discard(deadline)
+        self._reserved = size
 
     async def read(self, receive: Receive) -> bytes | _Disconnected:
         """Return the whole body, or _Disconnected if the client disconnected; raises Refused."""
@@ -111,13 +141,19 @@ class _HeldBody:
         if self._bytes > self._limit.max_body:
             raise too_large(self._limit.max_body)
         if self._limit.held > MAX_HELD_BODIES * self._limit.max_body:
-            raise Refused(
-                429, "Busy", "too many request bytes in memory; retry later", {"Retry-After": "1"}
-            )
+            raise busy()
 
     def release(self) -> None:
         self._limit.held -= self._bytes
-        self._bytes = 0
+        if self._reserved:
+            self._limit.room.give(self._reserved)
+        self._bytes = self._reserved = 0
+
+
+def busy() -> Refused:
+    return Refused(
+        429, "Busy", "too many request bytes in memory; retry later", {"Retry-After": "1"}
+    )
 
 
 def too_large(max_body: int) -> Refused:
@@ -143,6 +179,11 @@ def _check_header(scope: Scope, max_body: int, types: tuple[str, ...]) -> None:
     if scope["method"] == "POST" and kind.decode("latin-1") not in types:
         expected = " or ".join(types)
         raise Refused(415, "NotJson", f"unsupported Content-Type: expected {expected}")
-    length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length[:20]) > max_body:
+    if _declared_size(scope) > max_body:
         raise too_large(max_body)
+
+
+def _declared_size(scope: Scope) -> int:
+    """Return the Content-Length, 0 if there is none or it is invalid."""
+    length = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(length[:20]) if length.isdigit() else 0
