@@ -57,7 +57,7 @@ def test_samples_count_also_without_media(server: Server) -> None:
     both = server.post("/score", {"requests": [{"history": []}], **GOOD})
     assert both.status == 422 and "requests" in both.json["error"]
     one = server.post("/score", {"requests": [{"history": [{"text": "x", "path": "a.png"}]}]})
-    assert "image_b64, video_b64, video_path, got 0" in one.json["errors"][0]["librehps"]
+    assert "video_path, tensor, got 0" in one.json["errors"][0]["librehps"]
 
 
 def test_a_get_whose_body_never_comes_is_cut(server: Server) -> None:
