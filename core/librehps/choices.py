@@ -18,6 +18,8 @@ VideoBackend = Literal["auto", "decord", "pyav"]
 Engine = Literal["local", "ray"]
 Animated = Literal["clip", "still"]
 Sample = Literal["index", "time"]
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 Normalise = Literal["prompt", "all", "none"]
 JoinKey = Literal["auto", "sha256", "media", "id"]

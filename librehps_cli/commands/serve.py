@@ -1,5 +1,7 @@
 """librehps serve: a server of scores over HTTP."""
 
+import logging
+
 from librehps_cli.ui.environment import from_environment
 from librehps_cli.ui.help import examples
 from librehps_cli.ui.load import load_scorer
@@ -9,9 +11,20 @@ from librehps_cli.ui.serve_options import (
     VARIABLES,
     AccessFlags,
     LimitFlags,
+    LogFlags,
     access_of,
     limits_of,
 )
+
+log = logging.getLogger("librehps")
+
+
+class LoggedOutput(Output):
+    """The output of the server, whose notes are lines of its log."""
+
+    def note(self, message: str) -> None:
+        """Log a line, unless --quiet."""
+        log.info(message)
 
 
 @examples(
@@ -21,7 +34,11 @@ from librehps_cli.ui.serve_options import (
 @from_environment(VARIABLES)
 @grouped
 def serve(
-    access: AccessFlags, limits: LimitFlags, models: ModelOptions, quiet: Quiet = False
+    access: AccessFlags,
+    limits: LimitFlags,
+    logs: LogFlags,
+    models: ModelOptions,
+    quiet: Quiet = False,
 ) -> None:
     """Serve scores over HTTP: POST /score and /compare.
 
@@ -36,9 +53,11 @@ def serve(
     from librehps_cli.ui.errors import FATAL, report
 
     require("serve", "librehps serve")
+    from librehps.serve.logs import start_logs
     from librehps.serve.options import ServeOptions, listen
 
-    out = Output(quiet, json=False)
+    out = LoggedOutput(quiet, json=False)
+    start_logs(logs.log_format, "error" if quiet else logs.log_level)
     options = ServeOptions(
         access.host, access.port, limits_of(limits), access_of(access), access.reward_name
     )

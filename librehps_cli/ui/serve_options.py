@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from librehps.choices import LogFormat, LogLevel
+
 if TYPE_CHECKING:
     from librehps.serve.options import Access, Limits
 
 VARIABLES = "LIBREHPS_SERVE"
-ACCESS, LIMITS = "Access", "Limits"
+ACCESS, LIMITS, LOGS = "Access", "Limits", "Logs"
 # More than a day in ms or s, and less than timers can hold.
 MAX_TIME = 1_000_000
 
@@ -49,7 +51,8 @@ class AccessFlags:
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="File with the token that every request must send, except /health.",
+            help="File with the token that every request must send, except for /livez, /readyz "
+            "and /health.",
             show_default=False,
             rich_help_panel=ACCESS,
         ),
@@ -58,12 +61,21 @@ class AccessFlags:
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Accept requests with this name in the Host header (default: only the loopback "
-            "names, also with --host 0.0.0.0). Repeatable.",
+            help="Accept requests with this Host header: a name, *.suffix, or the network of "
+            "addresses (10.0.0.0/8). Default: only the loopback names, also with --host 0.0.0.0. "
+            "Repeatable.",
             show_default=False,
             rich_help_panel=ACCESS,
         ),
     ] = None
+    open_metrics: Annotated[
+        bool,
+        typer.Option(
+            "--open-metrics",
+            help="Answer GET /metrics without a token, whatever the Host header is.",
+            rich_help_panel=ACCESS,
+        ),
+    ] = False
     media_root: Annotated[
         list[Path] | None,
         typer.Option(
@@ -82,6 +94,25 @@ class AccessFlags:
             rich_help_panel=ACCESS,
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class LogFlags:
+    """Flags that set the format of the logs on stderr, and how much they say."""
+
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(metavar="FORMAT", help="Lines on stderr: text, json.", rich_help_panel=LOGS),
+    ] = "text"
+    log_level: Annotated[
+        LogLevel,
+        typer.Option(
+            metavar="LEVEL",
+            help="Least level of the logs: debug (also probes), info (each request), warning "
+            "(requests with errors), error.",
+            rich_help_panel=LOGS,
+        ),
+    ] = "info"
 
 
 @dataclass(frozen=True)
@@ -197,15 +228,16 @@ def access_of(flags: AccessFlags) -> "Access":
     from librehps.serve.options import (
         LOOPBACK_NAMES,
         Access,
+        allowed_host,
         media_root,
-        named_host,
         read_token,
         url_host,
     )
 
     return Access(
         token=None if flags.token_file is None else read_token(flags.token_file),
-        hosts=LOOPBACK_NAMES | {named_host(name) for name in flags.allowed_host or []},
+        hosts=LOOPBACK_NAMES | {allowed_host(name) for name in flags.allowed_host or []},
         roots=tuple(media_root(folder) for folder in flags.media_root or []),
         url_hosts=frozenset(url_host(name) for name in flags.url_host or []),
+        open_metrics=flags.open_metrics,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Cli
-from librehps.serve.options import named_host, url_host
+from librehps.serve.options import allowed_host, named_host, url_host
 
 ANY = "0.0.0.0"  # noqa: S104 - refused without a token
 
@@ -30,7 +30,12 @@ ANY = "0.0.0.0"  # noqa: S104 - refused without a token
         (("--max-wait-ms", "inf"), "--max-wait-ms"),
         (("--drain-s", "inf"), "--drain-s"),
         (("--allowed-host", "foo:8000"), "--allowed-host: invalid host name 'foo:8000'"),
-        (("--allowed-host", "*"), "no scheme, no path, no *, no port"),
+        (("--allowed-host", "*"), "*.scores.example, 10.0.0.0/8 or fd00::/8: no scheme, no port"),
+        (("--allowed-host", "10.0.0.1/8"), "10.0.0.1/8 has host bits set"),
+        (("--allowed-host", "http://a"), "invalid network 'http://a'"),
+        (("--allowed-host", "*.10.0.0.1"), "invalid suffix '*.10.0.0.1': an address"),
+        (("--allowed-host", "a.*"), "invalid host name 'a.*'"),
+        (("--log-format", "xml"), "--log-format"),
         (
             ("--url-host", "https://example.com"),
             "--url-host: invalid host name 'https://example.com'",
@@ -51,7 +56,7 @@ def test_bad_arguments(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], mes
     ("variable", "value", "message"),
     [
         ("MAX_ITEMS", "0", "--max-items"),
-        ("ALLOWED_HOST", "scores.example, a/b", "invalid host name 'a/b'"),
+        ("ALLOWED_HOST", "scores.example, a/b", "invalid network 'a/b'"),
         ("MEDIA_ROOT", "{folder} {folder}/absent", "folder not found: {folder}/absent"),
         ("DOWNLOAD", "perhaps", "--download"),
         ("MODEL", "{folder}/absent", "{folder}/absent"),
@@ -94,6 +99,8 @@ def test_a_port_that_is_taken(cli: Cli) -> None:
 def test_names_of_hosts_as_requests_have_them() -> None:
     spelled = {"Scores.Example.": "scores.example", "[::1]": "::1", "10.0.0.1": "10.0.0.1"}
     assert {text: named_host(text) for text in spelled} == spelled
+    spelled = {"10.0.0.0/8": "10.0.0.0/8", "FD00::/8": "fd00::/8", "*.A.Example.": "*.a.example"}
+    assert {text: allowed_host(text) for text in spelled} == spelled
     spelled = {"Example.com.": "example.com", "example.com.:8080": "example.com:8080",
                "[2606::1]:8080": "2606::1:8080", "2606::1": "2606::1"}  # fmt: skip
     assert {text: url_host(text) for text in spelled} == spelled

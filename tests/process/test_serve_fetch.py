@@ -184,7 +184,8 @@ def test_answers_that_hold_no_picture(net: Net) -> None:
     "::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2002:a00:1::",
     "2001:0:4136:e378:8000:63bf:3fff:fdd2", "fec0::1", "fe80::1%eth0", "64:ff9b:1::1",
     "::127.0.0.1", "0.0.0.0",  # noqa: S104
-    "192.88.99.1", "nonsense", "",
+    "192.88.99.1", "3fff::1", "3fff:fff::1", "5f00::1", "100:0:0:1::1", "2001:20::1", "192.0.0.9",
+    "nonsense", "",
 ])  # fmt: skip
 def test_private_addresses(address: str) -> None:
     assert not is_public(address)

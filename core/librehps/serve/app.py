@@ -22,6 +22,7 @@ from librehps.serve.body import BodyLimit
 from librehps.serve.decoding import DecodeMemory, Pending
 from librehps.serve.fetch import Fetcher
 from librehps.serve.guard import Gate, Guard, Refused, explained, problem
+from librehps.serve.logs import record_of
 from librehps.serve.media import MediaAccess, invalid
 from librehps.serve.metrics import Metrics
 from librehps.serve.options import DEFAULT_REWARD_NAME, Access, Limits
@@ -82,7 +83,7 @@ class Service:
         engine = self.scorer.engine(max_pixels=limits.max_pixels)
         memory = DecodeMemory.of(limits.decode_memory, limits.max_body)
         queue = Batcher(engine, limits.max_queue, limits.max_wait, memory, self.metrics)
-        self.metrics.watch_depth(lambda: queue.depth)
+        self.metrics.watch(lambda: queue.depth, lambda: self.gate.active)
         self.queue = queue
         yield
         await asyncio.to_thread(queue.close)
@@ -92,6 +93,7 @@ class Service:
 
         A request waits while the queue is full. The items of a refused request are cancelled.
         """
+        record_of(request.scope).items = len(items)
         scoring = asyncio.ensure_future(self._scored(items))
         leaving = asyncio.ensure_future(_left(request))
         try:
@@ -154,6 +156,10 @@ def make_app(
     )
     app.state.service = service
     app.router.route_class = body_route(limits.max_items)
+    settings = scorer.settings
+    service.metrics.describe(
+        {"version": __version__, "model": settings.model, "settings": settings.digest}
+    )
     # The middleware added last runs first.
     app.add_middleware(
         BodyLimit,

@@ -28,7 +28,11 @@ SHUTDOWN_MESSAGE = "the server is shutting down"
 
 
 class Watcher(Protocol):
-    """The receiver of events: a batch is done, an item is done."""
+    """The receiver of events: an item is decoded, launched or done; a batch is done."""
+
+    def decoded(self, seconds: float) -> None: ...
+
+    def waited(self, seconds: float) -> None: ...
 
     def batch(self, items: int, seconds: float) -> None: ...
 
@@ -40,7 +44,9 @@ class _Job:
     task: Task
     answer: asyncio.Future[ScoredRow]
     ready: Ready | None = None
-    since: float = field(default_factory=time.monotonic)
+    accepted: float = field(default_factory=time.monotonic)
+    # When the item was decoded.
+    since: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +212,7 @@ class Batcher:
             self._fail(job, failure)
             return
         ready = done.result()
+        self._watcher.decoded(job.task.seconds)
         if ready.error is not None:
             self._answer(job, error_row(ready.item, ready.error))
             return
@@ -249,6 +256,8 @@ class Batcher:
         self._flying += 1
         ready = [self._take(job) for job in jobs]
         started = time.monotonic()
+        for job in jobs:
+            self._watcher.waited(started - job.accepted - job.task.seconds)
         run = self._runners.submit(self._run, ready)
         self._follow(run, lambda done: self._landed(jobs, started, done))
 

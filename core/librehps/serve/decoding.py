@@ -1,6 +1,7 @@
 """Decoding for the queue: many requests take turns, and memory is bounded."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -69,7 +70,10 @@ class _UnwantedError(Exception):
 
 @dataclass(eq=False)
 class Task:
-    """An item to decode for a request (`group`); `done` gets the decoded item or its error."""
+    """An item to decode for a request (`group`); `done` gets the decoded item or its error.
+
+    `seconds`: the time that workers took for it.
+    """
 
     pending: Pending
     group: object
@@ -79,6 +83,14 @@ class Task:
     lane: "_Lane | None" = None
     reader: VideoReader | None = None
     is_cancelled: bool = False
+    seconds: float = 0.0
+    started: float | None = None
+
+    def pause(self) -> None:
+        """Add the time since a worker took the task to `seconds`."""
+        if self.started is not None:
+            self.seconds += time.monotonic() - self.started
+            self.started = None
 
 
 class _Lane:
@@ -207,12 +219,14 @@ class Decoding:
         with self._lock:
             if task.is_cancelled:
                 raise _UnwantedError
+            task.pause()
             task.lane = lane
             lane.tasks.add(task.group, task)
             lane.changed.notify()
 
     def _work(self, lane: _Lane, step: Callable[[Task], None]) -> None:
         while (task := self._next(lane)) is not None:
+            task.started = time.monotonic()
             try:
                 step(task)
             except _UnwantedError:
@@ -329,6 +343,7 @@ class Decoding:
         # Drop the encoded bytes, to save memory while items wait.
         ready = replace(ready, item=replace(ready.item, media=None))
         self._release(task)
+        task.pause()
         if ready.error is None:
             with self._lock:
                 self._ready_bytes += _size_of(ready)

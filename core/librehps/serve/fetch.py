@@ -22,8 +22,16 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 UNQUOTED_CHARS = "/%:@!$&'()*+,;=~-._?"
 # IPv6 addresses that reach the IPv4 address in their last four bytes (RFC 6052).
 NAT64_NETWORK = ipaddress.ip_network("64:ff9b::/96")
-# The anycast address of 6to4 relays (RFC 7526), which counts as global.
-RELAY_NETWORK = ipaddress.ip_network("192.88.99.0/24")
+# Networks that are not public, and that some versions of Python count as global: of 6to4 relays
+# (RFC 7526), of documentation (RFC 9637), of local NAT64 (RFC 8215), of dummy addresses (RFC 9780),
+# of segment routing (RFC 9602), and of protocols (RFC 2928, RFC 6890).
+SPECIAL_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.88.99.0/24", "192.0.0.0/24", "3fff::/20", "64:ff9b:1::/48", "100:0:0:1::/64",
+        "5f00::/16", "2001::/23",
+    )
+)  # fmt: skip
 
 # Returns the addresses of a host and port; raises OSError.
 Resolve = Callable[[str, int], list[str]]
@@ -50,7 +58,7 @@ def is_public(address: str) -> bool:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    if ip in RELAY_NETWORK:
+    if any(ip in network for network in SPECIAL_NETWORKS):
         return False
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour

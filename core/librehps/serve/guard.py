@@ -1,4 +1,4 @@
-"""The outermost middleware: checks Host, token and shutdown, and counts requests."""
+"""The outermost middleware: checks Host, token and shutdown; counts and logs requests."""
 
 import asyncio
 import base64
@@ -14,17 +14,22 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from librehps.files import printable
+from librehps.serve.hosts import AllowedHosts, host_name
+from librehps.serve.logs import log_request, record_of, start_record
 from librehps.serve.metrics import Metrics
 from librehps.serve.options import Access
 
-HEALTH_PATH = "/health"
+HEALTH_PATH, METRICS_PATH = "/health", "/metrics"
+# Probes of orchestrators name the server by its address, and have no token.
+PROBE_PATHS = ("/livez", "/readyz")
+REQUEST_ID_HEADER = b"x-request-id"
 # Errors in a request may name fields of any length that the client made up.
 MAX_REASON_CHARS = 500
 # A refused client that still sends is read for this long and this much: closing the connection
 # earlier may lose the answer.
 LINGER_S, LINGER_BYTES = 2.0, 256 << 20
 # Also answered during shutdown, so that monitoring can see the shutdown.
-MONITORING_PATHS = (HEALTH_PATH, "/metrics")
+MONITORING_PATHS = (HEALTH_PATH, METRICS_PATH, *PROBE_PATHS)
 KNOWN_PATHS = ("/score", "/compare", *MONITORING_PATHS, "/rewards", "/openapi.json")
 
 
@@ -49,8 +54,26 @@ def problem(
     status: int, error_type: str, error: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """Return the JSON answer of an error, of the same shape for every error."""
-    content = {"error_type": error_type, "error": error}
-    return JSONResponse(content, status, dict(headers or {}))
+    return ProblemResponse(status, error_type, error, headers)
+
+
+class ProblemResponse(JSONResponse):
+    """The JSON answer of an error, which also notes the error in the request's record."""
+
+    def __init__(
+        self, status: int, error_type: str, error: str, headers: Mapping[str, str] | None
+    ) -> None:
+        super().__init__({"error_type": error_type, "error": error}, status, dict(headers or {}))
+        self.error_type, self.error = error_type, error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        record = record_of(scope)
+        record.error_type, record.reason = self.error_type, self.error
+        if record.id:
+            # The answer to an unexpected error does not pass through the guard.
+            self.headers["X-Request-ID"] = record.id
+        await super().__call__(scope, receive, send)
 
 
 @dataclass
@@ -89,25 +112,43 @@ class Guard:
     gate: Gate
     metrics: Metrics
 
+    def __post_init__(self) -> None:
+        self._hosts = AllowedHosts(self.access.hosts)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.monotonic(), 0
+        record = start_record(scope, dict(scope["headers"]).get(REQUEST_ID_HEADER))
+        is_head = scope["method"] == "HEAD"
 
         async def counted(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                record.status = message["status"]
+                headers = [pair for pair in message["headers"] if pair[0] != REQUEST_ID_HEADER]
+                headers.append((REQUEST_ID_HEADER, record.id.encode()))
+                message = {**message, "headers": headers}
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
+        async def measured() -> Message:
+            message = await receive()
+            record.bytes_in += len(message.get("body", b""))
+            return message
+
+        # Every path of GET answers HEAD too, without the body.
+        inner = {**scope, "method": "GET"} if is_head else scope
         try:
-            await self._pass(scope, receive, counted)
+            await self._pass(inner, measured, counted)
             # No status was sent: the client disconnected during the request.
-            status = status or 499
+            record.status = record.status or 499
         finally:
+            # After an unexpected error the answer comes later.
+            record.status = record.status or 500
             path = scope["path"] if scope["path"] in KNOWN_PATHS else "other"
-            self.metrics.request(path, status or 500, time.monotonic() - started)
+            self.metrics.request(path, record)
+            log_request(scope, record, is_monitoring=path in MONITORING_PATHS)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -126,15 +167,23 @@ class Guard:
     def check(self, scope: Scope) -> None:
         """Raise Refused for a foreign Host, a wrong token, or a server that is shutting down."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            # Two servers in a row could disagree where the request ends.
+            raise Refused(
+                400, "AmbiguousLength", "got both Content-Length and Transfer-Encoding; send one"
+            )
+        path = scope["path"]
+        if path in PROBE_PATHS or (path == METRICS_PATH and self.access.open_metrics):
+            return
         self._check_host(headers.get(b"host", b""))
-        if scope["path"] != HEALTH_PATH and self.access.token is not None:
+        if path != HEALTH_PATH and self.access.token is not None:
             self._check_token(headers.get(b"authorization", b""), self.access.token)
-        if self.gate.draining and scope["path"] not in MONITORING_PATHS:
+        if self.gate.draining and path not in MONITORING_PATHS:
             raise draining()
 
     def _check_host(self, host: bytes) -> None:
         """Raise Refused for a Host that is not allowed, which stops DNS rebinding."""
-        if host_name(host.decode("latin-1")) not in self.access.hosts:
+        if not self._hosts.allow(host_name(host.decode("latin-1"))):
             raise Refused(
                 421, "ForeignHost", "Host header not allowed (the server's --allowed-host)"
             )
@@ -165,15 +214,6 @@ def _token_in(header: bytes) -> bytes:
         return base64.b64decode(word.strip(), validate=True).partition(b":")[2]
     except binascii.Error:
         return b""
-
-
-def host_name(header: str) -> str:
-    """Return the name in a Host header in lower case, without its port."""
-    name = header.strip().lower()
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    name, _, port = name.partition(":")
-    return name.rstrip(".") if port.isdigit() or not port else ""
 
 
 def explained(error: Any) -> str:

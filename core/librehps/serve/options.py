@@ -20,6 +20,9 @@ WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 DEFAULT_REWARD_NAME = "librehps"
 _REWARD_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]{0,99}")
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
+NAME_HINT = "Give a name like scores.example: no scheme, no path, no *, no port."
+URL_HINT = "Give a name like scores.example or scores.example:8080: no scheme, no path, no *."
+RULE_HINT = "Give scores.example, *.scores.example, 10.0.0.0/8 or fd00::/8: no scheme, no port."
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -57,14 +60,16 @@ class Limits:
 class Access:
     """The access rules: the token, and the media that a request may name.
 
-    `token` None: no token is needed; `hosts`: allowed names in a Host header; `roots`: folders,
-    with links resolved, that files may be read from; `url_hosts`: allowed hosts of URLs.
+    `token` None: no token is needed; `hosts`: allowed in a Host header, as names, networks or
+    `*.suffix`; `roots`: folders, with links resolved, that files may be read from; `url_hosts`:
+    allowed hosts of URLs; `open_metrics`: the metrics need no token and no Host.
     """
 
     token: str | None = None
     hosts: frozenset[str] = LOOPBACK_NAMES
     roots: tuple[Path, ...] = ()
     url_hosts: frozenset[str] = frozenset()
+    open_metrics: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,17 +109,39 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def named_host(text: str, flag: str = "--allowed-host") -> str:
+def allowed_host(text: str) -> str:
+    """Return a rule for Host headers, normalised: a name, a network or `*.suffix`.
+
+    Raises UsageError if invalid.
+    """
+    rule = text.strip().lower()
+    if "/" in rule:
+        try:
+            return str(ipaddress.ip_network(rule))
+        except ValueError as error:
+            raise UsageError(
+                f"--allowed-host: invalid network {text!r}: {error}",
+                hint=RULE_HINT,
+            ) from error
+    suffix = rule.removeprefix("*.")
+    name = named_host(suffix, hint=RULE_HINT)
+    if suffix == rule:
+        return name
+    if _is_address(name):
+        raise UsageError(
+            f"--allowed-host: invalid suffix {text!r}: an address",
+            hint="Give a network like 10.0.0.0/8 instead.",
+        )
+    return f"*.{name}"
+
+
+def named_host(text: str, flag: str = "--allowed-host", hint: str = NAME_HINT) -> str:
     """Return the host name, normalised as in a Host header; raises UsageError if invalid."""
     name = text.strip().lower().rstrip(".")
     if name.startswith("[") and name.endswith("]"):
         name = name[1:-1]
     if not _NAME.fullmatch(name) and not _is_address(name):
-        raise UsageError(
-            f"{flag}: invalid host name {text!r}",
-            hint="Give a name like scores.example: no scheme, no path, no *"
-            + (", no port." if flag == "--allowed-host" else "; a port like :8080 is allowed."),
-        )
+        raise UsageError(f"{flag}: invalid host name {text!r}", hint=hint)
     return name
 
 
@@ -122,8 +149,8 @@ def url_host(text: str) -> str:
     """Return a host or host:port of URLs, normalised; raises UsageError if invalid."""
     host, colon, port = text.strip().rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535 or _is_address(text.strip()):
-        return named_host(text, "--url-host")
-    return f"{named_host(host, '--url-host')}:{int(port)}"
+        return named_host(text, "--url-host", URL_HINT)
+    return f"{named_host(host, '--url-host', URL_HINT)}:{int(port)}"
 
 
 def _is_address(text: str) -> bool:
