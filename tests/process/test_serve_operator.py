@@ -1,4 +1,4 @@
-"""What an operator uses: probes, allowed hosts, logs, ids of requests, metrics."""
+"""Tests of what an operator uses: probes, allowed hosts, logs, ids of requests, metrics."""
 
 import json
 import re
