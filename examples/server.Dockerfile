@@ -27,8 +27,10 @@ USER librehps
 WORKDIR /home/librehps
 ENV HF_HOME=/models PYTHONUNBUFFERED=1 LIBREHPS_MODEL=tiny
 EXPOSE 8000
-# /health asks for no token; python, since the slim image has no curl.
+# /readyz needs no token and no name of a host; python, since the slim image has no curl.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=180s \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
-ENTRYPOINT ["librehps", "serve", "--host", "0.0.0.0", "--port", "8000", \
-    "--token-file", "/run/secrets/librehps-token"]
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
+# docker run -e LIBREHPS_SERVE_<FLAG>=.. and flags after the image's name override these.
+ENV LIBREHPS_SERVE_HOST=0.0.0.0 LIBREHPS_SERVE_PORT=8000 \
+    LIBREHPS_SERVE_TOKEN_FILE=/run/secrets/librehps-token
+ENTRYPOINT ["librehps", "serve"]

@@ -106,7 +106,7 @@ class Metrics:
         return bytes(generate_latest(self._registry))
 
 
-class GpuMemory(Collector):  # type: ignore[misc] - prometheus_client has no types
+class GpuMemory(Collector):  # type: ignore[misc]
     """The memory that this process has on each GPU; no metric where CUDA is not used."""
 
     def collect(self) -> Iterable[Metric]:
