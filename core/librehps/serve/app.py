@@ -25,6 +25,7 @@ from librehps.serve.guard import Gate, Guard, Refused, explained, problem
 from librehps.serve.logs import record_of
 from librehps.serve.media import MediaAccess, invalid
 from librehps.serve.metrics import Metrics
+from librehps.serve.openapi import DescribedApp
 from librehps.serve.options import DEFAULT_REWARD_NAME, Access, Limits
 from librehps.serve.parsing import BINARY_BODY, BODY_TYPES, ParsedRequest, body_route
 from librehps.serve.samples import sample_of
@@ -145,10 +146,13 @@ def make_app(
     served = ServedRewards(reward_name, reward_parts(scorer.settings.axes, scorer.has_scalar))
     service = Service(scorer, limits, media, served, calibrator)
 
-    app = FastAPI(
+    app = DescribedApp(
+        access,
+        limits.max_items,
         title="librehps",
         version=__version__,
-        description="Scores images and videos against their prompts.",
+        description="Scores images and videos against their prompts. Every answer has an "
+        "X-Request-ID: the client's own, or a new one.",
         lifespan=service.running,
         # These pages load scripts from other sites.
         docs_url=None,
@@ -245,7 +249,7 @@ def _add_facts(app: FastAPI, service: Service) -> None:
     settings = service.scorer.settings
     facts = {"model": settings.model, "settings": settings.digest}
 
-    @app.get("/health", response_model=Health, responses=_responses((421,)))
+    @app.get("/health", response_model=Health, responses=_responses((400, 421)))
     async def health() -> JSONResponse:
         """Report whether the server accepts requests (`ready` or `draining`); needs no token."""
         status = "draining" if service.gate.draining else "ready"

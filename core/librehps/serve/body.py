@@ -8,7 +8,7 @@ import numpy as np
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from librehps.serve.byte_room import ByteRoom
-from librehps.serve.guard import Gate, Refused, draining, refuse
+from librehps.serve.guard import BODY_PATHS, Gate, Refused, draining, refuse
 
 # A body gets one more second for each of these blocks received.
 BYTES_PER_EXTRA_S = 64 << 10
@@ -176,7 +176,8 @@ def _check_header(scope: Scope, max_body: int, types: tuple[str, ...]) -> None:
         raise Refused(415, "Compressed", "unsupported Content-Encoding: send the body uncompressed")
     # Browsers let any page post a form to this server, but none of these types.
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if scope["method"] == "POST" and kind.decode("latin-1") not in types:
+    is_body = scope["method"] == "POST" and scope["path"] in BODY_PATHS
+    if is_body and kind.decode("latin-1") not in types:
         expected = " or ".join(types)
         raise Refused(415, "NotJson", f"unsupported Content-Type: expected {expected}")
     if _declared_size(scope) > max_body:

@@ -30,7 +30,8 @@ MAX_REASON_CHARS = 500
 LINGER_S, LINGER_BYTES = 2.0, 256 << 20
 # Also answered during shutdown, so that monitoring can see the shutdown.
 MONITORING_PATHS = (HEALTH_PATH, METRICS_PATH, *PROBE_PATHS)
-KNOWN_PATHS = ("/score", "/compare", *MONITORING_PATHS, "/rewards", "/openapi.json")
+BODY_PATHS = ("/score", "/compare")
+KNOWN_PATHS = (*BODY_PATHS, *MONITORING_PATHS, "/rewards", "/openapi.json")
 
 
 class Refused(HTTPException):

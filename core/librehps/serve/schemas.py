@@ -22,7 +22,12 @@ from librehps.choices import ServerStatus
 from librehps.serve.guard import explained
 from librehps.serve.options import DEFAULT_REWARD_NAME
 
-EXAMPLE_IMAGE = "<base64 of a PNG, JPEG, WEBP, BMP, TIFF or GIF>"
+# A red disc of 32 x 32 pixels.
+EXAMPLE_IMAGE = (
+    "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgAQMAAABJtOi3AAAABlBMVEX////cHh7/Hx2WAAAAQUlEQVR42o3MsRFAQAAF"
+    "0eefnBJ0QmdaU4oShAJzRJdI2GBno+UvZcdwirEXU8TSCRSbLvAS691qrmKv4rja75MHvZQKpGqOSY8AAAAASUVORK5C"
+    "YII="
+)
 # Upper bounds, whatever the server's own limits are.
 MAX_REQUEST_ITEMS, MAX_TURNS, MAX_REWARDS, MAX_FRAMES = 4096, 256, 32, 1024
 MEDIA_FIELDS = ("image_b64", "video_b64", "frames_b64", "path", "video_path", "url", "tensor")
