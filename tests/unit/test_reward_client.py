@@ -3,16 +3,16 @@
 A stand-in, since it must fail on command: refuse, drop connections, answer late or nonsense.
 """
 
-import base64
-import json
+import os
 import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -25,134 +25,25 @@ from conftest import EXAMPLES
 from librehps import BatchItem, Item, LibreHPS
 from librehps.errors import RewardServerError, UsageError
 from librehps.media.images import load_pixels
-from librehps.rewards import RewardClient, ddpo_reward, transport, trl_reward
-from librehps.scores.row import to_record
+from librehps.rewards import AsyncRewardClient, RewardClient, ddpo_reward, exchange, trl_reward
+from reward_stand_in import (
+    BOUND,
+    PROMPT,
+    STILLS,
+    Act,
+    Handler,
+    StandIn,
+    cut_short,
+    drop,
+    items,
+    nothing_listens,
+    refuse,
+    say,
+)  # fmt: skip
+
+pytest_plugins = ["reward_stand_in"]
 
 MEDIA = EXAMPLES / "media"
-PROMPT = "a red circle left of a blue square"
-STILLS = [MEDIA / f"{name}.png" for name in ("match", "torn", "swapped", "blurred")]
-BOUND = 2e-3
-
-Act = Callable[["Handler"], None]
-
-
-class StandIn(ThreadingHTTPServer):
-    """Does `acts` in turn, then scores; keeps what it was asked and when it was told to wait."""
-
-    daemon_threads = True
-
-    def __init__(self, model: LibreHPS, acts: list[Act]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.model, self.acts, self.lock = model, acts, threading.Lock()
-        self.asked: list[dict] = []
-        self.sizes: list[int] = []
-        self.headers: list[dict] = []
-        self.largest, self.settings = 1 << 30, model.settings.digest
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def answer(self, request: dict) -> dict:
-        items = []
-        for one in request["items"]:
-            kind = "video" if "video_b64" in one else "image"
-            media = base64.b64decode(one[f"{kind}_b64"])
-            items.append(Item(one["id"], media, one["prompt"], kind))
-        with self.lock:
-            rows = [to_record(row, self.model.settings) for row in self.model.score_items(items)]
-        return {"items": rows, "settings": self.settings}
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: StandIn
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        with self.server.lock:
-            act = self.server.acts.pop(0) if self.server.acts else None
-        if len(body) > self.server.largest:
-            return self.say(413, b"too large")
-        self.server.sizes.append(len(body))
-        self.server.asked.append(json.loads(body))
-        self.server.headers.append({"path": self.path, **dict(self.headers)})
-        if act is not None:
-            return act(self)
-        return self.say(200, json.dumps(self.server.answer(json.loads(body))).encode())
-
-    def say(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-def refuse(status: int, **headers: str) -> Act:
-    return lambda handler: handler.say(status, b'{"detail": "not now"}', **headers)
-
-
-def drop(handler: Handler) -> None:
-    handler.close_connection = True
-    handler.connection.close()
-
-
-def cut_short(handler: Handler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    handler.wfile.write(b'{"items": [')
-    handler.close_connection = True
-
-
-def say(answer: Any) -> Act:
-    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    return lambda handler: handler.say(200, body)
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that the client would have waited."""
-    found: list[float] = []
-    real = transport.RetryPolicy.wait
-
-    def wait(*arguments: Any) -> float:
-        found.append(real(*arguments))
-        return 0.0
-
-    monkeypatch.setattr(transport.RetryPolicy, "wait", wait)
-    return found
-
-
-@pytest.fixture
-def serve(tiny: LibreHPS) -> Iterator[Callable[..., StandIn]]:
-    running = []
-
-    def start(*acts: Act) -> StandIn:
-        server = StandIn(tiny, list(acts))
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        running.append(server)
-        return server
-
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
-
-
-@contextmanager
-def nothing_listens() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        url = f"http://127.0.0.1:{server.server_port}"
-    yield url
-
-
-def items(media: list) -> list[Item]:
-    return [Item(f"n{at}", one, PROMPT) for at, one in enumerate(media)]
 
 
 def test_every_way_to_give_an_image_has_its_exact_score(
@@ -163,7 +54,14 @@ def test_every_way_to_give_an_image_has_its_exact_score(
     grey = tmp_path / "grey.png"
     Image.fromarray((np.arange(64 * 64).reshape(64, 64) * 15).astype(np.uint16)).save(grey)
     ways = [path, str(path), path.read_bytes(), Image.open(path), pixels, pixels.float() / 255]
-    rows = RewardClient(serve().url).score(items([*ways, grey, Image.open(grey)]))
+    server = serve()
+    rows = RewardClient(server.url).score(items([*ways, grey, Image.open(grey)]))
+    for at in range(8):
+        sent = server.tensors[0][str(at)]
+        found = sent.tobytes() if sent.ndim == 1 else torch.from_numpy(sent).permute(2, 0, 1)
+        source = grey if at > 5 else path
+        assert torch.equal(load_pixels(found), load_pixels(source))
+        assert (sent.ndim == 1) == (at in (0, 1, 2, 6))
     assert [row["id"] for row in rows] == [f"n{at}" for at in range(8)]
     alone = tiny.score_image(path, PROMPT)
     for row in rows[:6]:
@@ -175,7 +73,8 @@ def test_clips_go_as_files_and_errors_cost_their_item(
     serve: Callable[..., StandIn], tiny: LibreHPS
 ) -> None:
     client = RewardClient(serve().url)
-    media = [MEDIA / "steady.mp4", MEDIA / "gone.png", [load_pixels(STILLS[0])] * 4, b"no picture"]
+    uneven = [Image.new("RGB", (64, 64)), Image.new("RGB", (64, 65))]
+    media = [MEDIA / "steady.mp4", MEDIA / "gone.png", uneven, b"no picture"]
     assert [row is None for row in client.score(items(media))] == [False, True, True, True]
     rows = client.rows(items(media))
     assert rows[0]["temporal_mu"] == pytest.approx(
@@ -204,19 +103,21 @@ def test_it_asks_again_and_waits_as_told(
     (row,) = client.score(items(STILLS[:1]))
     expected = tiny.score_image(STILLS[0], PROMPT).overall.raw_mean
     assert row["overall_mu"] == pytest.approx(expected, abs=BOUND)
-    least = [7, 1, 2, 28, 8, transport.MAX_WAIT_S, 32]
+    least = [7, 1, 2, 28, 8, exchange.MAX_WAIT_S, 32]
     assert len(waits) == 7
     for waited, bound in zip(waits, least, strict=True):
         assert bound <= waited <= 1.25 * bound + 3
     assert all(request == server.asked[0] for request in server.asked)
 
 
-def test_it_gives_up_after_the_last_try(serve: Callable[..., StandIn], waits: list[float]) -> None:
+def test_it_gives_up_after_the_last_try(
+    serve: Callable[..., StandIn], waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
     server = serve(*[refuse(503)] * 3)
     with pytest.raises(RewardServerError, match="503: not now") as found:
         RewardClient(server.url, retries=2).score(items(STILLS[:1]))
     assert "3 times" in found.value.hint
-    assert len(waits) == 2
+    assert caplog.text.count("retry in") == 2
     with nothing_listens() as url, pytest.raises(RewardServerError, match="cannot reach"):
         RewardClient(url, retries=1).score(items(STILLS[:1]))
 
@@ -276,7 +177,7 @@ def test_batches_are_cut_by_items_and_by_bytes(serve: Callable[..., StandIn]) ->
     server.asked.clear()
     rows = RewardClient(server.url, batch_size=5, parallel=1).score(items(media))
     assert [len(request["items"]) for request in server.asked] == [5, 5, 2]
-    limit = int(1.5 * max(map(len, media)) * 4 / 3)
+    limit = int(1.5 * max(map(len, media))) + 1000
     server.asked.clear()
     server.sizes.clear()
     small = RewardClient(server.url, batch_size=12, body_limit=limit).score(items(media))
@@ -302,7 +203,7 @@ def test_what_would_spoil_a_request_is_not_sent(serve: Callable[..., StandIn]) -
 def test_a_body_that_is_too_large_is_halved(serve: Callable[..., StandIn]) -> None:
     server = serve()
     media = [path.read_bytes() for path in STILLS]
-    server.largest = int(2.2 * max(map(len, media)) * 4 / 3)
+    server.largest = int(2.2 * max(map(len, media))) + 1000
     large = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     rows = RewardClient(server.url).rows(items([*media, Image.fromarray(large)]))
     assert [row["status"] for row in rows] == ["ok"] * 4 + ["error"]
@@ -383,19 +284,105 @@ def test_a_proxy_is_not_asked_for_this_machine(
     assert RewardClient(serve().url, retries=0).score(items(STILLS[:1])) != [None]
 
 
-def test_clips_in_memory_are_refused_with_the_way_out(serve: Callable[..., StandIn]) -> None:
+CLIP = np.stack([load_pixels(path).permute(1, 2, 0).numpy() for path in STILLS] * 3)
+
+
+@pytest.mark.parametrize(
+    "clip",
+    [
+        CLIP,
+        torch.from_numpy(CLIP).permute(0, 3, 1, 2),
+        torch.from_numpy(CLIP).permute(0, 3, 1, 2).float() / 255,
+        [Image.fromarray(frame) for frame in CLIP],
+        [*CLIP],
+        STILLS * 3,
+    ],
+    ids=["array", "bytes", "floats", "pillow", "arrays", "paths"],
+)
+def test_clips_in_memory_have_the_scores_of_their_frames(
+    serve: Callable[..., StandIn], tiny: LibreHPS, clip: Any
+) -> None:
+    server = serve()
+    (row,) = RewardClient(server.url).rows(items([clip]))
+    assert np.array_equal(server.tensors[0]["0"], CLIP)
+    here = tiny.score_video([Image.fromarray(frame) for frame in CLIP], PROMPT)
+    assert row["frames"] == [*here.frames]
+    assert row["temporal_mu"] == pytest.approx(here.temporal.raw_mean, abs=BOUND)
+    server.reads.remove("binary")
+    (old,) = RewardClient(server.url).rows(items([clip]))
+    assert old["temporal_mu"] == pytest.approx(row["temporal_mu"], abs=BOUND)
+
+
+def test_reward_functions_send_clips(serve: Callable[..., StandIn], tiny: LibreHPS) -> None:
     client = RewardClient(serve().url)
-    clips = torch.rand(2, 3, 3, 64, 64)
-    for reward in (
-        ddpo_reward(client)(),
-        lambda images, prompts, _: trl_reward(client)(prompts, images),
-    ):
-        with pytest.raises(UsageError, match="videos in memory") as found:
-            reward(clips, [PROMPT] * 2, None)
-        assert "path or bytes" in found.value.hint
+    clips = torch.rand(2, 3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    (there, _), (here, _) = (
+        ddpo_reward(one)()(clips, [PROMPT] * 2, None) for one in (client, tiny)
+    )
+    assert there.tolist() == pytest.approx(here.tolist(), abs=BOUND)
+    assert trl_reward(client)([PROMPT] * 2, clips) == pytest.approx(here.tolist(), abs=BOUND)
     one_frame, _ = ddpo_reward(client)()(clips[:, :1], [PROMPT] * 2, None)
     assert one_frame.isfinite().all()
     assert pickle.loads(pickle.dumps(ddpo_reward(client))) == ddpo_reward(client)  # noqa: S301 - our own
+    with pytest.raises(UsageError, match="use a RewardClient"):
+        ddpo_reward(AsyncRewardClient("http://127.0.0.1:8000"))()
+
+
+def test_a_server_of_json_alone_is_asked_so_from_then_on(
+    serve: Callable[..., StandIn], tiny: LibreHPS, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve()
+    server.reads.clear()
+    client = RewardClient(server.url)
+    clip = [Image.open(path) for path in STILLS]
+    rows = client.rows(items([STILLS[0], clip, Image.open(STILLS[1])]))
+    assert [row["status"] for row in rows] == ["ok", "error", "ok"]
+    assert "too old to read frames" in rows[1]["error"]
+    for row, path in zip(rows[::2], STILLS, strict=False):
+        expected = tiny.score_image(path, PROMPT).overall.raw_mean
+        assert row["overall_mu"] == pytest.approx(expected, abs=BOUND)
+    links, asked = server.links, len(server.asked)
+    rows = client.rows(items([clip, STILLS[0]]))
+    assert [row["status"] for row in rows] == ["error", "ok"]
+    # One request more, on the connection that is open.
+    assert (server.links, len(server.asked)) == (links, asked + 1)
+    assert caplog.text.count("reads JSON only") == 1
+
+
+def test_what_the_bytes_do_not_tell_goes_with_its_kind(serve: Callable[..., StandIn]) -> None:
+    server = serve()
+    frames = [Image.open(path) for path in STILLS]
+    file = BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=100)
+    rows = RewardClient(server.url).rows(
+        [Item("a", file.getvalue(), PROMPT, "video"), Item("b", file.getvalue(), PROMPT)]
+    )
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+    assert "video_b64" in server.asked[0]["items"][0]
+    assert len(server.tensors[0]["1"]) == len(file.getvalue())
+
+
+def test_a_child_and_many_threads_share_one_client(serve: Callable[..., StandIn]) -> None:
+    server = serve()
+    client = RewardClient(server.url)
+    expected = client.score(items(STILLS[:1]))
+    assert client.score(items(STILLS[:1])) == expected
+    assert server.links == 1
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if client.score(items(STILLS[:1])) == expected else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert server.links == 2
+    with ThreadPoolExecutor(8) as pool:
+        found = [*pool.map(lambda _: client.score(items(STILLS[:1])), range(24))]
+    assert found == [expected] * 24
+    assert server.links <= 10
+    client.close()
+    assert client.score(items(STILLS[:1])) == expected
 
 
 @pytest.mark.parametrize("token", ["s3cret\nX: y", "s3cret\x7f", "s3cr\u00e9t", b"s3cret"])
@@ -455,6 +442,9 @@ def test_it_stands_where_a_model_stands(serve: Callable[..., StandIn], tiny: Lib
         {"batch_size": 0},
         {"timeout": 0},
         {"parallel": 0},
+        {"url": []},
+        {"url": ["http://127.0.0.1:8000", "http://127.0.0.1:8000"]},
+        {"url": ["http://127.0.0.1:8000", "127.0.0.1:8001"]},
     ],
 )
 def test_what_cannot_be_asked_is_refused(wrong: dict) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from librehps.errors import UnsupportedMediaError
@@ -34,21 +35,50 @@ def quantised(tensor: Tensor) -> Tensor:
 
     Raises MediaError.
     """
+    return as_bytes(tensor).contiguous()
+
+
+def as_bytes(tensor: Tensor) -> Tensor:
+    """Return the pixels that `quantised` returns, in the tensor's own order in memory."""
     if tensor.ndim != 3 or tensor.shape[0] != 3 or not tensor.numel():
         shape = tuple(tensor.shape)
         raise UnsupportedMediaError(f"expected a tensor of shape (3, H, W), got {shape}")
     check_aspect_ratio(tensor.shape[1], tensor.shape[2])
     tensor = tensor.detach()
     if tensor.dtype == torch.uint8:
-        return tensor.contiguous()
+        return tensor
     if not tensor.is_floating_point():
         raise UnsupportedMediaError(f"expected float or uint8 pixels, got {tensor.dtype}")
     tensor = tensor.float()
-    low, high = tensor.min().item(), tensor.max().item()
+    if tensor.device.type != "cpu":
+        _check_bounds(tensor.min().item(), tensor.max().item())
+        return (tensor.clamp(0, 1) * 255).round().to(torch.uint8)
+    # The same bits by numpy, which takes a fifth of the processor's time.
+    array = tensor.numpy()
+    _check_bounds(float(array.min()), float(array.max()))
+    pixels = array.clip(0, 1)
+    pixels *= 255
+    return torch.from_numpy(np.rint(pixels, out=pixels).astype(np.uint8))
+
+
+def _check_bounds(low: float, high: float) -> None:
     # Written so that NaN, which compares false, is an error too.
     if not (low >= -STRAY and high <= 1 + STRAY):
         raise UnsupportedMediaError(
             f"expected float pixels in [0, 1], got {low:.3g} to {high:.3g}",
             hint="Convert pixels in [-1, 1] with (x + 1) / 2.",
         )
-    return (tensor.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def interleaved(tensor: Tensor) -> NDArray[np.uint8]:
+    """Return (3, H, W) uint8 pixels as an (H, W, 3) array, contiguous, copied only if needed."""
+    pixels = tensor.permute(1, 2, 0)
+    if pixels.is_contiguous() or tensor.device.type != "cpu":
+        pixels = pixels.contiguous().cpu()
+        found: NDArray[np.uint8] = pixels.numpy()
+        return found
+    array = np.empty(pixels.shape, np.uint8)
+    for channel, plane in enumerate(tensor.numpy()):
+        # One plane at a time takes a fifth of the time of one transposed copy.
+        array[..., channel] = plane
+    return array

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from librehps.errors import UnsupportedMediaError
-from librehps.media.arrays import from_array, quantised
+from librehps.media.arrays import as_bytes, from_array, interleaved, quantised
 from librehps.media.containers import read_bytes
 from librehps.media.image_formats import MAX_PIXELS, open_image
 from librehps.media.options import MediaOptions
@@ -67,6 +68,16 @@ def load_picture(
     raise UnsupportedMediaError(
         f"expected an image as path, bytes, PIL image, array or tensor, got {type(source).__name__}"
     )
+
+
+def load_rgb_array(source: "ImageSource") -> NDArray[np.uint8]:
+    """Return the pixels that `load_pixels` returns as an (H, W, 3) array, contiguous."""
+    if isinstance(source, Image.Image):
+        return read_image(source, "the image", lambda rgb, _: np.asarray(rgb), DEFAULT)
+    if isinstance(source, Tensor):
+        # CUDA computes the same bits, and a third of the bytes come over the bus.
+        return interleaved(as_bytes(source if source.is_cuda else source.cpu()))
+    return interleaved(load_pixels(source))
 
 
 def load_rgb(content: bytes, name: str) -> Image.Image:

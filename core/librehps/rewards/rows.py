@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from librehps.choices import ResizeDevice
 from librehps.decide.reward_spec import RewardSpec
 from librehps.errors import UsageError
-from librehps.rewards.client import RewardClient
+from librehps.rewards.client import AsyncRewardClient, RewardClient
 from librehps.scores.columns import axes_in_rows
 from librehps.types import Item
 
@@ -39,6 +39,8 @@ def rows_by(
                 "resize='device' is unsupported with a server: use a model in this process"
             )
         return ServerRows(model)
+    if isinstance(model, AsyncRewardClient):
+        raise UsageError("unsupported AsyncRewardClient: use a RewardClient, which does not await")
     if isinstance(model, str | Path):
         from librehps.scorer import LibreHPS
 
@@ -48,17 +50,11 @@ def rows_by(
 
 @dataclass(frozen=True)
 class ServerRows:
-    """A function that scores items on a server; raises UsageError if all are videos in memory."""
+    """A function that scores items on a server."""
 
     client: RewardClient
 
     def __call__(self, items: list[Item]) -> list[Row]:
-        media = [item.media for item in items if item.problem is None]
-        if media and all(isinstance(one, list | tuple) for one in media):
-            raise UsageError(
-                "unsupported videos in memory: a server reads videos as files",
-                hint="Give the path or bytes of a video file, or use a model in this process.",
-            )
         return self.client.rows(items)
 
 

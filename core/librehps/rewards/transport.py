@@ -1,107 +1,91 @@
-"""HTTP requests to the reward server, with retries while the server is busy or down."""
+"""HTTP connections to the reward servers, kept open: for threads, and for an event loop."""
 
-import json
-import logging
-import random
+import asyncio
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.message import Message
-from email.utils import parsedate_to_datetime
-from http.client import HTTPException, HTTPResponse, IncompleteRead
-from threading import Event
-from typing import Any
-from urllib.error import HTTPError
+from collections.abc import AsyncIterator, Callable, Iterator
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
-from urllib.request import (
-    HTTPRedirectHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-    build_opener,
-)
+from urllib.request import getproxies, proxy_bypass
 
-from librehps.errors import RewardServerError, UsageError
+from librehps.errors import UsageError
+from librehps.rewards.answers import Lost, Reply
+from librehps.rewards.encoding import Body
+from librehps.rewards.exchange import Ask
 
-log = logging.getLogger("librehps")
+if TYPE_CHECKING:
+    import httpx
 
-# Statuses that are worth a retry.
-RETRY_STATUSES = frozenset((408, 429, 500, 502, 503, 504))
-TOO_LARGE_STATUS = 413
-# The server's error_type for a request with too many items.
-TOO_MANY_ITEMS_TYPE = "TooManyItems"
-# The first wait, which doubles, and the longest, also if the server asks for more.
-FIRST_WAIT_S, MAX_WAIT_S = 0.5, 60.0
-STATUS_HINTS = {
-    401: "Pass the server's token: RewardClient(url, token=...).",
-    403: "Pass the server's token: RewardClient(url, token=...).",
-    421: "Start the server with --allowed-host and the host name of this URL.",
-    404: "Use the URL of the server itself, without a path, like http://127.0.0.1:8000.",
-}
-MAX_REASON_CHARS = 300
-BLOCK_BYTES = 1 << 16
+# Below the time after which servers close an idle connection (uvicorn: 5 s), since a request that
+# meets the closing is lost.
+KEEP_ALIVE_S = 3.0
+Pool = TypeVar("Pool")
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """A handler that makes redirects errors, since following a redirect would leak the token."""
+class Connections:
+    """Connections for threads, a pool for each server; follows no redirect."""
 
-    def redirect_request(self, *_: Any) -> None:
-        return None
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+        self._pools: dict[str, httpx.HTTPTransport] = {}
 
+    def ask(self, ask: Ask) -> Reply | Lost:
+        """Return the answer to a request, complete within its timeout."""
+        import httpx
 
-class TooLargeError(RewardServerError):
-    """The server's answer to a request with too many bytes or items."""
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """The retry policy: number of retries, timeout of an answer in seconds, and a stop event."""
-
-    retries: int
-    timeout: float
-    over: Event
-
-    def wait(self, attempt: int, requested: float | None) -> float:
-        """Return the seconds until the next try: doubled each time, at least `requested`.
-
-        A random part of up to 25 % keeps clients that were refused together from retrying together.
-        """
-        seconds: float = max(FIRST_WAIT_S * 2.0 ** min(attempt, 16), requested or 0.0)
-        return min(seconds, MAX_WAIT_S) * random.uniform(1, 1.25)
-
-
-def post(url: str, body: bytes, token: str | None, policy: RetryPolicy) -> dict[str, Any]:
-    """Return the JSON object that the server answers.
-
-    Raises RewardServerError, and TooLargeError if the request is too large.
-    """
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
-    request = Request(url, body, headers, method="POST")  # noqa: S310 - http(s), as was checked
-    opener = _opener(url)
-    for attempt in range(policy.retries + 1):
-        if policy.over.is_set():
-            raise RewardServerError(f"{url}: request cancelled: another request failed")
-        deadline = time.monotonic() + policy.timeout
+        deadline = time.monotonic() + ask.timeout
+        request = _request(ask, self._token, None if ask.body is None else ask.body.blocks())
         try:
-            with opener.open(request, timeout=policy.timeout) as answer:
-                return _parsed(_read(answer, deadline), url)
-        except HTTPError as error:
-            problem, requested = _refusal(error, url), _retry_after(error.headers)
-        except (OSError, HTTPException) as error:
-            # Connection refused, reset or timed out: typical while a server restarts.
-            problem, requested = (
-                RewardServerError(f"{url}: cannot reach the server: {_words(error)}"),
-                None,
-            )
-        if attempt < policy.retries:
-            seconds = policy.wait(attempt, requested)
-            log.warning("%s; retry in %.1f s", problem, seconds)
-            if policy.over.wait(seconds):
-                raise problem
-    problem.hint = f"Tried {policy.retries + 1} times. Check that the server is up: GET /health."
-    raise problem
+            pool = _kept(self._pools, ask.server.url, httpx.HTTPTransport)
+            answer = pool.handle_request(request)
+            try:
+                return _reply(answer, b"".join(_until(deadline, answer)))
+            finally:
+                answer.close()
+        except httpx.TransportError as error:
+            return _lost(error)
+        except TimeoutError:
+            return Lost("timed out, with an incomplete answer")
+
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.close()
+
+
+class AsyncConnections:
+    """Connections for one event loop of asyncio, a pool for each server; follows no redirect."""
+
+    def __init__(self, token: str | None, parallel: int) -> None:
+        self._token = token
+        self._pools: dict[str, httpx.AsyncHTTPTransport] = {}
+        self.permits = asyncio.Semaphore(parallel)
+
+    async def ask(self, ask: Ask) -> Reply | Lost:
+        """Return the answer to a request, complete within its timeout."""
+        import httpx
+
+        request = _request(ask, self._token, None if ask.body is None else _blocks(ask.body))
+        try:
+            pool = _kept(self._pools, ask.server.url, httpx.AsyncHTTPTransport)
+            async with asyncio.timeout(ask.timeout):
+                answer = await pool.handle_async_request(request)
+                try:
+                    content = b"".join([block async for block in answer.aiter_raw()])
+                    return _reply(answer, content)
+                finally:
+                    await answer.aclose()
+        except httpx.TransportError as error:
+            return _lost(error)
+        except TimeoutError:
+            return Lost("timed out")
+
+    async def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            await pool.aclose()
 
 
 def check_address(url: str) -> None:
@@ -135,83 +119,74 @@ def checked_token(token: str | None) -> str | None:
     return plain or None
 
 
-def _opener(url: str) -> OpenerDirector:
-    """Return an opener that follows no redirect, and uses no proxy for this machine."""
-    host = urlsplit(url).hostname or ""
-    is_here = host in ("localhost", "::1") or host.startswith("127.")
-    return build_opener(_NoRedirects, *([ProxyHandler({})] if is_here else []))
+def _kept(pools: dict[str, Pool], url: str, kind: Callable[..., Pool]) -> Pool:
+    """Return the pool of connections to a server, made at the first request."""
+    pool = pools.get(url)
+    return pool if pool is not None else pools.setdefault(url, _pool(url, kind))
 
 
-def _read(answer: HTTPResponse, deadline: float) -> bytes:
-    """Return the whole body; raises TimeoutError if the body is not complete by the deadline."""
-    blocks: list[bytes] = []
-    while block := answer.read1(BLOCK_BYTES):
-        blocks.append(block)
-        if time.monotonic() > deadline:
-            raise TimeoutError("timed out, with an incomplete answer")
-    if answer.length:
-        raise IncompleteRead(b"".join(blocks), answer.length)
-    return b"".join(blocks)
+def _pool(url: str, kind: Callable[..., Pool]) -> Pool:
+    import httpx
 
-
-def _refusal(error: HTTPError, url: str) -> RewardServerError:
-    """Return the error of a status worth a retry; raises the error of any other status."""
+    proxy = _proxy(url)
+    # Without TLS no certificates are needed, which take long to load.
+    is_plain = proxy is None and url.startswith("http://")
     try:
-        text = error.read(4 * MAX_REASON_CHARS).decode(errors="replace").strip()
-    except (OSError, HTTPException):
-        # The status alone is enough.
-        text = ""
-    message = f"{url}: HTTP status {error.code}: {_reason(text) or error.reason}"
-    if error.code == TOO_LARGE_STATUS or _parts(text).get("error_type") == TOO_MANY_ITEMS_TYPE:
-        raise TooLargeError(message) from None
-    if error.code not in RETRY_STATUSES:
-        raise RewardServerError(message, hint=STATUS_HINTS.get(error.code)) from None
-    return RewardServerError(message)
-
-
-def _reason(text: str) -> str:
-    """Return the reason in an error body: JSON of the server, or any text of a proxy."""
-    parts = _parts(text)
-    return str(parts.get("error") or parts.get("detail") or text)[:MAX_REASON_CHARS]
-
-
-def _parts(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _retry_after(headers: Message) -> float | None:
-    """Return the seconds of a Retry-After header, given as seconds or as a date."""
-    value = str(headers.get("Retry-After", "")).strip()
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        # A date without a time zone, or no date.
-        return None
-
-
-def _parsed(answer: bytes, url: str) -> dict[str, Any]:
-    try:
-        found = json.loads(answer)
-    except ValueError as error:
-        raise RewardServerError(
-            f"{url}: invalid JSON in the answer: {error}", hint=STATUS_HINTS[404]
-        ) from None
-    if not isinstance(found, dict):
-        raise RewardServerError(
-            f"{url}: invalid answer: expected a JSON object, got {type(found).__name__}"
+        return kind(
+            verify=SSLContext(PROTOCOL_TLS_CLIENT) if is_plain else True,
+            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
+            proxy=proxy,
         )
-    return found
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"{url}: invalid proxy in the environment: {error}") from error
 
 
-def _words(error: BaseException) -> str:
-    return str(getattr(error, "reason", None) or error) or type(error).__name__
+def _proxy(url: str) -> str | None:
+    """Return the environment's proxy for a URL; this machine itself needs none."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(parts.netloc):
+        return None
+    proxy = getproxies().get(parts.scheme)
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+def _request(ask: Ask, token: str | None, content: Any) -> "httpx.Request":
+    import httpx
+
+    # A compressed answer would have to be limited in size.
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    if ask.body is not None:
+        headers |= {"Content-Type": ask.body.type, "Content-Length": str(ask.body.size)}
+    timeouts = dict.fromkeys(("connect", "read", "write", "pool"), ask.timeout)
+    method = "GET" if ask.body is None else "POST"
+    return httpx.Request(
+        method, ask.url, headers=headers, content=content, extensions={"timeout": timeouts}
+    )
+
+
+async def _blocks(body: Body) -> AsyncIterator[memoryview]:
+    for block in body.blocks():
+        yield block
+
+
+def _until(deadline: float, answer: "httpx.Response") -> Iterator[bytes]:
+    """Yield the blocks of an answer; raises TimeoutError after the deadline."""
+    for block in answer.iter_raw():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        yield block
+
+
+def _reply(answer: "httpx.Response", content: bytes) -> Reply:
+    return Reply(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, content)
+
+
+def _lost(error: "httpx.TransportError") -> Lost:
+    import httpx
+
+    if isinstance(error, httpx.TimeoutException):
+        return Lost("timed out")
+    return Lost(str(error) or type(error).__name__)
