@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 
 @dataclass
 class _Process:
-    """What a client keeps in one process: servers, connections, and those of each event loop."""
+    """State of a client in one process: servers, connections, and those of each event loop."""
 
     servers: Servers
     connections: Connections

@@ -97,7 +97,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class Exchange:
-    """What the requests of one call share; `agree` checks the settings of each answer."""
+    """Options that the requests of one call share; `agree` checks an answer's settings."""
 
     servers: Servers
     policy: RetryPolicy
@@ -140,7 +140,7 @@ _NO_FRAMES: Row = error_row(
 
 @dataclass
 class _Request:
-    """One request and its tries. A round of tries ends when no server is left to ask."""
+    """A request and its tries; a round of tries ends when no server is left to ask."""
 
     shared: Exchange
     group: list[Entry]
