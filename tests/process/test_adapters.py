@@ -152,6 +152,7 @@ def test_flow_grpo_finds_the_reward_in_its_registry(
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(call, [floats()] * 16))
     assert found == [pytest.approx([2 * mu for mu in mus], abs=2 * BOUND)] * 16
+    assert len(call(torch.rand(2, 5, 3, 64, 64))) == 2
 
 
 def test_ms_swift_passes_completions_by_position(
@@ -189,7 +190,7 @@ def test_ms_swift_passes_completions_by_position(
 
 
 def test_verl_omni_calls_once_a_sample_from_many_threads(
-    adapter: Callable[..., Any], mus: list[float]
+    adapter: Callable[..., Any], tiny: LibreHPS, mus: list[float]
 ) -> None:
     function = adapter("verl_omni_reward").compute_score
     assert not inspect.iscoroutinefunction(function)
@@ -209,6 +210,10 @@ def test_verl_omni_calls_once_a_sample_from_many_threads(
         found = list(pool.map(call, images * 16))
     assert [one["score"] for one in found] == pytest.approx(mus * 16, abs=BOUND)
     assert all(one["scored"] == 1 for one in found)
+    clip = torch.randint(0, 256, (3, 5, 64, 64), dtype=torch.uint8)
+    ways = [clip, clip.transpose(0, 1), clip.permute(1, 2, 3, 0)]
+    wanted = tiny.score_video(clip.transpose(0, 1), PROMPT).overall.raw_mean
+    assert [call(way)["score"] for way in ways] == pytest.approx([wanted] * 3, abs=BOUND)
     assert call(torch.zeros(7, dtype=torch.uint8)) == {"score": -10.0, "scored": 0.0}
 
 
@@ -232,6 +237,8 @@ def test_flow_factory_builds_and_calls_its_reward_model(
     taken = inspect.signature(model.__call__).parameters
     output = model(**{name: value for name, value in sample.items() if name in taken})
     assert output.rewards.tolist() == pytest.approx(mus, abs=BOUND)
+    clips = model(prompt=[PROMPT] * 2, video=[*torch.rand(2, 5, 3, 64, 64)])
+    assert torch.as_tensor(clips.rewards).isfinite().all()
 
 
 def test_a_loop_like_dancegrpo_scores_one_at_a_time(
