@@ -1,8 +1,10 @@
-"""Freed memory of a process that runs a model on its CPU, kept for the next batch."""
+"""Freed memory: kept for the next batch of a model on the CPU, or returned to the system."""
 
 import ctypes
 import os
 import sys
+from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -26,3 +28,19 @@ def keep_freed_memory(device: torch.device) -> None:
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, MAX_KEPT_BYTES)
         mallopt(M_TRIM_THRESHOLD, MAX_FREE_BYTES)
+
+
+def return_freed_memory() -> None:
+    """Return memory that was freed, and that glibc keeps, to the system."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """Return glibc's function, None on other systems."""
+    if not sys.platform.startswith("linux"):
+        return None
+    found: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return found

@@ -1,6 +1,5 @@
 """Quantised weights: linear layers as torchao's or bitsandbytes' own, one tensor at a time."""
 
-import ctypes
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from torch import nn
 from librehps.choices import WeightMode, check_choice
 from librehps.errors import ExtraNeededError, UsageError
 from librehps.extras import require
+from librehps.models.freed_memory import return_freed_memory
 
 FULL, INT8, NF4 = "full", "int8", "nf4"
 TEXT = ("model.language_model.layers.",)
@@ -94,23 +94,8 @@ def quantise(model: nn.Module, name: str, weights: str) -> None:
     if is_quantised(module, name, weights) and isinstance(module, nn.Linear):
         parent, _, leaf = path.rpartition(".")
         setattr(model.get_submodule(parent), leaf, _QUANTISERS[weights](module))
-        _return_freed_memory()
-
-
-def _return_freed_memory() -> None:
-    """Return what float values took to the system: glibc keeps it, in pieces too small to reuse."""
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
-
-
-@cache
-def _malloc_trim() -> Callable[[int], int] | None:
-    """Return glibc's function, None on other systems."""
-    if not sys.platform.startswith("linux"):
-        return None
-    found: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return found
+        # Float values leave pieces that are too small to reuse.
+        return_freed_memory()
 
 
 def _int8(linear: nn.Linear) -> nn.Module:

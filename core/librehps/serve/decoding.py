@@ -18,6 +18,7 @@ from librehps.errors import ItemError, MediaError
 from librehps.media.media import READ_ERRORS, Media, unreadable
 from librehps.media.videos import MAX_MEMORY_BYTES, VideoReader
 from librehps.models.free_memory import free_memory
+from librehps.models.freed_memory import return_freed_memory
 from librehps.serve.decode_cost import Cost, check_memory, cost_of
 from librehps.serve.fair_queue import FairQueue
 from librehps.types import Item
@@ -296,7 +297,10 @@ class Decoding:
                 decoder = replace(
                     IsolatedDecoder.of(self._engine.decoder, reader), memory=cost.process
                 )
-                self._finish(task, make_ready(item, self._engine.find_prompt, decoder, content))
+                ready = make_ready(item, self._engine.find_prompt, decoder, content)
+                # Pixels of this size are not kept for the next item, which may be small.
+                return_freed_memory()
+            self._finish(task, ready)
 
     @contextmanager
     def _reading(self, reader: VideoReader, task: Task) -> Iterator[None]:
