@@ -15,7 +15,7 @@ CLIENTS = 4
 
 
 def has_scored(server: Server) -> bool:
-    """Whether the server has answered a request for scores since its start."""
+    """Return whether the server has scored an item since its start."""
     lines = server.get("/metrics")[1].decode().splitlines()
     return any(line.startswith("librehps_items_total{") and '"ok"' in line for line in lines)
 
