@@ -11,6 +11,7 @@ from pydantic import (
     Discriminator,
     FailFast,
     Field,
+    StrictBool,
     Tag,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -241,7 +242,7 @@ class CompareBody(BaseModel):
     prompt: Text
     a: Media
     b: Media
-    symmetric: bool = True
+    symmetric: StrictBool = True
 
 
 class RewardsAnswer(BaseModel):
