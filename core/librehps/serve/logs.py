@@ -12,6 +12,7 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
 from starlette.types import Scope
@@ -30,6 +31,8 @@ MAX_PATH_CHARS, MAX_REASON_CHARS = 200, 300
 # Queries and passwords of URLs may be secrets.
 _SECRETS = re.compile(r"(?<=://)[^\s/@]*@|(?<=\?)[^\s'\"]+")
 _KEY = "librehps.request"
+# Values that need no quotes in a line of text.
+_PLAIN = re.compile(r'[^\s"=]+')
 
 
 @dataclass
@@ -84,7 +87,10 @@ def log_request(scope: Scope, record: RequestRecord, *, is_monitoring: bool) -> 
     if record.error_type is not None:
         fields["error_type"] = record.error_type
         fields["reason"] = clean(_SECRETS.sub("...", record.reason or ""), MAX_REASON_CHARS)
-    log.log(level, "request", extra={"fields": fields})
+    # Logger.log would look for the caller's line, which costs as much as the rest.
+    line = logging.LogRecord(log.name, level, "", 0, "request", None, None)
+    line.fields = fields
+    log.handle(line)
 
 
 def _level(status: int, is_monitoring: bool) -> int:
@@ -133,13 +139,18 @@ class JsonFormatter(logging.Formatter):
 
 
 def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
-    return moment.isoformat(timespec="milliseconds") + "Z"
+    seconds = int(record.created)
+    return f"{_date(seconds)}.{int((record.created - seconds) * 1000):03}Z"
+
+
+@lru_cache(maxsize=4)
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _word(value: Any) -> str:
     text = str(value)
-    return text if text and not re.search(r'[\s"=]', text) else json.dumps(text)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -158,6 +169,8 @@ def start_logs(format: LogFormat, level: LogLevel) -> None:
     handler = _Stderr()
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     logging.captureWarnings(True)
+    # Nothing shows these facts of a record, and each costs a call.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     least = logging.getLevelNamesMapping()[level.upper()]
     for name in LOGGERS:
         logger = logging.getLogger(name)
