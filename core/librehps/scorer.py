@@ -20,6 +20,7 @@ from librehps.engine.engine import FindPrompt, LocalEngine, default_workers
 from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import KnownScores, ScoreCache
 from librehps.explain.methods import ExplainMethods
+from librehps.gradients.methods import GradientMethods
 from librehps.media.image_formats import MAX_PIXELS
 from librehps.media.options import MediaOptions
 from librehps.media.videos import VideoReaders
@@ -58,7 +59,7 @@ BATCH_SIZES = {"cpu": 16, "mps": 8, "cuda": 32}
 CPU_BATCH_TOKENS = 2 * ITEM_TOKENS
 
 
-class LibreHPS(ExplainMethods):
+class LibreHPS(ExplainMethods, GradientMethods):
     """A loaded reward model; see `from_pretrained`.
 
     `settings` records everything that a score depends on, `axes` names the axes; `reasons` says
@@ -355,11 +356,7 @@ class LibreHPS(ExplainMethods):
         return scores
 
     def _judge(
-        self,
-        items: list[Item],
-        decoder: Decoder,
-        calibrator: Calibrator,
-        rules: Rules,
+        self, items: list[Item], decoder: Decoder, calibrator: Calibrator, rules: Rules
     ) -> PairComparison:
         fit = fit_for(calibrator, self.settings.record())
         a, b = self._score_all(items, decoder)

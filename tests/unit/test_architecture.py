@@ -36,6 +36,7 @@ ALLOWED = {
     "items": BASE | {"media", "scores", "items"},
     "engine": BASE | {"media", "models", "scores", "engine"},
     "explain": BASE | {"engine", "explain", "media", "models", "scores"},
+    "gradients": BASE | {"decide", "engine", "gradients", "media", "models"},
     "runs": BASE
     | {"decide", "engine", "explain", "extras", "items", "locks", "media", "models", "preferences"}
     | {"runs", "scorer", "scores"},
@@ -46,9 +47,10 @@ ALLOWED = {
     "ratings": BASE | {"decide", "media", "ratings", "scores"},
     "report": BASE
     | {"decide", "evaluate", "explain", "extras", "media", "preferences", "report", "scores"},
-    "scorer": BASE | {"decide", "explain", "media", "models", "engine", "scores", ""},
+    "scorer": BASE | {"decide", "explain", "gradients", "media", "models", "engine", "scores", ""},
     "inference": {"errors", "scorer", "types"},
-    "rewards": BASE | {"decide", "media", "models", "engine", "scores", "scorer", "rewards"},
+    "rewards": BASE
+    | {"decide", "gradients", "media", "models", "engine", "scores", "scorer", "rewards"},
     "serve": BASE | {"decide", "engine", "media", "models", "scores", "scorer", "serve", ""},
     "judge": BASE
     | {"decide", "evaluate", "extras", "judge", "locks", "media", "runs", "scores", "serve"},

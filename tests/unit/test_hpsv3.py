@@ -18,6 +18,7 @@ from librehps.errors import (
     MemoryShortError,
     PromptTooLongError,
     UnsupportedMediaError,
+    UsageError,
 )
 from librehps.media.images import load_pixels
 from librehps.models import families
@@ -27,6 +28,7 @@ from librehps.models.hpsv3.processor import HPSv3Processor
 from librehps.models.hpsv3.resize import resize, resize_as_floats, target_size
 from librehps.models.hpsv3.template import find_template
 from librehps.models.hpsv3.tokens import CONTROLS
+from librehps.rewards import DifferentiableReward
 from librehps.types import BatchItem
 
 GOLDEN = Path(__file__).parents[1] / "golden_hpsv3"
@@ -243,6 +245,23 @@ def test_resize_on_floats_is_close() -> None:
     exact, close = resize(pixels, 200_704).int(), resize_as_floats(pixels, 200_704).int()
     assert (exact - close).abs().max() <= 2
     assert (exact != close).float().mean() < 0.05
+
+
+def test_a_differentiable_reward(scorer: LibreHPS, expected: dict) -> None:
+    """Values are those of a resize on floats: of all golden media at most 0.0067 from the exact."""
+    reward = DifferentiableReward(scorer)
+    for case in expected["images"][::4]:
+        pixels = load_pixels((MEDIA / case["image"]).read_bytes(), case["image"]).float() / 255
+        value = reward([pixels], [case["prompt"]]).item()
+        assert value == pytest.approx(case["mu"], abs=0.01)
+    image = torch.rand(1, 3, 448, 448, generator=torch.Generator().manual_seed(0))
+    [value], gradient = scorer.reward_gradient(image, ["a dog"])
+    better = image + 0.05 * gradient / gradient.norm()
+    assert reward(better, ["a dog"]).item() > value.item() + 0.05
+    with pytest.raises(UsageError, match="scores images only, got a video"):
+        reward(image.expand(1, 2, 3, 448, 448), ["a dog"])
+    with pytest.raises(UsageError, match="checkpointing: unsupported"):
+        DifferentiableReward(scorer, checkpointing=True)
 
 
 def test_a_clip_is_refused(scorer: LibreHPS) -> None:

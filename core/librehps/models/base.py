@@ -8,7 +8,7 @@ prepared items to raw scores).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,8 +24,9 @@ MAX_PROMPT_TOKENS = 1024
 class Prepared:
     """The model input of one item.
 
-    pixels (frames, 3, H, W) uint8, already resized; ids (length,) token ids; positions (3, length);
-    vision (V,) indices of the vision tokens in `ids`. The last id is the reward token.
+    pixels (frames, 3, H, W), already resized: uint8, or for `Differentiable.mu` the same levels as
+    floats; ids (length,) token ids; positions (3, length); vision (V,) indices of the vision tokens
+    in `ids`. The last id is the reward token.
     shares_pixels: other items of the batch hold the same tensor, and a family may compute its
     vision tokens once for all of them; a family that does not gives the same scores.
     """
@@ -94,6 +95,19 @@ class Model(Protocol):
 
     def launch(self, batch: Sequence[Prepared]) -> Callable[[], Sequence[RawScore | ItemError]]:
         """Start a batch, and return a function that waits for the result of each item."""
+
+
+@runtime_checkable
+class Differentiable(Model, Protocol):
+    """A `Model` that also computes mu with a graph, see `mu`.
+
+    recomputes: whether its layers can recompute their activations in the backward pass.
+    """
+
+    recomputes: bool
+
+    def mu(self, batch: Sequence[Prepared], recompute: bool = False) -> Tensor:
+        """Return mu of the items, (batch, axes) float32, with the graph to their float pixels."""
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,14 @@ def unfold(pixels: Tensor, patch: int, merge: int) -> Tensor:
     return blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(steps * rows * columns, -1)
 
 
+def own_floats(patches: Tensor) -> Tensor:
+    """Return a copy of the patches as floats, which may be changed in place.
+
+    Of uint8 as float32; of floats in their dtype, with their graph.
+    """
+    return patches.clone() if patches.is_floating_point() else patches.float()
+
+
 def block_coordinates(rows: int, columns: int, merge: int) -> Tensor:
     """Return row and column of each patch, (rows * columns, 2), in the order of `unfold`."""
     down, across = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")

@@ -12,7 +12,7 @@ from librehps.models.hpsv3.backbone import ModelInputs, RewardModel
 from librehps.models.hpsv3.rotary import vision_rotary
 from librehps.models.padding import padded
 from librehps.models.stored_embedding import off_device
-from librehps.models.vision import unfold
+from librehps.models.vision import own_floats, unfold
 
 AXES = ("overall",)
 PATCH, MERGE = 14, 2
@@ -28,6 +28,8 @@ class HPSv3Model:
     device: torch.device
     dtype: torch.dtype
     axes: tuple[str, ...] = AXES
+    # The text layers are those of `transformers`.
+    recomputes = False
 
     @torch.inference_mode()
     def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
@@ -35,8 +37,13 @@ class HPSv3Model:
         wait = copied([self.network(self.collate(batch))], self.device)
         return lambda: _rows(wait()[0])
 
+    def mu(self, batch: Sequence[Prepared], recompute: bool = False) -> Tensor:
+        """Return mu of the items, (batch, 1) float32, with the graph to their float pixels."""
+        output: Tensor = self.network(self.collate(batch))
+        return output[:, :1]
+
     def collate(self, items: Sequence[Prepared]) -> ModelInputs:
-        """Return the network's input for the items; uint8 pixels are unfolded on the device."""
+        """Return the network's input for the items; pixels are unfolded on the device."""
         streams = padded(items)
         embedding = off_device(self.network.model.language_model)
         rows, ids = (None, streams.ids) if embedding is None else embedding.lookup(streams.ids)
@@ -64,9 +71,12 @@ def grid_of(pixels: Tensor) -> tuple[int, int]:
 
 
 def patchify(pixels: Tensor) -> Tensor:
-    """Return (1, 3, H, W) uint8 pixels as normalised float32 patches (rows * columns, 1176)."""
+    """Return (1, 3, H, W) pixels as normalised float patches (rows * columns, 1176).
+
+    Pixels are uint8, or the same levels as floats, which keep their graph.
+    """
     mean, std = (torch.tensor(values, device=pixels.device) for values in (MEAN, STD))
-    patches = unfold(pixels, PATCH, MERGE).float().div_(255)
+    patches = own_floats(unfold(pixels, PATCH, MERGE)).div_(255)
     patches.view(len(patches), 3, -1).sub_(mean[:, None]).div_(std[:, None])
     return patches
 

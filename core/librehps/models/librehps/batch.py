@@ -12,7 +12,7 @@ from librehps.models.librehps.config import MERGE, PATCH
 from librehps.models.librehps.heads import HeadOutput
 from librehps.models.padding import padded
 from librehps.models.stored_embedding import RowEmbedding
-from librehps.models.vision import unfold
+from librehps.models.vision import own_floats, unfold
 
 
 def grid_of(pixels: Tensor) -> tuple[int, int, int]:
@@ -22,19 +22,20 @@ def grid_of(pixels: Tensor) -> tuple[int, int, int]:
 
 
 def patchify(pixels: Tensor) -> Tensor:
-    """Return (frames, 3, H, W) uint8 pixels as normalised float32 patches.
+    """Return (frames, 3, H, W) pixels as normalised float patches.
 
-    Shape (steps * rows * columns, 1536). An odd number of frames repeats the last frame; patches
-    of one 2 x 2 merge block are neighbours.
+    Pixels are uint8, or the same levels as floats, which keep their graph. Shape (steps * rows *
+    columns, 1536). An odd number of frames repeats the last frame; patches of one 2 x 2 merge
+    block are neighbours.
     """
     # In place, because the patches are eight times as large as the pixels.
-    return unfold(pixels, PATCH, MERGE).float().div_(255).sub_(0.5).div_(0.5)
+    return own_floats(unfold(pixels, PATCH, MERGE)).div_(255).sub_(0.5).div_(0.5)
 
 
 def collate(
     items: Sequence[Prepared], device: torch.device, embedding: RowEmbedding | None = None
 ) -> ModelInputs:
-    """Return the network's input for the items; uint8 pixels are unfolded on `device`.
+    """Return the network's input for the items; pixels are unfolded on `device`.
 
     The rows of an `embedding` off the device are looked up here, and sent. Pixels that
     items share go through the vision tower once.

@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from librehps.models.base import Prepared, RawScore
 from librehps.models.librehps.backbone import RewardModel
-from librehps.models.librehps.batch import launch
+from librehps.models.librehps.batch import collate, launch
 from librehps.models.librehps.heads import HeadOutput
+from librehps.models.librehps.recompute import recomputing
 from librehps.models.stored_embedding import RowEmbedding
 
 
@@ -22,10 +24,21 @@ class LibreHPSModel:
     axes: tuple[str, ...]
     embedding: RowEmbedding | None = None
 
+    recomputes = True
+
     def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
         """Start a batch, and return a function that waits for the raw score of each item."""
         wait = launch(self.network, batch, self.device, self.embedding)
         return lambda: _rows(wait())
+
+    def mu(self, batch: Sequence[Prepared], recompute: bool = False) -> Tensor:
+        """Return mu of the items, (batch, axes) float32, with the graph to their float pixels.
+
+        recompute: the layers keep only their inputs for the backward pass.
+        """
+        with recomputing(recompute):
+            output: HeadOutput = self.network(collate(batch, self.device, self.embedding))
+        return output.mu
 
 
 def _rows(output: HeadOutput) -> list[RawScore]:
