@@ -8,10 +8,14 @@ import pytest
 import forks
 from conftest import EXAMPLES
 
+# Examples of many steps, of which a test does one.
+TRAINED = ("differentiable_reward.py", "grpo_toy.py")
+
 # What each example says among other things.
 SAID = {
     "best_of_n_loop.py": "good enough",
     "differentiable_reward.py": "after: held-out mu overall",
+    "grpo_toy.py": "after: held-out mu overall",
     "grpo_reward.py": "step 4: reward -",
     "quickstart.py": "best of 7: match.png",
     "score_and_pick.py": "'match.png'",
@@ -23,7 +27,7 @@ def test_examples_run(script: Path, tmp_path: Path) -> None:
     if script.name == "grpo_reward.py":
         pytest.importorskip("trl")
     # The fewest steps that show that it runs.
-    arguments = ["--steps", "1"] if script.name == "differentiable_reward.py" else []
+    arguments = ["--steps", "1"] if script.name in TRAINED else []
     # As from the root of the repository, but for what it writes.
     (tmp_path / "examples").symlink_to(EXAMPLES)
     done = subprocess.run(
