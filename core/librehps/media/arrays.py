@@ -71,14 +71,12 @@ def _check_bounds(low: float, high: float) -> None:
 
 
 def interleaved(tensor: Tensor) -> NDArray[np.uint8]:
-    """Return (3, H, W) uint8 pixels as an (H, W, 3) array, contiguous, copied only if needed."""
-    pixels = tensor.permute(1, 2, 0)
-    if pixels.is_contiguous() or tensor.device.type != "cpu":
-        pixels = pixels.contiguous().cpu()
-        found: NDArray[np.uint8] = pixels.numpy()
-        return found
+    """Return (3, H, W) uint8 pixels of a CPU as an (H, W, 3) array, copied only if needed."""
+    pixels: NDArray[np.uint8] = tensor.permute(1, 2, 0).numpy()
+    if pixels.flags.c_contiguous:
+        return pixels
     array = np.empty(pixels.shape, np.uint8)
-    for channel, plane in enumerate(tensor.numpy()):
+    for channel in range(3):
         # One plane at a time takes a fifth of the time of one transposed copy.
-        array[..., channel] = plane
+        array[..., channel] = pixels[..., channel]
     return array

@@ -75,8 +75,7 @@ def load_rgb_array(source: "ImageSource") -> NDArray[np.uint8]:
     if isinstance(source, Image.Image):
         return read_image(source, "the image", lambda rgb, _: np.asarray(rgb), DEFAULT)
     if isinstance(source, Tensor):
-        # CUDA computes the same bits, and a third of the bytes come over the bus.
-        return interleaved(as_bytes(source if source.is_cuda else source.cpu()))
+        return interleaved(as_bytes(source.cpu()))
     return interleaved(load_pixels(source))
 
 
