@@ -57,7 +57,8 @@ ExplainBy = Literal["words", "regions", "frames"]
 BenchConfig = Literal["4b", "47m", "tiny"]
 PictureFormat = Literal["jpeg", "png"]
 
-ServerStatus = Literal["ready", "draining"]
+DeviceStatus = Literal["ready", "stalled", "failed"]
+ServerStatus = Literal["ready", "stalled", "failed", "loading", "draining"]
 
 
 def check_choice(

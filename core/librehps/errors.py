@@ -23,7 +23,8 @@ LibreHPSError
 ├── OutageError              items in a row could not be read for one reason, and the run gave up
 ├── ServeError               a server that cannot accept or finish a request
 │   ├── QueueFullError           too many items are waiting
-│   └── AbandonedError           the server stopped before the item was scored
+│   ├── AbandonedError           the server stopped before the item was scored
+│   └── DeviceError              the server's device failed, or does not answer
 ├── EngineError              a cluster, or the process of a device, failed
 └── ItemError                one item cannot be scored: its row has the error, the run goes on
     ├── InvalidItemError         an item of a request that is not as documented
@@ -168,6 +169,14 @@ class QueueFullError(ServeError):
 
 class AbandonedError(ServeError):
     """A server that stopped before the item was scored."""
+
+
+class DeviceError(ServeError):
+    """A server's device that failed, or does not answer; `status` is `failed` or `stalled`."""
+
+    def __init__(self, message: str, status: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class EngineError(LibreHPSError):

@@ -42,8 +42,9 @@ def serve(
 ) -> None:
     """Serve scores over HTTP: POST /score and /compare.
 
-    GET /health, /rewards, /metrics and /openapi.json are served too. Items of several clients share
-    a batch. After SIGTERM or Ctrl-C the server finishes the accepted requests, then stops.
+    GET /livez, /readyz, /health, /rewards, /metrics and /openapi.json are served too. Items of
+    several clients share a batch. After SIGTERM, SIGHUP or Ctrl-C the server finishes the accepted
+    requests, then stops.
 
     Every flag can be an environment variable: LIBREHPS_SERVE_MAX_ITEMS=64 is --max-items 64. In the
     variable of a repeatable flag, spaces or commas separate the values.
@@ -54,7 +55,7 @@ def serve(
 
     require("serve", "librehps serve")
     from librehps.serve.logs import start_logs
-    from librehps.serve.options import ServeOptions, listen
+    from librehps.serve.options import ServeOptions, reserve
 
     out = LoggedOutput(quiet, json=False)
     start_logs(logs.log_format, "error" if quiet else logs.log_level)
@@ -62,7 +63,7 @@ def serve(
         access.host, access.port, limits_of(limits), access_of(access), access.reward_name
     )
     # The port is checked before the model is loaded, which may take minutes.
-    listener = listen(options)
+    listener = reserve(options)
     scorer = load_scorer(models, PromptOptions(), out)
     calibrator = scorer.calibrator(models.calibration)
 

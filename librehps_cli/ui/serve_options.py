@@ -201,10 +201,20 @@ class LimitFlags:
             metavar="S",
             min=0,
             max=MAX_TIME,
-            help="Time to finish accepted requests after SIGTERM or Ctrl-C.",
+            help="Time to finish accepted requests after SIGTERM, SIGHUP or Ctrl-C.",
             rich_help_panel=LIMITS,
         ),
     ] = 30
+    device_timeout_s: Annotated[
+        float,
+        typer.Option(
+            metavar="S",
+            min=1,
+            max=MAX_TIME,
+            help="Time until the server ends, with exit code 1, after its device failed or hangs.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = 60
 
 
 def limits_of(flags: LimitFlags) -> "Limits":
@@ -221,6 +231,7 @@ def limits_of(flags: LimitFlags) -> "Limits":
         timeout=flags.timeout_s,
         read_timeout=flags.read_timeout_s,
         drain=flags.drain_s,
+        device_timeout=flags.device_timeout_s,
     )
 
 

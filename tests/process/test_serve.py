@@ -1,6 +1,7 @@
 """librehps serve, as a process: what it answers, and that it equals offline scoring."""
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -247,7 +248,8 @@ def test_clients_share_batches(server: Server) -> None:
     assert batches() - before < 24
 
 
-def test_a_signal_under_load_loses_nothing() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_under_load_loses_nothing(number: signal.Signals) -> None:
     server = Server.start("--drain-s", "60")
     body = {"items": [{"prompt": PROMPT, "image_b64": png_b64(at)} for at in range(6)]}
     # Whether the request was begun before the signal, and what came of it.
@@ -265,12 +267,12 @@ def test_a_signal_under_load_loses_nothing() -> None:
             if len(seen) > 24:
                 busy.set()
 
-    clients = [threading.Thread(target=ask) for _ in range(12)]
+    clients = [threading.Thread(target=ask) for _ in range(16)]
     for thread in clients:
         thread.start()
     busy.wait()
     signalled.set()
-    server.terminate()
+    server.process.send_signal(number)
     assert server.process.wait(60) == 0
     ended.set()
     for thread in clients:

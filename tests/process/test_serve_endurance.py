@@ -13,6 +13,7 @@ from librehps import LibreHPS
 from librehps.errors import AbandonedError
 from librehps.serve.batcher import Batcher
 from librehps.serve.decoding import DecodeMemory
+from librehps.serve.device_watch import DeviceWatch
 from librehps.serve.metrics import Metrics
 from serve_client import Server, png_b64
 
@@ -125,7 +126,14 @@ def test_a_body_that_still_comes_at_the_end_is_told_so() -> None:
 
 def test_nothing_is_taken_in_after_the_end(tiny: LibreHPS) -> None:
     async def main() -> None:
-        queue = Batcher(tiny.engine(), 8, 0.01, DecodeMemory.of(1 << 30, 1 << 20), Metrics())
+        queue = Batcher(
+            tiny.engine(),
+            8,
+            0.01,
+            DecodeMemory.of(1 << 30, 1 << 20),
+            Metrics(),
+            DeviceWatch(lambda: None, 1),
+        )
         queue.abandon()
         with pytest.raises(AbandonedError):
             queue.submit([])

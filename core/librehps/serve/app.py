@@ -1,6 +1,7 @@
 """The FastAPI app: paths, middleware and error handlers of the server."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,14 +13,17 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from librehps import __version__
+from librehps.choices import ServerStatus
 from librehps.decide.probability import Platt
-from librehps.errors import AbandonedError, QueueFullError
+from librehps.errors import AbandonedError, DeviceError, QueueFullError
 from librehps.scorer import LibreHPS
 from librehps.serve.answer_models import answer_models, reward_parts
 from librehps.serve.answers import plain_answer, rewards_answer, verdict
 from librehps.serve.batcher import Batcher
 from librehps.serve.body import BodyLimit
 from librehps.serve.decoding import DecodeMemory, Pending
+from librehps.serve.device_probe import device_error_type, device_states, watch_of
+from librehps.serve.device_watch import DeviceWatch
 from librehps.serve.fetch import Fetcher
 from librehps.serve.guard import Gate, Guard, Refused, explained, problem
 from librehps.serve.logs import record_of
@@ -38,6 +42,7 @@ from librehps.serve.schemas import (
     Rewards,
     RewardsAnswer,
     ScoreBody,
+    Status,
 )
 from librehps.serve.served_rewards import ServedRewards
 from librehps.types import ScoredRow
@@ -53,11 +58,12 @@ STATUS_DESCRIPTIONS = {
     429: "too many bytes or items are waiting: retry after Retry-After seconds",
     499: "the client disconnected",
     500: "internal error: see the server's log",
-    503: "the server is shutting down",
+    503: "the server is shutting down, or its device failed or does not answer",
     504: "timeout before the items were scored",
 }
 COMMON_STATUSES = (400, 401, 421)
 BODY_STATUSES = (*COMMON_STATUSES, 408, 413, 415, 422, 429, 500, 503, 504)
+UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Status, "description": "not ready"}}
 HTTP_ERROR_TYPES = {404: "NotFound", 405: "MethodNotAllowed", 400: "BadRequest"}
 
 
@@ -65,7 +71,7 @@ HTTP_ERROR_TYPES = {404: "NotFound", 405: "MethodNotAllowed", 400: "BadRequest"}
 class Service:
     """The state that the paths share: scorer, limits, media access, rewards, queue and metrics.
 
-    `queue` is None until the app has started.
+    `queue` and `device` are None until the app has started.
     """
 
     scorer: LibreHPS
@@ -76,6 +82,26 @@ class Service:
     gate: Gate = field(default_factory=Gate)
     metrics: Metrics = field(default_factory=Metrics)
     queue: Batcher | None = None
+    device: DeviceWatch | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def status(self) -> ServerStatus:
+        """The state of the server, for probes of orchestrators."""
+        if self.gate.draining:
+            return "draining"
+        return "loading" if self.device is None else self.device.status
+
+    @property
+    def is_lost(self) -> bool:
+        """True once the device has been stalled or failed for `device_timeout`."""
+        return self.device is not None and self.device.unusable_for > self.limits.device_timeout
+
+    def load(self) -> None:
+        """Probe the device; raises the errors of its first forward."""
+        device = watch_of(self.scorer)
+        device.start()
+        self.device = device
 
     @asynccontextmanager
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
@@ -83,10 +109,15 @@ class Service:
         limits = self.limits
         engine = self.scorer.engine(max_pixels=limits.max_pixels)
         memory = DecodeMemory.of(limits.decode_memory, limits.max_body)
-        queue = Batcher(engine, limits.max_queue, limits.max_wait, memory, self.metrics)
+        if self.device is None:
+            await asyncio.to_thread(self.load)
+        assert self.device is not None  # noqa: S101 - just loaded
+        device = self.device
+        queue = Batcher(engine, limits.max_queue, limits.max_wait, memory, self.metrics, device)
         self.metrics.watch(lambda: queue.depth, lambda: self.gate.active)
         self.queue = queue
         yield
+        device.close()
         await asyncio.to_thread(queue.close)
 
     async def rows(self, request: Request, items: Sequence[Pending]) -> list[ScoredRow]:
@@ -112,10 +143,14 @@ class Service:
             leaving.cancel()
         if leaving.done():
             raise Refused(499, "ClientLeft", "the client disconnected")
+        status = self.status
+        if status in ("stalled", "failed"):
+            raise Refused(504, device_error_type(status), f"timeout: the device has {status}")
         raise Refused(504, "Timeout", f"timeout: not scored within {self.limits.timeout:g} s")
 
     async def _scored(self, items: Sequence[Pending]) -> list[ScoredRow]:
-        assert self.queue is not None  # noqa: S101 - requests come after the start
+        assert self.queue is not None and self.device is not None  # noqa: S101 - after the start
+        self.device.check()
         return await asyncio.gather(*await self.queue.accept(items))
 
     def check_count(self, count: int) -> None:
@@ -249,13 +284,24 @@ def _add_facts(app: FastAPI, service: Service) -> None:
     settings = service.scorer.settings
     facts = {"model": settings.model, "settings": settings.digest}
 
-    @app.get("/health", response_model=Health, responses=_responses((400, 421)))
+    @app.get("/health", response_model=Health, responses=UNREADY | _responses((400, 421)))
     async def health() -> JSONResponse:
-        """Report whether the server accepts requests (`ready` or `draining`); needs no token."""
-        status = "draining" if service.gate.draining else "ready"
-        # Clients of reward services look for the names of their rewards here.
-        rewards = {name: [status] for name in service.served.table}
-        return JSONResponse({"status": status, **facts, "rewards": rewards})
+        """Report the state of the server and its devices; needs no token."""
+        health = health_of(service)
+        return JSONResponse(health, 200 if health["status"] == "ready" else 503)
+
+    @app.get("/readyz", response_model=Status, responses=UNREADY)
+    async def readyz() -> JSONResponse:
+        """Report whether the server accepts requests; needs no token and no Host."""
+        status = service.status
+        return JSONResponse({"status": status}, 200 if status == "ready" else 503)
+
+    @app.get("/livez", response_model=Status, responses=UNREADY)
+    async def livez() -> JSONResponse:
+        """Report whether the process works; 503 means that it must be started again."""
+        if service.is_lost:
+            return JSONResponse({"status": service.status}, 503)
+        return JSONResponse({"status": "alive"})
 
     @app.get("/rewards", response_model=RewardNames, responses=_responses((*COMMON_STATUSES, 503)))
     async def rewards() -> JSONResponse:
@@ -270,6 +316,21 @@ def _add_facts(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         """Report counts and times in the Prometheus text format."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def health_of(service: Service) -> dict[str, Any]:
+    """Return the answer of GET /health."""
+    settings, status, queue = service.scorer.settings, service.status, service.queue
+    return {
+        "status": status,
+        "model": settings.model,
+        "settings": settings.digest,
+        # Clients of reward services look for the names of their rewards here.
+        "rewards": {name: [status] for name in service.served.table},
+        "devices": device_states(service.scorer, service.device),
+        "queue": 0 if queue is None else queue.depth,
+        "uptime_s": round(time.monotonic() - service.started, 1),
+    }
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -293,6 +354,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(AbandonedError)
     async def abandoned(request: Request, error: AbandonedError) -> JSONResponse:
         return problem(503, "Draining", str(error), {"Connection": "close"})
+
+    @app.exception_handler(DeviceError)
+    async def unusable(request: Request, error: DeviceError) -> JSONResponse:
+        return problem(503, device_error_type(error.status), str(error), {"Retry-After": "5"})
 
     @app.exception_handler(500)
     async def failed(request: Request, error: Exception) -> JSONResponse:

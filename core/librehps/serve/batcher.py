@@ -15,8 +15,9 @@ from librehps.engine.device import Launcher
 from librehps.engine.engine import LocalEngine
 from librehps.engine.outcome import error_row
 from librehps.engine.window import Ready, Window
-from librehps.errors import AbandonedError, QueueFullError
+from librehps.errors import AbandonedError, DeviceError, QueueFullError, WorkerDiedError
 from librehps.serve.decoding import DecodeMemory, Decoding, Pending, Task
+from librehps.serve.device_watch import DeviceWatch
 from librehps.types import ScoredRow
 
 # Beside one for each device, so that the next batch starts the moment one is done.
@@ -37,6 +38,8 @@ class Watcher(Protocol):
     def batch(self, items: int, seconds: float) -> None: ...
 
     def item(self, row: ScoredRow) -> None: ...
+
+    def failed(self, items: int, error: BaseException) -> None: ...
 
 
 @dataclass(eq=False)
@@ -73,8 +76,9 @@ class Batcher:
         max_wait: float,
         memory: DecodeMemory,
         watcher: Watcher,
+        device: DeviceWatch,
     ) -> None:
-        self._engine, self._watcher = engine, watcher
+        self._engine, self._watcher, self._device = engine, watcher, device
         self.max_queue, self._max_wait = max_queue, max_wait
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
@@ -91,7 +95,7 @@ class Batcher:
         self._rate = 0.0
         self._landed_at = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
-        self._abandoned = False
+        self._abandoned: Exception | None = None
 
     @property
     def depth(self) -> int:
@@ -126,8 +130,8 @@ class Batcher:
 
         Raises QueueFullError, and AbandonedError after `abandon`.
         """
-        if self._abandoned:
-            raise AbandonedError(SHUTDOWN_MESSAGE)
+        if self._abandoned is not None:
+            raise self._abandoned
         if self.depth + len(items) > self.max_queue:
             raise QueueFullError(
                 f"queue full: {self.depth} of {self.max_queue} items, cannot add {len(items)}",
@@ -137,14 +141,19 @@ class Batcher:
         group = object()
         return [self._admit(pending, group) for pending in items]
 
-    def abandon(self) -> None:
-        """Answer all items in the queue, and all later items, with AbandonedError."""
-        self._abandoned = True
+    @property
+    def is_running(self) -> bool:
+        """True while a batch is on a device."""
+        return self._flying > 0
+
+    def abandon(self, error: Exception | None = None) -> None:
+        """Answer all items in the queue, and all later items, with `error` or AbandonedError."""
+        self._abandoned = error = error or AbandonedError(SHUTDOWN_MESSAGE)
         futures: list[asyncio.Future[Any]] = [job.answer for job in self._jobs]
         futures += [request.turn for request in self._waiting]
         for future in futures:
             if not future.done():
-                future.set_exception(AbandonedError(SHUTDOWN_MESSAGE))
+                future.set_exception(error)
         self._waiting.clear()
 
     def close(self) -> None:
@@ -263,7 +272,12 @@ class Batcher:
 
     def _run(self, ready: list[Ready]) -> list[ScoredRow]:
         """Return the scored rows of a window; runs in a thread."""
-        return Window(ready, self._launcher, None, self._engine.tokens, None).rows()[:]
+        cost = sum(one.decoded.prepared.cost for one in ready if one.decoded is not None)
+        with self._device.batch(cost):
+            rows = Window(ready, self._launcher, None, self._engine.tokens, None).rows()[:]
+            if rows and all(isinstance(row.error, WorkerDiedError) for row in rows):
+                raise DeviceError(f"the devices failed: {rows[0].error}", "failed")
+        return rows
 
     def _landed(self, jobs: list[_Job], started: float, done: "Future[list[ScoredRow]]") -> None:
         self._flying -= 1
@@ -272,6 +286,8 @@ class Batcher:
         rows = [] if failure is not None else done.result()
         for job, row in zip(jobs, rows, strict=False):
             self._answer(job, row)
+        if failure is not None:
+            self._watcher.failed(len(jobs), failure)
         for job in jobs[len(rows) :]:
             self._fail(job, failure or AbandonedError(SHUTDOWN_MESSAGE))
         self._watcher.batch(len(jobs), time.monotonic() - started)

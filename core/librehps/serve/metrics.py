@@ -45,6 +45,9 @@ class Metrics:
             "refusals", "Requests answered with an error, by error_type.", "reason"
         )
         self._items = self._counter("items", "Items by outcome: ok or the error type.", "outcome")
+        self._failures = self._counter(
+            "batches_failed", "Batches that failed as a whole, by error.", "error"
+        )
         self._waits = self._histogram(
             "queue_wait_seconds",
             "Seconds that an item waited, for a decoder and for a device.",
@@ -90,6 +93,11 @@ class Metrics:
 
     def item(self, row: ScoredRow) -> None:
         self._items.labels("ok" if row.error is None else type(row.error).__name__).inc()
+
+    def failed(self, items: int, error: BaseException) -> None:
+        name = type(error).__name__
+        self._items.labels(name).inc(items)
+        self._failures.labels(name).inc()
 
     def decoded(self, seconds: float) -> None:
         self._decodes.observe(seconds)

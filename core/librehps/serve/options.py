@@ -35,7 +35,7 @@ class Limits:
     pixels of an image or a video frame; `decode_memory`: bytes for decoding and for decoded items
     (None: a quarter of the free memory); `timeout`: time of a request, waiting included;
     `read_timeout`: time to receive a header, or a slow body; `drain`: time that shutdown waits for
-    active requests.
+    active requests; `device_timeout`: time until the server ends after its device failed or hangs.
     """
 
     max_items: int = 4096
@@ -47,6 +47,7 @@ class Limits:
     timeout: float = 300.0
     read_timeout: float = 20.0
     drain: float = 30.0
+    device_timeout: float = 60.0
 
     def __post_init__(self) -> None:
         if self.max_items > self.max_queue:
@@ -161,8 +162,11 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def listen(options: ServeOptions) -> socket.socket:
-    """Return a socket that listens on the options' address; raises UsageError."""
+def reserve(options: ServeOptions) -> socket.socket:
+    """Return a socket bound to the options' address, which refuses connections until it listens.
+
+    Raises UsageError.
+    """
     host, port = options.host, options.port
     if host in WILDCARD_HOSTS and options.access.hosts <= LOOPBACK_NAMES:
         log.warning(
@@ -170,10 +174,27 @@ def listen(options: ServeOptions) -> socket.socket:
         )
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=1024)
+        bound = socket.socket(family)
+        try:
+            if os.name == "posix":
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.bind(address[:2])
+        except OSError:
+            bound.close()
+            raise
+        return bound
     except OSError as error:
         hint = "Use another --port." if error.errno == errno.EADDRINUSE else None
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}", hint) from error
+
+
+def listen(options: ServeOptions) -> socket.socket:
+    """Return a socket that listens on the options' address; raises UsageError."""
+    listener = reserve(options)
+    listener.listen(1024)
+    return listener
 
 
 def read_token(file: Path) -> str:

@@ -257,13 +257,29 @@ class RewardsAnswer(BaseModel):
     identities: list[Identity] = []
 
 
+class Status(BaseModel):
+    """The state of the server or its process."""
+
+    status: ServerStatus | Literal["alive"]
+
+
+class DeviceState(BaseModel):
+    """A device and its state."""
+
+    device: str
+    status: str
+
+
 class Health(BaseModel):
-    """The state of the server; `rewards` has the state of each reward."""
+    """The state of the server; `rewards` has the state of each reward, `queue` is in items."""
 
     status: ServerStatus
     model: str
     settings: str
     rewards: dict[str, list[str]]
+    devices: list[DeviceState]
+    queue: int
+    uptime_s: float
 
 
 class RewardNames(BaseModel):

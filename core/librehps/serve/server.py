@@ -4,28 +4,55 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
 
 import uvicorn
 
 from librehps.decide.probability import Platt
-from librehps.errors import ServeError
+from librehps.errors import DeviceError, ServeError, UsageError
 from librehps.scorer import LibreHPS
 from librehps.serve.app import Service, make_app
 from librehps.serve.connections import FINAL_ANSWERS_S, configure
-from librehps.serve.options import ServeOptions, listen
+from librehps.serve.options import ServeOptions, reserve
 
 
 class DrainingServer(uvicorn.Server):
     """A server that a signal stops once all requests are answered, and a second signal at once."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Service, tell: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(config)
-        self._service = service
+        self._service, self._tell = service, tell
         self.is_whole, self.hint = True, "Raise --drain-s."
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the app, then listen and tell the URL."""
+        try:
+            await super().startup(sockets)
+        except OSError as error:
+            # Another process that had reserved the port too was faster.
+            raise UsageError(f"cannot listen: {error.strerror}", "Use another --port.") from error
+        self._tell()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGHUP like SIGTERM, unless the server was started with SIGHUP ignored."""
+        hangup = getattr(signal, "SIGHUP", None)
+        with super().capture_signals():
+            if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+                yield
+                return
+            before = signal.signal(hangup, self.handle_exit)
+            try:
+                yield
+            finally:
+                signal.signal(hangup, before)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         gate = self._service.gate
@@ -39,19 +66,41 @@ class DrainingServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         ending = await super().on_tick(counter)
         gate = self._service.gate
-        if ending or not gate.draining:
+        if ending:
             return ending
+        if self._service.is_lost:
+            return await self._end_lost()
+        if not gate.draining:
+            return False
         if gate.active == 0:
+            queue = self._service.queue
+            if queue is not None and queue.is_running:
+                # A batch without a client: its device may hang, so do not wait for the batch.
+                self._hurry()
             return True
         if gate.drained_for < self._service.limits.drain:
             return False
+        await self._give_up(None)
+        return True
+
+    async def _end_lost(self) -> bool:
+        """End for a supervisor to start the server again, after answering all requests."""
+        status = self._service.status
+        if status == "draining" and self._service.device is not None:
+            status = self._service.device.status
+        self.hint = f"The device has {status} for longer than --device-timeout-s."
+        self._service.gate.drain()
+        await self._give_up(DeviceError(f"the device has {status}: the server ends", status))
+        return True
+
+    async def _give_up(self, error: DeviceError | None) -> None:
+        """Answer all requests with the error, by default that the server shuts down."""
         self.is_whole = False
-        gate.give_up()
+        self._service.gate.give_up()
         if self._service.queue is not None:
-            self._service.queue.abandon()
+            self._service.queue.abandon(error)
         await asyncio.sleep(FINAL_ANSWERS_S)
         self._hurry()
-        return True
 
     def _hurry(self) -> None:
         """Stop without waiting for connections or decoding threads."""
@@ -67,11 +116,11 @@ def serve(
     tell: Callable[[str], None] = lambda _: None,
     listener: socket.socket | None = None,
 ) -> None:
-    """Serve until a signal; `tell` receives the URL, `listener` is a socket from `listen`.
+    """Serve until a signal; `tell` receives the URL, `listener` is a socket from `reserve`.
 
     Raises UsageError if the address cannot be used, ServeError if requests were left unanswered.
     """
-    listener = listener or listen(options)
+    listener = listener or reserve(options)
     host, port = listener.getsockname()[:2]
     access = options.access
     if options.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
@@ -79,11 +128,14 @@ def serve(
     app = make_app(
         scorer, options.limits, access, calibrator=calibrator, reward_name=options.reward_name
     )
-    server = DrainingServer(configure(app, options.limits.read_timeout), app.state.service)
+    service: Service = app.state.service
+    service.load()
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    config = configure(app, options.limits.read_timeout)
+    server = DrainingServer(config, service, lambda: tell(url))
     # Garbage collection stops every thread; keep it from scanning all that was loaded.
     gc.collect()
     gc.freeze()
-    tell(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
     server.run([listener])
     if not server.is_whole:
         raise ServeError("server stopped before all requests were answered", hint=server.hint)

@@ -40,6 +40,7 @@ class Child:
     def __init__(self, slots: int) -> None:
         self.free: list[int] = []
         self.is_reserved = self.is_dead = False
+        self._hung_how = ""
         self.slots = slots
         self._files = [memory_file() for _ in range(slots)]
         self._running: dict[int, Future[Answer]] = {}
@@ -119,6 +120,12 @@ class Child:
         if future is not None:
             future.set_exception(ProcessDiedError(how))
 
+    def kill_hung(self, seconds: float) -> None:
+        """End a process that has not answered for this time; its batches fail."""
+        self._hung_how = f"no answer for {seconds:.3g} s"
+        self.is_dead = True
+        self.kill()
+
     def kill(self) -> None:
         """End the process at once."""
         self._link.shut()
@@ -134,7 +141,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        return f"{_how(code)}{self._last_line()}"
+        return self._hung_how or f"{_how(code)}{self._last_line()}"
 
     def _last_line(self) -> str:
         self._said.seek(0)

@@ -5,6 +5,7 @@ import socket
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from librehps.engine.devices.child import Child, ProcessDiedError
+from librehps.engine.devices.child import Answer, Child, ProcessDiedError
 from librehps.engine.devices.link import Message
 from librehps.engine.devices.worker import Hardware, Shared, Worker, check_same
 from librehps.engine.lanes import lanes_of, threads_of_each
@@ -31,8 +32,11 @@ class DevicePool:
     A batch goes to the process with the most free slots. A batch whose process dies is scored
     again, and after two deaths item by item: an item whose processes die even so gets a
     WorkerDiedError. The processes end with `close`, with the last reference to the pool, and with
-    this process.
+    this process. `batch_timeout` returns the seconds after which the process of a batch of so many
+    tokens hangs: the process is killed, and the batch counts as one whose process died.
     """
+
+    batch_timeout: Callable[[int], float] | None = None
 
     def __init__(self, devices: Sequence[torch.device], asked: Message) -> None:
         threads, count = torch.get_num_threads(), len(devices)
@@ -103,10 +107,42 @@ class DevicePool:
     def _asked(
         self, child: Child, slot: int, batch: Sequence[Prepared], threads: int
     ) -> list[RawScore]:
-        rows = child.ask(slot, batch, threads).result()
+        answer = child.ask(slot, batch, threads)
+        if self.batch_timeout is not None:
+            _end_hung([(child, answer)], self.batch_timeout(sum(item.cost for item in batch)))
+        rows = answer.result()
         if rows is None:
             raise torch.OutOfMemoryError("out of memory")
         return rows
+
+    def probe(self, item: Prepared, timeout: float | None) -> None:
+        """Score the item on each device that has a free slot; kill processes that hang.
+
+        Raises EngineError if no process answers.
+        """
+        with self._shared.changed:
+            slots = [
+                (child, child.free.pop())
+                for worker in self._workers
+                if (child := worker.child) is not None and child.free and not child.is_reserved
+            ]
+        if not slots:
+            # All are busy, or being started.
+            self.launch([item])()
+            return
+        threads = torch.get_num_threads()
+        asked = [(child, child.ask(slot, [item], threads)) for child, slot in slots]
+        if timeout is not None:
+            _end_hung(asked, timeout)
+        errors = [answer.exception() for _, answer in asked]
+        for child, slot in slots:
+            self._release(child, slot)
+        if all(errors):
+            raise EngineError(f"no device answers: {'; '.join(map(str, errors))}")
+
+    def states(self) -> list[tuple[str, str]]:
+        """Return each device and its state: ready, starting or failed."""
+        return [(worker.device, worker.state) for worker in self._workers]
 
     @contextmanager
     def _slot(self) -> Iterator[tuple[Child, int]]:
@@ -170,6 +206,14 @@ class DevicePool:
         with self._shared.changed:
             child.free.append(slot)
             self._shared.changed.notify_all()
+
+
+def _end_hung(asked: Sequence[tuple[Child, Future[Answer]]], timeout: float) -> None:
+    """Wait for the answers; kill the processes that have none after `timeout` seconds."""
+    waiting = wait([answer for _, answer in asked], timeout).not_done
+    for child, answer in asked:
+        if answer in waiting:
+            child.kill_hung(timeout)
 
 
 def _close(workers: Sequence[Worker], shared: Shared) -> None:

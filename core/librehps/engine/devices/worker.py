@@ -64,6 +64,13 @@ class Worker:
         self._current: Child | None = None
         threading.Thread(target=self._keep, name=f"keep {device}", daemon=True).start()
 
+    @property
+    def state(self) -> str:
+        """The state of the device: ready, starting or failed."""
+        if self.failure is not None:
+            return "failed"
+        return "starting" if self.child is None else "ready"
+
     def kill(self) -> None:
         """End the process; `Shared.is_closed` must be set before."""
         if self._current is not None:
