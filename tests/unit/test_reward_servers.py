@@ -199,3 +199,12 @@ def test_an_answer_that_does_not_come_has_a_deadline_in_a_loop(serve: Serve) -> 
     with pytest.raises(RewardServerError, match="timed out"):
         asyncio.run(client.rows(items(STILLS[:1])))
     asleep.set()
+
+
+def test_loops_that_end_leave_no_connections(serve: Serve) -> None:
+    client = AsyncRewardClient(serve().url, batch_size=1, parallel=1)
+    for _ in range(3):
+        # Tasks that wait for each other bind what they share to the loop.
+        assert None not in asyncio.run(client.score(items(STILLS[:2])))
+    (kept,) = client._processes.values()
+    assert len(kept.of_loops) == 1

@@ -7,7 +7,6 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import KW_ONLY, dataclass, field
 from threading import Event
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from librehps.errors import RewardServerError, UsageError
 from librehps.rewards.balance import Server, Servers
@@ -29,7 +28,7 @@ class _Process:
 
     servers: Servers
     connections: Connections
-    of_loops: "WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncConnections]"
+    of_loops: dict[asyncio.AbstractEventLoop, AsyncConnections]
 
 
 @dataclass
@@ -77,7 +76,7 @@ class _Client:
         found = self._processes.get(os.getpid())
         if found is None:
             servers = Servers([Server(url) for url in self._urls()])
-            made = _Process(servers, Connections(self.token), WeakKeyDictionary())
+            made = _Process(servers, Connections(self.token), {})
             # Threads that come here together must share one.
             found = self._processes.setdefault(os.getpid(), made)
         return found
@@ -185,10 +184,14 @@ class AsyncRewardClient(_Client):
         await self._connections().close()
 
     def _connections(self) -> AsyncConnections:
-        loop, of_loops = asyncio.get_running_loop(), self._process().of_loops
-        if (found := of_loops.get(loop)) is None:
-            found = of_loops[loop] = AsyncConnections(self.token, self.parallel)
-        return found
+        process, loop = self._process(), asyncio.get_running_loop()
+        with process.servers.lock:
+            # Loops that ended without `aclose`; their sockets are closed with the last reference.
+            for ended in [one for one in process.of_loops if one.is_closed()]:
+                del process.of_loops[ended]
+            if loop not in process.of_loops:
+                process.of_loops[loop] = AsyncConnections(self.token, self.parallel)
+            return process.of_loops[loop]
 
 
 def _scored(rows: list[Row]) -> list[Row | None]:
