@@ -349,6 +349,18 @@ def test_a_server_of_json_alone_is_asked_so_from_then_on(
     assert caplog.text.count("reads JSON only") == 1
 
 
+def test_a_refusal_that_names_frames_is_raised_as_it_is(serve: Callable[..., StandIn]) -> None:
+    def invalid(handler: Handler) -> None:
+        handler.say(422, b'{"error": "expected one of image_b64, frames_b64"}')
+
+    clip = [Image.open(path) for path in STILLS]
+    server = serve(invalid, invalid)
+    for media in (STILLS[0], clip):
+        with pytest.raises(RewardServerError, match="422: expected one of"):
+            RewardClient(server.url).rows(items([media]))
+    assert len(server.asked) == 2
+
+
 def test_what_the_bytes_do_not_tell_goes_with_its_kind(serve: Callable[..., StandIn]) -> None:
     server = serve()
     frames = [Image.open(path) for path in STILLS]

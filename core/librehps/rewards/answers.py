@@ -59,15 +59,18 @@ class Lost:
     reason: str
 
 
-def refusal(reply: Reply, url: str) -> RewardServerError:
-    """Return the error of a status worth a retry; raises the error of any other status."""
+def refusal(reply: Reply, url: str, has_frames: bool = False) -> RewardServerError:
+    """Return the error of a status worth a retry; raises the error of any other status.
+
+    `has_frames`: whether the request was JSON with frames, which an older server refuses.
+    """
     text = reply.content.decode(errors="replace").strip()
     parts = _parts(text)
     reason = str(parts.get("error") or parts.get("detail") or text)[:MAX_REASON_CHARS]
     message = f"{url}: HTTP status {reply.status}: {reason or _phrase(reply.status)}"
     if reply.status == TOO_LARGE_STATUS or parts.get("error_type") == TOO_MANY_ITEMS_TYPE:
         raise TooLargeError(message)
-    if reply.status == INVALID_STATUS and "frames_b64" in text:
+    if has_frames and reply.status == INVALID_STATUS and "frames_b64" in text:
         raise NoFramesError(message)
     if reply.status not in RETRY_STATUSES:
         raise RewardServerError(message, hint=STATUS_HINTS.get(reply.status))

@@ -196,7 +196,7 @@ class _Request:
         """Return the body for a server; raises NoFramesError or TooLargeError as it would."""
         if server.reads_binary:
             return binary_body(self.group)
-        if not server.reads_frames and any(entry.has_frames for entry in self.group):
+        if not server.reads_frames and self._has_frames(server):
             raise NoFramesError(f"{server.url}: reads no frames")
         body: Body = yield Work(partial(json_body, self.group))
         if len(self.group) > 1 and body.size > self.shared.body_limit:
@@ -206,7 +206,7 @@ class _Request:
     def _failed(self, server: Server, reply: Reply | Lost, started: float) -> None:
         """Keep the server from this request for a while; raises an error worth no retry."""
         servers = self.shared.servers
-        self.problem = _problem(server, reply)
+        self.problem = self._problem(server, reply)
         is_down = isinstance(reply, Lost) or reply.status in DOWN_STATUSES
         requested = None if isinstance(reply, Lost) else retry_after(reply.headers)
         own = self.failures.get(server, 0)
@@ -217,6 +217,20 @@ class _Request:
         self.not_before[server] = until
         if is_down:
             servers.failed(server, started, until)
+
+    def _problem(self, server: Server, reply: Reply | Lost) -> RewardServerError:
+        """Return the error of a failed try that is worth another; raises any other error."""
+        if isinstance(reply, Lost):
+            return RewardServerError(f"{server.url}: cannot reach the server: {reply.reason}")
+        try:
+            return refusal(reply, server.url, self._has_frames(server))
+        except NoFramesError:
+            server.reads_frames = False
+            raise
+
+    def _has_frames(self, server: Server) -> bool:
+        """Return whether the server gets frames in JSON."""
+        return not server.reads_binary and any(entry.has_frames for entry in self.group)
 
     def _wait(self) -> Wait:
         """Return the wait before the next round; raises the problem after the last round."""
@@ -233,14 +247,3 @@ class _Request:
                 raise self.problem
             log.warning("%s; retry in %.1f s", self.problem, seconds)
         return Wait(min(seconds, MAX_NAP_S) if self.shared.servers.are_many else seconds)
-
-
-def _problem(server: Server, reply: Reply | Lost) -> RewardServerError:
-    """Return the error of a failed try that is worth another; raises any other error."""
-    if isinstance(reply, Lost):
-        return RewardServerError(f"{server.url}: cannot reach the server: {reply.reason}")
-    try:
-        return refusal(reply, server.url)
-    except NoFramesError:
-        server.reads_frames = False
-        raise
