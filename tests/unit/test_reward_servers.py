@@ -1,16 +1,19 @@
 """Clients of several reward servers, and clients for asyncio."""
 
 import asyncio
+import heapq
 import pickle
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
 from conftest import EXAMPLES
 from librehps import LibreHPS
 from librehps.errors import MediaError, RewardServerError
-from librehps.rewards import AsyncRewardClient, RewardClient
+from librehps.rewards import AsyncRewardClient, RewardClient, balance, exchange
+from librehps.rewards.answers import Lost
 from librehps.rewards.balance import Server, Servers
 from librehps.types import Item, Stored
 from reward_stand_in import (
@@ -97,6 +100,31 @@ def test_it_gives_up_if_no_server_is_left(serve: Serve, waits: list[float]) -> N
             client.score(items(STILLS[:1]))
     assert "Tried 6 times" in str(found.value.hint)
     assert len(two.asked) == 1
+
+
+@pytest.mark.parametrize("requests", [1, 32])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_retries_last_as_long_with_many_servers(
+    monkeypatch: pytest.MonkeyPatch, count: int, requests: int
+) -> None:
+    now = 0.0
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr(exchange, "time", clock)
+    monkeypatch.setattr(balance, "time", clock)
+    servers = Servers([Server(f"http://{at}") for at in range(count)])
+    shared = exchange.Exchange(servers, exchange.RetryPolicy(8, 120.0), 1 << 24, lambda *_: None)
+    due = [(0.0, at, shared.rows(items(STILLS[:1])), None) for at in range(requests)]
+    with pytest.raises(RewardServerError, match="refused") as found:
+        while True:
+            now, at, steps, result = heapq.heappop(due)
+            step = steps.send(result)
+            took = step.seconds if isinstance(step, exchange.Wait) else 0.01
+            result = step.call() if isinstance(step, exchange.Work) else Lost("refused")
+            is_wait = isinstance(step, exchange.Wait)
+            heapq.heappush(due, (now + took, at, steps, None if is_wait else result))
+    # Eight waits that double from 0.5 s to 60 s.
+    assert 120 < now < 120 * 1.25 + 10
+    assert f"Tried {9 * count - count + 1} times" in str(found.value.hint)
 
 
 def test_servers_of_other_settings_are_named(serve: Serve) -> None:

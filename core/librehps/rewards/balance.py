@@ -17,7 +17,7 @@ class Server:
     """A server: its requests in flight, and what its answers have shown so far.
 
     It takes no request before `out_until`. `failures`: failed tries in a row, those at one time
-    counted once. `reads_binary` and `reads_frames`: whether it takes binary bodies, and JSON with
+    counted once. `problem`: of the last failed try. `reads_binary` and `reads_frames`: whether it takes binary bodies, and JSON with
     frames.
     """
 
@@ -27,6 +27,7 @@ class Server:
     failures: int = 0
     failed_at: float = 0.0
     out_until: float = 0.0
+    problem: str = ""
     settings: Any = None
     reads_binary: bool = True
     reads_frames: bool = True

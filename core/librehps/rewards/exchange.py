@@ -140,15 +140,21 @@ _NO_FRAMES: Row = error_row(
 
 @dataclass
 class _Request:
-    """A request and its tries; a round of tries ends when no server is left to ask."""
+    """A request and its tries.
+
+    `failures` are its failed tries, and `known` the failures of each server before it. A server
+    that is left out is tried by one request for all.
+    """
 
     shared: Exchange
     group: list[Entry]
     failures: dict[Server, int] = field(default_factory=dict)
     not_before: dict[Server, float] = field(default_factory=dict)
     tried: set[Server] = field(default_factory=set)
-    rounds: int = 0
-    problem: RewardServerError | None = None
+    known: dict[Server, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.known = {server: server.failures for server in self.shared.servers.all}
 
     def rows(self) -> Generator[Step, Any, list[Row]]:
         """Return the rows of an answer; raises RewardServerError after the last try."""
@@ -206,7 +212,7 @@ class _Request:
     def _failed(self, server: Server, reply: Reply | Lost, started: float) -> None:
         """Keep the server from this request for a while; raises an error worth no retry."""
         servers = self.shared.servers
-        self.problem = self._problem(server, reply)
+        server.problem = str(self._problem(server, reply))
         is_down = isinstance(reply, Lost) or reply.status in DOWN_STATUSES
         requested = None if isinstance(reply, Lost) else retry_after(reply.headers)
         own = self.failures.get(server, 0)
@@ -217,6 +223,13 @@ class _Request:
         self.not_before[server] = until
         if is_down:
             servers.failed(server, started, until)
+
+    def _tries(self, server: Server) -> int:
+        """Return the failed tries on a server during this request, also those of other requests."""
+        own = self.failures.get(server, 0)
+        if not self.shared.servers.are_many:
+            return own
+        return max(own, server.failures - self.known[server])
 
     def _problem(self, server: Server, reply: Reply | Lost) -> RewardServerError:
         """Return the error of a failed try that is worth another; raises any other error."""
@@ -233,17 +246,18 @@ class _Request:
         return not server.reads_binary and any(entry.has_frames for entry in self.group)
 
     def _wait(self) -> Wait:
-        """Return the wait before the next round; raises the problem after the last round."""
-        seconds = self.shared.servers.wait(self.not_before)
-        if self.tried:
-            self.rounds += 1
-            self.tried.clear()
-            assert self.problem is not None  # noqa: S101 - each try that failed has set a problem
-            if self.rounds > self.shared.policy.retries:
-                count = sum(self.failures.values())
-                self.problem.hint = (
-                    f"Tried {count} times. Check that the server is up: GET /health."
-                )
-                raise self.problem
-            log.warning("%s; retry in %.1f s", self.problem, seconds)
-        return Wait(min(seconds, MAX_NAP_S) if self.shared.servers.are_many else seconds)
+        """Return the wait before the next try; raises the last problem if no retry is left."""
+        servers = self.shared.servers
+        seconds = servers.wait(self.not_before)
+        tries = {server: self._tries(server) for server in servers.all}
+        worst = max(servers.all, key=lambda one: tries[one])
+        if tries[worst] > self.shared.policy.retries:
+            raise RewardServerError(
+                worst.problem,
+                hint=f"Tried {sum(tries.values())} times. "
+                "Check that the server is up: GET /health.",
+            )
+        for server in self.tried:
+            log.warning("%s; retry in %.1f s", server.problem, seconds)
+        self.tried.clear()
+        return Wait(min(seconds, MAX_NAP_S) if servers.are_many else seconds)
