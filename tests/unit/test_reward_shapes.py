@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ def test_two_pictures_in_a_cell_are_no_clip(
         (torch.zeros(3, 64, 64, device="meta"), "type float32 meta"),
         (np.array([MATCH, None]), "type object"),
         (7, "got int"),
-        (object(), "got object"),
+        (Decimal(1), "got Decimal"),
         ({"other": 1}, "expected bytes or path"),
         (None, "None"),
     ],
