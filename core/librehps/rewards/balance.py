@@ -17,8 +17,8 @@ class Server:
     """A server: its requests in flight, and what its answers have shown so far.
 
     It takes no request before `out_until`. `failures`: failed tries in a row, those at one time
-    counted once. `problem`: of the last failed try. `reads_binary` and `reads_frames`: whether it takes binary bodies, and JSON with
-    frames.
+    counted once. `problem`: of the last failed try. `reads_binary` and `reads_frames`: whether it
+    takes binary bodies, and JSON with frames.
     """
 
     url: str

@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import KW_ONLY, dataclass, field
+from numbers import Real
 from threading import Event
 from typing import Any
 
@@ -20,6 +21,8 @@ from librehps.rewards.transport import (
 from librehps.types import BatchItem, Item
 
 Row = Mapping[str, Any]
+# Sockets take no endless timeout.
+MAX_TIMEOUT_S = 1e9
 
 
 @dataclass
@@ -50,19 +53,24 @@ class _Client:
     )
 
     def __post_init__(self) -> None:
+        if not isinstance(self.url, str):
+            if not isinstance(self.url, Iterable) or isinstance(self.url, bytes):
+                raise UsageError(f"url: expected text, or a list of it, got {self.url!r}")
+            # A copy, which neither its owner nor reading uses up.
+            self.url = list(self.url)
         urls = self._urls()
         for url in urls:
             check_address(url)
-        if not urls or len(set(urls)) < len(urls):
+        if not urls or len({url.rstrip("/") for url in urls}) < len(urls):
             raise UsageError("url: expected one URL, or several different ones")
         self.token = checked_token(self.token)
         counts = (self.batch_size, self.body_limit, self.parallel)
         if not all(isinstance(n, int) for n in (self.retries, *counts)):
             raise UsageError("retries, batch_size, body_limit, parallel: expected integers")
-        if self.retries < 0 or not min(self.timeout, *counts) > 0:
-            raise UsageError(
-                "expected retries >= 0, and timeout, batch_size, body_limit, parallel > 0"
-            )
+        if self.retries < 0 or min(counts) <= 0:
+            raise UsageError("expected retries >= 0, and batch_size, body_limit, parallel > 0")
+        if not isinstance(self.timeout, Real) or not 0 < self.timeout < MAX_TIMEOUT_S:
+            raise UsageError(f"timeout: expected seconds > 0, got {self.timeout!r}")
 
     def __getstate__(self) -> dict[str, Any]:
         # Connections and locks stay in this process.

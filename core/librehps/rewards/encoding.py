@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 BINARY_TYPE, JSON_TYPE = "application/x-safetensors", "application/json"
+# Of a character beyond 16 bits: two escapes, whose backslashes are escaped by the outer JSON.
+MAX_CHARACTER_BYTES = 14
 # Bytes that an item takes in a body in addition to its prompt and media, at most.
 ITEM_OVERHEAD_BYTES = 256
 # A header's length is a multiple of this, so that readers may map what follows.
@@ -57,7 +59,7 @@ class Entry:
         """The number of bytes in a binary body, at most."""
         media = sum(one.nbytes for one in self.pictures) or len(self.content)
         media = media * 4 // 3 + 4 if self.as_text else media
-        return media + 6 * len(self.prompt) + ITEM_OVERHEAD_BYTES
+        return media + MAX_CHARACTER_BYTES * len(self.prompt) + ITEM_OVERHEAD_BYTES
 
 
 @dataclass(frozen=True)

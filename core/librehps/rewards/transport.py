@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from ssl import PROTOCOL_TLS_CLIENT, SSLContext
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext, create_default_context
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -133,11 +133,12 @@ def _pool(url: str, kind: Callable[..., Pool]) -> Pool:
     is_plain = proxy is None and url.startswith("http://")
     try:
         return kind(
-            verify=SSLContext(PROTOCOL_TLS_CLIENT) if is_plain else True,
+            # The system's certificates, where an organisation's own are too.
+            verify=SSLContext(PROTOCOL_TLS_CLIENT) if is_plain else create_default_context(),
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
             proxy=proxy,
         )
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
         raise UsageError(f"{url}: invalid proxy in the environment: {error}") from error
 
 
