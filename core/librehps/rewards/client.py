@@ -153,7 +153,10 @@ class RewardClient(_Client):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
-        """Close the idle connections of this process; the client can still be used."""
+        """Close the connections of this process; the client can still be used.
+
+        Requests of other threads that are in flight fail, and are sent again.
+        """
         self._process().connections.close()
 
 
@@ -188,7 +191,10 @@ class AsyncRewardClient(_Client):
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def aclose(self) -> None:
-        """Close the idle connections of this event loop; the client can still be used."""
+        """Close the connections of this event loop; the client can still be used.
+
+        Requests of other tasks that are in flight fail, and are sent again.
+        """
         await self._connections().close()
 
     def _connections(self) -> AsyncConnections:
