@@ -123,9 +123,11 @@ class Service:
     async def rows(self, request: Request, items: Sequence[Pending]) -> list[ScoredRow]:
         """Return a row for each item; raises Refused at a timeout or when the client disconnects.
 
-        A request waits while the queue is full. The items of a refused request are cancelled.
+        A request waits while the queue is full. Its time includes that of waiting for memory. The
+        items of a refused request are cancelled.
         """
-        record_of(request.scope).items = len(items)
+        record = record_of(request.scope)
+        record.items = len(items)
         scoring = asyncio.ensure_future(self._scored(items))
         leaving = asyncio.ensure_future(_left(request))
         try:
@@ -136,11 +138,11 @@ class Service:
             )
             if scoring.done():
                 return scoring.result()
-            scoring.cancel()
-            # Retrieve the exception, or asyncio logs it as never retrieved.
-            scoring.add_done_callback(lambda done: done.cancelled() or done.exception())
         finally:
             leaving.cancel()
+            if scoring.cancel():
+                # Retrieve the exception, or asyncio logs it as never retrieved.
+                scoring.add_done_callback(lambda done: done.cancelled() or done.exception())
         if leaving.done():
             raise Refused(499, "ClientLeft", "the client disconnected")
         status = self.status
@@ -151,7 +153,13 @@ class Service:
     async def _scored(self, items: Sequence[Pending]) -> list[ScoredRow]:
         assert self.queue is not None and self.device is not None  # noqa: S101 - after the start
         self.device.check()
-        return await asyncio.gather(*await self.queue.accept(items))
+        answers = await self.queue.accept(items)
+        try:
+            return await asyncio.gather(*answers)
+        finally:
+            # After the failure of one batch, nobody waits for the other items.
+            for answer in answers:
+                answer.cancel()
 
     def check_count(self, count: int) -> None:
         """Raise Refused if a request has more than `max_items` items."""

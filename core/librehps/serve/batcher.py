@@ -105,8 +105,11 @@ class Batcher:
     async def accept(self, items: Sequence[Pending]) -> list[asyncio.Future[ScoredRow]]:
         """Return what `submit` returns, after waiting for room; cancel to give up the place.
 
-        Raises QueueFullError if the waiting requests would have more than `max_queue` items.
+        Raises QueueFullError if the waiting requests would have more than `max_queue` items, and
+        AbandonedError after `abandon`.
         """
+        if self._abandoned is not None:
+            raise self._abandoned
         self._drop_leavers()
         if not self._waiting and self.depth + len(items) <= self.max_queue:
             return self.submit(items)
@@ -115,15 +118,24 @@ class Batcher:
             reason = f"{self.depth} items, and {waiting} wait for room, cannot add {len(items)}"
             raise QueueFullError(f"queue full: {reason}", self._retry_after())
         turn: asyncio.Future[list[asyncio.Future[ScoredRow]]] = self._loop.create_future()
-        self._waiting.append(_Waiting(items, turn))
+        request = _Waiting(items, turn)
+        self._waiting.append(request)
         try:
             return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                # The request left after its items were added.
-                for answer in turn.result():
-                    answer.cancel()
+            self._leave(request)
             raise
+
+    def _leave(self, request: _Waiting) -> None:
+        """Drop a waiting request, or its items if they were added at the same moment."""
+        turn = request.turn
+        if request in self._waiting:
+            # At once, wherever it waits: its items hold memory, and count as waiting.
+            self._waiting.remove(request)
+            self._admit_waiting()
+        elif not turn.cancelled() and turn.exception() is None:
+            for answer in turn.result():
+                answer.cancel()
 
     def submit(self, items: Sequence[Pending]) -> list[asyncio.Future[ScoredRow]]:
         """Return a future row for each item; cancel a future to drop its item.
