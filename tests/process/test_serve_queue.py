@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from librehps import LibreHPS
 from librehps.serve.app import make_app
+from librehps.serve.logs import RequestRecord
 from librehps.serve.options import Access, Limits
 from serve_client import png_b64
 
@@ -102,6 +104,39 @@ def test_requests_wait_for_room_in_the_order_of_arrival(tiny: LibreHPS) -> None:
     asyncio.run(main())
 
 
+def test_requests_that_leave_while_they_wait(tiny: LibreHPS) -> None:
+    async def main() -> None:
+        async with inside(tiny, Limits(max_items=4, max_queue=5)) as (client, app):
+            go, taken = stall(app), admissions(app)
+            waiting = app.state.service.queue._waiting
+
+            async def post(items: int, until: int) -> asyncio.Task[httpx.Response]:
+                body = {"items": GOOD["items"] * items}
+                task = asyncio.create_task(client.post("/score", json=body))
+                while len(waiting) < until:
+                    await asyncio.sleep(0)
+                return task
+
+            kept = [await post(3, 0)]
+            await taken.acquire()
+            first = await post(3, 1)
+            for _ in range(200):
+                # Neither the place of one that left nor its items count.
+                left = await post(2, 2)
+                left.cancel()
+                while len(waiting) > 1:
+                    await asyncio.sleep(0)
+            kept.append(await post(2, 2))
+            first.cancel()
+            # What fits now is added at once, before any other item is done.
+            await taken.acquire()
+            assert not waiting and app.state.service.queue.depth == 5
+            go.set()
+            assert {(await task).status_code for task in kept} == {200}
+
+    asyncio.run(main())
+
+
 def test_a_request_that_never_finds_room(tiny: LibreHPS) -> None:
     async def main() -> None:
         async with inside(tiny, Limits(max_items=1, max_queue=1, timeout=0.5)) as (client, app):
@@ -125,6 +160,8 @@ def test_requests_that_wait_for_room_at_the_end(tiny: LibreHPS) -> None:
             while not queue._waiting:
                 await asyncio.sleep(0)
             queue.abandon()
+            # As a request whose body was being parsed.
+            tasks.append(asyncio.create_task(client.post("/score", json=GOOD)))
             assert {(await task).status_code for task in tasks} == {503}
             go.set()
 
@@ -155,6 +192,7 @@ def test_a_batch_that_fails_is_one_answer(tiny: LibreHPS) -> None:
     async def main() -> None:
         async with inside(tiny, Limits()) as (client, app):
             queue = app.state.service.queue
+            go = stall(app)
             run = queue._run
 
             def fail(ready: list[Any]) -> list[Any]:
@@ -162,11 +200,14 @@ def test_a_batch_that_fails_is_one_answer(tiny: LibreHPS) -> None:
                 raise RuntimeError("secret")
 
             queue._run = fail
-            answer = await client.post("/score", json=GOOD)
+            many = {"items": GOOD["items"] * (queue.size + 1)}
+            answer = await client.post("/score", json=many)
             assert answer.status_code == 500
             assert answer.json()["error_type"] == "InternalError" and "secret" not in answer.text
+            # Nobody waits for the other batches.
+            await empty(app)
+            go.set()
             assert (await client.post("/score", json=GOOD)).status_code == 200
-            assert queue.depth == 0
 
     asyncio.run(main())
 
@@ -194,6 +235,11 @@ def large(size: int = (2 << 20) - 1) -> bytes:
     return body + b" " * (size - len(body))
 
 
+async def _blocks() -> AsyncIterator[bytes]:
+    for _ in range(4):
+        yield b" " * (1 << 19)
+
+
 @asynccontextmanager
 async def crowded(
     scorer: LibreHPS,
@@ -209,9 +255,11 @@ async def crowded(
         tasks = [post(large()) for _ in range(12)]
         for _ in range(7):
             await taken.acquire()
-        # A small body need not wait.
+        # A small body need not wait, and a body of unknown size cannot.
         tasks.append(post(large(1 << 19)))
         await taken.acquire()
+        answer = await client.post("/score", content=_blocks(), headers=json_type)
+        assert (answer.status_code, answer.json()["error_type"]) == (429, "Busy")
         assert taken.locked() and not any(task.done() for task in tasks)
         yield app, tasks, go
         go.set()
@@ -239,6 +287,19 @@ def test_large_bodies_that_never_find_memory(tiny: LibreHPS) -> None:
             go.set()
             answers = await asyncio.gather(*tasks[:7], tasks[12])
             assert [answer.status_code for answer in answers] == [200] * 8
+
+    asyncio.run(main())
+
+
+def test_the_wait_for_memory_counts_as_time_of_the_request(
+    tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with crowded(tiny) as (_, tasks, go):
+            monkeypatch.setattr(RequestRecord, "seconds", 1000.0)
+            go.set()
+            answers = await asyncio.gather(*tasks)
+            assert [answer.status_code for answer in answers] == [200] * 7 + [504] * 5 + [200]
 
     asyncio.run(main())
 

@@ -153,6 +153,13 @@ def test_a_body_that_says_it_is_too_large(server: Server) -> None:
         assert status_of(link) == 413
 
 
+def test_large_bodies_where_none_is_expected(server: Server) -> None:
+    # Some of these paths need no token.
+    for path in ("/livez", "/readyz", "/health", "/rewards", "/nothing"):
+        answer = server.ask("POST", path, b" " * (65 << 10))
+        assert (answer.status, answer.json["error_type"]) == (413, "BodyTooLarge")
+
+
 def test_a_gigabyte_in_chunks(server: Server) -> None:
     before = most = server.memory()
     sent, block = 0, b"x" * (1 << 20)

@@ -133,7 +133,7 @@ class Service:
         try:
             await asyncio.wait(
                 (scoring, leaving),
-                timeout=self.limits.timeout,
+                timeout=self.limits.timeout - record.waited,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if scoring.done():

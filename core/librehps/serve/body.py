@@ -9,14 +9,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from librehps.serve.byte_room import ByteRoom
 from librehps.serve.guard import BODY_PATHS, Gate, Refused, draining, refuse
+from librehps.serve.logs import RequestRecord, record_of
 
 # A body gets one more second for each of these blocks received.
 BYTES_PER_EXTRA_S = 64 << 10
 # Bodies of the largest size that all requests together may hold in memory.
 MAX_HELD_BODIES = 8
-# Bodies of this size and more wait for memory, of all but one of these bodies: the last is for
+# Bodies of this size and more wait for memory, of which that of one of these bodies is left for
 # small bodies, and for bodies of unknown size.
 MIN_LARGE_BYTES = 1 << 20
+# Bodies on the paths that need none, some of them without a token.
+MAX_OTHER_BYTES = 64 << 10
 # Characters that start a JSON value and never occur in base64. Their number is limited because
 # each value costs time and memory before the request can be checked.
 JSON_MARKS, MAX_MARKS_PER_ITEM, MAX_MARKS = b",{[", 4096, 1 << 19
@@ -31,11 +34,12 @@ class _Disconnected(NamedTuple):
 class BodyLimit:
     """The middleware that reads each body, of at most `max_body` bytes, and replays it to the app.
 
-    A slow body times out after `read_timeout` seconds, plus one second for each 64 KiB received;
-    all bodies time out once the gate gives up. `types` are the allowed media types; `max_marks`
-    limits the number of JSON values (None: the app checks it).
-    `held` counts the bytes of all bodies whose requests are not answered yet. A large body waits in
-    `room`, unread, for at most `wait_timeout` seconds.
+    Paths other than BODY_PATHS take at most MAX_OTHER_BYTES. A slow body times out after
+    `read_timeout` seconds, plus one second for each 64 KiB received; all bodies time out once the
+    gate gives up. `types` are the allowed media types; `max_marks` limits the number of JSON values
+    (None: the app checks it).
+    `room` has the bytes of all bodies whose requests are not answered yet. A large body waits for
+    room, unread, for at most `wait_timeout` seconds.
     """
 
     app: ASGIApp
@@ -45,17 +49,16 @@ class BodyLimit:
     max_marks: int | None = None
     types: tuple[str, ...] = (JSON_TYPE,)
     wait_timeout: float = 60.0
-    held: int = 0
     room: ByteRoom = field(init=False)
 
     def __post_init__(self) -> None:
-        self.room = ByteRoom((MAX_HELD_BODIES - 1) * self.max_body)
+        self.room = ByteRoom(MAX_HELD_BODIES * self.max_body, spare=self.max_body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        taken = _HeldBody(self)
+        taken = _HeldBody(self, _most(scope, self.max_body))
         try:
             await self._pass(taken, scope, receive, send)
         except Refused as refused:
@@ -66,8 +69,8 @@ class BodyLimit:
 
     async def _pass(self, taken: "_HeldBody", scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app with the whole body; raises Refused before the app is called."""
-        _check_header(scope, self.max_body, self.types)
-        await taken.wait_for_room(_declared_size(scope))
+        _check_header(scope, self.types)
+        await taken.wait_for_room(_declared_size(scope), record_of(scope))
         body = await taken.read(receive)
         if isinstance(body, _Disconnected):
             return
@@ -85,16 +88,19 @@ class BodyLimit:
 
 
 class _HeldBody:
-    """The body bytes of one request, counted in `BodyLimit.held` until released."""
+    """The body bytes of one request, at most `most`, taken from the room until released."""
 
-    def __init__(self, limit: BodyLimit) -> None:
-        self._limit, self._bytes, self._reserved = limit, 0, 0
+    def __init__(self, limit: BodyLimit, most: int) -> None:
+        self._limit, self._most = limit, most
+        self._bytes = self._taken = 0
 
-    async def wait_for_room(self, size: int) -> None:
+    async def wait_for_room(self, size: int, record: RequestRecord) -> None:
         """Wait, if the body is large, until there is memory for all of it; raises Refused.
 
-        Meanwhile nothing is read, so that the client waits too.
+        Meanwhile nothing is read, so that the client waits too. `record` notes the time.
         """
+        if size > self._most:
+            raise too_large(self._most)
         if size < MIN_LARGE_BYTES:
             return
         gate = self._limit.gate
@@ -106,7 +112,7 @@ class _HeldBody:
             raise (draining() if gate.ended else busy()) from None
         finally:
             gate.deadlines.discard(deadline)
-        self._reserved = size
+        self._taken, record.waited = size, record.seconds
 
     async def read(self, receive: Receive) -> bytes | _Disconnected:
         """Return the whole body, or _Disconnected if the client disconnected; raises Refused."""
@@ -137,17 +143,17 @@ class _HeldBody:
 
     def _count(self, size: int) -> None:
         self._bytes += size
-        self._limit.held += size
-        if self._bytes > self._limit.max_body:
-            raise too_large(self._limit.max_body)
-        if self._limit.held > MAX_HELD_BODIES * self._limit.max_body:
-            raise busy()
+        if self._bytes > self._most:
+            raise too_large(self._most)
+        more = self._bytes - self._taken
+        if more > 0:
+            if not self._limit.room.take_now(more):
+                raise busy()
+            self._taken += more
 
     def release(self) -> None:
-        self._limit.held -= self._bytes
-        if self._reserved:
-            self._limit.room.give(self._reserved)
-        self._bytes = self._reserved = 0
+        self._limit.room.give(self._taken)
+        self._taken = 0
 
 
 def busy() -> Refused:
@@ -169,7 +175,7 @@ def check_marks(content: bytes, most: int) -> None:
         raise Refused(413, "TooManyValues", f"too many JSON values (at most {most})")
 
 
-def _check_header(scope: Scope, max_body: int, types: tuple[str, ...]) -> None:
+def _check_header(scope: Scope, types: tuple[str, ...]) -> None:
     """Raise Refused for headers that are invalid, before the body is read."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
@@ -180,8 +186,11 @@ def _check_header(scope: Scope, max_body: int, types: tuple[str, ...]) -> None:
     if is_body and kind.decode("latin-1") not in types:
         expected = " or ".join(types)
         raise Refused(415, "NotJson", f"unsupported Content-Type: expected {expected}")
-    if _declared_size(scope) > max_body:
-        raise too_large(max_body)
+
+
+def _most(scope: Scope, max_body: int) -> int:
+    """Return the bytes that a body on this path may have."""
+    return max_body if scope["path"] in BODY_PATHS else min(max_body, MAX_OTHER_BYTES)
 
 
 def _declared_size(scope: Scope) -> int:

@@ -1,4 +1,4 @@
-"""A budget of memory that large bodies wait for before they are read."""
+"""A budget of memory for bodies, which large bodies wait for before they are read."""
 
 import asyncio
 from collections import deque
@@ -7,18 +7,20 @@ from dataclasses import dataclass, field
 
 @dataclass
 class ByteRoom:
-    """A budget of `most` bytes, given out in the order of arrival; use it on one event loop only.
+    """A budget of `most` bytes; use it on one event loop only.
 
-    A body larger than `most` would wait for ever.
+    Those who wait get bytes in the order of arrival, as long as `spare` bytes stay free for those
+    who cannot wait. A body larger than `most - spare` would wait for ever.
     """
 
     most: int
+    spare: int
     taken: int = 0
     waiting: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
 
     async def take(self, size: int) -> None:
         """Wait for `size` bytes, to be given back with `give`; cancel to stop waiting."""
-        if not self.waiting and self.taken + size <= self.most:
+        if not self.waiting and self._fits(size):
             self.taken += size
             return
         turn = asyncio.get_running_loop().create_future()
@@ -30,14 +32,24 @@ class ByteRoom:
             self.give(0 if turn.cancelled() else size)
             raise
 
+    def take_now(self, size: int) -> bool:
+        """Take `size` bytes, from the spare ones too; return False if there are too few."""
+        if self.taken + size > self.most:
+            return False
+        self.taken += size
+        return True
+
     def give(self, size: int) -> None:
         """Give back `size` bytes, and let the next bodies have them."""
         self.taken -= size
         while self.waiting:
             wanted, turn = self.waiting[0]
             if not turn.done():
-                if self.taken + wanted > self.most:
+                if not self._fits(wanted):
                     return
                 self.taken += wanted
                 turn.set_result(None)
             self.waiting.popleft()
+
+    def _fits(self, size: int) -> bool:
+        return self.taken + size <= self.most - self.spare

@@ -37,7 +37,10 @@ _PLAIN = re.compile(r'[^\s"=]+')
 
 @dataclass
 class RequestRecord:
-    """The facts of one request for its log line and the metrics."""
+    """The facts of one request for its log line and the metrics.
+
+    `waited`: the seconds until there was memory for its body.
+    """
 
     id: str
     started: float = field(default_factory=time.monotonic)
@@ -46,6 +49,7 @@ class RequestRecord:
     items: int = 0
     error_type: str | None = None
     reason: str | None = None
+    waited: float = 0.0
 
     @property
     def seconds(self) -> float:
