@@ -219,8 +219,13 @@ def _token_in(header: bytes) -> bytes:
 
 def explained(error: Any) -> str:
     """Return the first three validation errors as text, without values, which may be images."""
-    faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3]]
+    faults = [": ".join(filter(None, (_place(one), one["msg"]))) for one in error.errors()[:3]]
     return printable("; ".join(faults))[:MAX_REASON_CHARS] or "invalid request"
+
+
+def _place(fault: Mapping[str, Any]) -> str:
+    # Names of validating functions, such as function-after[...], mean nothing to a client.
+    return ".".join(str(part) for part in fault["loc"] if not str(part).startswith("function-"))
 
 
 async def refuse(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
