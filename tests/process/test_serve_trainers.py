@@ -213,6 +213,7 @@ def test_one_invalid_sample_is_one_error(server: Server) -> None:
         {PART if at == 5 else NAME} for at in range(len(bad))
     ]
     assert errors[6][PART].startswith("InvalidItemError: history.0.text: ")
+    assert "function" not in str(errors) and ": :" not in str(errors)
     assert not errors[0] and not errors[-1]
     assert answer["identities"][7]["sample_id"] == "s"
 
@@ -230,4 +231,5 @@ def test_one_invalid_item_is_one_error(server: Server) -> None:
     assert {item["error_type"] for item in found[1:-1]} == {"InvalidItemError"}
     assert [item["status"] for item in (found[0], found[-1])] == ["ok", "ok"]
     assert [item["id"] for item in found] == [*map(str, range(len(bad))), "mine", str(len(bad) + 1)]
+    assert found[1]["error"].startswith("Input should be ")
     assert all("prompt" in found[at]["error"] for at in (3, 5, 9, 12))
