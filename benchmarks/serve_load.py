@@ -54,6 +54,8 @@ BODIES = {
     "broken": b'{"items": [{"prompt": "x", "image_b64": "iVBORw0KGgoAAAA="}]}',
     "oversized": b'{"items": "' + b"x" * (MAX_BODY_MB << 20) + b'"}',
 }
+# Odds of good, broken, oversized and torn requests.
+MIXED = (80, 8, 6, 6)
 AXES = ("overall", "alignment", "coherence", "style")
 
 
@@ -257,11 +259,16 @@ class Report:
     served: list[float]
     tally: Tally
     rss: list[float]
-    # CPU milliseconds an item: offline, the server's loop, its other threads, a RewardClient.
+    # CPU milliseconds an item, offline and of a RewardClient.
     offline_cpu: float = 0.0
+    client_cpu: float = 0.0
+    # CPU milliseconds of the server's event loop, and of its other threads, in all rounds.
     loop_cpu: float = 0.0
     thread_cpu: float = 0.0
-    client_cpu: float = 0.0
+
+    def add_cpu(self, before: tuple[float, float], after: tuple[float, float]) -> None:
+        self.loop_cpu += (after[0] - before[0]) * 1000
+        self.thread_cpu += (after[1] - before[1]) * 1000
 
     @property
     def share(self) -> float:
@@ -272,11 +279,12 @@ class Report:
     def text(self) -> str:
         late = sorted(self.tally.latencies)
         p50, p99 = (late[int(len(late) * q)] for q in (0.5, 0.99))
+        loop, threads = (total / self.tally.items for total in (self.loop_cpu, self.thread_cpu))
         return (
             f"offline {', '.join(f'{r:.1f}' for r in self.offline)} items/s; "
             f"served {', '.join(f'{r:.1f}' for r in self.served)}: {self.share:.0%}\n"
-            f"CPU ms an item: offline {self.offline_cpu:.2f}; server's loop {self.loop_cpu:.2f}, "
-            f"other threads {self.thread_cpu:.2f}; RewardClient {self.client_cpu:.2f}\n"
+            f"CPU ms an item: offline {self.offline_cpu:.2f}; server's loop {loop:.2f}, "
+            f"other threads {threads:.2f}; RewardClient {self.client_cpu:.2f}\n"
             f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; "
             f"RSS {', '.join(f'{m:.0f}' for m in self.rss)} MB\n"
             f"answers {dict(self.tally.kinds)}; wrong or lost {len(self.tally.wrong)} "
@@ -285,38 +293,41 @@ class Report:
         )
 
 
-def run(
-    model: str,
-    body: str,
-    clients: int,
-    items: int,
-    seconds: float,
-    rounds: int,
-    odds: tuple[int, ...],
-) -> Report:
-    size, format = (192, "PNG") if model == "tiny" else (1024, "JPEG")
-    cases = make_cases(clients, size, format, body)
-    requests = make_requests(cases, items)
-    server = Server.start(command=(sys.executable, __file__, "--be-server", model))
+@dataclass(frozen=True)
+class Plan:
+    """A plan of a run: `seconds` of serving in all rounds, `odds` of the kinds of requests."""
+
+    model: str
+    body: str
+    clients: int
+    items: int
+    seconds: float
+    rounds: int
+    odds: tuple[int, ...] = MIXED
+
+    def load(self, port: int, requests: list[Request], seconds: float, tally: Tally) -> float:
+        return asyncio.run(load(port, requests, self.clients, seconds, self.odds, tally))
+
+
+def run(plan: Plan) -> Report:
+    size, format = (192, "PNG") if plan.model == "tiny" else (1024, "JPEG")
+    cases = make_cases(plan.clients, size, format, plan.body)
+    requests = make_requests(cases, plan.items)
+    server = Server.start(command=(sys.executable, __file__, "--be-server", plan.model))
     try:
-        scorer, tally = scorer_of(model), Tally()
-        share = seconds / rounds
+        scorer, tally, share = scorer_of(plan.model), Tally(), plan.seconds / plan.rounds
         report = Report([offline(scorer, cases, share / 2)], [], tally, [])
         report.offline_cpu = offline_cpu(scorer, cases)
-        asyncio.run(load(server.port, requests, clients, min(3, share), odds, Tally()))
-        report.client_cpu = client_cpu(server.port, cases, body)
+        plan.load(server.port, requests, min(3, share), Tally())
+        report.client_cpu = client_cpu(server.port, cases, plan.body)
         report.rss.append(rss(server))
-        for _ in range(rounds):
+        for _ in range(plan.rounds):
             before = cpu(server)
-            served = load(server.port, requests, clients, share, odds, tally)
-            report.served.append(asyncio.run(served))
-            for name, a, b in zip(("loop_cpu", "thread_cpu"), before, cpu(server), strict=True):
-                setattr(report, name, getattr(report, name) + (b - a) * 1000)
+            report.served.append(plan.load(server.port, requests, share, tally))
+            report.add_cpu(before, cpu(server))
             report.rss.append(rss(server))
             report.offline.append(offline(scorer, cases, share / 2))
         assert server.stop() == 0
-        report.loop_cpu /= tally.items
-        report.thread_cpu /= tally.items
         return report
     finally:
         server.process.kill()
@@ -345,10 +356,10 @@ def main() -> None:
     if a.be_server:
         be_server(a.be_server)
         return
-    odds = (1, 0, 0, 0) if a.only_good else (80, 8, 6, 6)
+    odds = (1, 0, 0, 0) if a.only_good else MIXED
     wrong = 0
     for body in a.body:
-        report = run(a.model, body, a.clients, a.items, a.seconds, a.rounds, odds)
+        report = run(Plan(a.model, body, a.clients, a.items, a.seconds, a.rounds, odds))
         print(f"{a.model}, {body}:\n{report.text()}", flush=True)
         wrong += len(report.tally.wrong)
     sys.exit(bool(wrong))

@@ -59,6 +59,6 @@ def test_the_python_of_the_pages_runs(cli: Cli, tmp_path: Path) -> None:
             printed += done.stdout
     finally:
         server.stop()
-    assert len(codes) == 5
+    assert len(codes) == 6
     for shown in ("a 0.99", "'overall': 0.82", " match.png\n"):
         assert shown in printed

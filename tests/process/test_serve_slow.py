@@ -12,7 +12,8 @@ from serve_client import Server
 
 @pytest.mark.slow
 def test_load() -> None:
-    report = serve_load.run("tiny", clients=8, items=2, seconds=2, rounds=2)
+    plan = serve_load.Plan("tiny", "binary", clients=8, items=2, seconds=2, rounds=2)
+    report = serve_load.run(plan)
     print(report.text())
     assert not report.tally.wrong
     assert report.tally.kinds["ok"] > 100 and report.tally.kinds["broken"] > 0
