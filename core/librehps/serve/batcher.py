@@ -220,7 +220,12 @@ class Batcher:
     def _follow(self, future: "Future[Any]", then: Callable[["Future[Any]"], None]) -> None:
         """Call `then` on the event loop once the future of a thread is done."""
 
+        kept = [then]
+
         def hand_over(done: "Future[Any]") -> None:
+            # A future keeps its callbacks: a circle would hold the item's bytes until the garbage
+            # collector runs.
+            then = kept.pop()
             # At shutdown a dropped item has no waiting client, and the loop may be closed.
             if not done.cancelled() and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(then, done)
