@@ -135,7 +135,7 @@ class Decoder:
 
     def _clip(self, content: Media) -> Clip:
         if not content.is_encoded:
-            return _from_frames(content.media, self.num_frames, self._load)
+            return _from_frames(content, self.num_frames, self._load)
         if content.is_animated:
             return read_animation(
                 content.data, content.name, self.num_frames, self.media, self.max_pixels
@@ -185,14 +185,15 @@ def _from_cache(
     )
 
 
-def _from_frames(frames: Any, num_frames: int, load: Callable[[Any], Picture]) -> Clip:
+def _from_frames(content: Media, num_frames: int, load: Callable[[Any, str], Picture]) -> Clip:
     """Return a clip of frames in memory, sampled like the frames of a file."""
+    frames = content.media
     if getattr(frames, "ndim", 0) == 4:
         frames = [*frames]
     if not isinstance(frames, list | tuple) or not frames:
         raise UnsupportedMediaError("expected a video as path or non-empty list of frames")
     indices = sample_indices(len(frames), num_frames)
-    pictures = [load(frames[index]) for index in indices]
+    pictures = [load(frames[index], content.frame_name(index)) for index in indices]
     pixels = [picture.pixels for picture in pictures]
     shapes = {(frame.shape[2], frame.shape[1]) for frame in pixels}
     if len(shapes) > 1:

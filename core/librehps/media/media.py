@@ -65,12 +65,15 @@ class TagReader(Protocol):
 class Media:
     """The media of one item; `name` is used in messages, `tag_reader` for a clip's tags.
 
-    `remarks` are names of `librehps.media.remarks`, on the item's prompt. One thread at a time
-    uses it: what was read is kept without a lock, which threads with other media would share.
+    `called` is the name of media in memory. `remarks` are names of `librehps.media.remarks`, on the
+    item's prompt. One thread at a time uses it: what was read is kept without a lock, which threads
+    with other media would share.
     """
 
-    def __init__(self, media: Any, tag_reader: TagReader | None = None) -> None:
-        self._tag_reader = tag_reader
+    def __init__(
+        self, media: Any, tag_reader: TagReader | None = None, called: str | None = None
+    ) -> None:
+        self._tag_reader, self._called = tag_reader, called
         self.remarks: set[str] = set()
         self._given = media
         self._data: bytes | None = None
@@ -85,7 +88,11 @@ class Media:
     def name(self) -> str:
         """The name of the media in messages."""
         is_named = isinstance(self._given, str | Path | Stored)
-        return str(self.media) if is_named else "the image"
+        return str(self.media) if is_named else self._called or "the image"
+
+    def frame_name(self, at: int) -> str:
+        """Return the name in messages of a frame of a clip in memory."""
+        return self.name if self._called is None else f"{self._called}[{at}]"
 
     @property
     def data(self) -> bytes:

@@ -43,9 +43,9 @@ def cost_of(decoder: Decoder, kind: Kind, content: Media, reader: VideoReader | 
     """
     if kind == "image":
         source = content.data if content.is_encoded else content.media
-        return _of_frames(decoder, content.name, [source])
+        return _of_frames(decoder, [(content.name, source)])
     if not content.is_encoded:
-        return _of_frames(decoder, content.name, [*_sampled(content.media, decoder.num_frames)])
+        return _of_frames(decoder, [*_sampled(content, decoder.num_frames)])
     if content.is_animated:
         return _of_animation(decoder, content)
     if reader is None:
@@ -57,11 +57,11 @@ def cost_of(decoder: Decoder, kind: Kind, content: Media, reader: VideoReader | 
     return _clip_cost(decoder, width * height, in_process)
 
 
-def _of_frames(decoder: Decoder, name: str, frames: list[Any]) -> Cost:
+def _of_frames(decoder: Decoder, frames: list[tuple[str, Any]]) -> Cost:
     """Return the cost of a still, or of frames in memory, which are decoded one by one."""
-    kept = sum(map(len, (f for f in frames if isinstance(f, bytes))))
+    kept = sum(len(frame) for _, frame in frames if isinstance(frame, bytes))
     pixels, largest, is_encoded = 0, 0, False
-    for frame in frames:
+    for name, frame in frames:
         width, height, pixel_bytes = _size(frame, name)
         _check(decoder, name, width, height)
         pixels += width * height
@@ -117,8 +117,10 @@ def check_memory(cost: int, most: int, name: str) -> None:
         )
 
 
-def _sampled(frames: Any, count: int) -> Iterator[Any]:
-    """Yield the frames in memory that are decoded; none of media that are no frames."""
+def _sampled(content: Media, count: int) -> Iterator[tuple[str, Any]]:
+    """Yield the frames in memory that are decoded, with names; none of media that are no frames."""
+    frames = content.media
     length = len(frames) if isinstance(frames, list | tuple) else getattr(frames, "shape", (0,))[0]
     if length:
-        yield from (frames[at] for at in sample_indices(length, count))
+        for at in sample_indices(length, count):
+            yield content.frame_name(at), frames[at]

@@ -270,7 +270,7 @@ class Decoding:
         if isinstance(item, Ready):
             self._finish(task, item)
             return
-        content = Media(item.media, self._engine.decoder.readers)
+        content = Media(item.media, self._engine.decoder.readers, task.pending.name)
         cost = self._cost(item, content, None)
         if isinstance(cost, Ready):
             self._finish(task, cost)
@@ -288,7 +288,7 @@ class Decoding:
             self._finish(task, item)
             return
         with self._reading(reader, task):
-            content = Media(item.media, reader)
+            content = Media(item.media, reader, task.pending.name)
             cost = self._cost(item, content, reader)
             if isinstance(cost, Ready):
                 self._finish(task, cost)
