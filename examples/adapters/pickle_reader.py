@@ -19,7 +19,7 @@ import struct
 import sys
 from typing import Any, NamedTuple
 
-CPU_S = 20
+CPU_S = 5
 NOBODY = 65534
 # Of prctl(2) and unshare(2).
 PR_SET_NO_NEW_PRIVS, CLONE_NEWUSER, CLONE_NEWNET = 38, 0x10000000, 0x40000000
@@ -35,15 +35,18 @@ def confine(memory_bytes: int) -> None:
     """Give up the rights that reading a pickle does not need."""
     # Codecs are found on disk, which is out of reach later.
     "".encode("utf-32-le"), "".encode("utf-32-be"), "".encode("latin1")
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if libc.unshare(CLONE_NEWNET) != 0:
-            libc.unshare(CLONE_NEWUSER | CLONE_NEWNET)
-        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    is_linux = sys.platform == "linux"
+    is_offline = is_linux and libc.unshare(CLONE_NEWNET) == 0
+    # Before a user namespace, in which root would no longer be seen as root.
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
+    if is_linux and not is_offline:
+        libc.unshare(CLONE_NEWUSER | CLONE_NEWNET)
+    if is_linux:
+        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     limits = {
         resource.RLIMIT_AS: memory_bytes,
         resource.RLIMIT_CPU: CPU_S,
@@ -59,7 +62,7 @@ def confine(memory_bytes: int) -> None:
             resource.setrlimit(name, (limit, limit))
         except (ValueError, OSError):
             # macOS knows no limit of memory; the limits of size and time hold there.
-            if name != resource.RLIMIT_AS or sys.platform == "linux":
+            if name != resource.RLIMIT_AS or is_linux:
                 raise
 
 
