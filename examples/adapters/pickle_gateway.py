@@ -24,7 +24,8 @@ import struct
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any, cast
@@ -39,6 +40,8 @@ READ_TIMEOUT_S, IDLE_TIMEOUT_S = 30.0, 300.0
 # Memory of the reading process: its own, and some copies of the body.
 READER_BYTES, READER_COPIES = 256 << 20, 6
 HEADER_BYTES, BLOCK_BYTES = 16 << 20, 1 << 16
+# Requests of the largest size that are in memory at a time; smaller ones may be more.
+HELD_REQUESTS = 8
 PR_SET_DUMPABLE = 4
 
 
@@ -112,12 +115,30 @@ class Gateway(ThreadingHTTPServer):
     """The gateway's HTTP server; `reward(images, prompts)` gives rewards, NaN without a score."""
 
     daemon_threads = True
+    # All ranks of a trainer connect at the same time.
+    request_queue_size = 1024
 
     def __init__(self, address: tuple[str, int], reward: Any, options: argparse.Namespace) -> None:
         super().__init__(address, Handler)
         self.reward, self.unscored = reward, options.unscored
         self.max_bytes = options.max_body_mb << 20
         self.readers = threading.Semaphore(os.cpu_count() or 1)
+        self.room, self.held_bytes = threading.Condition(), 0
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Wait until there is memory for a request of `size` bytes; raises RefusedError."""
+        limit = HELD_REQUESTS * self.max_bytes
+        with self.room:
+            if not self.room.wait_for(lambda: self.held_bytes + size <= limit, READ_TIMEOUT_S):
+                raise RefusedError("too many large requests at a time: try again", 500)
+            self.held_bytes += size
+        try:
+            yield
+        finally:
+            with self.room:
+                self.held_bytes -= size
+                self.room.notify_all()
 
     def answer(self, body: bytes) -> dict[str, Any]:
         """Return the answer to a request; raises RefusedError."""
@@ -150,28 +171,37 @@ class Handler(BaseHTTPRequestHandler):
         self._say(200, b"ok")
 
     def do_POST(self) -> None:
+        self.unread = 0
         try:
-            self._say(200, pickle.dumps(self.server.answer(self._body())))
+            self.unread = size = self._size()
+            with self.server.holding(size):
+                body, self.unread = self.rfile.read(size), 0
+                answer = pickle.dumps(self.server.answer(body))
         except RefusedError as error:
             self.log_error("refused: %s", error)
+            self._skip_unread()
             self._say(error.status, pickle.dumps({"error": str(error)}))
+        else:
+            self._say(200, answer)
 
-    def _body(self) -> bytes:
-        if "Origin" in self.headers:
-            raise RefusedError("not for browsers", 403)
+    def _size(self) -> int:
+        """Return the number of bytes of the body, which are not yet read; raises RefusedError."""
         length = self.headers.get("Content-Length", "")
         self.close_connection = True
+        if "Origin" in self.headers:
+            raise RefusedError("not for browsers", 403)
         if not length.isdecimal():
             raise RefusedError("no Content-Length", 411)
         if int(length) > self.server.max_bytes:
-            # Read all the same: a client that still sends does not read the answer.
-            left = int(length)
-            while left and (block := self.rfile.read(min(left, BLOCK_BYTES))):
-                left -= len(block)
+            self.unread = int(length)
             raise RefusedError("the request is too large: see --max-body-mb", 413)
-        body = self.rfile.read(int(length))
         self.close_connection = False
-        return body
+        return int(length)
+
+    def _skip_unread(self) -> None:
+        """Read the rest of a refused body: a client that still sends does not read the answer."""
+        while self.unread and (block := self.rfile.read(min(self.unread, BLOCK_BYTES))):
+            self.unread -= len(block)
 
     def _say(self, status: int, body: bytes) -> None:
         with suppress(ConnectionError):

@@ -377,6 +377,18 @@ def test_a_server_that_is_away_is_worth_another_try() -> None:
         assert post(f"http://127.0.0.1:{server.server_port}/", body)[0] == 500
 
 
+def test_requests_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = loaded(ADAPTERS / "pickle_gateway.py")
+    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0)
+    server = module.gateway(module.parse(["--unsafe-pickle", "--port", "0", "--max-body-mb", "1"]))
+    address = f"http://127.0.0.1:{server.server_port}/"
+    with running(server):
+        with server.holding(module.HELD_REQUESTS << 20):
+            status, answer = post(address, b"x" * 1000)
+        assert (status, "try again" in answer["error"]) == (500, True)
+        assert server.held_bytes == 0
+
+
 # In place of the reader: says what of its parent it was given.
 SPY = """
 import json, os, struct, sys
@@ -444,18 +456,45 @@ print(attempt(lambda: os.system("true")) != 0)
 print(attempt(lambda: len(bytearray(1 << 30))))
 print(sorted(set(os.environ) - {{"LC_CTYPE"}}))
 print({token!r} in repr(os.environ), os.geteuid() != 0)
+print(not {is_root} or attempt(lambda: os.truncate({victim!r}, 0)))
+"""
+# Root in most containers: without CAP_SYS_ADMIN (21), which PR_CAPBSET_DROP (24) takes away.
+AS_IN_CONTAINER = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(24, 21, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
-def test_the_process_that_reads_pickles_can_do_nothing_else(url: str) -> None:
-    port = url.rsplit(":", 1)[1]
-    code = BROKEN_OUT.format(folder=str(ADAPTERS), port=port, token=TOKEN)
-    command = [sys.executable, "-I", "-S", "-B", "-c", code]
+@pytest.mark.parametrize("in_container", [False, True])
+def test_the_process_that_reads_pickles_can_do_nothing_else(
+    url: str, in_container: bool, tmp_path: Path
+) -> None:
+    victim = tmp_path / "file"
+    victim.write_text("content")
+    is_root = os.geteuid() == 0
+    code = BROKEN_OUT.format(
+        folder=str(ADAPTERS),
+        port=url.rsplit(":", 1)[1],
+        token=TOKEN,
+        victim=str(victim),
+        is_root=is_root,
+    )
+    command = ["-I", "-S", "-B", "-c", code]
+    before = ["-c", AS_IN_CONTAINER] if in_container else []
     done = subprocess.run(
-        command, env={}, cwd="/", capture_output=True, text=True, check=False, close_fds=True
+        [sys.executable, *before, *command],
+        env={},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+        close_fds=True,
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line for line in lines[:4] if "Error" not in line] == []
-    assert lines[4:] == ["True", "MemoryError", "[]", "False True"]
+    is_kept = "PermissionError" if is_root else "True"
+    assert lines[4:] == ["True", "MemoryError", "[]", "False True", is_kept]
+    assert victim.read_text() == "content"
