@@ -13,13 +13,20 @@ from PIL import Image
 
 from conftest import EXAMPLES
 from librehps import Item, LibreHPS
-from librehps.errors import NothingScoredError, UsageError
+from librehps.errors import NothingScoredError, UnsupportedMediaError, UsageError
 from librehps.media.images import load_pixels
 from librehps.rewards import ddpo_reward, shapes, trl_reward
 from librehps.rewards.pictures import readable
 
 PROMPT = "a red circle left of a blue square"
 MATCH = EXAMPLES / "media" / "match.png"
+
+
+class OnDevice:
+    """Pixels of a library that copies none from a GPU by itself, as cupy."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise TypeError("implicit conversion is not allowed")
 
 
 class Foreign:
@@ -137,12 +144,14 @@ def test_two_pictures_in_a_cell_are_no_clip(
         (torch.zeros(3, 64, 64).to_sparse(), "type float32 sparse_coo"),
         (torch.zeros(3, 64, 64, device="meta"), "type float32 meta"),
         (np.array([MATCH, None]), "type object"),
+        (OnDevice(), "type OnDevice: implicit conversion"),
         (7, "got int"),
         (Decimal(1), "got Decimal"),
         ({"other": 1}, "expected bytes or path"),
         (None, "None"),
     ],
-    ids=str,
+    # The text of an object has its address, which differs between the processes of a test run.
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_other_media_are_an_error_of_the_item_that_names_them(
     tiny: LibreHPS, caplog: pytest.LogCaptureFixture, monkeypatch: Any, media: Any, said: str
@@ -176,6 +185,22 @@ def test_a_batch_that_is_none_is_refused(
     assert said in str(found.value)
     with pytest.raises(UsageError):
         trl_reward(tiny)(prompts, images)
+
+
+def test_an_array_of_file_names_is_a_batch(tiny: LibreHPS) -> None:
+    mu = tiny.score_image(MATCH, PROMPT).overall.raw_mean
+    for kind in (str, object):
+        assert ddpo_reward(tiny)()(np.array([str(MATCH)], kind), [PROMPT])[0] == pytest.approx([mu])
+
+
+def test_two_dimensions_are_grey_whatever_their_size() -> None:
+    grey = np.arange(192, dtype=np.uint8).reshape(64, 3)
+    assert shapes.from_pixels(grey).shape == (3, 64, 3)
+
+
+def test_score_image_refuses_sparse_tensors(tiny: LibreHPS) -> None:
+    with pytest.raises(UnsupportedMediaError, match="dense tensor"):
+        tiny.score_image(torch.zeros(3, 64, 64).to_sparse(), PROMPT)
 
 
 def test_nothing_but_bad_shapes(tiny: LibreHPS) -> None:

@@ -85,9 +85,12 @@ def check_lengths(**samples: Any) -> None:
 
 def check_batch(images: Any) -> None:
     """Raise UsageError for one array that is a single image, and not a batch of them."""
-    if is_pixels(images) and images.ndim < 4 and images.dtype != object:
+    shape: Any = getattr(images, "shape", None)
+    # One dimension is a list, for example of file names.
+    is_list = shape is None or len(shape) == 1 or str(images.dtype) == "object"
+    if is_pixels(images) and not is_list and len(shape) < 4:
         raise UsageError(
-            f"images of shape {tuple(images.shape)}: expected (N, 3, H, W), (N, H, W, 3) or "
+            f"images of shape {tuple(shape)}: expected (N, 3, H, W), (N, H, W, 3) or "
             "(N, frames, 3, H, W)",
             hint="A batch of one image is images[None].",
         )

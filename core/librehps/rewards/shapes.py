@@ -70,7 +70,7 @@ def _read(tensor: "Tensor", are_last: bool) -> Any:
     while tensor.ndim > 3 and tensor.shape[0] == 1:
         tensor = tensor[0]
     if tensor.ndim == 2:
-        tensor = tensor[None]
+        return tensor.expand(3, -1, -1)
     if tensor.ndim == 4:
         at = _channels(tensor, (-1, 1, 0) if are_last else (1, -1, 0), (3,))
         return None if at is None else list(tensor.movedim(at, 1))
@@ -107,7 +107,11 @@ def _tensor_of(value: Any) -> "Tensor":
     import numpy as np
     import torch
 
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        # Such as an array on a GPU of a library that copies none to the CPU by itself.
+        raise UnsupportedMediaError(f"pixels of type {type(value).__name__}: {error}") from error
     if array.dtype.kind == "f":
         # Pixels become float32 anyway; torch supports neither longdouble nor foreign byte order.
         return torch.from_numpy(array.astype(np.float32))
