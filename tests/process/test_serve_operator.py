@@ -3,14 +3,16 @@
 import json
 import re
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
+import forks
 from librehps.serve import logs
 from librehps.serve.logs import log_request, start_record
-from serve_client import Server, png_b64
+from serve_client import SERVE, URL, Server, png_b64
 
 TOKEN = "0123456789abcdef-operator"  # noqa: S105 - of these tests
 ITEM = {"prompt": "a secret prompt", "image_b64": png_b64()}
@@ -43,6 +45,9 @@ def lines(server: Server, id: str) -> list[dict]:
         ("a.b.scores.example:8000", True), ("[::ffff:10.0.0.1]", True), ("11.0.0.1", False),
         ("scores.example", False), (".scores.example", False), ("xscores.example", False),
         ("10.0.0.1.evil.example", False), ("[fe80::1]", False), ("a.scores.example.evil", False),
+        ("[::1].evil.example", False), ("[::1", False), ("a/b.scores.example", False),
+        ("*.scores.example", False), ("10.0.0.0/8", False), ("[fd00:0:0::1]", True),
+        ("[fd00::1%eth0]:80", True), ("localhost, evil.example", False),
     ],
 )  # fmt: skip
 def test_allowed_hosts(server: Server, host: str, is_allowed: bool) -> None:
@@ -117,14 +122,42 @@ def test_metrics_for_an_operator(server: Server) -> None:
     assert "process_resident_memory_bytes" in text
 
 
-def test_secrets_in_urls_and_new_lines_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reader_of_stderr_that_is_stuck_stops_no_request() -> None:
+    """A pipe holds 64 kB: more lines would block the server if requests wrote them."""
+    command = [*forks.librehps(), *SERVE, "--log-level", "debug"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        server = Server(process)
+        while not (found := URL.search(process.stderr.readline())):
+            pass
+        server.port = int(found[2])
+        for _ in range(400):
+            assert server.get("/x" * 100).status == 404
+        server.terminate()
+        # The end does not wait for the reader either.
+        assert process.wait(60) == 0
+        assert process.stderr.read().count("GET") < 400
+
+
+@pytest.mark.parametrize(
+    ("reason", "logged"),
+    [
+        ("https://me:word@host/a.png?sig=1: not found", "https://...: not found"),
+        ("https://me:w@rd@host/a.png?b=' c@d: gone", "https://...: gone"),
+        ("b: https://me:w/r?d@host/a.png", "b: https://..."),
+        ("b: https://host/a?x: y: gone", "b: https://host/a?...: gone"),
+        ("https://host/a.png#key", "https://host/a.png#..."),
+        ("a.png: not found", "a.png: not found"),
+    ],
+)
+def test_secrets_in_urls_and_new_lines_are_not_logged(
+    reason: str, logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
     scope = {"method": "GET", "path": "/a\nb", "client": None}
     record = start_record(scope, b"id")
-    record.status, record.error_type = 422, "MediaError"
-    record.reason = "https://me:word@host/a.png?sig=1: not found"
+    record.status, record.error_type, record.reason = 422, "MediaError", reason
     logs.log.addHandler(caplog.handler)
     log_request(scope, record, is_monitoring=False)
     logs.log.removeHandler(caplog.handler)
     fields = caplog.records[0].fields
     assert fields["path"] == "/a\\nb"
-    assert fields["reason"] == "https://...host/a.png?... not found"
+    assert fields["reason"] == logged

@@ -7,17 +7,17 @@ import json
 import logging
 import re
 import secrets
-import sys
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, TextIO
+from typing import Any
 
 from starlette.types import Scope
 
 from librehps.choices import LogFormat, LogLevel
+from librehps.serve.log_writer import LogWriter
 
 log = logging.getLogger("librehps.access")
 
@@ -28,8 +28,8 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 # Loggers whose lines have the server's format.
 LOGGERS = ("librehps", "uvicorn", "asyncio", "py.warnings")
 MAX_PATH_CHARS, MAX_REASON_CHARS = 200, 300
-# Queries and passwords of URLs may be secrets.
-_SECRETS = re.compile(r"(?<=://)[^\s/@]*@|(?<=\?)[^\s'\"]+")
+# Passwords, queries and fragments of URLs may be secrets; the reason after ": " is not.
+_SECRETS = re.compile(r"(?:(?<=://).*@|(?<=[?#]))(?:.*(?=: )|.*)", re.DOTALL)
 _KEY = "librehps.request"
 # Values that need no quotes in a line of text.
 _PLAIN = re.compile(r'[^\s"=]+')
@@ -157,20 +157,9 @@ def _word(value: Any) -> str:
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
-class _Stderr(logging.StreamHandler[TextIO]):
-    """A handler for the present sys.stderr, which tests replace."""
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> TextIO:  # type: ignore[override]
-        return sys.stderr
-
-
 def start_logs(format: LogFormat, level: LogLevel) -> None:
     """Send the server's logs to stderr, in a format, from a level on."""
-    handler = _Stderr()
+    handler = LogWriter()
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     logging.captureWarnings(True)
     # Nothing shows these facts of a record, and each costs a call.

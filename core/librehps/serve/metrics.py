@@ -13,9 +13,10 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from librehps.serve.log_writer import dropped_lines
 from librehps.serve.logs import RequestRecord
 from librehps.types import ScoredRow
 
@@ -31,6 +32,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._registry.register(GpuMemory())
+        self._registry.register(DroppedLines())
         self._requests = self._counter("requests", "Requests answered.", "path", "status")
         self._seconds = self._histogram(
             "request_seconds",
@@ -129,3 +131,12 @@ class GpuMemory(Collector):  # type: ignore[misc]
             memory.add_metric([str(device), "allocated"], torch.cuda.memory_allocated(device))
             memory.add_metric([str(device), "reserved"], torch.cuda.memory_reserved(device))
         yield memory
+
+
+class DroppedLines(Collector):  # type: ignore[misc]
+    """The number of lines that the log dropped."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the number of dropped lines."""
+        text = "Lines of the log dropped because stderr was read too slowly."
+        yield CounterMetricFamily("librehps_log_lines_dropped", text, dropped_lines())
