@@ -1,8 +1,12 @@
 """librehps serve: a server of scores over HTTP."""
 
 import logging
+from typing import TYPE_CHECKING
 
-from librehps_cli.ui.environment import from_environment
+import typer
+
+from librehps_cli.ui.environment import from_environment, unknown_variables
+from librehps_cli.ui.errors import FATAL, exit_code_of, report_json
 from librehps_cli.ui.help import examples
 from librehps_cli.ui.load import load_scorer
 from librehps_cli.ui.options import ModelOptions, PromptOptions, Quiet, grouped
@@ -15,6 +19,9 @@ from librehps_cli.ui.serve_options import (
     access_of,
     limits_of,
 )
+
+if TYPE_CHECKING:
+    from librehps.serve.log_writer import LogWriter
 
 log = logging.getLogger("librehps")
 
@@ -49,16 +56,40 @@ def serve(
     Every flag can be an environment variable: LIBREHPS_SERVE_MAX_ITEMS=64 is --max-items 64. In the
     variable of a repeatable flag, spaces or commas separate the values.
     """
+    from librehps.errors import LibreHPSError
+    from librehps.serve.logs import start_logs
+    from librehps.storage.places import shown
+
+    # First, since an Output takes the library's log lines for itself.
+    out = LoggedOutput(quiet, json=False)
+    writer = start_logs(logs.log_format, "error" if quiet else logs.log_level)
+    for name in unknown_variables(serve, VARIABLES):
+        log.warning("unknown variable %s ignored: no flag has this name", name)
+    try:
+        _serve(access, limits, models, writer, out)
+    except LibreHPSError as error:
+        writer.flush()
+        if logs.log_format == "text":
+            raise
+        report_json(shown(error), error.hint and shown(error.hint))
+        raise typer.Exit(exit_code_of(error)) from error
+    finally:
+        writer.flush()
+
+
+def _serve(
+    access: AccessFlags,
+    limits: LimitFlags,
+    models: ModelOptions,
+    writer: "LogWriter",
+    out: LoggedOutput,
+) -> None:
     from librehps.errors import ServeError
     from librehps.extras import require
-    from librehps_cli.ui.errors import FATAL, report
 
     require("serve", "librehps serve")
-    from librehps.serve.logs import start_logs
     from librehps.serve.options import ServeOptions, reserve
 
-    out = LoggedOutput(quiet, json=False)
-    start_logs(logs.log_format, "error" if quiet else logs.log_level)
     options = ServeOptions(
         access.host, access.port, limits_of(limits), access_of(access), access.reward_name
     )
@@ -67,6 +98,7 @@ def serve(
     scorer = load_scorer(models, PromptOptions(), out)
     calibrator = scorer.calibrator(models.calibration)
 
+    from librehps.serve.logs import error_record
     from librehps.serve.server import leave_at_once
     from librehps.serve.server import serve as run
 
@@ -74,12 +106,14 @@ def serve(
 
     def print_url(url: str) -> None:
         out.note(f"{scorer.settings.model} on {devices} at {url}")
-        if quiet and not access.port:
+        if out.quiet and not access.port:
             # With port 0 this line is the only place that names the port.
             out.line(url)
 
     try:
         run(scorer, options, calibrator, print_url, listener)
     except ServeError as error:
-        report(error)
+        # A line of the log: to print would wait for a stuck reader of stderr.
+        log.handle(error_record(str(error), error.hint))
+        writer.flush()
         leave_at_once(FATAL)

@@ -28,6 +28,14 @@ def from_environment(prefix: str) -> Callable[[Callable[..., None]], Callable[..
     return attach
 
 
+def unknown_variables(command: Callable[..., None], prefix: str) -> list[str]:
+    """Return the variables in the environment that start like those of flags, but are none."""
+    known = {f"{prefix}_{name.upper()}" for name in inspect.signature(command).parameters}
+    return sorted(
+        name for name in os.environ if name.startswith(f"{prefix}_") and name not in known
+    )
+
+
 def _with_variable(parameter: inspect.Parameter, prefix: str) -> inspect.Parameter:
     kind, *extras = get_args(parameter.annotation) or (parameter.annotation,)
     [option] = [copy(extra) for extra in extras if isinstance(extra, OptionInfo)]

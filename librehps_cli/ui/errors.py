@@ -1,5 +1,6 @@
 """Errors on the command line: a message, a hint and an exit code for each."""
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,19 @@ def report(error: LibreHPSError) -> int:
     print(f"error: {message}", file=sys.stderr)
     if error.hint:
         print(f"hint: {safe(shown(error.hint))}", file=sys.stderr)
+    return exit_code_of(error)
+
+
+def exit_code_of(error: LibreHPSError) -> int:
+    """Return the exit code of a command that ends with the error."""
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FATAL)
+
+
+def report_json(message: str, hint: str | None) -> None:
+    """Print an error of a server with --log-format json, as a line of its log."""
+    from librehps.serve.logs import JsonFormatter, error_record
+
+    print(JsonFormatter().format(error_record(message, hint)), file=sys.stderr)
 
 
 def report_system(error: OSError) -> int:
@@ -76,11 +89,29 @@ def report_command_line(error: Any) -> int:
         # The message is the help page of the group.
         typer.echo(error.format_message())
     else:
+        context = getattr(error, "ctx", None)
         message = error.format_message().replace(": Value error, ", ": ")
-        print(f"error: {' '.join(safe(message).split())}", file=sys.stderr)
-        if (context := getattr(error, "ctx", None)) is not None:
-            print(f"hint: Run: {context.command_path} --help", file=sys.stderr)
+        message = " ".join(safe(message + _variable_of(error)).split())
+        hint = None if context is None else f"Run: {context.command_path} --help"
+        if context is not None and context.params.get("log_format") == "json":
+            report_json(message, hint)
+            return int(error.exit_code)
+        print(f"error: {message}", file=sys.stderr)
+        if hint:
+            print(f"hint: {hint}", file=sys.stderr)
     return int(error.exit_code)
+
+
+def _variable_of(error: Any) -> str:
+    """Return the environment variable that gave an invalid value, as the end of a message."""
+    context, option = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or option is None or option.envvar is None:
+        return ""
+    source = context.get_parameter_source(option.name)
+    if source is None or source.name != "ENVIRONMENT":
+        return ""
+    names = [option.envvar] if isinstance(option.envvar, str) else option.envvar
+    return f" (from {next(name for name in names if os.environ.get(name))})"
 
 
 def exit_code(ok: int, failed: int) -> int:

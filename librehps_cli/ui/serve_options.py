@@ -102,7 +102,13 @@ class LogFlags:
 
     log_format: Annotated[
         LogFormat,
-        typer.Option(metavar="FORMAT", help="Lines on stderr: text, json.", rich_help_panel=LOGS),
+        typer.Option(
+            metavar="FORMAT",
+            help="Lines on stderr: text, json.",
+            # Known before other flags are invalid, whose errors have this format too.
+            is_eager=True,
+            rich_help_panel=LOGS,
+        ),
     ] = "text"
     log_level: Annotated[
         LogLevel,

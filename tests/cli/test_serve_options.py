@@ -1,5 +1,6 @@
 """librehps serve: its flags, and what it refuses to begin with."""
 
+import json
 import re
 import socket
 from pathlib import Path
@@ -55,10 +56,10 @@ def test_bad_arguments(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], mes
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("MAX_ITEMS", "0", "--max-items"),
+        ("MAX_ITEMS", "0", "(from LIBREHPS_SERVE_MAX_ITEMS)"),
         ("ALLOWED_HOST", "scores.example, a/b", "invalid network 'a/b'"),
         ("MEDIA_ROOT", "{folder} {folder}/absent", "folder not found: {folder}/absent"),
-        ("DOWNLOAD", "perhaps", "--download"),
+        ("DOWNLOAD", "perhaps", "(from LIBREHPS_SERVE_DOWNLOAD)"),
         ("MODEL", "{folder}/absent", "{folder}/absent"),
     ],
 )
@@ -71,6 +72,30 @@ def test_flags_as_environment_variables(
     done = cli("serve", "--port", "0")
     assert done.returncode == (1 if variable == "MODEL" else 2), done.stderr
     assert message.format(folder=tmp_path) in re.sub(r"\s+", " ", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message", "code"),
+    [
+        ("PORT", "tcp://10.0.0.1:80", "(from LIBREHPS_SERVE_PORT)", 2),
+        ("URL_HOST", "a/b", "--url-host: invalid host name 'a/b'", 2),
+        ("MODEL", "absent", "absent", 1),
+    ],
+)
+def test_errors_before_the_start_are_json_lines(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str, code: int
+) -> None:
+    monkeypatch.setenv("LIBREHPS_SERVE_LOG_FORMAT", "json")
+    monkeypatch.setenv("LIBREHPS_MODEL", "tiny")
+    monkeypatch.setenv("LIBREHPS_SERVE_MAX_ITEM", "9")
+    monkeypatch.setenv(f"LIBREHPS_SERVE_{variable}", value)
+    done = cli("serve", *(() if variable == "PORT" else ("--port", "0")))
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == code
+    assert message in lines[-1]["message"] and lines[-1]["level"] == "error" and lines[-1]["hint"]
+    if variable != "PORT":
+        assert lines[0]["level"] == "warning"
+        assert "unknown variable LIBREHPS_SERVE_MAX_ITEM ignored" in lines[0]["message"]
 
 
 def test_a_flag_on_the_command_line_comes_first(

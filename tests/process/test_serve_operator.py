@@ -127,9 +127,7 @@ def test_a_reader_of_stderr_that_is_stuck_stops_no_request() -> None:
     command = [*forks.librehps(), *SERVE, "--log-level", "debug"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         server = Server(process)
-        while not (found := URL.search(process.stderr.readline())):
-            pass
-        server.port = int(found[2])
+        server.port = next(int(found[2]) for line in process.stderr if (found := URL.search(line)))
         for _ in range(400):
             assert server.get("/x" * 100).status == 404
         server.terminate()

@@ -1,17 +1,19 @@
 """A log handler that writes from a thread, so that a stuck reader of stderr stops no request."""
 
 import contextlib
-import io
 import logging
 import os
 import queue
+import select
 import sys
 import threading
+from typing import TextIO
 
 # Lines that wait for a slow reader of stderr; further lines are dropped, and counted.
 MAX_WAITING_LINES = 10_000
 # Time that the end of the process waits for the last lines.
 FLUSH_S = 2.0
+STDERR = 2
 
 
 class LogWriter(logging.Handler):
@@ -68,11 +70,21 @@ def dropped_lines() -> int:
 
 def _write(line: str) -> None:
     """Write the line without the lock of sys.stderr, which would block the end of the process."""
-    try:
-        descriptor = sys.stderr.fileno()
-    except io.UnsupportedOperation:
+    if not _is_stderr(sys.stderr):
         sys.stderr.write(line)
+        sys.stderr.flush()
         return
     left = memoryview(line.encode(errors="backslashreplace"))
     while left:
-        left = left[os.write(descriptor, left) :]
+        try:
+            left = left[os.write(STDERR, left) :]
+        except BlockingIOError:
+            select.select([], [STDERR], [])
+
+
+def _is_stderr(stream: TextIO) -> bool:
+    """Return whether the stream is the process's own, not one of a test."""
+    try:
+        return stream.fileno() == STDERR
+    except (OSError, ValueError):
+        return False

@@ -8,16 +8,18 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from starlette.types import Scope
-
 from librehps.choices import LogFormat, LogLevel
 from librehps.serve.log_writer import LogWriter
+
+# Without starlette, which the command line must not import to report an error.
+Scope = MutableMapping[str, Any]
 
 log = logging.getLogger("librehps.access")
 
@@ -157,8 +159,15 @@ def _word(value: Any) -> str:
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
-def start_logs(format: LogFormat, level: LogLevel) -> None:
-    """Send the server's logs to stderr, in a format, from a level on."""
+def error_record(message: str, hint: str | None) -> logging.LogRecord:
+    """Return the record of an error that ends the server."""
+    record = logging.LogRecord("librehps", logging.ERROR, "", 0, message, None, None)
+    record.fields = {"hint": hint} if hint else {}
+    return record
+
+
+def start_logs(format: LogFormat, level: LogLevel) -> LogWriter:
+    """Send the server's logs to stderr, in a format, from a level on; return their handler."""
     handler = LogWriter()
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     logging.captureWarnings(True)
@@ -171,3 +180,4 @@ def start_logs(format: LogFormat, level: LogLevel) -> None:
         # uvicorn's lines of level info repeat ours.
         is_ours = name == "librehps" or least == logging.DEBUG
         logger.setLevel(least if is_ours else max(least, logging.WARNING))
+    return handler

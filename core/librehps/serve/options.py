@@ -222,5 +222,5 @@ def read_token(file: Path) -> str:
 def media_root(folder: Path) -> Path:
     """Return the folder with its links resolved; raises UsageError if not found."""
     if not folder.is_dir():
-        raise UsageError(f"folder not found: {folder}")
+        raise UsageError(f"--media-root: folder not found: {folder}")
     return folder.resolve()
