@@ -32,7 +32,8 @@ class LogWriter(logging.Handler):
             return
         try:
             self._lines.put(self.format(record) + "\n")
-        except Exception:  # noqa: BLE001 - logging's rule: a line that fails stops nothing
+        except (TypeError, ValueError):
+            # The arguments do not fit the message.
             self.handleError(record)
 
     def flush(self) -> None:
