@@ -167,6 +167,9 @@ INVALID = {
     "five sizes": (file_of({**META, "t": entry(shape=[4, 1, 1, 1, 1])}, b"abcd"), "a shape of"),
     "no sizes": (file_of({**META, "t": entry(shape=[], offsets=(0, 1))}, b"a"), "a shape of"),
     "huge": (file_of({**META, "t": entry(shape=[1 << 40, 0])}, b""), "a shape of"),
+    "empty and huge": (
+        file_of({**META, "t": entry(shape=[0, *[(1 << 31) - 1] * 3], offsets=(0, 0))}),
+        "shape too large"),
     "backwards": (file_of({**META, "t": entry(offsets=(4, 0))}, b"abcd"), "begin and end"),
     "past the end": (file_of({**META, "t": entry()}, b"abc"), "the body has 3"),
     "bytes left": (file_of({**META, "t": entry()}, b"abcde"), "the body has 5"),

@@ -131,6 +131,9 @@ def _entry(name: str, value: Any) -> _Entry:
     shape, offsets = value["shape"], value["data_offsets"]
     if not _are_sizes(shape) or not 1 <= len(shape) <= MAX_DIMENSIONS:
         raise InvalidTensorsError(f"tensor {name!r}: expected a shape of 1, 3 or 4 sizes")
+    # numpy refuses an empty array too if its other sizes are too large.
+    if math.prod(max(1, n) for n in shape) >= MAX_SIDE:
+        raise InvalidTensorsError(f"tensor {name!r}: shape too large")
     if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise InvalidTensorsError(f"tensor {name!r}: expected data_offsets of begin and end")
     begin, end = offsets
