@@ -7,14 +7,18 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
+import forks
 from librehps import Item, LibreHPS
+from librehps.engine.devices import child
 from librehps.engine.devices.pool import DevicePool
-from librehps.errors import DeviceError
+from librehps.errors import DeviceError, EngineError
 from librehps.serve.app import make_app
 from librehps.serve.device_probe import probe_input
 from librehps.serve.device_watch import DeviceWatch, Patience
@@ -22,6 +26,7 @@ from librehps.serve.options import Access, Limits
 from make_media import picture
 from serve_client import png_b64
 
+KILLER = Path(__file__).parents[1] / "support" / "device_killer.py"
 GOOD = {"items": [{"prompt": "x", "image_b64": png_b64()}]}
 
 
@@ -62,23 +67,46 @@ def test_the_watch_follows_batches_and_probes() -> None:
         clock.now = 29
         assert watch.status == "ready"
         clock.now = 35
-        assert (watch.status, watch.unusable_for) == ("stalled", 5)
+        assert watch.state() == ("stalled", 5)
         with pytest.raises(DeviceError):
             watch.check()
-    assert (watch.status, watch.unusable_for) == ("ready", 0)
+    assert watch.state() == ("ready", 0)
 
 
-def test_a_slow_probe_makes_the_watch_patient() -> None:
-    clock = Clock()
+def test_the_shortest_of_the_first_probes_sets_the_times() -> None:
+    clock, seconds = Clock(), iter([90.0, 7.0, 5.0, 6.0])
 
     def probe() -> None:
-        clock.now += 5
+        clock.now += next(seconds)
 
     watch = DeviceWatch(probe, 10, clock)
     watch.start()
     watch.close()
     times = watch.patience
     assert (times.interval, times.timeout, times.of_batch(100)) == (500, 100, 250)
+
+
+def test_a_slow_batch_calls_for_a_probe_before_its_turn() -> None:
+    clock = Clock()
+    watch = DeviceWatch(lambda: None, 10, clock)
+    watch.patience = Patience(0.1, 10)
+    assert watch.due == 10
+    clock.now = 4
+    with watch.batch(10):
+        assert watch.due == 7
+    assert watch.due == 14
+    watch.patience = Patience(1, 10)
+    with watch.batch(10):
+        # A slow device is not asked all the time.
+        assert watch.due == 20
+
+
+def test_a_device_that_never_answers_is_an_error_at_the_start() -> None:
+    release = threading.Event()
+    watch = DeviceWatch(release.wait, 10, name="cuda:7")
+    with pytest.raises(EngineError, match="cuda:7: no answer to a first small forward"):
+        watch.start(timeout=0.01)
+    release.set()
 
 
 def in_process(
@@ -94,11 +122,6 @@ def in_process(
                 await test(client, app.state.service)
 
     asyncio.run(main())
-
-
-async def queued(service: Any) -> None:
-    while not service.queue.is_running:
-        await asyncio.sleep(0.01)
 
 
 async def until(client: httpx.AsyncClient, path: str, status: int) -> dict[str, Any]:
@@ -139,21 +162,22 @@ def test_a_failed_device_is_unready_until_it_works_again(
 def test_a_hung_device_is_unready_and_its_requests_are_answered(
     tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("librehps.serve.device_watch.MIN_TIMEOUT_S", 0.2)
+    for name in ("MIN_INTERVAL_S", "MIN_TIMEOUT_S"):
+        monkeypatch.setattr(f"librehps.serve.device_watch.{name}", 0.2)
     model = Broken(monkeypatch, tiny.engine().model)
 
     async def test(client: httpx.AsyncClient, service: Any) -> None:
-        service.device.patience = Patience()
         model.go.clear()
         try:
             task = asyncio.create_task(client.post("/score", json=GOOD))
-            await queued(service)
-            service.device.suspect()
             assert (await until(client, "/readyz", 503))["status"] == "stalled"
             assert (await until(client, "/livez", 503))["status"] == "stalled"
             refused = await client.post("/score", json=GOOD)
             assert (refused.status_code, refused.json()["error_type"]) == (503, "DeviceStalled")
-            service.queue.abandon(DeviceError("the server ends", "stalled"))
+            service.gate.give_up(service.lost)
+            late = await client.post("/score", json=GOOD)
+            assert (late.status_code, late.json()["error_type"]) == (503, "DeviceStalled")
+            service.queue.abandon(service.lost)
             answer = await task
             assert (answer.status_code, answer.json()["error_type"]) == (503, "DeviceStalled")
         finally:
@@ -162,17 +186,36 @@ def test_a_hung_device_is_unready_and_its_requests_are_answered(
     in_process(tiny, test, device_timeout=0.1)
 
 
+def test_errors_of_items_are_not_those_of_the_device(tiny: LibreHPS) -> None:
+    async def test(client: httpx.AsyncClient, service: Any) -> None:
+        wrong = {"items": [{"prompt": "", "image_b64": png_b64()}] * 4}
+        answer = await client.post("/score", json=wrong)
+        assert {item["status"] for item in answer.json()["items"]} == {"error"}
+        assert (await client.get("/readyz")).status_code == 200
+
+    in_process(tiny, test)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="signals")
-def test_a_stopped_process_of_a_device_is_killed_and_its_batch_scored_elsewhere() -> None:
+def test_a_process_of_a_device_that_hangs_is_killed_and_its_batch_scored_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(child, "PYTHON", (*forks.python(), str(KILLER), str(tmp_path), ""))
     scorer = LibreHPS.from_pretrained("tiny", device=["cpu", "cpu"])
-    pool = scorer.engine().model
+    pool, item = scorer.engine().model, probe_input(scorer.engine())
     assert isinstance(pool, DevicePool)
-    stopped = pool._workers[0].child
-    assert stopped is not None
-    pool.batch_timeout = lambda _: 2.0
-    stopped._process.send_signal(signal.SIGSTOP)
-    [row] = scorer.score_items([Item("0", picture(64, 48), "a red circle")])
-    assert row.error is None and stopped.is_dead
-    pool.probe(probe_input(scorer), 60.0)
+    processes = [psutil.Process(int(file.name)) for file in tmp_path.iterdir()]
+    processes[0].suspend()
+    # The other process answers; the probe of the stopped one waits.
+    pool.probe(item, 600.0)
+    assert all(process.is_running() for process in processes)
+    pool.batch_timeout = lambda _: 1.0
+    rows = list(scorer.score_items([Item(str(at), picture(64, 48, at), "x") for at in range(6)], 1))
+    assert [row.error for row in rows] == [None] * 6
+    assert psutil.wait_procs(processes[:1], 60)[0] == processes[:1]
+    with pool._shared.changed:
+        assert pool._shared.changed.wait_for(lambda: all(w.child for w in pool._workers), 60)
     pool.close()
+    with pytest.raises(EngineError, match=r"no device answers \(cpu .*, cpu "):
+        pool.probe(item, 600.0)

@@ -126,6 +126,17 @@ def forward_or_full(
     return None
 
 
+def probe_forward(model: Model, batch: Sequence[Prepared]) -> BatchResult | None:
+    """Return what `forward_or_full` does, from a forward that does not wait for running batches.
+
+    On CUDA it has a stream of its own: in that of the batches it would start after them.
+    """
+    if model.device.type != "cuda":
+        return forward_or_full(model, batch, nullcontext())
+    with torch.cuda.stream(torch.cuda.Stream(model.device)):
+        return forward_or_full(model, batch, nullcontext())
+
+
 def _forward(
     model: Model, batch: Sequence[Prepared], launching: AbstractContextManager[object]
 ) -> BatchResult:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from librehps import __version__
 from librehps.choices import ServerStatus
 from librehps.decide.probability import Platt
+from librehps.engine.engine import LocalEngine
 from librehps.errors import AbandonedError, DeviceError, QueueFullError
 from librehps.scorer import LibreHPS
 from librehps.serve.answer_models import answer_models, reward_parts
@@ -22,10 +23,18 @@ from librehps.serve.answers import plain_answer, rewards_answer, verdict
 from librehps.serve.batcher import Batcher
 from librehps.serve.body import BodyLimit
 from librehps.serve.decoding import DecodeMemory, Pending
-from librehps.serve.device_probe import device_error_type, device_states, watch_of
+from librehps.serve.device_probe import device_states, stop_watching, watch_of
 from librehps.serve.device_watch import DeviceWatch
 from librehps.serve.fetch import Fetcher
-from librehps.serve.guard import Gate, Guard, Refused, explained, problem
+from librehps.serve.guard import (
+    Gate,
+    Guard,
+    Refused,
+    device_error_type,
+    explained,
+    problem,
+    unusable,
+)
 from librehps.serve.logs import record_of
 from librehps.serve.media import MediaAccess, invalid
 from librehps.serve.metrics import Metrics
@@ -71,7 +80,7 @@ HTTP_ERROR_TYPES = {404: "NotFound", 405: "MethodNotAllowed", 400: "BadRequest"}
 class Service:
     """The state that the paths share: scorer, limits, media access, rewards, queue and metrics.
 
-    `queue` and `device` are None until the app has started.
+    `engine` and `device` are None until `load`, `queue` until the app has started.
     """
 
     scorer: LibreHPS
@@ -82,6 +91,7 @@ class Service:
     gate: Gate = field(default_factory=Gate)
     metrics: Metrics = field(default_factory=Metrics)
     queue: Batcher | None = None
+    engine: LocalEngine | None = None
     device: DeviceWatch | None = None
     started: float = field(default_factory=time.monotonic)
 
@@ -93,31 +103,44 @@ class Service:
         return "loading" if self.device is None else self.device.status
 
     @property
-    def is_lost(self) -> bool:
-        """True once the device has been stalled or failed for `device_timeout`."""
-        return self.device is not None and self.device.unusable_for > self.limits.device_timeout
+    def lost(self) -> DeviceError | None:
+        """The error that ends the server, once its device is unusable for `device_timeout`."""
+        status, seconds = ("ready", 0.0) if self.device is None else self.device.state()
+        if seconds <= self.limits.device_timeout:
+            return None
+        return DeviceError(f"the device has {status}: the server ends", status)
 
     def load(self) -> None:
         """Probe the device; raises the errors of its first forward."""
-        device = watch_of(self.scorer)
-        device.start()
+        self.engine = self.scorer.engine(max_pixels=self.limits.max_pixels)
+        device = watch_of(self.engine)
+        try:
+            device.start()
+        except BaseException:
+            stop_watching(self.engine.model, device)
+            raise
         self.device = device
+
+    def close(self) -> None:
+        """Stop probing the device."""
+        if self.engine is not None and self.device is not None:
+            stop_watching(self.engine.model, self.device)
 
     @asynccontextmanager
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
         """Open the queue while the app runs, and close it afterwards."""
         limits = self.limits
-        engine = self.scorer.engine(max_pixels=limits.max_pixels)
         memory = DecodeMemory.of(limits.decode_memory, limits.max_body)
         if self.device is None:
             await asyncio.to_thread(self.load)
-        assert self.device is not None  # noqa: S101 - just loaded
-        device = self.device
-        queue = Batcher(engine, limits.max_queue, limits.max_wait, memory, self.metrics, device)
+        assert self.engine is not None and self.device is not None  # noqa: S101 - just loaded
+        queue = Batcher(
+            self.engine, limits.max_queue, limits.max_wait, memory, self.metrics, self.device
+        )
         self.metrics.watch(lambda: queue.depth, lambda: self.gate.active)
         self.queue = queue
         yield
-        device.close()
+        self.close()
         await asyncio.to_thread(queue.close)
 
     async def rows(self, request: Request, items: Sequence[Pending]) -> list[ScoredRow]:
@@ -307,7 +330,7 @@ def _add_facts(app: FastAPI, service: Service) -> None:
     @app.get("/livez", response_model=Status, responses=UNREADY)
     async def livez() -> JSONResponse:
         """Report whether the process works; 503 means that it must be started again."""
-        if service.is_lost:
+        if service.lost is not None:
             return JSONResponse({"status": service.status}, 503)
         return JSONResponse({"status": "alive"})
 
@@ -329,13 +352,14 @@ def _add_facts(app: FastAPI, service: Service) -> None:
 def health_of(service: Service) -> dict[str, Any]:
     """Return the answer of GET /health."""
     settings, status, queue = service.scorer.settings, service.status, service.queue
+    assert service.engine is not None  # noqa: S101 - after the start
     return {
         "status": status,
         "model": settings.model,
         "settings": settings.digest,
         # Clients of reward services look for the names of their rewards here.
         "rewards": {name: [status] for name in service.served.table},
-        "devices": device_states(service.scorer, service.device),
+        "devices": device_states(service.engine.model, service.device),
         "queue": 0 if queue is None else queue.depth,
         "uptime_s": round(time.monotonic() - service.started, 1),
     }
@@ -364,8 +388,8 @@ def _add_errors(app: FastAPI) -> None:
         return problem(503, "Draining", str(error), {"Connection": "close"})
 
     @app.exception_handler(DeviceError)
-    async def unusable(request: Request, error: DeviceError) -> JSONResponse:
-        return problem(503, device_error_type(error.status), str(error), {"Retry-After": "5"})
+    async def lost(request: Request, error: DeviceError) -> JSONResponse:
+        return unusable(error).response()
 
     @app.exception_handler(500)
     async def failed(request: Request, error: Exception) -> JSONResponse:

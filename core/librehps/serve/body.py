@@ -8,7 +8,7 @@ import numpy as np
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from librehps.serve.byte_room import ByteRoom
-from librehps.serve.guard import BODY_PATHS, Gate, Refused, draining, refuse
+from librehps.serve.guard import BODY_PATHS, Gate, Refused, refuse
 from librehps.serve.logs import RequestRecord, record_of
 
 # A body gets one more second for each of these blocks received.
@@ -109,7 +109,7 @@ class _HeldBody:
                 gate.deadlines.add(deadline)
                 await self._limit.room.take(size)
         except TimeoutError:
-            raise (draining() if gate.ended else busy()) from None
+            raise (gate.refusal() if gate.ended else busy()) from None
         finally:
             gate.deadlines.discard(deadline)
         self._taken, record.waited = size, record.seconds
@@ -135,7 +135,7 @@ class _HeldBody:
                     deadline.reschedule(started + allowance)
         except TimeoutError:
             if self._limit.gate.ended:
-                raise draining() from None
+                raise self._limit.gate.refusal() from None
             seconds = f"{self._limit.read_timeout:g} s"
             raise Refused(408, "SlowBody", f"timeout: body not received within {seconds}") from None
         finally:

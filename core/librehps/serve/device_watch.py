@@ -1,9 +1,12 @@
 """The watch over the device: evidence that it scores, from batches and from probes."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -12,11 +15,18 @@ from librehps.errors import DeviceError, EngineError
 
 log = logging.getLogger("librehps")
 
-MIN_INTERVAL_S, MIN_TIMEOUT_S = 2.0, 5.0
-# A probe may take 1 % of the time, and this many times as long as the first one.
-INTERVAL_PROBES, TIMEOUT_PROBES, BATCH_PROBES = 100, 20, 5
-# A batch is overdue after this time or longer: it may wait for another on the same device.
-MIN_BATCH_TIMEOUT_S = 30.0
+MIN_INTERVAL_S, MIN_TIMEOUT_S, MIN_BATCH_TIMEOUT_S = 2.0, 5.0, 30.0
+# While the device works, probes take 1 % of the time; during a slow batch, up to 5 %.
+INTERVAL_PROBES, SLOW_BATCH_PROBES = 100, 20
+# A probe or a batch is overdue after so many times the time that it needs.
+TIMEOUT_PROBES, BATCH_PROBES = 20, 5
+# A process takes long to load its model again, so it is killed only later.
+HUNG_TIMEOUTS = 4
+# A batch that runs for this time without any result calls for a probe.
+SLOW_BATCH_S = 3.0
+FIRST_PROBES = 3
+# The first forward of a process may compile kernels.
+START_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -32,9 +42,19 @@ class Patience:
         return max(MIN_INTERVAL_S, INTERVAL_PROBES * self.probe)
 
     @property
+    def short_interval(self) -> float:
+        """The time between probes while a batch is slow."""
+        return max(MIN_INTERVAL_S, SLOW_BATCH_PROBES * self.probe)
+
+    @property
     def timeout(self) -> float:
         """The time after which a probe is overdue."""
         return max(MIN_TIMEOUT_S, TIMEOUT_PROBES * self.probe)
+
+    @property
+    def hung(self) -> float:
+        """The time without an answer to a probe after which a process of a device is killed."""
+        return HUNG_TIMEOUTS * self.timeout if self.probe else START_TIMEOUT_S
 
     def of_batch(self, cost: int) -> float:
         """Return the time after which a batch of `cost` tokens is overdue."""
@@ -44,34 +64,49 @@ class Patience:
 class DeviceWatch:
     """A watch that calls `probe`, one small forward, when no batch has succeeded for a while.
 
-    `start` measures the first probe, on which all timeouts depend, and starts the thread of the
-    other probes. `status` is `failed` after a probe that raised, and `stalled` while a probe or a
-    batch is overdue; a success makes it `ready` again. `clock` returns seconds. Thread-safe.
+    `start` measures some probes, on whose shortest time all timeouts depend, and starts the thread
+    of the other probes. `status` is `failed` after a probe that raised, and `stalled` while a probe
+    or a batch is overdue; a success makes it `ready` again. `name` is that of the device; `clock`
+    returns seconds; a batch may take its time `attempts` times over. Thread-safe.
     """
 
     def __init__(
-        self, probe: Callable[[], object], cost: int, clock: Callable[[], float] = time.monotonic
+        self,
+        probe: Callable[[], object],
+        cost: int,
+        clock: Callable[[], float] = time.monotonic,
+        name: str = "the device",
+        attempts: int = 1,
     ) -> None:
-        self._probe, self._cost, self._clock = probe, cost, clock
-        self.patience = Patience()
+        self._probe, self._clock, self._name = probe, clock, name
+        self._attempts = attempts
+        self.patience = Patience(cost=cost)
         self._changed = threading.Condition()
         self._is_closed = self._is_due = False
         self._evidence = self._probed = clock()
+        # When the thread of the probes wakes up.
+        self._wakes = math.inf
         self._probing: float | None = None
         self._failed: float | None = None
-        # When each running batch is overdue.
-        self._batches: dict[object, float] = {}
+        # When each running batch started, and when it is overdue.
+        self._batches: dict[object, tuple[float, float]] = {}
 
-    def start(self) -> None:
-        """Run the first probe here, raising its errors, then start the thread of the others."""
-        # Twice: the first forward of a process is not like any later one.
-        self._probe()
-        started = self._clock()
-        self._probe()
-        self.patience = Patience(self._clock() - started, self._cost)
-        self._evidence = self._clock()
+    def start(self, timeout: float = START_TIMEOUT_S) -> None:
+        """Measure the first probes, raising their errors, then let a thread make the others.
+
+        Raises EngineError if the first probes have not ended after `timeout` seconds.
+        """
+        first: Future[None] = Future()
         # A daemon: a hung device must not keep the process.
-        threading.Thread(target=self._keep, name="probe", daemon=True).start()
+        threading.Thread(target=self._keep, args=[first], name="probe", daemon=True).start()
+        try:
+            first.result(timeout)
+        except FutureTimeoutError as error:
+            self.close()
+            raise EngineError(
+                f"{self._name}: no answer to a first small forward within {timeout:.3g} s",
+                hint="Check the device, for example with nvidia-smi, or use another --device.",
+            ) from error
 
     def close(self) -> None:
         """End the thread of the probes, unless its probe hangs."""
@@ -82,23 +117,19 @@ class DeviceWatch:
     @property
     def status(self) -> DeviceStatus:
         """The state of the device: ready, stalled or failed."""
-        return self._state()[0]
+        return self.state()[0]
 
     def patience_of_batch(self, cost: int) -> float:
         """Return the time after which a batch of `cost` tokens is overdue."""
         return self.patience.of_batch(cost)
 
-    @property
-    def unusable_for(self) -> float:
-        """The seconds since the device stalled or failed; 0 while it is ready."""
-        return self._state()[1]
-
-    def _state(self) -> tuple[DeviceStatus, float]:
+    def state(self) -> tuple[DeviceStatus, float]:
+        """Return the state of the device, and the seconds since it stalled or failed."""
         with self._changed:
             now = self._clock()
             if self._failed is not None:
                 return "failed", now - self._failed
-            overdue = list(self._batches.values())
+            overdue = [late for _, late in self._batches.values()]
             if self._probing is not None and self._evidence < self._probing:
                 overdue.append(self._probing + self.patience.timeout)
             since = min(overdue, default=now)
@@ -118,7 +149,10 @@ class DeviceWatch:
         """
         token = object()
         with self._changed:
-            self._batches[token] = self._clock() + self.patience.of_batch(cost)
+            now = self._clock()
+            self._batches[token] = now, now + self._attempts * self.patience.of_batch(cost)
+            if self.due < self._wakes:
+                self._changed.notify_all()
         try:
             yield
         except DeviceError:
@@ -146,32 +180,61 @@ class DeviceWatch:
                 log.warning("the device works again")
             self._evidence, self._failed = self._clock(), None
 
-    def _keep(self) -> None:
+    def _keep(self, first: "Future[None]") -> None:
+        try:
+            # The first forward of a process is not like any later one.
+            self._probe()
+            times = [self._measured() for _ in range(FIRST_PROBES)]
+        except BaseException as error:  # noqa: BLE001 - raised in `start`
+            first.set_exception(error)
+            return
+        self.patience = replace(self.patience, probe=min(times))
+        self._evidence = self._probed = self._clock()
+        first.set_result(None)
         while self._wait():
-            started = self._clock()
-            try:
-                self._probe()
-            # Whatever a library of a device raises, the thread must go on.
-            except Exception:  # noqa: BLE001
-                self._fail()
-            else:
-                self._succeed()
-                # The first probe may have been slow because other programs were starting.
-                seconds = min(self.patience.probe, self._clock() - started)
-                self.patience = replace(self.patience, probe=seconds)
-            with self._changed:
-                self._probing, self._probed = None, self._clock()
+            self._try()
+
+    def _measured(self) -> float:
+        started = self._clock()
+        self._probe()
+        return self._clock() - started
+
+    def _try(self) -> None:
+        """Make a probe, and note what it shows."""
+        try:
+            seconds = self._measured()
+        # Whatever a library of a device raises, the thread must go on.
+        except Exception:  # noqa: BLE001
+            self._fail()
+        else:
+            self._succeed()
+            # Others may have been slow because other programs were running.
+            seconds = min(self.patience.probe, seconds)
+            self.patience = replace(self.patience, probe=seconds)
+        with self._changed:
+            self._probing, self._probed = None, self._clock()
 
     def _wait(self) -> bool:
         """Wait until a probe is due; return False once the watch is closed."""
         with self._changed:
             while not (self._is_closed or self._is_due):
-                left = max(self._evidence, self._probed) + self.patience.interval - self._clock()
+                self._wakes = self.due
+                left = self._wakes - self._clock()
                 if left <= 0:
                     break
                 self._changed.wait(left)
             self._is_due, self._probing = False, self._clock()
             return not self._is_closed
+
+    @property
+    def due(self) -> float:
+        """The time of the next probe, unless a batch succeeds or starts before."""
+        due = max(self._evidence, self._probed) + self.patience.interval
+        starts = [started for started, _ in self._batches.values()]
+        if not starts:
+            return due
+        slow = max(min(starts) + SLOW_BATCH_S, self._probed + self.patience.short_interval)
+        return min(due, slow)
 
     def _fail(self) -> None:
         with self._changed:

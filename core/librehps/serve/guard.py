@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from librehps.errors import DeviceError
 from librehps.files import printable
 from librehps.serve.hosts import AllowedHosts, host_name
 from librehps.serve.logs import log_request, record_of, start_record
@@ -51,6 +52,16 @@ def draining() -> Refused:
     return Refused(503, "Draining", "the server is shutting down", {"Connection": "close"})
 
 
+def unusable(error: DeviceError) -> Refused:
+    """Return the answer to a request whose device has failed or stalled."""
+    return Refused(503, device_error_type(error.status), str(error), {"Retry-After": "5"})
+
+
+def device_error_type(status: str) -> str:
+    """Return the error_type of an answer while the device has this status."""
+    return f"Device{status.title()}"
+
+
 def problem(
     status: int, error_type: str, error: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
@@ -84,6 +95,8 @@ class Gate:
     active: int = 0
     draining: bool = False
     ended: bool = False
+    # Why it ends, unless a signal asked for it.
+    lost: DeviceError | None = None
     since: float = field(default_factory=time.monotonic)
     # Timeouts of the bodies that are being read.
     deadlines: set[asyncio.Timeout] = field(default_factory=set)
@@ -92,9 +105,14 @@ class Gate:
         """Stop accepting requests."""
         self.draining, self.since = True, time.monotonic()
 
-    def give_up(self) -> None:
-        """Let every body that is being read time out at once."""
-        self.ended = True
+    def refusal(self) -> Refused:
+        """Return the answer to requests while the server shuts down."""
+        return draining() if self.lost is None else unusable(self.lost)
+
+    def give_up(self, lost: DeviceError | None = None) -> None:
+        """Accept no request, and let every body that is being read time out at once."""
+        self.draining = self.ended = True
+        self.lost = lost
         for deadline in self.deadlines:
             deadline.reschedule(0.0)
 
@@ -180,7 +198,7 @@ class Guard:
         if path != HEALTH_PATH and self.access.token is not None:
             self._check_token(headers.get(b"authorization", b""), self.access.token)
         if self.gate.draining and path not in MONITORING_PATHS:
-            raise draining()
+            raise self.gate.refusal()
 
     def _check_host(self, host: bytes) -> None:
         """Raise Refused for a Host that is not allowed, which stops DNS rebinding."""

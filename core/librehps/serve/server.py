@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,11 @@ from librehps.serve.app import Service, make_app
 from librehps.serve.connections import FINAL_ANSWERS_S, configure
 from librehps.serve.options import ServeOptions, reserve
 
+log = logging.getLogger("librehps")
+
+# Time for the handlers of the last requests to answer with an error.
+LAST_REQUESTS_S, TICK_S = 5.0, 0.05
+
 
 class DrainingServer(uvicorn.Server):
     """A server that a signal stops once all requests are answered, and a second signal at once."""
@@ -29,7 +35,8 @@ class DrainingServer(uvicorn.Server):
     ) -> None:
         super().__init__(config)
         self._service, self._tell = service, tell
-        self.is_whole, self.hint = True, "Raise --drain-s."
+        self.failure: ServeError | None = None
+        self._device_status = "ready"
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app, then listen and tell the URL."""
@@ -57,7 +64,8 @@ class DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         gate = self._service.gate
         if gate.draining:
-            self.is_whole, self.hint = gate.active == 0, "A second signal stops the server at once."
+            if gate.active:
+                self.failure = _unfinished("A second signal stops the server at once.")
             self.should_exit = True
             self._hurry()
         else:
@@ -68,8 +76,18 @@ class DrainingServer(uvicorn.Server):
         gate = self._service.gate
         if ending:
             return ending
-        if self._service.is_lost:
-            return await self._end_lost()
+        self._log_stall()
+        lost = self._service.lost
+        if lost is not None:
+            # For a supervisor to start the server again.
+            timeout = f"{self._service.limits.device_timeout:g} s (--device-timeout-s)"
+            self.failure = ServeError(
+                f"the device has {lost.status} for {timeout}: the server answered all requests "
+                "with this error and ended",
+                hint="See the log above; start the server again, or reset or leave out the device.",
+            )
+            await self._give_up(lost)
+            return True
         if not gate.draining:
             return False
         if gate.active == 0:
@@ -80,25 +98,28 @@ class DrainingServer(uvicorn.Server):
             return True
         if gate.drained_for < self._service.limits.drain:
             return False
+        self.failure = _unfinished("Raise --drain-s.")
         await self._give_up(None)
         return True
 
-    async def _end_lost(self) -> bool:
-        """End for a supervisor to start the server again, after answering all requests."""
-        status = self._service.status
-        if status == "draining" and self._service.device is not None:
-            status = self._service.device.status
-        self.hint = f"The device has {status} for longer than --device-timeout-s."
-        self._service.gate.drain()
-        await self._give_up(DeviceError(f"the device has {status}: the server ends", status))
-        return True
+    def _log_stall(self) -> None:
+        """Log that the device does not answer any more, and that it answers again."""
+        before, device = self._device_status, self._service.device
+        self._device_status = "ready" if device is None else device.status
+        if self._device_status == "stalled" != before:
+            log.warning("the device does not answer: requests get 503 until it does")
+        if self._device_status == "ready" and before == "stalled":
+            log.warning("the device answers again")
 
     async def _give_up(self, error: DeviceError | None) -> None:
         """Answer all requests with the error, by default that the server shuts down."""
-        self.is_whole = False
-        self._service.gate.give_up()
-        if self._service.queue is not None:
-            self._service.queue.abandon(error)
+        gate, queue = self._service.gate, self._service.queue
+        gate.give_up(error)
+        if queue is not None:
+            queue.abandon(error)
+        ends = time.monotonic() + LAST_REQUESTS_S
+        while gate.active and time.monotonic() < ends:
+            await asyncio.sleep(TICK_S)
         await asyncio.sleep(FINAL_ANSWERS_S)
         self._hurry()
 
@@ -136,9 +157,16 @@ def serve(
     # Garbage collection stops every thread; keep it from scanning all that was loaded.
     gc.collect()
     gc.freeze()
-    server.run([listener])
-    if not server.is_whole:
-        raise ServeError("server stopped before all requests were answered", hint=server.hint)
+    try:
+        server.run([listener])
+    finally:
+        service.close()
+    if server.failure is not None:
+        raise server.failure
+
+
+def _unfinished(hint: str) -> ServeError:
+    return ServeError("server stopped before all requests were answered", hint=hint)
 
 
 def leave_at_once(code: int) -> None:

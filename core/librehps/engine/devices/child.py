@@ -34,7 +34,8 @@ class ProcessDiedError(Exception):
 class Child:
     """A process that scores batches on one device, one batch in each of `slots` at a time.
 
-    `free` are the slots without a batch; `is_reserved` keeps other batches out.
+    `free` are the slots without a batch; `is_reserved` keeps other batches out. The slot after the
+    last is for probes alone, which run beside batches.
     """
 
     def __init__(self, slots: int) -> None:
@@ -42,7 +43,7 @@ class Child:
         self.is_reserved = self.is_dead = False
         self._hung_how = ""
         self.slots = slots
-        self._files = [memory_file() for _ in range(slots)]
+        self._files = [memory_file() for _ in range(slots + 1)]
         self._running: dict[int, Future[Answer]] = {}
         # What it prints; the last line says why it died.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed below

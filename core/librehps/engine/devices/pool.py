@@ -2,10 +2,11 @@
 
 import os
 import socket
+import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -37,6 +38,7 @@ class DevicePool:
     """
 
     batch_timeout: Callable[[int], float] | None = None
+    _clock = staticmethod(time.monotonic)
 
     def __init__(self, devices: Sequence[torch.device], asked: Message) -> None:
         threads, count = torch.get_num_threads(), len(devices)
@@ -44,6 +46,8 @@ class DevicePool:
         slots = lanes_of(devices[0], share)
         self.devices = tuple(devices)
         self._shared = shared = Shared()
+        # The probes that have no answer yet, and when each was sent.
+        self._probes: dict[Child, tuple[Future[Answer], float]] = {}
         hardware = {d: Hardware(to_load) for d, to_load in Counter(devices).items()}
         asked = {**asked, "threads": share}
         self._workers = [Worker(str(d), slots, asked, hardware[d], shared) for d in devices]
@@ -109,36 +113,60 @@ class DevicePool:
     ) -> list[RawScore]:
         answer = child.ask(slot, batch, threads)
         if self.batch_timeout is not None:
-            _end_hung([(child, answer)], self.batch_timeout(sum(item.cost for item in batch)))
+            timeout = self.batch_timeout(sum(item.cost for item in batch))
+            if wait([answer], timeout).not_done:
+                child.kill_hung(timeout)
         rows = answer.result()
         if rows is None:
             raise torch.OutOfMemoryError("out of memory")
         return rows
 
-    def probe(self, item: Prepared, timeout: float | None) -> None:
-        """Score the item on each device that has a free slot; kill processes that hang.
+    def probe(self, item: Prepared, timeout: float) -> None:
+        """Score the item on all devices beside their batches, until one of them answers.
 
-        Raises EngineError if no process answers.
+        A process without an answer for `timeout` seconds is killed; call again to see to it. Raises
+        EngineError if no process answers. For one thread at a time.
         """
-        with self._shared.changed:
-            slots = [
-                (child, child.free.pop())
-                for worker in self._workers
-                if (child := worker.child) is not None and child.free and not child.is_reserved
-            ]
-        if not slots:
-            # All are busy, or being started.
-            self.launch([item])()
-            return
+        errors: list[str] = []
+        self._send_probes(item, errors)
+        while self._probes:
+            left = self._kill_hung_probes(timeout)
+            wait([answer for answer, _ in self._probes.values()], left, FIRST_COMPLETED)
+            done = [child for child, (answer, _) in self._probes.items() if answer.done()]
+            failures = [self._probes.pop(child)[0].exception() for child in done]
+            if None in failures:
+                return
+            errors += map(str, failures)
+        states = ", ".join(f"{device} {state}" for device, state in self.states())
+        raise EngineError(f"no device answers ({'; '.join([states, *errors])})")
+
+    def _kill_hung_probes(self, timeout: float) -> float | None:
+        """Kill processes without an answer; return the seconds until another may be due."""
+        now, left = self._clock(), None
+        for child, (_, sent) in self._probes.items():
+            if child.is_dead:
+                # Its worker lets the probe fail.
+                continue
+            if now - sent >= timeout:
+                child.kill_hung(timeout)
+            else:
+                left = min(sent + timeout - now, left or timeout)
+        return left
+
+    def _send_probes(self, item: Prepared, errors: list[str]) -> None:
+        """Send the item to each process that has no probe; append the reasons of failures."""
         threads = torch.get_num_threads()
-        asked = [(child, child.ask(slot, [item], threads)) for child, slot in slots]
-        if timeout is not None:
-            _end_hung(asked, timeout)
-        errors = [answer.exception() for _, answer in asked]
-        for child, slot in slots:
-            self._release(child, slot)
-        if all(errors):
-            raise EngineError(f"no device answers: {'; '.join(map(str, errors))}")
+        with self._shared.changed:
+            ready = [worker.child for worker in self._workers if worker.child is not None]
+        for child in ready:
+            if child in self._probes or child.is_dead:
+                continue
+            try:
+                answer = child.ask(child.slots, [item], threads)
+            except EngineError as error:
+                errors.append(str(error))
+            else:
+                self._probes[child] = answer, self._clock()
 
     def states(self) -> list[tuple[str, str]]:
         """Return each device and its state: ready, starting or failed."""
@@ -206,14 +234,6 @@ class DevicePool:
         with self._shared.changed:
             child.free.append(slot)
             self._shared.changed.notify_all()
-
-
-def _end_hung(asked: Sequence[tuple[Child, Future[Answer]]], timeout: float) -> None:
-    """Wait for the answers; kill the processes that have none after `timeout` seconds."""
-    waiting = wait([answer for _, answer in asked], timeout).not_done
-    for child, answer in asked:
-        if answer in waiting:
-            child.kill_hung(timeout)
 
 
 def _close(workers: Sequence[Worker], shared: Shared) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from librehps.engine.device import forward_or_full, launching_lock
+from librehps.engine.device import forward_or_full, launching_lock, probe_forward
 from librehps.engine.devices.link import Link, Message, SharedFile, receive_files
 from librehps.errors import LibreHPSError
 from librehps.models.base import Loaded, LoadOptions
@@ -28,7 +28,7 @@ IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DeviceProcess:
-    """The model on its device, and a lane for each shared file."""
+    """The model on its device, and a lane for each shared file; the last is for probes."""
 
     _loaded: Loaded
 
@@ -63,7 +63,10 @@ class DeviceProcess:
             torch.set_num_threads(message["threads"])
         slot = message["slot"]
         batch = self._files[slot].read(message["batch"])
-        rows = forward_or_full(self._loaded.model, batch, self._launching)
+        if slot == len(self._files) - 1:
+            rows = probe_forward(self._loaded.model, batch)
+        else:
+            rows = forward_or_full(self._loaded.model, batch, self._launching)
         self._link.send({"slot": slot, "rows": rows})
 
 

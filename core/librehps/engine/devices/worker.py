@@ -131,7 +131,8 @@ class Worker:
     def _note(self, message: Message) -> None:
         if "warning" in message:
             self._shared.warn(message["warning"])
-        if "rows" in message:
+        # A device may answer probes, and die with each batch.
+        if "rows" in message and message["slot"] != self._slots:
             self.deaths = 0
 
     def _bury(self, child: Child) -> None:
