@@ -204,7 +204,7 @@ class DeviceWatch:
         try:
             seconds = self._measured()
         # Whatever a library of a device raises, the thread must go on.
-        except Exception:  # noqa: BLE001
+        except BaseException:  # noqa: BLE001
             self._fail()
         else:
             self._succeed()
