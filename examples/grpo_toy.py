@@ -3,39 +3,61 @@
     librehps serve --model tiny &
     python examples/grpo_toy.py --server http://127.0.0.1:8000 [--steps 50] [--seed 0]
 
-The policy is normal around the knobs that the generator gives for a caption. Without --server the
-model runs in this process. The token of the server is read from LIBREHPS_TOKEN.
+The generator samples what is drawn. Without --server the model runs in this process. The token of
+the server is read from LIBREHPS_TOKEN.
 """
 
 import argparse
 import os
+import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.distributions import Categorical
 
 from librehps import LibreHPS
 from librehps.rewards import RewardClient, ddpo_reward
 
 sys.path.insert(0, str(Path(__file__).parent / "tiny"))
-from toy_generator import Generator, captions, draw, held_out, save
+import drawing
+import scenes
+from toy_generator import COLOURS, RELATIONS, SHAPES, SIDE, Generator, captions, pixels, report
 
-SPREAD, GROUP, GROUPS = 0.5, 8, 4
+GROUPS, GROUP = 4, 8
 
 
-def train(model: Generator, reward: Any, steps: int, seed: int) -> None:
+def sample(
+    model: Generator, asked: Sequence[scenes.Caption], rng: random.Random
+) -> tuple[Tensor, Tensor]:
+    """Return sampled pictures (B, 3, SIDE, SIDE), and the log-probability of each (B,)."""
+    policies = [Categorical(logits=logits) for logits in model(asked)]
+    chosen = [policy.sample() for policy in policies]
+    likely = [policy.log_prob(at) for policy, at in zip(policies, chosen, strict=True)]
+    pictures = [render(one, rng) for one in torch.stack(chosen, 1).tolist()]
+    return torch.stack(pictures), torch.stack(likely).sum(0)
+
+
+def render(chosen: list[int], rng: random.Random) -> Tensor:
+    """Return the picture of a colour and a shape of two things, and their relation."""
+    a, b, c, d, relation = chosen
+    names = (COLOURS[a], SHAPES[b]), (COLOURS[c], SHAPES[d])
+    scene = scenes.compose(scenes.Caption(names, RELATIONS[relation]), rng)
+    return pixels(drawing.draw(scene, SIDE))
+
+
+def train(model: Generator, reward: Any, steps: int, rng: random.Random) -> None:
     """Make pictures likelier whose reward is above their group's: 8 for each of 4 captions."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    rng = torch.Generator().manual_seed(seed)
-    for step in range(steps):
-        asked = [c for c in captions(GROUPS, seed=1000 * seed + step) for _ in range(GROUP)]
-        mean = model.knobs(asked, rng)
-        taken = mean.detach() + SPREAD * torch.randn(mean.shape, generator=rng)
-        found, _ = reward(draw(taken).clamp(0, 1), [c.text for c in asked], None)
-        groups = found.view(GROUPS, GROUP)
+    optimizer = torch.optim.SGD(model.parameters(), lr=3.0)
+    for _ in range(steps):
+        asked = [caption for caption in captions(GROUPS, rng) for _ in range(GROUP)]
+        pictures, likely = sample(model, asked, rng)
+        rewards, _ = reward(pictures, [caption.text for caption in asked], None)
+        groups = rewards.view(GROUPS, GROUP)
         better = (groups - groups.mean(1, keepdim=True)) / (groups.std(1, keepdim=True) + 1e-4)
-        likely = -((taken - mean) / SPREAD).square().sum(1) / 2
         loss = -(better.flatten() * likely).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -53,18 +75,16 @@ def main() -> None:
     source: Any = scorer
     if given.server:
         source = RewardClient(given.server, os.environ.get("LIBREHPS_TOKEN"))
-    reward, model = ddpo_reward(source)("cpu"), Generator(given.seed)
-    shown = captions(6, seed=1_000_003)
+    reward = ddpo_reward(source, axis="alignment")("cpu")
+    model, rng = Generator(), random.Random(given.seed)
 
-    def report(name: str) -> None:
-        mu = held_out(model, scorer)
-        print(f"{name}: held-out mu", ", ".join(f"{axis} {at:.2f}" for axis, at in mu.items()))
-        if given.save:
-            save(model(shown, torch.Generator().manual_seed(0)), given.save / f"{name}.png")
+    def draw(asked: Sequence[scenes.Caption], rng: random.Random) -> Tensor:
+        return sample(model, asked, rng)[0]
 
-    report("before")
-    train(model, reward, given.steps, given.seed)
-    report("after")
+    torch.manual_seed(given.seed)
+    report("before", draw, scorer, given.save)
+    train(model, reward, given.steps, rng)
+    report("after", draw, scorer, given.save)
 
 
 if __name__ == "__main__":
