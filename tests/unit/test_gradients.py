@@ -1,5 +1,6 @@
 """Differentiable rewards: the scores behind them, their gradients, and what is refused."""
 
+import copy
 import random
 import sys
 from collections.abc import Callable
@@ -21,7 +22,8 @@ import drawing
 import scenes
 
 PROMPT = "a red circle left of a blue square"
-# What resizing on a device as floats may change in mu of the golden media, and a batch in any mu.
+# What resizing on a device as floats may change in mu of the golden media (at most 0.0535 on all of
+# them and the four axes, median 0.0041), and what a batch may change in any mu.
 RESIZED, BATCHED = 0.055, 2e-3
 
 
@@ -38,7 +40,7 @@ def test_forward_is_the_score_of_the_golden_media(golden: LibreHPS, expected: di
     moved = []
     axes = ("overall", "alignment", "coherence", "style")
     rewards = [DifferentiableReward(golden, axis=axis) for axis in axes]
-    for at, case in enumerate(expected["images"][::2]):
+    for at, case in enumerate(expected["images"][::5]):
         pixels = golden._still_decoder()._load(str(MEDIA / case["image"])).pixels.float() / 255
         value = rewards[at % 4]([pixels], [case["prompt"]]).item()
         moved.append(abs(value - case["scores"][axes[at % 4]]["raw_mean"]))
@@ -52,7 +54,7 @@ def test_forward_is_the_score_of_the_golden_clips(
     monkeypatch.setattr(golden, "_processor", golden._processor.with_budget(0))
     rewards = [DifferentiableReward(golden, axis=axis) for axis in AXES]
     reader = VideoReader("pyav")
-    for at, case in enumerate(expected["videos"][::2]):
+    for at, case in enumerate(expected["videos"][::4]):
         clip = reader.read(MEDIA / case["video"], 10_000)
         chosen = [case["sampled_frame_indices"][used] for used in case["used_of_sampled"]]
         frames = torch.stack([clip.frames[index] for index in chosen]).float() / 255
@@ -120,7 +122,7 @@ def test_gradient_is_that_of_finite_differences(side: int, monkeypatch: pytest.M
 
 
 def test_float32_gradient_and_checkpointing(tiny: LibreHPS) -> None:
-    images = torch.stack([scene(seed) for seed in range(2)])
+    images = torch.stack([scene(seed, 64) for seed in range(2)])
     # As in a server: a score before, in inference mode, must leave nothing that breaks the graph.
     tiny.score_image(images[0], PROMPT)
     rewards, plain = tiny.reward_gradient(images, [PROMPT] * 2)
@@ -142,6 +144,7 @@ def test_nothing_of_the_model_is_trained(tiny: LibreHPS) -> None:
     value.sum().backward()
     assert image.grad is not None and image.grad.any()
     assert not [*reward.parameters()] and not reward.state_dict()
+    assert torch.equal(copy.deepcopy(reward)([image], [PROMPT]), reward([image], [PROMPT]))
     assert all(p.grad is None and not p.requires_grad for p in tiny._model.network.parameters())
 
 
@@ -183,6 +186,9 @@ def test_invalid_prompts_and_models_are_refused(
         tiny.reward_gradient(image, [" "])
     with pytest.raises(UsageError, match="one string"):
         tiny.reward_gradient(image, PROMPT)
+    for size in (0, -1):
+        with pytest.raises(UsageError, match="batch_size: expected 1 or more"):
+            tiny.reward_gradient(image, [PROMPT], batch_size=size)
     with pytest.raises(UsageError, match="expected a loaded model, got RewardClient"):
         DifferentiableReward(RewardClient("http://127.0.0.1:1"))  # type: ignore[arg-type]
     changes = [("weights", "int8"), ("delta_rule", "torch-compiled")]

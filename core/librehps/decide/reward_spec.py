@@ -20,7 +20,7 @@ class RewardOptions(TypedDict, total=False):
     exact scores of `score_image`; "device" resizes tensors on the model's device, as floats.
     Measured with "device" set to a CPU, mu differs by at most 0.06 (medians 0.0003 to 0.0026, by
     image size) on 1,200 rendered scenes with LibreHPS-Tiny, whose mu has a standard deviation of 3,
-    and by at most 0.05 (median 0.004) on the golden checkpoint and media.
+    and by at most 0.054 (median 0.004) on the golden checkpoint and media, over the four axes.
     """
 
     axis: str | None

@@ -35,4 +35,5 @@ class GradientMethods(GradientSource):
         reward = DifferentiableReward(
             self, axis=axis, weights=weights, scale=scale, checkpointing=checkpointing
         )
-        return reward_and_gradient(reward, images, prompts, batch_size or self.batch_size)
+        size = self.batch_size if batch_size is None else batch_size
+        return reward_and_gradient(reward, images, prompts, size)

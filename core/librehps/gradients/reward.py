@@ -89,6 +89,10 @@ class _Source:
         self.axes, self._processor = model.axes, model._processor
         self._kinds, self._frames = model._checkpoint.kinds, model.settings.num_frames
 
+    def __deepcopy__(self, memo: Any) -> "_Source":
+        # A copy of a trainer's module shares the model, which nothing changes.
+        return self
+
     def kind_of(self, at: int, pixels: Tensor) -> Kind:
         """Return the kind of a sample: a single frame is an image. Raises UsageError."""
         kind: Kind = "video" if pixels.ndim == 4 and len(pixels) > 1 else "image"
@@ -124,6 +128,8 @@ def reward_and_gradient(
 
     Computed for `batch_size` images at a time, also where gradients are disabled.
     """
+    if batch_size < 1:
+        raise UsageError(f"batch_size: expected 1 or more, got {batch_size}")
     with torch.inference_mode(False), torch.enable_grad():
         leaves = [pixels.detach().clone().requires_grad_() for pixels in samples_of(images)]
         if len(leaves) != len(prompts) or not leaves or isinstance(prompts, str):
