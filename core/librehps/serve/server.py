@@ -39,12 +39,8 @@ class DrainingServer(uvicorn.Server):
         self._device_status = "ready"
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the app, then listen and tell the URL."""
-        try:
-            await super().startup(sockets)
-        except OSError as error:
-            # Another process that had reserved the port too was faster.
-            raise UsageError(f"cannot listen: {error.strerror}", "Use another --port.") from error
+        """Start the app, accept connections and tell the URL."""
+        await super().startup(sockets)
         self._tell()
 
     @contextmanager
@@ -158,11 +154,22 @@ def serve(
     gc.collect()
     gc.freeze()
     try:
+        _listen(listener, config.backlog)
         server.run([listener])
     finally:
         service.close()
     if server.failure is not None:
         raise server.failure
+
+
+def _listen(listener: socket.socket, backlog: int) -> None:
+    try:
+        listener.listen(backlog)
+    except OSError as error:
+        # Another process that had reserved the port too, while both loaded, was faster.
+        host, port = listener.getsockname()[:2]
+        text = f"cannot listen on {host}:{port}: {error.strerror}"
+        raise UsageError(text, "Use another --port.") from error
 
 
 def _unfinished(hint: str) -> ServeError:
