@@ -74,6 +74,9 @@ class DecoderProcess:
 
     def _exchange(self, request: dict[str, Any], name: str, content: bytes | None) -> Response:
         child = self._running()
+        assert self._log is not None  # noqa: S101 - opened with the child, which shares its offset
+        self._log.seek(0)
+        self._log.truncate()
         assert child.stdin and child.stdout  # noqa: S101 - both are pipes
         late = threading.Event()
 
