@@ -114,7 +114,8 @@ def test_metrics_for_an_operator(server: Server) -> None:
     server.post("/score", {"items": [ITEM]}, Authorization=f"Bearer {TOKEN}")
     server.post("/score", {"items": [ITEM]})
     text = server.get("/metrics")[1].decode()
-    for name in ("queue_wait_seconds_count", "decode_seconds_count", "batch_seconds_count",
+    for name in ("queue_wait_seconds_count", "decode_seconds_count", "decode_wait_seconds_count",
+                 "batch_seconds_count",
                  'request_bytes_count{path="/score"}', "requests_in_flight",
                  'refusals_total{reason="Unauthorized"}'):  # fmt: skip
         assert f"librehps_{name}" in text

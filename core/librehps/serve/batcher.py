@@ -31,7 +31,7 @@ SHUTDOWN_MESSAGE = "the server is shutting down"
 class Watcher(Protocol):
     """The receiver of events: an item is decoded, launched or done; a batch is done."""
 
-    def decoded(self, seconds: float) -> None: ...
+    def decoded(self, seconds: float, waited: float) -> None: ...
 
     def waited(self, seconds: float) -> None: ...
 
@@ -238,7 +238,7 @@ class Batcher:
             self._fail(job, failure)
             return
         ready = done.result()
-        self._watcher.decoded(job.task.seconds)
+        self._watcher.decoded(job.task.seconds, job.task.waited)
         if ready.error is not None:
             self._answer(job, error_row(ready.item, ready.error))
             return

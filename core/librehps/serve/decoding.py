@@ -73,7 +73,7 @@ class _UnwantedError(Exception):
 class Task:
     """An item to decode for a request (`group`); `done` gets the decoded item or its error.
 
-    `seconds`: the time that workers took for it.
+    `seconds`: the time that workers took for it; `waited`: for a worker and for memory.
     """
 
     pending: Pending
@@ -85,7 +85,9 @@ class Task:
     reader: VideoReader | None = None
     is_cancelled: bool = False
     seconds: float = 0.0
+    waited: float = 0.0
     started: float | None = None
+    submitted: float = field(default_factory=time.monotonic)
 
     def pause(self) -> None:
         """Add the time since a worker took the task to `seconds`."""
@@ -122,14 +124,6 @@ class _Share:
         with self._lock:
             self._used -= size
             self.changed.notify_all()
-
-    @contextmanager
-    def holding(self, size: int, check: Callable[[], None]) -> Iterator[None]:
-        self.take(size, check)
-        try:
-            yield
-        finally:
-            self.give(size)
 
 
 class Decoding:
@@ -278,7 +272,7 @@ class Decoding:
             # The bytes are loaded again later, so that waiting items hold only what came in.
             self._put(task, self._long)
         else:
-            with self._in_threads.holding(cost.total, partial(self._check, task)):
+            with self._holding(self._in_threads, cost.total, task):
                 decoder = self._engine.decoder
                 self._finish(task, make_ready(item, self._engine.find_prompt, decoder, content))
 
@@ -293,7 +287,7 @@ class Decoding:
             if isinstance(cost, Ready):
                 self._finish(task, cost)
                 return
-            with self._in_processes.holding(cost.total, partial(self._check, task)):
+            with self._holding(self._in_processes, cost.total, task):
                 decoder = replace(
                     IsolatedDecoder.of(self._engine.decoder, reader), memory=cost.process
                 )
@@ -301,6 +295,17 @@ class Decoding:
                 # Pixels of this size are not kept for the next item, which may be small.
                 return_freed_memory()
             self._finish(task, ready)
+
+    @contextmanager
+    def _holding(self, share: _Share, size: int, task: Task) -> Iterator[None]:
+        """Hold memory during the block; the wait for memory is no time of a worker."""
+        task.pause()
+        share.take(size, partial(self._check, task))
+        task.started = time.monotonic()
+        try:
+            yield
+        finally:
+            share.give(size)
 
     @contextmanager
     def _reading(self, reader: VideoReader, task: Task) -> Iterator[None]:
@@ -348,6 +353,7 @@ class Decoding:
         ready = replace(ready, item=replace(ready.item, media=None))
         self._release(task)
         task.pause()
+        task.waited = time.monotonic() - task.submitted - task.seconds
         if ready.error is None:
             with self._lock:
                 self._ready_bytes += _size_of(ready)

@@ -58,6 +58,11 @@ class Metrics:
         self._decodes = self._histogram(
             "decode_seconds", "Seconds to load and decode an item.", SECONDS_BUCKETS
         )
+        self._decode_waits = self._histogram(
+            "decode_wait_seconds",
+            "Seconds that an item waited for a decoder, and for memory to decode.",
+            SECONDS_BUCKETS,
+        )
         self._batch = self._histogram("batch_items", "Items per batch.", SIZE_BUCKETS)
         self._batch_seconds = self._histogram(
             "batch_seconds",
@@ -101,8 +106,9 @@ class Metrics:
         self._items.labels(name).inc(items)
         self._failures.labels(name).inc()
 
-    def decoded(self, seconds: float) -> None:
+    def decoded(self, seconds: float, waited: float) -> None:
         self._decodes.observe(seconds)
+        self._decode_waits.observe(waited)
 
     def waited(self, seconds: float) -> None:
         self._waits.observe(seconds)
