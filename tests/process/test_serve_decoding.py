@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from conftest import MEDIA
 from librehps import Item, LibreHPS
@@ -190,6 +191,36 @@ def test_headers_tell_what_is_decoded(form: str, mode: str, options: dict[str, o
     assert header is not None
     assert load_pixels(content).shape == (3, header.height, header.width)
     assert 7 <= header.pixel_bytes <= 40
+
+
+def test_a_tile_larger_than_its_image_counts(tiny: LibreHPS) -> None:
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    directory.update({256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: 4096, 323: 4096})
+    directory.update({324: 8, 325: 8})
+    file = BytesIO(b"II*\0\x08\0\0\0")
+    file.seek(8)
+    directory.save(file)
+    header = read_header(file.getvalue(), "x")
+    assert header is not None and (header.width, header.height) == (4096, 4096)
+
+
+def test_a_progressive_jpeg_of_many_scans_is_long(tiny: LibreHPS) -> None:
+    whole = content_of(picture(64, 48), "JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    decoder = tiny.engine().decoder
+    costs = [
+        cost_of(decoder, "image", Media(whole[:-2] + last * more + whole[-2:]), None)
+        for more in (0, 200)
+    ]
+    assert [cost.is_long for cost in costs] == [False, True]
+
+
+def test_more_pixels_than_pillow_opens(tiny: LibreHPS) -> None:
+    declared = bytearray(SMALL)
+    declared[16:24] = (20_000).to_bytes(4, "big") * 2
+    declared[29:33] = zlib.crc32(declared[12:29]).to_bytes(4, "big")
+    with pytest.raises(DecompressionBombError, match=r"more than 178956970; .*--max-megapixels\)"):
+        cost_of(tiny.engine().decoder, "image", Media(bytes(declared)), None)
 
 
 def test_headers_of_damaged_files() -> None:

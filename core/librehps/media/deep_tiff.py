@@ -38,7 +38,7 @@ def open_deep(content: bytes, name: str, max_pixels: int) -> Image.Image:
 
     Colours are taken as they are stored, not as linear light.
     """
-    tags = _tags(content, name)
+    tags = tags_of(content, name)
     order = "<" if content[:1] == b"I" else ">"
     kind = np.dtype(order + _sample_type(tags, name))
     width, height, count = (int(tags.get(tag, 1)) for tag in (WIDTH, HEIGHT, SAMPLES))
@@ -61,14 +61,15 @@ def open_deep(content: bytes, name: str, max_pixels: int) -> Image.Image:
 
 def header(content: bytes, name: str) -> tuple[int, int, int]:
     """Return the width, the height, and the bytes that decoding a pixel takes at most."""
-    tags = _tags(content, name)
+    tags = tags_of(content, name)
     sample_bytes = np.dtype(_sample_type(tags, name)).itemsize
     # Samples, the rows that Pillow undoes the compression of, and RGBA three times over.
     taken = 2 * int(tags.get(SAMPLES, 1)) * sample_bytes + 12
     return int(tags[WIDTH]), int(tags[HEIGHT]), taken
 
 
-def _tags(content: bytes, name: str) -> dict[int, Any]:
+def tags_of(content: bytes, name: str) -> dict[int, Any]:
+    """Return the tags of the first image by number; raises MediaError."""
     header = 16 if content[2:3] == b"+" or content[3:4] == b"+" else 8
     try:
         directory = TiffImagePlugin.ImageFileDirectory_v2(content[:header])

@@ -1,12 +1,14 @@
 """Headers of encoded images: the number of pixels, and the memory that decoding will take."""
 
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from io import BytesIO
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from librehps.errors import MediaError
+from librehps.errors import DecompressionBombError, MediaError
 from librehps.media import deep_tiff
 from librehps.media.containers import JXL, still_format
 from librehps.media.image_formats import damage_named, open_image
@@ -21,26 +23,39 @@ KEYED_BYTES, PROGRESSIVE_BYTES = 12, 8
 # What the library of a format holds; others have not been measured.
 LIBRARY_BYTES = {"PNG": 0, "JPEG": 0, "BMP": 0, "TIFF": 0, "GIF": 4, "WEBP": 9, "AVIF": 8}
 OTHER_LIBRARY_BYTES, JXL_BYTES = 16, 64
+# Encoders write about ten scans of a progressive JPEG, and each scan passes over all pixels.
+JPEG_MAGIC, JPEG_SCAN, MAX_SCANS = b"\xff\xd8\xff", b"\xff\xda", 100
 
 
 @dataclass(frozen=True)
 class Header:
-    """The size of an image, and the estimated bytes to decode a pixel."""
+    """The size of an image, or of one tile if that is larger, and estimated bytes for a pixel.
+
+    `is_slow`: decoding may take far longer than that of other images of this size.
+    """
 
     width: int
     height: int
     pixel_bytes: int
+    is_slow: bool = False
 
 
 def read_header(content: bytes, name: str) -> Header | None:
-    """Return the header of an image; None if it is damaged, which the decoder then reports."""
+    """Return the header of an image; None if it is damaged, which the decoder then reports.
+
+    Raises DecompressionBombError for an image of more pixels than Pillow opens.
+    """
     try:
         with damage_named(name):
             if still_format(content) == JXL:
                 return _of_jxl(content)
             if content.startswith(deep_tiff.MAGIC):
                 return _of_tiff(content, name)
-            return _of_opened(open_image(content, name))
+            header = _of_opened(open_image(content, name))
+            is_slow = content[:3] == JPEG_MAGIC and content.count(JPEG_SCAN) > MAX_SCANS
+            return replace(header, is_slow=is_slow)
+    except DecompressionBombError:
+        raise
     except MediaError:
         return None
 
@@ -62,13 +77,22 @@ def _of_jxl(content: bytes) -> Header | None:
 def _of_tiff(content: bytes, name: str) -> Header:
     """Return the header of a TIFF, whose reader of deep samples would decode it when opened."""
     try:
-        image = Image.open(BytesIO(content), formats=("TIFF",))
+        image: Any = Image.open(BytesIO(content), formats=("TIFF",))
         if not deep_tiff.is_misread(image):
-            return _of_opened(image)
+            return _of_largest(image.tag_v2, _of_opened(image))
     except (UnidentifiedImageError, ValueError, SyntaxError):
         # Read by `deep_tiff`, or by no reader.
         pass
-    return Header(*deep_tiff.header(content, name))
+    return _of_largest(deep_tiff.tags_of(content, name), Header(*deep_tiff.header(content, name)))
+
+
+def _of_largest(tags: Mapping[int, Any], header: Header) -> Header:
+    """Return the header with the size of a tile, if that is larger: tiles are decoded whole."""
+    sides = (tags.get(tag, 0) for tag in (deep_tiff.TILE_WIDTH, deep_tiff.TILE_HEIGHT))
+    width, height = (side if isinstance(side, int) else 0 for side in sides)
+    if width * height <= header.width * header.height:
+        return header
+    return replace(header, width=width, height=height)
 
 
 def _pixel_bytes(image: Image.Image) -> int:

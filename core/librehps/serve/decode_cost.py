@@ -9,7 +9,8 @@ from torch import Tensor
 
 from librehps.engine.decode import Decoder
 from librehps.errors import DecompressionBombError
-from librehps.media.headers import read_header
+from librehps.media.headers import Header, read_header
+from librehps.media.image_formats import MAX_PIXELS
 from librehps.media.media import Media
 from librehps.media.sampling import sample_indices
 from librehps.media.videos import VideoReader
@@ -60,33 +61,43 @@ def cost_of(decoder: Decoder, kind: Kind, content: Media, reader: VideoReader | 
 def _of_frames(decoder: Decoder, frames: list[tuple[str, Any]]) -> Cost:
     """Return the cost of a still, or of frames in memory, which are decoded one by one."""
     kept = sum(len(frame) for _, frame in frames if isinstance(frame, bytes))
-    pixels, largest, is_encoded = 0, 0, False
+    pixels, largest, is_encoded, is_slow = 0, 0, False, False
     for name, frame in frames:
-        width, height, pixel_bytes = _size(frame, name)
-        _check(decoder, name, width, height)
-        pixels += width * height
-        largest = max(largest, width * height * max(pixel_bytes, RESIZE_BYTES))
-        is_encoded = is_encoded or pixel_bytes > 0
+        size = _size(decoder, frame, name)
+        _check(decoder, name, size.width, size.height)
+        count = size.width * size.height
+        pixels += count
+        largest = max(largest, count * max(size.pixel_bytes, RESIZE_BYTES))
+        is_encoded = is_encoded or size.pixel_bytes > 0
+        is_slow = is_slow or size.is_slow
     # The frames of a clip are also copied into one tensor.
     copies = 1 if len(frames) == 1 else 2
     total = largest + copies * RGB_BYTES * pixels + 2 * kept
-    return Cost(total, largest + 2 * kept, is_encoded and pixels > MAX_THREAD_PIXELS)
+    is_long = is_slow or (is_encoded and pixels > MAX_THREAD_PIXELS)
+    return Cost(total, largest + 2 * kept, is_long)
 
 
-def _size(frame: Any, name: str) -> tuple[int, int, int]:
-    """Return width, height, and bytes to decode a pixel; 0, 0, 0 for what no reader takes."""
+def _size(decoder: Decoder, frame: Any, name: str) -> Header:
+    """Return the size, and bytes to decode a pixel; all 0 for what no reader takes."""
     if isinstance(frame, bytes):
-        header = read_header(frame, name)
-        return (header.width, header.height, header.pixel_bytes) if header else (0, 0, 0)
+        return _header(decoder, frame, name) or Header(0, 0, 0)
     shape = tuple(getattr(frame, "shape", ()))
     if len(shape) != 3:
-        return 0, 0, 0
+        return Header(0, 0, 0)
     height, width = shape[1:] if isinstance(frame, Tensor) else shape[:2]
-    return width, height, 0
+    return Header(width, height, 0)
+
+
+def _header(decoder: Decoder, content: bytes, name: str) -> Header | None:
+    try:
+        return read_header(content, name)
+    except DecompressionBombError as error:
+        # Pillow refuses so many pixels, whatever the flag says.
+        raise _too_large(decoder, name, f"more than {MAX_PIXELS}") from error
 
 
 def _of_animation(decoder: Decoder, content: Media) -> Cost:
-    header = read_header(content.data, content.name)
+    header = _header(decoder, content.data, content.name)
     if header is None:
         return Cost(0, is_long=True)
     _check(decoder, content.name, header.width, header.height)
@@ -102,10 +113,14 @@ def _clip_cost(decoder: Decoder, pixels: int, in_process: int) -> Cost:
 
 def _check(decoder: Decoder, name: str, width: int, height: int) -> None:
     if width * height > decoder.max_pixels:
-        raise DecompressionBombError(
-            f"{name}: too many pixels ({width} x {height}; "
-            f"at most {decoder.max_pixels}: the server's --max-megapixels)"
-        )
+        raise _too_large(decoder, name, f"{width} x {height}")
+
+
+def _too_large(decoder: Decoder, name: str, size: str) -> DecompressionBombError:
+    return DecompressionBombError(
+        f"{name}: too many pixels ({size}; "
+        f"at most {decoder.max_pixels}: the server's --max-megapixels)"
+    )
 
 
 def check_memory(cost: int, most: int, name: str) -> None:
