@@ -58,7 +58,6 @@ def serve(
     """
     from librehps.errors import LibreHPSError
     from librehps.serve.logs import start_logs
-    from librehps.storage.places import shown
 
     # First, since an Output takes the library's log lines for itself.
     out = LoggedOutput(quiet, json=False)
@@ -71,7 +70,7 @@ def serve(
         writer.flush()
         if logs.log_format == "text":
             raise
-        report_json(shown(error), error.hint and shown(error.hint))
+        report_json(str(error), error.hint)
         raise typer.Exit(exit_code_of(error)) from error
     finally:
         writer.flush()

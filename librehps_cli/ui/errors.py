@@ -70,7 +70,9 @@ def report_json(message: str, hint: str | None) -> None:
     """Print an error of a server with --log-format json, as a line of its log."""
     from librehps.serve.logs import JsonFormatter, error_record
 
-    print(JsonFormatter().format(error_record(message, hint)), file=sys.stderr)
+    # A URL that the user gave may hold a password or a signature, and logs are kept.
+    record = error_record(shown(message), hint and shown(hint))
+    print(JsonFormatter().format(record), file=sys.stderr)
 
 
 def report_system(error: OSError) -> int:
