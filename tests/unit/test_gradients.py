@@ -4,6 +4,7 @@ import copy
 import random
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -194,8 +195,7 @@ def test_invalid_prompts_and_models_are_refused(
     changes = [("weights", "int8"), ("delta_rule", "torch-compiled")]
     for name, value in changes:
         with monkeypatch.context() as patch:
-            patch.setattr(tiny, "settings", tiny.settings.__class__(
-                **{**tiny.settings.__dict__, name: value}))  # fmt: skip
+            patch.setattr(tiny, "settings", replace(tiny.settings, **{name: value}))
             with pytest.raises(UsageError, match="no gradient"):
                 DifferentiableReward(tiny)
     monkeypatch.setattr(tiny, "devices", (tiny.device, tiny.device))

@@ -27,6 +27,7 @@ from librehps.serve.device_probe import device_states, stop_watching, watch_of
 from librehps.serve.device_watch import DeviceWatch
 from librehps.serve.fetch import Fetcher
 from librehps.serve.guard import (
+    BODY_PATHS,
     Gate,
     Guard,
     Refused,
@@ -237,6 +238,7 @@ def make_app(
         max_body=limits.max_body,
         read_timeout=limits.read_timeout,
         types=BODY_TYPES,
+        paths=BODY_PATHS,
         wait_timeout=limits.timeout,
     )
     app.add_middleware(Guard, access=access, gate=service.gate, metrics=service.metrics)

@@ -1,6 +1,7 @@
 """Middleware that reads each request body whole, within limits of size and time."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from librehps.serve.byte_room import ByteRoom
-from librehps.serve.guard import BODY_PATHS, Gate, Refused, refuse
+from librehps.serve.guard import Gate, Refused, refuse
 from librehps.serve.logs import RequestRecord, record_of
 
 # A body gets one more second for each of these blocks received.
@@ -34,10 +35,10 @@ class _Disconnected(NamedTuple):
 class BodyLimit:
     """The middleware that reads each body, of at most `max_body` bytes, and replays it to the app.
 
-    Paths other than BODY_PATHS take at most MAX_OTHER_BYTES. A slow body times out after
-    `read_timeout` seconds, plus one second for each 64 KiB received; all bodies time out once the
-    gate gives up. `types` are the allowed media types; `max_marks` limits the number of JSON values
-    (None: the app checks it).
+    A slow body times out after `read_timeout` seconds, plus one second for each 64 KiB received;
+    all bodies time out once the gate gives up. `paths` take bodies, of the media types `types`
+    (None: every path of a POST does); the other paths take at most MAX_OTHER_BYTES. `max_marks`
+    limits the number of JSON values (None: the app checks it).
     `room` has the bytes of all bodies whose requests are not answered yet. A large body waits for
     room, unread, for at most `wait_timeout` seconds.
     """
@@ -48,6 +49,7 @@ class BodyLimit:
     read_timeout: float
     max_marks: int | None = None
     types: tuple[str, ...] = (JSON_TYPE,)
+    paths: Collection[str] | None = None
     wait_timeout: float = 60.0
     room: ByteRoom = field(init=False)
 
@@ -58,7 +60,8 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        taken = _HeldBody(self, _most(scope, self.max_body))
+        most = self.max_body if self._takes(scope) else min(self.max_body, MAX_OTHER_BYTES)
+        taken = _HeldBody(self, most)
         try:
             await self._pass(taken, scope, receive, send)
         except Refused as refused:
@@ -67,9 +70,13 @@ class BodyLimit:
         finally:
             taken.release()
 
+    def _takes(self, scope: Scope) -> bool:
+        """Return whether the request is one whose body the app reads."""
+        return scope["method"] == "POST" and (self.paths is None or scope["path"] in self.paths)
+
     async def _pass(self, taken: "_HeldBody", scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app with the whole body; raises Refused before the app is called."""
-        _check_header(scope, self.types)
+        _check_header(scope, self.types if self._takes(scope) else None)
         await taken.wait_for_room(_declared_size(scope), record_of(scope))
         body = await taken.read(receive)
         if isinstance(body, _Disconnected):
@@ -175,22 +182,19 @@ def check_marks(content: bytes, most: int) -> None:
         raise Refused(413, "TooManyValues", f"too many JSON values (at most {most})")
 
 
-def _check_header(scope: Scope, types: tuple[str, ...]) -> None:
-    """Raise Refused for headers that are invalid, before the body is read."""
+def _check_header(scope: Scope, types: tuple[str, ...] | None) -> None:
+    """Raise Refused for headers that are invalid, before the body is read.
+
+    `types` are the media types of which the body must be one, None for a body of no use.
+    """
     headers: dict[bytes, bytes] = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refused(415, "Compressed", "unsupported Content-Encoding: send the body uncompressed")
     # Browsers let any page post a form to this server, but none of these types.
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    is_body = scope["method"] == "POST" and scope["path"] in BODY_PATHS
-    if is_body and kind.decode("latin-1") not in types:
+    if types is not None and kind.decode("latin-1") not in types:
         expected = " or ".join(types)
         raise Refused(415, "NotJson", f"unsupported Content-Type: expected {expected}")
-
-
-def _most(scope: Scope, max_body: int) -> int:
-    """Return the bytes that a body on this path may have."""
-    return max_body if scope["path"] in BODY_PATHS else min(max_body, MAX_OTHER_BYTES)
 
 
 def _declared_size(scope: Scope) -> int:
