@@ -236,3 +236,18 @@ def test_avif_and_heic_are_named_and_no_video(tmp_path: Path, brand: bytes, word
         load_pixels(tmp_path / "x.avif")
     with pytest.raises(errors.UnsupportedMediaError, match=words):
         check_video_file(tmp_path / "x.mp4")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0\0\0\x10ftypisom" + bytes(4) + b"\0\0\0\x08free" * 40_000,
+        b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\xff" + b"\xec\x80" * 100_000,
+    ],
+)
+def test_a_video_of_very_many_parts_is_an_error(tmp_path: Path, content: bytes) -> None:
+    from librehps.media.containers import check_video_file
+
+    (tmp_path / "x.mp4").write_bytes(content)
+    with pytest.raises(errors.UnsupportedMediaError, match=r"x.mp4: too many boxes or elements"):
+        check_video_file(tmp_path / "x.mp4")

@@ -11,8 +11,11 @@ import pytest
 
 from conftest import Cli
 from librehps import errors
+from librehps.media.headers import read_header
+from librehps.media.image_formats import open_image
 from librehps.media.images import load_pixels
 from librehps.media.jxl import is_plain
+from librehps.media.media import Media
 from librehps.media.options import MediaOptions
 from make_media import picture
 
@@ -286,3 +289,45 @@ def test_a_tiff_that_is_not_read_says_what_it_is() -> None:
 def test_sixteen_bits_in_planes_are_not_taken_for_eight() -> None:
     content = deep_tiff((COLORS * 257).astype("u2"), planar=2, deflate=False)
     assert np.abs(loaded(content) - COLORS).max() <= 1
+
+
+def directory(tags: int, shared: int) -> bytes:
+    """A TIFF, or EXIF data, of tags that all have the same bytes as their value."""
+    entries = b"".join(struct.pack("<HHLL", 300 + at, 1, shared, 8) for at in range(tags))
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", tags) + entries + bytes(shared)
+
+
+MANY = 200_000
+
+
+@pytest.mark.parametrize(
+    ("form", "mark", "parts"),
+    [
+        ("PNG", b"IDAT", chunk(b"abCd", b"") * MANY),
+        ("PNG", b"IDAT", chunk(b"eXIf", directory(20_000, 1 << 18))),
+        ("JPEG", b"\xff\xdb", b"\xff\xe5\0\2" * MANY),
+        ("JPEG", b"\xff\xdb", b"\xff" * MANY),
+        ("JPEG", b"\xff\xdb", b"\1" * 2 * MANY),
+        ("GIF", b",", b"!\xff\0" * MANY),
+        ("GIF", b",", b"!\xfe" + b"\1a" * MANY + b"\0"),
+        ("GIF", b";", bytes(MANY)),
+        ("TIFF", b"", directory(20_000, 1 << 18)),
+    ],
+)
+def test_an_image_of_very_many_parts_is_an_error(
+    tmp_path: Path, form: str, mark: bytes, parts: bytes
+) -> None:
+    """Readers would take minutes for a few megabytes of them."""
+    BASE.save(tmp_path / f"x.{form}")
+    content = (tmp_path / f"x.{form}").read_bytes()
+    at = (content.rindex if mark == b";" else content.index)(mark) - 4 * (mark == b"IDAT")
+    content = content[:at] + parts + content[at:] if mark else parts
+    with pytest.raises(errors.UnsupportedMediaError, match=r"^x: too many .* of [0-9]+ bytes"):
+        open_image(content, "x")
+    assert read_header(content, "x") is None and not Media(content).is_animated
+
+
+def test_bytes_after_the_end_of_a_png_do_not_count(tmp_path: Path) -> None:
+    BASE.save(tmp_path / "x.png")
+    content = (tmp_path / "x.png").read_bytes() + bytes(12 * MANY)
+    assert np.array_equal(loaded(content), COLORS)

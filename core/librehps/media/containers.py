@@ -21,6 +21,8 @@ IMAGE_SUFFIXES = frozenset(
 VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"))
 HEAD_BYTES = 64
 UNKNOWN_SIZE = 0xFFFFFFFF
+# The boxes or elements of a clip are read one by one; most have some hundred bytes.
+MIN_BLOCKS, BLOCK_BYTES = 20_000, 32
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 # Boxes that hold frames; a truncated box of any other type loses none.
 _MP4_BODY = (b"moov", b"mdat", b"moof")
@@ -125,9 +127,13 @@ def check_video_file(path: Path) -> str:
         raise UnsupportedMediaError(f"{path} is {seen}: expected MP4/MOV, Matroska/WebM or AVI")
     size = path.stat().st_size
     with path.open("rb") as file:
-        needed = _declared_size(file, container, size)
-        if container == "matroska" and not _chains(file, min(needed or size, size)):
-            raise BrokenMediaError(f"{path} is damaged: zeros in place of its blocks")
+        try:
+            needed = _declared_size(file, container, size)
+            is_whole = container != "matroska" or _chains(file, min(needed or size, size))
+        except UnsupportedMediaError as error:
+            raise UnsupportedMediaError(f"{path}: {error}") from error
+    if not is_whole:
+        raise BrokenMediaError(f"{path} is damaged: zeros in place of its blocks")
     if needed > size:
         raise BrokenMediaError(f"{path} is truncated: {size} of {needed} bytes")
     return container
@@ -144,8 +150,10 @@ def _declared_size(file: BinaryIO, container: str, size: int) -> int:
         return 0 if declared in (0, UNKNOWN_SIZE) else 8 + declared
     if container == "matroska":
         return _matroska_size(file.read(1024))
-    at = 0
+    at = count = 0
     while at + 8 <= size:
+        count += 1
+        _check_blocks(count, size)
         file.seek(at)
         header = file.read(16)
         length = int.from_bytes(header[:4], "big")
@@ -158,6 +166,11 @@ def _declared_size(file: BinaryIO, container: str, size: int) -> int:
         if at > size:
             return at if header[4:8] in _MP4_BODY else size
     return size
+
+
+def _check_blocks(count: int, size: int) -> None:
+    if count > MIN_BLOCKS + size // BLOCK_BYTES:
+        raise UnsupportedMediaError(f"too many boxes or elements for a video of {size} bytes")
 
 
 def _matroska_size(head: bytes) -> int:
@@ -187,8 +200,10 @@ def _chains(file: BinaryIO, size: int) -> bool:
 
     FFmpeg treats a tail of zeros, as in broken downloads, as the end of the file.
     """
-    at = 0
+    at = count = 0
     while at < size:
+        count += 1
+        _check_blocks(count, size)
         file.seek(at)
         head = file.read(12)
         if not head[0]:

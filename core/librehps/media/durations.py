@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from itertools import islice
 
 from librehps.errors import BrokenMediaError, MediaError
-from librehps.media import png
+from librehps.media import gif, png
+from librehps.media.blocks import check_blocks
 from librehps.media.containers import AVIF, HEAD_BYTES, still_format
 
 # Browsers show a frame for this long if it asks for less than MIN_MS.
 DEFAULT_MS, MIN_MS = 100.0, 11.0
-GIF_MAGIC, GIF_IMAGE, GIF_EXTENSION, GIF_CONTROL = (b"GIF87a", b"GIF89a"), 0x2C, 0x21, b"\xf9"
-GIF_TRAILER, COLOR_TABLE_FLAG = 0x3B, 0x80
 # Where a fcTL chunk of APNG holds its delay: two numbers, numerator and denominator of seconds.
 DELAY_OFFSET = 20
 
@@ -18,6 +17,7 @@ DELAY_OFFSET = 20
 def is_animated(content: bytes) -> bool:
     """Return whether encoded bytes are an image of more than one frame."""
     try:
+        check_blocks(content, "the image")
         if still_format(content[:HEAD_BYTES]) == AVIF:
             return _frames_of_avif(content) > 1
         return len(list(islice(durations(content), 2))) > 1
@@ -29,7 +29,7 @@ def is_animated(content: bytes) -> bool:
 def may_be_animated(head: bytes) -> bool:
     """Return whether a file that begins with these bytes has a format that can be animated."""
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    return is_webp or head.startswith((*GIF_MAGIC, png.SIGNATURE)) or still_format(head) == AVIF
+    return is_webp or head.startswith((*gif.MAGIC, png.SIGNATURE)) or still_format(head) == AVIF
 
 
 def durations(content: bytes, name: str = "the image") -> Iterator[float]:
@@ -40,7 +40,7 @@ def durations(content: bytes, name: str = "the image") -> Iterator[float]:
     head = content[:HEAD_BYTES]
     if head.startswith(png.SIGNATURE):
         found = _of_png(content)
-    elif head.startswith(GIF_MAGIC):
+    elif head.startswith(gif.MAGIC):
         found = _of_gif(content, name)
     elif head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
         found = _of_webp(content)
@@ -69,22 +69,15 @@ def _of_gif(content: bytes, name: str) -> Iterator[float]:
 
     Raises BrokenMediaError after the last image of a file without its end.
     """
-    at = 13 + _table_bytes(content, 10)
     delay = 0.0
-    while at < len(content):
-        if content[at] == GIF_IMAGE:
+    for kind, at in gif.blocks(content):
+        if kind == gif.IMAGE:
             yield delay
             delay = 0.0
-            at += 11 + _table_bytes(content, at + 9)
-        elif content[at] == GIF_EXTENSION:
-            if content[at + 1 : at + 2] == GIF_CONTROL:
-                delay = 10.0 * int.from_bytes(content[at + 4 : at + 6], "little")
-            at += 2
-        elif content[at] == GIF_TRAILER:
+        elif kind == gif.EXTENSION and content[at + 1 : at + 2] == gif.CONTROL:
+            delay = 10.0 * int.from_bytes(content[at + 4 : at + 6], "little")
+        elif kind == gif.TRAILER:
             return
-        while at < len(content) and content[at]:
-            at += 1 + content[at]
-        at += 1
     raise BrokenMediaError(f"{name} is damaged: truncated before the end of its frames")
 
 
@@ -118,9 +111,3 @@ def _frames_of_avif(content: bytes) -> int:
     from librehps.media.image_formats import open_image
 
     return int(getattr(open_image(content, "the image"), "n_frames", 1))
-
-
-def _table_bytes(content: bytes, flags_at: int) -> int:
-    """Return the size of the colour table that a GIF's flags declare."""
-    flags = content[flags_at] if flags_at < len(content) else 0
-    return 3 << (flags & 7) + 1 if flags & COLOR_TABLE_FLAG else 0

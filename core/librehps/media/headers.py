@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from librehps.errors import DecompressionBombError, MediaError
 from librehps.media import deep_tiff
+from librehps.media.blocks import check_blocks
 from librehps.media.containers import JXL, still_format
 from librehps.media.image_formats import damage_named, open_image
 from librehps.media.rgb import WITH_ALPHA, stored
@@ -50,6 +51,7 @@ def read_header(content: bytes, name: str) -> Header | None:
             if still_format(content) == JXL:
                 return _of_jxl(content)
             if content.startswith(deep_tiff.MAGIC):
+                check_blocks(content, name)
                 return _of_tiff(content, name)
             header = _of_opened(open_image(content, name))
             is_slow = content[:3] == JPEG_MAGIC and content.count(JPEG_SCAN) > MAX_SCANS

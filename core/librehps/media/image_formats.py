@@ -18,6 +18,7 @@ from librehps.errors import (
 )
 from librehps.extras import install_hint
 from librehps.media import deep_tiff, jxl, png
+from librehps.media.blocks import check_blocks
 from librehps.media.containers import AVIF, HEIC, JXL, resembles, still_format
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
@@ -50,6 +51,7 @@ def open_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image
 
     Formats whose reader decodes at once are refused here if they have more than `max_pixels`.
     """
+    check_blocks(content, name)
     with damage_named(name):
         try:
             return _opened(content, name, max_pixels)

@@ -12,13 +12,16 @@ _COMPRESSED_TEXT = (b"zTXt", b"iTXt")
 
 
 def chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (name, start, end) of each whole chunk; start is that of its length field."""
+    """Yield (name, start, end) of each whole chunk, IEND the last; start is that of its length."""
     at = len(SIGNATURE)
     while at + 12 <= len(content):
         end = at + 12 + int.from_bytes(content[at : at + 4], "big")
         if end > len(content):
             return
-        yield content[at + 4 : at + 8], at, end
+        name = content[at + 4 : at + 8]
+        yield name, at, end
+        if name == b"IEND":
+            return
         at = end
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
+from io import BytesIO
 from typing import BinaryIO
 
 from PIL import Image, features
 
-from librehps.errors import PromptError
+from librehps.errors import MediaError, PromptError
+from librehps.media.blocks import check_blocks
 from librehps.media.containers import AVIF, HEAD_BYTES, still_format
 from librehps.media.image_formats import DAMAGE_ERRORS
 from librehps.media.metadata.exif import exif_texts
@@ -93,11 +95,13 @@ def _tiff(file: BinaryIO) -> Iterator[Embedded]:
 def _by_pillow(file: BinaryIO) -> Iterator[Embedded]:
     """Yield the comment of a GIF and the EXIF texts of an AVIF."""
     file.seek(0)
+    content = file.read()
     formats = ("GIF", "AVIF") if features.check("avif") else ("GIF",)
     try:
-        with Image.open(file, formats=formats) as image:
+        check_blocks(content, "the image")
+        with Image.open(BytesIO(content), formats=formats) as image:
             info = dict(image.info)
-    except DAMAGE_ERRORS:
+    except (MediaError, *DAMAGE_ERRORS):
         return
     if isinstance(comment := info.get("comment"), bytes):
         yield Embedded("comment", comment.decode(errors="replace"))
