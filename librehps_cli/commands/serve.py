@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from librehps_cli.ui.environment import from_environment, unknown_variables
+from librehps_cli.ui.environment import from_environment, name_variables, unknown_variables
 from librehps_cli.ui.errors import FATAL, exit_code_of, report_json
 from librehps_cli.ui.help import examples
 from librehps_cli.ui.load import load_scorer
@@ -41,6 +41,7 @@ class LoggedOutput(Output):
 @from_environment(VARIABLES)
 @grouped
 def serve(
+    context: typer.Context,
     access: AccessFlags,
     limits: LimitFlags,
     logs: LogFlags,
@@ -68,6 +69,7 @@ def serve(
         _serve(access, limits, models, writer, out)
     except LibreHPSError as error:
         writer.flush()
+        error.args = (name_variables(context, VARIABLES, str(error)),)
         if logs.log_format == "text":
             raise
         report_json(str(error), error.hint)

@@ -58,7 +58,12 @@ def test_bad_arguments(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], mes
     [
         ("MAX_ITEMS", "0", "(from LIBREHPS_SERVE_MAX_ITEMS)"),
         ("ALLOWED_HOST", "scores.example, a/b", "invalid network 'a/b'"),
-        ("MEDIA_ROOT", "{folder} {folder}/absent", "folder not found: {folder}/absent"),
+        (
+            "MEDIA_ROOT",
+            "{folder} {folder}/absent",
+            "(from LIBREHPS_SERVE_MEDIA_ROOT): folder not found: {folder}/absent",
+        ),
+        ("HOST", "10.0.0.9", "--host (from LIBREHPS_SERVE_HOST) 10.0.0.9: token required"),
         ("DOWNLOAD", "perhaps", "(from LIBREHPS_SERVE_DOWNLOAD)"),
         ("MODEL", "{folder}/absent", "{folder}/absent"),
     ],
@@ -78,7 +83,7 @@ def test_flags_as_environment_variables(
     ("variable", "value", "message", "code"),
     [
         ("PORT", "tcp://10.0.0.1:80", "(from LIBREHPS_SERVE_PORT)", 2),
-        ("URL_HOST", "a/b", "--url-host: invalid host name 'a/b'", 2),
+        ("URL_HOST", "a/b", "--url-host (from LIBREHPS_SERVE_URL_HOST): invalid host", 2),
         ("MODEL", "absent", "absent", 1),
     ],
 )
