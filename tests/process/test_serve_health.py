@@ -73,6 +73,24 @@ def test_the_watch_follows_batches_and_probes() -> None:
     assert watch.state() == ("ready", 0)
 
 
+def test_a_batch_slower_than_all_before_is_overdue_sooner() -> None:
+    clock = Clock()
+    watch = DeviceWatch(lambda: None, 10, clock)
+    for seconds in (0.5, *[0.1] * 18):
+        with watch.batch(10):
+            clock.now += seconds
+    assert watch.patience.of_known_batch(10) == 30
+    with watch.batch(10):
+        clock.now += 2
+    # Eight times the slowest; a larger batch may take longer, but as long as before at most.
+    times = [watch.patience.of_known_batch(cost) for cost in (1, 10, 100)]
+    assert times == [8, 16, 30]
+    with watch.batch(10):
+        clock.now += 17
+        assert watch.state() == ("stalled", 1)
+    assert watch.status == "ready" and watch.patience_of_batch(10) == 30
+
+
 def test_the_shortest_of_the_first_probes_sets_the_times() -> None:
     clock, seconds = Clock(), iter([90.0, 7.0, 5.0, 6.0])
 

@@ -16,6 +16,8 @@ from librehps.errors import DeviceError, EngineError
 log = logging.getLogger("librehps")
 
 MIN_INTERVAL_S, MIN_TIMEOUT_S, MIN_BATCH_TIMEOUT_S = 2.0, 5.0, 30.0
+# Once so many batches were seen, one is slow after so many times the slowest time of a token.
+SEEN_BATCHES, SLOWEST_TIMES, MIN_SLOW_S = 20, 8, 8.0
 # While the device works, probes take 1 % of the time; during a slow batch, up to 5 %.
 INTERVAL_PROBES, SLOW_BATCH_PROBES = 100, 20
 # A probe or a batch is overdue after so many times the time that it needs.
@@ -35,6 +37,13 @@ class Patience:
 
     probe: float = 0.0
     cost: int = 1
+    slowest: float = 0.0
+    seen: int = 0
+
+    def after(self, cost: int, seconds: float) -> "Patience":
+        """Return the patience after a batch of `cost` tokens, which took `seconds`."""
+        slowest = max(self.slowest, seconds / max(1, cost))
+        return replace(self, slowest=slowest, seen=self.seen + 1)
 
     @property
     def interval(self) -> float:
@@ -57,8 +66,16 @@ class Patience:
         return HUNG_TIMEOUTS * self.timeout if self.probe else START_TIMEOUT_S
 
     def of_batch(self, cost: int) -> float:
-        """Return the time after which a batch of `cost` tokens is overdue."""
+        """Return the longest time after which a batch of `cost` tokens is overdue."""
         return max(MIN_BATCH_TIMEOUT_S, BATCH_PROBES * self.probe * cost / self.cost)
+
+    def of_known_batch(self, cost: int) -> float:
+        """Return the time after which a batch is slower than any before; `of_batch` at first."""
+        most = self.of_batch(cost)
+        if self.seen < SEEN_BATCHES:
+            return most
+        predicted = BATCH_PROBES * self.probe * cost / self.cost
+        return min(most, max(MIN_SLOW_S, predicted, SLOWEST_TIMES * self.slowest * cost))
 
 
 class DeviceWatch:
@@ -150,7 +167,7 @@ class DeviceWatch:
         token = object()
         with self._changed:
             now = self._clock()
-            self._batches[token] = now, now + self._attempts * self.patience.of_batch(cost)
+            self._batches[token] = now, now + self._attempts * self._patience_of(cost)
             if self.due < self._wakes:
                 self._changed.notify_all()
         try:
@@ -164,9 +181,16 @@ class DeviceWatch:
             raise DeviceError("the device failed: see the server's log", "failed") from error
         else:
             self._succeed()
+            with self._changed:
+                self.patience = self.patience.after(cost, self._clock() - now)
         finally:
             with self._changed:
                 del self._batches[token]
+
+    def _patience_of(self, cost: int) -> float:
+        # A pool has a device less while it starts a process again: its batches may then wait.
+        of_batch = self.patience.of_batch if self._attempts > 1 else self.patience.of_known_batch
+        return of_batch(cost)
 
     def suspect(self) -> None:
         """Make a probe at once, for example after a batch that failed."""
@@ -209,8 +233,9 @@ class DeviceWatch:
         else:
             self._succeed()
             # Others may have been slow because other programs were running.
-            seconds = min(self.patience.probe, seconds)
-            self.patience = replace(self.patience, probe=seconds)
+            with self._changed:
+                seconds = min(self.patience.probe, seconds)
+                self.patience = replace(self.patience, probe=seconds)
         with self._changed:
             self._probing, self._probed = None, self._clock()
 
