@@ -1,6 +1,7 @@
 """Differentiable rewards: the scores behind them, their gradients, and what is refused."""
 
 import copy
+import pickle
 import random
 import sys
 from collections.abc import Callable
@@ -177,6 +178,13 @@ def test_what_has_no_gradient_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         tiny.reward_gradient(change(scene(0)[None]), [PROMPT], **options)  # type: ignore[arg-type]
+
+
+def test_a_reward_is_copied_but_not_pickled(tiny: LibreHPS) -> None:
+    reward = DifferentiableReward(tiny)
+    assert copy.deepcopy(reward)(scene(0)[None], [PROMPT]) == reward(scene(0)[None], [PROMPT])
+    with pytest.raises(UsageError, match="cannot be pickled"):
+        pickle.dumps(reward)
 
 
 def test_invalid_prompts_and_models_are_refused(

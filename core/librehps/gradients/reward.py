@@ -1,6 +1,7 @@
 """A reward as a torch module, whose output keeps the graph to the pixels."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -47,6 +48,19 @@ class DifferentiableReward(nn.Module):
                 "checkpointing: unsupported for this model family",
                 hint="Leave out checkpointing, and give fewer images at a time.",
             )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise UsageError(
+            "DifferentiableReward: cannot be pickled, since a loaded model cannot",
+            hint="Make one in each process, from a model that is loaded there.",
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "DifferentiableReward":
+        # The default way is that of pickle.
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__.update(deepcopy(self.__dict__, memo))
+        return copied
 
     def forward(self, images: "Tensor | Sequence[Tensor]", prompts: Sequence[str]) -> Tensor:
         """Return the rewards (B,), float32 on the images' device, with their graph.
