@@ -248,6 +248,11 @@ def main() -> None:
     server = gateway(options)
     if options.host not in ("127.0.0.1", "::1", "localhost"):
         logging.warning("%s: anyone who reaches this address can send pickles", options.host)
+    if hasattr(os, "geteuid") and os.geteuid() != 0:
+        logging.warning(
+            "pickles are read by processes of this user, who can change this user's files if they "
+            "break out: run the gateway as a user of its own, or as root, which they give up"
+        )
     logging.warning("pickles are read at http://%s:%d", options.host, server.server_port)
     with suppress(KeyboardInterrupt):
         server.serve_forever()
