@@ -175,6 +175,7 @@ def test_folders_pipes_and_missing_files(tmp_path: Path) -> None:
         (torch.zeros(8, 8, 3), "shape"),
         (torch.zeros(1, 3, 8, 8), "shape"),
         (torch.zeros(3, 8, 8, dtype=torch.int64), "int64"),
+        (torch.zeros(3, 8, 8, device="meta"), "on the device meta"),
     ],
 )
 def test_wrong_tensors_are_refused(tensor: Tensor, words: str) -> None:

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -201,6 +202,10 @@ def test_two_dimensions_are_grey_whatever_their_size() -> None:
 def test_score_image_refuses_sparse_tensors(tiny: LibreHPS) -> None:
     with pytest.raises(UnsupportedMediaError, match="dense tensor"):
         tiny.score_image(torch.zeros(3, 64, 64).to_sparse(), PROMPT)
+    with pytest.raises(UnsupportedMediaError, match="on the device meta"):
+        replace(tiny.engine().decoder, resize_on=torch.device("cpu")).decode(
+            Item("x", torch.zeros(3, 64, 64, device="meta"), PROMPT)
+        )
 
 
 def test_nothing_but_bad_shapes(tiny: LibreHPS) -> None:

@@ -149,7 +149,8 @@ class Decoder:
         return Clip(picture.pixels[None], (0,), picture.remarks)
 
     def _load(self, source: Any, name: str = "the image") -> Picture:
-        if self.resize_on is not None and isinstance(source, Tensor):
+        # A tensor without data goes nowhere: `load_picture` says so.
+        if self.resize_on is not None and isinstance(source, Tensor) and not source.is_meta:
             return Picture(quantised(source.to(self.resize_on)))
         return load_picture(source, name, self.max_pixels, self.media)
 

@@ -44,6 +44,8 @@ def as_bytes(tensor: Tensor) -> Tensor:
         shape = tuple(tensor.shape)
         raise UnsupportedMediaError(f"expected a tensor of shape (3, H, W), got {shape}")
     check_aspect_ratio(tensor.shape[1], tensor.shape[2])
+    if tensor.is_meta:
+        raise UnsupportedMediaError("expected pixels, got a tensor on the device meta: it has none")
     if tensor.layout != torch.strided:
         raise UnsupportedMediaError(f"expected a dense tensor, got layout {tensor.layout}")
     tensor = tensor.detach()

@@ -55,7 +55,8 @@ def load_picture(
 ) -> Picture:
     """Return the pixels that `load_pixels` returns, and what there is to say about them."""
     if isinstance(source, Tensor):
-        return Picture(quantised(source.cpu()))
+        # A tensor without data cannot be copied: `quantised` says so.
+        return Picture(quantised(source if source.is_meta else source.cpu()))
     if isinstance(source, np.ndarray):
         return Picture(quantised(from_array(source)))
     if isinstance(source, Image.Image):
