@@ -3,6 +3,9 @@
 import importlib.util
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import torch
 
 from conftest import MEDIA
 from librehps import errors
+from librehps.media import decoder_deadline
 from librehps.media.sampling import sample_indices
 from librehps.media.videos import VideoReader, choose_backend
 from make_media import bad_media, clip
@@ -167,6 +171,28 @@ def test_a_child_that_hangs_is_ended(reader: VideoReader) -> None:
         reader.read(MEDIA / "clip24.mp4", 4)
     reader.process.time_limit = 60
     assert len(reader.read(MEDIA / "clip24.mp4", 4).frames) == 4
+
+
+def test_a_child_on_a_busy_machine_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    used, killed = [0.0, 0.01, 0.02], list[str]()
+    monkeypatch.setattr(decoder_deadline, "cpu_seconds", lambda _: used.pop(0))
+    monkeypatch.setattr(decoder_deadline.time, "monotonic", lambda: 0.0)
+    deadline = decoder_deadline.Deadline(1, 0.02, lambda: killed.append("killed"))
+    deadline.run()
+    assert (used, killed, deadline.is_late) == ([], ["killed"], True)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_the_time_of_a_process_is_that_of_its_cpu() -> None:
+    used = decoder_deadline.cpu_seconds(os.getpid())
+    assert used is not None and 0 < used <= time.process_time() + 1
+
+
+def test_a_child_does_not_outlive_its_parent() -> None:
+    command = [sys.executable, "-m", "librehps.media.video_worker", str(1 << 32), "0", "60"]
+    with subprocess.Popen([*command, "0"], stdin=subprocess.PIPE) as child:
+        # Its parent is not the process 0.
+        assert child.wait(120) == 1
 
 
 @pytest.fixture(scope="module")

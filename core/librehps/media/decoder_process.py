@@ -14,6 +14,7 @@ import numpy as np
 
 from librehps import errors
 from librehps.errors import DecoderCrashError, MediaError, VideoTimeoutError
+from librehps.media.decoder_deadline import Deadline
 
 # These libraries reserve memory for one thread per core, on a large machine more than the worker's
 # limit, and the worker computes nothing with them; glibc reserves 64 MB for the heap of a thread.
@@ -36,8 +37,8 @@ Response = tuple[dict[str, Any], np.ndarray | None]
 class DecoderProcess:
     """A decoder process, started on the first request and again after a crash or timeout.
 
-    `time_limit` in seconds per request, `memory_limit` in bytes of address space; `niceness` is
-    added to the priority. Thread-safe: one request at a time.
+    `time_limit` in seconds of CPU per request (see `Deadline`), `memory_limit` in bytes of address
+    space; `niceness` is added to the priority. Thread-safe: one request at a time.
     """
 
     # Class attributes, for `__del__` after an error in `__init__`.
@@ -78,15 +79,8 @@ class DecoderProcess:
         self._log.seek(0)
         self._log.truncate()
         assert child.stdin and child.stdout  # noqa: S101 - both are pipes
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            child.kill()
-
-        timer = threading.Timer(self.time_limit, stop)
-        timer.daemon = True
-        timer.start()
+        deadline = Deadline(child.pid, self.time_limit, child.kill)
+        deadline.start()
         try:
             child.stdin.write(json.dumps(request).encode() + b"\n")
             child.stdin.write(content or b"")
@@ -102,9 +96,9 @@ class DecoderProcess:
             self._end()
             raise
         finally:
-            timer.cancel()
+            deadline.cancel()
         if not is_whole:
-            raise self._post_mortem(name, late.is_set())
+            raise self._post_mortem(name, deadline.is_late)
         return header, pixels
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -115,9 +109,16 @@ class DecoderProcess:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
             # The child imports from this process's path, but not from the working directory.
             search = os.pathsep.join(entry for entry in sys.path if entry)
-            limits = (str(self.memory_limit), str(self.niceness))
+            limits = map(str, (self.memory_limit, self.niceness, math.ceil(self.time_limit)))
             self.child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "librehps.media.video_worker", *limits],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "librehps.media.video_worker",
+                    *limits,
+                    str(os.getpid()),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,

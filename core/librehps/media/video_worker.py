@@ -10,6 +10,8 @@ import gc
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,8 @@ from librehps.media.refused_error import RefusedError
 Answer = tuple[dict[str, Any], np.ndarray | None]
 # Address space of libraries and of their threads (stacks, heaps), most of which is never touched.
 SPARE_BYTES = (256 << 20) + (16 << 20) * (os.cpu_count() or 1)
+# A library that hangs may not let `_end_with` run: then the system ends the process.
+PARENT_POLL_S, CPU_TIMES = 2.0, 2
 
 
 def _clip(path: str, container: str, backend: str, **wanted: Any) -> Answer:
@@ -108,13 +112,14 @@ class _Limits:
     Systems without such limits (Windows) or that reject them keep the time limit alone.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, seconds: int) -> None:
+        self._most, self._seconds = most, seconds
         self._set(most)
 
     @contextmanager
     def adding(self, memory: int | None) -> Iterator[None]:
         """Let the process grow by `memory` bytes at most during the block; None: no such limit."""
+        self._set_time()
         used = None if memory is None else _address_space()
         if memory is None or used is None:
             yield
@@ -124,6 +129,17 @@ class _Limits:
             yield
         finally:
             self._set(self._most)
+
+    def _set_time(self) -> None:
+        """End the process after twice the time that the server gives, if the server is no more."""
+        try:
+            import resource
+        except ImportError:
+            return
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        limit = int(time.process_time()) + 1 + CPU_TIMES * self._seconds
+        if hard == resource.RLIM_INFINITY or limit < hard:
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
 
     def _set(self, limit: int) -> None:
         try:
@@ -153,11 +169,19 @@ def _yield_cores(niceness: int) -> None:
         os.nice(niceness)
 
 
-def main(memory_limit: int, niceness: int) -> None:
+def _end_with(parent: int) -> None:
+    """Wait until the parent process has ended, then end this one, whatever it decodes."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_S)
+    os._exit(1)
+
+
+def main(memory_limit: int, niceness: int, time_limit: int, parent: int) -> None:
+    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     # Decoders may print to stdout: keep the real stdout for responses only.
     responses = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    limits = _Limits(memory_limit)
+    limits = _Limits(memory_limit, time_limit)
     _yield_cores(niceness)
     for line in sys.stdin.buffer:
         header, pixels = _answer(json.loads(line), limits)
@@ -174,4 +198,4 @@ def main(memory_limit: int, niceness: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:5]))

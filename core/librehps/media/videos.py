@@ -52,9 +52,9 @@ def choose_backend(backend: VideoBackend) -> str:
 class VideoReader:
     """A decoder process that reads clips, and images of servers, whose senders are not trusted.
 
-    `time_limit` in seconds per clip, `memory_limit` in bytes of address space; `niceness` lowers
-    the priority. Thread-safe: one clip at a time. Methods raise MediaError; `memory` bounds the
-    bytes that one read adds to the process.
+    `time_limit` in seconds of CPU per clip, `memory_limit` in bytes of address space; `niceness`
+    lowers the priority. Thread-safe: one clip at a time. Methods raise MediaError; `memory` bounds
+    the bytes that one read adds to the process.
     """
 
     def __init__(
