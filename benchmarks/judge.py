@@ -85,8 +85,7 @@ def errors(world: World, seed: int, pairs: int, is_random: bool) -> np.ndarray:
             chance = 1 / (1 + np.exp(-gap))
             side = "left" if rng.random() < chance else "right"
             session.answer("rater", question.ticket, {"overall": side})
-            beliefs = session.beliefs
-            estimate = beliefs.slope * mean_mu + beliefs.strengths(0, range(len(strengths)))
+            estimate = session.beliefs.strengths(0, range(len(strengths)), mean_mu)
             off = estimate - estimate.mean() - strengths
             found.append(float(np.sqrt((off**2).mean())))
         judgements.close()

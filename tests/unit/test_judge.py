@@ -155,17 +155,17 @@ def test_scores_choose_the_pair_whose_winner_is_least_certain(tmp_path: Path) ->
 
 def test_answers_outweigh_the_scores() -> None:
     beliefs = Beliefs()
-    answers = [Answer(0, 0, 1, 2.0, 0.0), Answer(0, 1, 2, 2.0, 1.0)] * 10
+    answers = [Answer(0, 0, 1, 4.0, 2.0, 0.0), Answer(0, 1, 2, 2.0, 0.0, 1.0)] * 10
     beliefs.learn(answers)
-    assert beliefs.slope < 1
-    low, high, _ = beliefs.strengths(0, [0, 1, 2])
-    assert low < high
-    pairs = (np.zeros(3, np.int64), np.array([0, 1, 0]), np.array([1, 2, 2]), np.zeros(3))
-    told = beliefs.gain(*pairs)
+    low, high, last = beliefs.strengths(0, [0, 1, 2], [4.0, 2.0, 0.0])
+    assert low < high and last < high
+    pairs = (np.zeros(3, np.int64), np.array([0, 1, 0]), np.array([1, 2, 2]))
+    mu = np.array([4.0, 2.0, 0.0])
+    told = beliefs.gain(*pairs, mu[pairs[1]], mu[pairs[2]])
     # The pair that nobody has judged, and that is close, tells most.
     assert told.argmax() == 2
-    unknown = beliefs.gain(np.zeros(1, np.int64), np.array([7]), np.array([8]), np.zeros(1))
-    assert unknown[0] > told.max()
+    unknown = [np.zeros(1, np.int64), np.array([7]), np.array([8]), np.zeros(1), np.zeros(1)]
+    assert beliefs.gain(*unknown)[0] > told.max()
 
 
 def test_items_compete_where_no_generators_are_named(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Beliefs on who wins a pair: Bradley-Terry with a prior from the model's scores.
 
-P(a beats b) = sigmoid(slope * (mu_a - mu_b) + strength_a - strength_b). The slope and the strengths
-have normal priors. The slope is fitted to the answers alone, then the strengths, whose posterior is
-a normal approximation at its mode (Laplace). A strength belongs to a contestant: a generator, or an
-item where no generators are named. Only contestants of one block meet: all generators, or the items
-of one prompt.
+P(a beats b) = sigmoid(strength_a - strength_b), and strength = slope * mu + own (Bradley and Terry,
+1952). The slope and the own parts have normal priors; their posterior is a normal approximation at
+its mode (Laplace). How far the own parts spread is not known either: each of SPREADS is weighted by
+how well it explains all answers (its evidence: Tierney and Kadane, 1986), and the beliefs are the
+weighted mixture. A strength belongs to a contestant: a generator, or an item where no generators
+are named. Only contestants of one block meet: all generators, or the items of one prompt.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,34 +16,45 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
-# Before any answer: the scores count as the model says, and contestants differ from them by about
-# three units of log-odds, so that a few answers outweigh the scores.
-SLOPE, SLOPE_SD, STRENGTH_SD = 1.0, 0.5, 3.0
-# Few answers, of pairs chosen by earlier answers, set contestants too far apart: pairs are chosen
-# as if they were this much closer. Without this, active choice is worse than random for close ones.
-TEMPER = 2.0
+# Before any answer the scores count as the model says.
+SLOPE, SLOPE_SD = 1.0, 0.5
+# Standard deviations of the own parts in log-odds, and their weights before any answer. Wide ones
+# alone set contestants too far apart after few answers, so that close pairs are never asked.
+SPREADS = np.array([0.7, 1.4, 2.8])
+SPREAD_WEIGHTS = np.array([0.25, 0.5, 0.25])
 MAX_STEPS, TOLERANCE = 50, 1e-6
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer: P(a wins) 1, 0.5 or 0 for two contestants of a block; `gap` is mu_a - mu_b."""
+    """An answer: P(a wins) 1, 0.5 or 0 for two contestants of a block, with their scores."""
 
     block: int
     a: int
     b: int
-    gap: float
+    mu_a: float
+    mu_b: float
     outcome: float
 
 
 @dataclass
 class _Block:
-    """The strengths of the contestants that have answers, and the answers by their places."""
+    """The posterior of the n contestants with answers: n own parts, then the slope, per spread."""
 
     places: dict[int, int] = field(default_factory=dict)
+    mu: list[float] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
-    mean: Floats = field(default_factory=lambda: np.zeros(0))
-    cov: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    modes: Floats = field(default_factory=lambda: np.full((len(SPREADS), 1), SLOPE))
+    covs: Floats = field(default_factory=lambda: np.full((len(SPREADS), 1, 1), SLOPE_SD**2))
+    evidence: Floats = field(default_factory=lambda: np.zeros(len(SPREADS)))
+
+    def add(self, answer: Answer) -> None:
+        """Add an answer, without a new fit."""
+        self.answers.append(answer)
+        for contestant, mu in ((answer.a, answer.mu_a), (answer.b, answer.mu_b)):
+            if contestant not in self.places:
+                self.places[contestant] = len(self.places)
+                self.mu.append(mu)
 
     def places_of(self, contestants: Codes) -> Codes:
         """Return the place of each contestant; one without answers has the place after the last."""
@@ -50,97 +62,145 @@ class _Block:
         distinct, at = np.unique(contestants, return_inverse=True)
         return np.array([self.places.get(one, size) for one in distinct.tolist()], np.int64)[at]
 
+    def moments(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Return mean and covariance of the mixture of the spreads."""
+        mean = weights @ self.modes
+        off = self.modes - mean
+        cov = np.tensordot(weights, self.covs, 1) + (off * weights[:, None]).T @ off
+        return mean, cov
+
 
 class Beliefs:
     """The posterior of slope and strengths; contestants without answers have the prior."""
 
     def __init__(self) -> None:
-        self.slope = SLOPE
         self._blocks: dict[int, _Block] = {}
-        self._all: list[Answer] = []
 
     def learn(self, answers: Sequence[Answer]) -> None:
         """Add answers."""
-        self._all += answers
-        self._fit_slope()
         for answer in answers:
-            block = self._blocks.setdefault(answer.block, _Block())
-            block.answers.append(answer)
-            for contestant in (answer.a, answer.b):
-                block.places.setdefault(contestant, len(block.places))
+            self._blocks.setdefault(answer.block, _Block()).add(answer)
         for number in {answer.block for answer in answers}:
-            _fit(self._blocks[number], self.slope)
+            _fit(self._blocks[number])
 
-    def strengths(self, block: int, contestants: Sequence[int]) -> Floats:
-        """Return the mean strengths of some contestants, without what their scores add."""
+    def strengths(self, block: int, contestants: Sequence[int], mu: Sequence[float]) -> Floats:
+        """Return the mean strengths of some contestants with scores `mu`."""
         known = self._blocks.get(block, _Block())
-        mean = np.append(known.mean, 0.0)
-        return np.asarray(mean[[known.places.get(one, -1) for one in contestants]])
+        mean = known.moments(self._weights())[0]
+        own = np.append(mean[:-1], 0.0)[known.places_of(np.asarray(contestants, np.int64))]
+        return np.asarray(own + mean[-1] * np.asarray(mu))
 
-    def gain(self, block: Codes, a: Codes, b: Codes, gap: Floats) -> Floats:
+    def gain(self, block: Codes, a: Codes, b: Codes, mu_a: Floats, mu_b: Floats) -> Floats:
         """Return what the answer to each of n pairs is expected to tell, (n,).
 
-        That is the expected fall of the summed variance of the block's strengths: large if the
-        chances are near one half and the two are not yet separated, from each other and from those
-        that they met (A-optimal design, at tempered means of the posterior).
+        That is the expected fall of the summed variance of the strengths of the block's contestants
+        with answers, and of the pair, about their mean: large if the chances are near one half and
+        the two are not yet separated, from each other and from those that they met (Bayesian
+        A-optimal design: Chaloner and Verdinelli, 1995).
         """
-        mean = self.slope * gap
-        variance = np.full(len(gap), 2 * STRENGTH_SD**2)
-        moved = np.full(len(gap), 2 * STRENGTH_SD**4)
-        for number in np.unique(block).tolist():
-            known = self._blocks.get(number)
-            if known is not None:
-                here = np.flatnonzero(block == number)
-                places = [known.places_of(side[here]) for side in (a, b)]
-                strength = np.append(known.mean, 0.0)
-                mean[here] += strength[places[0]] - strength[places[1]]
-                variance[here] = _spread(known.cov, STRENGTH_SD**2, places)
-                moved[here] = _spread(known.cov @ known.cov, STRENGTH_SD**4, places)
-        p = _sigmoid(mean / TEMPER)
-        weight = p * (1 - p)
-        told: Floats = weight * moved / (1 + weight * variance)
+        weights = self._weights()
+        # All blocks without answers are alike.
+        group = np.where(np.isin(block, list(self._blocks)), block, -1)
+        told = np.zeros(len(block))
+        for number in np.unique(group).tolist():
+            here = np.flatnonzero(group == number)
+            known = self._blocks.get(number, _Block())
+            told[here] = _gain(known, weights, a[here], b[here], mu_a[here], mu_b[here])
         return told
 
-    def _fit_slope(self) -> None:
-        gap = np.array([one.gap for one in self._all])
-        outcome = np.array([one.outcome for one in self._all])
-
-        def loss(x: Floats) -> float:
-            return _nll(x[0] * gap, outcome) + float((x[0] - SLOPE) ** 2) / (2 * SLOPE_SD**2)
-
-        def derivatives(x: Floats) -> tuple[Floats, Floats]:
-            p = _sigmoid(x[0] * gap)
-            first = (gap * (p - outcome)).sum() + (x[0] - SLOPE) / SLOPE_SD**2
-            second = (gap**2 * p * (1 - p)).sum() + 1 / SLOPE_SD**2
-            return np.array([first]), np.array([[second]])
-
-        self.slope = float(_minimum(np.array([self.slope]), loss, derivatives)[0])
+    def _weights(self) -> Floats:
+        """Return the weight of each spread by the evidence of all blocks."""
+        evidence = np.log(SPREAD_WEIGHTS)
+        for block in self._blocks.values():
+            evidence = evidence + block.evidence
+        weights: Floats = np.exp(evidence - evidence.max())
+        return weights / weights.sum()
 
 
-def _fit(block: _Block, slope: float) -> None:
-    """Move the block's strengths to the mode."""
+def _gain(block: _Block, weights: Floats, a: Codes, b: Codes, mu_a: Floats, mu_b: Floats) -> Floats:
+    size, gap = len(block.places), mu_a - mu_b
+    mean, cov = _extended(block, weights)
+    place_a, place_b = block.places_of(a), block.places_of(b)
+    # Two contestants without answers have two places.
+    place_b = np.where(place_b == size, size + 1, place_b)
+    log_odds = mean[place_a] - mean[place_b] + gap * mean[-1]
+    # Covariances with the difference of the pair's strengths: of own parts and slope, then of
+    # strengths, without the place that a pair leaves free.
+    covs = cov[place_a] - cov[place_b] + gap[:, None] * cov[-1]
+    rows = np.arange(len(a))
+    variance = covs[rows, place_a] - covs[rows, place_b] + gap * covs[:, -1]
+    mu = np.tile(np.append(block.mu, [0.0, 0.0]), (len(a), 1))
+    mu[:, size], mu[:, size + 1] = mu_a, mu_b
+    moved = covs[:, :-1] + mu * covs[:, -1:]
+    is_new = np.stack([place_a == size, place_b == size + 1], axis=1)
+    moved[:, size:] *= is_new
+    fall = (moved**2).sum(axis=1) - moved.sum(axis=1) ** 2 / (size + is_new.sum(axis=1))
+    p = _sigmoid(log_odds)
+    weight = p * (1 - p)
+    told: Floats = weight * fall / (1 + weight * variance)
+    return told
+
+
+def _extended(block: _Block, weights: Floats) -> tuple[Floats, Floats]:
+    """Return the block's moments with two contestants without answers before the slope."""
+    size = len(block.places)
+    mean, cov = block.moments(weights)
+    kept = [*range(size), size + 2]
+    wide_mean, wide = np.zeros(size + 3), np.zeros((size + 3, size + 3))
+    wide_mean[kept] = mean
+    wide[np.ix_(kept, kept)] = cov
+    wide[size, size] = wide[size + 1, size + 1] = weights @ SPREADS**2
+    return wide_mean, wide
+
+
+def _fit(block: _Block) -> None:
+    """Move the block's posteriors to their modes."""
     size = len(block.places)
     a = np.array([block.places[one.a] for one in block.answers])
     b = np.array([block.places[one.b] for one in block.answers])
-    offset = slope * np.array([one.gap for one in block.answers])
+    gap = np.array([one.mu_a - one.mu_b for one in block.answers])
     outcome = np.array([one.outcome for one in block.answers])
+    center = np.append(np.zeros(size), SLOPE)
+    known = block.modes.shape[1] - 1
+    fresh = np.zeros((len(SPREADS), size - known))
+    starts = np.concatenate([block.modes[:, :-1], fresh, block.modes[:, -1:]], axis=1)
+    block.modes, block.covs = np.zeros_like(starts), np.zeros((len(SPREADS), size + 1, size + 1))
+    for at, spread in enumerate(SPREADS):
+        precision = np.append(np.full(size, 1 / spread**2), 1 / SLOPE_SD**2)
 
-    def loss(x: Floats) -> float:
-        return _nll(offset + x[a] - x[b], outcome) + float((x**2).sum()) / (2 * STRENGTH_SD**2)
+        def loss(x: Floats, precision: Floats = precision) -> float:
+            prior = float((precision * (x - center) ** 2).sum()) / 2
+            return _nll(x[a] - x[b] + x[-1] * gap, outcome) + prior
 
-    def derivatives(x: Floats) -> tuple[Floats, Floats]:
-        p = _sigmoid(offset + x[a] - x[b])
-        first = np.bincount(a, p - outcome, size) - np.bincount(b, p - outcome, size)
-        weight = p * (1 - p)
-        second = np.diag(np.bincount(a, weight, size) + np.bincount(b, weight, size))
-        np.subtract.at(second, (a, b), weight)
-        np.subtract.at(second, (b, a), weight)
-        prior = np.eye(size) / STRENGTH_SD**2
-        return first + x / STRENGTH_SD**2, second + prior
+        def derivatives(x: Floats, precision: Floats = precision) -> tuple[Floats, Floats]:
+            p = _sigmoid(x[a] - x[b] + x[-1] * gap)
+            return _derivatives(a, b, gap, p - outcome, p * (1 - p), x - center, precision)
 
-    start = np.concatenate([block.mean, np.zeros(size - len(block.mean))])
-    block.mean = _minimum(start, loss, derivatives)
-    block.cov = np.asarray(np.linalg.inv(derivatives(block.mean)[1]), np.float64)
+        mode = _minimum(starts[at], loss, derivatives)
+        curvature = derivatives(mode)[1]
+        block.modes[at], block.covs[at] = mode, np.linalg.inv(curvature)
+        log_det = float(np.linalg.slogdet(curvature)[1])
+        block.evidence[at] = -loss(mode) - size * np.log(spread) - log_det / 2
+
+
+def _derivatives(
+    a: Codes, b: Codes, gap: Floats, off: Floats, weight: Floats, moved: Floats, precision: Floats
+) -> tuple[Floats, Floats]:
+    """Return gradient and Hessian of the loss; `off` is p less the outcome, `weight` p (1 - p)."""
+    size = len(moved) - 1
+    first = precision * moved
+    first[:-1] += np.bincount(a, off, size) - np.bincount(b, off, size)
+    first[-1] += (gap * off).sum()
+    second = np.diag(precision)
+    np.add.at(second, (a, a), weight)
+    np.add.at(second, (b, b), weight)
+    np.subtract.at(second, (a, b), weight)
+    np.subtract.at(second, (b, a), weight)
+    border = np.bincount(a, weight * gap, size) - np.bincount(b, weight * gap, size)
+    second[-1, :-1] += border
+    second[:-1, -1] += border
+    second[-1, -1] += (weight * gap**2).sum()
+    return first, second
 
 
 def _minimum(
@@ -163,19 +223,6 @@ def _minimum(
 
 def _nll(log_odds: Floats, outcome: Floats) -> float:
     return float((np.logaddexp(0, log_odds) - outcome * log_odds).sum())
-
-
-def _spread(matrix: Floats, prior: float, places: Sequence[Codes]) -> Floats:
-    """Return x' M x of each x = e_a - e_b; M is `matrix`, with `prior` on the diagonal beyond."""
-    size = len(matrix)
-    whole = np.zeros((size + 1, size + 1))
-    whole[:size, :size] = matrix
-    whole[size, size] = prior
-    a, b = places
-    # Two contestants without answers share the last place and have no covariance.
-    cross = np.where((a == size) & (b == size), 0.0, whole[a, b])
-    spread: Floats = whole[a, a] + whole[b, b] - 2 * cross
-    return spread
 
 
 def _sigmoid(x: Floats | float) -> Floats:

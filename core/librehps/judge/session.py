@@ -240,7 +240,8 @@ class Session:
                     block=int(pool.block(np.array([a]))[0]),
                     a=int(pool.contestant[a]),
                     b=int(pool.contestant[b]),
-                    gap=float(pool.prior[a] - pool.prior[b]),
+                    mu_a=float(pool.prior[a]),
+                    mu_b=float(pool.prior[b]),
                     outcome=OUTCOMES[one.answers[axis]],
                 )
             )
@@ -311,7 +312,7 @@ class Session:
             return np.arange(len(a))
         pool = self.pool
         told = self.beliefs.gain(
-            pool.block(a), pool.contestant[a], pool.contestant[b], pool.prior[a] - pool.prior[b]
+            pool.block(a), pool.contestant[a], pool.contestant[b], pool.prior[a], pool.prior[b]
         )
         return np.argsort(-told, kind="stable")
 
