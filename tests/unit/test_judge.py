@@ -168,6 +168,26 @@ def test_answers_outweigh_the_scores() -> None:
     assert beliefs.gain(*unknown)[0] > told.max()
 
 
+def test_contradictory_answers_bring_contestants_together() -> None:
+    pairs = [(0, 1), (1, 2), (2, 0)]
+    clear, torn, one_by_one = Beliefs(), Beliefs(), Beliefs()
+    clear.learn([Answer(0, a, b, 0.0, 0.0, float(a < b)) for a, b in pairs] * 8)
+    answers = [Answer(0, a, b, 0.0, 0.0, outcome) for a, b in pairs for outcome in (1.0, 0.0)] * 4
+    torn.learn(answers)
+    for answer in answers:
+        one_by_one.learn([answer])
+    far, near = (one.strengths(0, [0, 1, 2, 9], [0.0] * 4) for one in (clear, torn))
+    assert far[0] - far[2] > 4 and far[3] == 0
+    assert np.abs(near).max() < 1e-6
+    # A contestant without answers is expected to be as close as the others.
+    known = (np.zeros(1, np.int64), np.array([0]), np.array([9]), np.zeros(1), np.zeros(1))
+    unknown = (known[0], np.array([8]), *known[2:])
+    told = [(one.gain(*known)[0], one.gain(*unknown)[0]) for one in (torn, one_by_one, clear)]
+    assert told[2][1] > 2 * told[0][1]
+    # A restart learns all at once.
+    assert told[0] == pytest.approx(told[1], rel=1e-5)
+
+
 def test_items_compete_where_no_generators_are_named(tmp_path: Path) -> None:
     scores = write_scores(tmp_path)
     session = session_of(scores, tmp_path / "pairs.jsonl", Plan(4, 0), by=None)

@@ -88,7 +88,8 @@ class Beliefs:
         known = self._blocks.get(block, _Block())
         mean = known.moments(self._weights())[0]
         own = np.append(mean[:-1], 0.0)[known.places_of(np.asarray(contestants, np.int64))]
-        return np.asarray(own + mean[-1] * np.asarray(mu))
+        strengths: Floats = own + mean[-1] * np.asarray(mu)
+        return strengths
 
     def gain(self, block: Codes, a: Codes, b: Codes, mu_a: Floats, mu_b: Floats) -> Floats:
         """Return what the answer to each of n pairs is expected to tell, (n,).
@@ -101,7 +102,7 @@ class Beliefs:
         weights = self._weights()
         # All blocks without answers are alike.
         group = np.where(np.isin(block, list(self._blocks)), block, -1)
-        told = np.zeros(len(block))
+        told: Floats = np.zeros(len(block))
         for number in np.unique(group).tolist():
             here = np.flatnonzero(group == number)
             known = self._blocks.get(number, _Block())
@@ -114,7 +115,8 @@ class Beliefs:
         for block in self._blocks.values():
             evidence = evidence + block.evidence
         weights: Floats = np.exp(evidence - evidence.max())
-        return weights / weights.sum()
+        shares: Floats = weights / weights.sum()
+        return shares
 
 
 def _gain(block: _Block, weights: Floats, a: Codes, b: Codes, mu_a: Floats, mu_b: Floats) -> Floats:
