@@ -9,7 +9,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,11 +73,20 @@ def commands(page: str) -> list[Command]:
     return found
 
 
+Runner = Callable[..., subprocess.CompletedProcess[str]]
+# What only a shell understands.
+SYNTAX = re.compile(r"[|<>;&$`*?]")
+
+
 class Shell:
     """A folder with the examples, as in a clone, where commands run; a repeated one runs once."""
 
-    def __init__(self, folder: Path, python: Sequence[str] = (sys.executable,)) -> None:
+    def __init__(
+        self, folder: Path, python: Sequence[str] = (sys.executable,), here: Runner | None = None
+    ) -> None:
+        """Plain lines `librehps ...` go to `here` if given, which runs them in this process."""
         self.folder = folder
+        self._here = here
         self.finished: dict[str, subprocess.CompletedProcess[str]] = {}
         (folder / "examples").symlink_to(ROOT / "examples")
         scripts = folder / ".bin"
@@ -105,6 +115,9 @@ class Shell:
         return self.finished[text]
 
     def _run(self, text: str) -> subprocess.CompletedProcess[str]:
+        if self._here and text.startswith("librehps ") and not SYNTAX.search(text):
+            with chdir(self.folder):
+                return self._here(tuple(shlex.split(text)[1:]), **self.environment)
         return subprocess.run(
             ["bash", "-o", "pipefail", "-c", text],
             capture_output=True,
