@@ -13,8 +13,8 @@ import readme
 from conftest import EXAMPLES, Cli
 from serve_client import Server
 
-# Parts of commands whose page shows no output, and quicker ones in their place: the steps of `train`
-# and the arithmetic of bfloat16 have tests of their own.
+# Parts of commands whose page shows no output, and quicker parts in their place: the steps of
+# `train` and the arithmetic of bfloat16 have tests of their own.
 SHORTER = {"librehps train ": "librehps train --steps 4 ", " --dtype bfloat16": ""}
 
 
