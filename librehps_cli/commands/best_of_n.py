@@ -1,5 +1,6 @@
 """librehps best-of-n: the best item of each group."""
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ from librehps_cli.ui.options import (
 )
 from librehps_cli.ui.output import Output
 from librehps_cli.ui.result_options import ResultOptions
-from librehps_cli.ui.scored import scores_of
+from librehps_cli.ui.scored import kept_scores, scores_of
 from librehps_cli.ui.scoring_options import ScoringOptions
 from librehps_cli.ui.weighing import JoinOptions, WeightOptions
 
@@ -150,6 +151,8 @@ def best_of_n(
     where = parse_where(choice.where or (), "--where")
     distinct = distinct_of(choice.distinct, choice.distinct_bits)
     hashes, axes = bits_of(distinct) is not None, others.own([*weights.weights])
+    flags = (sources, prompts, models)
+    kept = kept_scores(result.move_to, paths, flags, hashes, choice.where)
     scored = scores_of(
         paths,
         sources,
@@ -160,6 +163,7 @@ def best_of_n(
         hashes=hashes,
         where=where,
         joined=bool(others.with_files),
+        kept=kept,
     )
     scores = rows_where(others.join(scored.scores, out), where)
     failed = print_errors(scores.errors(), scored.is_new, out)
@@ -175,7 +179,8 @@ def best_of_n(
     )
     if is_overall and not picked.is_calibrated and not choice.curve:
         out.note(f"no win probabilities: {scored.why_uncalibrated}")
-    copied = deliver(picked, result, sources, out)
+    with kept.held(scored.scores) if kept is not None and scored.is_new else nullcontext():
+        copied = deliver(picked, result, sources, out)
     missing = 0 if copied is None else len(copied.failed)
     if choice.curve:
         print_curve(picked, out)

@@ -4,6 +4,7 @@ import csv
 import json
 import random
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -346,3 +347,45 @@ def test_two_clean_of_eight_are_found(
     found = sum(name in clean for name in winners) / prompts
     print(f"a clean one in {found:.1%}")
     assert found >= 0.93
+
+
+@pytest.mark.parametrize("call", ["unlink", "hardlink_to"])
+def test_a_killed_move_of_scored_media_goes_on_with_the_same_choice(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def run(*flags: object) -> CompletedProcess[str]:
+        return cli("best-of-n", *flags, "--move-to", "best", *TINY, "--prompt-from", "folder",
+                   "-o", "best.jsonl")  # fmt: skip
+
+    def found() -> dict[str, bytes]:
+        return {str(p): p.read_bytes() for p in Path().rglob("*") if p.suffix in (".png", ".jsonl")}
+
+    for place in ("whole", "killed"):
+        for seed in range(4):
+            file = tmp_path / place / "in" / ("red", "blue")[seed % 2] / f"{seed}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            picture(seed=seed).save(file)
+    monkeypatch.chdir("whole")
+    assert run("in").returncode == 0
+    whole, first = found(), Path("best.jsonl").read_text()
+    monkeypatch.chdir("../killed")
+    real, calls = getattr(Path, call), []
+
+    def killed(self: Path, *args: object, **options: object) -> None:
+        if self.parent.name in ("red", "blue", "best") and self.suffix == ".png":
+            calls.append(self)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+        real(self, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, call, killed)
+        assert run("in").returncode == 130
+    refused = run("in", "--animated", "still")
+    assert (refused.returncode, "was interrupted" in refused.stderr) == (2, True), refused.stderr
+    assert run("in").returncode == 0
+    names = {name: content for name, content in found().items() if name.endswith(".png")}
+    assert names == {name: content for name, content in whole.items() if name.endswith(".png")}
+    second = Path("best.jsonl").read_text()
+    assert second == first.replace("/whole/", "/killed/")
+    assert not list(Path("best").glob("_moving*"))

@@ -21,6 +21,7 @@ from librehps.items.passed_over import PassedOver
 from librehps.items.source import Source, SourceOptions
 from librehps.media.remarks import notes_of
 from librehps.models.locate import locate
+from librehps.runs.kept_scores import KeptScores
 from librehps.scores.columns import full_columns
 from librehps.scores.read import are_scored, check_no_spreadsheet
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table, read_scores
@@ -76,7 +77,8 @@ class Scoring:
     `model` and `revision` also locate the calibrator of scored files; `axes` are the axes that the
     decision needs, checked before an item is scored. With `hashes` the rows have perceptual hashes.
     `where`: items that do not meet a condition on their id, media or own columns are not
-    scored. `joined`: the decision joins other files, whose columns conditions may name.
+    scored. `joined`: the decision joins other files, whose columns conditions may name. `kept`: the
+    scores of an interrupted move, which are used again.
     """
 
     load: "Callable[[], LibreHPS]"
@@ -93,6 +95,7 @@ class Scoring:
     hashes: bool = False
     where: "Sequence[Condition]" = ()
     joined: bool = False
+    kept: KeptScores | None = None
 
 
 def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
@@ -102,7 +105,10 @@ def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
     """
     if not are_scored(paths):
         check_no_spreadsheet(paths)
-        return _score_all(paths, scoring)
+        kept = None if scoring.kept is None else scoring.kept.read()
+        if kept is None:
+            return _score_all(paths, scoring)
+        return Scored(kept, _calibrator_of(kept, scoring), is_new=True)
     if scoring.prompt is not None or scoring.prompt_from is not None:
         raise UsageError(
             f"--prompt and --prompt-from: not allowed with the scored file {paths[0]}",
@@ -114,8 +120,11 @@ def read_or_score(paths: Sequence[str], scoring: Scoring) -> Scored:
             hint="Remove these flags: the file has its prompts.",
         )
     scores = read_scores(paths)
-    models = (TINY, scoring.model)
-    return Scored(scores, _calibrator(scores, scoring.calibration, models, scoring.revision))
+    return Scored(scores, _calibrator_of(scores, scoring))
+
+
+def _calibrator_of(scores: ScoreTable, scoring: Scoring) -> Platt | None:
+    return _calibrator(scores, scoring.calibration, (TINY, scoring.model), scoring.revision)
 
 
 def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
