@@ -3,18 +3,22 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from judge_data import session_of, write_scores
 from librehps.judge.app import Page, make_app
 from librehps.judge.media import Shelf
 from librehps.judge.server import Place
 from librehps.judge.session import Plan, Session
+from librehps.media.images import load_rgb_array
 
 HOME, TOKEN = "http://127.0.0.1:8000", "t" * 22
 ORIGIN = {"Origin": HOME}
+SECRET = b"made by ant"
 
 
 @pytest.fixture
@@ -126,6 +130,39 @@ def test_formats_that_browsers_lack_are_sent_as_png(session: Session, tmp_path: 
     sent = shelf.response(0)
     assert sent.media_type == "image/png" and sent.body.startswith(b"\x89PNG")
     shelf.close()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        ("png", {}),
+        ("jpg", {"comment": SECRET, "progressive": True}),
+        ("webp", {"xmp": SECRET, "lossless": True}),
+        ("gif", {"comment": SECRET}),
+        ("avif", {}),
+    ],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_images_are_sent_without_their_metadata(
+    session: Session, tmp_path: Path, suffix: str, options: dict, orientation: int
+) -> None:
+    file, exif, texts = tmp_path / f"x.{suffix}", Image.Exif(), PngInfo()
+    exif[0x010E], exif[0x0112] = SECRET.decode(), orientation
+    texts.add_text("prompt", SECRET.decode())
+    noise = np.random.default_rng(0).integers(0, 255, (18, 24, 3), np.uint8)
+    Image.fromarray(noise).save(file, exif=exif.tobytes(), pnginfo=texts, **options)
+    # Some programs append notes to the file.
+    whole = file.read_bytes() + (b"" if suffix == "avif" else SECRET)
+    file.write_bytes(whole)
+    assert SECRET in whole
+    shelf = Shelf(session.pool)
+    session.pool.__dict__["find"] = lambda item: file
+    sent = shelf.response(0)
+    shelf.close()
+    assert SECRET not in sent.body
+    is_kept = suffix == "gif" or (suffix != "avif" and orientation == 1)
+    assert (sent.media_type != "image/png") == (is_kept and suffix != "png")
+    assert np.array_equal(load_rgb_array(sent.body), load_rgb_array(whole))
 
 
 def test_clips_are_sent_in_ranges(client: TestClient, session: Session, tmp_path: Path) -> None:

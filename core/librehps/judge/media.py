@@ -8,22 +8,22 @@ from pathlib import Path
 from starlette.responses import FileResponse, Response
 
 from librehps.errors import MediaError, UnsupportedMediaError
+from librehps.judge.bare_images import without_metadata
 from librehps.judge.pool import Pool
 from librehps.media.containers import HEAD_BYTES, container_of, read_bytes
 from librehps.media.image_formats import damage_named, open_image
 from librehps.media.media import READ_ERRORS, Media, unreadable
 from librehps.media.named import Found
+from librehps.media.pillow_reader import is_turned
 from librehps.types import Kind, Stored
 
-# Images that browsers show; others are sent as PNG.
+# Images that are sent without their metadata; others are sent as PNG.
 SHOWN_FORMATS = {
     "PNG": "image/png",
     "JPEG": "image/jpeg",
     "MPO": "image/jpeg",
     "WEBP": "image/webp",
     "GIF": "image/gif",
-    "BMP": "image/bmp",
-    "AVIF": "image/avif",
 }
 CLIP_TYPES = {"mov": "video/mp4", "matroska": "video/webm"}
 # Each address is of one question, whose media do not change.
@@ -70,9 +70,12 @@ class Shelf:
             kind = CLIP_TYPES.get(container_of(read_bytes(path, HEAD_BYTES)) or "", "video/mp4")
             return FileResponse(path, media_type=kind, headers=CLIP)
         content = read_bytes(path)
-        format = open_image(content, path.name).format
-        if format in SHOWN_FORMATS:
-            return Response(content, media_type=SHOWN_FORMATS[format], headers=CACHED)
+        image = open_image(content, path.name)
+        # Without its metadata a turned image would lie on its side.
+        bare = None if is_turned(image) else without_metadata(content, image.format)
+        if bare is not None:
+            kind = SHOWN_FORMATS[image.format or ""]
+            return Response(bare, media_type=kind, headers=CACHED)
         return Response(_png(content, path.name), media_type="image/png", headers=CACHED)
 
     def _path(self, found: Found) -> Path:

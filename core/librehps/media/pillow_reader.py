@@ -57,11 +57,18 @@ def planes(rgb: Image.Image) -> np.ndarray:
     return pixels
 
 
+def is_turned(image: Image.Image) -> bool:
+    """Return whether the metadata of an image turn or mirror its pixels."""
+    try:
+        return bool(image.getexif().get(ORIENTATION, 1) != 1)
+    except DAMAGE_ERRORS:
+        return False
+
+
 def _upright(image: Image.Image) -> Image.Image:
     try:
         # Only a turned image is copied: most are not.
-        is_turned = image.getexif().get(ORIENTATION, 1) != 1
-        return ImageOps.exif_transpose(image) if is_turned else image
+        return ImageOps.exif_transpose(image) if is_turned(image) else image
     except DAMAGE_ERRORS:
         # Viewers show an image with damaged EXIF too, without any rotation.
         return image

@@ -11,12 +11,13 @@ from io import BytesIO
 from typing import NamedTuple
 
 from librehps.errors import BrokenMediaError, UnsupportedMediaError
+from librehps.media import webp
 from librehps.media.metadata.image_texts import format_of
 from librehps.media.png import chunks
+from librehps.media.webp import CUT
 from librehps.ratings.packet_scan import MAX_BYTES
 
 SIGNED = "it holds a C2PA signature, which a rating inside would break"
-CUT = "it is damaged or cut short"
 HEAD_BYTES = 64
 
 
@@ -141,11 +142,11 @@ class Jpeg(Container):
 class Webp(Container):
     """WebP: a chunk `XMP `, which the chunk `VP8X` announces."""
 
-    XMP_FLAG, ALPHA_FLAG = 0x04, 0x10
+    ALPHA_FLAG = 0x10
 
     def slot(self, content: bytes) -> Slot:
         found, end = list[Slot](), 12
-        for name, start, end in self._chunks(content):
+        for name, start, end in webp.chunks(content):
             if name == b"C2PA":
                 raise UnsupportedMediaError(SIGNED)
             if name == b"XMP ":
@@ -158,10 +159,10 @@ class Webp(Container):
 
     def with_packet(self, content: bytes, packet: bytes | None) -> bytes:
         changed = bytearray(super().with_packet(content, packet))
-        before = self._end(content)
+        before = webp.end_of(content)
         size = before + len(changed) - len(content)
         if changed[12:16] == b"VP8X":
-            changed[20] = changed[20] & ~self.XMP_FLAG | (0 if packet is None else self.XMP_FLAG)
+            changed[20] = changed[20] & ~webp.XMP_FLAG | (0 if packet is None else webp.XMP_FLAG)
         elif packet is not None:
             header = self._header(bytes(changed))
             changed[12:12] = header
@@ -175,41 +176,24 @@ class Webp(Container):
 
     def simplified(self, content: bytes) -> bytes:
         """Return a file without the chunk VP8X that `with_packet` had to add."""
-        names = [name for name, _, _ in self._chunks(content)]
+        names = [name for name, _, _ in webp.chunks(content)]
         if len(names) != 2 or names[0] != b"VP8X":
             return content
-        return content[:4] + struct.pack("<I", self._end(content) - 26) + b"WEBP" + content[30:]
+        return content[:4] + struct.pack("<I", webp.end_of(content) - 26) + b"WEBP" + content[30:]
 
     def _header(self, content: bytes) -> bytes:
         name, data = content[12:16], content[20:30]
         if name == b"VP8 " and data[3:6] == b"\x9d\x01\x2a":
             width, height = (n & 0x3FFF for n in struct.unpack("<HH", data[6:10]))
-            flags = self.XMP_FLAG
+            flags = webp.XMP_FLAG
         elif name == b"VP8L" and data[:1] == b"\x2f":
             bits = int.from_bytes(data[1:5], "little")
             width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-            flags = self.XMP_FLAG | (self.ALPHA_FLAG if bits >> 28 & 1 else 0)
+            flags = webp.XMP_FLAG | (self.ALPHA_FLAG if bits >> 28 & 1 else 0)
         else:
             raise BrokenMediaError(CUT)
         sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
         return _riff(b"VP8X", bytes((flags, 0, 0, 0)) + sides)
-
-    @staticmethod
-    def _end(content: bytes) -> int:
-        return int.from_bytes(content[4:8], "little") + 8
-
-    def _chunks(self, content: bytes) -> Iterator[tuple[bytes, int, int]]:
-        """Yield (name, start, end) of each chunk, with its padding."""
-        at, last = 12, self._end(content)
-        if last > len(content) or last < 20:
-            raise BrokenMediaError(CUT)
-        while at + 8 <= last:
-            size = int.from_bytes(content[at + 4 : at + 8], "little")
-            end = at + 8 + size + size % 2
-            if end > last:
-                raise BrokenMediaError(CUT)
-            yield content[at : at + 4], at, end
-            at = end
 
 
 CONTAINERS: dict[str, Container] = {"png": Png(), "jpeg": Jpeg(), "webp": Webp()}
