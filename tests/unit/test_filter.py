@@ -11,7 +11,9 @@ import pyarrow as pa
 import pytest
 
 from librehps.decide.filter import Limit, Top, passing
+from librehps.decide.naming import with_scores
 from librehps.decide.place import place
+from librehps.decide.quantiles import rank_values
 from librehps.errors import MediaNotFoundError, OutputError, UsageError
 from librehps.scores.select import check_scored
 
@@ -71,6 +73,16 @@ def test_the_best_and_of_equals_the_first(table: pa.Table) -> None:
     assert chosen(table, most("overall", 0.65), top=Top(1)) == "a"
     assert chosen(table, top=Top(2, by="seed")) == "ad", "integers beyond those of a double"
     assert chosen(table, top=Top(2, by="price")) == "ef"
+
+
+def test_infinity_is_no_value() -> None:
+    values = [float("inf"), 2.0, float("nan"), float("-inf"), 1.0]
+    rows = pa.table({"media": list("abcde"), "status": ["ok"] * 5, "x": values})
+    assert chosen(rows, least("x", 0)) == chosen(rows, most("x", 3)) == "be"
+    assert chosen(rows, top=Top(1, by="x")) == "b"
+    ranks = rank_values(np.array(values), np.zeros(5, np.int64))
+    assert ranks.rank.tolist() == [0, 1, 0, 0, 2]
+    assert with_scores(list("abcde"), values) == ["a", "2.000_b", "c", "d", "1.000_e"]
 
 
 def test_within_each_group(table: pa.Table) -> None:

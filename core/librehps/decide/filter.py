@@ -191,14 +191,14 @@ def _within(table: Any, limit: Limit) -> Mask:
             bound = float(np.dtype(column.type.to_pandas_dtype()).type(bound))
     compare = pc.greater_equal if limit.is_min else pc.less_equal
     held = compare(column.cast(pa.float64(), safe=False), bound)
-    mask: Mask = np.asarray(held.fill_null(False))
+    mask: Mask = np.asarray(pc.and_(held, pc.is_finite(column)).fill_null(False))
     return mask
 
 
 def _best(table: Any, top: Top, passed: Mask) -> Mask:
     column = number_column(table, score_column(table, top.by))
     codes = group_numbers(table, top.per)
-    known = pc.invert(pc.is_nan(column)).fill_null(False)
+    known = pc.is_finite(column).fill_null(False)
     rows = np.flatnonzero(passed & np.asarray(known))
     values = column.filter(pa.array(passed & np.asarray(known))).combine_chunks()
     if _is_across_prompts(table, top):

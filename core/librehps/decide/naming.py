@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import PurePosixPath
 
 from librehps.choices import NameBy, check_choice
@@ -63,8 +64,12 @@ def with_ranks(names: Sequence[str], ranks: Sequence[int]) -> list[str]:
 
 def with_scores(names: Sequence[str], scores: Sequence[float | None]) -> list[str]:
     """Return the names with their score in front: `x/0.731_a.png`."""
-    texts = [None if score is None else f"{score:.3f}" for score in scores]
+    texts = [_score_text(score) for score in scores]
     return [_in_front(text, name) for text, name in zip(texts, names, strict=True)]
+
+
+def _score_text(score: float | None) -> str | None:
+    return None if score is None or not isfinite(score) else f"{score:.3f}"
 
 
 def _in_front(text: str | None, name: str) -> str:

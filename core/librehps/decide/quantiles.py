@@ -55,8 +55,8 @@ def ranks_within(scores: ScoreTable, by: str | None = None, per: str | None = No
 
 
 def rank_values(values: NDArray[np.float64], codes: Integers) -> RowRanks:
-    """Return the ranks of values, largest first, within the rows of one code; NaN has no rank."""
-    rows = np.flatnonzero(~np.isnan(values))
+    """Return the ranks of finite values, largest first, within the rows of one code."""
+    rows = np.flatnonzero(np.isfinite(values))
     # Stable, so that equal values keep the order of the table.
     rows = rows[np.lexsort((-values[rows], codes[rows]))]
     group, value = codes[rows], values[rows]
