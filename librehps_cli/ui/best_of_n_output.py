@@ -32,7 +32,7 @@ def print_errors(failed: "ScoreTable", is_new: bool, out: Output) -> int:
         why = row.get("error") or "no error message"
         out.error(f"{row.get('id')}: {why} ({row.get('error_type') or 'unknown'})")
     if len(failed) > MAX_NAMED_ROWS:
-        out.error(f"and {len(failed) - MAX_NAMED_ROWS} more rows with errors")
+        out.error(f"and {counted(len(failed) - MAX_NAMED_ROWS, 'more row')} with errors")
     return len(failed)
 
 
@@ -112,7 +112,8 @@ def print_curve(picked: "BestOfN", out: Output) -> None:
     else:
         is_mean = picked.weights.axis is not None
         out.table(["n", "expected best", "95 %", "gain"], [_cells(p, is_mean) for p in points])
-    out.note(f"{found.groups} groups; skipped {found.left_out} groups with fewer samples")
+    skipped = counted(found.left_out, "group")
+    out.note(f"{counted(found.groups, 'group')}; skipped {skipped} with fewer samples")
     if found.most > len(points):
         out.note(
             f"n ends at {len(points)}, the size of most groups; the largest group has {found.most}"
@@ -135,7 +136,7 @@ def summarise(picked: "BestOfN", out: Output) -> None:
                 out.note(_sentence(record))
         return
     out.note(
-        f"{counts.groups} groups of {counts.smallest} to {counts.largest} items; "
+        f"{counts.groups} groups of {counts.smallest} to {counted(counts.largest, 'item')}; "
         f"{counts.tied} tied for the best, {counts.abstained} abstained"
     )
 

@@ -202,7 +202,7 @@ def test_a_sidecar_never_replaces_another_file(cli: Cli, scores: Path) -> None:
     Path("kept/sub/cat0.txt").write_text("mine")
     done = cli("filter", scores, "--top", 1, "--move-to", "kept")
     assert done.returncode == 0
-    assert "1 sidecars stay where they are" in done.stderr
+    assert "1 sidecar left in place" in done.stderr
     assert (files("kept")["sub/cat0.txt"], files("in")["cat0.txt"]) == ("mine", "cat0.txt")
 
 

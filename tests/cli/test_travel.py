@@ -130,7 +130,7 @@ def test_members_are_copied_byte_by_byte(cli: Cli, project: Path) -> None:
     expected = {f"x.tar/{name}": content for name, content in tar.items()}
     assert found == {**expected, "p.png": png(5), "q.png": png(6), "y.parquet/2": png(7)}
     done = cli("filter", "../s.parquet", "--ok-only", "--link-to", "linked")
-    assert "7 media are inside other files or at URLs: copied, not linked" in done.stderr
+    assert "7 items inside other files or at URLs: copied, not linked" in done.stderr
     best = librehps.best_of_n("../s.parquet", per="folder", top=9).copy_to("best")
     assert {path.suffix for path in Path("best").iterdir()} == {".png", ""}
     assert (best.files, best.failed) == (7, {})

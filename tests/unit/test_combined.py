@@ -158,7 +158,7 @@ def test_missing_values_are_counted_and_never_zero(
 def test_a_row_without_a_prompt_has_no_score_within_its_prompt() -> None:
     table = scored(0)
     bare = table.set_column(3, "prompt", pa.array([None, *table["prompt"].to_pylist()[1:]]))
-    with pytest.raises(UsageError, match="1 rows have a score but no prompt"):
+    with pytest.raises(UsageError, match="1 row with a score but no prompt"):
         librehps.filter_rows(bare, weights="aesthetic=1", top=1)
     assert len(librehps.filter_rows(bare, weights="aesthetic=1", normalise="all", top=1)) == 1
 

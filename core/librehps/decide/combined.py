@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from librehps.errors import NothingScoredError, UsageError
+from librehps.files import counted
 from librehps.scores.columns import axes_among
 from librehps.scores.file_table import batches_of
 from librehps.scores.key_codes import codes_of
@@ -97,7 +98,8 @@ def count_missing(scores: Floats, rows: int, names: str) -> None:
     if missing == rows:
         raise NothingScoredError(f"no row has a score on {names}")
     if missing:
-        log.warning("%d rows without a score on %s are ignored", missing, names)
+        verb = "is" if missing == 1 else "are"
+        log.warning("%s without a score on %s %s ignored", counted(missing, "row"), names, verb)
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,9 @@ def _groups(table: Any, normalise: str, known: Mask) -> _Groups:
         codes = codes_of(table, "prompt")
         bare = int(np.count_nonzero(codes[known] < 0))
         if bare:
+            bare_rows = counted(bare, "row")
             raise UsageError(
-                f"cannot normalise within a prompt: {bare} rows have a score but no prompt",
+                f"cannot normalise within a prompt: {bare_rows} with a score but no prompt",
                 hint="Use --normalise all or --normalise none.",
             )
     codes = np.where(known, codes, np.int32(-1))

@@ -15,6 +15,7 @@ from librehps.choices import Way
 from librehps.decide.companions import Companion, Companions
 from librehps.decide.moves import MoveRecord, check_movable, delete_moved, is_same, move_file
 from librehps.errors import MediaError, MediaNotFoundError, OutputError, UsageError
+from librehps.files import counted
 from librehps.media.archived import ParquetCell, Remote, TarMember
 from librehps.media.named import Found
 from librehps.types import Stored
@@ -110,8 +111,8 @@ def _put_all(whole: Sequence[Pair], putter: "_Putter", total: int) -> dict[Path,
                 raise OutputError(str(problem), hint=hint) from problem.__cause__
     if putter.left:
         log.warning(
-            "%d sidecars stay where they are, since their new name is taken: %s",
-            len(putter.left), putter.left[0],
+            "%s left in place, since the new name is taken: %s",
+            counted(len(putter.left), "sidecar"), putter.left[0],
         )  # fmt: skip
     return problems
 
@@ -208,7 +209,8 @@ def _warn(folder: Path, unlinked: int) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         log.warning("%s is not empty: it will also hold its earlier files", folder)
     if unlinked:
-        log.warning("%d media are inside other files or at URLs: copied, not linked", unlinked)
+        items = counted(unlinked, "item")
+        log.warning("%s inside other files or at URLs: copied, not linked", items)
 
 
 class _Putter:
