@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from librehps.decide.filter import Limit, Top, passing
+from librehps.decide.filter import Limit, Top, parse_limit, passing
 from librehps.decide.naming import with_scores
 from librehps.decide.place import place
 from librehps.decide.quantiles import rank_values
@@ -64,6 +64,16 @@ def test_limits_hold_their_ends_and_never_nulls(table: pa.Table) -> None:
     assert chosen(table, least("temporal", 0)) == ""
     assert chosen(table, least("price", 4.5)) == "ef"
     assert chosen(table, least("seed", 1)) == "abd"
+
+
+def test_limits_of_integers_are_exact(table: pa.Table) -> None:
+    _, bound = parse_limit(f"seed={2**53 + 1}")
+    assert chosen(table, least("seed", bound)) == "ad"
+    assert chosen(table, most("seed", bound)) == "abef"
+    assert chosen(table, least("seed", 2**53 + 2.0)) == "d"
+    assert chosen(table, least("seed", -0.5), most("seed", 0.5)) == "e"
+    assert chosen(table, least("seed", -1e300), most("seed", 2**70)) == "abdef"
+    assert chosen(table, least("seed", 2**70)) == chosen(table, most("seed", float("nan"))) == ""
 
 
 def test_the_best_and_of_equals_the_first(table: pa.Table) -> None:

@@ -3,9 +3,10 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,9 @@ def parse_limit(text: str, flag: str = "limit") -> tuple[str, float]:
         raise UsageError(
             f"{flag}: expected COLUMN=NUMBER, got {text!r}", hint="For example: overall=0.6"
         )
+    with suppress(ValueError):
+        # Exact, where a float has too few digits.
+        value = int(number)
     return column, value
 
 
@@ -184,6 +188,8 @@ def passing(
 
 def _within(table: Any, limit: Limit) -> Mask:
     column = number_column(table, limit.column)
+    if pa.types.is_integer(column.type):
+        return _within_integers(column, limit)
     bound = limit.value
     if pa.types.is_floating(column.type):
         # 0.7 stored as float32 is below 0.7, so the limit is rounded like the column.
@@ -192,6 +198,21 @@ def _within(table: Any, limit: Limit) -> Mask:
     compare = pc.greater_equal if limit.is_min else pc.less_equal
     held = compare(column.cast(pa.float64(), safe=False), bound)
     mask: Mask = np.asarray(pc.and_(held, pc.is_finite(column)).fill_null(False))
+    return mask
+
+
+def _within_integers(column: Any, limit: Limit) -> Mask:
+    """Compare exactly: a float64 does not hold every integer above 2^53."""
+    ends = np.iinfo(column.type.to_pandas_dtype())
+    if limit.is_min:
+        is_any, bound = limit.value <= ends.max, max(limit.value, ends.min)
+    else:
+        is_any, bound = limit.value >= ends.min, min(limit.value, ends.max)
+    if not is_any:
+        return np.zeros(len(column), dtype=bool)
+    whole = pa.scalar(ceil(bound) if limit.is_min else floor(bound), column.type)
+    compare = pc.greater_equal if limit.is_min else pc.less_equal
+    mask: Mask = np.asarray(compare(column, whole).fill_null(False))
     return mask
 
 
