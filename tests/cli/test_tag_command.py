@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from math import log
 from pathlib import Path
 
@@ -277,6 +278,21 @@ def test_rows_of_one_file_and_media_elsewhere(cli: Cli, scores: Path) -> None:
     assert "in/e.webp: several rows name this file, and their ratings differ" in done.stderr
     assert "https://host/b.jpg: is at a URL" in done.stderr
     assert "s.parquet::c.webp: is inside another file" in done.stderr
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_links_to_a_file_are_rows_of_it(cli: Cli, scores: Path, link: Callable) -> None:
+    link(Path("in/a.png").resolve(), "in/link.png")
+    table = pq.read_table(scores)
+    media = ["in/link.png" if m == "in/e.webp" else m for m in table["media"].to_pylist()]
+    pq.write_table(table.set_column(1, "media", pa.array(media)), scores)
+    before = content()
+    done = cli("tag", scores, "--embed")
+    assert "in/a.png: several rows name this file, and their ratings differ" in done.stderr
+    assert content()["a.png"] == before["a.png"] == content()["link.png"]
+    assert cli("tag", scores, "--embed", "--json").stdout.count("several rows") == 1
+    # Each name has its own sidecar.
+    assert cli("tag", scores).returncode == 0
 
 
 def test_groups_columns_and_roots(cli: Cli, scores: Path) -> None:

@@ -17,8 +17,8 @@ from librehps.decide.companions import Companions
 from librehps.decide.quantiles import ranks_within
 from librehps.errors import MediaError, MediaNotFoundError, UnsupportedMediaError
 from librehps.media.archived import is_remote
+from librehps.ratings.media_files import file_codes, text_chunks
 from librehps.ratings.picture import Facts, Place
-from librehps.scores.file_table import batches_of
 from librehps.scores.key_codes import codes_of
 from librehps.scores.media_folder import INSIDE, MediaFolder, exists
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table
@@ -29,7 +29,6 @@ from librehps.storage.places import shown
 STARS = 5
 # Files that are read and written at the same time.
 THREADS = 8
-CHUNK_ROWS = 1024
 # Of larger pictures only one at a time is in memory.
 LARGE_BYTES = 1 << 24
 MAX_NAMED = 100
@@ -129,8 +128,12 @@ def tag(
         rows = given.of(scored_rows(given.source, given.origin))
         ratings = ranks_within(rows, by, per).quantiles(STARS)
     check_text(rows.source, "media")
-    plan = _Plan.of(rows, ratings, by or OVERALL)
-    tagger = _Tagger(Place(sidecar, embed), rows.folder.under(root), dry_run)
+    folder = rows.folder.under(root)
+    codes = codes_of(rows.source, "media").astype(np.int64)
+    if embed:
+        codes = file_codes(rows, codes, folder)
+    plan = _Plan.of(rows, ratings, by or OVERALL, codes)
+    tagger = _Tagger(Place(sidecar, embed), folder, dry_run)
     result = Tagged()
     with ThreadPoolExecutor(THREADS) as pool:
         outcomes = (one for chunk in plan.chunks() for one in pool.map(tagger, chunk))
@@ -160,8 +163,8 @@ class _Plan:
     is_mixed: Mask
 
     @classmethod
-    def of(cls, rows: ScoreTable, ratings: Integers | None, by: str) -> "_Plan":
-        codes = codes_of(rows.source, "media").astype(np.int64)
+    def of(cls, rows: ScoreTable, ratings: Integers | None, by: str, codes: Integers) -> "_Plan":
+        """Return the plan; `codes` has the number of each row's file, -1 for none."""
         _, first = np.unique(codes, return_index=True)
         is_first = codes < 0
         is_first[first] = True
@@ -177,14 +180,9 @@ class _Plan:
 
     def chunks(self) -> Iterator[list[_Task]]:
         """Yield the tasks of the rows, some at a time."""
-        start = 0
-        for batch in batches_of(self.rows.source, ["media"]):
-            for offset in range(0, len(batch), CHUNK_ROWS):
-                texts = batch.column(0).slice(offset, CHUNK_ROWS).to_pylist()
-                at = start + offset
-                found = (self._task(at + number, text) for number, text in enumerate(texts))
-                yield [task for task in found if task is not None]
-            start += len(batch)
+        for at, texts in text_chunks(self.rows):
+            found = (self._task(at + number, text) for number, text in enumerate(texts))
+            yield [task for task in found if task is not None]
 
     def _task(self, row: int, text: str | None) -> _Task | None:
         if not self.is_first[row]:
