@@ -280,6 +280,25 @@ def test_a_bundle_is_bounded(cli: Cli, tmp_path: Path) -> None:
     refused(cli("report", scores, "--bundle", "-o", out), 2, "exists", "--overwrite")
 
 
+def test_a_bundle_takes_no_media_from_elsewhere(cli: Cli, tmp_path: Path) -> None:
+    own, private = picture(tmp_path, "sent/own.png", 1), picture(tmp_path, "home/private.png", 2)
+    (tmp_path / "sent" / "link.png").symlink_to(private)
+    media = [
+        own,
+        private,
+        str(tmp_path / "sent/../home/private.png"),
+        str(tmp_path / "sent/link.png"),
+    ]
+    scores = write_scores(scored(media, ["p"] * 4), tmp_path / "sent" / "s.parquet")
+    done = cli("report", scores, "--bundle", "-o", tmp_path / "a.zip")
+    assert done.returncode == 0, done.stderr
+    assert "no picture for 3 of 4 rows: outside the folder of the scored file" in done.stderr
+    assert "1 larger pictures" in done.stderr
+    asked = ("--bundle", "-o", tmp_path / "b.zip", "--root", tmp_path / "home")
+    assert "no picture" not in cli("report", scores, *asked).stderr
+    assert "no picture" not in cli("report", scores, "-o", tmp_path / "c.html").stderr
+
+
 @pytest.mark.parametrize(
     ("name", "folder"), [("...zip", "report"), ("b\udcff?.zip", "b__"), ("a\\b.c.zip", "a_b.c")]
 )

@@ -10,6 +10,7 @@ import numpy as np
 from librehps.decide.copy_media import media_named_in
 from librehps.report.data import Rows, needed_columns, rows_of
 from librehps.report.duels import Duels, duels_of
+from librehps.report.permitted import permitted
 from librehps.report.sample import Indices, Sample, sample_of, within
 from librehps.report.survey import SCORE_DECIMALS, Survey, survey_of
 from librehps.scores.score_table import ScoreTable
@@ -21,11 +22,15 @@ NO_DUELS = Duels(np.empty(0, np.int64), [], [])
 
 @dataclass(frozen=True)
 class Places:
-    """The folder of the page, the `root` of its media, and whether URLs may be read."""
+    """The folder of the page, the `root` of its media, and whether URLs may be read.
+
+    A bundle takes only media below the folder of the scored file or below `root`.
+    """
 
     page: Path
     root: str | Path | None = None
     allow_remote: bool = False
+    is_bundle: bool = False
 
 
 def chosen_rows(
@@ -67,6 +72,8 @@ def _rows(scores: ScoreTable, survey: Survey, shown: Indices, places: Places) ->
     table = scores.source.select(needed_columns(scores.source, survey)).take(shown)
     texts = text_column(table, "media").to_pylist()
     media = media_named_in(scores, texts, places.root, places.allow_remote)
+    if places.is_bundle:
+        media = permitted(scores, media, places.root)
     return rows_of(table, survey, media, places.page)
 
 

@@ -22,6 +22,7 @@ from librehps.media.media import Media
 from librehps.media.named import NOT_ALLOWED, Found
 from librehps.media.videos import VideoReaders
 from librehps.report.clips import clip_of
+from librehps.report.permitted import OUTSIDE
 from librehps.report.shown import Made, Shown, Wanted
 
 MAX_SIDE_PX, WEBP_QUALITY = 160, 70
@@ -62,8 +63,9 @@ def _made(media: Found | None, kind: str | None, readers: VideoReaders, wanted: 
         return NO_FILE
     try:
         if isinstance(media, MediaError):
-            if str(media).endswith(NOT_ALLOWED):
-                return NOT_ALLOWED
+            for reason in (NOT_ALLOWED, OUTSIDE):
+                if str(media).endswith(reason):
+                    return reason
             raise media
         return _shown(Media(media), kind, readers, wanted)
     except MediaError as error:

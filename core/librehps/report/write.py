@@ -100,7 +100,8 @@ def write_report(
     the thumbnails.
     `explain` is a page of `librehps explain`, or a folder of such pages: cards link to them.
     `bundle_mb` writes a .zip instead: the page with larger pictures, clips and explanations next to
-    it, which take at most that many megabytes. Raises UsageError if `output` exists or does not end
+    it, which take at most that many megabytes; only media below the folder of the scored file or
+    below `root` are in a bundle. Raises UsageError if `output` exists or does not end
     in .html (a bundle: .zip), and NothingScoredError if no row has a score.
     """
     require("report", "librehps report")
@@ -117,7 +118,7 @@ def write_report(
     scored_rows(given.source, given.origin, REQUIRED_COLUMNS)
     board, no_board = (None, None) if by is None else _leaderboard(given, by)
     strongest = [one.generator for one in board.boards[0].standings] if board else []
-    places = Places(page.absolute().parent, root, allow_remote)
+    places = Places(page.absolute().parent, root, allow_remote, bundle_mb is not None)
     rows = chosen_rows(given, by, per, places, strongest)
     judged = None
     if pairs is not None:
