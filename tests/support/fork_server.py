@@ -1,6 +1,7 @@
 """Imports what the command line imports, and forks a process for each client; see forks.py."""
 
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -13,11 +14,15 @@ import types
 from pathlib import Path
 from typing import Any
 
-# What any command imports; nothing here may compute, since threads do not survive a fork.
-import pyarrow.parquet  # noqa: F401
-
-import librehps.scorer  # noqa: F401
-import librehps_cli.main  # noqa: F401
+# What most commands import, at once or later; pyarrow imports pandas with the first table that it
+# makes of rows. Nothing here may compute, since threads do not survive a fork.
+IMPORTED = (
+    "librehps_cli.main", "librehps_cli.commands.score", "librehps_cli.commands.serve",
+    "librehps.runs.run", "librehps.runs.local", "librehps.runs.local_parts", "librehps.scorer",
+    "librehps.serve.server", "pandas", "pyarrow.parquet", "tokenizers",
+)  # fmt: skip
+for imported in IMPORTED:
+    importlib.import_module(imported)
 
 
 def serve() -> dict[str, Any]:

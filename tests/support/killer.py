@@ -83,7 +83,10 @@ if __name__ == "__main__":
     moments, *arguments = sys.argv[1:]
     if arguments[0] == "train":
         import accelerate  # noqa: F401 - once for all forks
-        import peft  # noqa: F401
+        import torch._dynamo  # noqa: F401 - as the first step of an optimiser
+
+        if "lora" in arguments:
+            import peft  # noqa: F401
     survived = 0
     for at, (moment, count) in enumerate(json.loads(moments)):
         goes_on = {"--retry-errors", "--update"} & set(arguments)
