@@ -1,6 +1,7 @@
 """Checkpoints of a hub: none is fetched unasked, and once fetched they stay."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +14,11 @@ from conftest import CHECKPOINT, Cli, runner
 from fake_hub import fake_hub
 from librehps.settings import DEFAULT_MODEL
 
+HPSV3 = Path(__file__).parents[1] / "golden_hpsv3" / "checkpoint"
 REPO, TORN = "somebody/golden", "somebody/torn"
 FILES = {f.name: f.read_bytes() for f in CHECKPOINT.iterdir()} | {"pytorch_model.bin": b"no"}
 CUT = "somebody/cut"
+WEIGHTS, BASE = "MizzenAI/HPSv3", "Qwen/Qwen2-VL-7B-Instruct"
 REFUSALS = {
     "gated/model": (403, "GatedRepo", "Access to model gated/model is restricted"),
     "bad/token": (401, "", "Invalid credentials in Authorization header"),
@@ -25,22 +28,70 @@ REFUSALS = {
     "no/revision": (404, "RevisionNotFound", "Invalid rev id: v9"),
     f"{CUT}/resolve/0123456789abcdef0123456789abcdef01234567/model-00002": (500, "", "Broken"),
 }
+# What `hpsv3`, once installed, says of its prompt, in words of our own.
+LITERALS = '''
+INSTRUCTION = """
+Rate it.
+Text: {text_prompt}
+"""
+prompt_with_special_token = "Rating: <|Reward|>"
+'''
+# The command line as if HF_HUB_OFFLINE=1 had been set, which the hub's client reads when imported.
+OFFLINE = """
+from huggingface_hub import constants
+from librehps_cli.main import main
+constants.HF_HUB_OFFLINE = True
+main()
+"""
 
 
 @dataclass(frozen=True)
 class Hub:
-    """A hub of two checkpoints: a command line that knows it alone, and the paths it was asked."""
+    """A hub of checkpoints: a command line that knows it alone, and the paths it was asked.
+
+    `offline` has the same cache, and may not ask.
+    """
 
     run: Cli
+    offline: Cli
     paths: list[str]
     home: Path
+
+    def cached(self, repo: str) -> Path:
+        return self.home / "hub" / f"models--{repo.replace('/', '--')}"
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    # One for all tests, since processes that read its address when they import take long to start.
     home = tmp_path_factory.mktemp("hf")
-    with fake_hub({REPO: FILES, TORN: FILES, CUT: FILES}, home, REFUSALS) as (environment, paths):
-        yield Hub(partial(runner(*forks.librehps(**environment)), **environment), paths, home)
+    repos = {REPO: FILES, TORN: FILES, CUT: FILES, **repositories_of_hpsv3()}
+    with fake_hub(repos, home, REFUSALS) as (environment, paths):
+        environment["PYTHONPATH"] = packages(tmp_path_factory.mktemp("site"))
+        run = runner(*forks.librehps(**environment))
+        offline = runner(*forks.python(**environment), "-c", OFFLINE)
+        yield Hub(partial(run, **environment), partial(offline, **environment), paths, home)
+
+
+def repositories_of_hpsv3() -> dict[str, dict[str, bytes]]:
+    """The weights in one repository, config and tokenizer in another."""
+    files = {file.name: file.read_bytes() for file in HPSV3.iterdir()}
+    weights = files.pop("HPSv3.safetensors")
+    del files["prompt_template.json"]
+    return {
+        WEIGHTS: {"HPSv3.safetensors": weights, "final.pth": b"no", "README.md": b"no"},
+        BASE: {**files, "model-00001-of-00005.safetensors": b"no"},
+    }
+
+
+def packages(site: Path) -> str:
+    """A search path with an installed `hpsv3`, whose words are our own."""
+    (site / "hpsv3" / "dataset").mkdir(parents=True)
+    (site / "hpsv3" / "dataset" / "data_collator_qwen.py").write_text(LITERALS)
+    (site / "hpsv3-1.0.0.dist-info").mkdir()
+    metadata = "Metadata-Version: 2.1\nName: hpsv3\nVersion: 1.0.0\n"
+    (site / "hpsv3-1.0.0.dist-info" / "METADATA").write_text(metadata)
+    return os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def test_a_download_needs_consent(hub: Hub) -> None:
@@ -124,8 +175,34 @@ def test_no_network(hub: Hub) -> None:
 def test_a_torn_cache_is_no_model(hub: Hub) -> None:
     download = ("info", "--model", TORN, "--download")
     assert hub.run(*download).returncode == 0
-    cached = hub.home / "hub" / "models--somebody--torn"
-    next(cached.rglob("model-00002-of-00004.safetensors")).unlink()
+    next(hub.cached(TORN).rglob("model-00002-of-00004.safetensors")).unlink()
     refused = hub.run("info", "--model", TORN)
     assert refused.returncode == 2
     assert hub.run(*download).returncode == 0
+
+
+def test_two_repositories_make_one_model(hub: Hub) -> None:
+    """`--model MizzenAI/HPSv3`: weights from one repository, config and tokenizer from another."""
+    hub.paths.clear()
+    info = ("info", "--model", WEIGHTS, "--json")
+    refused = hub.run(*info)
+    assert (refused.returncode, hub.paths) == (2, [])
+    assert "17 GB would be downloaded" in refused.stderr
+    done = hub.run(*info, "--download")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["model"]["value"] == WEIGHTS
+    assert record["axes"]["value"] == ["overall"]
+    fetched = {Path(path).name for path in hub.paths if "/resolve/" in path}
+    assert fetched == {"HPSv3.safetensors", "config.json", "tokenizer.json"}
+    hub.paths.clear()
+    again = hub.run(*info)
+    assert json.loads(again.stdout) == record
+    assert hub.paths == []
+    next(hub.cached(BASE).rglob("tokenizer.json")).unlink()
+    torn = hub.run(*info)
+    assert torn.returncode == 2
+    assert f"{BASE} is not on this machine: 7 MB would be downloaded" in torn.stderr
+    offline = hub.offline(*info)
+    assert offline.returncode == 1
+    assert "HF_HUB_OFFLINE" in offline.stderr
