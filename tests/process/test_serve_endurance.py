@@ -5,6 +5,7 @@ import contextlib
 import select
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,19 @@ PATIENCE = 1.5
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@contextmanager
+def started() -> Iterator[Server]:
+    """A server of little patience; one that met something unexpected fails at its end."""
     running = Server.start("--read-timeout-s", PATIENCE, "--max-items", 3, "--drain-s", 20)
     yield running
     assert running.stop() == 0
     assert "Traceback" not in "".join(running.said)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with started() as running:
+        yield running
 
 
 def wait_until_closed(link: socket.socket) -> None:
@@ -84,13 +92,14 @@ def stuck(server: Server) -> socket.socket:
     return link
 
 
-def test_who_reads_nothing_is_cut_and_ends_nothing(server: Server) -> None:
-    with stuck(server) as link:
-        wait_until_closed(link)
-    with stuck(server):
-        server.terminate()
-        # 1 where the end had to give up on it.
-        assert server.process.wait(60) == 0
+def test_who_reads_nothing_is_cut_and_ends_nothing() -> None:
+    with started() as server:
+        with stuck(server) as link:
+            wait_until_closed(link)
+        with stuck(server):
+            server.terminate()
+            # 1 where the end had to give up on it.
+            assert server.process.wait(60) == 0
 
 
 def test_a_wrong_token_is_told_also_while_much_is_sent(tmp_path: Path) -> None:
