@@ -273,8 +273,10 @@ def test_a_signal_under_load_loses_nothing(number: signal.Signals) -> None:
     busy.wait()
     signalled.set()
     server.process.send_signal(number)
-    assert server.process.wait(60) == 0
-    ended.set()
+    try:
+        assert server.process.wait(60) == 0
+    finally:
+        ended.set()
     for thread in clients:
         thread.join()
     # A port that is closed has taken nothing.

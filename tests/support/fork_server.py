@@ -82,6 +82,8 @@ def become(said: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(said["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # `nohup make test` ignores it, and processes inherit that.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     unbuffered = "PYTHONUNBUFFERED" in os.environ
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         standard = getattr(sys, name)
