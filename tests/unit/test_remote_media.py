@@ -5,8 +5,10 @@ import json
 import logging
 import random
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +17,7 @@ import pytest
 from conftest import Cli
 from librehps import Item, LibreHPS
 from librehps.engine import outage
+from librehps.engine.decode import Decoder
 from librehps.engine.outage import LIMIT_VARIABLE
 from librehps.engine.reading import ByteBudget
 from librehps.errors import MediaDeniedError, MediaNotFoundError, NetworkError, OutageError
@@ -205,8 +208,22 @@ def test_access_that_was_never_given_is_no_outage(tiny: LibreHPS, pauses: Pauses
 
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_a_folder_that_vanishes_pauses_the_run(
-    tmp_path: Path, tiny: LibreHPS, pauses: Pauses, comes_back: bool
+    tmp_path: Path,
+    tiny: LibreHPS,
+    pauses: Pauses,
+    monkeypatch: pytest.MonkeyPatch,
+    comes_back: bool,
 ) -> None:
+    decode, done, first_window = Decoder.decode, list[int](), threading.Event()
+
+    def counted(*args: Any, **options: Any) -> Any:
+        decoded = decode(*args, **options)
+        done.append(0)
+        if len(done) >= 32:
+            first_window.set()
+        return decoded
+
+    monkeypatch.setattr(Decoder, "decode", counted)
     mount, away = tmp_path / "mount", tmp_path / "away"
     mount.mkdir()
     for name, content in FILES.items():
@@ -217,6 +234,7 @@ def test_a_folder_that_vanishes_pauses_the_run(
             if at == 32:
                 # After the first window was decoded: its rows are due.
                 assert [one.status for one in rows] == []
+                assert first_window.wait(60)
                 shutil.move(mount, away)
             yield Item(name, mount / name[1:], "x")
 
