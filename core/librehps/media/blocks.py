@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from librehps.errors import UnsupportedMediaError
-from librehps.media import gif, png
+from librehps.media import gif, png, webp
 
 _SCAN, _APP1, _EXIF = 0xDA, 0xE1, b"Exif\0\0"
 _LENGTHLESS = frozenset((0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))
@@ -55,7 +55,7 @@ def _format_of(content: bytes) -> _Format | None:
         return JPEG
     if content.startswith(gif.MAGIC):
         return GIF
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+    if webp.is_webp(content[:12]):
         return WEBP
     return TIFF if content.startswith(_TIFF_MAGIC) else None
 
@@ -77,13 +77,10 @@ def _gif_weights(content: bytes) -> Iterator[int]:
 
 
 def _webp_weights(content: bytes) -> Iterator[int]:
-    at = 12
-    while at + 8 <= len(content):
-        size = int.from_bytes(content[at + 4 : at + 8], "little")
+    for name, start, end in webp.parts(content):
         yield 1
-        if content[at : at + 4] == b"EXIF":
-            yield _exif_weight(content[at + 8 : at + 8 + size], WEBP.base)
-        at += 8 + size + size % 2
+        if name == b"EXIF":
+            yield _exif_weight(content[start + 8 : end], WEBP.base)
 
 
 def _jpeg_weights(content: bytes) -> Iterator[int]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from librehps.errors import BrokenMediaError, MediaError
-from librehps.media import gif, png
+from librehps.media import gif, png, webp
 from librehps.media.blocks import check_blocks
 from librehps.media.containers import AVIF, HEAD_BYTES, still_format
 
@@ -28,8 +28,8 @@ def is_animated(content: bytes) -> bool:
 
 def may_be_animated(head: bytes) -> bool:
     """Return whether a file that begins with these bytes has a format that can be animated."""
-    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    return is_webp or head.startswith((*gif.MAGIC, png.SIGNATURE)) or still_format(head) == AVIF
+    is_known = webp.is_webp(head) or head.startswith((*gif.MAGIC, png.SIGNATURE))
+    return is_known or still_format(head) == AVIF
 
 
 def durations(content: bytes, name: str = "the image") -> Iterator[float]:
@@ -42,7 +42,7 @@ def durations(content: bytes, name: str = "the image") -> Iterator[float]:
         found = _of_png(content)
     elif head.startswith(gif.MAGIC):
         found = _of_gif(content, name)
-    elif head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
+    elif webp.is_webp(head) and head[12:16] == b"VP8X":
         found = _of_webp(content)
     elif still_format(head) == AVIF:
         found = _of_avif(content, name)
@@ -82,12 +82,9 @@ def _of_gif(content: bytes, name: str) -> Iterator[float]:
 
 
 def _of_webp(content: bytes) -> Iterator[float]:
-    at = 12
-    while at + 8 <= len(content):
-        size = int.from_bytes(content[at + 4 : at + 8], "little")
-        if content[at : at + 4] == b"ANMF":
+    for name, at, _ in webp.parts(content):
+        if name == b"ANMF":
             yield float(int.from_bytes(content[at + 20 : at + 23], "little"))
-        at += 8 + size + size % 2
 
 
 def _of_avif(content: bytes, name: str) -> Iterator[float]:

@@ -14,15 +14,27 @@ def end_of(content: bytes) -> int:
     return int.from_bytes(content[4:8], "little") + 8
 
 
-def chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (name, start, end) of each chunk, with its padding; raises BrokenMediaError."""
-    at, last = 12, end_of(content)
-    if last > len(content) or last < 20:
-        raise BrokenMediaError(CUT)
-    while at + 8 <= last:
+def is_webp(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes is WebP."""
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+
+
+def parts(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, start, end) of each chunk, with its padding; the last may end after the file."""
+    at = 12
+    while at + 8 <= len(content):
         size = int.from_bytes(content[at + 4 : at + 8], "little")
         end = at + 8 + size + size % 2
-        if end > last:
-            raise BrokenMediaError(CUT)
         yield content[at : at + 4], at, end
         at = end
+
+
+def chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the parts of the declared size; raises BrokenMediaError if the file is truncated."""
+    last = end_of(content)
+    if last > len(content) or last < 20:
+        raise BrokenMediaError(CUT)
+    for name, start, end in parts(content[:last]):
+        if end > last:
+            raise BrokenMediaError(CUT)
+        yield name, start, end

@@ -14,6 +14,7 @@ from librehps.media.image_formats import DAMAGE_ERRORS
 from librehps.media.metadata.exif import exif_texts
 from librehps.media.metadata.png import EXIF, SIGNATURE, png_texts
 from librehps.media.metadata.texts import LIMIT_BYTES, Embedded
+from librehps.media.webp import is_webp
 
 _EXIF_HEAD = b"Exif\0\0"
 _APP1, _COMMENT, _START_OF_SCAN = 0xE1, 0xFE, 0xDA
@@ -28,7 +29,7 @@ def format_of(file: BinaryIO) -> str:
         return "png"
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+    if is_webp(head):
         return "webp"
     if head.startswith((b"II*\0", b"MM\0*")):
         return "tiff"
