@@ -7,12 +7,14 @@ import random
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from conftest import Cli
 from librehps import Item, LibreHPS
@@ -155,6 +157,15 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[Heal]]:
 Pauses = tuple[list[float], list[Heal]]
 
 
+@pytest.fixture
+def one_lane() -> Iterator[None]:
+    """Let a window be four batches, whatever the number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def failing_after(first: int, status: object) -> Callable[[str, int], object]:
     return lambda path, n: status if int(path[1:3]) >= first else None
 
@@ -211,15 +222,15 @@ def test_a_folder_that_vanishes_pauses_the_run(
     tmp_path: Path,
     tiny: LibreHPS,
     pauses: Pauses,
+    one_lane: None,
     monkeypatch: pytest.MonkeyPatch,
     comes_back: bool,
 ) -> None:
-    decode, done, first_window = Decoder.decode, list[int](), threading.Event()
+    decode, done, first_window = Decoder.decode, count(1), threading.Event()
 
     def counted(*args: Any, **options: Any) -> Any:
         decoded = decode(*args, **options)
-        done.append(0)
-        if len(done) >= 32:
+        if next(done) >= 32:
             first_window.set()
         return decoded
 
