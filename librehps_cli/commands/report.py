@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from librehps.errors import UsageError
+from librehps.files import counted
 from librehps_cli.ui.conditions import Where
 from librehps_cli.ui.errors import OK, SOME_ERRORS
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
@@ -207,10 +208,11 @@ def _summarise(written: "Report", page: PageOptions, out: Output) -> int:
         reasons = ", ".join(f"{reason} {count}" for reason, count in missing.items())
         out.note(f"no picture for {sum(missing.values())} of {written.shown} rows: {reasons}")
     few = f", {written.shown} of them shown" if written.shown < written.rows else ""
-    out.note(f"{page.output}: {written.rows} rows{few}, {size}")
+    out.note(f"{page.output}: {counted(written.rows, 'row')}{few}, {size}")
     if page.bundle:
         left = f"; {written.unbundled} left out, raise --bundle-mb" if written.unbundled else ""
-        out.note(f"bundle: {written.bundled} larger pictures, clips and explanations{left}")
+        files = counted(written.bundled, "file")
+        out.note(f"bundle: {files} (larger pictures, clips, explanations){left}")
     out.note(written.conclusion)
     if written.pictures.images or not written.lost:
         return OK

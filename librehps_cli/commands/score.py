@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from librehps.files import counted
 from librehps_cli.ui.errors import INTERRUPTED, exit_code, print_unread
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.load import check_calibration, model_options, prompt_keywords, source_keywords
@@ -175,7 +176,6 @@ def _watch(
     paths: list[str], file: str, request: Record, observer: CommandObserver, out: Output
 ) -> int:
     """Keep the file up to date until a signal; return the exit code."""
-    from librehps.files import counted
     from librehps.runs.watch_to import watch_to
 
     with stopping(observer.stop, out):
@@ -183,7 +183,7 @@ def _watch(
     if summary.interrupted and not summary.total:
         out.note(f"stopped before {file} was written")
         return INTERRUPTED
-    out.note(f"{file}: {summary.ok} scored, {summary.failed} errors")
+    out.note(f"{file}: {summary.ok} scored, {counted(summary.failed, 'error')}")
     if summary.remaining:
         out.note(f"{counted(summary.remaining, 'item')} left; go on with --watch or --update")
     unread = print_unread(summary.passed_over, out)
@@ -217,7 +217,7 @@ def _columns(text: str) -> str | list[str]:
 def _report(summary: "RunSummary", in_parts: bool, again: str, out: Output) -> int:
     """Print the counts of a run; return the exit code. `again` is the flag that continues it."""
     if summary.was_complete:
-        counts = f"{summary.ok} scored, {summary.failed} errors"
+        counts = f"{summary.ok} scored, {counted(summary.failed, 'error')}"
         hint = "; --retry-errors scores these again" if summary.failed else ""
         out.note(f"{summary.output} is complete: {counts}{hint}")
         return exit_code(summary.ok, summary.failed)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from librehps.files import counted
 from librehps_cli.ui.errors import INTERRUPTED, exit_code
 from librehps_cli.ui.load import check_calibration, load_scorer, model_options
 from librehps_cli.ui.options import PromptOptions
@@ -89,7 +90,7 @@ def _to_file(
         out.note("interrupted: scores are kept; continue with --resume")
         return INTERRUPTED
     if found is None:
-        out.note(f"{output} is complete: {summary.ok} pairs compared, {summary.failed} errors")
+        out.note(f"{output} is complete: {_counts(summary.ok, summary.failed)}")
         return exit_code(summary.ok, summary.failed)
     return _report(found, out)
 
@@ -99,8 +100,13 @@ def _report(found: "ComparedPairs", out: Output) -> int:
     for record in found.errors:
         out.error(f"{record['pair_id']}: {record['error']} ({record['error_type']})")
     failed = len(found.errors)
-    out.note(f"{len(found.records) - failed} pairs compared, {failed} errors")
-    return exit_code(len(found.records) - failed, failed)
+    compared = len(found.records) - failed
+    out.note(_counts(compared, failed))
+    return exit_code(compared, failed)
+
+
+def _counts(compared: int, failed: int) -> str:
+    return f"{counted(compared, 'pair')} compared, {counted(failed, 'error')}"
 
 
 def _check(file: str, prompts: PromptOptions) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from librehps.files import counted
 from librehps_cli.ui.load import load_scorer, renames
 from librehps_cli.ui.options import PromptOptions
 from librehps_cli.ui.output import Output
@@ -81,7 +82,7 @@ def pair_columns(options: PairsOptions) -> "PairColumns | None":
 
 def print_pair_counts(read: "Preferences", out: Output) -> None:
     """Print the number of pairs of a file, and of ties on overall."""
-    out.note(f"{len(read.pairs)} pairs, {read.ties()} ties on overall")
+    out.note(f"{counted(len(read.pairs), 'pair')}, {counted(read.ties(), 'tie')} on overall")
 
 
 def print_skipped_pairs(judged: "Judged", out: Output) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from librehps.files import counted
 from librehps.runs.observer import RunObserver
 from librehps_cli.ui.errors import INTERRUPTED
 from librehps_cli.ui.output import Output, figure
@@ -124,7 +125,7 @@ class CommandObserver(RunObserver):
             self._task,
             completed=progress.done,
             rate=f"{progress.rows_per_s:.1f}/s",
-            errors=f"{progress.failed} errors{busy}",
+            errors=counted(progress.failed, "error") + busy,
         )
 
 
@@ -147,13 +148,13 @@ def print_counts(
     """
     if out.is_watched and distributions:
         if kept:
-            out.note(f"scores of this call, without the {kept} rows of earlier calls:")
+            out.note(f"scores of this call, without the {counted(kept, 'row')} of earlier calls:")
         rows = [[axis, *(f"{v:.3f}" for v in found)] for axis, found in distributions.items()]
         out.talk_table(["axis", "mean", "5 %", "median", "95 %"], rows)
     if out.is_watched and errors:
         kinds = [[kind, str(count)] for kind, count in Counter(errors).most_common()]
         out.talk_table(["error", "rows"], kinds)
-    out.note(f"{ok} scored, {failed} errors{' in all calls' if kept else ''}")
+    out.note(f"{ok} scored, {counted(failed, 'error')}{' in all calls' if kept else ''}")
 
 
 def _progress_bar(out: Output) -> Any:

@@ -7,6 +7,8 @@ from datetime import timedelta
 from time import monotonic
 from typing import TypeVar
 
+from librehps.files import counted
+
 Row = TypeVar("Row")
 INTERVAL_S, POLL_S = 30.0, 1.0
 
@@ -57,7 +59,7 @@ def progress_line(
         left = timedelta(seconds=round((total - done) / rate)) if rate > 0 else "unknown"
         parts.append(f"ETA {left}")
     if errors is not None:
-        parts.append(f"{errors} errors")
+        parts.append(counted(errors, "error"))
     return ", ".join(parts)
 
 

@@ -103,7 +103,7 @@ def test_two_raters_judge_by_keyboard_through_a_kill(
     assert process.wait() == 0
     done = cli("evaluate", file, "--scores", tmp_path / "scores.parquet", "--by", "choice")
     assert done.returncode == 0, done.stderr
-    assert "6 pairs, 1 ties" in done.stderr
+    assert "6 pairs, 1 tie on" in done.stderr
     done = cli("calibrate", file, "--scores", tmp_path / "scores.parquet", "-o", tmp_path / "c")
     assert done.returncode != 0 and "at least 50" in done.stderr
 

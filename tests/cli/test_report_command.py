@@ -271,7 +271,7 @@ def test_a_bundle_is_bounded(cli: Cli, tmp_path: Path) -> None:
     page = ("report", scores, "-o", tmp_path / "r.html")
     refused(cli(*page, "--bundle-mb", 5), 2, "--bundle-mb needs --bundle")
     done = cli("report", scores, "--bundle", "--bundle-mb", 1, "-o", out)
-    assert (done.returncode, "1 larger pictures" in done.stderr) == (0, True), done.stderr
+    assert (done.returncode, "bundle: 1 file (" in done.stderr) == (0, True), done.stderr
     assert "2 left out, raise --bundle-mb" in done.stderr
     with ZipFile(out) as file:
         assert sorted(file.namelist()) == ["b/index.html", "b/pictures/00000.webp"]
@@ -293,7 +293,7 @@ def test_a_bundle_takes_no_media_from_elsewhere(cli: Cli, tmp_path: Path) -> Non
     done = cli("report", scores, "--bundle", "-o", tmp_path / "a.zip")
     assert done.returncode == 0, done.stderr
     assert "no picture for 3 of 4 rows: outside the folder of the scored file" in done.stderr
-    assert "1 larger pictures" in done.stderr
+    assert "bundle: 1 file (" in done.stderr
     asked = ("--bundle", "-o", tmp_path / "b.zip", "--root", tmp_path / "home")
     assert "no picture" not in cli("report", scores, *asked).stderr
     assert "no picture" not in cli("report", scores, "-o", tmp_path / "c.html").stderr

@@ -83,7 +83,7 @@ def test_a_slow_writer_beside_a_watch(tmp_path: Path, cli: Cli) -> None:
     assert writer.watch.returncode == 3, talk
     assert "Traceback" not in talk
     assert "stopping" in talk
-    assert "3 scored, 1 errors" in talk
+    assert "3 scored, 1 error" in talk
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         ".x.parquet.stamps", "in", "x.parquet"
     ]  # fmt: skip

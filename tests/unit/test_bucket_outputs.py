@@ -120,7 +120,7 @@ def test_from_bucket_to_bucket(
     assert (again.returncode, "already exists" in again.stderr) == (2, True)
     complete = cli(*command, "--resume")
     assert complete.returncode == 3
-    assert f"{output} is complete: 13 scored, 1 errors" in complete.stderr
+    assert f"{output} is complete: 13 scored, 1 error;" in complete.stderr
     # The picture is there now.
     system().copy("bucket/pictures/4.png", "bucket/pictures/5.png")
     try:
