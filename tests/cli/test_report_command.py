@@ -297,6 +297,9 @@ def test_a_bundle_takes_no_media_from_elsewhere(cli: Cli, tmp_path: Path) -> Non
     asked = ("--bundle", "-o", tmp_path / "b.zip", "--root", tmp_path / "home")
     assert "no picture" not in cli("report", scores, *asked).stderr
     assert "no picture" not in cli("report", scores, "-o", tmp_path / "c.html").stderr
+    alone = write_scores(scored([private], ["p"]), tmp_path / "sent" / "t.parquet")
+    done = cli("report", alone, "--bundle", "-o", tmp_path / "d.zip")
+    assert (done.returncode, "--root FOLDER" in done.stderr) == (3, True), done.stderr
 
 
 @pytest.mark.parametrize(

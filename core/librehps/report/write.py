@@ -24,6 +24,7 @@ from librehps.report.data import Rows
 from librehps.report.explained import Anchors, anchors_of, links_of, pages_in, relative_links
 from librehps.report.figures import Agreement
 from librehps.report.page import Contents, check_page, render, room_for_pictures, write_page
+from librehps.report.permitted import OUTSIDE
 from librehps.report.shown import Made, Pictures, Watch
 from librehps.report.survey import check_generators
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table
@@ -56,10 +57,11 @@ class Report:
 
     @property
     def lost(self) -> int:
-        """The number of rows whose media were looked for and not found."""
+        """The number of rows whose media were not found, or that a bundle may not take."""
         from librehps.report.thumbnails import REASONS
 
-        return self.missing().get(REASONS[MediaNotFoundError], 0)
+        found = self.missing()
+        return found.get(REASONS[MediaNotFoundError], 0) + found.get(OUTSIDE, 0)
 
     def missing(self) -> dict[str, int]:
         """Return the number of rows without a thumbnail by reason, largest first."""
