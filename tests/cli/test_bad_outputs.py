@@ -64,6 +64,7 @@ def test_no_regular_file(cli: Cli, tmp_path: Path, scores: Path, name: str) -> N
     refused(write(cli, name, scores, folder / "x" / f"y{suffix}"), "does not exist")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 @pytest.mark.parametrize("mode", [0o555, 0o000], ids=["not writable", "not searchable"])
 def test_a_folder_without_permission(tmp_path: Path, mode: int) -> None:

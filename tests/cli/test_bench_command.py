@@ -10,6 +10,7 @@ from conftest import CHECKPOINT, Cli
 SMALL = ("--quick", "--images", 2, "--size", "192x160")
 
 
+@pytest.mark.slow
 def test_one_object_of_figures(cli: Cli) -> None:
     """Print an object in JSON; a config overrides the model of the environment."""
     words = ("bench", "--config", "tiny", "--quick", "--json", "--device", "cpu")

@@ -12,7 +12,7 @@ from librehps_cli.ui import progress_log
 from make_media import picture
 
 LINE = re.compile(
-    r"scoring: (\d+)/6 items, \d+\.\d items/s, ETA (\d+:\d\d:\d\d|unknown), (\d) errors"
+    r"scoring: (\d+)/6 items, \d+\.\d items/s, ETA (\d+:\d\d:\d\d|unknown), (\d) errors?"
 )
 MODEL = ("--model", "tiny")
 

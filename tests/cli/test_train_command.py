@@ -39,6 +39,7 @@ def test_heads_on_100_pairs_lower_held_out_loss(cli: Cli, tmp_path: Path) -> Non
     assert all(name.startswith(("multi_axis_head.", "scalar_head.")) for name in moved)
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_as_another(pairs: Path, tmp_path: Path, cli: Cli) -> None:
     extra = ("--part", "heads", "--steps", 3)
     assert cli(*train_command(pairs, tmp_path / "o", *extra)).returncode == 0
@@ -54,6 +55,7 @@ def test_a_run_is_not_resumed_as_another(pairs: Path, tmp_path: Path, cli: Cli) 
     assert "thesis.docx" in replaced.stderr
 
 
+@pytest.mark.slow
 def test_a_plain_backbone_gets_heads_and_a_reward_token(
     pairs: Path, tmp_path: Path, cli: Cli
 ) -> None:
@@ -75,6 +77,7 @@ def test_a_plain_backbone_gets_heads_and_a_reward_token(
     assert sum(token["content"] == "<|Reward|>" for token in added) == 1
 
 
+@pytest.mark.slow
 def test_broken_media_are_left_out_and_named(tmp_path: Path, cli: Cli) -> None:
     pairs = brightness_pairs(tmp_path, 30)
     (tmp_path / "4b.png").write_bytes(b"")
@@ -89,6 +92,7 @@ def test_too_few_pairs_for_a_step(pairs: Path, tmp_path: Path, cli: Cli) -> None
     assert "fewer than one step needs: 64" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", ["plain", "aware"])
 def test_sigma_learns(pairs: Path, tmp_path: Path, cli: Cli, sigma: str) -> None:
     output = tmp_path / "o"

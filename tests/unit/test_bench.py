@@ -58,6 +58,7 @@ def test_small_size() -> None:
     assert parts.total == pytest.approx(25.4e9, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["golden", "tiny"])
 def test_arithmetic_is_what_torch_counts(which: str, tmp_path: Path) -> None:
     """Torch sees neither the triangular solves nor the convolution, which runs as multiply-adds."""

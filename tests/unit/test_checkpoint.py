@@ -59,6 +59,7 @@ def test_variants_of_names_are_mapped(tmp_path: Path, golden: LibreHPS) -> None:
     assert score == golden.score_image(MEDIA / "small.png", "x")
 
 
+@pytest.mark.slow
 def test_what_transformers_itself_saves_loads(tmp_path: Path) -> None:
     """A backbone saved by `save_pretrained` loads, with our heads in a second shard."""
     from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration

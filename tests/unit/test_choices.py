@@ -93,6 +93,7 @@ def literals(file: Path) -> list[tuple[str, ...]]:
     return found
 
 
+@pytest.mark.slow
 def test_no_set_of_words_is_spelled_twice() -> None:
     files = [*(ROOT / "core" / "librehps").rglob("*.py"), *(ROOT / "librehps_cli").rglob("*.py")]
     home = ROOT / "core" / "librehps" / "choices.py"

@@ -216,6 +216,7 @@ def test_compare_pairs_of_a_file(tiny, tmp_path: Path) -> None:
     assert found.table.settings == tiny.settings.record()
 
 
+@pytest.mark.slow
 def test_a_script_of_few_lines_scores_picks_and_reports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

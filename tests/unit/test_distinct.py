@@ -234,6 +234,7 @@ class Stopping(RunObserver):
         self.stop.set()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_started_without_hashes_ends_without(
     media: Path, tmp_path: Path, tiny: LibreHPS
 ) -> None:

@@ -176,6 +176,7 @@ def test_batches_share_the_cores(folder: Path, tiny: LibreHPS) -> None:
     assert watched.threads == [before]
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_leave_the_threads_alone(folder: Path, tiny: LibreHPS) -> None:
     before = torch.get_num_threads()
 
@@ -230,6 +231,7 @@ def children() -> list[psutil.Process]:
     return [child for child in found if any("video_worker" in word for word in child.cmdline())]
 
 
+@pytest.mark.slow
 def test_killed_decoders_cost_at_most_their_clips(tmp_path: Path, tiny: LibreHPS) -> None:
     for index in range(24):
         clip(tmp_path / f"{index:02}.mp4", frames=4 + index)
@@ -272,6 +274,7 @@ def test_a_stopped_run_gives_a_prefix(folder: Path, tiny: LibreHPS) -> None:
     assert [row.item.id for row in rows] == [f"{at}" for at in range(len(rows))]
 
 
+@pytest.mark.slow
 def test_golden_clips_and_stills_in_one_run(golden: LibreHPS) -> None:
     """Whatever the window holds, each row is what it would be alone."""
     names = ["clip8.mp4", "small.png"]

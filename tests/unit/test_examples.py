@@ -59,6 +59,7 @@ def test_pairs_held_out(benchmark: str, accuracy: float, tmp_path: Path, cli: Cl
     assert row["ece_calibrated"] < 0.07
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", ["alignment", "coherence", "style"])
 def test_no_defect_is_invisible(axis: str) -> None:
     rng = random.Random(SEED)

@@ -50,6 +50,7 @@ def test_pairs(golden: LibreHPS, expected: dict) -> None:
             assert logit(pair.probability) == pytest.approx(logit(case["probability"]), rel=LOGIT)
 
 
+@pytest.mark.slow
 def test_videos(golden: LibreHPS, expected: dict) -> None:
     assert len(expected["videos"]) == 12
     readers = [VideoReader(backend) for backend in ("decord", "pyav")]

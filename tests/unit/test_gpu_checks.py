@@ -123,6 +123,7 @@ def test_a_hanging_child_is_stopped_with_its_own_children() -> None:
     assert stopped.reason == "stopped after 1 s; last output: compiling"
 
 
+@pytest.mark.slow
 def test_a_step_runs_as_a_child(tmp_path: Path) -> None:
     command = [sys.executable, gpu.__file__, "--device", "cpu", "--step", "machine"]
     done = subprocess.run([*command, "--result", tmp_path / "x"], check=False)

@@ -148,6 +148,7 @@ class TestMistakes:
         scorer = LibreHPS.from_pretrained(CHECKPOINT, device="cpu", dtype="float32")
         assert farthest(scorer, expected["images"][:4]) > TOLERANCE
 
+    @pytest.mark.slow
     def test_vision_angles_in_float32(
         self, scorer: LibreHPS, expected: dict, monkeypatch: pytest.MonkeyPatch
     ) -> None:

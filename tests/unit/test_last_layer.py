@@ -45,6 +45,7 @@ def test_one_token_as_all_tokens(golden: LibreHPS, kinds: list[str], attention: 
     assert not torch.allclose(read[0], read[2], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_no_forward_waits_for_its_device(golden: LibreHPS) -> None:
     """Fake tensors have no values: whatever asked for one, as a GPU would be waited for, fails."""
     model = golden.engine().model.network

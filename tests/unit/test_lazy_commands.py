@@ -34,6 +34,7 @@ except SystemExit as end:
 """
 
 
+@pytest.mark.slow
 def test_a_score_imports_torch_and_no_other_large_library() -> None:
     picture = ["score", str(MEDIA / "small.png"), "--prompt", "a red square", "--model", "tiny"]
     command = [sys.executable, "-c", SCORE, *picture]

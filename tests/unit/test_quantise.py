@@ -136,6 +136,7 @@ def test_other_dtypes(weights: str, dtype: str, tiny: LibreHPS) -> None:
     assert abs(found - expected) < BOUNDS["tiny", weights]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", MODES)
 def test_hpsv3_is_quantised_too(weights: str) -> None:
     full = LibreHPS.from_pretrained(HPSV3, device="cpu", dtype="float32")

@@ -302,6 +302,7 @@ def test_many_dead_hosts_in_a_row_pause_no_run(
     assert pauses[0] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gave_files", "longest"), [(False, 60), (True, 600)])
 def test_a_dead_host_among_living_ones_costs_its_rows_only(
     tiny: LibreHPS,

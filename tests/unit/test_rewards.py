@@ -339,6 +339,7 @@ def test_the_two_ways_to_resize(size: tuple[int, int]) -> None:
     assert ((exact - floats) != 0).float().mean() < 0.1
 
 
+@pytest.mark.slow
 def test_the_signature_is_what_trl_calls() -> None:
     grpo = pytest.importorskip("trl.trainer.grpo_trainer")
     source = inspect.getsource(grpo.GRPOTrainer._calculate_rewards)
