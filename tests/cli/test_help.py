@@ -16,7 +16,6 @@ from librehps_cli.main import COMMANDS, every_command
 NAMES = [command.name for command in COMMANDS]
 # Examples that do not end, or take long.
 NOT_RUN = ("librehps serve", "librehps judge", "librehps bench --config 47m", "librehps calibrate")
-SLOW = ("train",)
 # A long default, which a narrow page must not cut off.
 MODEL_ID = "LibreHPS/LibreHPS-4B-v1.1"
 
@@ -93,10 +92,8 @@ def scored(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", *(pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW), id=n) for n in NAMES)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["", *NAMES])
 def test_the_examples_run(cli: Cli, scored: Path, name: str) -> None:
     for line in examples(cli(*name.split(), "--help").stdout):
         if not line.startswith(NOT_RUN):

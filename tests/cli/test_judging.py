@@ -12,6 +12,8 @@ from librehps import LibreHPS
 from librehps.evaluate.calibration import load_platt_calibrator
 from preference_data import brightness_pairs, write_rows
 
+pytestmark = pytest.mark.slow
+
 MODEL = ("--model", CHECKPOINT)
 
 
@@ -47,7 +49,6 @@ def test_a_scored_file_gives_the_same_figures(
     assert {row["severity"] for row in by_file["by"]["severity"]} == {"mild", "strong"}
 
 
-@pytest.mark.slow
 def test_accuracy_is_that_of_the_api(pairs: Path, by_model: dict, golden: LibreHPS) -> None:
     rows = [json.loads(line) for line in pairs.read_text().splitlines()]
     right = 0
@@ -60,7 +61,6 @@ def test_accuracy_is_that_of_the_api(pairs: Path, by_model: dict, golden: LibreH
     assert by_model["benchmarks"][0]["pair_acc"] == pytest.approx(right / len(rows))
 
 
-@pytest.mark.slow
 def test_markdown_table_and_plots(cli: Cli, pairs: Path, scores: Path, tmp_path: Path) -> None:
     plots = [tmp_path / f"r.{kind}" for kind in ("png", "svg")]
     options = [word for plot in plots for word in ("--plot", plot)]
@@ -161,7 +161,6 @@ def test_too_few_pairs_to_fit_on(cli: Cli, pairs: Path, scores: Path, tmp_path: 
     assert not (tmp_path / "c.json").exists()
 
 
-@pytest.mark.slow
 def test_columns_of_pairs_can_be_named_on_every_command(
     cli: Cli, pairs: Path, scores: Path, tmp_path: Path
 ) -> None:
@@ -202,7 +201,6 @@ def sharp(many: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     return pairs, write_rows(tmp_path / "s.jsonl", [{**r, "overall_sigma": 0.2} for r in rows])
 
 
-@pytest.mark.slow
 def test_a_fit_that_is_worse_on_held_out_pairs_is_not_written(
     cli: Cli, sharp: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -240,7 +238,6 @@ def fits_of_rows(rows: list[dict]) -> list[bool]:
     return [int.from_bytes(sha256(n.encode()).digest()[:8], "big") % 10 == 0 for n in names]
 
 
-@pytest.mark.slow
 def test_evaluate_says_which_pairs_it_reports_and_why(
     cli: Cli, sharp: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -264,7 +261,6 @@ def test_evaluate_says_which_pairs_it_reports_and_why(
         assert "none are held out" in done.stdout
 
 
-@pytest.mark.slow
 def test_two_evaluations_of_the_built_in_model_report_the_same_pairs(
     cli: Cli, pairs: Path, tmp_path: Path
 ) -> None:

@@ -32,6 +32,8 @@ from librehps.rewards import trl_reward
 from make_media import picture
 from run_data import MODEL, assert_same, rows_of
 
+pytestmark = pytest.mark.slow
+
 KILLER = Path(__file__).parents[1] / "support" / "device_killer.py"
 TWO = ("--device", "cpu,cpu")
 
@@ -66,7 +68,6 @@ def assert_alike(rows: list[ScoredRow], expected: list[ScoredRow]) -> None:
         assert row.score.overall.raw_mean == pytest.approx(other.score.overall.raw_mean, abs=2e-3)
 
 
-@pytest.mark.slow
 def test_rows_are_those_of_one_device(
     run_folder: Path, whole_run: list[dict], tmp_path: Path, cli: Cli,
     monkeypatch: pytest.MonkeyPatch,
@@ -128,7 +129,6 @@ def test_a_dead_process_gets_no_batch_until_its_worker_notices(
     assert_alike(rows, [*tiny.score_items(items, 2)])
 
 
-@pytest.mark.slow
 def test_an_item_that_kills_each_process_is_an_error_row(load: Load, tiny: LibreHPS) -> None:
     items = pictures(12, one=4, other=9)
     rows = [*load("wide").score_items(items, 4)]
@@ -215,7 +215,6 @@ def test_a_forked_process_cannot_use_the_model(load: Load) -> None:
     assert model.score_image(picture(), "x").overall.mean
 
 
-@pytest.mark.slow
 def test_when_every_process_dies_the_run_ends(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "MAX_DEATHS", 3)
     with pytest.raises(EngineError, match="no device is left: cpu: the process died 3 times"):

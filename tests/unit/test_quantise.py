@@ -22,6 +22,8 @@ from librehps.models.quantise import choose_weights, importing
 from librehps.models.weights import resident_bytes
 from librehps.types import Item
 
+pytestmark = pytest.mark.slow
+
 HPSV3 = Path(__file__).parents[1] / "golden_hpsv3" / "checkpoint"
 PICTURES = [*sorted((EXAMPLES / "media").glob("*.png"))[:5], *sorted(MEDIA.glob("*.png"))[:3]]
 MODES = ["int8", "nf4"]
@@ -136,7 +138,6 @@ def test_other_dtypes(weights: str, dtype: str, tiny: LibreHPS) -> None:
     assert abs(found - expected) < BOUNDS["tiny", weights]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("weights", MODES)
 def test_hpsv3_is_quantised_too(weights: str) -> None:
     full = LibreHPS.from_pretrained(HPSV3, device="cpu", dtype="float32")

@@ -20,6 +20,8 @@ from librehps.media.sampling import sample_indices
 from librehps.media.videos import VideoReader, choose_backend
 from make_media import bad_media, clip
 
+pytestmark = pytest.mark.slow
+
 CLIPS = ["clip24.mp4", "clip8.mp4", "long.mkv", "tall.webm"]
 
 
