@@ -182,7 +182,7 @@ def test_a_bundle_works_elsewhere(cli: Cli, tmp_path: Path, visit: Visit) -> Non
     done = cli("report", scores, "--bundle", "-o", tmp_path / "team.zip", "--explain",
                tmp_path / "work" / "why.html")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "bundle: 6 larger pictures" in done.stderr
+    assert "bundle: 6 files (" in done.stderr
     ZipFile(tmp_path / "team.zip").extractall(tmp_path / "sent")
     shutil.rmtree(tmp_path / "work")
     page = visit(tmp_path / "sent" / "team" / "index.html")
