@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -28,7 +29,10 @@ def gone(folder: Path) -> bool:
     """Wait for the end of every process of a device; True if all have ended."""
     pids = [int(file.name) for file in folder.iterdir() if file.name.isdigit()]
     assert len(pids) == 2
-    alive = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    alive = []
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            alive.append(psutil.Process(pid))
     return not psutil.wait_procs(alive, timeout=60)[1]
 
 
