@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from librehps.choices import SigmaLoss, TrainedPart
+from librehps.files import counted
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.load import find_checkpoint
 from librehps_cli.ui.media_flags import MediaFlags
@@ -220,7 +221,7 @@ def train(
     read = load_preferences(pairs, preferences).pairs
     separate = None if held_out is None else load_preferences(held_out, preferences).pairs
     learned, reported = halves(read, separate, options)
-    out.note(f"{len(learned)} pairs to train on, {len(reported)} held out")
+    out.note(f"{counted(len(learned), 'pair')} to train on, {len(reported)} held out")
     folder = find_checkpoint(checkpoint, out)
     if first:
         prepare_output(output, overwrite)

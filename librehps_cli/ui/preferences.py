@@ -88,7 +88,7 @@ def print_pair_counts(read: "Preferences", out: Output) -> None:
 def print_skipped_pairs(judged: "Judged", out: Output) -> None:
     """Print the number of skipped pairs by reason."""
     for reason, count in judged.left_out.items():
-        out.note(f"skipped {count} pairs: {reason}")
+        out.note(f"skipped {counted(count, 'pair')}: {reason}")
 
 
 def _watch(out: Output) -> "Watch":
