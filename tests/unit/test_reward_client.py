@@ -3,6 +3,7 @@
 A stand-in, since it must fail on command: refuse, drop connections, answer late or nonsense.
 """
 
+import asyncio
 import os
 import pickle
 import signal
@@ -260,20 +261,54 @@ def test_an_interrupt_does_not_wait(serve: Callable[..., StandIn]) -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_an_answer_that_trickles_has_a_deadline(serve: Callable[..., StandIn]) -> None:
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"HTTP/1.1 2"]
+)
+def test_an_answer_that_trickles_has_a_deadline(serve: Callable[..., StandIn], head: bytes) -> None:
     def trickle(handler: Handler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", "1000")
-        handler.end_headers()
+        handler.wfile.write(head)
         # Until the client has left: nothing but its own deadline ends this.
         with suppress(OSError):
             while not stopped.wait(0.05):
-                handler.wfile.write(b" ")
+                handler.wfile.write(b"0")
 
     stopped = threading.Event()
     with pytest.raises(RewardServerError, match="timed out"):
         RewardClient(serve(trickle).url, retries=0, timeout=0.3).score(items(STILLS[:1]))
     stopped.set()
+
+
+@pytest.mark.parametrize("is_waiting", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_closing_ends_the_calls_in_progress(
+    serve: Callable[..., StandIn], is_waiting: bool, is_async: bool
+) -> None:
+    def hang(handler: Handler) -> None:
+        if is_waiting:
+            handler.say(503, b"", Retry_After="60")
+        asked.set()
+        stopped.wait(20)
+
+    async def closed_soon() -> None:
+        call = asyncio.create_task(client.score(items(STILLS[:1])))
+        await asyncio.to_thread(asked.wait)
+        await client.aclose()
+        await call
+
+    asked, stopped = threading.Event(), threading.Event()
+    server = serve(hang)
+    client = (AsyncRewardClient if is_async else RewardClient)(server.url)
+    with pytest.raises(RewardServerError, match="the client was closed"):
+        if is_async:
+            asyncio.run(closed_soon())
+        else:
+            with ThreadPoolExecutor(1) as pool:
+                call = pool.submit(client.score, items(STILLS[:1]))
+                asked.wait()
+                client.close()
+                call.result()
+    stopped.set()
+    assert len(server.asked) == 1
 
 
 def test_a_proxy_is_not_asked_for_this_machine(

@@ -17,6 +17,7 @@ from librehps.rewards.transport import (
     Connections,
     check_address,
     checked_token,
+    closed,
 )
 from librehps.types import BatchItem, Item
 
@@ -118,9 +119,9 @@ class RewardClient(_Client):
     requests of this client; a server that is down or not ready is left out, and asked again after
     growing waits. A request to a busy or absent server is retried `retries` times, after waits that
     double from 0.5 s to 60 s, each up to 25 % longer at random. `timeout` is the limit in seconds
-    for the start of an answer and for the whole answer. A request has at most `batch_size` items
-    and `body_limit` bytes (a single item may be larger); a request that the server finds too large
-    is split in half. At most `parallel` requests of a call run at the same time. `settings` is the
+    for one request, from its start to the end of its answer. A request has at most `batch_size`
+    items and `body_limit` bytes (a single item may be larger); a request that the server finds
+    too large is split in half. At most `parallel` requests of a call run at once. `settings` is the
     digest of the server's settings after the first answer; RewardServerError is raised if the
     digest changes, since the scores of two models would be mixed. Files are sent unchanged, and
     pixels in memory (images, and clips as lists of images or arrays) as uint8 RGB. A client can be
@@ -138,26 +139,28 @@ class RewardClient(_Client):
         """Return the row of each item, in order; an error row has status, error_type and error."""
         exchange, connections = self._exchange(), self._process().connections
         pool = ThreadPoolExecutor(self.parallel, thread_name_prefix="reward")
-        over = Event()
         try:
-            futures = [
-                pool.submit(_driven, exchange.rows(part), connections, over)
-                for part in self._parts(items)
-            ]
-            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-                # Raise a fatal error now; the other requests may wait for minutes.
-                future.result()
-            return [row for future in futures for row in future.result()]
+            with connections.call() as over:
+                futures = [
+                    pool.submit(_driven, exchange.rows(part), connections, over)
+                    for part in self._parts(items)
+                ]
+                for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                    # Raise a fatal error now; the other requests may wait for minutes.
+                    future.result()
+                return [row for future in futures for row in future.result()]
         finally:
-            over.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """Close the connections of this process; the client can still be used.
 
-        Requests of other threads that are in flight fail, and are sent again.
+        Calls of other threads that are in progress raise RewardServerError.
         """
-        self._process().connections.close()
+        process = self._process()
+        with process.servers.lock:
+            ended, process.connections = process.connections, Connections(self.token)
+        ended.close()
 
 
 @dataclass
@@ -193,9 +196,13 @@ class AsyncRewardClient(_Client):
     async def aclose(self) -> None:
         """Close the connections of this event loop; the client can still be used.
 
-        Requests of other tasks that are in flight fail, and are sent again.
+        Calls of other tasks that are in progress raise RewardServerError.
         """
-        await self._connections().close()
+        process = self._process()
+        with process.servers.lock:
+            ended = process.of_loops.pop(asyncio.get_running_loop(), None)
+        if ended is not None:
+            await ended.close()
 
     def _connections(self) -> AsyncConnections:
         process, loop = self._process(), asyncio.get_running_loop()
@@ -235,6 +242,8 @@ def _driven(
     finally:
         # Its requests are no longer in flight.
         steps.close()
+    if connections.is_closed:
+        raise closed()
     raise RewardServerError("request cancelled: another request failed")
 
 
@@ -258,6 +267,6 @@ async def _driven_async(
                     case Work():
                         result = await asyncio.to_thread(step.call)
                     case Wait():
-                        await asyncio.sleep(step.seconds)
+                        await connections.wait(step.seconds)
         finally:
             steps.close()

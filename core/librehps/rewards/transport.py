@@ -3,18 +3,22 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext, create_default_context
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from librehps.errors import UsageError
+from librehps.errors import RewardServerError, UsageError
 from librehps.rewards.answers import Lost, Reply
 from librehps.rewards.encoding import Body
 from librehps.rewards.exchange import Ask
 
 if TYPE_CHECKING:
     import httpx
+
+    from librehps.rewards.deadlines import DeadlinePool
 
 # Below the time after which servers close an idle connection (uvicorn: 5 s), since a request that
 # meets the closing is lost.
@@ -27,30 +31,55 @@ class Connections:
 
     def __init__(self, token: str | None) -> None:
         self._token = token
-        self._pools: dict[str, httpx.HTTPTransport] = {}
+        self._pools: dict[str, DeadlinePool] = {}
+        self._calls: set[Event] = set()
+        self.is_closed = False
+
+    @contextmanager
+    def call(self) -> Iterator[Event]:
+        """Yield an event that is set at the end of the block, or when the connections close."""
+        over = Event()
+        self._calls.add(over)
+        try:
+            if self.is_closed:
+                raise closed()
+            yield over
+        finally:
+            over.set()
+            self._calls.discard(over)
 
     def ask(self, ask: Ask) -> Reply | Lost:
-        """Return the answer to a request, complete within its timeout."""
-        import httpx
+        """Return the answer to a request, complete within its timeout; raises RewardServerError."""
+        import httpcore
+
+        from librehps.rewards.deadlines import DeadlinePool
 
         deadline = time.monotonic() + ask.timeout
-        request = _request(ask, self._token, None if ask.body is None else ask.body.blocks())
+        content = None if ask.body is None else ask.body.blocks()
+        request = _request(ask, self._token, content)
+        pool = _kept(self._pools, ask.server.url, DeadlinePool)
         try:
-            pool = _kept(self._pools, ask.server.url, httpx.HTTPTransport)
-            answer = pool.handle_request(request)
-            try:
-                return _reply(answer, b"".join(_until(deadline, answer)))
-            finally:
-                answer.close()
-        except httpx.TransportError as error:
-            return _lost(error)
-        except TimeoutError:
-            return Lost("timed out, with an incomplete answer")
+            status, headers, answer = pool.ask(request, content, deadline)
+        except httpcore.TimeoutException:
+            return Lost("timed out")
+        except (
+            httpcore.NetworkError,
+            httpcore.ProtocolError,
+            httpcore.ProxyError,
+            httpcore.UnsupportedProtocol,
+        ) as error:
+            if self.is_closed:
+                raise closed() from None
+            return Lost(str(error) or type(error).__name__)
+        names = ((name.decode("latin-1").lower(), value) for name, value in headers)
+        return Reply(status, {name: value.decode("latin-1") for name, value in names}, answer)
 
     def close(self) -> None:
-        """Close the connections; the next request opens new ones."""
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
+        """Close the connections for good; requests in flight raise RewardServerError."""
+        self.is_closed = True
+        for over in [*self._calls]:
+            over.set()
+        for pool in [*self._pools.values()]:
             pool.close()
 
 
@@ -60,12 +89,15 @@ class AsyncConnections:
     def __init__(self, token: str | None, parallel: int) -> None:
         self._token = token
         self._pools: dict[str, httpx.AsyncHTTPTransport] = {}
+        self._closed = asyncio.Event()
         self.permits = asyncio.Semaphore(parallel)
 
     async def ask(self, ask: Ask) -> Reply | Lost:
-        """Return the answer to a request, complete within its timeout."""
+        """Return the answer to a request, complete within its timeout; raises RewardServerError."""
         import httpx
 
+        if self._closed.is_set():
+            raise closed()
         request = _request(ask, self._token, None if ask.body is None else _blocks(ask.body))
         try:
             pool = _kept(self._pools, ask.server.url, httpx.AsyncHTTPTransport)
@@ -77,15 +109,28 @@ class AsyncConnections:
                 finally:
                     await answer.aclose()
         except httpx.TransportError as error:
+            if self._closed.is_set():
+                raise closed() from None
             return _lost(error)
         except TimeoutError:
             return Lost("timed out")
 
+    async def wait(self, seconds: float) -> None:
+        """Wait for so many seconds; raises RewardServerError once the connections close."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), seconds)
+            raise closed()
+
     async def close(self) -> None:
-        """Close the connections; the next request opens new ones."""
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
+        """Close the connections for good; requests in flight raise RewardServerError."""
+        self._closed.set()
+        for pool in [*self._pools.values()]:
             await pool.aclose()
+
+
+def closed() -> RewardServerError:
+    """Return the error of a request whose connections were closed."""
+    return RewardServerError("request cancelled: the client was closed during the request")
 
 
 def check_address(url: str) -> None:
@@ -138,7 +183,7 @@ def _pool(url: str, kind: Callable[..., Pool]) -> Pool:
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
             proxy=proxy,
         )
-    except (ValueError, ImportError, httpx.InvalidURL) as error:
+    except (ValueError, ImportError, RuntimeError, httpx.InvalidURL) as error:
         raise UsageError(f"{url}: invalid proxy in the environment: {error}") from error
 
 
@@ -170,14 +215,6 @@ def _request(ask: Ask, token: str | None, content: Any) -> "httpx.Request":
 
 async def _blocks(body: Body) -> AsyncIterator[memoryview]:
     for block in body.blocks():
-        yield block
-
-
-def _until(deadline: float, answer: "httpx.Response") -> Iterator[bytes]:
-    """Yield the blocks of an answer; raises TimeoutError after the deadline."""
-    for block in answer.iter_raw():
-        if time.monotonic() > deadline:
-            raise TimeoutError
         yield block
 
 
