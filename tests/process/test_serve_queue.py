@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from librehps import LibreHPS
+from librehps.serve import body_pace
 from librehps.serve.app import make_app
 from librehps.serve.logs import RequestRecord
 from librehps.serve.options import Access, Limits
@@ -279,14 +280,49 @@ def test_large_bodies_wait_for_memory(tiny: LibreHPS) -> None:
 def test_large_bodies_that_never_find_memory(tiny: LibreHPS) -> None:
     async def main() -> None:
         async with crowded(tiny) as (app, tasks, go):
+            # Half of the 8 items in the queue take so many seconds.
+            app.state.service.queue._rate = 4 / 30
             for deadline in app.state.service.gate.deadlines:
                 deadline.reschedule(0.0)
             for answer in await asyncio.gather(*tasks[7:12]):
                 assert (answer.status_code, answer.json()["error_type"]) == (429, "Busy")
-                assert answer.headers["Retry-After"] == "1"
+                assert answer.headers["Retry-After"] == "30"
             go.set()
             answers = await asyncio.gather(*tasks[:7], tasks[12])
             assert [answer.status_code for answer in answers] == [200] * 8
+
+    asyncio.run(main())
+
+
+def test_slow_large_bodies_give_way_to_those_that_wait(
+    tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body_pace, "CHECK_S", 0.01)
+    monkeypatch.setattr(body_pace, "BEHIND_S", 0.02)
+    started, stopped = asyncio.Semaphore(0), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b" "
+        started.release()
+        await stopped.wait()
+
+    async def main() -> None:
+        async with inside(tiny, Limits(max_body=2 << 20)) as (client, _):
+
+            def post(body: Any) -> asyncio.Task[httpx.Response]:
+                headers = {"Content-Type": "application/json", "Content-Length": str(2 << 20)}
+                return asyncio.create_task(client.post("/score", content=body, headers=headers))
+
+            late = [post(slow()) for _ in range(7)]
+            for _ in late:
+                await started.acquire()
+            assert (await post(large(2 << 20))).status_code == 200
+            (first, *_), rest = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
+            answer = (await first).json()
+            assert answer["error_type"] == "SlowBody" and "its memory" in answer["error"]
+            # Nobody waits any more: the others may take their time.
+            stopped.set()
+            assert {answer.status_code for answer in await asyncio.gather(*rest)} <= {422}
 
     asyncio.run(main())
 

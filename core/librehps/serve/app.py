@@ -240,6 +240,7 @@ def make_app(
         types=BODY_TYPES,
         paths=BODY_PATHS,
         wait_timeout=limits.timeout,
+        retry_after=lambda: 1 if service.queue is None else service.queue.retry_after(),
     )
     app.add_middleware(Guard, access=access, gate=service.gate, metrics=service.metrics)
     _add_errors(app)

@@ -116,7 +116,7 @@ class Batcher:
         waiting = sum(len(request.items) for request in self._waiting)
         if waiting + len(items) > self.max_queue:
             reason = f"{self.depth} items, and {waiting} wait for room, cannot add {len(items)}"
-            raise QueueFullError(f"queue full: {reason}", self._retry_after())
+            raise QueueFullError(f"queue full: {reason}", self.retry_after())
         turn: asyncio.Future[list[asyncio.Future[ScoredRow]]] = self._loop.create_future()
         request = _Waiting(items, turn)
         self._waiting.append(request)
@@ -147,7 +147,7 @@ class Batcher:
         if self.depth + len(items) > self.max_queue:
             raise QueueFullError(
                 f"queue full: {self.depth} of {self.max_queue} items, cannot add {len(items)}",
-                self._retry_after(),
+                self.retry_after(),
             )
         # Requests take turns.
         group = object()
@@ -329,7 +329,7 @@ class Batcher:
         self._rate = rate if not self._rate else 0.7 * self._rate + 0.3 * rate
         self._landed_at = now
 
-    def _retry_after(self) -> int:
+    def retry_after(self) -> int:
         """Return the seconds until about half of the queue is done."""
         seconds = self.depth / 2 / self._rate if self._rate else 1
         return max(1, min(MAX_RETRY_S, math.ceil(seconds)))

@@ -1,13 +1,14 @@
 """Middleware that reads each request body whole, within limits of size and time."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from librehps.serve.body_pace import MIN_BYTES_PER_S, Arrival, Pace
 from librehps.serve.byte_room import ByteRoom
 from librehps.serve.guard import Gate, Refused, refuse
 from librehps.serve.logs import RequestRecord, record_of
@@ -40,7 +41,8 @@ class BodyLimit:
     (None: every path of a POST does); the other paths take at most MAX_OTHER_BYTES. `max_marks`
     limits the number of JSON values (None: the app checks it).
     `room` has the bytes of all bodies whose requests are not answered yet. A large body waits for
-    room, unread, for at most `wait_timeout` seconds.
+    room, unread, for at most `wait_timeout` seconds; meanwhile `pace` refuses slow large bodies.
+    `retry_after` returns the seconds after which a refused client may try again.
     """
 
     app: ASGIApp
@@ -51,7 +53,9 @@ class BodyLimit:
     types: tuple[str, ...] = (JSON_TYPE,)
     paths: Collection[str] | None = None
     wait_timeout: float = 60.0
+    retry_after: Callable[[], int] = lambda: 1
     room: ByteRoom = field(init=False)
+    pace: Pace = field(default_factory=Pace)
 
     def __post_init__(self) -> None:
         self.room = ByteRoom(MAX_HELD_BODIES * self.max_body, spare=self.max_body)
@@ -99,7 +103,7 @@ class _HeldBody:
 
     def __init__(self, limit: BodyLimit, most: int) -> None:
         self._limit, self._most = limit, most
-        self._bytes = self._taken = 0
+        self._taken = 0
 
     async def wait_for_room(self, size: int, record: RequestRecord) -> None:
         """Wait, if the body is large, until there is memory for all of it; raises Refused.
@@ -114,9 +118,10 @@ class _HeldBody:
         try:
             async with asyncio.timeout(self._limit.wait_timeout) as deadline:
                 gate.deadlines.add(deadline)
-                await self._limit.room.take(size)
+                with self._limit.pace.enforced():
+                    await self._limit.room.take(size)
         except TimeoutError:
-            raise (gate.refusal() if gate.ended else busy()) from None
+            raise (gate.refusal() if gate.ended else self._busy()) from None
         finally:
             gate.deadlines.discard(deadline)
         self._taken, record.waited = size, record.seconds
@@ -124,49 +129,64 @@ class _HeldBody:
     async def read(self, receive: Receive) -> bytes | _Disconnected:
         """Return the whole body, or _Disconnected if the client disconnected; raises Refused."""
         blocks: list[bytes] = []
-        loop = asyncio.get_running_loop()
+        limit, loop = self._limit, asyncio.get_running_loop()
         started = loop.time()
         try:
-            async with asyncio.timeout_at(started + self._limit.read_timeout) as deadline:
-                self._limit.gate.deadlines.add(deadline)
+            async with asyncio.timeout_at(started + limit.read_timeout) as deadline:
+                limit.gate.deadlines.add(deadline)
+                arrival = Arrival(deadline, started)
+                if self._taken:
+                    limit.pace.arrivals.add(arrival)
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return _Disconnected()
                     block = message.get("body", b"")
-                    self._count(len(block))
+                    self._count(arrival, len(block))
                     blocks.append(block)
                     if not message.get("more_body", False):
                         return b"".join(blocks)
-                    allowance = self._limit.read_timeout + self._bytes / BYTES_PER_EXTRA_S
+                    allowance = limit.read_timeout + arrival.size / BYTES_PER_EXTRA_S
                     deadline.reschedule(started + allowance)
         except TimeoutError:
-            if self._limit.gate.ended:
-                raise self._limit.gate.refusal() from None
-            seconds = f"{self._limit.read_timeout:g} s"
-            raise Refused(408, "SlowBody", f"timeout: body not received within {seconds}") from None
+            if limit.gate.ended:
+                raise limit.gate.refusal() from None
+            raise self._slow(arrival) from None
         finally:
-            self._limit.gate.deadlines.discard(deadline)
+            limit.gate.deadlines.discard(deadline)
+            limit.pace.arrivals.discard(arrival)
 
-    def _count(self, size: int) -> None:
-        self._bytes += size
-        if self._bytes > self._most:
+    def _slow(self, arrival: Arrival) -> Refused:
+        reason = f"timeout: body not received within {self._limit.read_timeout:g} s"
+        if arrival.is_too_slow:
+            reason = (
+                f"body too slow: others wait for its memory (at least {MIN_BYTES_PER_S} bytes/s)"
+            )
+        return Refused(408, "SlowBody", reason)
+
+    def _count(self, arrival: Arrival, size: int) -> None:
+        arrival.size += size
+        if arrival.size > self._most:
             raise too_large(self._most)
-        more = self._bytes - self._taken
+        more = arrival.size - self._taken
         if more > 0:
             if not self._limit.room.take_now(more):
-                raise busy()
+                raise self._busy()
             self._taken += more
+            if self._taken >= MIN_LARGE_BYTES:
+                self._limit.pace.arrivals.add(arrival)
+
+    def _busy(self) -> Refused:
+        return Refused(
+            429,
+            "Busy",
+            "too many request bytes in memory; retry later",
+            {"Retry-After": str(self._limit.retry_after())},
+        )
 
     def release(self) -> None:
         self._limit.room.give(self._taken)
         self._taken = 0
-
-
-def busy() -> Refused:
-    return Refused(
-        429, "Busy", "too many request bytes in memory; retry later", {"Retry-After": "1"}
-    )
 
 
 def too_large(max_body: int) -> Refused:
