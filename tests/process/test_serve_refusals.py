@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import json
 import re
 import select
 import socket
@@ -187,6 +188,18 @@ def test_a_body_longer_than_it_says(server: Server) -> None:
         link.sendall(f"{HEADER}Content-Length: 2\r\n\r\n{{}}{'x' * 100_000}".encode())
         assert status_of(link) in (400, 422)
     assert server.get("/health").status == 200
+
+
+@pytest.mark.parametrize("sent", [b"\0\r\n\r\n", b"GET /health\r\n\r\n", b"\x16\x03\x01" + b"x" * 512,
+                                  f"{HEADER}Content-Length: 1\r\nContent-Length: 2\r\n\r\n".encode(),
+                                  f"{HEADER}Content-Length: -1\r\n\r\n".encode()])  # fmt: skip
+def test_invalid_http_has_the_answer_of_every_error(server: Server, sent: bytes) -> None:
+    with server.socket() as link:
+        link.sendall(sent)
+        answer = b"".join(iter(lambda: link.recv(1 << 16), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"application/json" in head
+    assert json.loads(body) == {"error_type": "InvalidHttp", "error": "invalid HTTP request"}
 
 
 def trickle(link: socket.socket) -> None:

@@ -7,6 +7,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from librehps.serve.guard import problem
+
 # Open connections, below the usual limit of open files of a process.
 MAX_CONNECTIONS = 800
 # Time to send the last answers of a server that gives up.
@@ -43,6 +45,14 @@ class WatchedProtocol(H11Protocol):
         # The start of the next request may already be here.
         if self.conn.trailing_data[0]:
             self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer invalid HTTP, which no path sees, in the shape of all errors."""
+        answer = problem(400, "InvalidHttp", "invalid HTTP request", {"Connection": "close"})
+        head = h11.Response(status_code=400, headers=answer.raw_headers, reason=b"Bad Request")
+        for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
