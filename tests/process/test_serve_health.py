@@ -88,7 +88,9 @@ def test_a_batch_slower_than_all_before_is_overdue_sooner() -> None:
     with watch.batch(10):
         clock.now += 17
         assert watch.state() == ("stalled", 1)
-    assert watch.status == "ready" and watch.patience_of_batch(10) == 30
+    assert watch.status == "ready"
+    # A process of a pool has the same time, once it has answered as many batches.
+    assert [watch.batch_timeout(1, answered) for answered in (19, 20)] == [30, 13.6]
 
 
 def test_the_shortest_of_the_first_probes_sets_the_times() -> None:
@@ -228,9 +230,11 @@ def test_a_process_of_a_device_that_hangs_is_killed_and_its_batch_scored_elsewhe
     # The other process answers; the probe of the stopped one waits.
     pool.probe(item, 600.0)
     assert all(process.is_running() for process in processes)
-    pool.batch_timeout = lambda _: 1.0
+    pool.batch_times = watch = DeviceWatch(lambda: None, item.cost, attempts=3)
+    monkeypatch.setattr(watch, "batch_timeout", lambda *_: 1.0)
     rows = list(scorer.score_items([Item(str(at), picture(64, 48, at), "x") for at in range(6)], 1))
     assert [row.error for row in rows] == [None] * 6
+    assert watch.patience.seen >= 6 and watch.patience.slowest > 0
     assert psutil.wait_procs(processes[:1], 60)[0] == processes[:1]
     with pool._shared.changed:
         assert pool._shared.changed.wait_for(lambda: all(w.child for w in pool._workers), 60)

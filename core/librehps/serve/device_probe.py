@@ -29,7 +29,7 @@ def watch_of(engine: LocalEngine) -> DeviceWatch:
         pool.probe(item, watch.patience.hung)
 
     watch = DeviceWatch(probe, item.cost, name=name, attempts=POOL_ATTEMPTS)
-    pool.batch_timeout = watch.patience_of_batch
+    pool.batch_times = watch
     return watch
 
 
@@ -37,7 +37,7 @@ def stop_watching(model: Model, watch: DeviceWatch) -> None:
     """Close the watch; the model is then as before `watch_of`."""
     watch.close()
     if isinstance(model, DevicePool):
-        model.batch_timeout = None
+        model.batch_times = None
 
 
 def probe_input(engine: LocalEngine) -> Prepared:

@@ -136,9 +136,18 @@ class DeviceWatch:
         """The state of the device: ready, stalled or failed."""
         return self.state()[0]
 
-    def patience_of_batch(self, cost: int) -> float:
-        """Return the time after which a batch of `cost` tokens is overdue."""
-        return self.patience.of_batch(cost)
+    def batch_timeout(self, cost: int, answered: int) -> float:
+        """Return the time after which a batch hangs, on a device that has `answered` some.
+
+        A process that has just started may be slower than those before.
+        """
+        is_known = answered >= SEEN_BATCHES
+        return self.patience.of_known_batch(cost) if is_known else self.patience.of_batch(cost)
+
+    def batch_took(self, cost: int, seconds: float) -> None:
+        """Note that a batch took this time on its device."""
+        with self._changed:
+            self.patience = self.patience.after(cost, seconds)
 
     def state(self) -> tuple[DeviceStatus, float]:
         """Return the state of the device, and the seconds since it stalled or failed."""
@@ -181,8 +190,9 @@ class DeviceWatch:
             raise DeviceError("the device failed: see the server's log", "failed") from error
         else:
             self._succeed()
-            with self._changed:
-                self.patience = self.patience.after(cost, self._clock() - now)
+            if self._attempts == 1:
+                # The time on a pool has waits for its devices; the pool notes each time itself.
+                self.batch_took(cost, self._clock() - now)
         finally:
             with self._changed:
                 del self._batches[token]

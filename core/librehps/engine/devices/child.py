@@ -34,13 +34,14 @@ class ProcessDiedError(Exception):
 class Child:
     """A process that scores batches on one device, one batch in each of `slots` at a time.
 
-    `free` are the slots without a batch; `is_reserved` keeps other batches out. The slot after the
-    last is for probes alone, which run beside batches.
+    `free` are the slots without a batch; `is_reserved` keeps other batches out; `answered` counts
+    the answered batches. The slot after the last is for probes alone, which run beside batches.
     """
 
     def __init__(self, slots: int) -> None:
         self.free: list[int] = []
         self.is_reserved = self.is_dead = False
+        self.answered = 0
         self._hung_how = ""
         self.slots = slots
         self._files = [memory_file() for _ in range(slots + 1)]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -27,17 +28,27 @@ from librehps.models.freed_memory import keep_freed_memory
 BATCH_ATTEMPTS, ITEM_ATTEMPTS = 2, 2
 
 
+class BatchTimes(Protocol):
+    """The times of batches, by their number of tokens."""
+
+    def batch_timeout(self, cost: int, answered: int) -> float:
+        """Return the seconds after which a batch hangs; its process has `answered` some."""
+
+    def batch_took(self, cost: int, seconds: float) -> None:
+        """Note how long a batch took."""
+
+
 class DevicePool:
     """A `Model` whose batches are scored by the processes of several devices, of one type.
 
     A batch goes to the process with the most free slots. A batch whose process dies is scored
     again, and after two deaths item by item: an item whose processes die even so gets a
     WorkerDiedError. The processes end with `close`, with the last reference to the pool, and with
-    this process. `batch_timeout` returns the seconds after which the process of a batch of so many
-    tokens hangs: the process is killed, and the batch counts as one whose process died.
+    this process. `batch_times` says after how long the process of a batch hangs: the process is
+    killed, and the batch counts as one whose process died.
     """
 
-    batch_timeout: Callable[[int], float] | None = None
+    batch_times: BatchTimes | None = None
     _clock = staticmethod(time.monotonic)
 
     def __init__(self, devices: Sequence[torch.device], asked: Message) -> None:
@@ -111,12 +122,17 @@ class DevicePool:
     def _asked(
         self, child: Child, slot: int, batch: Sequence[Prepared], threads: int
     ) -> list[RawScore]:
+        started = self._clock()
         answer = child.ask(slot, batch, threads)
-        if self.batch_timeout is not None:
-            timeout = self.batch_timeout(sum(item.cost for item in batch))
+        times, cost = self.batch_times, sum(item.cost for item in batch)
+        if times is not None:
+            timeout = times.batch_timeout(cost, child.answered)
             if wait([answer], timeout).not_done:
                 child.kill_hung(timeout)
         rows = answer.result()
+        child.answered += 1
+        if times is not None:
+            times.batch_took(cost, self._clock() - started)
         if rows is None:
             raise torch.OutOfMemoryError("out of memory")
         return rows
