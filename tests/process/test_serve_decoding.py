@@ -20,7 +20,8 @@ from PIL import Image, TiffImagePlugin
 from conftest import MEDIA
 from librehps import Item, LibreHPS
 from librehps.engine.isolated_decode import IsolatedDecoder
-from librehps.errors import DecoderCrashError, DecompressionBombError
+from librehps.errors import BrokenMediaError, DecoderCrashError, DecompressionBombError
+from librehps.media import image_formats
 from librehps.media.headers import read_header
 from librehps.media.images import load_pixels
 from librehps.media.media import Media
@@ -32,6 +33,7 @@ from serve_client import Server, encoded
 
 MEGABYTE = 1 << 20
 LARGE_SIDES = (2600, 2000)
+HEIC = Path(__file__).parents[1] / "data" / "formats" / "picture.heic"
 
 
 def content_of(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
@@ -51,10 +53,10 @@ class Loads:
         self.names: list[str] = []
         self.started, self.gate = threading.Event(), threading.Event()
 
-    def item(self, name: str, content: bytes = SMALL) -> Pending:
+    def item(self, name: str, content: bytes | list[bytes] = SMALL) -> Pending:
         def load() -> Item:
             self.names.append(name)
-            return Item(name, content, "x", "image")
+            return Item(name, content, "x")
 
         return Pending(name, name, load)
 
@@ -165,6 +167,32 @@ def test_a_cancelled_decode_is_killed(start: Start, monkeypatch: pytest.MonkeyPa
     after = decoding.submit(loads.item("after", LARGE), "a")
     done(after)
     assert after.done.result().error is None
+
+
+def test_formats_that_libraries_parse_are_never_opened_here(
+    start: Start, tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pylibjxl = pytest.importorskip("pylibjxl")
+    images = [picture(64, 48, seed) for seed in range(2)]
+    still = content_of(images[0], "AVIF")
+    animated = content_of(images[0], "AVIF", save_all=True, append_images=images[1:])
+    jxl = pylibjxl.encode(np.asarray(images[0]))
+    media = [still, animated, HEIC.read_bytes(), jxl, [still, still], still[:200]]
+    expected = [tiny.engine().decoder.decode(Item("x", each, "x")) for each in media[:-1]]
+
+    def opened(*_: object) -> None:
+        raise AssertionError("opened in the process of the server")
+
+    monkeypatch.setattr(image_formats, "_opened", opened)
+    decoding, loads = start(), Loads()
+    tasks = [decoding.submit(loads.item(str(at), each), "a") for at, each in enumerate(media)]
+    done(*tasks)
+    *found, damaged = (task.done.result() for task in tasks)
+    for one, other in zip(found, expected, strict=True):
+        assert one.decoded is not None, one.error
+        assert torch.equal(one.decoded.prepared.pixels, other.prepared.pixels)
+        assert one.decoded.frames == other.frames
+    assert isinstance(damaged.error, BrokenMediaError)
 
 
 def test_a_picture_larger_than_the_budget_is_refused(start: Start) -> None:

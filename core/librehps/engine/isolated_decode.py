@@ -4,9 +4,26 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from librehps.engine.decode import Decoder
+from librehps.media.containers import is_parsed_by_library
 from librehps.media.images import Picture
+from librehps.media.lazy import Lazy
 from librehps.media.media import Media
 from librehps.media.videos import Clip, VideoReader
+
+
+class IsolatedMedia(Media):
+    """Media of senders who are not trusted: images that libraries parse are read by `reader`."""
+
+    def __init__(self, media: Any, reader: VideoReader, called: str) -> None:
+        super().__init__(media, reader, called)
+        self._reader = reader
+
+    @Lazy
+    def is_animated(self) -> bool:
+        """True for encoded bytes that are an image of more than one frame."""
+        if not is_parsed_by_library(self.head()):
+            return super().is_animated
+        return self._reader.header(self.data, self.name)[1]
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,14 @@ def still_format(head: bytes) -> str | None:
     return HEIC if brands & (_HEIC_BRANDS | _ANY_BRANDS) else None
 
 
+def is_parsed_by_library(content: bytes) -> bool:
+    """Return whether opening the image lets a C library parse all of its structure.
+
+    Other images are opened by Python code that reads a short header.
+    """
+    return still_format(content[:HEAD_BYTES]) is not None
+
+
 def resembles(head: bytes) -> str | None:
     """Return a name for the format of an unsupported file by its first bytes; None if unknown."""
     for magic, name in _FOREIGN:

@@ -15,6 +15,7 @@ from librehps.choices import Sample, VideoBackend, check_choice
 from librehps.errors import UnsupportedMediaError, UsageError
 from librehps.media.containers import check_video_file
 from librehps.media.decoder_process import DecoderProcess, Response, has_package
+from librehps.media.headers import Header
 from librehps.media.images import Picture
 from librehps.media.options import MediaOptions
 from librehps.media.remarks import TRANSPARENT, VARIABLE
@@ -109,6 +110,13 @@ class VideoReader:
         header, _ = self._ask("size", path, {"memory": PROBE_BYTES})
         width, height = header["size"]
         return width, height
+
+    def header(self, content: bytes, name: str) -> tuple[Header | None, bool]:
+        """Return what `read_header` returns, read in the process, and whether there are frames."""
+        request = {"task": "header", "name": name, "memory": PROBE_BYTES}
+        answer, _ = self.process.ask(request, name, content)
+        header = answer["header"]
+        return None if header is None else Header(**header), answer["animated"]
 
     def image(
         self,

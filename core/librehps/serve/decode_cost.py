@@ -9,6 +9,7 @@ from torch import Tensor
 
 from librehps.engine.decode import Decoder
 from librehps.errors import DecompressionBombError
+from librehps.media.containers import is_parsed_by_library
 from librehps.media.headers import Header, read_header
 from librehps.media.image_formats import MAX_PIXELS
 from librehps.media.media import Media
@@ -37,18 +38,26 @@ class Cost:
     is_long: bool = False
 
 
+def needs_process(content: Media, num_frames: int) -> bool:
+    """Return whether not even the header of the media may be read in this process."""
+    if content.is_encoded:
+        return is_parsed_by_library(content.head())
+    frames = (frame for _, frame in _sampled(content, num_frames))
+    return any(isinstance(frame, bytes) and is_parsed_by_library(frame) for frame in frames)
+
+
 def cost_of(decoder: Decoder, kind: Kind, content: Media, reader: VideoReader | None) -> Cost:
     """Return the cost of decoding the media; raises DecompressionBombError, and MediaError.
 
-    Without a reader a video's size is unknown: its cost is only known to be long.
+    Without a reader the sizes of videos, and of media that `needs_process`, are unknown.
     """
     if kind == "image":
         source = content.data if content.is_encoded else content.media
-        return _of_frames(decoder, [(content.name, source)])
+        return _of_frames(decoder, [(content.name, source)], reader)
     if not content.is_encoded:
-        return _of_frames(decoder, [*_sampled(content, decoder.num_frames)])
+        return _of_frames(decoder, [*_sampled(content, decoder.num_frames)], reader)
     if content.is_animated:
-        return _of_animation(decoder, content)
+        return _of_animation(decoder, content, reader)
     if reader is None:
         return Cost(0, is_long=True)
     with content.as_file() as path:
@@ -58,12 +67,12 @@ def cost_of(decoder: Decoder, kind: Kind, content: Media, reader: VideoReader | 
     return _clip_cost(decoder, width * height, in_process)
 
 
-def _of_frames(decoder: Decoder, frames: list[tuple[str, Any]]) -> Cost:
+def _of_frames(decoder: Decoder, frames: list[tuple[str, Any]], reader: VideoReader | None) -> Cost:
     """Return the cost of a still, or of frames in memory, which are decoded one by one."""
     kept = sum(len(frame) for _, frame in frames if isinstance(frame, bytes))
     pixels, largest, is_encoded, is_slow = 0, 0, False, False
     for name, frame in frames:
-        size = _size(decoder, frame, name)
+        size = _size(decoder, frame, name, reader)
         _check(decoder, name, size.width, size.height)
         count = size.width * size.height
         pixels += count
@@ -77,10 +86,10 @@ def _of_frames(decoder: Decoder, frames: list[tuple[str, Any]]) -> Cost:
     return Cost(total, largest + 2 * kept, is_long)
 
 
-def _size(decoder: Decoder, frame: Any, name: str) -> Header:
+def _size(decoder: Decoder, frame: Any, name: str, reader: VideoReader | None) -> Header:
     """Return the size, and bytes to decode a pixel; all 0 for what no reader takes."""
     if isinstance(frame, bytes):
-        return _header(decoder, frame, name) or Header(0, 0, 0)
+        return _header(decoder, frame, name, reader) or Header(0, 0, 0)
     shape = tuple(getattr(frame, "shape", ()))
     if len(shape) != 3:
         return Header(0, 0, 0)
@@ -88,16 +97,20 @@ def _size(decoder: Decoder, frame: Any, name: str) -> Header:
     return Header(width, height, 0)
 
 
-def _header(decoder: Decoder, content: bytes, name: str) -> Header | None:
+def _header(
+    decoder: Decoder, content: bytes, name: str, reader: VideoReader | None
+) -> Header | None:
     try:
+        if reader is not None and is_parsed_by_library(content):
+            return reader.header(content, name)[0]
         return read_header(content, name)
     except DecompressionBombError as error:
         # Pillow refuses so many pixels, whatever the flag says.
         raise _too_large(decoder, name, f"more than {MAX_PIXELS}") from error
 
 
-def _of_animation(decoder: Decoder, content: Media) -> Cost:
-    header = _header(decoder, content.data, content.name)
+def _of_animation(decoder: Decoder, content: Media, reader: VideoReader | None) -> Cost:
+    header = _header(decoder, content.data, content.name, reader)
     if header is None:
         return Cost(0, is_long=True)
     _check(decoder, content.name, header.width, header.height)

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from librehps.engine.engine import LocalEngine
-from librehps.engine.isolated_decode import IsolatedDecoder
+from librehps.engine.isolated_decode import IsolatedDecoder, IsolatedMedia
 from librehps.engine.stage import make_ready, without_frames
 from librehps.engine.window import Ready
 from librehps.errors import ItemError, MediaError
@@ -19,7 +19,7 @@ from librehps.media.media import READ_ERRORS, Media, unreadable
 from librehps.media.videos import MAX_MEMORY_BYTES, VideoReader
 from librehps.models.free_memory import free_memory
 from librehps.models.freed_memory import return_freed_memory
-from librehps.serve.decode_cost import Cost, check_memory, cost_of
+from librehps.serve.decode_cost import Cost, check_memory, cost_of, needs_process
 from librehps.serve.fair_queue import FairQueue
 from librehps.types import Item
 
@@ -282,7 +282,7 @@ class Decoding:
             self._finish(task, item)
             return
         with self._reading(reader, task):
-            content = Media(item.media, reader, task.pending.name)
+            content = IsolatedMedia(item.media, reader, task.pending.name)
             cost = self._cost(item, content, reader)
             if isinstance(cost, Ready):
                 self._finish(task, cost)
@@ -340,6 +340,8 @@ class Decoding:
         """Return what the item costs, or its error."""
         try:
             decoder = self._engine.decoder
+            if reader is None and needs_process(content, decoder.num_frames):
+                return Cost(0, is_long=True)
             cost = cost_of(decoder, decoder.kind_of(item, content), content, reader)
             check_memory(cost.total, self._in_processes.size, content.name)
         except ItemError as error:
