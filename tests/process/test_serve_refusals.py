@@ -190,9 +190,11 @@ def test_a_body_longer_than_it_says(server: Server) -> None:
     assert server.get("/health").status == 200
 
 
-@pytest.mark.parametrize("sent", [b"\0\r\n\r\n", b"GET /health\r\n\r\n", b"\x16\x03\x01" + b"x" * 512,
-                                  f"{HEADER}Content-Length: 1\r\nContent-Length: 2\r\n\r\n".encode(),
-                                  f"{HEADER}Content-Length: -1\r\n\r\n".encode()])  # fmt: skip
+@pytest.mark.parametrize("sent", [
+    b"\0\r\n\r\n", b"GET /health\r\n\r\n", b"\x16\x03\x01" + b"x" * 512,
+    f"{HEADER}Content-Length: 1\r\nContent-Length: 2\r\n\r\n".encode(),
+    f"{HEADER}Content-Length: -1\r\n\r\n".encode(),
+])  # fmt: skip
 def test_invalid_http_has_the_answer_of_every_error(server: Server, sent: bytes) -> None:
     with server.socket() as link:
         link.sendall(sent)
