@@ -11,6 +11,8 @@ from librehps.serve.guard import problem
 
 # Open connections, below the usual limit of open files of a process.
 MAX_CONNECTIONS = 800
+# So many connections are closed at once for new ones, since the search takes a while.
+CLOSED_AT_ONCE = 80
 # Time to send the last answers of a server that gives up.
 FINAL_ANSWERS_S = 1.0
 
@@ -19,19 +21,41 @@ class WatchedProtocol(H11Protocol):
     """An HTTP protocol that closes slow connections after `patience` seconds.
 
     The time counts from the first byte of a header, on a new connection from its start. A client
-    that does not read its answer for this time is disconnected too.
+    that does not read its answer for this time is disconnected too. Of more than MAX_CONNECTIONS,
+    the oldest that wait for their clients are closed, so that idle ones keep nobody out.
     """
 
     patience = 20.0
+    # The time since which the connection waits for a request, or for the rest of it.
+    _since = 0.0
     _late: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._since = self.loop.time()
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._make_room()
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
             return
         self._watch()
+
+    def _make_room(self) -> None:
+        """Close the connections that have waited longest for their clients: idle ones first."""
+        others: Any = self.connections - {self}
+        waiting = [other for other in others if other.waits_for_client]
+        waiting.sort(key=lambda one: (one.conn.their_state is h11.SEND_BODY, one._since))
+        for one in waiting[:CLOSED_AT_ONCE]:
+            self.connections.discard(one)
+            one.transport.abort()
+
+    @property
+    def waits_for_client(self) -> bool:
+        """True if the client has sent no request yet, or only a part of one."""
+        state = self.conn.their_state
+        # A body that is not read, since there is no memory for it, is not the client's delay.
+        return state is h11.IDLE or (state is h11.SEND_BODY and not self.flow.read_paused)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -39,12 +63,17 @@ class WatchedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._since = self.loop.time()
         if self.conn.their_state is h11.SEND_BODY:
             # The request is answered: do not wait for the rest of its body.
             self.transport.close()
         # The start of the next request may already be here.
         if self.conn.trailing_data[0]:
             self._watch()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # The hint of the library, to install a package, is not for this server.
+        return
 
     def send_400_response(self, msg: str) -> None:
         """Answer invalid HTTP, which no path sees, in the shape of all errors."""
