@@ -9,8 +9,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # A worker takes about 2 GB; the tests of a file share what they load. Files come in the order of
 # their names, so that those of processes, which take longest, are not left for the end.
 TOGETHER := -q -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# Else each of the processes that tests start compiles the library for itself.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo quick test lint format docs reference test-matrix gpu clean
+.PHONY: demo quick test compiled lint format docs reference test-matrix gpu clean
 
 demo: $(PLAIN)
 	@echo 'Scoring the 9 files of examples/media (about 10 seconds) ...'
@@ -25,13 +27,18 @@ demo: $(PLAIN)
 quick: $(READY)
 	$(BIN)/python -m pytest $(TOGETHER) -m "not slow" tests/unit tests/cli
 
-test: lint
+test: $(READY)
+	@$(MAKE) --no-print-directory -j 2 lint compiled
 	$(BIN)/python -m pytest $(TOGETHER) --durations=15
+
+# What a fresh clone lacks, once for all workers, beside the types; the tests say what fails.
+compiled: $(READY)
+	-@$(BIN)/python -m pytest -q --collect-only > /dev/null 2>&1
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --cache-dir $(VENV)/.mypy_cache
 	$(BIN)/python tools/words.py core librehps_cli tests tools benchmarks examples
 
 format: $(READY)
