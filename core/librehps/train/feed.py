@@ -1,7 +1,7 @@
 """The input of a training step: model inputs and targets of a batch of pairs."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -36,6 +36,8 @@ class Feed(Protocol):
     @property
     def trainee(self) -> nn.Module: ...
 
+    def open(self) -> None: ...
+
     def inputs(self, pairs: Sequence[Pair]) -> ModelInputs | Tensor: ...
 
 
@@ -45,6 +47,9 @@ class MediaFeed:
     def __init__(self, base: Base) -> None:
         self.base, self.trainee = base, base.model
         self._pool = ThreadPoolExecutor(os.cpu_count())
+
+    def open(self) -> None:
+        """Do nothing: each step decodes its own media."""
 
     def inputs(self, pairs: Sequence[Pair]) -> ModelInputs:
         sides = [Item(p.pair_id, p.media_a, p.prompt) for p in pairs]
@@ -67,9 +72,14 @@ class Heads(nn.Module):
 class StateFeed:
     """A feed of hidden states computed once, since a frozen backbone never changes."""
 
-    def __init__(self, base: Base, states: Mapping[Key, Tensor]) -> None:
+    def __init__(self, base: Base, compute: Callable[[], Mapping[Key, Tensor]]) -> None:
         self.trainee = Heads(base.model)
-        self._states, self._device = states, base.device
+        self._compute, self._device = compute, base.device
+        self._states: Mapping[Key, Tensor] = {}
+
+    def open(self) -> None:
+        """Compute the states, in all processes together; a finished run needs none."""
+        self._states = self._compute()
 
     def inputs(self, pairs: Sequence[Pair]) -> Tensor:
         keys = [keys_of(pair) for pair in pairs]

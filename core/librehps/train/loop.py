@@ -71,6 +71,7 @@ class Trainer:
             self._resume()
         if self.progress.finished:
             return
+        self.feed.open()
         record: dict[str, Any]
         started, metrics = time.monotonic(), self.folder / METRICS_FILE
         if self.accelerator.is_main_process:

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from librehps.errors import ItemError, TrainingError, UsageError
 from librehps.models.device_list import is_several
-from librehps.preferences.media import items_of
+from librehps.preferences.media import Key, items_of
 from librehps.preferences.pairs import Pair
 from librehps.train.base import Base, open_base
 from librehps.train.feed import Feed, MediaFeed, StateFeed, readable, reward_states
@@ -113,5 +115,9 @@ def _feed(base: Base, pairs: list[Pair], options: TrainOptions, accelerator: Any
     from accelerate.utils import gather_object
 
     mine = list(items_of(pairs).items())[accelerator.process_index :: accelerator.num_processes]
-    states = reward_states(mine, base, 2 * options.batch_size)
-    return StateFeed(base, dict(gather_object(list(states.items()))))
+
+    def compute() -> dict[Key, Tensor]:
+        states = reward_states(mine, base, 2 * options.batch_size)
+        return dict(gather_object(list(states.items())))
+
+    return StateFeed(base, compute)
