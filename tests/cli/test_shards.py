@@ -101,21 +101,3 @@ def test_an_empty_shard_on_stdout(manifest: Path, cli: Cli) -> None:
         done = cli("score", manifest, *MODEL, "--shard", empty_shard(8), way)
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
         assert NOTE in done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("forked_ray")
-def test_an_empty_shard_with_ray(manifest: Path, tmp_path: Path, cli: Cli, process: Cli) -> None:
-    output = tmp_path / "scores"
-    ray = ("--engine", "ray", "--concurrency", 1)
-    arguments = ("score", manifest, *MODEL, *ray, "--shard", empty_shard(8), "-o", output)
-    # A process: its actors load the model, which that of the tests remembers.
-    done = process(*arguments)
-    assert done.returncode == 0, done.stderr
-    assert NOTE in done.stderr
-    assert len(pq.read_table(output / "part-000000000000.parquet")) == 0
-    again = cli(*arguments, "--resume")
-    assert again.returncode == 0, again.stderr
-    assert "is complete: 0 scored" in again.stderr
-    chosen = cli("filter", output, "--ok-only")
-    assert (chosen.returncode, chosen.stdout) == (0, ""), chosen.stderr

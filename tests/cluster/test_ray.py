@@ -20,6 +20,7 @@ import run_data
 from bucket import Bucket, bucket, upload
 from conftest import Cli
 from librehps.scores.read import read_table
+from librehps.scores.shards import in_shard
 from librehps.storage.outputs import as_output
 from librehps.types import AXES
 from make_media import bad_media, clip, picture
@@ -186,6 +187,27 @@ def test_from_bucket_to_bucket(
     names = [file.name for file in as_output(output).iterdir()]
     assert sorted(names) == ["_DONE.json", "part-000000000000.parquet", "part-000000000064.parquet"]
     assert not as_output(f"{output}.journal").exists()
+
+
+def test_an_empty_shard(tmp_path: Path, two_nodes: Cluster, cli: Cli, process: Cli) -> None:
+    ids = [f"i{at}" for at in range(6)]
+    empty = next(w for w in range(1, 9) if not any(in_shard(i, w, 8) for i in ids))
+    picture().save(tmp_path / "a.png")
+    rows = [{"id": i, "image": "a.png", "prompt": "x"} for i in ids]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    output = tmp_path / "scores"
+    ray = ("--engine", "ray", "--concurrency", 1, "--shard", f"{empty}/8")
+    arguments = ("score", tmp_path / "m.jsonl", "--model", "tiny", *ray, "-o", output)
+    # A process: its actors load the model, which that of the tests remembers.
+    done = process(*arguments, RAY_ADDRESS=two_nodes.address)
+    assert done.returncode == 0, done.stderr
+    assert "this shard contains no items" in done.stderr
+    assert len(pq.read_table(output / "part-000000000000.parquet")) == 0
+    again = cli(*arguments, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert "is complete: 0 scored" in again.stderr
+    chosen = cli("filter", output, "--ok-only")
+    assert (chosen.returncode, chosen.stdout) == (0, ""), chosen.stderr
 
 
 def test_whichever_process_dies_no_row_is_lost(
