@@ -3,13 +3,13 @@
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+import forks
 from conftest import Cli
 from judge_data import write_scores
 
@@ -24,7 +24,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     running = []
 
     def go(*flags: str) -> tuple[subprocess.Popen[str], str]:
-        command = [sys.executable, "-m", "librehps_cli", "judge", str(tmp_path / "scores.parquet"),
+        command = [*forks.librehps(), "judge", str(tmp_path / "scores.parquet"),
                    "--out", str(tmp_path / "pairs.jsonl"), "--by", "folder", "--no-open",
                    *flags]  # fmt: skip
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
