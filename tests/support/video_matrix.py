@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 WIDTH, HEIGHT, BITS = 96, 64, 12
-LENGTHS = (1, 9, 33, 320)
+LENGTHS = (1, 9, 33, 240)
 # Long enough that a reader which seeks does so.
 LONG = 700
 MOV, ALL = ("mp4", "mkv", "mov"), ("mp4", "mkv", "mov", "avi")
