@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from fastapi import FastAPI
 
 from librehps import LibreHPS
@@ -103,6 +104,28 @@ def test_requests_wait_for_room_in_the_order_of_arrival(tiny: LibreHPS) -> None:
             assert (await post(3)).status_code == 200 and not waiting()
 
     asyncio.run(main())
+
+
+def test_a_batch_starts_on_an_idle_core_while_another_runs(tiny: LibreHPS) -> None:
+    """A batch that is not full waits only while all cores have a batch."""
+
+    async def main() -> None:
+        async with inside(tiny, Limits(max_wait=0.0)) as (client, app):
+            go, queue = stall(app), app.state.service.queue
+            tasks = []
+            for running, ready in ((1, 0), (2, 0), (2, 1)):
+                tasks.append(asyncio.create_task(client.post("/score", json=GOOD)))
+                while (queue._flying, len(queue._ready)) != (running, ready):
+                    await asyncio.sleep(0)
+            go.set()
+            assert {(await task).status_code for task in tasks} == {200}
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        asyncio.run(main())
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_requests_that_leave_while_they_wait(tiny: LibreHPS) -> None:

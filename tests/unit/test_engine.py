@@ -15,6 +15,7 @@ import torch
 
 from conftest import MEDIA
 from librehps import Item, LibreHPS
+from librehps.engine.device import Launcher
 from librehps.engine.lanes import lanes_of
 from librehps.engine.stage import without_frames
 from librehps.errors import (
@@ -174,6 +175,37 @@ def test_batches_share_the_cores(folder: Path, tiny: LibreHPS) -> None:
     watched.threads.clear()
     list(engine.run(items(folder, "y")[:1]))
     assert watched.threads == [before]
+
+
+def test_a_batch_beside_a_running_one_has_the_rest_of_the_cores(
+    folder: Path, tiny: LibreHPS
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    engine, second = tiny.engine(), threading.Event()
+    prepared = [engine.prepare(item).decoded.prepared for item in items(folder)[:2]]
+
+    class Meeting(Watched):
+        """Holds the first batch until the second has started."""
+
+        def forward(self, inputs: ModelInputs) -> object:
+            is_first = not self.threads
+            found = super().forward(inputs)
+            assert second.wait(60) if is_first else not second.set()
+            return found
+
+    watched = Meeting(engine.model.network)
+    launcher = Launcher(replace(engine.model, network=watched), 1, threading.Event())
+    try:
+        first = launcher.submit([prepared[:1]])
+        while not watched.threads:
+            assert not first[0].done()
+        [one.result() for one in (*first, *launcher.submit([prepared[1:]]))]
+        [one.result() for one in launcher.submit([prepared[:1]])]
+        assert watched.threads == [2, 1, 2]
+    finally:
+        launcher.close()
+        torch.set_num_threads(before)
 
 
 @pytest.mark.slow

@@ -45,6 +45,9 @@ class Launcher:
         devices = model_devices(model)
         self.devices = len(devices)
         self.lanes = len(devices) * lanes_of(device, threads_of_each(threads, len(devices)))
+        # How many batches run at the same time without slowing each other down.
+        self.places = self.lanes if device.type == "cpu" else self.devices
+        self._unfinished, self._counting = 0, threading.Lock()
         self.meter = Meter(threads if device.type == "cpu" else len(devices))
         self._model, self._device, self._stop = model, device, stop
         self._name = ", ".join(map(str, devices))
@@ -56,9 +59,14 @@ class Launcher:
         self._pool = ThreadPoolExecutor(self.lanes, "forward", torch.get_num_threads)
 
     def submit(self, batches: Sequence[Sequence[Prepared]]) -> list[Future[BatchResult]]:
-        """Return a future for each batch; fewer batches than lanes share all cores."""
-        threads = max(1, self._threads // max(1, len(batches)))
-        return [self._pool.submit(self._run, batch, threads) for batch in batches]
+        """Return a future for each batch; fewer unfinished batches than lanes share all cores."""
+        with self._counting:
+            self._unfinished += len(batches)
+            threads = max(1, self._threads // max(1, self._unfinished))
+        futures = [self._pool.submit(self._run, batch, threads) for batch in batches]
+        for future in futures:
+            future.add_done_callback(self._count_finished)
+        return futures
 
     def close(self) -> None:
         """Wait for running batches, cancel the others, and restore torch's number of threads."""
@@ -67,6 +75,10 @@ class Launcher:
             self._pool.shutdown(cancel_futures=True)
         finally:
             _end_run(self._threads if self._device.type == "cpu" else None)
+
+    def _count_finished(self, _: Future[BatchResult]) -> None:
+        with self._counting:
+            self._unfinished -= 1
 
     def _run(self, batch: Sequence[Prepared], threads: int) -> BatchResult:
         if self._device.type == "cpu":

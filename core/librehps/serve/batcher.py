@@ -64,9 +64,9 @@ class Batcher:
     """A queue that scores the items of all requests; call its methods on one event loop only.
 
     A batch is launched when it fills a window of one device, or when its oldest item has waited
-    `max_wait` seconds and a device is idle. The queue holds at most `max_queue` items; requests
-    without room wait in the order of their arrival. An item whose answer is cancelled gives its
-    place back at once.
+    `max_wait` seconds and a device, or a core of a CPU, is idle. The queue holds at most
+    `max_queue` items; requests without room wait in the order of their arrival. An item whose
+    answer is cancelled gives its place back at once.
     """
 
     def __init__(
@@ -83,15 +83,17 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
         self._launcher = Launcher(engine.model, engine.batch_size, self._stop)
-        self._devices = self._launcher.devices
-        self.size = engine.window_size(self._launcher.lanes // self._devices)
-        max_ready = self.size * (self._devices + BATCHES_READY)
+        devices, self._places = self._launcher.devices, self._launcher.places
+        self.size = engine.window_size(self._launcher.lanes // devices)
+        self._max_launched = self.size * (devices + BATCHES_AHEAD)
+        max_ready = self.size * (devices + BATCHES_READY)
         self._decoding = Decoding(engine, memory, max_ready)
-        self._runners = ThreadPoolExecutor(self._devices + BATCHES_AHEAD, "window")
+        self._runners = ThreadPoolExecutor(self._places + devices + BATCHES_AHEAD, "window")
         self._ready: deque[_Job] = deque()
         self._jobs: set[_Job] = set()
         self._waiting: deque[_Waiting] = deque()
-        self._flying = 0
+        # The batches on the devices, and the items of these batches.
+        self._flying = self._launched = 0
         self._rate = 0.0
         self._landed_at = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -252,19 +254,19 @@ class Batcher:
 
     def _pump(self) -> None:
         """Launch the batches that are due, or set a timer for the next batch."""
-        while self._flying < self._devices + BATCHES_AHEAD:
+        while True:
             self._drop_unwanted()
-            if not self._ready:
+            count = min(self.size, len(self._ready))
+            if not count or self._launched + count > self._max_launched:
                 return
-            if len(self._ready) < self.size:
-                if self._flying >= self._devices:
-                    # All devices are busy, so waiting costs nothing and the batch may fill up.
+            if count < self.size:
+                if self._flying >= self._places:
+                    # All are busy, so waiting costs nothing and the batch may fill up.
                     return
                 left = self._ready[0].since + self._max_wait - time.monotonic()
                 if left > 0:
                     self._wake_in(left)
                     return
-            count = min(self.size, len(self._ready))
             self._launch([self._ready.popleft() for _ in range(count)])
 
     def _drop_unwanted(self) -> None:
@@ -280,6 +282,7 @@ class Batcher:
 
     def _launch(self, jobs: list[_Job]) -> None:
         self._flying += 1
+        self._launched += len(jobs)
         ready = [self._take(job) for job in jobs]
         started = time.monotonic()
         for job in jobs:
@@ -298,6 +301,7 @@ class Batcher:
 
     def _landed(self, jobs: list[_Job], started: float, done: "Future[list[ScoredRow]]") -> None:
         self._flying -= 1
+        self._launched -= len(jobs)
         failure = done.exception()
         # A stopped window returns fewer rows.
         rows = [] if failure is not None else done.result()
