@@ -1,6 +1,7 @@
 """Rows of a run on disk: written in groups, recovered after damage, and joined into an output."""
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -256,6 +257,20 @@ def test_a_key_is_found_among_many() -> None:
     found = index.find(keys)
     assert len(index) == len(keys) and (np.diff(found) != 0).all()
     assert len(index.find([])) == 0
+
+
+def test_keys_that_share_a_bucket_are_found_before_and_after_growth() -> None:
+    index = KeyIndex()
+    # The first 8 bytes choose the bucket; the last bucket continues in the first one.
+    ends = [bytes([value]) * 8 for value in (0, 127, 255)]
+    keys = [end + (at << 32).to_bytes(8, sys.byteorder) for at in range(20) for end in ends]
+    index.add(keys, np.arange(len(keys)))
+    assert index.find(keys).tolist() == list(range(len(keys)))
+    rng = np.random.default_rng(1)
+    more = [rng.bytes(16) for _ in range(9000)]
+    index.add(more, len(keys) + np.arange(len(more)))
+    assert index.find([*keys, *more]).tolist() == list(range(len(index))) == list(range(9060))
+    assert index.find([end + bytes([1]) * 8 for end in ends]).tolist() == [-1] * 3
 
 
 def texts() -> Iterator[str | None]:

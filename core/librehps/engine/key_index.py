@@ -1,4 +1,4 @@
-"""16-byte keys of scores, and a hash table in two arrays: about 32 bytes of memory an entry."""
+"""16-byte keys of scores, and a hash table in two arrays: 21 to 32 bytes of memory an entry."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,8 +11,12 @@ Words = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
 
 KEY_BYTES = 16
-MIN_SLOTS = 1 << 12
-MAX_LOAD = 0.7
+BUCKET_SLOTS = 8
+MIN_BUCKETS = 512
+MAX_LOAD = 0.75
+GROWTH = 1.5
+# Buckets whose keys are moved at once.
+GROW_BUCKETS = 8192
 MAX_NUMBER = 2**32 - 1
 _NUMBER = np.uint64(MAX_NUMBER)
 
@@ -35,7 +39,11 @@ class KeyIndex:
 
     def __init__(self) -> None:
         self._count = 0
-        self._clear(MIN_SLOTS)
+        # A bucket is filled from its first slot on; a key whose bucket is full is in the next one.
+        # The order of buckets is that of the keys, so that the table grows from one end to the
+        # other, and within its own memory.
+        self._first: Words = np.zeros((MIN_BUCKETS, BUCKET_SLOTS), np.uint64)
+        self._second: Words = np.zeros((MIN_BUCKETS, BUCKET_SLOTS), np.uint64)
 
     def __len__(self) -> int:
         return self._count
@@ -44,62 +52,95 @@ class KeyIndex:
         """Return the number of each key, -1 for a key that is not in the index."""
         first, second = _words(keys)
         found = np.full(len(keys), -1, np.int64)
-        slots, steps, left = self._start(first), _steps(second), np.arange(len(keys))
+        left, buckets = np.arange(len(keys)), self._homes(first)
         while left.size:
-            at = slots[left]
-            is_same = (self._first[at] == first[left]) & (
-                (self._second[at] ^ second[left]) <= _NUMBER
-            )
-            found[left[is_same]] = (self._second[at[is_same]] & _NUMBER).astype(np.int64)
-            left = left[~is_same & (self._first[at] != 0)]
-            slots[left] = (slots[left] + steps[left]) & self._mask
+            slots, number = self._look(buckets, first[left], second[left])
+            found[left] = number
+            is_next = (number < 0) & (slots[:, -1] != 0)
+            left, buckets = left[is_next], self._after(buckets[is_next])
         return found
 
     def add(self, keys: Sequence[bytes], numbers: Numbers) -> None:
         """Add keys with their numbers; a key that is in the index keeps its number."""
-        while self._count + len(keys) > MAX_LOAD * len(self._first):
+        while self._count + len(keys) > MAX_LOAD * self._first.size:
             self._grow()
         first, second = _words(keys)
         self._insert(first, second | numbers.astype(np.uint64))
 
+    def _look(self, buckets: Numbers, first: Words, second: Words) -> tuple[Words, Numbers]:
+        """Return the first words in the buckets, and the number of each key there, else -1."""
+        slots = self._first.take(buckets, axis=0)
+        numbers = np.full(len(buckets), -1, np.int64)
+        row, slot = np.nonzero(slots == first[:, None])
+        if row.size:
+            there = self._second[buckets[row], slot]
+            is_same = (there ^ second[row]) <= _NUMBER
+            numbers[row[is_same]] = (there[is_same] & _NUMBER).astype(np.int64)
+        return slots, numbers
+
     def _insert(self, first: Words, second: Words) -> None:
-        slots, steps, left = self._start(first), _steps(second), np.arange(len(first))
-        while left.size:
-            at = slots[left]
-            is_free = self._first[at] == 0
-            claimed = at[is_free]
-            # Of several keys for one slot the last wins; the others look at the slot again.
-            self._first[claimed] = first[left[is_free]]
-            self._second[claimed] = second[left[is_free]]
-            is_same = (self._first[at] == first[left]) & (
-                (self._second[at] ^ second[left]) <= _NUMBER
-            )
-            self._count += len(np.unique(claimed))
-            left = left[~is_same]
-            slots[left] = (slots[left] + steps[left]) & self._mask
+        buckets = self._homes(first)
+        while first.size:
+            slots, number = self._look(buckets, first, second)
+            used = np.count_nonzero(slots, axis=1)
+            is_free = (number < 0) & (used < BUCKET_SLOTS)
+            # Of several keys for one slot the last wins; the others look at the bucket again.
+            at, slot = buckets[is_free], used[is_free]
+            self._first[at, slot] = first[is_free]
+            self._second[at, slot] = second[is_free]
+            self._count += len(np.unique(at * BUCKET_SLOTS + slot))
+            buckets = np.where(used < BUCKET_SLOTS, buckets, self._after(buckets))
+            is_left = number < 0
+            is_left[is_free] = self._second[at, slot] != second[is_free]
+            is_left[is_free] |= self._first[at, slot] != first[is_free]
+            first, second, buckets = first[is_left], second[is_left], buckets[is_left]
 
     def _grow(self) -> None:
-        kept = self._first != 0
-        first, second = self._first[kept], self._second[kept]
-        self._clear(2 * len(self._first))
-        self._count = 0
-        self._insert(first, second)
+        before = len(self._first)
+        shape = (int(before * GROWTH), BUCKET_SLOTS)
+        # No view of the arrays is left: their memory may move.
+        self._first.resize(shape, refcheck=False)
+        self._second.resize(shape, refcheck=False)
+        count, end = self._count, len(self._first)
+        first = second = np.empty(0, np.uint64)
+        for start in reversed(range(0, before, GROW_BUCKETS)):
+            block = slice(start, min(start + GROW_BUCKETS, before))
+            is_used = self._first[block] != 0
+            first = np.concatenate([first, self._first[block][is_used]])
+            second = np.concatenate([second, self._second[block][is_used]])
+            self._first[block] = 0
+            # Only the buckets from `start` on are in the new order.
+            is_here = self._homes(first) >= start
+            end = self._move(first[is_here], second[is_here], end)
+            first, second = first[~is_here], second[~is_here]
+        self._count = count
 
-    def _clear(self, slots: int) -> None:
-        self._first: Words = np.zeros(slots, np.uint64)
-        self._second: Words = np.zeros(slots, np.uint64)
-        self._mask = np.uint64(slots - 1)
+    def _move(self, first: Words, second: Words, end: int) -> int:
+        """Insert keys that are not in the index, mostly before the bucket `end`, where all is free.
 
-    def _start(self, first: Words) -> Words:
-        return (first >> np.uint64(7)) & self._mask
+        Return the first bucket that is not free after that.
+        """
+        order = np.argsort(first)
+        first, second = first[order], second[order]
+        homes, count = self._homes(first), np.arange(len(first))
+        # Each key is in the first slot of its bucket, or behind the key before it.
+        places = np.maximum.accumulate(homes * BUCKET_SLOTS - count) + count
+        fit = int(np.searchsorted(places, end * BUCKET_SLOTS))
+        self._first.reshape(-1)[places[:fit]] = first[:fit]
+        self._second.reshape(-1)[places[:fit]] = second[:fit]
+        self._insert(first[fit:], second[fit:])
+        return int(homes[0]) if len(homes) else end
+
+    def _homes(self, first: Words) -> Numbers:
+        """Return the bucket in which each key is, unless that is full."""
+        high = first >> np.uint64(32)
+        return ((high * np.uint64(len(self._first))) >> np.uint64(32)).astype(np.int64)
+
+    def _after(self, buckets: Numbers) -> Numbers:
+        return (buckets + 1) % len(self._first)
 
 
 def _words(keys: Sequence[bytes]) -> tuple[Words, Words]:
     """Return the first 8 bytes of each key, never 0, and 4 more bytes above a free 32 bits."""
     pairs: Any = np.frombuffer(b"".join(keys), np.uint64).reshape(-1, 2)
     return np.maximum(pairs[:, 0], np.uint64(1)), pairs[:, 1] & ~_NUMBER
-
-
-def _steps(second: Words) -> Words:
-    """Return the distance between the slots that a key may have: odd, so that it reaches all."""
-    return (second >> np.uint64(32)) | np.uint64(1)
