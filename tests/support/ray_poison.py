@@ -16,6 +16,7 @@ from pathlib import Path
 
 from librehps import Item, LibreHPS
 from librehps.errors import EngineError
+from librehps.items.item_columns import columns_of
 from librehps.runs.options import RayOptions
 from librehps.runs.parts_job import PartsJob
 from librehps.runs.ray import actor, cluster, connection, engine, pool
@@ -47,8 +48,8 @@ class Listing:
     def __init__(self, ids):
         self.ids = ids
 
-    def items(self):
-        return (Item(name, Path(media), None) for name in self.ids)
+    def item_columns(self):
+        return [columns_of([Item(name, Path(media), None) for name in self.ids])]
 
     def facts(self):
         return {

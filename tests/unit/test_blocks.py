@@ -10,7 +10,9 @@ import pytest
 
 from librehps import Item, LibreHPS
 from librehps.errors import BrokenMediaError, EngineError, UsageError
+from librehps.items import item_columns
 from librehps.items.ids import unique
+from librehps.items.item_columns import ItemColumns, columns_of
 from librehps.runs import blocks, listing
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.parts_job import PartsJob
@@ -44,8 +46,8 @@ class Source:
     def __init__(self, scored: threading.Event, last: str = "last") -> None:
         self.scored, self.last = scored, last
 
-    def items(self) -> Iterator[Item]:
-        return unique(self._items())
+    def item_columns(self) -> Iterator[ItemColumns]:
+        return map(columns_of, item_columns.blocks(unique(self._items()), CHUNK))
 
     def _items(self) -> Iterator[Item]:
         for at in range(TOTAL - 1):

@@ -17,6 +17,7 @@ import pytest
 
 from librehps import Item, LibreHPS
 from librehps.errors import BrokenMediaError, CheckpointError, EngineError, UsageError
+from librehps.items.item_columns import ItemColumns, blocks, columns_of
 from librehps.runs.options import RayOptions
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.parts_job import PartsJob
@@ -42,9 +43,12 @@ class Listing:
     def __init__(self, total: int = TOTAL) -> None:
         self.total = total
 
-    def items(self) -> Iterator[Item]:
-        for at in range(self.total):
-            yield Item(f"{at}", Path(f"{at}.png"), "x", "image", extra={"n": at})
+    def item_columns(self) -> Iterator[ItemColumns]:
+        items = [
+            Item(f"{at}", Path(f"{at}.png"), "x", "image", extra={"n": at})
+            for at in range(self.total)
+        ]
+        return map(columns_of, blocks(items))
 
     def facts(self) -> dict:
         return {"own_columns": {"n": "long"}, "has_prompts": False, "skipped": 0,

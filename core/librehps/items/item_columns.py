@@ -45,6 +45,20 @@ class ItemColumns:
             return [{}] * len(self)
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
+    def only(self, is_kept: Sequence[bool]) -> "ItemColumns":
+        """Return the items for which `is_kept` is true."""
+        if all(is_kept):
+            return self
+        places = [at for at, kept in enumerate(is_kept) if kept]
+        extras: Extras
+        if isinstance(self.extras, Mapping):
+            extras = {name: [column[at] for at in places] for name, column in self.extras.items()}
+        else:
+            extras = [self.extras[at] for at in places]
+        fields = [[field[at] for at in places] for field in self.fields]
+        errors = {i: self.problems[at] for i, at in enumerate(places) if at in self.problems}
+        return ItemColumns(fields, extras, errors)
+
     def part(self, start: int, end: int) -> "ItemColumns":
         """Return the items from `start` to `end` (exclusive)."""
         if start == 0 and end >= len(self):

@@ -8,13 +8,14 @@ from typing import Any
 
 from librehps.errors import StorageError, UsageError
 from librehps.items.changes import PROMPT_SUFFIXES, identities
+from librehps.items.item_columns import FIELDS, ItemColumns
 from librehps.items.settling import Settling
 from librehps.items.source import Source
 from librehps.media.media import kind_by_name
 from librehps.paths import glob_start
 from librehps.storage.url_path import as_path
-from librehps.types import Item
 
+MEDIA = FIELDS.index("media")
 HINT = "Watch a folder of images and videos; for other sources repeat the command with --update."
 
 
@@ -62,14 +63,14 @@ class WholeFiles:
         """True if items may have a prompt."""
         return self.source.has_prompts
 
-    def items(self) -> Iterator[Item]:
-        """Yield the items in the order of the source."""
+    def item_columns(self) -> Iterator[ItemColumns]:
+        """Yield the items in the order of the source, many at a time."""
         before = identities(self.roots)
         start = os.path.join(Path.cwd(), "")  # noqa: PTH118
-        for item in self.source.items():
-            path = str(item.media)
-            if self._is_whole(path if os.path.isabs(path) else start + path):  # noqa: PTH117
-                yield item
+        for items in self.source.item_columns():
+            paths = map(str, items.fields[MEDIA])
+            places = (p if os.path.isabs(p) else start + p for p in paths)  # noqa: PTH117
+            yield items.only(list(map(self._is_whole, places)))
         if before is None or identities(self.roots) != before:
             raise FolderGoneError(f"{', '.join(self.roots)}: a watched folder was removed")
 

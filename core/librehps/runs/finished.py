@@ -19,11 +19,10 @@ from librehps.runs.refusals import changed_output, lacking_columns, other_column
 from librehps.runs.row_status import ERROR, NEW, OK
 from librehps.runs.row_store import CHUNK_ROWS, RowStore
 from librehps.scores.columns import TEXT
+from librehps.scores.json_lines_table import read_lines
+from librehps.scores.json_table import arrow_lines, line_blocks
 from librehps.scores.parquet import arrow_type
-from librehps.scores.read import read_table
 from librehps.scores.sink import Sink
-
-BLOCK_BYTES = 1 << 23
 
 
 class FinishedOutput:
@@ -48,31 +47,28 @@ class FinishedOutput:
         if there and lacking:
             raise lacking_columns(self.path, lacking)
 
-    def ids(self) -> Iterator[str]:
-        """Yield the id of each row."""
-        for chunk in self.texts("id")["id"].chunks:
-            for start in range(0, len(chunk), CHUNK_ROWS):
-                yield from chunk.slice(start, CHUNK_ROWS).to_pylist()
+    def ids(self) -> Iterator[Any]:
+        """Yield the ids of the rows as Arrow arrays, some rows at a time."""
+        return (batch["id"] for batch in self.texts("id"))
 
     def counts(self) -> tuple[int, int, Counter[str]]:
         """Return the number of ok rows, of failed rows, and of failed rows by error type."""
-        table = self.texts("status", "error_type")
-        statuses = counted(table, "status")
-        return statuses["ok"], statuses["error"], counted(table)
+        statuses, errors = Counter[str](), Counter[str]()
+        for batch in self.texts("status", "error_type"):
+            statuses += counted(batch["status"])
+            errors += counted(batch["error_type"])
+        return statuses["ok"], statuses["error"], errors
 
-    def texts(self, *names: str) -> Any:
-        """Return text columns as an Arrow table; `error_type` is null if the file lacks it."""
+    def texts(self, *names: str) -> Iterator[Any]:
+        """Yield text columns in Arrow batches; `error_type` is null if the file lacks it."""
         there = self.names()
         self.check_names([name for name in names if name != "error_type"])
         with self._translated():
-            if self._is_parquet:
-                table = pq.read_table(self.path, columns=[n for n in names if n in there])
-            else:
-                table = self._json_texts(names)
-        for name in names:
-            if name not in table.column_names:
-                table = table.append_column(name, pa.nulls(len(table), pa.string()))
-        return table.select(names)
+            known = [name for name in names if name in there]
+            batches = self._batches(known) if self._is_parquet else self._json_batches(names)
+            for batch in batches:
+                columns = [_text(batch, name) for name in names]
+                yield pa.RecordBatch.from_arrays(columns, list(names))
 
     def check_columns(self, kinds: Mapping[str, str]) -> None:
         """Raise UsageError for columns that this file lacks, or has with another type."""
@@ -85,18 +81,24 @@ class FinishedOutput:
 
     def take_statuses(self, status: bytearray) -> None:
         """Set the status of each item that is NEW to that of its row in this file."""
-        found = self.texts("status")["status"]
-        if len(found) != len(status):
-            raise changed_output(self.path, f"{len(found)} rows", f"{len(status)}")
-        known = np.frombuffer(status, np.uint8)
-        is_ok = pc.fill_null(pc.equal(found, "ok"), False).to_numpy()
-        np.copyto(known, np.where(is_ok, OK, ERROR).astype(np.uint8), where=known == NEW)
+        known, found = np.frombuffer(status, np.uint8), [np.empty(0, np.uint8)]
+        for batch in self.texts("status"):
+            is_ok = np.asarray(pc.fill_null(pc.equal(batch["status"], "ok"), False))
+            found.append(np.where(is_ok, OK, ERROR).astype(np.uint8))
+        rows = np.concatenate(found)
+        if len(rows) != len(status):
+            raise changed_output(self.path, f"{len(rows)} rows", f"{len(status)}")
+        np.copyto(known, rows, where=known == NEW)
 
     def error_types(self, rows: RowStore) -> Counter[str]:
         """Return the number of failed rows that are not in the store, by error type."""
-        table = self.texts("status", "error_type")
-        is_kept = pa.array(~rows.has_row(0, len(table)))
-        return counted(table.filter(pc.and_(is_kept, pc.equal(table["status"], "error"))))
+        found, start = Counter[str](), 0
+        for batch in self.texts("status", "error_type"):
+            is_kept = pa.array(~rows.has_row(start, start + len(batch)))
+            is_error = pc.equal(batch["status"], "error")
+            found += counted(batch["error_type"].filter(pc.and_(is_kept, is_error)))
+            start += len(batch)
+        return found
 
     def rewrite(self, sink: Sink, rows: RowStore, kinds: Mapping[str, str]) -> None:
         """Write the columns `kinds` of all rows to the sink; rows in the store replace ours."""
@@ -112,9 +114,12 @@ class FinishedOutput:
                 raise changed_output(self.path, f"{start} rows", f"{len(rows.status)}")
 
     def _tables(self, kinds: Mapping[str, str]) -> Iterator[tuple[int, Any]]:
+        for batch in self._batches(list(kinds)):
+            yield len(batch), pa.Table.from_batches([batch]).select(list(kinds))
+
+    def _batches(self, names: Sequence[str]) -> Iterator[Any]:
         with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(CHUNK_ROWS, columns=list(kinds)):
-                yield len(batch), pa.Table.from_batches([batch]).select(list(kinds))
+            yield from file.iter_batches(CHUNK_ROWS, columns=list(names))
 
     def _blocks(self, kinds: Mapping[str, str]) -> Iterator[tuple[int, list[bytes]]]:
         names, lines = list(kinds), self._lines()
@@ -129,15 +134,13 @@ class FinishedOutput:
                 if line.strip():
                     yield line if line.endswith(b"\n") else line + b"\n"
 
-    def _json_texts(self, names: Sequence[str]) -> Any:
-        schema = pa.schema([(name, arrow_type(TEXT)) for name in names])
-        parse = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-        try:
-            return pj.read_json(self.path, pj.ReadOptions(block_size=BLOCK_BYTES), parse)
-        except pa.ArrowException:
-            # Unusual lines, or none: the slow reader takes them, or names what is wrong.
-            table, _ = read_table([self.path])
-            return table.select([name for name in names if name in table.column_names])
+    def _json_batches(self, names: Sequence[str]) -> Iterator[Any]:
+        types, line = dict.fromkeys(names, arrow_type(TEXT)), 1
+        with self.path.open("rb") as file:
+            for block in line_blocks(file):
+                table = _json_table(block, types, line)
+                yield from table.combine_chunks().to_batches()
+                line += block.count(b"\n")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -147,10 +150,35 @@ class FinishedOutput:
             raise UsageError(f"{self.path} cannot be read: {error}") from error
 
 
-def counted(table: Any, column: str = "error_type") -> Counter[str]:
-    """Return how often a column has each text."""
-    pairs = pc.value_counts(table[column].combine_chunks().drop_null()).to_pylist()
+def counted(texts: Any) -> Counter[str]:
+    """Return how often an Arrow array has each text."""
+    pairs = pc.value_counts(texts.drop_null()).to_pylist()
     return Counter({pair["values"]: pair["counts"] for pair in pairs})
+
+
+def _text(batch: Any, name: str) -> Any:
+    """Return a column of a batch as text, nulls if the batch lacks it."""
+    at = batch.schema.get_field_index(name)
+    return pa.nulls(len(batch), pa.string()) if at < 0 else batch.column(at).cast(pa.string())
+
+
+def _json_table(block: bytes, types: Mapping[str, Any], line: int) -> Any:
+    """Return columns of JSON Lines; `line` is the number of the first line.
+
+    Raises ValueError for lines that are not JSON objects of one type per name.
+    """
+    schema = pa.schema(list(types.items()))
+    options = pj.ReadOptions(use_threads=False, block_size=len(block) + 1)
+    parse = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    lines = arrow_lines(block)
+    try:
+        table = pj.read_json(pa.BufferReader(block), options, parse) if lines else None
+    except pa.ArrowException:
+        table = None
+    # Unusual lines, or none: the slow reader takes them, or names what is wrong.
+    if table is None or len(table) != lines:
+        table = read_lines(block.decode(), types, line)
+    return table
 
 
 def _chosen(line: bytes, names: Sequence[str]) -> bytes:

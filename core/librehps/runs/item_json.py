@@ -1,10 +1,11 @@
 """The fields of items as JSON values, for the listing of a run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from librehps import errors
 from librehps.errors import ItemError
+from librehps.items.item_columns import ItemColumns
 from librehps.media.archived import stored_from
 from librehps.types import Item, Stored
 
@@ -12,9 +13,9 @@ Entry = dict[str, Any]
 
 
 class Listed(Protocol):
-    """A source of items; `facts` are JSON values, complete after `items` has been read once."""
+    """A source of items; `facts` are JSON values, complete once its items have been read."""
 
-    def items(self) -> Iterable[Item]: ...
+    def item_columns(self) -> Iterator[ItemColumns]: ...
 
     def facts(self) -> Mapping[str, Any]: ...
 

@@ -192,10 +192,14 @@ class Job:
     def _check_output(self) -> None:
         """Raise UsageError where the output with the other rows is no longer that of the run."""
         if OUTPUT_HAS_ROWS in self.journal.run:
-            ids = zip(self.journal.listing.items(), self._finished.ids(), strict=True)
-            for (_, item), found in ids:
-                if item.id != found:
-                    raise changed_output(self.output, repr(found), repr(item.id))
+            start = 0
+            for found in self._finished.ids():
+                expected = self.journal.listing.ids(start, start + len(found))
+                if not expected.combine_chunks().equals(found):
+                    pairs = zip(found.to_pylist(), expected.to_pylist(), strict=True)
+                    one, other = next(pair for pair in pairs if pair[0] != pair[1])
+                    raise changed_output(self.output, repr(one), repr(other))
+                start += len(found)
 
     def _take_statuses(self) -> None:
         """Set the status of rows that only the output has, as after an interrupted retry."""
@@ -239,8 +243,8 @@ class Job:
 
     def _finished_rows(
         self, columns: Sequence[str] | str, settings: Settings
-    ) -> Iterable[str] | None:
-        """Return the ids of the complete output; None where its rows are not compared here."""
+    ) -> Iterable[Any] | None:
+        """Return the ids of the complete output as Arrow arrays; None for rows in parts."""
         self.check_names(columns, settings)
         return self._finished.ids()
 

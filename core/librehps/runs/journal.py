@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from librehps.errors import UsageError
 from librehps.files import writing
-from librehps.items.source import Source
 from librehps.runs.bucket_journal import BucketJournal
 from librehps.runs.item_json import Listed
 from librehps.runs.journal_folder import JournalFolder
@@ -108,10 +107,7 @@ class Journal:
     ) -> None:
         """Write the listing and run.json, which makes it valid; `check` may raise on the facts."""
         with self._translated():
-            if isinstance(listed, Source):
-                total = self.listing.write_columns(listed.item_columns())
-            else:
-                total = self.listing.write(listed.items())
+            total = self.listing.write(listed.item_columns())
             found = listed.facts()
             check(found)
             self.run = {**facts, **found, "total": total, "layout": LAYOUT}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from librehps.files import sync
-from librehps.items.item_columns import ItemColumns, blocks, chunks, columns_of
+from librehps.items.item_columns import ItemColumns, chunks
 from librehps.storage.outputs import listed, put
 from librehps.storage.url_path import AnyPath
 from librehps.types import Item
@@ -32,15 +32,11 @@ class Listing:
         """Return the same listing for a process in another folder."""
         return Listing(self.folder.parent.absolute(), self.folder.name)
 
-    def write(self, items: Iterable[Item]) -> int:
+    def write(self, items: Iterable[ItemColumns]) -> int:
         """Write the items, sync the files to disk, and return the number of items.
 
-        The items before item `n * CHUNK_ITEMS` are on disk when this item is taken.
+        When more items are taken, the last whole chunk of those before is on disk.
         """
-        return self.write_columns(map(columns_of, blocks(items, CHUNK_ITEMS)))
-
-    def write_columns(self, items: Iterable[ItemColumns]) -> int:
-        """Write items like `write`."""
         # pyarrow is imported when it is used: a row on stdout needs none.
         from librehps.runs.listing_chunk import chunk_content
 

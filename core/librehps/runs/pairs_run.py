@@ -10,6 +10,7 @@ from librehps import errors
 from librehps.choices import PairsFormat
 from librehps.decide.calibrators import Calibrator
 from librehps.engine.engine import FindPrompt
+from librehps.items.item_columns import ItemColumns, blocks, columns_of
 from librehps.items.passed_over import PassedOver
 from librehps.preferences.column_names import PairColumns
 from librehps.preferences.media import items_of
@@ -78,9 +79,11 @@ class PairsSource:
     def __init__(self, request: PairsRequest) -> None:
         self._request = request
 
-    def items(self) -> Iterator[Item]:
-        """Yield the items in the order of the pairs."""
-        return (replace(item, media=media_text(item.media) or "") for item in self._request.media)
+    def item_columns(self) -> Iterator[ItemColumns]:
+        """Yield the items in the order of the pairs, many at a time."""
+        media = self._request.media
+        items = (replace(item, media=media_text(item.media) or "") for item in media)
+        return map(columns_of, blocks(items))
 
     def facts(self) -> Mapping[str, Any]:
         """Return the facts of a source; each run reads the file, so that it must not change."""

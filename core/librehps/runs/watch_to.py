@@ -103,7 +103,7 @@ def watch_to(
         return LocalRun(request, job, columns, observer, stop, scorer, cache).run()
 
     def look() -> None:
-        for _ in request.open_source().items():
+        for _ in request.open_source().item_columns():
             pass
 
     observer.note(f"watching {', '.join(given)}; Ctrl-C ends with a finished {output}")

@@ -81,9 +81,9 @@ def _tables(stream: Readable, ours: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the rows of each block of whole lines, as a table."""
     texts: dict[str, Any] = {}
     schema, line = pa.schema([]), 1
-    for block in _blocks(stream):
+    for block in line_blocks(stream):
         if not block.isspace():
-            lines = _arrow_lines(block)
+            lines = arrow_lines(block)
             table = _fast_table(block, lines, ours, texts) if lines else None
             table = read_lines(block.decode(), ours, line) if table is None else table
             if len(table):
@@ -111,7 +111,7 @@ def _unified(schema: Any, table: Any, line: int) -> Any:
     return pa.unify_schemas([schema, table.schema], promote_options="permissive")
 
 
-def _blocks(stream: Readable) -> Iterator[bytes]:
+def line_blocks(stream: Readable) -> Iterator[bytes]:
     """Yield the bytes of a stream in blocks that end with a line, without a byte order mark."""
     left = stream.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)
     while block := stream.read(BLOCK_BYTES):
@@ -123,8 +123,8 @@ def _blocks(stream: Readable) -> Iterator[bytes]:
         yield left
 
 
-def _arrow_lines(block: bytes) -> int:
-    """Return the number of lines; 0 unless all are short and begin with `{`.
+def arrow_lines(block: bytes) -> int:
+    """Return the number of lines that Arrow may read; 0 unless all are short and begin with `{`.
 
     Arrow crashes on a line `null`.
     """

@@ -6,10 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from librehps.items.item_columns import ItemColumns
 from librehps.runs.item_json import Listed
 from librehps.runs.listing import CHUNK_ITEMS
 from librehps.runs.ray.engine import RayEngine
-from librehps.types import Item
 
 
 class WatchedSource:
@@ -18,15 +18,16 @@ class WatchedSource:
     def __init__(self, source: Listed, engine: RayEngine, scoring: "Future[None]") -> None:
         self._source, self._engine, self._scoring = source, engine, scoring
 
-    def items(self) -> Iterator[Item]:
+    def item_columns(self) -> Iterator[ItemColumns]:
         """Yield the items of the source."""
-        for at, item in enumerate(self._source.items()):
-            if at % CHUNK_ITEMS == 0:
-                # Whoever takes this item has written the chunks before it.
-                self._engine.blocks.listed = at
-                if self._scoring.done():
-                    self._scoring.result()
-            yield item
+        total = 0
+        for items in self._source.item_columns():
+            yield items
+            total += len(items)
+            # Who takes more items has written the whole chunks of these.
+            self._engine.blocks.listed = total - total % CHUNK_ITEMS
+            if self._scoring.done():
+                self._scoring.result()
 
     def facts(self) -> Mapping[str, Any]:
         return self._source.facts()
