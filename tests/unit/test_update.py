@@ -16,7 +16,8 @@ import pytest
 from PIL.PngImagePlugin import PngInfo
 
 from conftest import Cli
-from librehps import LibreHPS, RunSummary, read_scores, score_to
+from librehps import Item, LibreHPS, RunSummary, read_scores, score_to
+from librehps.engine.decode import Decoder
 from librehps.engine.engine import LocalEngine
 from librehps.errors import UsageError
 from librehps.files import partial_of
@@ -25,6 +26,7 @@ from librehps.runs import media_stamps
 from librehps.runs.journal import Journal
 from librehps.runs.observer import RunObserver
 from librehps.runs.progress import RunProgress
+from librehps.runs.update_job import UpdateJob
 from librehps.scores.markers import journal_folder
 from librehps.scores.read import read_table
 from make_media import picture
@@ -354,6 +356,53 @@ def test_damaged_stamps_are_not_believed(
     reads.clear()
     update("pics", "x.jsonl", model)
     assert not reads
+
+
+@pytest.mark.usefixtures("stamps_of_fresh_files")
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_files_that_cannot_be_scored_are_not_read_again(
+    suffix: str,
+    project: Path,
+    model: LibreHPS,
+    pool: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = list[str]()
+    out, options = f"x.{suffix}", {"prompt_from": "sidecar"}
+    contents = {"broken": pool[0][:40], "empty": b"", "odd": b"text", "bare": pool[1]}
+    for name, content in contents.items():
+        Path(f"pics/{name}.png").write_bytes(content)
+    for at in range(4):
+        Path(f"pics/{at}.txt").write_text("a cat")
+    for name in ("broken", "empty", "odd"):
+        Path(f"pics/{name}.txt").write_text("a cat")
+
+    def decode(decoder: Decoder, item: Item, content: Media | None = None) -> Any:
+        opened.append(item.id)
+        return real(decoder, item, content)
+
+    real = Decoder.decode
+    monkeypatch.setattr(Decoder, "decode", decode)
+    update("pics", out, model, **options)
+    rows = {row["id"]: row for row in rows_of(Path(out))}
+    assert [rows[f"{name}.png"]["error_type"] for name in contents] == [
+        "BrokenMediaError", "EmptyFileError", "UnsupportedMediaError", "PromptError",
+    ]  # fmt: skip
+    before, _ = Path(out).read_bytes(), opened.clear()
+    summary, _ = update("pics", out, model, **options)
+    # The prompt that was not there may have come.
+    assert (opened, summary.changes) == ([], (0, 0, 0, 7, 1, 0, 0))
+    assert (summary.failed, summary.errors["BrokenMediaError"]) == (4, 1)
+    assert Path(out).read_bytes() == before
+    # Another prompt, and a changed file.
+    Path("pics/broken.txt").write_text("a dog")
+    Path("pics/odd.png").write_bytes(pool[2])
+    update("pics", out, model, **options)
+    assert sorted(opened) == ["broken.png", "odd.png"]
+    opened.clear()
+    monkeypatch.setattr(UpdateJob, "origin_settings", lambda _: {"version": "0.0.1"})
+    update("pics", out, model, **options)
+    assert sorted(opened) == ["broken.png", "empty.png"]
 
 
 @pytest.mark.usefixtures("stamps_of_fresh_files")

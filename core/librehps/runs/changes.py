@@ -18,8 +18,9 @@ class Changes(NamedTuple):
     """The number of items of the source by what became of their rows, and of vanished items.
 
     `new` items had no row, `changed` ones another content or prompt, `moved` ones another id;
-    `kept` rows are the old ones; `retried` rows had an error, or no hash of their media. `vanished`
-    rows of items that are no longer in the source are in the output, `pruned` ones were dropped.
+    `kept` rows are the old ones; `retried` rows had an error that may pass, or no hash of their
+    media. `vanished` rows of items that are no longer in the source are in the output, `pruned`
+    ones were dropped.
     """
 
     new: int = 0
@@ -55,8 +56,8 @@ class Comparison:
         # New ids by content: an old row of the same content whose id is gone has moved there.
         self._added: Counter[bytes] = Counter()
 
-    def add(self, table: Any) -> None:
-        """Compare the columns COLUMNS of new rows."""
+    def add(self, table: Any, is_kept: Any) -> None:
+        """Compare the columns COLUMNS of new rows, of which some were made without their media."""
         keys = row_keys(table)
         old = self._by_id.find(_digests(table["id"].to_pylist()))
         is_old = old >= 0
@@ -64,9 +65,10 @@ class Comparison:
         self._is_seen[numbers] = True
         before, now = self._keys[numbers], keys[is_old]
         has_key = before != NO_KEY
-        self._found["kept"] += int((has_key & (before == now)).sum())
+        is_error = ~has_key & is_kept[is_old] & (now == NO_KEY)
+        self._found["kept"] += int((has_key & (before == now) | is_error).sum())
         self._found["changed"] += int((has_key & (before != now)).sum())
-        self._found["retried"] += int((~has_key).sum())
+        self._found["retried"] += int((~has_key & ~is_error).sum())
         self._added.update(keys[~is_old].tolist())
 
     def result(self, prune: bool) -> tuple[Changes, NDArray[np.bool_]]:

@@ -1,12 +1,14 @@
 """Stamps of media: which local files have not changed since their content was hashed.
 
-`.OUT.stamps` keeps the hash of each media file that an update has read, with a key of its path,
-size, times and inode. The stamps are disposable: without them all media are read once more.
+`.OUT.stamps` keeps the hash of each media file that an update has read, or that it cannot be
+scored, with a key of its path, size, times and inode. The stamps are disposable: without them all
+media are read once more.
 """
 
 import hashlib
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -19,8 +21,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from librehps.engine.key_index import KeyIndex
+from librehps.errors import (
+    AspectRatioError,
+    BrokenMediaError,
+    DecompressionBombError,
+    EmptyFileError,
+    NoVideoStreamError,
+    UnsupportedMediaError,
+)
 from librehps.files import write_whole
 from librehps.media.archived import ParquetCell, TarMember
+from librehps.media.image_formats import NEEDS_EXTRA
 from librehps.runs.journal import Journal
 from librehps.runs.known_rows import KEY, NO_KEY
 from librehps.types import Item, Kind
@@ -30,20 +41,38 @@ log = logging.getLogger("librehps")
 # A file that changed less than this before its stamp was taken may change again without another
 # stamp: clocks of file systems tick, of FAT every 2 seconds.
 FRESH_NS = 2_000_000_000
-MARK = b"librehps.stamps 1\n"
+MARK = b"librehps.stamps 2\n"
 CHECK_BYTES = 16
-KINDS: tuple[Kind, Kind] = ("image", "video")
+KINDS: tuple[Kind, Kind, None] = ("image", "video", None)
+NO_HASH = "0" * 64
+# Errors that a file causes by its content, so that they last until the file changes. All others,
+# as of the network, of the device or of a time limit, may not come again.
+LASTING = pa.array(
+    kind.__name__
+    for kind in (
+        EmptyFileError,
+        UnsupportedMediaError,
+        BrokenMediaError,
+        DecompressionBombError,
+        AspectRatioError,
+        NoVideoStreamError,
+    )
+)
 # Key of the file's stamp, hash of its content, and the kind as which it is scored.
 ENTRY = np.dtype([("key", KEY), ("sha256", "V32"), ("kind", "u1")])
+OF_ERROR = ("status", "error_type", "error")
 # The key of a file of which nothing can be told.
 NOTHING = NO_KEY.tobytes()
 
 
 class Content(NamedTuple):
-    """The content of media: the hash of their bytes, and the kind as which they are scored."""
+    """The content of media: the hash of their bytes, and the kind as which they are scored.
+
+    The kind is None for media that cannot be scored: the row of the output says why.
+    """
 
     sha256: str
-    kind: Kind
+    kind: Kind | None
 
 
 class MediaStamps:
@@ -68,13 +97,13 @@ class MediaStamps:
         return [Content(sha256.hex(), KINDS[kind]) if has else None for has, sha256, kind in found]
 
     def update(self, keys: Any, is_kept: Any, journal: Journal) -> None:
-        """Write the stamps of all scored items of a journal, in place of the others.
+        """Write the stamps of all items of a journal with scores or LASTING errors.
 
         `keys` are the stamp keys of all items from before they were read; files that have changed
         since are left out. Files with `is_kept` have not been read. A failure is a warning.
         """
         found = [np.empty(0, ENTRY)]
-        for indices, table in journal.rows.there(("kind", "sha256", "status")):
+        for indices, table in journal.rows.there(("kind", "sha256", *OF_ERROR)):
             start, end = int(indices[0]), int(indices[-1]) + 1
             items = compress(journal.listing.range(start, end), journal.rows.has_row(start, end))
             found.append(_entries(table, keys[indices], is_kept[indices], items))
@@ -113,8 +142,8 @@ class MediaStamps:
 
 def _entries(table: Any, keys: Any, is_kept: Any, items: Iterator[Item]) -> Any:
     """Return an entry for each row whose file has the same stamp as before it was read."""
-    known = pc.and_(pc.equal(table["status"], "ok"), table["sha256"].is_valid())
-    has = known.to_numpy() & (keys != NO_KEY)
+    scored = pc.and_(pc.equal(table["status"], "ok"), table["sha256"].is_valid())
+    has = pc.or_(scored, is_lasting(table)).to_numpy() & (keys != NO_KEY)
     is_read = has & ~is_kept
     if is_read.any():
         now = stamp_keys([item for item, new in zip(items, is_read, strict=True) if new])
@@ -122,10 +151,19 @@ def _entries(table: Any, keys: Any, is_kept: Any, items: Iterator[Item]) -> Any:
     rows = table.filter(pa.array(has))
     entries = np.empty(len(rows), ENTRY)
     entries["key"] = keys[has]
-    hashes = b"".join(bytes.fromhex(text) for text in rows["sha256"].to_pylist())
-    entries["sha256"] = np.frombuffer(hashes, "V32")
-    entries["kind"] = [KINDS.index(kind) for kind in rows["kind"].to_pylist()]
+    hashes = pc.fill_null(rows["sha256"], NO_HASH).to_pylist()
+    entries["sha256"] = np.frombuffer(b"".join(map(bytes.fromhex, hashes)), "V32")
+    kinds = pc.if_else(pc.equal(rows["status"], "ok"), rows["kind"], None)
+    entries["kind"] = [KINDS.index(kind) for kind in kinds.to_pylist()]
     return entries
+
+
+def is_lasting(table: Any) -> Any:
+    """Return for each row, which has the columns OF_ERROR, if its error lasts."""
+    is_error = pc.and_(pc.equal(table["status"], "error"), pc.is_in(table["error_type"], LASTING))
+    # A package may be installed by then.
+    lacks_package = pc.fill_null(pc.match_substring(table["error"], NEEDS_EXTRA), False)
+    return pc.and_(is_error, pc.invert(lacks_package))
 
 
 def stamps_file(output: Path) -> Path:
@@ -168,13 +206,13 @@ def _key(item: Item, here: str, now: int, container: Any) -> bytes:
 
 
 def _stamp(path: str, now: int) -> str | None:
-    """Return size, times and inode of a file; None for a fresh one, or one that is not there."""
+    """Return size, times and inode of a file; None for a fresh or missing one, and for a device."""
     try:
         found = os.stat(path)  # noqa: PTH116 - of each row
     except (OSError, ValueError):
         # The decoder reports the error, or reads a URL.
         return None
     changed = max(found.st_mtime_ns, found.st_ctime_ns)
-    if changed > now - FRESH_NS:
+    if changed > now - FRESH_NS or not stat.S_ISREG(found.st_mode):
         return None
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"

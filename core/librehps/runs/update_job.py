@@ -19,6 +19,7 @@ from librehps.runs.changes import COLUMNS, Changes, Comparison
 from librehps.runs.item_json import Listed
 from librehps.runs.job import UPDATE, Job, check_same_request
 from librehps.runs.journal import HASHES
+from librehps.runs.kept_errors import KeptErrors
 from librehps.runs.known_rows import KEY, OF_ITEM, KnownRows, known_tables, row_keys
 from librehps.runs.media_stamps import Content, MediaStamps, stamp_keys, stamps_file
 from librehps.runs.refusals import lacking_columns
@@ -186,7 +187,7 @@ class UpdateJob(Job):
 
     def _take_known(self, finder: PromptFinder) -> None:
         """Write the rows of items whose media have not changed, and whose content is known."""
-        total = self.facts["total"]
+        total, errors = self.facts["total"], self._old_errors()
         self._keys, self._is_kept = np.zeros(total, KEY), np.zeros(total, bool)
         for start in range(0, total, GROUP_ROWS):
             items = list(self.journal.listing.range(start, min(start + GROUP_ROWS, total)))
@@ -194,7 +195,9 @@ class UpdateJob(Job):
             self._keys[start : start + len(items)] = np.frombuffer(b"".join(keys), KEY)
             found = zip(count(start), items, self._stamps.find(keys), strict=False)
             asked = [_prompted(at, item, content, finder) for at, item, content in found]
-            self._take([one for one in asked if one is not None])
+            there = [one for one in asked if one is not None]
+            self._take([(at, item, key) for at, item, key in there if key is not None])
+            self._take_errors([(at, item) for at, item, key in there if key is None], errors)
 
     def _take(self, found: Sequence[tuple[int, Item, bytes]]) -> None:
         """Write the rows of those items, with their indices and keys, whose content is known."""
@@ -207,6 +210,19 @@ class UpdateJob(Job):
             indices, items = [at for at, _, _ in kept], [item for _, item, _ in kept]
             self._is_kept[indices] = True
             self.journal.append_batch(self.journal.rows.schema.known_batch(indices, items, scores))
+
+    def _old_errors(self) -> KeptErrors | None:
+        """Return the errors of the old output that still hold; None if another version wrote it."""
+        before = None if self._old is None else self.origin_settings().get("version")
+        return KeptErrors(self._old) if before == self.facts["settings"]["version"] else None
+
+    def _take_errors(self, found: Sequence[tuple[int, Item]], errors: KeptErrors | None) -> None:
+        """Write the rows of items whose media cannot be scored, as the old output has them."""
+        pairs = [(at, errors.row(item)) for at, item in found] if errors is not None else []
+        rows = {at: row for at, row in pairs if row is not None}
+        if rows:
+            self._is_kept[[*rows]] = True
+            self.journal.append([*rows], [*rows.values()])
 
     def _whole(self, numbers: Any) -> Any:
         """Return the numbers of rows, with -1 in place of rows that lack a hash of this run."""
@@ -246,8 +262,8 @@ class UpdateJob(Job):
         batches = batches_of(self._old, ["id"])
         ids = (batch.column(0).to_pylist() for batch in batches)
         compared = Comparison(ids, self._known.keys[: len(self._old)])
-        for _, table in self.journal.rows.there(COLUMNS):
-            compared.add(table)
+        for indices, table in self.journal.rows.there(COLUMNS):
+            compared.add(table, self._is_kept[indices])
         return compared.result(self._prune and not self.is_incomplete)
 
     @property
@@ -258,13 +274,17 @@ class UpdateJob(Job):
 
 def _prompted(
     at: int, item: Item, content: Content | None, finder: PromptFinder
-) -> tuple[int, Item, bytes] | None:
-    """Return the index, the item with its prompt, and its key; None for the engine's items."""
+) -> tuple[int, Item, bytes | None] | None:
+    """Return the index, the item with its prompt, and its key; None for the engine's items.
+
+    The key is None for media that cannot be scored.
+    """
     if content is None or item.problem is not None:
         return None
     try:
         item = finder(item, Media(item.media))
-        return at, item, content_key(content.kind, content.sha256, item.prompt)
+        sha256, kind = content
+        return at, item, None if kind is None else content_key(kind, sha256, item.prompt)
     except (ItemError, *READ_ERRORS):
         # The engine meets the same error, and makes its row.
         return None
