@@ -177,7 +177,8 @@ def test_formats_that_libraries_parse_are_never_opened_here(
     still = content_of(images[0], "AVIF")
     animated = content_of(images[0], "AVIF", save_all=True, append_images=images[1:])
     jxl = pylibjxl.encode(np.asarray(images[0]))
-    media = [still, animated, HEIC.read_bytes(), jxl, [still, still], still[:200]]
+    large = content_of(Image.new("L", (2600, 2000)), "TIFF", compression="tiff_lzw")
+    media = [still, animated, HEIC.read_bytes(), jxl, large, [still, still], still[:200]]
     expected = [tiny.engine().decoder.decode(Item("x", each, "x")) for each in media[:-1]]
 
     def opened(*_: object) -> None:

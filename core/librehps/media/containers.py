@@ -32,6 +32,7 @@ _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 _HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"))
 _ANY_BRANDS = frozenset((b"mif1", b"msf1", b"miaf"))
 _JXL_MAGIC = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _FOREIGN = (
@@ -106,11 +107,11 @@ def still_format(head: bytes) -> str | None:
 
 
 def is_parsed_by_library(content: bytes) -> bool:
-    """Return whether opening the image lets a C library parse all of its structure.
+    """Return whether a C library parses all of the image's structure, or may (libtiff).
 
     Other images are opened by Python code that reads a short header.
     """
-    return still_format(content[:HEAD_BYTES]) is not None
+    return content.startswith(_TIFF_MAGIC) or still_format(content[:HEAD_BYTES]) is not None
 
 
 def resembles(head: bytes) -> str | None:

@@ -31,11 +31,13 @@ class Cost:
     """Memory in bytes: `total`, and `process` of it in the decoder process.
 
     `is_long`: to be decoded in a process, since it takes long or its reader may be attacked.
+    `is_unknown`: a process must read the header first.
     """
 
     total: int
     process: int = 0
     is_long: bool = False
+    is_unknown: bool = False
 
 
 def needs_process(content: Media, num_frames: int) -> bool:

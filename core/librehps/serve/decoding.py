@@ -27,6 +27,8 @@ from librehps.types import Item
 FETCH_THREADS = 8
 # Added to the priority of the processes of long decodes, so that they only get what is left.
 NICENESS = 10
+# CPU time for a small image in a format that is never opened in the server's own process.
+SMALL_TIMEOUT_S = 10.0
 MIN_DEFAULT_BYTES = 512 << 20
 
 
@@ -130,28 +132,32 @@ class Decoding:
     """The workers that load and decode items; requests take turns. Thread-safe.
 
     Threads decode what is quick. Large images, animations and videos are decoded in processes of
-    lower priority, of which there are fewer than cores, so that they do not hold up others. Items
+    lower priority, of which there are fewer than cores, so that they do not hold up others. Small
+    images that no thread may open are decoded in processes of their own. Items
     wait undecoded while `max_ready` decoded ones, or their share of the memory, wait for a device.
     """
 
     def __init__(self, engine: LocalEngine, memory: DecodeMemory, max_ready: int) -> None:
         self._engine, self._memory, self._max_ready = engine, memory, max_ready
         self._lock = threading.Lock()
-        self._fetching, self._quick, self._long = (_Lane(self._lock) for _ in range(3))
+        lanes = [_Lane(self._lock) for _ in range(4)]
+        self._fetching, self._quick, self._small, self._long = self._lanes = lanes
         self._fetched = _Share(self._lock, FETCH_THREADS * memory.fetch)
         self._in_threads = _Share(self._lock, memory.thread)
         self._in_processes = _Share(self._lock, memory.process)
         self._ready_bytes = self._ready_count = 0
         self._is_closed, self._fetches = False, False
         backend, most = engine.decoder.readers.backend, memory.process + MAX_MEMORY_BYTES
-        self._readers = [
-            VideoReader(backend, memory_limit=most, niceness=NICENESS)
-            for _ in range(max(1, engine.workers - 1))
-        ]
+        count = range(max(1, engine.workers - 1))
+        small = [VideoReader(backend, SMALL_TIMEOUT_S, most) for _ in count]
+        large = [VideoReader(backend, memory_limit=most, niceness=NICENESS) for _ in count]
+        self._readers = [*small, *large]
         self._threads: list[threading.Thread] = []
         for _ in range(engine.workers):
             self._start(self._quick, self._decode_here)
-        for reader in self._readers:
+        for reader in small:
+            self._start(self._small, partial(self._decode_there, reader, is_small=True))
+        for reader in large:
             self._start(self._long, partial(self._decode_there, reader))
 
     def submit(self, pending: Pending, group: object) -> Task:
@@ -184,8 +190,8 @@ class Decoding:
         with self._lock:
             self._ready_bytes -= _size_of(ready)
             self._ready_count -= 1
-            self._quick.changed.notify_all()
-            self._long.changed.notify_all()
+            for lane in self._lanes:
+                lane.changed.notify_all()
 
     def close(self) -> None:
         """Drop the tasks that wait, kill the processes, and wait for the other workers."""
@@ -200,7 +206,7 @@ class Decoding:
             reader.close()
 
     def _notify(self) -> None:
-        for each in (self._fetching, self._quick, self._long):
+        for each in self._lanes:
             each.changed.notify_all()
         for share in (self._fetched, self._in_threads, self._in_processes):
             share.changed.notify_all()
@@ -268,6 +274,8 @@ class Decoding:
         cost = self._cost(item, content, None)
         if isinstance(cost, Ready):
             self._finish(task, cost)
+        elif cost.is_unknown:
+            self._put(task, self._small)
         elif cost.is_long or cost.total > self._in_threads.size:
             # The bytes are loaded again later, so that waiting items hold only what came in.
             self._put(task, self._long)
@@ -276,7 +284,8 @@ class Decoding:
                 decoder = self._engine.decoder
                 self._finish(task, make_ready(item, self._engine.find_prompt, decoder, content))
 
-    def _decode_there(self, reader: VideoReader, task: Task) -> None:
+    def _decode_there(self, reader: VideoReader, task: Task, is_small: bool = False) -> None:
+        share = self._in_threads if is_small else self._in_processes
         item = self._load(task)
         if isinstance(item, Ready):
             self._finish(task, item)
@@ -284,17 +293,24 @@ class Decoding:
         with self._reading(reader, task):
             content = IsolatedMedia(item.media, reader, task.pending.name)
             cost = self._cost(item, content, reader)
+            is_long = isinstance(cost, Cost) and (cost.is_long or cost.total > share.size)
             if isinstance(cost, Ready):
-                self._finish(task, cost)
-                return
-            with self._holding(self._in_processes, cost.total, task):
-                decoder = replace(
-                    IsolatedDecoder.of(self._engine.decoder, reader), memory=cost.process
-                )
-                ready = make_ready(item, self._engine.find_prompt, decoder, content)
-                # Pixels of this size are not kept for the next item, which may be small.
-                return_freed_memory()
+                ready = cost
+            elif not (is_small and is_long):
+                with self._holding(share, cost.total, task):
+                    ready = self._isolated(item, content, cost, reader)
+        if is_small and is_long:
+            self._put(task, self._long)
+        else:
             self._finish(task, ready)
+
+    def _isolated(self, item: Item, content: Media, cost: Cost, reader: VideoReader) -> Ready:
+        decoder = IsolatedDecoder.of(self._engine.decoder, reader)
+        decoder = replace(decoder, memory=cost.process)
+        ready = make_ready(item, self._engine.find_prompt, decoder, content)
+        # Pixels of this size are not kept for the next item, which may be small.
+        return_freed_memory()
+        return ready
 
     @contextmanager
     def _holding(self, share: _Share, size: int, task: Task) -> Iterator[None]:
@@ -341,7 +357,7 @@ class Decoding:
         try:
             decoder = self._engine.decoder
             if reader is None and needs_process(content, decoder.num_frames):
-                return Cost(0, is_long=True)
+                return Cost(0, is_unknown=True)
             cost = cost_of(decoder, decoder.kind_of(item, content), content, reader)
             check_memory(cost.total, self._in_processes.size, content.name)
         except ItemError as error:
