@@ -5,7 +5,8 @@
 Each comes once in the life of FOLDER, which keeps a file named after it from then on. Of MOMENTS,
 joined by commas: an actor kills itself while it decodes (`decoding`) or writes a part (`writing`);
 `driver` does once a part is written; `interrupt` sends itself SIGINT then; `node` kills the process
-NODE_PID, which is a node's; with `head` an actor kills HEAD_PID, Ray's head, and none scores a row.
+NODE_PID, which is a node's; with `head` the run kills HEAD_PID, Ray's head, between two looks at it
+once an actor loads the model, and none scores a row.
 """
 
 import os
@@ -13,12 +14,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from librehps.runs.parts_job import PartsJob
-from librehps.runs.ray import connection, run
+from librehps.runs.ray import connection, engine, run
 from librehps.runs.request import RunRequest
 from librehps.scores.parts import Parts
 from librehps_cli.main import main
@@ -79,8 +81,7 @@ class Load:
 
         Parts.write = write_or_die  # type: ignore[method-assign]
         if "head" in self.moments.names:
-            if self.moments.comes("head"):
-                os.kill(self.moments.head, signal.SIGKILL)
+            self.moments.comes("head")
             threading.Event().wait()
         return self.load()
 
@@ -110,6 +111,23 @@ def arm(moments: Moments) -> None:
     PartsJob.run_parts = watched  # type: ignore[assignment,method-assign]
     if "head" in moments.names:
         connection.HEAD_TIMEOUT_S = connection.HEAD_PROBE_INTERVAL_S = 1
+        step = engine.RayEngine._step
+
+        def step_without_head(self: engine.RayEngine, shares: Any) -> Iterator[Any]:
+            # Here, since a call of Ray to a head that dies meanwhile would block.
+            if (moments.folder / "head").exists():
+                kill_head(moments.head, self.head)
+            return step(self, shares)
+
+        engine.RayEngine._step = step_without_head  # type: ignore[method-assign]
+
+
+def kill_head(pid: int, head: connection.Head) -> None:
+    """Kill the head, unless it is gone; return once it answers no longer."""
+    with suppress(OSError):
+        while True:
+            connection._probe(head.host, head.port)
+            os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":
