@@ -29,6 +29,7 @@ from librehps.media.videos import VideoReader
 from librehps.serve.decode_cost import MAX_THREAD_PIXELS, cost_of
 from librehps.serve.decoding import DecodeMemory, Decoding, Pending, Task
 from make_media import picture
+from processes import children
 from serve_client import Server, encoded
 
 MEGABYTE = 1 << 20
@@ -150,11 +151,7 @@ def test_a_cancelled_item_gives_its_place_back(start: Start) -> None:
 def test_a_cancelled_decode_is_killed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     decoding, loads, asked = start(), Loads(), threading.Event()
     done(decoding.submit(loads.item("before", LARGE), "a"))
-    [worker] = [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "librehps.media.video_worker" in child.cmdline() and child.nice() >= 10
-    ]
+    [worker] = children("librehps.media.video_worker", recursive=True, nice=10)
     image = VideoReader.image
     monkeypatch.setattr(VideoReader, "image", lambda *a: (asked.set(), image(*a))[1])
     # It would never answer.
@@ -294,8 +291,8 @@ def test_memory_is_bounded_by_the_flags() -> None:
         with ThreadPoolExecutor(2) as pool:
             answers = list(pool.map(lambda _: server.post("/score", {"items": [bomb]}), range(2)))
         assert [answer.json["items"][0]["status"] for answer in answers] == ["ok"] * 2
-        children = psutil.Process(server.pid()).children(recursive=True)
-        grown = peak(server.pid()) - before + sum(peak(child.pid) for child in children)
+        workers = psutil.Process(server.pid()).children(recursive=True)
+        grown = peak(server.pid()) - before + sum(peak(worker.pid) for worker in workers)
     finally:
         assert server.stop() == 0
     # Something was measured, and less than the half of the memory that large pictures share.

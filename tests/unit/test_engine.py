@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -27,6 +28,7 @@ from librehps.media.media import Media
 from librehps.models.librehps.backbone import ModelInputs
 from librehps.runs.imports import MIN_NEW_OBJECTS, loaded_frozen
 from make_media import clip, picture
+from processes import children
 
 
 @pytest.fixture
@@ -258,11 +260,6 @@ def test_clips_in_bytes(tiny: LibreHPS, tmp_path: Path) -> None:
     assert "librehps-" not in str(broken.error)
 
 
-def children() -> list[psutil.Process]:
-    found = psutil.Process().children()
-    return [child for child in found if any("video_worker" in word for word in child.cmdline())]
-
-
 @pytest.mark.slow
 def test_killed_decoders_cost_at_most_their_clips(tmp_path: Path, tiny: LibreHPS) -> None:
     for index in range(24):
@@ -273,7 +270,7 @@ def test_killed_decoders_cost_at_most_their_clips(tmp_path: Path, tiny: LibreHPS
         while not over.wait(0.05):
             # One may end between the look and the kill.
             with suppress(psutil.NoSuchProcess):
-                for child in children()[: 8 - len(killed)]:
+                for child in islice(children("video_worker"), 8 - len(killed)):
                     child.kill()
                     killed.append(child.pid)
 
