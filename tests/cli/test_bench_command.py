@@ -39,6 +39,7 @@ def test_one_object_of_figures(cli: Cli) -> None:
     assert record["end_to_end"]["errors"] == 0 and record["notes"] == []
 
 
+@pytest.mark.slow
 def test_table_of_a_checkpoint(cli: Cli) -> None:
     done = cli("bench", "--model", CHECKPOINT, *SMALL, "--batch-sizes", "3", "--table", "--quiet")
     assert done.returncode == 0, done.stderr

@@ -101,6 +101,7 @@ def test_beyond_the_limit_graphs_run_plain(
     assert caplog.text.count("--compile: 1 graphs compiled, further ones run plain") == 1
 
 
+@pytest.mark.slow
 def test_lanes_with_other_numbers_of_threads_share_graphs(tiny: LibreHPS) -> None:
     seen = []
 

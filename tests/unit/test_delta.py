@@ -67,6 +67,7 @@ def test_the_convolution() -> None:
     assert torch.allclose(shifted_conv(hidden, weight), reference, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["silu", "gelu_pytorch_tanh"])
 def test_the_layer_agrees_with_transformers(activation: str) -> None:
     from transformers import Qwen3_5Config

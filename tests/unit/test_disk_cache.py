@@ -91,6 +91,7 @@ def test_other_prompts_and_settings_are_scored(
     assert seen.count == 5
 
 
+@pytest.mark.slow
 def test_commands_and_python_share_the_scores_of_a_folder(
     media: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_the_published_model(mode: Mode, gigabytes: float) -> None:
     assert need.weights / 1e9 == pytest.approx(gigabytes, rel=0.03)
 
 
+@pytest.mark.slow
 def test_hpsv3_has_a_need() -> None:
     config = json.loads((HPSV3 / "config.json").read_text())
     [family] = [f for f in FAMILIES if f.matches(HPSV3, config)]

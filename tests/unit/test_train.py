@@ -85,6 +85,7 @@ def test_no_prompt_is_on_both_sides(pairs: Path) -> None:
     assert len(kept) + len(held_out) == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["heads", "lora", "full"])
 def test_scores_are_the_same_before_and_after_saving(pairs: Path, tmp_path: Path, part) -> None:
     """The model in memory against the one read back; merged adapters add in another order."""

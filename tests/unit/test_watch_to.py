@@ -133,6 +133,7 @@ def test_an_output_follows_its_folder(tmp_path: Path, model: LibreHPS) -> None:
         assert_same(2)
 
 
+@pytest.mark.slow
 def test_random_histories(tmp_path: Path, model: LibreHPS) -> None:
     """Many changes at once: in the end the output equals that of a fresh run."""
     folder, output, dice = tmp_path / "in", tmp_path / "in" / "x.parquet", random.Random(7)
