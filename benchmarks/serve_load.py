@@ -1,17 +1,19 @@
 """A server under load beside offline scoring of the same checkpoint, every answer checked.
 
     python benchmarks/serve_load.py [--model tiny|47m] [--body json binary] [--clients 64]
-                                    [--items 1] [--seconds 60] [--only-good]
+                        [--items 1] [--seconds 60] [--only-good] [--device cpu|cpu,cpu]
 
 Rounds of offline and of served scoring take turns, since other tenants of a machine change its
 pace; offline scores the same media: files for JSON, pixels in memory for binary bodies. Each client
 has pictures of its own, `--items` a request, and sends broken pictures, oversized bodies and torn
 JSON among them, unless `--only-good`. `47m` has random weights, from `librehps bench --config 47m`.
+`--device` is that of the server; offline uses `cpu`, and is measured on the same devices too.
 
 Expected, on two cores: with binary bodies `tiny` (192 x 192 pixels) reaches 80 % of offline and
-`47m` (1024 x 1024) 95 %. Seen: 66 % (JSON: 67 %) and 82 %. A request costs `tiny` 13.2 ms of CPU
-time, offline 10.6 ms, of which the event loop takes 1.9 ms; the clients share the same two cores.
-`47m` with `--clients 8 --body binary --seconds 40 --rounds 2` takes 3 minutes.
+`47m` (1024 x 1024) 95 %. Seen with `--only-good`, while nothing else ran: `tiny` 69 to 74 % on
+`cpu`, 87 to 99 % on `cpu,cpu` (73 to 80 % of offline on `cpu,cpu`), `47m` with 8 clients 95 %, and
+90 % with damaged requests: `--clients 8 --body binary --seconds 40 --rounds 2`, 3 minutes.
+On `cpu`, `tiny` leaves 20 % of the cores idle, since its forwards wait for the interpreter lock.
 """
 
 import argparse
@@ -24,6 +26,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import cycle
@@ -210,11 +213,19 @@ def rss(server: Server) -> float:
 
 
 def cpu(server: Server) -> tuple[float, float]:
-    """CPU seconds of the event loop, which is the main thread, and of all other threads."""
+    """CPU seconds of the event loop, which is the main thread, and of all else in the server."""
     process = psutil.Process(server.process.pid)
-    times = {one.id: one.user_time + one.system_time for one in process.threads()}
-    loop = times.pop(process.pid)
-    return loop, sum(times.values())
+    loop = next(sum(one[1:]) for one in process.threads() if one.id == process.pid)
+    return loop, sum(sum(p.cpu_times()[:2]) for p in (process, *process.children())) - loop
+
+
+@contextmanager
+def idle_share(shares: list[float]) -> Iterator[None]:
+    """Append the share of the machine's cores that nothing used during the block, in [0, 1]."""
+    before = psutil.cpu_times()
+    yield
+    spent = [b - a for a, b in zip(before, psutil.cpu_times(), strict=True)]
+    shares.append(spent[before._fields.index("idle")] / sum(spent))
 
 
 def client_cpu(port: int, cases: list[Case], body: str) -> float:
@@ -231,41 +242,47 @@ def client_cpu(port: int, cases: list[Case], body: str) -> float:
     return (time.process_time() - start) / len(items) * 1000
 
 
-def scorer_of(model: str) -> LibreHPS:
+def scorer_of(model: str, device: str) -> LibreHPS:
     if model == "tiny":
-        return LibreHPS.from_pretrained("tiny", device="cpu")
+        return LibreHPS.from_pretrained("tiny", device=device)
     from librehps.bench.random_model import random_scorer
 
-    return random_scorer(model, device="cpu")
+    return random_scorer(model, device=device)
 
 
-def be_server(model: str) -> None:
+def be_server(model: str, device: str) -> None:
     from librehps.serve.options import Limits, ServeOptions
     from librehps.serve.server import serve
 
     limits = Limits(max_body=MAX_BODY_MB << 20, timeout=170.0)
-    serve(scorer_of(model), ServeOptions(port=0, limits=limits), tell=lambda url: print(
+    serve(scorer_of(model, device), ServeOptions(port=0, limits=limits), tell=lambda url: print(
         f"at {url}", file=sys.stderr, flush=True))  # fmt: skip
 
 
 @dataclass
 class Report:
-    """Rates in items/s, one a round; resident memory in MB before and after."""
+    """Rates in items/s, one a round; resident memory in MB before and after.
+
+    `alike`: offline rates on the server's devices, if not `cpu`; `idle`: unused shares of cores.
+    """
 
     offline: list[float]
     served: list[float]
     tally: Tally
     rss: list[float]
-    # CPU milliseconds an item, offline and of a RewardClient.
+    alike: list[float] = field(default_factory=list)
+    idle: list[float] = field(default_factory=list)
+    offline_idle: list[float] = field(default_factory=list)
+    # CPU milliseconds: an item, offline and of a RewardClient; of the server's event loop, and of
+    # all else in it, in all rounds.
     offline_cpu: float = 0.0
     client_cpu: float = 0.0
-    # CPU milliseconds of the server's event loop, and of its other threads, in all rounds.
     loop_cpu: float = 0.0
-    thread_cpu: float = 0.0
+    other_cpu: float = 0.0
 
     def add_cpu(self, before: tuple[float, float], after: tuple[float, float]) -> None:
         self.loop_cpu += (after[0] - before[0]) * 1000
-        self.thread_cpu += (after[1] - before[1]) * 1000
+        self.other_cpu += (after[1] - before[1]) * 1000
 
     @property
     def share(self) -> float:
@@ -274,14 +291,18 @@ class Report:
         return statistics.median(s / o for s, o in zip(self.served, around, strict=True))
 
     def text(self) -> str:
+        shares = [f"{s / a:.0%} of {a:.1f}" for s, a in zip(self.served, self.alike, strict=False)]
+        alike = f" ({', '.join(shares)} on the same devices)" if shares else ""
         late = sorted(self.tally.latencies)
         p50, p99 = (late[int(len(late) * q)] for q in (0.5, 0.99))
-        loop, threads = (total / self.tally.items for total in (self.loop_cpu, self.thread_cpu))
+        loop, others = (total / self.tally.items for total in (self.loop_cpu, self.other_cpu))
         return (
             f"offline {', '.join(f'{r:.1f}' for r in self.offline)} items/s; "
-            f"served {', '.join(f'{r:.1f}' for r in self.served)}: {self.share:.0%}\n"
+            f"served {', '.join(f'{r:.1f}' for r in self.served)}: {self.share:.0%}{alike}\n"
+            f"cores idle: offline {statistics.mean(self.offline_idle):.0%}, "
+            f"served {statistics.mean(self.idle):.0%}\n"
             f"CPU ms an item: offline {self.offline_cpu:.2f}; server's loop {loop:.2f}, "
-            f"other threads {threads:.2f}; RewardClient {self.client_cpu:.2f}\n"
+            f"all else {others:.2f}; RewardClient {self.client_cpu:.2f}\n"
             f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; "
             f"RSS {', '.join(f'{m:.0f}' for m in self.rss)} MB\n"
             f"answers {dict(self.tally.kinds)}; wrong or lost {len(self.tally.wrong)} "
@@ -301,6 +322,7 @@ class Plan:
     seconds: float
     rounds: int
     odds: tuple[int, ...] = MIXED
+    device: str = "cpu"
 
     def load(self, port: int, requests: list[Request], seconds: float, tally: Tally) -> float:
         return asyncio.run(load(self, port, requests, seconds, tally))
@@ -311,9 +333,11 @@ def run(plan: Plan) -> Report:
     count = max(2 * plan.clients, MIN_CASES[plan.model])
     cases = make_cases(count, size, format, plan.body)
     requests = make_requests(cases, plan.items)
-    server = Server.start(command=(sys.executable, __file__, "--be-server", plan.model))
+    flags = ("--be-server", plan.model, "--device", plan.device)
+    server = Server.start(*flags, command=(sys.executable, __file__))
     try:
-        scorer, tally, share = scorer_of(plan.model), Tally(), plan.seconds / plan.rounds
+        scorer, tally, share = scorer_of(plan.model, "cpu"), Tally(), plan.seconds / plan.rounds
+        alike = None if plan.device == "cpu" else scorer_of(plan.model, plan.device)
         report = Report([offline(scorer, cases, share / 2)], [], tally, [])
         report.offline_cpu = offline_cpu(scorer, cases)
         plan.load(server.port, requests, min(3, share), Tally())
@@ -322,10 +346,14 @@ def run(plan: Plan) -> Report:
         report.rss.append(rss(server))
         for _ in range(plan.rounds):
             before = cpu(server)
-            report.served.append(plan.load(server.port, requests, share, tally))
+            with idle_share(report.idle):
+                report.served.append(plan.load(server.port, requests, share, tally))
             report.add_cpu(before, cpu(server))
             report.rss.append(rss(server))
-            report.offline.append(offline(scorer, cases, share / 2))
+            if alike is not None:
+                report.alike.append(offline(alike, cases, share / 2))
+            with idle_share(report.offline_idle):
+                report.offline.append(offline(scorer, cases, share / 2))
         assert server.stop() == 0
         return report
     finally:
@@ -350,16 +378,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="of serving, all rounds")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only-good", action="store_true", help="no damaged requests")
+    parser.add_argument("--device", default="cpu", help="of the server (47m: cpu alone)")
     parser.add_argument("--be-server", help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.be_server:
-        be_server(a.be_server)
+        be_server(a.be_server, a.device)
         return
     odds = (1, 0, 0, 0) if a.only_good else MIXED
     wrong = 0
     for body in a.body:
-        report = run(Plan(a.model, body, a.clients, a.items, a.seconds, a.rounds, odds))
-        print(f"{a.model}, {body}:\n{report.text()}", flush=True)
+        report = run(Plan(a.model, body, a.clients, a.items, a.seconds, a.rounds, odds, a.device))
+        print(f"{a.model}, {body}, {a.device}:\n{report.text()}", flush=True)
         wrong += len(report.tally.wrong)
     sys.exit(bool(wrong))
 
