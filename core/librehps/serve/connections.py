@@ -11,6 +11,9 @@ from librehps.serve.guard import problem
 
 # Open connections, below the usual limit of open files of a process.
 MAX_CONNECTIONS = 800
+# Connections that the system keeps until they are accepted, and those accepted before some are
+# closed: with more, the process would run out of files.
+BACKLOG, ACCEPTED_AT_ONCE = 2048, 32
 # So many connections are closed at once for new ones, since the search takes a while.
 CLOSED_AT_ONCE = 80
 # Time to send the last answers of a server that gives up.
@@ -115,6 +118,7 @@ def configure(app: Any, read_timeout: float) -> uvicorn.Config:
     """Return the configuration of a server whose connections time out after `read_timeout` s."""
     return uvicorn.Config(
         app,
+        backlog=ACCEPTED_AT_ONCE,
         http=type("Protocol", (WatchedProtocol,), {"patience": read_timeout}),
         ws="none",
         lifespan="on",

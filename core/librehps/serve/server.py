@@ -18,7 +18,7 @@ from librehps.decide.probability import Platt
 from librehps.errors import DeviceError, ServeError, UsageError
 from librehps.scorer import LibreHPS
 from librehps.serve.app import Service, make_app
-from librehps.serve.connections import FINAL_ANSWERS_S, configure
+from librehps.serve.connections import BACKLOG, FINAL_ANSWERS_S, configure
 from librehps.serve.options import ServeOptions, reserve
 
 log = logging.getLogger("librehps")
@@ -41,6 +41,9 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app, accept connections and tell the URL."""
         await super().startup(sockets)
+        for listener in sockets or ():
+            # The event loop has set it to the number of connections that it accepts at once.
+            listener.listen(BACKLOG)
         self._tell()
 
     @contextmanager
@@ -154,7 +157,7 @@ def serve(
     gc.collect()
     gc.freeze()
     try:
-        _listen(listener, config.backlog)
+        _listen(listener)
         server.run([listener])
     finally:
         service.close()
@@ -162,9 +165,9 @@ def serve(
         raise server.failure
 
 
-def _listen(listener: socket.socket, backlog: int) -> None:
+def _listen(listener: socket.socket) -> None:
     try:
-        listener.listen(backlog)
+        listener.listen(BACKLOG)
     except OSError as error:
         # Another process that had reserved the port too, while both loaded, was faster.
         host, port = listener.getsockname()[:2]
