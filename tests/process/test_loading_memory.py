@@ -52,18 +52,18 @@ def measured(folder: Path, dtype: str, weights: str) -> tuple[float, float]:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of one shard of over 1 GB in float32."""
+    """A checkpoint of one shard of over 0.5 GB in float32."""
     config = json.loads((CHECKPOINT / "config.json").read_text())
-    config["text_config"]["vocab_size"] = 4_300_000
+    config["text_config"]["vocab_size"] = 2_100_000
     folder = rewrite(
         tmp_path_factory.mktemp("large") / "large",
         lambda tensors: {
-            name: torch.zeros(4_300_000, 64) if "embed_tokens" in name else value.float()
+            name: torch.zeros(2_100_000, 64) if "embed_tokens" in name else value.float()
             for name, value in tensors.items()
         },
     )
     (folder / "config.json").write_text(json.dumps(config))
-    assert (folder / "model.safetensors").stat().st_size > 1e9
+    assert (folder / "model.safetensors").stat().st_size > 0.5e9
     return folder
 
 
@@ -73,7 +73,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_memory_of_loading_one_large_shard(large: Path, dtype: str) -> None:
     """Loading takes at most 1.15 x the memory of the parameters."""
     ratio, resident = measured(large, dtype, "full")
-    assert resident > 0.5e9
+    assert resident > 0.25e9
     assert ratio <= 1.15
 
 
