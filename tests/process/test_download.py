@@ -67,6 +67,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     home = tmp_path_factory.mktemp("hf")
     repos = {REPO: FILES, TORN: FILES, CUT: FILES, **repositories_of_hpsv3()}
     with fake_hub(repos, home, REFUSALS) as (environment, paths):
+        # What loading HPSv3 imports, for seconds each time.
+        environment["FORKS_IMPORT"] = "transformers.models.qwen2_vl.modeling_qwen2_vl"
         environment["PYTHONPATH"] = packages(tmp_path_factory.mktemp("site"))
         run = runner(*forks.librehps(**environment))
         offline = runner(*forks.python(**environment), "-c", OFFLINE)

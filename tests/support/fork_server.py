@@ -21,7 +21,7 @@ IMPORTED = (
     "librehps.runs.run", "librehps.runs.local", "librehps.runs.local_parts", "librehps.scorer",
     "librehps.serve.server", "pandas", "pyarrow.parquet", "tokenizers",
 )  # fmt: skip
-for imported in IMPORTED:
+for imported in (*IMPORTED, *os.environ.get("FORKS_IMPORT", "").split()):
     importlib.import_module(imported)
 
 

@@ -21,7 +21,8 @@ SUPPORT = Path(__file__).parent
 def python(**imported: str) -> tuple[str, ...]:
     """The first words of a command, in place of `sys.executable`.
 
-    `imported`: variables of the environment for the imports, where they must not be the tests' own.
+    `imported`: variables of the environment for the imports, where they must not be the tests' own;
+    FORKS_IMPORT names further modules.
     """
     folder = tempfile.TemporaryDirectory(prefix="forks")
     socket = str(Path(folder.name, "socket"))
