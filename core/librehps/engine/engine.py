@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 
 from librehps.engine.decode import Decoder
 from librehps.engine.device import Launcher
@@ -28,6 +28,8 @@ from librehps.types import Item, ScoredRow
 BATCHES_PER_LANE = 2
 # Larger windows on many cores would only delay rows.
 MAX_WINDOW_ITEMS = 256
+# Items that are taken from a source at once, before the next look at `stop`.
+TAKEN_ITEMS = 16
 # A run without rows in flight waits for input in steps of this length, to notice `stop`.
 INPUT_POLL_S = 0.2
 
@@ -142,12 +144,14 @@ class LocalEngine:
         first, else at least one.
         """
         taken: list[Item] = []
+        # A source that may let the run wait is asked before each item.
+        step = TAKEN_ITEMS if self.would_wait is _never else 1
         while len(taken) < size and not self.stop.is_set():
             if self.would_wait(0 if taken or in_flight else INPUT_POLL_S):
                 if taken or in_flight:
                     break
-            elif (item := next(source, None)) is not None:
-                taken.append(item)
+            elif some := list(islice(source, min(step, size - len(taken)))):
+                taken += some
             else:
                 break
         return taken

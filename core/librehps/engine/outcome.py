@@ -1,7 +1,6 @@
 """Scored rows from a model's raw scores and the errors of items."""
 
 import math
-from array import array
 from collections.abc import Sequence
 from itertools import chain
 from math import exp
@@ -38,28 +37,32 @@ def scored_rows(
 
     `decoded` is None only where the output is an error; `keys` are those of the score cache.
     """
-    errors = [one if isinstance(one, ItemError) else None for one in outputs]
-    scored = [at for at, error in enumerate(errors) if error is None]
-    raws: list[Any] = [outputs[at] for at in scored]
-    numbers = np.full((3, len(axes), len(items)), np.nan)
-    numbers[:, :, scored] = _numbers(raws, len(axes))
-    scalars: list[float | None] = [None] * len(items)
-    for at, raw, is_good in zip(scored, raws, are_finite(raws).tolist(), strict=True):
-        scalars[at] = raw.scalar
-        if not is_good:
-            errors[at], scalars[at], numbers[:, :, at] = _not_finite(), None, np.nan
-    known = [None if e is not None else one for e, one in zip(errors, decoded, strict=True)]
+    errors: list[ItemError | None] = [None] * len(items)
+    raws: Any = outputs
+    if not set(map(type, outputs)) <= {RawScore}:
+        errors = [one if isinstance(one, ItemError) else None for one in outputs]
+        # Its numbers and scalar become null below.
+        nothing = RawScore((math.nan,) * len(axes), (math.nan,) * len(axes))
+        raws = [nothing if e else one for e, one in zip(errors, outputs, strict=True)]
+    numbers, scalars, is_good = _numbers(raws, len(axes))
+    for at in np.flatnonzero(~is_good).tolist():
+        errors[at], scalars[at], numbers[:, :, at] = errors[at] or _not_finite(), None, np.nan
+    known = decoded
+    has_errors = any(errors)
+    if has_errors:
+        known = [None if e is not None else one for e, one in zip(errors, decoded, strict=True)]
     found = [_NO_COLUMNS if one is None else _columns_of(one) for one in known]
     kinds, widths, heights, frames, tokens, hashes, remarks, phashes = (
         zip(*found, strict=True) if found else [()] * len(_NO_COLUMNS)
     )
-    if len(scored) < len(items) or any(errors):
+    if has_errors:
         kinds = tuple(i.kind if e else k for i, e, k in zip(items, errors, kinds, strict=True))
         keys = [None if e else key for e, key in zip(errors, keys, strict=True)]
     of_videos = [at for at, name in enumerate(axes) if name in VIDEO_AXES]
     if of_videos:
-        stills = [at for at, indices in enumerate(frames) if indices is None]
-        numbers[:, np.array(of_videos)[:, None], stills] = np.nan
+        stills = np.array([indices is None for indices in frames], bool)
+        for at in of_videos:
+            numbers[:, at, stills] = np.nan
     return ScoredRows(
         tuple(axes),
         items,
@@ -78,17 +81,37 @@ def scored_rows(
     )
 
 
-def _numbers(raws: Sequence[RawScore], axes: int) -> Floats:
-    """Return mean, mu and sigma of raw scores by axis: (3, axes, raws)."""
+def _numbers(
+    raws: Sequence[RawScore], axes: int
+) -> tuple[Floats, list[float | None], NDArray[np.bool_]]:
+    """Return mean, mu and sigma of raw scores by axis: (3, axes, raws); scalars; which are finite.
+
+    A raw score is finite if it has neither NaN nor infinity.
+    """
     values = np.empty((3, len(raws), axes))
-    mus = list(chain.from_iterable([raw.mu for raw in raws]))
-    # Python's own `exp`, which in float64 depends on no processor; numpy's may.
-    means = array("f", [1 / (1 + exp(-mu)) if mu >= 0 else sigmoid(mu) for mu in mus])
-    values[MEAN] = np.frombuffer(means, np.float32).reshape(len(raws), axes)
-    values[MU] = np.reshape(mus, (len(raws), axes))
-    sigmas = list(chain.from_iterable([raw.sigma for raw in raws]))
-    values[SIGMA] = np.reshape(sigmas, (len(raws), axes))
-    return values.transpose(0, 2, 1)
+    mus, sigmas, scalars = zip(*raws, strict=True) if raws else ((), (), ())
+    for part, numbers in ((MU, mus), (SIGMA, sigmas)):
+        flat = np.fromiter(chain.from_iterable(numbers), float, len(raws) * axes)
+        values[part] = flat.reshape(-1, axes)
+    values[MEAN] = _sigmoids(values[MU])
+    # None becomes NaN, as does an invalid scalar: only then each is looked at.
+    rated = np.array(scalars, float)
+    is_finite = np.isfinite(values[MU:]).all(axis=(0, 2))
+    for at in np.flatnonzero(~np.isfinite(rated)).tolist():
+        is_finite[at] &= scalars[at] is None
+    return values.transpose(0, 2, 1), list(scalars), is_finite
+
+
+def _sigmoids(mus: Floats) -> Floats:
+    """Return 1 / (1 + exp(-mu)) of each number, rounded to float32.
+
+    The result depends on no batch and on no processor: `exp` is Python's own, in float64; that of
+    numpy may depend on the processor.
+    """
+    flat = mus.ravel()
+    powers = np.fromiter(map(exp, (-np.abs(flat)).tolist()), float, len(flat))
+    means = np.where(flat >= 0, 1.0, powers) / (1 + powers)
+    return means.astype(np.float32).reshape(mus.shape)
 
 
 def sigmoid(mu: float) -> float:
@@ -97,16 +120,6 @@ def sigmoid(mu: float) -> float:
         return 1 / (1 + exp(-mu))
     power = exp(mu)
     return power / (1 + power)
-
-
-def are_finite(raws: Sequence[RawScore]) -> NDArray[np.bool_]:
-    """Return which raw scores have neither NaN nor infinity."""
-    sums = np.array([sum(raw.mu) + sum(raw.sigma) + (raw.scalar or 0.0) for raw in raws], float)
-    found: NDArray[np.bool_] = np.isfinite(sums)
-    for at in np.flatnonzero(~found).tolist():
-        # Only a sum of finite numbers is finite; it may be too large, too.
-        found[at] = is_finite(raws[at])
-    return found
 
 
 def is_finite(raw: RawScore) -> bool:

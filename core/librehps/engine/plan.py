@@ -14,7 +14,7 @@ def plan(lengths: Sequence[int], batch_size: int, tokens: int | None = None) -> 
     """
     budget = batch_size * ITEM_TOKENS if tokens is None else tokens
     batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         padded = lengths[index] * (len(batch) + 1)
         if batch and (len(batch) == batch_size or padded > budget):
             yield batch

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from typing import Any
 
 from librehps.engine.decode import Decoder
 from librehps.engine.outage import OutageWatch
@@ -31,7 +31,8 @@ class Pending:
 
     def whole(self) -> list[Ready]:
         """Return the items before the first that is not ready."""
-        return [one for one in takewhile(lambda one: one is not None, self.ready) if one]
+        ready: list[Any] = self.ready
+        return ready[: ready.index(None)] if None in ready else ready
 
 
 class Stages:
@@ -56,10 +57,12 @@ class Stages:
         # One hand-over for each thread: one for each item would take longer than a cached item.
         local: deque[int] = deque()
         for at, item in enumerate(items):
-            if item.problem is None and is_remote_media(item.media):
-                pending.futures.append(self._read(pending, at))
-            else:
+            # The type first: most media are paths as text, and each item comes by here.
+            is_local = type(item.media) is str or item.problem is not None
+            if is_local or not is_remote_media(item.media):
                 local.append(at)
+            else:
+                pending.futures.append(self._read(pending, at))
         for _ in range(min(self._workers, len(local))):
             pending.futures.append(self._pool.submit(self._decode, pending, local))
         return pending

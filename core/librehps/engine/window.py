@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import compress
+from typing import Any
 
 from librehps.engine.decode import Decoded
 from librehps.engine.device import BatchResult, Launcher
 from librehps.engine.disk_cache import CachedScore, ContentScores
-from librehps.engine.outcome import are_finite, scored_rows
+from librehps.engine.outcome import is_finite, scored_rows
 from librehps.engine.plan import plan
 from librehps.engine.score_cache import KnownScores, key_of
 from librehps.errors import ItemError
@@ -21,7 +21,7 @@ Key = bytes | int
 Outputs = dict[Key, RawScore | ItemError]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ready:
     """An item after its decode worker: decoded, or with the error."""
 
@@ -50,16 +50,19 @@ class Window:
         self._cache = cache
         self._axes = launcher.axes
         self._keys = _keys(ready)
-        self._sources = _places(self._keys)
+        # The first item with each key.
+        self._places = _places(self._keys)
         self._outputs = self._known()
         self._before = before
-        running: set[Key] = set() if before is None else before._new
         # An integer key is valid only in its own window.
-        self._shared = {k for k in self._sources if isinstance(k, bytes) and k in running}
-        new = [k for k in self._sources if k not in self._outputs and k not in self._shared]
-        self._new: set[Key] = set(new)
+        running = () if before is None else before._new.keys() & self._places.keys()
+        self._shared = {key for key in running if isinstance(key, bytes)}
+        self._new = self._places
+        if known := self._outputs.keys() | self._shared:
+            self._new = {key: at for key, at in self._places.items() if key not in known}
+        new = list(self._new)
         self.forwards = len(new)
-        prepared = [_decoded(ready[self._sources[key][0]]).prepared for key in new]
+        prepared = [_decoded(ready[at]).prepared for at in self._new.values()]
         cut = list(plan([p.cost for p in prepared], launcher.batch_size, tokens))
         futures = launcher.submit([[prepared[index] for index in batch] for batch in cut])
         self._running: list[tuple[list[Key], Future[BatchResult]]] = [
@@ -77,56 +80,61 @@ class Window:
         """
         for keys, future in self._running:
             # A stopped batch returns fewer results.
-            self._outputs |= dict(zip(keys, future.result(), strict=False))
+            self._outputs.update(zip(keys, future.result(), strict=False))
         if self._before is not None:
             shared = self._before._outputs
             self._outputs |= {key: shared[key] for key in self._shared & shared.keys()}
             self._before = None
-        self._keep()
         rows = self._rows()
+        self._keep(rows)
         # The next window refers to this one, but only for its outputs: free the rest.
-        self._ready, self._sources, self._keys, self._running = (), {}, [], []
+        self._ready, self._places, self._keys, self._running = (), {}, [], []
         return rows
 
     def _rows(self) -> ScoredRows:
         """Return the rows before the first item without an output."""
-        outputs: list[RawScore | ItemError] = []
-        for one, key in zip(self._ready, self._keys, strict=True):
-            output = one.error if key is None else self._outputs.get(key)
-            if output is None:
-                break
-            outputs.append(output)
+        find = self._outputs.get
+        outputs: list[Any] = [
+            one.error if key is None else find(key)
+            for one, key in zip(self._ready, self._keys, strict=True)
+        ]
+        if None in outputs:
+            outputs = outputs[: outputs.index(None)]
         ready = self._ready[: len(outputs)]
         return scored_rows(
             [one.item for one in ready],
             [one.decoded for one in ready],
             outputs,
-            [key if isinstance(key, bytes) else None for key in self._keys[: len(outputs)]],
+            [key if type(key) is bytes else None for key in self._keys[: len(outputs)]],
             self._axes,
         )
 
     def _known(self) -> Outputs:
         known: Outputs = {}
         if self._index is not None:
-            found = self._index.find([key for key in self._sources if isinstance(key, bytes)])
-            known |= dict(found.items())
+            found = self._index.find([key for key in self._places if isinstance(key, bytes)])
+            known.update(found)
         if self._cache is None:
             return known
-        for key, places in self._sources.items():
-            # Not always all or none: another process may add the score between two items.
-            for at in places:
-                if (raw := _decoded(self._ready[at]).cached) is not None:
-                    known[key] = raw
+        # Of equal items not always all or none: another process may add the score between two.
+        for one, key in zip(self._ready, self._keys, strict=True):
+            if key is not None and (raw := _decoded(one).cached) is not None:
+                known[key] = raw
         return known
 
-    def _keep(self) -> None:
-        found = [(k, self._outputs.get(k)) for k in self._new if isinstance(k, bytes)]
-        known = [(key, raw) for key, raw in found if isinstance(raw, RawScore)]
-        new = list(compress(known, are_finite([raw for _, raw in known])))
+    def _keep(self, rows: ScoredRows) -> None:
+        """Let the index and the cache know the new scores, also those after a gap in the rows."""
+        new = [
+            (key, raw)
+            for key, at in self._new.items()
+            if type(key) is bytes
+            and type(raw := self._outputs.get(key)) is RawScore
+            and (rows.errors[at] is None if at < len(rows) else is_finite(raw))
+        ]
         if self._index is not None:
             self._index.add(new)
         if self._cache is not None:
-            ready = [(self._ready[self._sources[key][0]], raw) for key, raw in new]
+            ready = [(self._ready[self._new[key]], raw) for key, raw in new]
             self._cache.add(_cached(one, raw) for one, raw in [*ready, *self._hashed()])
 
     def _hashed(self) -> Iterator[tuple[Ready, RawScore]]:
@@ -149,12 +157,12 @@ def _keys(ready: Sequence[Ready]) -> list[Key | None]:
     return found
 
 
-def _places(keys: Sequence[Key | None]) -> dict[Key, list[int]]:
-    """Return the indices of the items of each key."""
-    found: dict[Key, list[int]] = {}
+def _places(keys: Sequence[Key | None]) -> dict[Key, int]:
+    """Return the index of the first item of each key."""
+    found: dict[Key, int] = {}
     for at, key in enumerate(keys):
         if key is not None:
-            found.setdefault(key, []).append(at)
+            found.setdefault(key, at)
     return found
 
 

@@ -3,6 +3,7 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -339,13 +340,13 @@ class Job:
         indices: deque[int] = deque()
         wanted = {NEW, ERROR} if self.retries else {NEW}
 
-        def items() -> Iterator[Item]:
-            for index, item in self._items(wanted):
-                indices.append(index)
-                yield item
+        def blocks() -> Iterator[Sequence[Item]]:
+            for some, items in self._blocks(wanted):
+                indices.extend(some)
+                yield items
 
         committed = time.monotonic()
-        for rows in score(items()):
+        for rows in score(chain.from_iterable(blocks())):
             self.journal.append([indices.popleft() for _ in range(len(rows))], rows)
             if time.monotonic() - committed > COMMIT_INTERVAL_S:
                 self.journal.commit()
@@ -353,8 +354,8 @@ class Job:
             yield rows
         self.journal.commit()
 
-    def _items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
-        return self.journal.items(wanted)
+    def _blocks(self, wanted: set[int]) -> Iterator[tuple[Sequence[int], Sequence[Item]]]:
+        return self.journal.blocks(wanted)
 
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
         """Write the output from the journal, then delete the journal."""

@@ -127,12 +127,18 @@ class Journal:
             content = json.dumps(self.run, indent=1) + "\n"
             self._place.write_run(content.encode(), is_new)
 
-    def items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
-        """Yield (index, item) for each listed item whose status is in `wanted`."""
+    def blocks(self, wanted: set[int]) -> Iterator[tuple[Sequence[int], Sequence[Item]]]:
+        """Yield (indices, items) of the listed items whose status is in `wanted`, in order."""
+        start = 0
         with self._translated():
-            for index, item in self.listing.items():
-                if self.status[index] in wanted:
-                    yield index, item
+            for items in self.listing.blocks():
+                status = self.status[start : start + len(items)]
+                if wanted.issuperset(status):
+                    yield range(start, start + len(items)), items
+                else:
+                    kept = [at for at, one in enumerate(status) if one in wanted]
+                    yield [start + at for at in kept], [items[at] for at in kept]
+                start += len(items)
 
     @property
     def has_hashes(self) -> bool:

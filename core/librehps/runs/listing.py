@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,18 @@ class Listing:
 
     def items(self) -> Iterator[tuple[int, Item]]:
         """Yield (index, item) for each item."""
+        return enumerate(chain.from_iterable(self.blocks()))
+
+    def blocks(self) -> Iterator[list[Item]]:
+        """Yield all items, as many at a time as are stored together."""
         count = sum(1 for file in listed(self.folder) if file.suffix == ".arrow")
-        return enumerate(self.range(0, count * CHUNK_ITEMS))
+        return self._blocks(0, count * CHUNK_ITEMS)
 
     def range(self, start: int, end: int) -> Iterator[Item]:
         """Yield the items from index `start` to `end` (exclusive), for a worker of a cluster."""
+        return chain.from_iterable(self._blocks(start, end))
+
+    def _blocks(self, start: int, end: int) -> Iterator[list[Item]]:
         from librehps.runs.listing_chunk import read_chunk
 
         for bounds in _split(start, end):

@@ -48,10 +48,9 @@ def chunk_content(items: ItemColumns) -> Any:
     return sink.getvalue()
 
 
-def read_chunk(file: AnyPath, start: int, end: int) -> Iterator[Item]:
-    """Yield the items from `start` to `end` (exclusive), counted within the chunk."""
-    for batch in _batches(file, start, end):
-        yield from _items(batch)
+def read_chunk(file: AnyPath, start: int, end: int) -> Iterator[list[Item]]:
+    """Yield the items from `start` to `end` (exclusive), counted within the chunk, in blocks."""
+    return map(_items, _batches(file, start, end))
 
 
 def read_ids(file: AnyPath, start: int, end: int) -> Any:

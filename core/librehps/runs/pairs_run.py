@@ -112,8 +112,9 @@ class PairsJob(Job):
         self._all, self._judge = items, judge
         self.found: ComparedPairs | None = None
 
-    def _items(self, wanted: set[int]) -> Iterator[tuple[int, Item]]:
-        return (pair for pair in enumerate(self._all) if self.journal.status[pair[0]] in wanted)
+    def _blocks(self, wanted: set[int]) -> Iterator[tuple[Sequence[int], Sequence[Item]]]:
+        kept = [at for at, status in enumerate(self.journal.status) if status in wanted]
+        yield kept, [self._all[at] for at in kept]
 
     def finish(self, settings: Settings, columns: Sequence[str] | str) -> None:
         """Write the verdicts, then delete the journal; `columns` is ignored."""
