@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def arm(moment: str, count: int) -> None:
         nonlocal calls
         calls += 1
         if calls == count and when == "half":
-            self._file.write(frames.framed(bytes(args[0]))[: len(args[0]) // 2])
+            data = frames.framed(bytes(args[0]), zlib.crc32(args[0]))
+            self._file.write(data[: len(args[0]) // 2])
             kill()
         if calls == count and when == "before":
             kill()

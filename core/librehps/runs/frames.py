@@ -30,9 +30,9 @@ class DamagedFrameError(OSError):
     """The bytes of a frame on disk are not those that were written."""
 
 
-def framed(payload: bytes | memoryview) -> bytes:
-    """Return the bytes of a frame with this payload."""
-    fields = struct.pack("<8sQI", _MARK, len(payload), zlib.crc32(payload))
+def framed(payload: bytes | memoryview, checksum: int) -> bytes:
+    """Return the bytes of a frame with this payload, of which `checksum` is the CRC-32."""
+    fields = struct.pack("<8sQI", _MARK, len(payload), checksum)
     return b"".join((fields, struct.pack("<I", zlib.crc32(fields)), payload))
 
 
@@ -82,8 +82,8 @@ class FrameFile:
 
     def append(self, payload: bytes | memoryview) -> Frame:
         """Append a frame with this payload; after an error the file is as before."""
-        data = framed(payload)
         frame = Frame(self.size + _HEADER.size, len(payload), zlib.crc32(payload))
+        data = framed(payload, frame.checksum)
         try:
             if self._file.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

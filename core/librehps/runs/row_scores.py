@@ -61,10 +61,12 @@ class RowScores:
             self._knows_newest = True
         while self._indexed < self._store.whole_groups:
             keys, start = self._keys(self._indexed)
-            known = [(at, key) for at, key in enumerate(keys) if key is not None]
-            numbers = np.fromiter((at for at, _ in known), np.int64, len(known))
-            self._index.add([key for _, key in known], start + numbers)
-            for _, key in known:
+            numbers = np.arange(len(keys))
+            if None in keys:
+                numbers = np.flatnonzero([key is not None for key in keys])
+            known = [key for key in keys if key is not None]
+            self._index.add(known, start + numbers)
+            for key in known:
                 self._newest.pop(key, None)
             self._indexed += 1
 

@@ -195,9 +195,9 @@ class RowStore:
 
     def _index(self, table: Any, first: int) -> None:
         """Note the status and the number of each row; `first` is the number of the first row."""
-        indices = np.asarray(table.column(INDEX))
+        indices = table.column(INDEX).to_numpy()
         self._numbers[indices] = np.arange(first, first + len(indices))
-        is_ok = np.asarray(pc.equal(table.column("status"), "ok"))
+        is_ok = pc.equal(table.column("status"), "ok").to_numpy(zero_copy_only=False)
         np.frombuffer(self.status, np.uint8)[indices] = np.where(is_ok, OK, ERROR)
 
     def _make_group(self) -> None:

