@@ -96,7 +96,8 @@ def _numbers(
     values[MEAN] = _sigmoids(values[MU])
     # None becomes NaN, as does an invalid scalar: only then each is looked at.
     rated = np.array(scalars, float)
-    is_finite = np.isfinite(values[MU:]).all(axis=(0, 2))
+    is_finite: NDArray[np.bool_] = np.isfinite(values[MU]).all(1)
+    is_finite &= np.isfinite(values[SIGMA]).all(1)
     for at in np.flatnonzero(~np.isfinite(rated)).tolist():
         is_finite[at] &= scalars[at] is None
     return values.transpose(0, 2, 1), list(scalars), is_finite
@@ -110,8 +111,8 @@ def _sigmoids(mus: Floats) -> Floats:
     """
     flat = mus.ravel()
     powers = np.fromiter(map(exp, (-np.abs(flat)).tolist()), float, len(flat))
-    means = np.where(flat >= 0, 1.0, powers) / (1 + powers)
-    return means.astype(np.float32).reshape(mus.shape)
+    means: Floats = np.where(flat >= 0, 1.0, powers) / (1 + powers)
+    return means.astype(np.float32).astype(float).reshape(mus.shape)
 
 
 def sigmoid(mu: float) -> float:

@@ -57,7 +57,7 @@ class Window:
         # An integer key is valid only in its own window.
         running = () if before is None else before._new.keys() & self._places.keys()
         self._shared = {key for key in running if isinstance(key, bytes)}
-        self._new = self._places
+        self._new: dict[Key, int] = self._places
         if known := self._outputs.keys() | self._shared:
             self._new = {key: at for key, at in self._places.items() if key not in known}
         new = list(self._new)
@@ -113,7 +113,7 @@ class Window:
         known: Outputs = {}
         if self._index is not None:
             found = self._index.find([key for key in self._places if isinstance(key, bytes)])
-            known.update(found)
+            known |= dict(found.items())
         if self._cache is None:
             return known
         # Of equal items not always all or none: another process may add the score between two.
