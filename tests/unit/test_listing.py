@@ -7,6 +7,7 @@ import pytest
 
 from librehps import Item
 from librehps.errors import BrokenMediaError, UsageError
+from librehps.items.item_columns import columns_of
 from librehps.media.archived import ParquetCell, Remote, TarMember
 from librehps.runs import listing
 from librehps.runs.listing import Listing
@@ -32,7 +33,7 @@ def test_items_come_back_as_they_were(
 ) -> None:
     monkeypatch.setattr(listing, "CHUNK_ITEMS", chunk)
     store = Listing(tmp_path)
-    assert store.write(iter(ITEMS)) == len(ITEMS)
+    assert store.write([columns_of(ITEMS)]) == len(ITEMS)
     assert [(at, facts(item)) for at, item in store.items()] == [
         (at, facts(item)) for at, item in enumerate(ITEMS)
     ]
@@ -48,7 +49,7 @@ def test_items_come_back_as_they_were(
 
 def test_a_damaged_listing_is_named(tmp_path: Path) -> None:
     store = Listing(tmp_path)
-    store.write(ITEMS)
+    store.write([columns_of(ITEMS)])
     file = store.chunk(0)
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(UsageError, match=r"000000\.arrow: damaged listing"):

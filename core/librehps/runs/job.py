@@ -340,13 +340,12 @@ class Job:
         indices: deque[int] = deque()
         wanted = {NEW, ERROR} if self.retries else {NEW}
 
-        def blocks() -> Iterator[Sequence[Item]]:
-            for some, items in self._blocks(wanted):
-                indices.extend(some)
-                yield items
+        def noted(block: tuple[Sequence[int], Sequence[Item]]) -> Sequence[Item]:
+            indices.extend(block[0])
+            return block[1]
 
         committed = time.monotonic()
-        for rows in score(chain.from_iterable(blocks())):
+        for rows in score(chain.from_iterable(map(noted, self._blocks(wanted)))):
             self.journal.append([indices.popleft() for _ in range(len(rows))], rows)
             if time.monotonic() - committed > COMMIT_INTERVAL_S:
                 self.journal.commit()
