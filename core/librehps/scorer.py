@@ -116,25 +116,28 @@ class LibreHPS(ExplainMethods, GradientMethods):
         sample: Sample = "index",
         cache: str | Path | None = None,
         download: bool = True,
+        own_process: bool = False,
         name_or_path: str | Path | None = None,
     ) -> "LibreHPS":
         """Load `tiny`, a checkpoint's folder, or a hub id (downloaded unless `download` is false).
 
         attn_impl: auto, fa4, fa2, sdpa or eager. dtype: float32, bfloat16, float16 (fp32, bf16,
         fp16) or torch dtypes. device: auto, cpu, cuda, cuda:1, mps; for a process on each of
-        several, `all`, `cuda:0,cuda:1` or a list. weights: full (auto), or int8 or nf4 to quantise
-        them while they are read. compile: run on kernels of torch.compile. num_frames: frames
-        sampled of a clip (None: the checkpoint's). workers: threads that decode (None: one per
-        core). background, color_management, animated, sample: see `MediaOptions`. cache: a folder
-        with scores of earlier runs, or `none` (None: LIBREHPS_CACHE, else none). Raises ModelError,
-        ExtraNeededError, and UsageError for an invalid or unavailable option.
+        several, `all`, `cuda:0,cuda:1` or a list. own_process: one device has a process too, so
+        that the model does not wait for threads of this one. weights: full (auto), or int8 or nf4
+        to quantise them while they are read. compile: run on kernels of torch.compile. num_frames:
+        frames sampled of a clip (None: the checkpoint's). workers: threads that decode (None: one
+        per core). background, color_management, animated, sample: see `MediaOptions`. cache: a
+        folder with scores of earlier runs, or `none` (None: LIBREHPS_CACHE, else none). Raises
+        ModelError, ExtraNeededError, and UsageError for an invalid or unavailable option.
         """
         media = MediaOptions(background, color_management, animated, sample)
         located = locate(name_or_path or path_or_id, revision, download)
         checkpoint = open_checkpoint(located.folder, located.base)
         processor = checkpoint.processor(ProcessorOptions(max_prompt_tokens))
         options = LoadOptions(attn_impl, dtype, weights=weights, compile=compile)
-        loaded = load_on(devices_of(device), checkpoint, located.base, options)
+        devices = devices_of(device)
+        loaded = load_on(devices, checkpoint, located.base, options, own_process)
         settings = _settings_of(located, checkpoint, loaded.choice, num_frames, media)
         if located.folder == EMBEDDED:
             warn_of_tiny(settings)

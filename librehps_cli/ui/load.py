@@ -46,8 +46,13 @@ def renames(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "LibreHPS":
-    """Return the loaded model; asks before a download on a terminal."""
+def load_scorer(
+    options: ModelOptions, prompts: PromptOptions, out: Output, own_process: bool = False
+) -> "LibreHPS":
+    """Return the loaded model; asks before a download on a terminal.
+
+    own_process: as for `LibreHPS.from_pretrained`.
+    """
     from librehps.runs.imports import collector_paused
 
     with collector_paused():
@@ -55,6 +60,8 @@ def load_scorer(options: ModelOptions, prompts: PromptOptions, out: Output) -> "
 
     arguments = load_arguments(options, prompts)
     check_calibration(options)
+
+    arguments["own_process"] = own_process
 
     def load(download: bool) -> LibreHPS:
         return LibreHPS.from_pretrained(**{**arguments, "download": download})

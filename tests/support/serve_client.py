@@ -22,6 +22,7 @@ import forks
 from make_media import picture
 
 SERVE = ("serve", "--model", "tiny", "--device", "cpu", "--port", "0")
+RUNNER = Path(__file__).with_name("serve_runner.py")
 URL = re.compile(r"at http://([\d.]+):(\d+)")
 
 
@@ -42,7 +43,8 @@ class Server:
 
     @classmethod
     def start(cls, *arguments: object, command: tuple[str, ...] = ()) -> "Server":
-        command = command or (*forks.librehps(), *SERVE)
+        python = forks.python()
+        command = command or (*python, str(RUNNER), json.dumps(python), *SERVE)
         process = subprocess.Popen(
             [*command, *map(str, arguments)],
             stdout=subprocess.DEVNULL,

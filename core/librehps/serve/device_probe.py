@@ -28,7 +28,9 @@ def watch_of(engine: LocalEngine) -> DeviceWatch:
     def probe() -> None:
         pool.probe(item, watch.patience.hung)
 
-    watch = DeviceWatch(probe, item.cost, name=name, attempts=POOL_ATTEMPTS)
+    # Beside a single device nothing else works while its process hangs.
+    attempts = POOL_ATTEMPTS if len(pool.devices) > 1 else 1
+    watch = DeviceWatch(probe, item.cost, name=name, attempts=attempts)
     pool.batch_times = watch
     return watch
 

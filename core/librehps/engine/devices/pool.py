@@ -21,7 +21,8 @@ from librehps.engine.devices.worker import Hardware, Shared, Worker, check_same
 from librehps.engine.lanes import lanes_of, threads_of_each
 from librehps.errors import EngineError, ItemError, UsageError, WorkerDiedError
 from librehps.models.base import Checkpoint, Loaded, LoadOptions, Model, Prepared, RawScore
-from librehps.models.device_list import DeviceName
+from librehps.models.device import choose_device
+from librehps.models.device_list import DeviceName, DeviceRequest, devices_of
 from librehps.models.freed_memory import keep_freed_memory
 
 # Attempts of a batch whose processes die, and then of each of its items alone in a process.
@@ -268,27 +269,47 @@ def model_devices(model: Model) -> tuple[torch.device, ...]:
     return model.devices if isinstance(model, DevicePool) else (model.device,)
 
 
+def needs_own_process(request: DeviceRequest) -> bool:
+    """Return whether a server's model should have a process of its own: on one CPU.
+
+    There its threads do not wait for those of the server, as for Python's interpreter lock.
+    """
+    name, *others = devices_of(request)
+    return has_processes() and not others and choose_device(name)[0].type == "cpu"
+
+
+def has_processes() -> bool:
+    """Return whether this system allows processes of devices."""
+    return hasattr(socket, "send_fds")
+
+
 def load_on(
-    names: Sequence[DeviceName], checkpoint: Checkpoint, base: Path | None, options: LoadOptions
+    names: Sequence[DeviceName],
+    checkpoint: Checkpoint,
+    base: Path | None,
+    options: LoadOptions,
+    own_process: bool = False,
 ) -> Loaded:
     """Return the model of a checkpoint; on several devices each has a process of its own.
 
-    `names` are those of `devices_of`, `base` is as in `open_checkpoint`. Raises ModelError, and
-    UsageError for devices that would not score alike.
+    `names` are those of `devices_of`, `base` is as in `open_checkpoint`; with `own_process` one
+    device has a process too. Raises ModelError, and UsageError for devices that would not score
+    alike.
     """
-    if len(names) == 1:
+    if len(names) == 1 and not own_process:
         loaded = checkpoint.load(replace(options, device=names[0]))
         keep_freed_memory(loaded.model.device)
         return loaded
-    if not hasattr(socket, "send_fds"):
-        raise UsageError("--device: several devices are not supported on this system")
+    if not has_processes():
+        raise UsageError("--device: processes of devices are not supported on this system")
     asked = {
         # A process may start again when this one has changed its folder.
         "folder": str(checkpoint.folder.absolute()),
         "base": None if base is None else str(base.absolute()),
         "options": {**vars(options), "dtype": _name(options.dtype)},
     }
-    pool = DevicePool([torch.device(name) for name in names], asked)
+    devices = [choose_device(name)[0] for name in names] if len(names) == 1 else names
+    pool = DevicePool([torch.device(device) for device in devices], asked)
     return Loaded(pool, **pool.facts["choices"])
 
 
