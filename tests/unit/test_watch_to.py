@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from librehps import LibreHPS, RunSummary, score_to, watch_to
 from librehps.errors import UsageError
@@ -46,13 +47,19 @@ class Passes(RunObserver):
 
 
 @pytest.fixture
-def model(tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch) -> LibreHPS:
-    """A batch of one, so that equal means bit for bit; files that are cut wait for ever."""
+def model(tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch) -> Iterator[LibreHPS]:
+    """Small windows of batches of one, on one core, so that equal means bit for bit.
+
+    Files that are cut wait for ever.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     monkeypatch.setattr(tiny, "batch_size", 1)
     monkeypatch.setattr(settling, "PATIENCE_S", 1e6)
     monkeypatch.setattr(settling, "QUIET_S", 0.05)
     monkeypatch.setattr(watch, "PERIOD_FACTOR", 0.0)
-    return tiny
+    yield tiny
+    torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -273,7 +273,8 @@ class DeviceWatch:
 
     def _fail(self) -> None:
         with self._changed:
-            if self._failed is not None:
+            # A closed watch belongs to a server that has ended: its device may have ended too.
+            if self._failed is not None or self._is_closed:
                 return
             self._failed = self._clock()
         log.exception("the device failed a probe")
