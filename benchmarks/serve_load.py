@@ -6,7 +6,7 @@
 Rounds of offline and of served scoring take turns, since other tenants of a machine change its
 pace; offline scores the same media: files for JSON, pixels in memory for binary bodies. Each client
 has pictures of its own, `--items` a request, and sends broken pictures, oversized bodies and torn
-JSON among them, unless `--only-good`. `47m` has random weights, from `librehps bench --config 47m`.
+JSON among them, unless `--only-good`. `47m` has random weights, those of speed.py.
 `--device` is that of the server; offline uses `cpu`, and is measured on the same devices too.
 
 Expected, on two cores: with binary bodies `tiny` (192 x 192 pixels) reaches 80 % of offline and
@@ -23,6 +23,7 @@ import json
 import random
 import statistics
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from make_media import picture
 from serve_client import Link, Server
+from speed import write_checkpoint
 
 MAX_BODY_MB = 4
 # Each client sends so many in each round, however slow the machine and the model are.
@@ -242,23 +244,6 @@ def client_cpu(port: int, cases: list[Case], body: str) -> float:
     return (time.process_time() - start) / len(items) * 1000
 
 
-def scorer_of(model: str, device: str) -> LibreHPS:
-    if model == "tiny":
-        return LibreHPS.from_pretrained("tiny", device=device)
-    from librehps.bench.random_model import random_scorer
-
-    return random_scorer(model, device=device)
-
-
-def be_server(model: str, device: str) -> None:
-    from librehps.serve.options import Limits, ServeOptions
-    from librehps.serve.server import serve
-
-    limits = Limits(max_body=MAX_BODY_MB << 20, timeout=170.0)
-    serve(scorer_of(model, device), ServeOptions(port=0, limits=limits), tell=lambda url: print(
-        f"at {url}", file=sys.stderr, flush=True))  # fmt: skip
-
-
 @dataclass
 class Report:
     """Rates in items/s, one a round; resident memory in MB before and after.
@@ -323,6 +308,7 @@ class Plan:
     rounds: int
     odds: tuple[int, ...] = MIXED
     device: str = "cpu"
+    checkpoint: str | Path = "tiny"
 
     def load(self, port: int, requests: list[Request], seconds: float, tally: Tally) -> float:
         return asyncio.run(load(self, port, requests, seconds, tally))
@@ -333,11 +319,15 @@ def run(plan: Plan) -> Report:
     count = max(2 * plan.clients, MIN_CASES[plan.model])
     cases = make_cases(count, size, format, plan.body)
     requests = make_requests(cases, plan.items)
-    flags = ("--be-server", plan.model, "--device", plan.device)
-    server = Server.start(*flags, command=(sys.executable, __file__))
+    model = ("--model", plan.checkpoint, "--device", plan.device)
+    limits = ("--max-body-mb", MAX_BODY_MB, "--timeout-s", 170)
+    command = (sys.executable, "-m", "librehps_cli", "serve", "--port", "0")
+    server = Server.start(*model, *limits, command=command)
     try:
-        scorer, tally, share = scorer_of(plan.model, "cpu"), Tally(), plan.seconds / plan.rounds
-        alike = None if plan.device == "cpu" else scorer_of(plan.model, plan.device)
+        scorer = LibreHPS.from_pretrained(plan.checkpoint, device="cpu")
+        tally, share, alike = Tally(), plan.seconds / plan.rounds, None
+        if plan.device != "cpu":
+            alike = LibreHPS.from_pretrained(plan.checkpoint, device=plan.device)
         report = Report([offline(scorer, cases, share / 2)], [], tally, [])
         report.offline_cpu = offline_cpu(scorer, cases)
         plan.load(server.port, requests, min(3, share), Tally())
@@ -378,18 +368,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="of serving, all rounds")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only-good", action="store_true", help="no damaged requests")
-    parser.add_argument("--device", default="cpu", help="of the server (47m: cpu alone)")
-    parser.add_argument("--be-server", help=argparse.SUPPRESS)
+    parser.add_argument("--device", default="cpu", help="of the server")
     a = parser.parse_args()
-    if a.be_server:
-        be_server(a.be_server, a.device)
-        return
     odds = (1, 0, 0, 0) if a.only_good else MIXED
     wrong = 0
-    for body in a.body:
-        report = run(Plan(a.model, body, a.clients, a.items, a.seconds, a.rounds, odds, a.device))
-        print(f"{a.model}, {body}, {a.device}:\n{report.text()}", flush=True)
-        wrong += len(report.tally.wrong)
+    with tempfile.TemporaryDirectory() as folder:
+        if a.model == "47m":
+            write_checkpoint(Path(folder))
+        checkpoint = folder if a.model == "47m" else a.model
+        for body in a.body:
+            plan = Plan(
+                a.model, body, a.clients, a.items, a.seconds, a.rounds, odds, a.device, checkpoint
+            )
+            report = run(plan)
+            print(f"{a.model}, {body}, {a.device}:\n{report.text()}", flush=True)
+            wrong += len(report.tally.wrong)
     sys.exit(bool(wrong))
 
 
