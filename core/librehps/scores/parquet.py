@@ -85,15 +85,11 @@ class ParquetSink(Sink):
         columns = default_columns(settings.axes) if columns is None else columns
         self._schema = schema_of(settings, columns, request, home or output)
         self._names = [name for name, kind in columns.items() if kind == TEXT]
-        # Scores have few equal values: a dictionary of them takes time and makes the file larger.
-        self._repeated = [name for name, kind in columns.items() if kind != REAL]
         self._waiting: list[Record] = []
         self._tables: list[Any] = []
 
     def _open(self) -> None:
-        self._writer = pq.ParquetWriter(
-            self.partial, self._schema, compression="zstd", use_dictionary=self._repeated
-        )
+        self._writer = pq.ParquetWriter(self.partial, self._schema, compression="zstd")
 
     def _write(self, record: Record) -> None:
         self._waiting.append(record)
