@@ -89,7 +89,6 @@ def _serve(
     from librehps.extras import require
 
     require("serve", "librehps serve")
-    from librehps.engine.devices.pool import needs_own_process
     from librehps.serve.options import ServeOptions, reserve
 
     options = ServeOptions(
@@ -97,8 +96,7 @@ def _serve(
     )
     # The port is checked before the model is loaded, which may take minutes.
     listener = reserve(options)
-    own_process = needs_own_process(models.device)
-    scorer = load_scorer(models, PromptOptions(), out, own_process)
+    scorer = load_scorer(models, PromptOptions(), out, serves=True)
     calibrator = scorer.calibrator(models.calibration)
 
     from librehps.serve.logs import error_record

@@ -47,21 +47,21 @@ def renames(pairs: list[str]) -> dict[str, str]:
 
 
 def load_scorer(
-    options: ModelOptions, prompts: PromptOptions, out: Output, own_process: bool = False
+    options: ModelOptions, prompts: PromptOptions, out: Output, serves: bool = False
 ) -> "LibreHPS":
     """Return the loaded model; asks before a download on a terminal.
 
-    own_process: as for `LibreHPS.from_pretrained`.
+    serves: the model serves requests, and may need a process of its own.
     """
     from librehps.runs.imports import collector_paused
 
     with collector_paused():
         from librehps import LibreHPS
+        from librehps.engine.devices.pool import needs_own_process
 
     arguments = load_arguments(options, prompts)
     check_calibration(options)
-
-    arguments["own_process"] = own_process
+    arguments["own_process"] = serves and needs_own_process(options.device)
 
     def load(download: bool) -> LibreHPS:
         return LibreHPS.from_pretrained(**{**arguments, "download": download})
