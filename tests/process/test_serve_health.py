@@ -119,6 +119,27 @@ def test_a_slow_batch_calls_for_a_probe_before_its_turn() -> None:
     with watch.batch(10):
         # A slow device is not asked all the time.
         assert watch.due == 20
+    # A failed one is, since the server takes no batches that could show that it works again.
+    watch._fail()
+    assert watch.due == 2
+
+
+def test_a_probe_is_overdue_after_the_last_batch_that_ended() -> None:
+    clock = Clock()
+    seen: list[str] = []
+
+    def probe() -> None:
+        with watch.batch(10):
+            clock.now += 1
+        for _ in range(2):
+            clock.now += 4
+            seen.append(watch.status)
+
+    watch = DeviceWatch(probe, 10, clock)
+    watch.suspect()
+    assert watch._wait()
+    watch._try()
+    assert (*seen, watch.status) == ("ready", "stalled", "ready")
 
 
 def test_a_device_that_never_answers_is_an_error_at_the_start() -> None:

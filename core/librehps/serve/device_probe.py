@@ -30,7 +30,7 @@ def watch_of(engine: LocalEngine) -> DeviceWatch:
 
     # Beside a single device nothing else works while its process hangs.
     attempts = POOL_ATTEMPTS if len(pool.devices) > 1 else 1
-    watch = DeviceWatch(probe, item.cost, name=name, attempts=attempts)
+    watch = DeviceWatch(probe, item.cost, name=name, attempts=attempts, is_pool=True)
     pool.batch_times = watch
     return watch
 

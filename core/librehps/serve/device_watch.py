@@ -84,7 +84,8 @@ class DeviceWatch:
     `start` measures some probes, on whose shortest time all timeouts depend, and starts the thread
     of the other probes. `status` is `failed` after a probe that raised, and `stalled` while a probe
     or a batch is overdue; a success makes it `ready` again. `name` is that of the device; `clock`
-    returns seconds; a batch may take its time `attempts` times over. Thread-safe.
+    returns seconds; a batch may take its time `attempts` times over. `batch` notes how long batches
+    take, unless a pool does with `batch_took` (`is_pool`). Thread-safe.
     """
 
     def __init__(
@@ -94,9 +95,10 @@ class DeviceWatch:
         clock: Callable[[], float] = time.monotonic,
         name: str = "the device",
         attempts: int = 1,
+        is_pool: bool = False,
     ) -> None:
         self._probe, self._clock, self._name = probe, clock, name
-        self._attempts = attempts
+        self._attempts, self._is_pool = attempts, is_pool
         self.patience = Patience(cost=cost)
         self._changed = threading.Condition()
         self._is_closed = self._is_due = False
@@ -156,8 +158,9 @@ class DeviceWatch:
             if self._failed is not None:
                 return "failed", now - self._failed
             overdue = [late for _, late in self._batches.values()]
-            if self._probing is not None and self._evidence < self._probing:
-                overdue.append(self._probing + self.patience.timeout)
+            if self._probing is not None:
+                # A batch that ended during the probe shows that the device worked until then.
+                overdue.append(max(self._probing, self._evidence) + self.patience.timeout)
             since = min(overdue, default=now)
             return ("stalled", now - since) if since < now else ("ready", 0.0)
 
@@ -190,8 +193,8 @@ class DeviceWatch:
             raise DeviceError("the device failed: see the server's log", "failed") from error
         else:
             self._succeed()
-            if self._attempts == 1:
-                # The time on a pool has waits for its devices; the pool notes each time itself.
+            if not self._is_pool:
+                # The time on a pool has waits for its devices, and for new processes.
                 self.batch_took(cost, self._clock() - now)
         finally:
             with self._changed:
@@ -264,6 +267,9 @@ class DeviceWatch:
     @property
     def due(self) -> float:
         """The time of the next probe, unless a batch succeeds or starts before."""
+        if self._failed is not None:
+            # No batch can show that the device works again, since the server takes none.
+            return self._probed + MIN_INTERVAL_S
         due = max(self._evidence, self._probed) + self.patience.interval
         starts = [started for started, _ in self._batches.values()]
         if not starts:
