@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 import forks
 from conftest import Cli
@@ -29,6 +30,7 @@ from librehps.models.base import LoadOptions
 from librehps.models.families import open_checkpoint
 from librehps.models.locate import EMBEDDED
 from librehps.rewards import trl_reward
+from librehps.serve.device_probe import watch_of
 from make_media import picture
 from run_data import MODEL, assert_same, rows_of
 
@@ -42,14 +44,14 @@ Load = Callable[..., LibreHPS]
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
-    """Loads `tiny` on two devices, whose processes die at the named moments."""
+    """Loads `tiny` on two devices by default, whose processes die at the named moments."""
     folder = tmp_path / "killer"
     folder.mkdir()
 
     def on_two(moments: str = "", **options: object) -> LibreHPS:
         command = (*forks.python(), str(KILLER), str(folder), moments)
         monkeypatch.setattr(child, "PYTHON", command)
-        return LibreHPS.from_pretrained("tiny", device=["cpu", "cpu"], **options)
+        return LibreHPS.from_pretrained("tiny", **{"device": ["cpu", "cpu"], **options})
 
     return on_two
 
@@ -261,6 +263,22 @@ def test_devices_that_cannot_be_used_together(
 def test_one_device_needs_no_process() -> None:
     for device in ("all", ["cpu"]):
         assert len(LibreHPS.from_pretrained("tiny", device=device).devices) == 1
+
+
+def test_one_device_in_a_process_of_its_own(load: Load, tiny: LibreHPS) -> None:
+    with pytest.raises(EngineError, match="the process died loading the model") as died:
+        load("loading", device="cpu", own_process=True)
+    # There is no other device to leave out or to try.
+    assert died.value.hint is None
+    model = load(device=None, own_process=True)
+    assert model.reasons == tiny.reasons
+    with pytest.raises(UsageError, match="no gradient: the model is in processes of its own"):
+        model.reward_gradient(torch.zeros(3, 32, 32), ["x"])
+    watch = watch_of(model.engine())
+    with watch.batch(10):
+        assert model.score_image(picture(), "x") == tiny.score_image(picture(), "x")
+    # The pool has noted the time, without that of starting a process.
+    assert watch.patience.seen == 1
 
 
 def test_rewards_resize_on_one_device(load: Load) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from conftest import EXAMPLES, MEDIA
 from librehps import AXES, LibreHPS
-from librehps.errors import EmptyPromptError, LibreHPSError, UsageError
+from librehps.errors import EmptyPromptError, UsageError
 from librehps.gradients import pixels as pixels_of
 from librehps.media.videos import VideoReader
 from librehps.models import scale
@@ -206,6 +206,3 @@ def test_invalid_prompts_and_models_are_refused(
             patch.setattr(tiny, "settings", replace(tiny.settings, **{name: value}))
             with pytest.raises(UsageError, match="no gradient"):
                 DifferentiableReward(tiny)
-    monkeypatch.setattr(tiny, "devices", (tiny.device, tiny.device))
-    with pytest.raises(LibreHPSError, match="several devices"):
-        tiny.reward_gradient(image, [PROMPT])

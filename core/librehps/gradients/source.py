@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from librehps.engine.devices.pool import DevicePool
 from librehps.errors import UsageError
 from librehps.models.base import Checkpoint, Differentiable, Model, Processor
 from librehps.models.librehps.family import COMPILED
@@ -25,10 +26,10 @@ class GradientSource(ABC):
     def differentiable(self) -> Differentiable:
         """Return the network that keeps the graph; raises UsageError if this model has none."""
         settings, model = self.settings, self._model
-        if len(self.devices) > 1:
+        if isinstance(model, DevicePool):
             raise UsageError(
-                "no gradient: the model is on several devices, whose processes send scores only",
-                hint="Load the model on one device, in each rank of a trainer on its own.",
+                "no gradient: the model is in processes of its own, which send scores only",
+                hint="Load the model on one device, without own_process, in each rank.",
             )
         if settings.weights != "full":
             raise UsageError(

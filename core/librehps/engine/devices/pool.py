@@ -62,7 +62,9 @@ class DevicePool:
         self._probes: dict[Child, tuple[Future[Answer], float]] = {}
         hardware = {d: Hardware(to_load) for d, to_load in Counter(devices).items()}
         asked = {**asked, "threads": share}
-        self._workers = [Worker(str(d), slots, asked, hardware[d], shared) for d in devices]
+        self._workers = [
+            Worker(str(d), slots, asked, hardware[d], shared, count == 1) for d in devices
+        ]
         self.close = weakref.finalize(self, _close, self._workers, shared)
         try:
             self.facts = self._first_facts()
@@ -80,7 +82,7 @@ class DevicePool:
         """
         if os.getpid() != self._shared.pid:
             raise EngineError(
-                "a model on several devices cannot be used in a forked process",
+                "a model in processes of its own cannot be used in a forked process",
                 hint="Load the model there, or start that process with `spawn`.",
             )
         return partial(self._scored, batch, torch.get_num_threads())
@@ -308,9 +310,13 @@ def load_on(
         "base": None if base is None else str(base.absolute()),
         "options": {**vars(options), "dtype": _name(options.dtype)},
     }
-    devices = [choose_device(name)[0] for name in names] if len(names) == 1 else names
-    pool = DevicePool([torch.device(device) for device in devices], asked)
-    return Loaded(pool, **pool.facts["choices"])
+    if len(names) > 1:
+        pool = DevicePool([torch.device(name) for name in names], asked)
+        return Loaded(pool, **pool.facts["choices"])
+    device, why = choose_device(names[0])
+    pool = DevicePool([device], asked)
+    choices = pool.facts["choices"]
+    return Loaded(pool, **{**choices, "reasons": {**choices["reasons"], "device": why}})
 
 
 def _name(dtype: str | torch.dtype | None) -> str | None:

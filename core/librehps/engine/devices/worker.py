@@ -49,12 +49,19 @@ class Worker:
 
     `child` is None while no process is ready, `facts` until a model was loaded; `deaths` counts
     those since a batch was scored; `failure` is the reason why no process is started any more.
+    `is_alone` is true if its pool has no other device.
     """
 
     def __init__(
-        self, device: str, slots: int, asked: Message, hardware: Hardware, shared: Shared
+        self,
+        device: str,
+        slots: int,
+        asked: Message,
+        hardware: Hardware,
+        shared: Shared,
+        is_alone: bool = False,
     ) -> None:
-        self.device = device
+        self.device, self._is_alone = device, is_alone
         self.child: Child | None = None
         self.facts: Message | None = None
         self.failure: LibreHPSError | None = None
@@ -155,12 +162,14 @@ class Worker:
             log.warning("%s: the process died (%s) and is started again", self.device, how)
 
     @property
-    def _hint(self) -> str:
+    def _hint(self) -> str | None:
+        if self._is_alone:
+            return None
         return f"Try --device {self.device} alone, or leave this device out."
 
     def _fail(self, error: LibreHPSError) -> None:
         if self.facts is not None:
-            log.warning("%s; this device is left out", error)
+            log.warning("%s%s", error, "" if self._is_alone else "; this device is left out")
         with self._shared.changed:
             self.failure = error
             self._shared.changed.notify_all()
