@@ -350,6 +350,20 @@ def test_slow_large_bodies_give_way_to_those_that_wait(
     asyncio.run(main())
 
 
+def test_a_slow_body_has_time_to_catch_up_once_others_wait() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(60) as deadline:
+            pace = body_pace.Pace()
+            before = asyncio.get_running_loop().time() - 100
+            arrival = body_pace.Arrival(deadline, before, size=100)
+            pace.arrivals.add(arrival)
+            with pace.enforced():
+                pace.check()
+                assert not arrival.is_too_slow
+
+    asyncio.run(main())
+
+
 def test_the_wait_for_memory_counts_as_time_of_the_request(
     tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
 ) -> None:

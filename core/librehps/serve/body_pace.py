@@ -44,7 +44,11 @@ class Pace:
         """Let bodies that are too slow time out during the block, which waits for memory."""
         self._waiting += 1
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(CHECK_S, self.check)
+            loop = asyncio.get_running_loop()
+            for arrival in self.arrivals:
+                # Until now a slow body kept nobody waiting.
+                arrival.kept_at, arrival.kept_size = loop.time(), arrival.size
+            self._timer = loop.call_later(CHECK_S, self.check)
         try:
             yield
         finally:
