@@ -58,6 +58,9 @@ class Connections:
         content = None if ask.body is None else ask.body.blocks()
         request = _request(ask, self._token, content)
         pool = _kept(self._pools, ask.server.url, DeadlinePool)
+        if self.is_closed:
+            # `close` may not have seen this pool.
+            raise closed()
         try:
             status, headers, answer = pool.ask(request, content, deadline)
         except httpcore.TimeoutException:
