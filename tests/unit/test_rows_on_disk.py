@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from librehps import ImageScore, Item, LibreHPS, ScoreAxis, ScoredRow
+from librehps.engine import key_index
 from librehps.engine.key_index import KeyIndex, content_key
 from librehps.errors import EmptyFileError, OutputError
 from librehps.runs import row_store
@@ -259,7 +260,12 @@ def test_a_key_is_found_among_many() -> None:
     assert len(index.find([])) == 0
 
 
-def test_keys_that_share_a_bucket_are_found_before_and_after_growth() -> None:
+@pytest.mark.parametrize("grow_buckets", [2, 8192])
+def test_keys_that_share_a_bucket_are_found_before_and_after_growth(
+    grow_buckets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With few buckets at once, keys far from their own buckets are moved.
+    monkeypatch.setattr(key_index, "GROW_BUCKETS", grow_buckets)
     index = KeyIndex()
     # The first 8 bytes choose the bucket; the last bucket continues in the first one.
     ends = [bytes([value]) * 8 for value in (0, 127, 255)]

@@ -101,7 +101,7 @@ class KeyIndex:
         # No view of the arrays is left: their memory may move.
         self._first.resize(shape, refcheck=False)
         self._second.resize(shape, refcheck=False)
-        count, end = self._count, len(self._first)
+        end, late = len(self._first), list[tuple[Words, Words]]()
         first = second = np.empty(0, np.uint64)
         for start in reversed(range(0, before, GROW_BUCKETS)):
             block = slice(start, min(start + GROW_BUCKETS, before))
@@ -111,14 +111,18 @@ class KeyIndex:
             self._first[block] = 0
             # Only the buckets from `start` on are in the new order.
             is_here = self._homes(first) >= start
-            end = self._move(first[is_here], second[is_here], end)
+            end, left = self._move(first[is_here], second[is_here], end)
+            late.append(left)
             first, second = first[~is_here], second[~is_here]
+        count = self._count
+        for left in late:
+            self._insert(*left)
         self._count = count
 
-    def _move(self, first: Words, second: Words, end: int) -> int:
-        """Insert keys that are not in the index, mostly before the bucket `end`, where all is free.
+    def _move(self, first: Words, second: Words, end: int) -> tuple[int, tuple[Words, Words]]:
+        """Place keys before the bucket `end`, where all is free.
 
-        Return the first bucket that is not free after that.
+        Return the first bucket that is not free after that, and the keys that have no room.
         """
         order = np.argsort(first)
         first, second = first[order], second[order]
@@ -128,8 +132,9 @@ class KeyIndex:
         fit = int(np.searchsorted(places, end * BUCKET_SLOTS))
         self._first.reshape(-1)[places[:fit]] = first[:fit]
         self._second.reshape(-1)[places[:fit]] = second[:fit]
-        self._insert(first[fit:], second[fit:])
-        return int(homes[0]) if len(homes) else end
+        # The keys that went on at the start of the table have the last buckets.
+        end = min(end, int(homes[0])) if len(homes) else end
+        return end, (first[fit:], second[fit:])
 
     def _homes(self, first: Words) -> Numbers:
         """Return the bucket in which each key is, unless that is full."""
