@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +32,6 @@ from librehps.errors import (
 )
 from librehps.files import write_whole
 from librehps.media.archived import ParquetCell, TarMember
-from librehps.media.image_formats import NEEDS_EXTRA
 from librehps.runs.journal import Journal
 from librehps.runs.known_rows import KEY, NO_KEY
 from librehps.types import Item, Kind
@@ -44,7 +44,6 @@ FRESH_NS = 2_000_000_000
 MARK = b"librehps.stamps 2\n"
 CHECK_BYTES = 16
 KINDS: tuple[Kind, Kind, None] = ("image", "video", None)
-NO_HASH = "0" * 64
 # Errors that a file causes by its content, so that they last until the file changes. All others,
 # as of the network, of the device or of a time limit, may not come again.
 LASTING = pa.array(
@@ -58,7 +57,15 @@ LASTING = pa.array(
         NoVideoStreamError,
     )
 )
-# Key of the file's stamp, hash of its content, and the kind as which it is scored.
+# Texts of such errors where the cause may be this machine instead.
+PASSING = (
+    "does not fit in memory|Cannot allocate memory|Input/output error|Too many open files"
+    "|Permission denied|Stale file handle"
+)
+# Packages that read media: another version may read a file that this one cannot.
+READERS = ("pillow", "av", "decord", "pi_heif", "pylibjxl")
+# Key of the file's stamp, hash of its content (of READERS, if it cannot be scored), and the kind as
+# which it is scored.
 ENTRY = np.dtype([("key", KEY), ("sha256", "V32"), ("kind", "u1")])
 OF_ERROR = ("status", "error_type", "error")
 # The key of a file of which nothing can be told.
@@ -94,7 +101,13 @@ class MediaStamps:
         numbers = self._index.find(keys)
         entries = self._entries[np.maximum(numbers, 0)]
         found = zip(numbers >= 0, entries["sha256"].tolist(), entries["kind"].tolist(), strict=True)
-        return [Content(sha256.hex(), KINDS[kind]) if has else None for has, sha256, kind in found]
+        readers = bytes.fromhex(_readers())
+        return [
+            Content(sha256.hex(), KINDS[kind])
+            if has and (KINDS[kind] is not None or sha256 == readers)
+            else None
+            for has, sha256, kind in found
+        ]
 
     def update(self, keys: Any, is_kept: Any, journal: Journal) -> None:
         """Write the stamps of all items of a journal with scores or LASTING errors.
@@ -151,7 +164,7 @@ def _entries(table: Any, keys: Any, is_kept: Any, items: Iterator[Item]) -> Any:
     rows = table.filter(pa.array(has))
     entries = np.empty(len(rows), ENTRY)
     entries["key"] = keys[has]
-    hashes = pc.fill_null(rows["sha256"], NO_HASH).to_pylist()
+    hashes = pc.fill_null(rows["sha256"], _readers()).to_pylist()
     entries["sha256"] = np.frombuffer(b"".join(map(bytes.fromhex, hashes)), "V32")
     kinds = pc.if_else(pc.equal(rows["status"], "ok"), rows["kind"], None)
     entries["kind"] = [KINDS.index(kind) for kind in kinds.to_pylist()]
@@ -161,9 +174,21 @@ def _entries(table: Any, keys: Any, is_kept: Any, items: Iterator[Item]) -> Any:
 def is_lasting(table: Any) -> Any:
     """Return for each row, which has the columns OF_ERROR, if its error lasts."""
     is_error = pc.and_(pc.equal(table["status"], "error"), pc.is_in(table["error_type"], LASTING))
-    # A package may be installed by then.
-    lacks_package = pc.fill_null(pc.match_substring(table["error"], NEEDS_EXTRA), False)
-    return pc.and_(is_error, pc.invert(lacks_package))
+    may_pass = pc.fill_null(pc.match_substring_regex(table["error"], PASSING), False)
+    return pc.and_(is_error, pc.invert(may_pass))
+
+
+@cache
+def _readers() -> str:
+    """Return a hash of the versions of the packages that read media."""
+    return hashlib.sha256(repr([*map(_version, READERS)]).encode()).hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def stamps_file(output: Path) -> Path:
