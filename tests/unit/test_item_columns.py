@@ -58,7 +58,7 @@ def assert_same(paths: list[Path], folder: Path, options: SourceOptions | None =
     by_item, by_column = (Source(list(map(str, paths)), options) for _ in range(2))
     store = Listing(folder)
     expected = [facts(item) for item in by_item.items()]
-    assert store.write_columns(by_column.item_columns()) == len(expected)
+    assert store.write(by_column.item_columns()) == len(expected)
     assert [facts(item) for _, item in store.items()] == expected
     assert by_column.facts() == by_item.facts()
 
@@ -110,7 +110,7 @@ def test_rows_take_their_columns_from_the_listing(tmp_path: Path, tiny: LibreHPS
     rows = [{"image": f"{at}.png", "prompt": "p", **own[at % 2]} for at in range(6)]
     lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
     source, store = Source([str(lines)], SourceOptions()), Listing(tmp_path)
-    store.write_columns(source.item_columns())
+    store.write(source.item_columns())
     schema = RowSchema(tiny.settings, source.facts()["own_columns"])
     for indices in ([0, 1, 2, 3, 4, 5], [2, 3], [1, 3]):
         items = [item for at, item in store.items() if at in indices]
