@@ -10,10 +10,11 @@ JSON among them, unless `--only-good`. `47m` has random weights, those of speed.
 `--device` is that of the server; offline uses `cpu`, and is measured on the same devices too.
 
 Expected, on two cores: with binary bodies `tiny` (192 x 192 pixels) reaches 80 % of offline and
-`47m` (1024 x 1024) 95 %. Seen with `--only-good`, while nothing else ran: `tiny` 69 to 74 % on
-`cpu`, 87 to 99 % on `cpu,cpu` (73 to 80 % of offline on `cpu,cpu`), `47m` with 8 clients 95 %, and
-90 % with damaged requests: `--clients 8 --body binary --seconds 40 --rounds 2`, 3 minutes.
-On `cpu`, `tiny` leaves 20 % of the cores idle, since its forwards wait for the interpreter lock.
+`47m` (1024 x 1024) 95 %. Seen with `--only-good`, while nothing else ran: `tiny` 82 and 86 % on
+`cpu`, 87 to 99 % on `cpu,cpu` (73 to 80 % of offline there), and 77 % with damaged requests among
+them; `47m` 99 % with `--clients 8 --body binary --seconds 50 --rounds 2`, which takes 3 minutes.
+With the model in the server's own process `tiny` reached 69 to 74 %, and left 20 % of the cores
+idle, since its forwards waited for the interpreter lock.
 """
 
 import argparse
