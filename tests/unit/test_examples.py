@@ -43,25 +43,20 @@ def test_the_calibration_is_of_these_weights(tiny: LibreHPS) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("benchmark", "count", "accuracy", "ece"),
-    [("shapes", 200, 0.94, 0.07), ("motion", 100, 0.91, 0.1)],
-)
-def test_pairs_held_out(
-    benchmark: str, count: int, accuracy: float, ece: float, tmp_path: Path, cli: Cli
-) -> None:
-    """Accuracy on `overall` over pairs that training never drew, through the commands.
+@pytest.mark.parametrize(("benchmark", "accuracy"), [("shapes", 0.94), ("motion", 0.91)])
+def test_pairs_held_out(benchmark: str, accuracy: float, tmp_path: Path, cli: Cli) -> None:
+    """Accuracy on `overall` over 200 pairs that training never drew, through the commands.
 
-    The pairs are the same each time, so the bounds are near what these weights reach: 0.966, 0.941.
+    The pairs are the same each time, so the bounds are near what these weights reach: 0.966, 0.938.
     """
     script = EXAMPLES / "tiny" / "pairs.py"
-    command = [*forks.python(), script, "--out", tmp_path, "--count", count, "--only", benchmark]
-    subprocess.run([*map(str, command)], check=True)
+    command = [*forks.python(), script, "--out", tmp_path, "--count", "200", "--only", benchmark]
+    subprocess.run(command, check=True)
     done = cli("evaluate", tmp_path / f"{benchmark}.jsonl", "--model", "tiny", "--json")
     (row,) = json.loads(done.stdout)["benchmarks"]
-    assert row["n"] >= 0.85 * count
+    assert row["n"] > 170
     assert row["pair_acc"] >= accuracy
-    assert row["ece_calibrated"] < ece
+    assert row["ece_calibrated"] < 0.07
 
 
 @pytest.mark.slow

@@ -23,8 +23,6 @@ from librehps.media.containers import AVIF, HEIC, JXL, resembles, still_format
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 EXTRA = "formats"
-# In the error of an image whose reader is not installed.
-NEEDS_EXTRA = f"which needs the extra `{EXTRA}`"
 # Pillow's own limit: twice the size at which it warns.
 MAX_PIXELS = 2 * 89_478_485
 # First bytes of the formats in FORMATS, except AVIF.
@@ -124,7 +122,7 @@ def _require(module: str, kind: str, name: str) -> None:
     """Raise UnsupportedMediaError, with the remedy, if the format's reader is not installed."""
     if importlib.util.find_spec(module) is None:
         raise UnsupportedMediaError(
-            f"{name} is an image in {kind}, {NEEDS_EXTRA}. {install_hint(EXTRA)}"
+            f"{name} is an image in {kind}, which needs the extra `{EXTRA}`. {install_hint(EXTRA)}"
         )
 
 
