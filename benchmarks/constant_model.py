@@ -25,7 +25,8 @@ from librehps.types import Item
 
 SIDE = 512
 TOKENS = 40
-BATCH_ITEMS = 64
+# Of which one lane has a window of 256 items, as a GPU has.
+BATCH_ITEMS = 128
 _NOTHING = torch.empty(0)
 _IDS = torch.empty(TOKENS)
 
