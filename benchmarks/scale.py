@@ -6,8 +6,9 @@ Forwards and decode are replaced by a constant: no media is opened, each item ha
 its own and pseudo-random scores. Everything else is the code of `score_to`: the manifest is listed,
 ids are compared, rows go through the journal and the duplicates' index into the output, which is
 then retried and resumed. Each size has processes of its own. CPU time is user plus system time of
-the process. --paper adds the tables for 100 million and a billion images. Memory by term needs
-Linux.
+the process. Other programs change the pace of a machine: fixed work is timed all the while, and
+growth is that of the costs at equal pace. --paper adds the tables for 100 million and a billion
+images. Memory by term needs Linux.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import tempfile
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import scale_paper
 from scale_terms import measure, measure_whole
@@ -48,7 +50,9 @@ def print_terms(sizes: list[int], runs: list[dict[str, Measured]]) -> None:
     print("|---" * (4 + len(sizes)) + "|")
     for term, last in runs[-1]["terms"].items():
         values = [run["terms"][term]["us"] for run in runs]
-        growth = [after / before for before, after in pairwise(values)]
+        paces = [run["terms"][term]["pace_us"] for run in runs]
+        equal = [value / pace for value, pace in zip(values, paces, strict=True)]
+        growth = [after / before for before, after in pairwise(equal)]
         shown = [f"x {g:.2f}{' (!)' if g > MAX_GROWTH else ''}" for g in growth]
         cells = [*(f"{value:.2f}" for value in values), ", ".join(shown)]
         if "peak_mb" in last:
@@ -57,6 +61,8 @@ def print_terms(sizes: list[int], runs: list[dict[str, Measured]]) -> None:
         else:
             cells += ["", ""]
         print(f"| {term} | {' | '.join(cells)} |")
+    paces = [median(term["pace_us"] for term in run["terms"].values()) for run in runs]
+    print(f"| pace: fixed work, µs | {' | '.join(f'{pace:.0f}' for pace in paces)} | | | |")
     print("\n| on disk | " + " | ".join(f"bytes a row, {size:,} rows" for size in sizes) + " |")
     print("|---" * (1 + len(sizes)) + "|")
     for name in runs[0]["disk"]:

@@ -24,16 +24,20 @@ from librehps.items.source import Source
 from librehps.models.base import RawScore
 from librehps.runs.imports import loaded_frozen
 from librehps.runs.job import Job
+from librehps.runs.observer import RunObserver
 from librehps.runs.part_writer import PartWriter, Unit
+from librehps.runs.progress import RunProgress
 from librehps.runs.request import RunRequest
 from librehps.runs.row_scores import RowScores
 from librehps.scores.columns import chosen_columns
 from librehps.scores.parts import MAX_PART_ROWS, Parts
 from librehps.scores.scored_rows import ScoredRows
 from librehps.settings import Settings
+from pace import Pace
 
 WINDOW = 256
 MAX_PARTS = 4
+PACE_WINDOWS = 16
 # Every such row is an error in the first run, and is retried.
 ERROR_EVERY = 1000
 COLUMNS = "default"
@@ -45,24 +49,39 @@ Measured = dict[str, dict[str, float]]
 
 
 class Terms:
-    """CPU seconds and peak memory by term, for `rows` rows."""
+    """CPU time and peak memory by term, for `rows` rows, and the pace of the machine meanwhile."""
 
     def __init__(self, rows: int) -> None:
         self._rows, self.found = rows, dict[str, dict[str, float]]()
+        self.pace, self._since = Pace(), 0.0
 
     @contextmanager
     def term(self, name: str) -> Iterator[None]:
         """Measure CPU time and peak memory of the block."""
-        reset_peak()
-        start = time.process_time()
+        self.begin()
         yield
-        self.note(name, time.process_time() - start, peak=True)
+        self.note(name, self.seconds(), peak=True)
+
+    def begin(self) -> None:
+        self.pace.begin()
+        reset_peak()
+        self._since = time.process_time()
+
+    def seconds(self) -> float:
+        """Return the CPU seconds since `begin`, without those of the pace."""
+        found = time.process_time() - self._since - self.pace.spent
+        self.pace.sample()
+        return found
 
     def note(self, name: str, seconds: float, peak: bool = False, rows: int = 0) -> None:
-        found = {"us": seconds * 1e6 / (rows or self._rows)}
+        found = {"us": seconds * 1e6 / (rows or self._rows), "pace_us": self.pace.us}
         if peak and STATUS.exists():
             found["peak_mb"] = peak_mb()
         self.found[name] = found
+
+    def total(self, name: str) -> float:
+        """Return the CPU seconds of a term that was noted."""
+        return self.found[name]["us"] * self._rows / 1e6
 
 
 class Stage:
@@ -85,9 +104,9 @@ class Stage:
 class StagedSource(Source):
     """A source whose items are timed, and the comparison of their ids by itself."""
 
-    def __init__(self, request: RunRequest) -> None:
+    def __init__(self, request: RunRequest, pace: Pace) -> None:
         super().__init__(request.paths, request.source.for_prompts(None, None))
-        self.compared = 0.0
+        self.compared, self._pace = 0.0, pace
 
     def item_columns(self) -> Iterator[ItemColumns]:
         def timed(*arguments: Any) -> None:
@@ -97,7 +116,9 @@ class StagedSource(Source):
 
         with mock.patch("librehps.items.source.check_unique", timed):
             self.listed = Stage(super().item_columns())
-            yield from self.listed
+            for found in self.listed:
+                self._pace.sample()
+                yield found
 
     def note(self, terms: Terms, total: float) -> None:
         terms.note("listing: making items", self.listed.used - self.compared)
@@ -105,11 +126,26 @@ class StagedSource(Source):
         terms.note("listing: writing it", total - self.listed.used)
 
 
+class PaceObserver(RunObserver):
+    """An observer of a run that measures the pace of the machine."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace, self._windows = pace, 0
+
+    def scored_window(self, rows: ScoredRows, progress: RunProgress) -> None:
+        super().scored_window(rows, progress)
+        self._windows += 1
+        if self._windows % PACE_WINDOWS == 0:
+            self._pace.sample()
+
+
 class ConstantRows:
     """A function that scores items without decode and forward, and times what it calls."""
 
-    def __init__(self, known: RowScores, axes: tuple[str, ...], has_errors: bool) -> None:
-        self._known, self._axes, self._has_errors = known, axes, has_errors
+    def __init__(
+        self, known: RowScores, axes: tuple[str, ...], has_errors: bool, pace: Pace
+    ) -> None:
+        self._known, self._axes, self._has_errors, self._pace = known, axes, has_errors, pace
         self.used = {"reading": 0.0, "making": 0.0, "duplicates": 0.0, "constant": 0.0}
         self._numbers = np.random.default_rng(0)
 
@@ -135,6 +171,8 @@ class ConstantRows:
             with self._timed("duplicates"):
                 self._known.find(keys)
                 self._known.add(zip(keys, raws, strict=True))
+            if done % (PACE_WINDOWS * WINDOW) == 0:
+                self._pace.sample()
             done += len(some)
             yield rows
 
@@ -186,20 +224,19 @@ def _run(terms: Terms, output: Path, settings: Settings, request: RunRequest) ->
 
 
 def _list(terms: Terms, job: Job, settings: Settings, request: RunRequest) -> None:
-    source, start = StagedSource(request), time.process_time()
+    source = StagedSource(request, terms.pace)
     with terms.term("listing"):
         job.begin(settings, request.facts(), source, COLUMNS)
-    source.note(terms, time.process_time() - start)
+    source.note(terms, terms.total("listing"))
 
 
 def _score(terms: Terms, job: Job, settings: Settings, name: str, has_errors: bool = False) -> None:
-    scored = ConstantRows(RowScores(job.journal.rows), settings.axes, has_errors)
-    start = time.process_time()
-    reset_peak()
+    scored = ConstantRows(RowScores(job.journal.rows), settings.axes, has_errors, terms.pace)
+    terms.begin()
     with closing(job.run(scored)) as windows:
         for _ in windows:
             pass
-    used, total = scored.used, time.process_time() - start
+    used, total = scored.used, terms.seconds()
     terms.note(name, total - used["constant"], peak=True)
     terms.note(f"{name}: reading the listing", used["reading"])
     terms.note(f"{name}: made of raw scores", used["making"])
@@ -214,8 +251,9 @@ def _parts(terms: Terms, job: Job, settings: Settings, request: RunRequest, fold
     parts.rows = min(MAX_PART_ROWS, total)
     kinds = chosen_columns(COLUMNS, job.facts["own_columns"], settings.axes)
     writer = PartWriter(parts, job.journal.listing, kinds, settings, request.facts())
-    scored = ConstantRows(RowScores(job.journal.rows), settings.axes, False)
+    scored = ConstantRows(RowScores(job.journal.rows), settings.axes, False, terms.pace)
     parts.begin()
+    terms.begin()
     used, firsts = 0.0, range(0, total, parts.rows)
     for first in firsts:
         unit = Unit(first, *parts.bounds(first))
@@ -226,6 +264,7 @@ def _parts(terms: Terms, job: Job, settings: Settings, request: RunRequest, fold
         start = time.process_time()
         writer.write(unit, [writer.table(rows)], 0)
         used += time.process_time() - start
+        terms.pace.sample()
     terms.note("Ray, actor: writing a part of 16,384 rows", used, rows=total)
     start = time.process_time()
     parts.finish()
@@ -239,7 +278,8 @@ def _again(terms: Terms, output: Path, settings: Settings, request: RunRequest) 
         job = Job(output, resume=True, retry_errors=True)
         with job:
             job.begin(settings, request.facts(), request.open_source(), COLUMNS)
-            scored = ConstantRows(RowScores(job.journal.rows), settings.axes, False)
+            known = RowScores(job.journal.rows)
+            scored = ConstantRows(known, settings.axes, False, terms.pace)
             with closing(job.run(scored)) as windows:
                 count = sum(map(len, windows))
             assert count == -(-job.facts["total"] // ERROR_EVERY)
@@ -260,7 +300,8 @@ def measure_whole(folder: Path, rows: int, random_ids: bool, suffix: str) -> dic
     score_to(manifest, folder / f"warm.{suffix}", model=scorer)
     write_manifest(manifest, rows, random_ids)
     with terms.term(WHOLE):
-        summary = score_to(manifest, folder / f"x.{suffix}", model=scorer)
+        observer = PaceObserver(terms.pace)
+        summary = score_to(manifest, folder / f"x.{suffix}", model=scorer, observer=observer)
     assert summary.ok == rows
     whole = terms.found[WHOLE]["us"]
     terms.note(NOT_CONSTANT, (whole - constant_us(scorer)) * rows / 1e6)
