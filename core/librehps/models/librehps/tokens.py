@@ -1,6 +1,7 @@
 """The token stream of one LibreHPS item: template, vision placeholders, prompt, reward token."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -10,6 +11,8 @@ from librehps.models.plain_text import PlainTextTokenizer, read_spec
 from librehps.types import Kind
 
 MAX_PROMPT_TOKENS = 1024
+# Pictures of a run have few sizes.
+MAX_CACHED_GRIDS = 32
 
 IM_START, IM_END = "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
@@ -48,37 +51,42 @@ class PromptEncoder:
 
     def stream(self, kind: Kind, grid: tuple[int, int, int], prompt_ids: list[int]) -> TokenStream:
         """Return the token stream for a grid of (time steps, rows, columns) in patches."""
-        control, (steps, rows, columns) = self.control, grid
-        block = (rows // 2, columns // 2)
-        parts: list[list[int] | tuple[int, int]] = [[control[IM_START], *self._user]]
-        for _ in range(steps):
-            parts += [[control[VISION_START]], block, [control[VISION_END]]]
-        parts.append([*prompt_ids, control[IM_END], *self._newline])
-        parts.append([control[IM_START], *self._assistant, control[REWARD]])
-        return _lay_out(parts, control[PADS[kind]])
+        control = self.control
+        begin = (control[IM_START], *self._user)
+        marks = (control[VISION_START], control[PADS[kind]], control[VISION_END])
+        vision, at = _vision_part(begin, marks, grid)
+        text = [*prompt_ids, control[IM_END], *self._newline]
+        text += [control[IM_START], *self._assistant, control[REWARD]]
+        return TokenStream(
+            torch.cat([vision.ids, torch.tensor(text)]),
+            torch.cat([vision.positions, _text_positions(at, len(text))], 1),
+            vision.vision,
+        )
 
 
-def _lay_out(parts: list[list[int] | tuple[int, int]], pad: int) -> TokenStream:
-    """Return the stream of parts: lists of text ids, and (rows, columns) of vision blocks.
+@lru_cache(MAX_CACHED_GRIDS)
+def _vision_part(
+    begin: tuple[int, ...], marks: tuple[int, int, int], grid: tuple[int, int, int]
+) -> tuple[TokenStream, int]:
+    """Return the stream of the text `begin` and the vision blocks, and the position after it.
 
-    MRoPE positions: a text token advances all three axes by one; a block keeps time fixed, counts
-    rows and columns from the current position, and advances that position by its longer side.
+    `marks` are the ids before a block, in it, and behind it. MRoPE positions: a text token advances
+    all three axes by one; a block keeps time fixed, counts rows and columns from the current
+    position, and advances that position by its longer side.
     """
-    ids: list[int] = []
-    positions: list[Tensor] = []
-    vision: list[Tensor] = []
-    at = 0
-    for part in parts:
-        if isinstance(part, list):
-            ids += part
-            positions.append(torch.arange(at, at + len(part)).expand(3, -1))
-            at += len(part)
-        else:
-            rows, columns = part
-            vision.append(torch.arange(len(ids), len(ids) + rows * columns))
-            ids += [pad] * (rows * columns)
-            down, across = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-            grid = torch.stack([torch.zeros_like(down), down, across]).flatten(1)
-            positions.append(grid + at)
-            at += max(rows, columns)
-    return TokenStream(torch.tensor(ids), torch.cat(positions, 1), torch.cat(vision))
+    (start, pad, end), (steps, rows, columns) = marks, (grid[0], grid[1] // 2, grid[2] // 2)
+    ids, vision = list(begin), list[Tensor]()
+    positions, at = [_text_positions(0, len(begin))], len(begin)
+    down, across = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    block = torch.stack([torch.zeros_like(down), down, across]).flatten(1)
+    for _ in range(steps):
+        vision.append(torch.arange(len(ids) + 1, len(ids) + 1 + rows * columns))
+        ids += [start, *[pad] * (rows * columns), end]
+        after = at + 1 + max(rows, columns)
+        positions += [_text_positions(at, 1), block + (at + 1), _text_positions(after, 1)]
+        at = after + 1
+    return TokenStream(torch.tensor(ids), torch.cat(positions, 1), torch.cat(vision)), at
+
+
+def _text_positions(at: int, count: int) -> Tensor:
+    return torch.arange(at, at + count).expand(3, -1)
