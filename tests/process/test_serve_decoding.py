@@ -22,6 +22,7 @@ from librehps import Item, LibreHPS
 from librehps.engine.isolated_decode import IsolatedDecoder
 from librehps.errors import BrokenMediaError, DecoderCrashError, DecompressionBombError
 from librehps.media import image_formats
+from librehps.media.decoder_deadline import Deadline
 from librehps.media.headers import read_header
 from librehps.media.images import load_pixels
 from librehps.media.media import Media
@@ -152,8 +153,9 @@ def test_a_cancelled_decode_is_killed(start: Start, monkeypatch: pytest.MonkeyPa
     decoding, loads, asked = start(), Loads(), threading.Event()
     done(decoding.submit(loads.item("before", LARGE), "a"))
     [worker] = children("librehps.media.video_worker", recursive=True, nice=10)
-    image = VideoReader.image
-    monkeypatch.setattr(VideoReader, "image", lambda *a: (asked.set(), image(*a))[1])
+    # From here on the request is that of this process, which a kill ends.
+    begin = Deadline.start
+    monkeypatch.setattr(Deadline, "start", lambda self: (asked.set(), begin(self))[1])
     # It would never answer.
     os.kill(worker.pid, signal.SIGSTOP)
     stuck = decoding.submit(loads.item("stuck", LARGE), "a")
