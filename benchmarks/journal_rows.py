@@ -3,12 +3,9 @@
 import json
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from librehps.runs.frames import whole_frames
-from librehps.runs.row_store import GROUPS_FILE, NEWEST_FILE, newest_batch
-from librehps.scores.row_batch import RowSchema
+from librehps.runs.row_store import GROUPS_FILE, NEWEST_FILE, group_table, newest_batch
+from librehps.scores.row_batch import INDEX, RowSchema
 from librehps.settings import Settings
 
 
@@ -21,6 +18,6 @@ def rows_on_disk(journal: Path) -> int:
     except FileNotFoundError:
         return 0
     schema = RowSchema(Settings.from_record(run["settings"]), run["own_columns"])
-    whole = (pq.read_metadata(pa.BufferReader(part)) for part in whole_frames(groups_data))
+    whole = (group_table(part, [INDEX]) for part in whole_frames(groups_data))
     batches = (newest_batch(part, schema) for part in whole_frames(newest_data))
     return sum(part.num_rows for part in (*whole, *batches))

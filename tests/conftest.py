@@ -39,6 +39,12 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(autouse=True)
+def _each_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of each window are written at once, as they are where a window takes long."""
+    monkeypatch.setattr("librehps.runs.gathered.HOLD_S", 0.0)
+
+
+@pytest.fixture(autouse=True)
 def _own_notes() -> Iterator[None]:
     """A command that runs within a test takes the library's warnings, and must give them back."""
     logger = logging.getLogger("librehps")

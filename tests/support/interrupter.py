@@ -9,11 +9,13 @@ import signal
 import sys
 from typing import Any
 
+from librehps.runs import gathered
 from librehps.runs.journal import Journal
 from librehps_cli.main import main
 
 
 def arm(number: signal.Signals, count: int) -> None:
+    gathered.HOLD_S = 0.0
     original, calls = Journal.append, 0
 
     def armed(self: Journal, *args: Any) -> None:

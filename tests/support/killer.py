@@ -3,7 +3,8 @@
     python tests/support/killer.py '[["rows", 3], ["torn", 1], ...]' ARGS...
 
 SIGKILL at the COUNT-th call, from 1, of what the moment names; `torn` writes half a frame first.
-Windows, groups and chunks are small, so that a run of few rows has several. Runs after the first
+Windows, groups and chunks are small, so that a run of few rows has several, and each window is
+written at once. Runs after the first
 have `--resume`, unless a flag such as `--update` continues a run. Exits with the number of runs
 that were not killed. Forked from a process that has everything imported, since importing takes
 longer than a run.
@@ -19,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from librehps.engine.engine import LocalEngine
-from librehps.runs import finished, frames, journal, row_store
+from librehps.runs import finished, frames, gathered, journal, row_store
 from librehps.scorer import LibreHPS  # noqa: F401 - as the next one, so that no fork imports it
 from librehps.scores.sink import Sink
 from librehps.train import loop
 from librehps_cli.main import main
 
 LocalEngine.window_size = lambda *_: 2  # type: ignore[method-assign]
+gathered.HOLD_S = 0.0
 row_store.GROUP_ROWS = 8
 row_store.CHUNK_ROWS = finished.CHUNK_ROWS = 8
 

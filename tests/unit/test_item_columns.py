@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from librehps.items import item_columns
 from librehps.items.rows import ColumnOptions
 from librehps.items.source import Source, SourceOptions
 from librehps.rowfiles import blocks, delimited
+from librehps.runs.listed_columns import ListedColumns
 from librehps.runs.listing import Listing
 from librehps.scores.row_batch import RowSchema
 from librehps.types import ScoredRow
@@ -112,12 +114,18 @@ def test_rows_take_their_columns_from_the_listing(tmp_path: Path, tiny: LibreHPS
     source, store = Source([str(lines)], SourceOptions()), Listing(tmp_path)
     store.write(source.item_columns())
     schema = RowSchema(tiny.settings, source.facts()["own_columns"])
-    for indices in ([0, 1, 2, 3, 4, 5], [2, 3], [1, 3]):
-        items = [item for at, item in store.items() if at in indices]
-        scored = [ScoredRow(item, "image", None, error=None) for item in items]
-        listed = store.columns(indices)
-        assert (listed is None) == (indices == [1, 3])
-        assert schema.batch(indices, scored, listed).equals(schema.batch(indices, scored))
+    listed = ListedColumns(store, schema.listed_types)
+    items = [item for _, item in store.items()]
+    for indices in ([0, 1, 2, 3, 4, 5], [2, 3], [3, 1]):
+        places = np.array(indices)
+        scored = [ScoredRow(items[at], "image", None, error=None) for at in indices]
+        # The own columns have values of several types.
+        assert listed.names(places) == {"id", "media"}
+        whole = pa.Table.from_batches([schema.batch(places, scored)])
+        stored = pa.Table.from_batches([schema.batch(places, scored, listed.names(places))])
+        assert stored["id"].null_count == len(indices)
+        assert listed.filled(stored, places, ["id", "media"]).equals(whole)
+        assert listed.filled(whole, places, ["id", "media"]) is whole
 
 
 def test_a_window_has_rows_of_all_kinds(tmp_path: Path, tiny: LibreHPS) -> None:

@@ -1,7 +1,7 @@
 """The life of a run that writes one file: start, resume, finish."""
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from librehps.errors import UsageError
 from librehps.runs.compared_source import ComparedSource
+from librehps.runs.gathered import IndexQueue, gathered
 from librehps.runs.item_json import Listed
 from librehps.runs.journal import ERROR, HASHES, NEW, SEEDING, Journal, stamp
 from librehps.runs.moved import SAMPLE_ITEMS, check_folder, check_media
@@ -332,21 +333,23 @@ class Job:
         return bool(self.journal.counts()[0]) or self.retries
 
     def run(self, score: Scores) -> Generator[Sequence[ScoredRow], None, None]:
-        """Score the remaining items; yield the rows of a window once the journal has them.
+        """Score the remaining items; yield rows once the journal has them.
 
-        These rows survive a kill of this process; those of the last `COMMIT_INTERVAL_S` may be
-        scored again after a power loss.
+        Rows of windows that quickly follow each other are yielded together; see `gathered`. These
+        rows survive a kill of this process, which loses those of at most `HOLD_S`; rows of the last
+        `COMMIT_INTERVAL_S` may be scored again after a power loss.
         """
-        indices: deque[int] = deque()
-        wanted = {NEW, ERROR} if self.retries else {NEW}
+        indices = IndexQueue()
 
         def noted(block: tuple[Sequence[int], Sequence[Item]]) -> Sequence[Item]:
-            indices.extend(block[0])
+            indices.add(block[0])
             return block[1]
 
         committed = time.monotonic()
-        for rows in score(chain.from_iterable(map(noted, self._blocks(wanted)))):
-            self.journal.append([indices.popleft() for _ in range(len(rows))], rows)
+        blocks = self._blocks({NEW, ERROR} if self.retries else {NEW})
+        windows = score(chain.from_iterable(map(noted, blocks)))
+        for rows in gathered(windows, self.journal.rows.schema.axes):
+            self.journal.append(indices.take(len(rows)), rows)
             if time.monotonic() - committed > COMMIT_INTERVAL_S:
                 self.journal.commit()
                 committed = time.monotonic()

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from librehps.runs.row_store import RowStore
 
 Record = dict[str, Any]
-# Version of the folder's layout; librehps 0.1.0 wrote 1.
-LAYOUT = 2
+# Version of the folder's layout; librehps 0.1.0 wrote 1. Layout 2, which can be continued, has rows
+# as Parquet and repeats the columns of the listing.
+LAYOUT, READ_LAYOUTS = 3, (2, 3)
 # Key in run.json: the rows have perceptual hashes.
 HASHES = "hashes"
 OTHER_LAYOUT_HINT = (
@@ -151,10 +152,10 @@ class Journal:
         assert self._rows is not None  # noqa: S101 - an open journal that keeps rows has them
         return self._rows
 
-    def append(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> None:
+    def append(self, indices: Any, rows: Sequence[ScoredRow]) -> None:
         """Append rows of items, which survive a kill, and after `commit` a power loss."""
         with self._translated():
-            self.rows.append(indices, rows, self.listing.columns(indices))
+            self.rows.append(indices, rows)
 
     def append_batch(self, batch: Any) -> None:
         """Append rows as an Arrow batch like `append`."""
@@ -202,7 +203,7 @@ class Journal:
         run = _record(self._place.run() or b"")
         self.listing = Listing(self.folder, run.get(LISTING, LISTING))
         layout = run.get("layout")
-        if layout != LAYOUT:
+        if layout not in READ_LAYOUTS:
             is_other = isinstance(layout, int)
             why = f"of another version of librehps, layout {layout}" if is_other else "damaged"
             raise UsageError(
@@ -216,12 +217,18 @@ class Journal:
         self.status = bytearray(self.run["total"])
         if self._keeps_rows and isinstance(self.folder, Path):
             # Imported here: a row on stdout needs no pyarrow.
+            from librehps.runs.listed_columns import ListedColumns
             from librehps.runs.row_store import RowStore
             from librehps.scores.row_batch import RowSchema
 
             settings = Settings.from_record(self.run["settings"])
             schema = RowSchema(settings, self.run["own_columns"], self.has_hashes)
-            self._rows = RowStore(self.folder, schema, self.status)
+            listed = ListedColumns(self.listing, schema.listed_types)
+            self._rows = RowStore(self.folder, schema, self.status, listed)
+            if self.run["layout"] != LAYOUT:
+                # Rows that follow are not readable by versions with the earlier layout.
+                self.run["layout"] = LAYOUT
+                self.write_run()
 
     def _translated(self) -> AbstractContextManager[None]:
         return writing(self.folder, "Rows scored so far are kept: continue with --resume.")

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from librehps.errors import OutputError
 from librehps.files import sync
 from librehps.runs.frames import DamagedFrameError, Frame, FrameFile
+from librehps.runs.listed_columns import ListedColumns, taken
 from librehps.runs.row_status import ERROR, OK
-from librehps.scores.columns import PHASH
 from librehps.scores.row_batch import INDEX, RowSchema
 from librehps.scores.scored_rows import ScoredRows
 from librehps.types import ScoredRow
@@ -25,13 +25,13 @@ GROUP_ROWS = 4096
 # Rows that are read at once, in the order of the listing.
 CHUNK_ROWS = 16_384
 MAX_CACHED_GROUPS = 16
-# Texts that few rows share.
-UNIQUE_TEXTS = ("id", "media", "sha256", PHASH)
 # The key of each of some rows in the score cache, None for a row without one.
 Keys = list[bytes | None]
 GROUPS_FILE, NEWEST_FILE = "rows.groups", "rows.newest"
 
 
+# A group of layout 2 is Parquet, which begins so.
+_PARQUET = b"PAR1"
 # Before each batch of the newest rows: the number of its first row among all rows.
 _NUMBER = struct.Struct("<Q")
 
@@ -39,12 +39,19 @@ _NUMBER = struct.Struct("<Q")
 class RowStore:
     """The rows of a run; `status` holds NEW, OK or ERROR for each item.
 
-    `rows.groups` holds groups as Parquet, `rows.newest` the rows of each `append` that are not in a
-    group yet. A later row with the same index replaces the earlier one. Methods raise OSError.
+    `rows.groups` holds groups as Arrow IPC (older versions wrote Parquet), `rows.newest` the rows
+    of each `append` that are not in a group yet. A later row with the same index replaces the
+    earlier one. Columns that `listed` has are read from the listing. Methods raise OSError.
     """
 
-    def __init__(self, folder: Path, schema: RowSchema, status: bytearray) -> None:
-        self.schema, self.status = schema, status
+    def __init__(
+        self,
+        folder: Path,
+        schema: RowSchema,
+        status: bytearray,
+        listed: ListedColumns | None = None,
+    ) -> None:
+        self.schema, self.status, self._listed = schema, status, listed
         # The number of each item's row among all rows in the order of `append`, -1 for none.
         self._numbers = np.full(len(status), -1, np.int64)
         self._groups = FrameFile(folder / GROUPS_FILE)
@@ -62,24 +69,24 @@ class RowStore:
         self._waiting_keys: Keys | None = []
         self._cached = lru_cache(MAX_CACHED_GROUPS)(self._table)
         for frame, payload in self._groups.recover():
-            self._note(frame, _from_parquet(payload, (INDEX, "status")))
+            self._note(frame, group_table(payload, (INDEX, "status")))
         for _, payload in self._newest.recover():
             # A kill or a power loss can leave rows here that are in a group already.
             if _NUMBER.unpack_from(payload)[0] >= self._starts[-1]:
                 self._wait(newest_batch(payload, schema))
                 self._waiting_keys = None
 
-    def append(self, indices: Sequence[int], rows: Sequence[ScoredRow], listed: Any = None) -> None:
-        """Append rows with these indices; they survive a kill, and after `sync` a power loss.
-
-        `listed`: columns of their items, from the listing.
-        """
-        self.append_batch(self.schema.batch(indices, rows, listed), _keys_of(rows))
+    def append(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> None:
+        """Append rows with these indices; they survive a kill, and after `sync` a power loss."""
+        places = np.asarray(indices)
+        listed = () if self._listed is None else self._listed.names(places)
+        self.append_batch(self.schema.batch(places, rows, listed), _keys_of(rows))
 
     def append_batch(self, batch: Any, keys: Keys | None = None) -> None:
         """Append an Arrow batch of the schema like `append`; `keys` of the rows, if known."""
-        number = _NUMBER.pack(self._starts[-1] + self._rows_waiting())
-        self._newest.append(number + memoryview(batch.serialize()))
+        if self._waiting or batch.num_rows < GROUP_ROWS:
+            number = _NUMBER.pack(self._starts[-1] + self._rows_waiting())
+            self._newest.append(number + memoryview(batch.serialize()))
         self._wait(batch)
         if self._waiting_keys is not None:
             is_known = self.keeps_keys and keys is not None
@@ -112,12 +119,10 @@ class RowStore:
             )
         groups, places = self.places(numbers)
         used, which = np.unique(groups, return_inverse=True)
-        tables = [self._cached(at, tuple(names)) for at in used.tolist()]
-        rows = np.cumsum([0, *map(len, tables)])[which] + places
-        table = pa.concat_tables(tables)
-        if np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
-            return table.slice(rows[0], len(rows))
-        return table.combine_chunks().take(pa.array(rows))
+        stored = self._stored(names)
+        tables = [self._cached(at, stored) for at in used.tolist()]
+        starts = np.cumsum([0, *map(len, tables)])[which]
+        return self._with_listed(taken(pa.concat_tables(tables), starts + places), names)
 
     def in_order(self, names: Sequence[str]) -> Iterator[Any]:
         """Yield tables of the named columns of all rows, in the order of the listing."""
@@ -140,11 +145,7 @@ class RowStore:
 
     def group(self, at: int, names: Sequence[str]) -> tuple[int, Any]:
         """Return (number of the first row, the named columns) of a group."""
-        if at == len(self._frames):
-            table = pa.Table.from_batches(self._waiting, self.schema.arrow).select(names)
-        else:
-            table = _from_parquet(self._read(self._frames[at]), names)
-        return self._starts[at], table
+        return self._starts[at], self._with_listed(self._table(at, self._stored(names)), names)
 
     def first_row(self, at: int) -> int:
         """Return the number of the first row of a group."""
@@ -178,8 +179,26 @@ class RowStore:
             hint = "Continue with --resume: the damaged rows are scored again."
             raise OutputError(f"{self._groups.path}: {error.strerror}", hint) from error
 
+    def _stored(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the stored columns from which `_with_listed` makes the named ones."""
+        added = (INDEX, "id") if self._in_listing(names) else ()
+        return tuple(dict.fromkeys((*names, *added)))
+
+    def _in_listing(self, names: Sequence[str]) -> list[str]:
+        """Return those of the columns that the listing may have."""
+        return [] if self._listed is None else [n for n in names if n in self._listed.types]
+
     def _table(self, at: int, names: tuple[str, ...]) -> Any:
-        return self.group(at, names)[1]
+        """Return the stored columns of a group's rows."""
+        if at == len(self._frames):
+            return pa.Table.from_batches(self._waiting, self.schema.arrow).select(names)
+        return group_table(self._read(self._frames[at]), names)
+
+    def _with_listed(self, table: Any, names: Sequence[str]) -> Any:
+        """Return the named columns of stored rows; rows without id take those of the listing."""
+        if self._listed is not None and (asked := self._in_listing(names)):
+            table = self._listed.filled(table, table[INDEX].to_numpy(), asked)
+        return table.select(names)
 
     def _rows_waiting(self) -> int:
         return sum(batch.num_rows for batch in self._waiting)
@@ -203,9 +222,10 @@ class RowStore:
     def _make_group(self) -> None:
         """Write the waiting rows as a group, and then delete them from the newest rows."""
         table = pa.Table.from_batches(self._waiting, self.schema.arrow)
-        frame = self._groups.append(_to_parquet(table, self.schema.texts))
+        frame = self._groups.append(group_payload(table))
         self._groups.sync()
-        self._newest.clear()
+        if self._newest.size:
+            self._newest.clear()
         self._frames.append(frame)
         self._starts.append(self._starts[-1] + len(table))
         self._waiting = []
@@ -231,15 +251,23 @@ def newest_batch(payload: bytes, schema: RowSchema) -> Any:
     return pa.ipc.read_record_batch(pa.py_buffer(payload).slice(_NUMBER.size), schema.arrow)
 
 
-def _to_parquet(table: Any, texts: Sequence[str]) -> memoryview:
+def group_payload(table: Any) -> memoryview:
+    """Return the payload of a group's frame: its rows as one compressed batch of Arrow IPC."""
+    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
     sink = pa.BufferOutputStream()
-    # Scores and paths have few equal values, so that a dictionary of them is only larger.
-    repeated = [name for name in texts if name not in UNIQUE_TEXTS]
-    options = {"use_dictionary": repeated, "write_statistics": False}
-    pq.write_table(table, sink, compression="zstd", **options)
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table.combine_chunks())
     return memoryview(sink.getvalue())
 
 
-def _from_parquet(payload: bytes, names: Sequence[str]) -> Any:
-    with pq.ParquetFile(pa.BufferReader(payload)) as file:
-        return file.read(columns=list(names), use_threads=False)
+def group_table(payload: bytes, names: Sequence[str]) -> Any:
+    """Return the named columns of the rows in a group's frame."""
+    source = pa.BufferReader(payload)
+    if payload.startswith(_PARQUET):
+        with pq.ParquetFile(source) as file:
+            return file.read(columns=list(names), use_threads=False).select(names)
+    with pa.ipc.open_stream(source) as reader:
+        at = [reader.schema.get_field_index(name) for name in names]
+    options = pa.ipc.IpcReadOptions(included_fields=at, use_threads=False)
+    with pa.ipc.open_stream(pa.BufferReader(payload), options=options) as reader:
+        return reader.read_all().select(names)

@@ -1,6 +1,6 @@
 """Scored rows as Arrow batches, with one column for each value of a row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,11 +37,14 @@ class RowSchema:
         fields = [(name, arrow_type(kind)) for name, kind in stored.items()]
         self._arrow_types = dict([(INDEX, pa.int64()), *fields])
         self.arrow = pa.schema(list(self._arrow_types.items()))
+        # Types of the columns that a listing may have in the same form.
+        in_listing = ("id", "media", *(name for name, kind in own.items() if kind != DOUBLE))
+        self.listed_types = {name: self._arrow_types[name] for name in in_listing}
 
-    def batch(self, indices: Sequence[int], rows: Sequence[ScoredRow], listed: Any = None) -> Any:
+    def batch(self, indices: Any, rows: Sequence[ScoredRow], listed: Collection[str] = ()) -> Any:
         """Return the rows, which have these indices in the listing, as one Arrow batch.
 
-        `listed` holds columns of their items as the listing has them, as an Arrow batch.
+        The columns `listed`, some of `listed_types`, are null: they are read from the listing.
         """
         found = as_columns(rows, self.axes)
         columns = {
@@ -64,7 +67,7 @@ class RowSchema:
             INDEX: indices,
             "status": pa.repeat("ok", len(items)),
             "settings": pa.repeat(self._digest, len(items)),
-            **self._item_columns(items, None),
+            **self._item_columns(items, ()),
         }
         others = [field for field in self.arrow if field.name not in columns]
         return self._batch({**columns, **{one.name: _column(scores, one) for one in others}})
@@ -76,7 +79,7 @@ class RowSchema:
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.arrow)
 
-    def _item_columns(self, items: Sequence[Item], listed: Any) -> dict[str, Any]:
+    def _item_columns(self, items: Sequence[Item], listed: Collection[str]) -> dict[str, Any]:
         """Return id, media, prompt, group and the user's own columns.
 
         Prompt and group may be others than those of the listing.
@@ -85,21 +88,17 @@ class RowSchema:
             "prompt": _texts([item.prompt for item in items]),
             "group": _texts([item.group for item in items]),
         }
-        if listed is not None and "id" in listed.schema.names:
-            found["id"], found["media"] = listed.column("id"), listed.column("media")
-        else:
+        found |= {name: pa.nulls(len(items), self.listed_types[name]) for name in listed}
+        if "id" not in found:
             found["id"] = _texts([item.id for item in items])
+        if "media" not in found:
             found["media"] = _media([item.media for item in items])
-        return found | {name: self._own(name, items, listed) for name in self.own}
+        return found | {name: self._own(name, items) for name in self.own if name not in found}
 
-    def _own(self, name: str, items: Sequence[Item], listed: Any) -> Any:
-        kind = self.own[name]
-        if listed is not None and name in listed.schema.names and kind != DOUBLE:
-            values = listed.column(name)
-            if values.type == self._arrow_types[name]:
-                return values
+    def _own(self, name: str, items: Sequence[Item]) -> Any:
         values = [item.extra.get(name) for item in items]
-        return [as_text(value) for value in values] if kind in (TEXT, DOUBLE) else values
+        is_text = self.own[name] in (TEXT, DOUBLE)
+        return [as_text(value) for value in values] if is_text else values
 
 
 def _facts(rows: ScoredRows) -> dict[str, Any]:

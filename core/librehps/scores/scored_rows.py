@@ -1,9 +1,9 @@
 """Scored rows as columns, which a run writes without an object for each row."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,10 @@ class ScoredRows(Sequence[ScoredRow]):
         )
 
 
+# The fields of `ScoredRows` with a value for each row.
+_BY_ROW = [one.name for one in fields(ScoredRows) if one.name not in ("axes", "numbers")]
+
+
 def as_columns(rows: Sequence[ScoredRow], axes: Sequence[str]) -> ScoredRows:
     """Return rows as columns on these axes; other axes of a row are left out."""
     if isinstance(rows, ScoredRows) and rows.axes == tuple(axes):
@@ -100,6 +104,15 @@ def as_columns(rows: Sequence[ScoredRow], axes: Sequence[str]) -> ScoredRows:
         _numbers(rows, axes),
         [row.phash for row in rows],
     )
+
+
+def joined(parts: Sequence[ScoredRows]) -> ScoredRows:
+    """Return the rows of all parts, which have the same axes and are at least one."""
+    columns: dict[str, Any] = {
+        name: list(chain.from_iterable(getattr(part, name) for part in parts)) for name in _BY_ROW
+    }
+    numbers = np.concatenate([part.numbers for part in parts], axis=2)
+    return ScoredRows(axes=parts[0].axes, numbers=numbers, **columns)
 
 
 def _numbers(rows: Sequence[ScoredRow], axes: Sequence[str]) -> NDArray[np.float64]:
