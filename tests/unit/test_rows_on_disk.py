@@ -1,6 +1,7 @@
 """Rows of a run on disk: written in groups, recovered after damage, and joined into an output."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,8 +15,11 @@ from librehps import ImageScore, Item, LibreHPS, ScoreAxis, ScoredRow
 from librehps.engine import key_index
 from librehps.engine.key_index import KeyIndex, content_key
 from librehps.errors import EmptyFileError, OutputError
-from librehps.runs import row_store
+from librehps.items.item_columns import columns_of
+from librehps.runs import listed_columns, listing, listing_chunk, row_store
 from librehps.runs.frames import FrameFile
+from librehps.runs.listed_columns import ListedColumns
+from librehps.runs.listing import Listing
 from librehps.runs.row_scores import RowScores
 from librehps.runs.row_status import ERROR, NEW, OK
 from librehps.runs.row_store import RowStore
@@ -55,13 +59,17 @@ def scored(index: int, mu: float = 0.25) -> ScoredRow:
 
 
 def opened(folder: Path, settings: Settings) -> RowStore:
-    return RowStore(folder, RowSchema(settings, OWN, hashes=True), bytearray(TOTAL))
+    schema = RowSchema(settings, OWN, hashes=True)
+    items = Listing(folder)
+    has_listing = items.folder.exists()
+    listed = ListedColumns(items, schema.listed_types) if has_listing else None
+    return RowStore(folder, schema, bytearray(TOTAL), listed)
 
 
-def filled(folder: Path, settings: Settings, rows: int = TOTAL) -> RowStore:
+def filled(folder: Path, settings: Settings, rows: int = TOTAL, step: int = 3) -> RowStore:
     store = opened(folder, settings)
-    for start in range(0, rows, 3):
-        indices = range(start, min(start + 3, rows))
+    for start in range(0, rows, step):
+        indices = range(start, min(start + step, rows))
         store.append(indices, [scored(index) for index in indices])
     return store
 
@@ -94,6 +102,84 @@ def test_rows_come_back_in_order_as_they_were(tmp_path: Path, settings: Settings
     found = lines(again, settings)
     assert found[2] == expected(settings, 0.5)[2]
     assert found[:2] + found[3:] == expected(settings)[:2] + expected(settings)[3:]
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a listing have several chunks of two batches."""
+    for module in (listing_chunk, listed_columns):
+        monkeypatch.setattr(module, "BATCH_ITEMS", 4)
+    for module in (listing, listed_columns):
+        monkeypatch.setattr(module, "CHUNK_ITEMS", 8)
+
+
+def listed_item(index: int) -> Item:
+    """Return an item; of its chunk's columns the listing has all, `id` and `media`, or none."""
+    item = scored(index).item
+    if index < 16:
+        # Numbers of one type, so that each own column is a column of the listing.
+        return replace(item, extra={**item.extra, "size": index / 3, "seen": index % 3 > 0})
+    return item if index < 32 or index % 4 else replace(item, media="\udcff.png")
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("seed", range(12))
+def test_rows_need_not_repeat_what_the_listing_has(
+    tmp_path: Path, settings: Settings, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    items = [listed_item(index) for index in range(TOTAL)]
+    (tmp_path / "plain").mkdir()
+    Listing(tmp_path).write([columns_of(items[at : at + 8]) for at in range(0, TOTAL, 8)])
+    stores = [opened(folder, settings) for folder in (tmp_path, tmp_path / "plain")]
+    order = np.arange(TOTAL) if seed % 2 else rng.permutation(TOTAL)
+    again = rng.integers(0, TOTAL, 9)
+    cuts = np.cumsum(rng.integers(1, 14, TOTAL + 9))
+    for indices in np.split(np.concatenate([order, again]), cuts[cuts < TOTAL + 9]):
+        rows = [replace(scored(at, rng.random()), item=items[at]) for at in indices.tolist()]
+        for store in stores:
+            store.append(indices, rows)
+    names = ["id", "media", "note", "seen", "seed", "size", "overall_mu", "phash"]
+    for _ in range(2):
+        ours, plain = ([*store.in_order(names)] for store in stores)
+        assert pa.concat_tables(ours).equals(pa.concat_tables(plain))
+        for at in range(stores[0].whole_groups + 1):
+            one, other = (store.group(at, names[rng.integers(3) :]) for store in stores)
+            assert one[1].select(names[2:]).equals(other[1].select(names[2:]))
+        some = rng.permutation(TOTAL)[:7]
+        assert stores[0].rows(some, names).equals(stores[1].rows(some, names))
+        for store in stores:
+            store.close()
+        stores = [opened(folder, settings) for folder in (tmp_path, tmp_path / "plain")]
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_listing_that_lacks_columns_of_rows_is_an_error(
+    tmp_path: Path, settings: Settings
+) -> None:
+    items = [listed_item(index) for index in range(TOTAL)]
+    Listing(tmp_path).write([columns_of(items[at : at + 8]) for at in range(0, TOTAL, 8)])
+    store, names = opened(tmp_path, settings), ("id", "seen", "seed")
+    for at in range(0, TOTAL, 8):
+        rows = [replace(scored(index), item=items[index]) for index in range(at, at + 8)]
+        store.append(range(at, at + 8), rows)
+    counts = [[c.null_count for c in store._table(at, names).columns] for at in (0, 3, 4)]
+    # All own columns of the first items; those of others have values of several types.
+    assert counts == [[8, 8, 8], [8, 8, 0], [0, 8, 0]]
+    shutil.rmtree(tmp_path / "listing")
+    Listing(tmp_path).write([columns_of([replace(one, media="\udcff.png") for one in items])])
+    with pytest.raises(OutputError, match="damaged listing"):
+        [*opened(tmp_path, settings).in_order(names)]
+
+
+@pytest.mark.parametrize("step", [1, 7, 8, 20])
+def test_many_rows_at_once_are_a_group(tmp_path: Path, settings: Settings, step: int) -> None:
+    store = filled(tmp_path, settings, step=step)
+    assert lines(store, settings) == expected(settings)
+    assert (tmp_path / row_store.NEWEST_FILE).stat().st_size == 0 or step == 7
+    store.close()
+    again = opened(tmp_path, settings)
+    assert lines(again, settings) == expected(settings)
 
 
 def test_every_cut_loses_the_last_rows_only(tmp_path: Path, settings: Settings) -> None:

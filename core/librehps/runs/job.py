@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -12,15 +12,16 @@ from librehps.runs.compared_source import ComparedSource
 from librehps.runs.gathered import IndexQueue, gathered
 from librehps.runs.item_json import Listed
 from librehps.runs.journal import ERROR, HASHES, NEW, SEEDING, Journal, stamp
-from librehps.runs.moved import SAMPLE_ITEMS, check_folder, check_media
+from librehps.runs.moved import SAMPLE_ITEMS, check_media
 from librehps.runs.refusals import changed_output, just_finished, unfinished_update
 from librehps.runs.refusals import changed_source as changed_source
 from librehps.runs.refusals import lacking_columns as lacking_columns
+from librehps.runs.same_run import check_same_request, check_same_settings
 from librehps.scores.columns import PHASH, asked_names, chosen_columns, has_hashes
 from librehps.scores.markers import journal_folder
 from librehps.scores.read import read_origin
 from librehps.scores.writer import check_suffix, open_sink
-from librehps.settings import Settings, comparable, differing
+from librehps.settings import Settings
 from librehps.storage.store import exists
 from librehps.storage.url_path import AnyPath
 from librehps.types import Item, ScoredRow
@@ -36,13 +37,11 @@ COMMIT_INTERVAL_S = 2.0
 OUTPUT_HAS_ROWS = "output_has_rows"
 # Key in run.json: the run is an update, which only another update continues.
 UPDATE = "update"
-OVERWRITE_HINT = "Use the same options, or --overwrite to start over."
 LOCAL_HINT = "Write a local file, then copy it to the bucket."
 HASHES_NOTE = (
     "the run was started without perceptual hashes: the output has no column phash; "
     "add it later with --update --columns full"
 )
-NUMERICS_HINT = "Another version of librehps wrote it: use that version, or --overwrite."
 
 
 class Scores(Protocol):
@@ -210,12 +209,12 @@ class Job:
 
     def check_settings(self, settings: Settings) -> None:
         """Raise UsageError where these settings differ from those that the run began with."""
-        self._check_same(self.journal.run["settings"], settings, self.journal.folder)
+        check_same_settings(self.journal.run["settings"], settings, self.journal.folder, self._verb)
 
     def check_origin(self, settings: Settings, request: Mapping[str, Any]) -> None:
         """Raise UsageError where the settings or the request of the output differ from these."""
         old_settings, old_request = read_origin(self._origin_file())
-        self._check_same(old_settings, settings, self.output)
+        check_same_settings(old_settings, settings, self.output, self._verb)
         if old_request:
             check_same_request(old_request, request, self.output, self._verb)
 
@@ -225,10 +224,6 @@ class Job:
 
     def _origin_file(self) -> AnyPath:
         return self.output
-
-    def _check_same(self, before: Mapping[str, Any], now: Settings, place: AnyPath) -> None:
-        names = differing(before, now.record())
-        _refuse(names, comparable(before), now.record(), place, self._verb, str)
 
     def finished_counts(self) -> Counts:
         """Return the number of rows of the complete output, by status."""
@@ -377,26 +372,3 @@ def local_output(output: AnyPath) -> Path:
     if not isinstance(output, Path):
         raise UsageError(f"{output}: expected a local file", hint=LOCAL_HINT)
     return output
-
-
-def check_same_request(
-    before: Mapping[str, Any], now: Mapping[str, Any], place: AnyPath, verb: str = "resume"
-) -> None:
-    """Raise UsageError where the request differs from the earlier run, naming each difference."""
-    names = {**before, **now}.keys() - {"folder"}
-    _refuse(sorted(n for n in names if before.get(n) != now.get(n)), before, now, place, verb)
-    check_folder(before, now, place)
-
-
-def _refuse(
-    names: Sequence[str],
-    before: Mapping[str, Any],
-    now: Mapping[str, Any],
-    place: AnyPath,
-    verb: str,
-    shown: Callable[[Any], str] = repr,
-) -> None:
-    if names:
-        pairs = "; ".join(f"{k} {shown(before.get(k))}, now {shown(now.get(k))}" for k in names)
-        hint = NUMERICS_HINT if "numerics" in names else OVERWRITE_HINT
-        raise UsageError(f"cannot {verb} {place}: started with {pairs}", hint=hint)

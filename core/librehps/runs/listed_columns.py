@@ -1,8 +1,8 @@
 """Columns of rows that the listing has already, so that a journal need not store them again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -10,20 +10,22 @@ import pyarrow.compute as pc
 
 from librehps.errors import OutputError
 from librehps.runs.listing import CHUNK_ITEMS, Listing
-from librehps.runs.listing_chunk import BATCH_ITEMS, read_columns
+from librehps.runs.listing_chunk import BATCH_ITEMS, read_columns, read_types
 
-MAX_CACHED_BATCHES = 16
+MAX_CACHED_CHUNKS = 2
+T = TypeVar("T")
 
 
 class ListedColumns:
     """The columns `types` of listed items, as an output has them; methods may raise OSError.
 
-    A batch of the listing may lack some of them; without `id` and `media` it counts as lacking all.
+    A batch of the listing may lack some of them, or all.
     """
 
     def __init__(self, listing: Listing, types: Mapping[str, Any]) -> None:
         self._listing, self.types = listing, types
-        self._cached = lru_cache(MAX_CACHED_BATCHES)(self._batch)
+        self._cached_names = lru_cache(MAX_CACHED_CHUNKS)(self._names_of)
+        self._cached = lru_cache(MAX_CACHED_CHUNKS)(self._columns_of)
 
     def names(self, indices: Any) -> frozenset[str]:
         """Return the columns that the listing has for all items with these indices, at least one.
@@ -31,14 +33,14 @@ class ListedColumns:
         These are none, or `id` is among them.
         """
         numbers = np.unique(indices // BATCH_ITEMS).tolist()
-        return frozenset.intersection(*(frozenset(self._cached(number)) for number in numbers))
+        return frozenset.intersection(*(_at(self._cached_names, number) for number in numbers))
 
     def filled(self, table: Any, indices: Any, names: Sequence[str]) -> Any:
         """Return the rows of items with these indices: rows without id take our columns `names`."""
         if not table["id"].null_count:
             return table
         numbers, which = np.unique(indices // BATCH_ITEMS, return_inverse=True)
-        batches = [self._cached(number) for number in numbers.tolist()]
+        batches = [_at(self._cached, number) for number in numbers.tolist()]
         is_listed = table["id"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
         if (is_listed & np.array([not batch for batch in batches])[which]).any():
             raise OutputError(
@@ -55,15 +57,22 @@ class ListedColumns:
                 table = table.set_column(at, name, _merged(table[name], mask, values))
         return table
 
-    def _batch(self, number: int) -> dict[str, Any]:
-        """Return the columns of a batch of the listing."""
-        first = number * BATCH_ITEMS
-        _, batch = read_columns(self._listing.chunk(first), first % CHUNK_ITEMS)
-        there = dict(zip(batch.schema.names, batch.columns, strict=True))
-        if not {"id", "media"} <= there.keys():
-            return {}
-        types = self.types.items()
-        return {n: there[n] for n, kind in types if n in there and there[n].type == kind}
+    def _names_of(self, first: int) -> list[frozenset[str]]:
+        """Return the names of the columns of each batch in the chunk of the item `first`."""
+        found = read_types(self._listing.chunk(first))
+        return [frozenset(n for n, t in self.types.items() if there.get(n) == t) for there in found]
+
+    def _columns_of(self, first: int) -> list[dict[str, Any]]:
+        """Return the columns of each batch in the chunk of the item `first`."""
+        found = read_columns(self._listing.chunk(first))
+        names = self._cached_names(first)
+        return [{n: batch[n] for n in has} for batch, has in zip(found, names, strict=True)]
+
+
+def _at(of_chunk: Callable[[int], list[T]], number: int) -> T:
+    """Return what a function of chunks gives for a batch of the listing."""
+    batches = CHUNK_ITEMS // BATCH_ITEMS
+    return of_chunk(number // batches * CHUNK_ITEMS)[number % batches]
 
 
 def taken(rows: Any, places: Any) -> Any:

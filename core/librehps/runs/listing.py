@@ -1,7 +1,7 @@
 """The listing of a run: the items of the source, frozen in the journal's folder."""
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,6 @@ class Listing:
 
     def __init__(self, folder: AnyPath, name: str = LISTING) -> None:
         self.folder = folder / name
-        # The indices of the items that `columns` read last, and their columns.
-        self._newest: tuple[range, Any] = range(0), None
 
     def absolute(self) -> "Listing":
         """Return the same listing for a process in another folder."""
@@ -42,7 +40,6 @@ class Listing:
         from librehps.runs.listing_chunk import chunk_content
 
         self._begin()
-        self._newest = range(0), None
         total = 0
         for chunk in chunks(items, CHUNK_ITEMS):
             self._write(self.chunk(total), chunk_content(chunk))
@@ -89,23 +86,6 @@ class Listing:
 
         for bounds in _split(start, end):
             yield from read_chunk(self.chunk(bounds[0]), *_within(*bounds))
-
-    def columns(self, indices: Sequence[int]) -> Any:
-        """Return columns of the items with these indices as an Arrow batch, as an output has them.
-
-        None where the indices are no range, or are read in several batches.
-        """
-        from librehps.runs.listing_chunk import read_columns
-
-        first, last = indices[0], indices[-1]
-        if last - first + 1 != len(indices):
-            return None
-        if first not in self._newest[0]:
-            start = first - first % CHUNK_ITEMS
-            read, columns = read_columns(self.chunk(first), first - start)
-            self._newest = range(start + read.start, start + read.stop), columns
-        known, columns = self._newest
-        return columns.slice(first - known.start, len(indices)) if last in known else None
 
     def ids(self, start: int, end: int) -> Any:
         """Return the ids from index `start` to `end` (exclusive) as an Arrow array of chunks."""

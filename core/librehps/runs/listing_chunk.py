@@ -5,6 +5,7 @@ within the chunk), and `rest`: JSON of all that has no column, null for most ite
 """
 
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -22,6 +23,8 @@ from librehps.types import Item
 
 EXTRA, REST = "extra", "rest"
 BATCH_ITEMS = 2048
+# The columns of a chunk, and those of them that an output has in the same form.
+_FIELDS, _OF_OUTPUT = (*FIELDS, EXTRA, REST), ("id", "media")
 # Chunks at URLs that a process keeps, of about a megabyte each.
 MAX_CHUNKS_KEPT = 4
 # Types that a column of Arrow holds exactly; an integer in a column of floats would change.
@@ -59,21 +62,36 @@ def read_ids(file: AnyPath, start: int, end: int) -> Any:
     return pa.chunked_array(found, pa.string())
 
 
-def read_columns(file: AnyPath, at: int) -> tuple[range, Any]:
-    """Return which items are in a batch with item `at` of a chunk, and columns of these items.
+def read_types(file: AnyPath) -> list[dict[str, Any]]:
+    """Return the Arrow types of the columns that `read_columns` gives for each batch of a chunk."""
+    with _opened(file) as source:
+        extras = pa.ipc.open_file(source).schema.field(EXTRA).type
+    own = {field.name: field.type for field in extras} if pa.types.is_struct(extras) else {}
+    types = {**dict.fromkeys(_OF_OUTPUT, pa.string()), **own}
+    batches = _batches(file, 0, sys.maxsize, [_FIELDS.index(REST)])
+    return [types if _is_plain(batch) else {} for batch in batches]
 
-    The columns, in the form of an output, are `id` and `media`, unless an item has one of them in
-    `rest`, and the items' own columns, unless their types differ.
+
+def read_columns(file: AnyPath) -> list[dict[str, Any]]:
+    """Return columns of the items in each batch of a chunk as Arrow arrays, as an output has them.
+
+    The columns are `id` and `media`, and the items' own columns, unless their types differ; none
+    where an item has anything in `rest`.
     """
-    start = at - at % BATCH_ITEMS
-    batch = next(_batches(file, start, start + BATCH_ITEMS))
-    found = {}
-    if batch.column(REST).null_count == len(batch):
-        found = {name: batch.column(name) for name in ("id", "media")}
-    extras = batch.column(EXTRA)
+    names = (*_OF_OUTPUT, EXTRA, REST)
+    batches = _batches(file, 0, sys.maxsize, [_FIELDS.index(name) for name in names])
+    return [_columns(batch) if _is_plain(batch) else {} for batch in batches]
+
+
+def _is_plain(batch: Any) -> bool:
+    return int(batch.column(REST).null_count) == len(batch)
+
+
+def _columns(batch: Any) -> dict[str, Any]:
+    found, extras = {name: batch.column(name) for name in _OF_OUTPUT}, batch.column(EXTRA)
     if pa.types.is_struct(extras.type):
         found |= zip(extras.type.names, extras.flatten(), strict=True)
-    return range(start, start + len(batch)), pa.RecordBatch.from_pydict(found)
+    return found
 
 
 def _batches(

@@ -17,7 +17,7 @@ from librehps.items.prompts import PromptFinder
 from librehps.media.media import READ_ERRORS, Media
 from librehps.runs.changes import COLUMNS, Changes, Comparison
 from librehps.runs.item_json import Listed
-from librehps.runs.job import UPDATE, Job, check_same_request
+from librehps.runs.job import UPDATE, Job
 from librehps.runs.journal import HASHES
 from librehps.runs.kept_errors import KeptErrors
 from librehps.runs.known_rows import KEY, OF_ITEM, KnownRows, known_tables, row_keys
@@ -25,6 +25,7 @@ from librehps.runs.media_stamps import Content, MediaStamps, stamp_keys, stamps_
 from librehps.runs.refusals import lacking_columns
 from librehps.runs.request import RunRequest
 from librehps.runs.row_store import GROUP_ROWS
+from librehps.runs.same_run import check_same_request
 from librehps.runs.vanished import check_vanished, marked, output_columns, vanished_rows
 from librehps.scores.columns import PHASH, full_columns, has_hashes
 from librehps.scores.file_table import batches_of
