@@ -109,7 +109,7 @@ def test_a_full_disk_keeps_what_was_written(
     """The limit on the size of a file stands for the disk."""
     output = tmp_path / "x.jsonl"
     arguments = ["score", str(run_folder), "--prompt", "x", *MODEL, "-o", str(output)]
-    limited = f'ulimit -f 16; exec "{sys.executable}" -m librehps_cli "$@"'
+    limited = f'ulimit -f 8; exec "{sys.executable}" -m librehps_cli "$@"'
     full = subprocess.run(
         ["bash", "-c", limited, "x", *arguments], capture_output=True, text=True, check=False
     )

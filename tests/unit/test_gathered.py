@@ -1,0 +1,141 @@
+"""Rows of windows that go to the journal together: which, when, and what an error leaves."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from librehps import ImageScore, Item, LibreHPS, ScoredRow, score_to
+from librehps.engine.engine import LocalEngine
+from librehps.errors import EmptyFileError
+from librehps.runs import gathered, journal, row_store
+from librehps.runs.gathered import IndexQueue
+from librehps.runs.journal import Journal
+from librehps.runs.listed_columns import ListedColumns
+from librehps.runs.observer import RunObserver
+from librehps.scores.scored_rows import as_columns, joined
+from librehps.types import AxisColumns
+
+AXES = ("overall", "style")
+
+
+def row(at: int) -> ScoredRow:
+    item = Item(f"{at}", f"{at}.png", "x")
+    if at % 5 == 4:
+        return ScoredRow(item, "image", None, error=EmptyFileError("empty"))
+    score = ImageScore(AxisColumns(AXES, [0.5, at / 100], [1.0, 2.0], [0.0, at]), at / 2)
+    return ScoredRow(item, "image", score, 8, 6, 4, f"{at:064}", key=bytes([at]) * 16)
+
+
+def rows(first: int, end: int) -> list[ScoredRow]:
+    return [row(at) for at in range(first, end)]
+
+
+def together(windows: Iterator[Sequence[ScoredRow]]) -> list[list[str]]:
+    return [[one.item.id for one in some] for some in gathered.gathered(windows, AXES)]
+
+
+def ids(first: int, end: int) -> list[str]:
+    return [str(at) for at in range(first, end)]
+
+
+@pytest.fixture
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every window comes quickly, so that rows leave when they are many."""
+    monkeypatch.setattr(gathered, "HOLD_S", float("inf"))
+    monkeypatch.setattr(gathered, "MAX_HELD_ROWS", 8)
+
+
+def windows(*bounds: int, error: Exception | None = None) -> Iterator[Sequence[ScoredRow]]:
+    for first, end in pairwise(bounds):
+        yield rows(first, end) if first % 2 else as_columns(rows(first, end), AXES)
+    if error is not None:
+        raise error
+
+
+def test_each_window_leaves_at_once_where_windows_take_long() -> None:
+    assert together(windows(0, 3, 5)) == [ids(0, 3), ids(3, 5)]
+    assert together(windows(0)) == []
+
+
+@pytest.mark.usefixtures("no_hurry")
+def test_quick_windows_leave_together() -> None:
+    assert together(windows(0, 3, 7, 9, 20, 21)) == [ids(0, 9), ids(9, 20), ids(20, 21)]
+    parts = [as_columns(rows(first, first + 4), AXES) for first in (0, 7)]
+    assert list(map(repr, joined(parts))) == [repr(one) for part in parts for one in part]
+
+
+@pytest.mark.usefixtures("no_hurry")
+def test_held_rows_come_before_an_error() -> None:
+    found = gathered.gathered(windows(0, 3, 5, error=EmptyFileError("gone")), AXES)
+    assert [one.item.id for one in next(found)] == ids(0, 5)
+    with pytest.raises(EmptyFileError, match="gone"):
+        next(found)
+    closed = gathered.gathered(windows(0, 9, 12), AXES)
+    next(closed)
+    closed.close()
+
+
+def test_indices_leave_in_the_order_of_their_items() -> None:
+    queue = IndexQueue()
+    for indices in (range(3, 9), [11, 14], range(20, 20), [30]):
+        queue.add(indices)
+    found = [queue.take(count).tolist() for count in (2, 0, 5, 2)]
+    assert found == [[3, 4], [], [5, 6, 7, 8, 11], [14, 30]]
+
+
+class LostError(Exception):
+    """Ends a run like a kill: the journal stays as it is."""
+
+
+class Losing(RunObserver):
+    def scored(self, row: ScoredRow) -> None:
+        raise LostError
+
+
+def to_parquet(table: Any) -> memoryview:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return memoryview(sink.getvalue())
+
+
+@pytest.mark.parametrize("group_rows", [3, 4, 100])
+def test_a_journal_of_layout_2_is_resumed(
+    group_rows: int, tmp_path: Path, tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(__file__).parents[2] / "examples/media"
+    media = sorted(source.glob("*.png"))[:7]
+    manifest = tmp_path / "m.jsonl"
+    lines = [{"image": str(one), "prompt": f"p{at}", "n": at} for at, one in enumerate(media)]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 2)
+    with monkeypatch.context() as older:
+        older.setattr(gathered, "HOLD_S", float("inf"))
+        older.setattr(gathered, "MAX_HELD_ROWS", 4)
+        older.setattr(row_store, "GROUP_ROWS", group_rows)
+        older.setattr(row_store, "group_payload", to_parquet)
+        older.setattr(ListedColumns, "names", lambda *_: frozenset())
+        older.setattr(journal, "LAYOUT", 2)
+        with pytest.raises(LostError):
+            score_to(manifest, tmp_path / "x.parquet", model=tiny, observer=Losing(), cache="none")
+    monkeypatch.setattr(row_store, "GROUP_ROWS", 3)
+    appended = []
+    append = Journal.append
+
+    def seen(self: Journal, indices: Any, rows: Any) -> None:
+        append(self, indices, rows)
+        appended.append((self._read_run()["layout"], np.asarray(indices).tolist()))
+
+    monkeypatch.setattr(Journal, "append", seen)
+    options: dict[str, Any] = {"model": tiny, "cache": "none"}
+    found = score_to(manifest, tmp_path / "x.parquet", resume=True, **options)
+    assert (found.kept, appended) == (4, [(3, [4, 5]), (3, [6])])
+    score_to(manifest, tmp_path / "y.parquet", **options)
+    resumed, fresh = (pq.read_table(tmp_path / name) for name in ("x.parquet", "y.parquet"))
+    assert resumed.drop_columns("settings").equals(fresh.drop_columns("settings"))
