@@ -1,4 +1,4 @@
-"""The ids of a source, to find duplicates: 12 to 17 bytes of memory each, however long they are.
+"""The ids of a source, to find duplicates: 11 to 16 bytes of memory each, however long they are.
 
 Hashes are kept in memory, and the ids themselves in a temporary file, which is only read where two
 hashes are equal.
@@ -6,20 +6,13 @@ hashes are equal.
 
 import os
 import tempfile
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from librehps.errors import OutputError, UsageError
 from librehps.types import Item
 
-# A hash has 64 bits: TABLE_BITS choose a table, the next SLOT_BITS a slot in this table.
-TABLE_BITS, SLOT_BITS, HASH_BITS = 6, 32, 64
-TABLE_SHIFT, SLOT_SHIFT = HASH_BITS - TABLE_BITS, HASH_BITS - TABLE_BITS - SLOT_BITS
-HASH_MASK, SLOT_MASK = (1 << HASH_BITS) - 1, (1 << SLOT_BITS) - 1
-FIRST_SLOTS, GROWTH, MAX_LOAD = 64, 1.4, 0.7
-# Free slots behind the last one, for hashes whose slot is taken.
-SPARE_SLOTS = 64
+HASH_MASK = (1 << 64) - 1
 RECENT_IDS = 4096
 
 
@@ -27,80 +20,63 @@ class SeenIds:
     """The ids seen so far; close the object to delete its temporary file."""
 
     def __init__(self) -> None:
-        # Many small tables, so that one that grows is copied in little memory.
-        empty = bytes(8 * (FIRST_SLOTS + SPARE_SLOTS))
-        self._tables = [array("Q", empty) for _ in range(1 << TABLE_BITS)]
-        self._slots = [FIRST_SLOTS] * len(self._tables)
-        self._free = [int(FIRST_SLOTS * MAX_LOAD)] * len(self._tables)
+        # numpy is imported when ids are compared: a command without items needs none.
+        from librehps.items.hash_table import HashTable
+
+        self._hashes = HashTable()
         self._texts: Any = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        self._recent: list[str] = []
+        # Ids that came alone, and are not in the table or the file yet.
+        self._recent: set[str] = set()
 
     def add(self, identity: str) -> bool:
         """Add an id; return False, and change nothing, for an id that was added before."""
-        return self.first_repeated((identity,)) is None
+        if identity in self._recent:
+            return False
+        if self._hashes.has(hash(identity) & HASH_MASK or 1) and self._has(identity):
+            return False
+        self._recent.add(identity)
+        if len(self._recent) == RECENT_IDS:
+            self._keep(list(self._recent))
+            self._recent.clear()
+        return True
 
-    def first_repeated(self, ids: Iterable[str]) -> str | None:
-        """Add ids up to the first that was added before; return this one, None without one."""
-        tables, slots, free, recent = self._tables, self._slots, self._free, self._recent
-        for identity in ids:
-            # 0 is a free slot.
-            key = hash(identity) & HASH_MASK or 1
-            number = key >> TABLE_SHIFT
-            table = tables[number]
-            at = (key >> SLOT_SHIFT & SLOT_MASK) * slots[number] >> SLOT_BITS
-            while found := table[at]:
-                if found == key and self._has(identity):
-                    return identity
-                at += 1
-            table[at] = key
-            free[number] -= 1
-            if not free[number] or at + 1 == len(table):
-                self._grow(number)
-            recent.append(identity)
-            if len(recent) == RECENT_IDS:
-                self._keep()
-        return None
+    def first_repeated(self, ids: Sequence[str]) -> str | None:
+        """Add ids; return the first that was added before, None without one.
+
+        After a repeated id no more can be added.
+        """
+        known = [*self._recent, *ids] if self._recent else ids
+        self._recent.clear()
+        return self._keep(known)
 
     def close(self) -> None:
         self._texts.close()
 
     def _has(self, identity: str) -> bool:
-        """Return whether the id itself was added, and not only another one of equal hash."""
-        if identity in self._recent:
-            return True
+        """Return whether the file has the id itself, and not only another one of equal hash."""
         self._texts.seek(0)
         is_known = _lines([identity]) in self._texts
         self._texts.seek(0, os.SEEK_END)
         return is_known
 
-    def _keep(self) -> None:
-        """Move the recent ids to the file."""
+    def _keep(self, ids: Sequence[str]) -> str | None:
+        """Move ids to the table and the file; return the first that was added before."""
+        import numpy as np
+
+        found = np.fromiter(map(hash, ids), np.int64, len(ids)).view(np.uint64)
+        # 0 is a free slot.
+        is_known = self._hashes.add(np.maximum(found, np.uint64(1)))
+        for at in np.flatnonzero(is_known).tolist():
+            if ids[at] in ids[:at] or self._has(ids[at]):
+                return ids[at]
         try:
-            self._texts.write(_lines(self._recent))
+            self._texts.write(_lines(ids))
         except OSError as error:
             raise OutputError(
                 f"{tempfile.gettempdir()}: ids cannot be written: {error.strerror}",
                 "Free disk space there, or name another folder: export TMPDIR=FOLDER",
             ) from error
-        self._recent.clear()
-
-    def _grow(self, number: int) -> None:
-        """Move the hashes of a table to one of more slots, in their order."""
-        import numpy as np
-
-        old = np.frombuffer(self._tables[number], np.uint64)
-        keys = np.sort(old[old != 0])
-        slots = int(self._slots[number] * GROWTH)
-        homes = ((keys >> np.uint64(SLOT_SHIFT)) & np.uint64(SLOT_MASK)) * np.uint64(slots)
-        count = np.arange(len(keys))
-        places = (homes >> np.uint64(SLOT_BITS)).astype(np.int64) - count
-        # Each hash lies in its own slot, or behind the hash before it.
-        places = np.maximum.accumulate(places) + count
-        table = np.zeros(max(slots, int(places[-1])) + SPARE_SLOTS, np.uint64)
-        table[places] = keys
-        self._tables[number] = array("Q", table.tobytes())
-        self._slots[number] = slots
-        self._free[number] = int(slots * MAX_LOAD) - len(keys)
+        return None
 
 
 def check_unique(seen: SeenIds, ids: Sequence[str]) -> None:
