@@ -16,6 +16,8 @@ MAX_FIELD_CHARS = 1 << 24
 QUOTE_HINT = (
     'Close each quoted field with a quotation mark; inside it write "" for a quotation mark.'
 )
+# Lines with these are left to the parser.
+UNUSUAL = ('"', "\0", "\r", "\n\n")
 FILE_SUFFIX = re.compile(r"\.\w{2,5}$")
 
 
@@ -34,19 +36,63 @@ def delimited_blocks(
     with open_text(file) as text:
         number = 0
         while lines := list(islice(text, BLOCK_ROWS)):
-            rows = _one_a_line(delimiter, lines)
-            if rows is None or (header is None and not rows[0]):
-                break
+            rows = lines if header else lines[1:]
             if header is None:
-                header = rows[0]
+                header = _header(delimiter, lines[0])
+                if header is None:
+                    break
                 check_distinct(header, f"{file}, line 1")
-                rows[0] = []
-            table = _table(file, header, rows, number)
+            first = number + 1 + len(lines) - len(rows)
+            table = _table(delimiter, file, header, rows, first)
             if table is None:
                 break
             yield table
             number += len(lines)
-        yield from row_blocks(_rows(delimiter, file, chain(lines, text), number, header))
+        # The lines of the block hold the header only if they are the first.
+        known = header if number else None
+        yield from row_blocks(_rows(delimiter, file, chain(lines, text), number, known))
+
+
+def _header(delimiter: str, line: str) -> list[str] | None:
+    """Return the fields of the first line; None if they go on in the next, or are invalid."""
+    found = _one_a_line(delimiter, [line])
+    return found[0] or None if found else None
+
+
+def _table(
+    delimiter: str, file: AnyPath, header: Sequence[str], lines: list[str], first: int
+) -> Table | None:
+    """Return the lines, of which `first` is the number of the first, as a table.
+
+    None if a row has several lines, is invalid, or has another length than the header.
+    """
+    columns, numbers = _split(delimiter, lines, len(header)), range(first, first + len(lines))
+    if columns is None:
+        rows = _one_a_line(delimiter, lines)
+        if rows is None:
+            return None
+        there = list(filter(None, rows))
+        if set(map(len, there)) - {len(header)}:
+            return None
+        # A blank line is no row.
+        numbers = list(compress(numbers, rows)) if len(there) < len(rows) else numbers
+        columns = list(zip(*there, strict=True)) or [()] * len(header)
+    values = [[value or None for value in column] if "" in column else column for column in columns]
+    return Table(dict(zip(header, values, strict=True)), numbers, f"{file}, line ")
+
+
+def _split(delimiter: str, lines: list[str], width: int) -> Sequence[Sequence[str]] | None:
+    """Return the columns of rows without quotation marks and blank lines; None for other rows."""
+    text = "".join(lines).replace("\r\n", "\n")
+    if any(one in text for one in UNUSUAL) or text[:1] in ("", "\n") or len(text) > MAX_FIELD_CHARS:
+        return None
+    text = text.removesuffix("\n")
+    # Each line break begins the first field of a row, so that fields in other places are noticed.
+    fields = text.replace("\n", f"{delimiter}\n").split(delimiter)
+    firsts = "".join(fields[::width]).split("\n")
+    if len(fields) != width * len(lines) or len(firsts) != len(lines):
+        return None
+    return [firsts, *(fields[at::width] for at in range(1, width))]
 
 
 def _one_a_line(delimiter: str, lines: list[str]) -> list[list[str]] | None:
@@ -58,24 +104,6 @@ def _one_a_line(delimiter: str, lines: list[str]) -> list[list[str]] | None:
     except csv.Error:
         return None
     return rows if len(rows) == len(lines) else None
-
-
-def _table(
-    file: AnyPath, header: Sequence[str], rows: Sequence[list[str]], number: int
-) -> Table | None:
-    """Return the rows as columns; None for a row of another length than the header.
-
-    `number` lines of the file are above the rows. A blank line is no row.
-    """
-    there = list(filter(None, rows))
-    if set(map(len, there)) - {len(header)}:
-        return None
-    numbers: Sequence[int] = range(number + 1, number + 1 + len(rows))
-    if len(there) < len(rows):
-        numbers = list(compress(numbers, rows))
-    columns: Sequence[Sequence[str]] = list(zip(*there, strict=True)) or [()] * len(header)
-    values = [[value or None for value in column] if "" in column else column for column in columns]
-    return Table(dict(zip(header, values, strict=True)), numbers, f"{file}, line ")
 
 
 def _rows(
