@@ -57,9 +57,10 @@ def are_simple(names: Sequence[Any]) -> bool:
     """Return whether all values are texts for which `is_simple` holds; false for some such too."""
     if set(map(type, names)) != {str}:
         return False
-    text = "\n".join(["", *names, ""])
-    unusual = ("//", "/.", "\\", ":", "\n.", "\n/", "/\n", "\n\n")
-    return not any(one in text for one in unusual)
+    if not {name[:1] for name in names}.isdisjoint(("", ".", "/")):
+        return False
+    text = "\n".join([*names, ""])
+    return not any(one in text for one in ("//", "/.", "\\", ":", "/\n"))
 
 
 def start_below(folder: str, separator: str = "/") -> str:

@@ -176,13 +176,13 @@ class RowReader:
         if not rows.has_only(self._known):
             return None
         media = list(map(starts[0], values))
-        names = _texts([starts[1] + value for value in values])
-        ids = _texts(rows.column(columns.id)) if columns.id else names
-        if ids is not names:
+        ids = _texts(rows.column(columns.id)) if columns.id else nothing
+        if not all(ids):
+            names = _texts([starts[1] + value for value in values])
             ids = [given or name for given, name in zip(ids, names, strict=True)]
         groups = _texts(rows.column(columns.group)) if columns.group else nothing
         extras = {new: rows.column(old) for old, new in columns.own.items()}
-        return ItemColumns((ids, media, prompts, _kinds(media), groups), extras, {})
+        return ItemColumns((ids, media, prompts, _kinds(values, media), groups), extras, {})
 
     def _extra(self, row: Mapping[str, Any], place: str) -> dict[str, Any]:
         """Return the user's own columns.
@@ -283,11 +283,11 @@ def _name_of(media: Path | Stored) -> str:
     return media.name if isinstance(media, Stored) else str(media)
 
 
-def _kinds(media: Sequence[Any]) -> Sequence[Kind | None]:
+def _kinds(paths: Sequence[str], media: Sequence[Any]) -> Sequence[Kind | None]:
     """Return the kinds of media at simple paths, which a suffix tells."""
-    names = [one if isinstance(one, str) else _name_of(one) for one in media]
+    names = paths if isinstance(media[0], str) else list(map(_name_of, media))
     suffix = names[0][names[0].rfind(".") :]
-    if suffix[:1] == "." and all(name.endswith(suffix) for name in names):
+    if suffix[:1] == "." and {name[-len(suffix) :] for name in names} == {suffix}:
         return [kind_by_name(names[0])] * len(names)
     return list(map(kind_by_name, names))
 

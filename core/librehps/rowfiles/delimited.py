@@ -1,13 +1,14 @@
 """Rows of CSV and TSV files, with quotation marks checked strictly."""
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, compress, islice
-from typing import Any
+from itertools import chain, compress
+from typing import IO, Any
 
 from librehps.rowfiles.base import Placed, RowBlock, RowError, check_distinct
-from librehps.rowfiles.blocks import BLOCK_ROWS, Table, row_blocks
+from librehps.rowfiles.blocks import Table, row_blocks
 from librehps.rowfiles.text import nul_error, open_text
 from librehps.storage.url_path import AnyPath
 
@@ -17,7 +18,9 @@ QUOTE_HINT = (
     'Close each quoted field with a quotation mark; inside it write "" for a quotation mark.'
 )
 # Lines with these are left to the parser.
-UNUSUAL = ('"', "\0", "\r", "\n\n")
+SPECIAL = ('"', "\0", "\r")
+# Characters of a read, and reads of a block: some thousand rows.
+READ_CHARS, BLOCK_READS = 1 << 16, 4
 FILE_SUFFIX = re.compile(r"\.\w{2,5}$")
 
 
@@ -32,65 +35,80 @@ def delimited_blocks(
 ) -> Iterator[RowBlock]:
     """Yield the same rows in blocks: by column, up to the first row of several lines."""
     csv.field_size_limit(MAX_FIELD_CHARS)
-    header: list[str] | None = None
     with open_text(file) as text:
-        number = 0
-        while lines := list(islice(text, BLOCK_ROWS)):
-            rows = lines if header else lines[1:]
-            if header is None:
-                header = _header(delimiter, lines[0])
-                if header is None:
+        number, block = 0, _block(text)
+        first = next(_lines(block), "")
+        header = _header(delimiter, first)
+        if header is not None:
+            check_distinct(header, f"{file}, line 1")
+            number, block = 1, block[len(first) :] or _block(text)
+            while block:
+                count = _line_count(block)
+                table = _table(delimiter, file, header, block, range(number + 1, number + 1 + count))
+                if table is None:
                     break
-                check_distinct(header, f"{file}, line 1")
-            first = number + 1 + len(lines) - len(rows)
-            table = _table(delimiter, file, header, rows, first)
-            if table is None:
-                break
-            yield table
-            number += len(lines)
-        # The lines of the block hold the header only if they are the first.
-        known = header if number else None
-        yield from row_blocks(_rows(delimiter, file, chain(lines, text), number, known))
+                yield table
+                number, block = number + count, _block(text)
+        yield from row_blocks(_rows(delimiter, file, chain(_lines(block), text), number, header))
+
+
+def _block(text: IO[str]) -> str:
+    """Return the next whole lines of a text."""
+    # A long read of a text file copies what it has with each few kilobytes.
+    pieces = [text.read(READ_CHARS) for _ in range(BLOCK_READS)]
+    return "".join([*pieces, text.readline()])
+
+
+def _lines(block: str) -> Iterator[str]:
+    return io.StringIO(block, newline="")
+
+
+def _line_count(block: str) -> int:
+    if "\r" in block:
+        return sum(1 for _ in _lines(block))
+    return block.count("\n") + (not block.endswith("\n"))
 
 
 def _header(delimiter: str, line: str) -> list[str] | None:
-    """Return the fields of the first line; None if they go on in the next, or are invalid."""
+    """Return the fields of the first line; None if it is blank or invalid, or the row goes on."""
     found = _one_a_line(delimiter, [line])
     return found[0] or None if found else None
 
 
 def _table(
-    delimiter: str, file: AnyPath, header: Sequence[str], lines: list[str], first: int
+    delimiter: str, file: AnyPath, header: Sequence[str], block: str, numbers: Sequence[int]
 ) -> Table | None:
-    """Return the lines, of which `first` is the number of the first, as a table.
+    """Return the lines of a block, which have these numbers, as columns.
 
     None if a row has several lines, is invalid, or has another length than the header.
     """
-    columns, numbers = _split(delimiter, lines, len(header)), range(first, first + len(lines))
+    columns = _split(delimiter, block, len(header), len(numbers))
     if columns is None:
-        rows = _one_a_line(delimiter, lines)
+        rows = _one_a_line(delimiter, list(_lines(block)))
         if rows is None:
             return None
+        # A blank line is no row.
         there = list(filter(None, rows))
         if set(map(len, there)) - {len(header)}:
             return None
-        # A blank line is no row.
         numbers = list(compress(numbers, rows)) if len(there) < len(rows) else numbers
         columns = list(zip(*there, strict=True)) or [()] * len(header)
     values = [[value or None for value in column] if "" in column else column for column in columns]
     return Table(dict(zip(header, values, strict=True)), numbers, f"{file}, line ")
 
 
-def _split(delimiter: str, lines: list[str], width: int) -> Sequence[Sequence[str]] | None:
-    """Return the columns of rows without quotation marks and blank lines; None for other rows."""
-    text = "".join(lines).replace("\r\n", "\n")
-    if any(one in text for one in UNUSUAL) or text[:1] in ("", "\n") or len(text) > MAX_FIELD_CHARS:
+def _split(
+    delimiter: str, block: str, width: int, count: int
+) -> Sequence[Sequence[str]] | None:
+    """Return the columns of `count` rows without quotation marks; None for some other rows."""
+    if "\r" in block:
+        block = block.replace("\r\n", "\n")
+    if len(block) > MAX_FIELD_CHARS or any(mark in block for mark in SPECIAL):
         return None
-    text = text.removesuffix("\n")
     # Each line break begins the first field of a row, so that fields in other places are noticed.
-    fields = text.replace("\n", f"{delimiter}\n").split(delimiter)
+    fields = block.removesuffix("\n").replace("\n", f"{delimiter}\n").split(delimiter)
     firsts = "".join(fields[::width]).split("\n")
-    if len(fields) != width * len(lines) or len(firsts) != len(lines):
+    if len(fields) != width * count or len(firsts) != count or (width == 1 and "" in firsts):
         return None
     return [firsts, *(fields[at::width] for at in range(1, width))]
 
