@@ -44,7 +44,9 @@ def delimited_blocks(
             number, block = 1, block[len(first) :] or _block(text)
             while block:
                 count = _line_count(block)
-                table = _table(delimiter, file, header, block, range(number + 1, number + 1 + count))
+                table = _table(
+                    delimiter, file, header, block, range(number + 1, number + 1 + count)
+                )
                 if table is None:
                     break
                 yield table
@@ -97,9 +99,7 @@ def _table(
     return Table(dict(zip(header, values, strict=True)), numbers, f"{file}, line ")
 
 
-def _split(
-    delimiter: str, block: str, width: int, count: int
-) -> Sequence[Sequence[str]] | None:
+def _split(delimiter: str, block: str, width: int, count: int) -> Sequence[Sequence[str]] | None:
     """Return the columns of `count` rows without quotation marks; None for some other rows."""
     if "\r" in block:
         block = block.replace("\r\n", "\n")

@@ -27,8 +27,8 @@ BATCH_ITEMS = 2048
 _FIELDS, _OF_OUTPUT = (*FIELDS, EXTRA, REST), ("id", "media")
 # Chunks at URLs that a process keeps, of about a megabyte each.
 MAX_CHUNKS_KEPT = 4
-# Types that a column of Arrow holds exactly; an integer in a column of floats would change.
-EXACT_TYPES = (str, bool, int, float)
+# Types of Arrow that hold the values of Python exactly.
+EXACT_TYPES = frozenset((pa.null(), pa.string(), pa.bool_(), pa.int64(), pa.float64()))
 
 Record = dict[str, Any]
 
@@ -41,7 +41,9 @@ def chunk_content(items: ItemColumns) -> Any:
     for at, problem in items.problems.items():
         rest[at]["problem"] = problem_record(problem)
     columns[EXTRA] = _extras(items)
-    others = [json.dumps(rest[at]) if at in rest else None for at in range(len(items))]
+    others = (
+        [json.dumps(rest[at]) if at in rest else None for at in range(len(items))] if rest else []
+    )
     columns[REST] = pa.array(others, pa.string()) if rest else pa.nulls(len(items), pa.string())
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     table = pa.table(columns)
@@ -127,11 +129,9 @@ def _content(file: UrlPath) -> bytes:
 
 def _texts(name: str, values: Sequence[Any], rest: dict[int, Record]) -> Any:
     """Return a text column; values that are no UTF-8 text are moved to `rest`."""
-    if set(map(type, values)) <= {str, type(None)}:
-        try:
-            return pa.array(values, pa.string())
-        except UnicodeEncodeError:
-            pass
+    array = _exact_array(values)
+    if array is not None and (array.null_count == len(array) or array.type == pa.string()):
+        return array.cast(pa.string())
     texts = []
     for at, value in enumerate(values):
         plain = media_record(value) if name == "media" else value
@@ -146,15 +146,24 @@ def _extras(items: ItemColumns) -> Any:
     if isinstance(extras, Mapping):
         if not extras:
             return pa.nulls(len(items), pa.string())
-        if all(map(_is_exact, extras.values())):
-            return pa.StructArray.from_arrays(list(map(pa.array, extras.values())), list(extras))
+        arrays = list(map(_exact_array, extras.values()))
+        if all(array is not None for array in arrays):
+            return pa.StructArray.from_arrays(arrays, list(extras))
     return pa.array([json.dumps(row) if row else None for row in items.rows], pa.string())
 
 
-def _is_exact(values: Sequence[Any]) -> bool:
-    """Return whether an Arrow array gives back these very values."""
-    kinds = set(map(type, values)) - {type(None)}
-    return len(kinds) <= 1 and kinds <= set(EXACT_TYPES)
+def _exact_array(values: Sequence[Any]) -> Any:
+    """Return an Arrow array that gives back these very values; None if no array does."""
+    first = values[0] if values else None
+    try:
+        if type(first) is str and first == values[-1] and values.count(first) == len(values):
+            return pa.repeat(first, len(values))
+        array = pa.array(values)
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError):
+        return None
+    # An integer in a column of floats would change.
+    is_mixed = array.type == pa.float64() and set(map(type, values)) - {float, type(None)}
+    return array if array.type in EXACT_TYPES and not is_mixed else None
 
 
 def _items(batch: Any) -> list[Item]:
