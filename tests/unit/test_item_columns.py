@@ -45,7 +45,7 @@ BROKEN = {
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delimited, "BLOCK_ROWS", 4)
+    monkeypatch.setattr(delimited, "READ_CHARS", 20)
     monkeypatch.setattr(blocks, "BLOCK_ROWS", 4)
     monkeypatch.setattr(item_columns, "BLOCK_ITEMS", 4)
 

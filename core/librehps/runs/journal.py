@@ -130,16 +130,15 @@ class Journal:
 
     def blocks(self, wanted: set[int]) -> Iterator[tuple[Sequence[int], Sequence[Item]]]:
         """Yield (indices, items) of the listed items whose status is in `wanted`, in order."""
-        start = 0
+
+        def choose(start: int, end: int) -> Sequence[int]:
+            status = self.status[start:end]
+            if wanted.issuperset(status):
+                return range(start, end)
+            return [at for at, one in enumerate(status, start) if one in wanted]
+
         with self._translated():
-            for items in self.listing.blocks():
-                status = self.status[start : start + len(items)]
-                if wanted.issuperset(status):
-                    yield range(start, start + len(items)), items
-                else:
-                    kept = [at for at, one in enumerate(status) if one in wanted]
-                    yield [start + at for at in kept], [items[at] for at in kept]
-                start += len(items)
+            yield from self.listing.chosen(len(self.status), choose)
 
     @property
     def has_hashes(self) -> bool:

@@ -1,7 +1,7 @@
 """The listing of a run: the items of the source, frozen in the journal's folder."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from librehps.types import Item
 # Every chunk but the last has this number of items; part of the layout of the journal.
 CHUNK_ITEMS = 16_384
 LISTING = "listing"
+Choose = Callable[[int, int], Sequence[int]]
 
 
 class Listing:
@@ -70,22 +71,25 @@ class Listing:
 
     def items(self) -> Iterator[tuple[int, Item]]:
         """Yield (index, item) for each item."""
-        return enumerate(chain.from_iterable(self.blocks()))
-
-    def blocks(self) -> Iterator[list[Item]]:
-        """Yield all items, as many at a time as are stored together."""
         count = sum(1 for file in listed(self.folder) if file.suffix == ".arrow")
-        return self._blocks(0, count * CHUNK_ITEMS)
+        return enumerate(self.range(0, count * CHUNK_ITEMS))
+
+    def chosen(self, total: int, choose: Choose) -> Iterator[tuple[Sequence[int], list[Item]]]:
+        """Yield (indices, items) of chosen items among `total`, many at a time.
+
+        `choose` returns the indices of the items that are wanted between two indices.
+        """
+        from librehps.runs.listing_chunk import read_chosen
+
+        for start, end in _split(0, total):
+            yield from read_chosen(self.chunk(start), start, end, choose)
 
     def range(self, start: int, end: int) -> Iterator[Item]:
         """Yield the items from index `start` to `end` (exclusive), for a worker of a cluster."""
-        return chain.from_iterable(self._blocks(start, end))
-
-    def _blocks(self, start: int, end: int) -> Iterator[list[Item]]:
         from librehps.runs.listing_chunk import read_chunk
 
         for bounds in _split(start, end):
-            yield from read_chunk(self.chunk(bounds[0]), *_within(*bounds))
+            yield from chain.from_iterable(read_chunk(self.chunk(bounds[0]), *_within(*bounds)))
 
     def ids(self, start: int, end: int) -> Any:
         """Return the ids from index `start` to `end` (exclusive) as an Arrow array of chunks."""

@@ -7,8 +7,10 @@ within the chunk), and `rest`: JSON of all that has no column, null for most ite
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from librehps.errors import UsageError
 from librehps.files import is_utf8
 from librehps.items.item_columns import FIELDS, ItemColumns
 from librehps.runs.item_json import from_fields, media_record, problem_record
+from librehps.runs.own_values import OwnColumns, OwnValues
 from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item
 
@@ -31,6 +34,7 @@ MAX_CHUNKS_KEPT = 4
 EXACT_TYPES = frozenset((pa.null(), pa.string(), pa.bool_(), pa.int64(), pa.float64()))
 
 Record = dict[str, Any]
+Choose = Callable[[int, int], Sequence[int]]
 
 
 def chunk_content(items: ItemColumns) -> Any:
@@ -45,7 +49,7 @@ def chunk_content(items: ItemColumns) -> Any:
         [json.dumps(rest[at]) if at in rest else None for at in range(len(items))] if rest else []
     )
     columns[REST] = pa.array(others, pa.string()) if rest else pa.nulls(len(items), pa.string())
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
     table = pa.table(columns)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=options) as writer:
@@ -56,6 +60,25 @@ def chunk_content(items: ItemColumns) -> Any:
 def read_chunk(file: AnyPath, start: int, end: int) -> Iterator[list[Item]]:
     """Yield the items from `start` to `end` (exclusive), counted within the chunk, in blocks."""
     return map(_items, _batches(file, start, end))
+
+
+def read_chosen(
+    file: AnyPath, first: int, end: int, choose: Choose
+) -> Iterator[tuple[Sequence[int], list[Item]]]:
+    """Yield (indices, items) of the chosen items of each batch with any.
+
+    `first` is the index of the chunk's first item, `end` that of the last of all and one more.
+    `choose` returns the indices that are wanted between two indices.
+    """
+    with _reader(file) as reader:
+        for number in range(reader.num_record_batches):
+            start = first + number * BATCH_ITEMS
+            indices = choose(start, min(start + BATCH_ITEMS, end))
+            if len(indices):
+                batch = reader.get_batch(number)
+                if len(indices) < len(batch):
+                    batch = batch.take(pa.array([index - start for index in indices]))
+                yield indices, _items(batch)
 
 
 def read_ids(file: AnyPath, start: int, end: int) -> Any:
@@ -99,16 +122,23 @@ def _columns(batch: Any) -> dict[str, Any]:
 def _batches(
     file: AnyPath, start: int, end: int, columns: list[int] | None = None
 ) -> Iterator[Any]:
-    options = pa.ipc.IpcReadOptions(included_fields=columns)
+    with _reader(file, columns) as reader:
+        for number in range(start // BATCH_ITEMS, reader.num_record_batches):
+            first = number * BATCH_ITEMS
+            if first >= end:
+                return
+            batch = reader.get_batch(number)
+            yield batch.slice(max(0, start - first), end - max(first, start))
+
+
+@contextmanager
+def _reader(file: AnyPath, columns: list[int] | None = None) -> Iterator[Any]:
+    """Open a chunk; raises UsageError for a damaged one, also while it is read."""
+    # A batch is too small for threads, which would take half as long again.
+    options = pa.ipc.IpcReadOptions(included_fields=columns, use_threads=False)
     try:
         with _opened(file) as source:
-            reader = pa.ipc.open_file(source, options=options)
-            for number in range(start // BATCH_ITEMS, reader.num_record_batches):
-                first = number * BATCH_ITEMS
-                if first >= end:
-                    return
-                batch = reader.get_batch(number)
-                yield batch.slice(max(0, start - first), end - max(first, start))
+            yield pa.ipc.open_file(source, options=options)
     except pa.ArrowInvalid as error:
         raise UsageError(
             f"{file}: damaged listing ({error})", hint="Use --overwrite to start over."
@@ -167,19 +197,33 @@ def _exact_array(values: Sequence[Any]) -> Any:
 
 
 def _items(batch: Any) -> list[Item]:
-    texts = [batch.column(name).to_pylist() for name in FIELDS]
-    extras = batch.column(EXTRA)
-    if pa.types.is_struct(extras.type):
-        names = extras.type.names
-        # Column by column, which is much faster than a struct at a time.
-        values = zip(*(one.to_pylist() for one in extras.flatten()), strict=True)
-        own = [dict(zip(names, row, strict=True)) for row in values]
-    else:
-        own = [json.loads(extra) if extra else {} for extra in extras.to_pylist()]
-    items = list(map(Item, *texts, own))
+    items = list(map(Item, *(_values(batch.column(name)) for name in FIELDS), _extras_of(batch)))
     rest = batch.column(REST)
     if rest.null_count < len(rest):
         for at, text in enumerate(rest.to_pylist()):
             if text is not None:
                 items[at] = from_fields({**vars(items[at]), **json.loads(text)})
     return items
+
+
+def _values(texts: Any) -> Iterable[str | None]:
+    """Return the texts of a column, of which kind and group are often the same for all items."""
+    first = texts[0].as_py() if len(texts) else None
+    if texts[-1:].to_pylist() == [first]:
+        is_one = (
+            texts.null_count == len(texts)
+            if first is None
+            else texts.equals(pa.repeat(first, len(texts)))
+        )
+        if is_one:
+            return repeat(first, len(texts))
+    found: list[str | None] = texts.to_pylist()
+    return found
+
+
+def _extras_of(batch: Any) -> Iterable[Mapping[str, Any] | None]:
+    """Return the own columns of each item, None for an item without any."""
+    extras = batch.column(EXTRA)
+    if pa.types.is_struct(extras.type):
+        return map(OwnValues, repeat(OwnColumns(extras)), range(len(extras)))
+    return [json.loads(extra) if extra else None for extra in extras.to_pylist()]
