@@ -58,6 +58,8 @@ class FrameFile:
         # Unbuffered, so that the operating system has a frame once `append` returns.
         self._file = path.open("a+b", buffering=0)
         self.size = path.stat().st_size
+        # A process that was killed may not have flushed what it wrote.
+        self._is_synced = False
 
     def recover(self) -> Iterator[tuple[Frame, bytes]]:
         """Yield each whole frame, and cut off an incomplete last frame.
@@ -84,6 +86,7 @@ class FrameFile:
         """Append a frame with this payload; after an error the file is as before."""
         frame = Frame(self.size + _HEADER.size, len(payload), zlib.crc32(payload))
         data = framed(payload, frame.checksum)
+        self._is_synced = False
         try:
             if self._file.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -103,11 +106,13 @@ class FrameFile:
     def clear(self) -> None:
         """Remove all frames."""
         self._file.truncate(0)
-        self.size = 0
+        self.size, self._is_synced = 0, False
 
     def sync(self) -> None:
-        """Flush the appended frames to the disk."""
-        sync_open(self._file.fileno(), self.path)
+        """Flush the appended frames to the disk, if there are any since the last call."""
+        if not self._is_synced:
+            sync_open(self._file.fileno(), self.path)
+            self._is_synced = True
 
     def close(self) -> None:
         self._file.close()

@@ -85,6 +85,8 @@ class RowStore:
     def append_batch(self, batch: Any, keys: Keys | None = None) -> None:
         """Append an Arrow batch of the schema like `append`; `keys` of the rows, if known."""
         if self._waiting or batch.num_rows < GROUP_ROWS:
+            # A power loss must not keep newer rows than those of a group that it takes.
+            self._groups.sync()
             number = _NUMBER.pack(self._starts[-1] + self._rows_waiting())
             self._newest.append(number + memoryview(batch.serialize()))
         self._wait(batch)
@@ -223,8 +225,8 @@ class RowStore:
         """Write the waiting rows as a group, and then delete them from the newest rows."""
         table = pa.Table.from_batches(self._waiting, self.schema.arrow)
         frame = self._groups.append(group_payload(table))
-        self._groups.sync()
         if self._newest.size:
+            self._groups.sync()
             self._newest.clear()
         self._frames.append(frame)
         self._starts.append(self._starts[-1] + len(table))

@@ -1,6 +1,8 @@
 """Scored rows as Arrow batches, with one column for each value of a row."""
 
 from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -85,8 +87,7 @@ class RowSchema:
         Prompt and group may be others than those of the listing.
         """
         found: dict[str, Any] = {
-            "prompt": _texts([item.prompt for item in items]),
-            "group": _texts([item.group for item in items]),
+            name: _texts(list(map(attrgetter(name), items))) for name in ("prompt", "group")
         }
         found |= {name: pa.nulls(len(items), self.listed_types[name]) for name in listed}
         if "id" not in found:
@@ -104,9 +105,9 @@ class RowSchema:
 def _facts(rows: ScoredRows) -> dict[str, Any]:
     nothing = pa.nulls(len(rows), pa.string())
     found = {
-        "kind": _often_equal(rows.kinds),
-        "width": rows.widths,
-        "height": rows.heights,
+        "kind": _often_equal(rows.kinds, pa.string()),
+        "width": _often_equal(rows.widths, pa.int32()),
+        "height": _often_equal(rows.heights, pa.int32()),
         "frames": rows.frames,
         "status": pa.repeat("ok", len(rows)),
         "error_type": nothing,
@@ -123,11 +124,11 @@ def _facts(rows: ScoredRows) -> dict[str, Any]:
     return found
 
 
-def _often_equal(values: Sequence[str | None]) -> Any:
-    """Return texts as an Arrow array."""
+def _often_equal(values: Sequence[Any], kind: Any) -> Any:
+    """Return values as an Arrow array of a type, quickly where all are equal."""
     first = values[0] if values else None
-    is_one = first is not None and values.count(first) == len(values)
-    return pa.repeat(first, len(values)) if is_one else pa.array(values, pa.string())
+    is_one = values.count(first) == len(values)
+    return pa.repeat(pa.scalar(first, kind), len(values)) if is_one else pa.array(values, kind)
 
 
 def _column(table: Any, field: Any) -> Any:
@@ -137,17 +138,20 @@ def _column(table: Any, field: Any) -> Any:
     return table[field.name].combine_chunks().cast(field.type)
 
 
-def _media(values: list[Any]) -> list[Any]:
+def _media(values: list[Any]) -> Any:
     """Return the paths or URLs of media as UTF-8 text, None for media in memory."""
     if set(map(type, values)) == {str}:
         return _texts(values)
     return [media_text(value) for value in values]
 
 
-def _texts(values: list[Any]) -> list[Any]:
-    """Return values as UTF-8 text, except None."""
-    if set(map(type, values)) == {str} and "".join(values).isascii():
-        return values
+def _texts(values: list[Any]) -> Any:
+    """Return values as an Arrow array of UTF-8 text, except None."""
+    if set(map(type, values)) <= {str, NoneType}:
+        try:
+            return pa.array(values, pa.string())
+        except UnicodeEncodeError:
+            pass
     return [v if v is None or (type(v) is str and v.isascii()) else printable(v) for v in values]
 
 

@@ -108,9 +108,10 @@ def as_columns(rows: Sequence[ScoredRow], axes: Sequence[str]) -> ScoredRows:
 
 def joined(parts: Sequence[ScoredRows]) -> ScoredRows:
     """Return the rows of all parts, which have the same axes and are at least one."""
-    columns: dict[str, Any] = {
-        name: list(chain.from_iterable(getattr(part, name) for part in parts)) for name in _BY_ROW
-    }
+    columns: dict[str, Any] = {name: [] for name in _BY_ROW}
+    for name, values in columns.items():
+        for part in parts:
+            values += getattr(part, name)
     numbers = np.concatenate([part.numbers for part in parts], axis=2)
     return ScoredRows(axes=parts[0].axes, numbers=numbers, **columns)
 
