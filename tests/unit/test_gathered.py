@@ -1,6 +1,7 @@
 """Rows of windows that go to the journal together: which, when, and what an error leaves."""
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from librehps import ImageScore, Item, LibreHPS, ScoredRow, score_to
+from librehps.engine import engine
+from librehps.engine.decode import Decoded, Decoder
 from librehps.engine.engine import LocalEngine
 from librehps.errors import EmptyFileError
+from librehps.media.media import Media
 from librehps.runs import gathered, journal, row_store
 from librehps.runs.gathered import IndexQueue
 from librehps.runs.journal import Journal
@@ -23,6 +27,7 @@ from librehps.scores.scored_rows import as_columns, joined
 from librehps.types import AxisColumns
 
 AXES = ("overall", "style")
+PICTURES = sorted((Path(__file__).parents[2] / "examples/media").glob("*.png"))
 
 
 def row(at: int) -> ScoredRow:
@@ -71,6 +76,28 @@ def test_quick_windows_leave_together() -> None:
     assert list(map(repr, joined(parts))) == [repr(one) for part in parts for one in part]
 
 
+def test_rows_are_stored_before_the_engine_waits_for_the_next_ones(
+    tmp_path: Path, tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathered, "HOLD_S", float("inf"))
+    monkeypatch.setattr(engine, "LONG_WAIT_S", 0.0)
+    monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 1)
+    stored, decode = Stored(), Decoder.decode
+
+    def waiting(self: Decoder, item: Item, content: Media | None = None) -> Decoded:
+        # Without rows in the journal this item is never decoded.
+        assert item.id != "last" or stored.is_first.wait(60)
+        return decode(self, item, content)
+
+    monkeypatch.setattr(Decoder, "decode", waiting)
+    image = str(PICTURES[0])
+    lines = [{"id": name, "image": image, "prompt": "x"} for name in ("first", "second", "last")]
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = score_to(manifest, tmp_path / "x.jsonl", model=tiny, observer=stored, cache="none")
+    assert found.ok == 3
+
+
 @pytest.mark.usefixtures("no_hurry")
 def test_held_rows_come_before_an_error() -> None:
     found = gathered.gathered(windows(0, 3, 5, error=EmptyFileError("gone")), AXES)
@@ -88,6 +115,16 @@ def test_indices_leave_in_the_order_of_their_items() -> None:
         queue.add(indices)
     found = [queue.take(count).tolist() for count in (2, 0, 5, 2)]
     assert found == [[3, 4], [], [5, 6, 7, 8, 11], [14, 30]]
+
+
+class Stored(RunObserver):
+    """Notices when the first row is in the journal."""
+
+    def __init__(self) -> None:
+        self.is_first = threading.Event()
+
+    def scored(self, row: ScoredRow) -> None:
+        self.is_first.set()
 
 
 class LostError(Exception):
@@ -109,14 +146,14 @@ def to_parquet(table: Any) -> memoryview:
 def test_a_journal_of_layout_2_is_resumed(
     group_rows: int, tmp_path: Path, tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = Path(__file__).parents[2] / "examples/media"
-    media = sorted(source.glob("*.png"))[:7]
+    media = PICTURES[:7]
     manifest = tmp_path / "m.jsonl"
     lines = [{"image": str(one), "prompt": f"p{at}", "n": at} for at, one in enumerate(media)]
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 2)
     with monkeypatch.context() as older:
         older.setattr(gathered, "HOLD_S", float("inf"))
+        older.setattr(engine, "LONG_WAIT_S", 60.0)
         older.setattr(gathered, "MAX_HELD_ROWS", 4)
         older.setattr(row_store, "GROUP_ROWS", group_rows)
         older.setattr(row_store, "group_payload", to_parquet)

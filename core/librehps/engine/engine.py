@@ -5,13 +5,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from typing import Any
 
 from librehps.engine.decode import Decoder
 from librehps.engine.device import Launcher
-from librehps.engine.outcome import with_axis_objects
+from librehps.engine.outcome import scored_rows, with_axis_objects
 from librehps.engine.plan import ITEM_TOKENS
 from librehps.engine.score_cache import KnownScores
 from librehps.engine.stage import FindPrompt as FindPrompt
@@ -32,6 +34,8 @@ MAX_WINDOW_ITEMS = 256
 TAKEN_ITEMS = 16
 # A run without rows in flight waits for input in steps of this length, to notice `stop`.
 INPUT_POLL_S = 0.2
+# A caller may hold rows for a moment, to store more at once; before a longer wait it is told.
+LONG_WAIT_S = 0.1
 
 # Takes seconds; returns whether the source still has no next item after this time.
 WouldWait = Callable[[float], bool]
@@ -98,7 +102,10 @@ class LocalEngine:
             yield from map(with_axis_objects, chain.from_iterable(windows))
 
     def windows(self, items: Iterable[Item]) -> Generator[ScoredRows, None, None]:
-        """Yield the rows of each window, in the order of the items."""
+        """Yield the rows of each window, in the order of the items.
+
+        No rows are yielded before a wait of more than `LONG_WAIT_S`.
+        """
         launcher = Launcher(self.model, self.batch_size, self.stop)
         source, size = iter(items), self.window_size(launcher.lanes)
         waiting: deque[Pending] = deque()
@@ -115,6 +122,7 @@ class LocalEngine:
                 if items_ahead:
                     waiting.append(stages.submit(items_ahead))
                 if waiting and (len(waiting) > stages.sets_ahead(size) or not items_ahead):
+                    yield from self._before_wait(waiting[0].futures)
                     taken, ready = stages.take(waiting)
                     if lost := stages.outage.lost(ready):
                         # Rows that are due are written before the run pauses.
@@ -122,6 +130,7 @@ class LocalEngine:
                         while running:
                             if not (yield from self._finish(running.popleft(), launcher)):
                                 return
+                        yield self._no_rows()
                         ready = stages.recover(taken, ready, lost, waiting)
                     running.append(self._window(ready, launcher, running))
                 is_due = len(running) > 1 or not (items_ahead or waiting)
@@ -172,11 +181,20 @@ class LocalEngine:
 
     def _finish(self, window: Window, launcher: Launcher) -> Generator[ScoredRows, None, bool]:
         """Yield the window's rows; return false if a stop left some out."""
+        yield from self._before_wait(window.futures)
         rows = window.rows()
         self.work.add(len(rows), window.forwards, launcher.meter.take_seconds())
         if rows:
             yield rows
         return len(rows) == len(window)
+
+    def _before_wait(self, futures: Sequence[Future[Any]]) -> Iterator[ScoredRows]:
+        """Yield no rows if the futures take long."""
+        if not all(map(Future.done, futures)) and wait(futures, LONG_WAIT_S).not_done:
+            yield self._no_rows()
+
+    def _no_rows(self) -> ScoredRows:
+        return scored_rows([], [], [], [], self.model.axes)
 
     def prepare(self, item: Item) -> Ready:
         """Return the item with its prompt and pixels, or its error; runs in a worker thread."""

@@ -73,6 +73,11 @@ class Window:
     def __len__(self) -> int:
         return self._size
 
+    @property
+    def futures(self) -> list[Future[BatchResult]]:
+        """The batches that `rows` waits for."""
+        return [future for _, future in self._running]
+
     def rows(self) -> ScoredRows:
         """Wait for all batches; return the rows in order, after a stop those before the first gap.
 

@@ -21,15 +21,18 @@ def gathered(
     """Yield the rows of windows, those of windows that quickly follow each other together.
 
     Rows are held until they are `MAX_HELD_ROWS`, or a window comes `HOLD_S` or later after the last
-    yield; also until the windows end, or raise an error, which then follows the rows.
+    yield; also until a window has no rows, which tells of a wait, and until the windows end, or
+    raise an error, which then follows the rows.
     """
     held: list[Sequence[ScoredRow]] = []
     count, left = 0, time.monotonic()
     try:
         for window in windows:
-            held.append(window)
-            count += len(window)
-            if count >= MAX_HELD_ROWS or time.monotonic() - left >= HOLD_S:
+            is_due = not window or time.monotonic() - left >= HOLD_S
+            if window:
+                held.append(window)
+                count += len(window)
+            if held and (is_due or count >= MAX_HELD_ROWS):
                 rows, held, count = _together(held, axes), [], 0
                 yield rows
                 left = time.monotonic()
