@@ -1,5 +1,8 @@
 """The listing of a run gives back the items that were written."""
 
+import copy
+import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +46,31 @@ def test_items_come_back_as_they_were(
             assert [item.id for item in store.range(start, end)] == ids
             assert store.ids(start, end).to_pylist() == ids
     assert type(next(store.range(5, 6)).extra["n"]) is int
+    # Chosen items, of which some chunks have none.
+    chosen = [0, 2, 5, 6]
+    found = store.chosen(len(ITEMS), lambda start, end: [at for at in chosen if start <= at < end])
+    pairs = [pair for places, items in found for pair in zip(places, items, strict=True)]
+    assert [(at, facts(item)) for at, item in pairs] == [(at, facts(ITEMS[at])) for at in chosen]
     assert store.write([]) == 0
     assert list(store.items()) == []
+
+
+def test_own_columns_are_like_a_dict(tmp_path: Path) -> None:
+    own = {"n": 1, "t": "ä", "none": None}
+    store = Listing(tmp_path)
+    store.write([columns_of([Item("a", "a.png", "x", extra=own), Item("b", "b", "y", extra=own)])])
+    item = next(store.range(0, 1))
+    assert type(item.extra) is not dict
+    for same in (item, pickle.loads(pickle.dumps(item)), copy.deepcopy(item)):  # noqa: S301
+        assert same == Item("a", "a.png", "x", extra=own)
+        assert same.extra == own
+        assert own == same.extra
+        assert {**same.extra} == own
+        assert repr(same.extra) == repr(own)
+    assert replace(item, extra={}) != item
+    assert "gone" not in item.extra
+    assert len(item.extra) == 3
+    assert item.extra.get("gone", 7) == 7
 
 
 def test_a_damaged_listing_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +13,7 @@ import pytest
 from librehps.errors import PreferenceError, UsageError
 from librehps.items.source import Source, SourceOptions
 from librehps.preferences.read import read_unjudged
-from librehps.rowfiles import FORMATS, GZIP, RowFile, holds_rows, names_rows
+from librehps.rowfiles import FORMATS, GZIP, RowFile, delimited, holds_rows, names_rows
 
 ROWS = [
     {"image": "a.png", "prompt": 'a "cat", asleep', "media_a": "a.png", "media_b": "b.png"},
@@ -216,3 +218,47 @@ def test_a_new_format_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [item] = Source([str(file)], SourceOptions()).items()
     assert item.prompt == ROWS[0]["prompt"]
     assert len(read_unjudged(file)) == 1
+
+
+def random_table(chance: random.Random, comma: str) -> str:
+    """Return a table of which some fields and rows are unusual, or invalid."""
+    odd = ['"', "\r", "\0", comma, '"x"', "\n", "\u2028", "\x0b", "\n\n"]
+    end, width = chance.choice(["\n", "\n", "\r\n"]), chance.randint(1, 3)
+
+    def field() -> str:
+        return "".join(
+            chance.choice(odd if chance.random() < 0.02 else ["a", "b", " ", "é", ""])
+            for _ in range(chance.randint(0, 3))
+        )
+
+    lengths = [width if chance.random() < 0.98 else chance.randint(0, 4) for _ in range(9)]
+    rows = [comma.join(field() for _ in range(length)) for length in lengths]
+    kept = rows if chance.random() < 0.2 else [row or "x" for row in rows]
+    blank = end if chance.random() < 0.05 else ""
+    last = end if chance.random() < 0.7 else ""
+    return blank + end.join([comma.join("pqr"[:width]), *kept[chance.randint(0, 9) :]]) + last
+
+
+@pytest.mark.parametrize("read_chars", [1, 7, 1000])
+def test_rows_by_column_are_the_rows_one_by_one(
+    read_chars: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delimited, "READ_CHARS", read_chars)
+    chance, seen = random.Random(read_chars), set[bool]()
+
+    def found(rows: Iterable[object]) -> list[object]:
+        got = list[object]()
+        try:
+            got.extend(rows)
+        except UsageError as error:
+            got.append((str(error), error.hint))
+        return got
+
+    for number in range(200):
+        suffix, comma = (".csv", ",") if number % 2 else (".tsv", "\t")
+        text = random_table(chance, comma)
+        rows = RowFile(write(tmp_path, suffix, text=text))
+        expected = found(rows.rows())
+        assert found(row for block in rows.blocks() for row in block.placed()) == expected, text
+        seen.add(bool(expected) and isinstance(expected[-1][1], dict))  # type: ignore[index]
+    assert seen == {True, False}
