@@ -289,7 +289,9 @@ def _kinds(paths: Sequence[str], media: Sequence[Any]) -> Sequence[Kind | None]:
     suffix = names[0][names[0].rfind(".") :]
     if suffix[:1] == "." and {name[-len(suffix) :] for name in names} == {suffix}:
         return [kind_by_name(names[0])] * len(names)
-    return list(map(kind_by_name, names))
+    ends = [name[name.rfind(".") :] for name in names]
+    kinds = {end: kind_by_name(f"x{end}") for end in set(ends)}
+    return [kinds[end] for end in ends]
 
 
 def _are_prompts(values: Sequence[Any]) -> bool:
