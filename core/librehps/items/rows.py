@@ -286,8 +286,9 @@ def _name_of(media: Path | Stored) -> str:
 def _kinds(paths: Sequence[str], media: Sequence[Any]) -> Sequence[Kind | None]:
     """Return the kinds of media at simple paths, which a suffix tells."""
     names = paths if isinstance(media[0], str) else list(map(_name_of, media))
-    suffix = names[0][names[0].rfind(".") :]
-    if suffix[:1] == "." and {name[-len(suffix) :] for name in names} == {suffix}:
+    at = names[0].rfind(".") - len(names[0])
+    suffix = names[0][at:]
+    if suffix[:1] == "." and {name[at:] for name in names} == {suffix}:
         return [kind_by_name(names[0])] * len(names)
     ends = [name[name.rfind(".") :] for name in names]
     kinds = {end: kind_by_name(f"x{end}") for end in set(ends)}

@@ -66,7 +66,7 @@ def _lines(block: str) -> Iterator[str]:
 
 
 def _line_count(block: str) -> int:
-    if block.count("\r") != block.count("\r\n"):
+    if "\r" in block and block.count("\r") != block.count("\r\n"):
         return sum(1 for _ in _lines(block))
     return block.count("\n") + (not block.endswith("\n"))
 
