@@ -210,7 +210,7 @@ def test_an_early_id_is_found_among_many() -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 64])
-def test_the_first_repeated_id_of_a_block_is_named(
+    # With few different hashes, the ids themselves are compared.
     bits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With few different hashes, the ids themselves are compared."""
