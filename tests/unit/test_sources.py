@@ -210,10 +210,10 @@ def test_an_early_id_is_found_among_many() -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 64])
-    # With few different hashes, the ids themselves are compared.
+def test_the_first_repeated_id_of_a_block_is_named(
     bits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With few different hashes, the ids themselves are compared."""
+    # With few different hashes, the ids themselves are compared.
     monkeypatch.setattr(ids, "hash", lambda text: hash(text) >> (64 - bits), raising=False)
     chance = random.Random(bits)
     for _ in range(40):
