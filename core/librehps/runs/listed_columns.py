@@ -40,21 +40,22 @@ class ListedColumns:
         if not table["id"].null_count:
             return table
         numbers, which = np.unique(indices // BATCH_ITEMS, return_inverse=True)
-        batches = [_at(self._cached, number) for number in numbers.tolist()]
+        has = [_at(self._cached_names, number) for number in numbers.tolist()]
         is_listed = table["id"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
-        if (is_listed & np.array([not batch for batch in batches])[which]).any():
+        if (is_listed & np.array([not some for some in has])[which]).any():
             raise OutputError(
                 f"{self._listing.folder}: damaged listing", "Use --overwrite to start over."
             )
+        batches = [_at(self._cached, number) for number in numbers.tolist()]
+        places = np.cumsum([0, *map(len, batches)])[which] + indices % BATCH_ITEMS
+        found = taken(pa.Table.from_batches(batches).select(names), places[is_listed])
         for name in names:
-            arrays = [batch.get(name, ()) for batch in batches]
-            mask = is_listed & np.array([len(array) > 0 for array in arrays])[which]
-            if mask.any():
-                starts = np.cumsum([0, *map(len, arrays)])[which]
-                column = pa.chunked_array([array for array in arrays if len(array)])
-                values = taken(column, (starts + indices % BATCH_ITEMS)[mask])
-                at = table.schema.get_field_index(name)
-                table = table.set_column(at, name, _merged(table[name], mask, values))
+            is_there = np.array([name in some for some in has])[which]
+            values = found[name]
+            if not is_there.all():
+                values = values.filter(pa.array(is_there[is_listed]))
+            column = _merged(table[name], is_listed & is_there, values)
+            table = table.set_column(table.schema.get_field_index(name), name, column)
         return table
 
     def _names_of(self, first: int) -> list[frozenset[str]]:
@@ -62,11 +63,19 @@ class ListedColumns:
         found = read_types(self._listing.chunk(first))
         return [frozenset(n for n, t in self.types.items() if there.get(n) == t) for there in found]
 
-    def _columns_of(self, first: int) -> list[dict[str, Any]]:
-        """Return the columns of each batch in the chunk of the item `first`."""
-        found = read_columns(self._listing.chunk(first))
-        names = self._cached_names(first)
-        return [{n: batch[n] for n in has} for batch, has in zip(found, names, strict=True)]
+    def _columns_of(self, first: int) -> list[Any]:
+        """Return the columns of each batch in the chunk of the item `first`, null where lacking."""
+        found = zip(
+            read_columns(self._listing.chunk(first)), self._cached_names(first), strict=True
+        )
+        return [self._whole(batch, names) for batch, names in found]
+
+    def _whole(self, batch: Any, names: frozenset[str]) -> Any:
+        columns = [
+            batch.column(name) if name in names else pa.nulls(len(batch), kind)
+            for name, kind in self.types.items()
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=pa.schema(list(self.types.items())))
 
 
 def _at(of_chunk: Callable[[int], list[T]], number: int) -> T:
@@ -76,7 +85,7 @@ def _at(of_chunk: Callable[[int], list[T]], number: int) -> T:
 
 
 def taken(rows: Any, places: Any) -> Any:
-    """Return the rows of an Arrow table or column at these places, of which one must be."""
+    """Return the rows of an Arrow table at these places, of which one must be."""
     if np.array_equal(places, np.arange(places[0], places[0] + len(places))):
         return rows.slice(places[0], len(places))
     return rows.combine_chunks().take(pa.array(places))
@@ -86,6 +95,4 @@ def _merged(column: Any, mask: Any, values: Any) -> Any:
     """Return the column with the values in place of those where the mask is true."""
     if mask.all():
         return values
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    return pc.replace_with_mask(column.combine_chunks(), pa.array(mask), values)
+    return pc.replace_with_mask(column.combine_chunks(), pa.array(mask), values.combine_chunks())

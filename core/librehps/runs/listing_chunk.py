@@ -88,7 +88,10 @@ def read_ids(file: AnyPath, start: int, end: int) -> Any:
 
 
 def read_types(file: AnyPath) -> list[dict[str, Any]]:
-    """Return the Arrow types of the columns that `read_columns` gives for each batch of a chunk."""
+    """Return the Arrow types of the columns that `read_columns` gives for each batch of a chunk.
+
+    There are none for a batch with anything in `rest`: its columns are not those of an output.
+    """
     with _opened(file) as source:
         extras = pa.ipc.open_file(source).schema.field(EXTRA).type
     own = {field.name: field.type for field in extras} if pa.types.is_struct(extras) else {}
@@ -97,26 +100,25 @@ def read_types(file: AnyPath) -> list[dict[str, Any]]:
     return [types if _is_plain(batch) else {} for batch in batches]
 
 
-def read_columns(file: AnyPath) -> list[dict[str, Any]]:
-    """Return columns of the items in each batch of a chunk as Arrow arrays, as an output has them.
+def read_columns(file: AnyPath) -> list[Any]:
+    """Return columns of the items in each batch of a chunk as Arrow batches, as an output has them.
 
-    The columns are `id` and `media`, and the items' own columns, unless their types differ; none
-    where an item has anything in `rest`.
+    The columns are `id` and `media`, and the items' own columns, unless their types differ.
     """
-    names = (*_OF_OUTPUT, EXTRA, REST)
+    names = (*_OF_OUTPUT, EXTRA)
     batches = _batches(file, 0, sys.maxsize, [_FIELDS.index(name) for name in names])
-    return [_columns(batch) if _is_plain(batch) else {} for batch in batches]
+    return [_columns(batch) for batch in batches]
 
 
 def _is_plain(batch: Any) -> bool:
     return int(batch.column(REST).null_count) == len(batch)
 
 
-def _columns(batch: Any) -> dict[str, Any]:
+def _columns(batch: Any) -> Any:
     found, extras = {name: batch.column(name) for name in _OF_OUTPUT}, batch.column(EXTRA)
     if pa.types.is_struct(extras.type):
         found |= zip(extras.type.names, extras.flatten(), strict=True)
-    return found
+    return pa.RecordBatch.from_pydict(found)
 
 
 def _batches(
