@@ -124,9 +124,7 @@ def listed_item(index: int) -> Item:
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("seed", range(12))
-def test_rows_need_not_repeat_what_the_listing_has(
-    tmp_path: Path, settings: Settings, seed: int
-) -> None:
+def test_rows_do_not_repeat_the_listing(tmp_path: Path, settings: Settings, seed: int) -> None:
     rng = np.random.default_rng(seed)
     items = [listed_item(index) for index in range(TOTAL)]
     (tmp_path / "plain").mkdir()
@@ -154,9 +152,7 @@ def test_rows_need_not_repeat_what_the_listing_has(
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_a_listing_that_lacks_columns_of_rows_is_an_error(
-    tmp_path: Path, settings: Settings
-) -> None:
+def test_a_listing_without_columns_of_rows_is_an_error(tmp_path: Path, settings: Settings) -> None:
     items = [listed_item(index) for index in range(TOTAL)]
     Listing(tmp_path).write([columns_of(items[at : at + 8]) for at in range(0, TOTAL, 8)])
     store, names = opened(tmp_path, settings), ("id", "seen", "seed")
@@ -172,14 +168,13 @@ def test_a_listing_that_lacks_columns_of_rows_is_an_error(
         [*opened(tmp_path, settings).in_order(names)]
 
 
-@pytest.mark.parametrize("step", [1, 7, 8, 20])
+@pytest.mark.parametrize("step", [3, 4, 7, 20])
 def test_many_rows_at_once_are_a_group(tmp_path: Path, settings: Settings, step: int) -> None:
     store = filled(tmp_path, settings, step=step)
     assert lines(store, settings) == expected(settings)
-    assert (tmp_path / row_store.NEWEST_FILE).stat().st_size == 0 or step == 7
+    assert (tmp_path / row_store.NEWEST_FILE).stat().st_size == 0 or step == 3
     store.close()
-    again = opened(tmp_path, settings)
-    assert lines(again, settings) == expected(settings)
+    assert lines(opened(tmp_path, settings), settings) == expected(settings)
 
 
 def test_every_cut_loses_the_last_rows_only(tmp_path: Path, settings: Settings) -> None:
@@ -249,8 +244,12 @@ def test_a_power_loss_keeps_what_was_synced(
     disk = Disk(tmp_path, monkeypatch)
     store = filled(tmp_path, settings, rows)
     store.sync()
-    for index in range(rows, TOTAL - 5):
-        store.append([index], [scored(index)])
+    at = rows
+    while at < TOTAL - 5:
+        # Several rows are a group at once, which is not synced before a later row comes.
+        end = min(at + (5 if rows % 2 and at % 2 else 1), TOTAL - 5)
+        store.append(range(at, end), [scored(index) for index in range(at, end)])
+        at = end
     store.close()
     disk.lose_power()
     again = opened(tmp_path, settings)

@@ -40,8 +40,9 @@ class RowStore:
     """The rows of a run; `status` holds NEW, OK or ERROR for each item.
 
     `rows.groups` holds groups as Arrow IPC (older versions wrote Parquet), `rows.newest` the rows
-    of each `append` that are not in a group yet. A later row with the same index replaces the
-    earlier one. Columns that `listed` has are read from the listing. Methods raise OSError.
+    of each `append` that are not in a group yet; many rows at once become a group. A later row with
+    the same index replaces the earlier one. Columns that `listed` has are read from the listing.
+    Methods raise OSError.
     """
 
     def __init__(
@@ -84,7 +85,8 @@ class RowStore:
 
     def append_batch(self, batch: Any, keys: Keys | None = None) -> None:
         """Append an Arrow batch of the schema like `append`; `keys` of the rows, if known."""
-        if self._waiting or batch.num_rows < GROUP_ROWS:
+        is_group = not self._waiting and batch.num_rows >= GROUP_ROWS // 2
+        if not is_group:
             # A power loss must not keep newer rows than those of a group that it takes.
             self._groups.sync()
             number = _NUMBER.pack(self._starts[-1] + self._rows_waiting())
@@ -93,7 +95,7 @@ class RowStore:
         if self._waiting_keys is not None:
             is_known = self.keeps_keys and keys is not None
             self._waiting_keys = [*self._waiting_keys, *(keys or ())] if is_known else None
-        if self._rows_waiting() >= GROUP_ROWS:
+        if is_group or self._rows_waiting() >= GROUP_ROWS:
             self._make_group()
 
     def sync(self) -> None:
