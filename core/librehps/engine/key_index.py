@@ -1,4 +1,4 @@
-"""16-byte keys of scores, and a hash table in two arrays: 21 to 32 bytes of memory an entry."""
+"""16-byte keys of scores, and a hash table of them: 23 to 32 bytes of memory an entry."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,16 +9,24 @@ from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
+# Of 16 bytes, which numpy copies at once: the first word of a key, never 0, and half of its second
+# word above a number of 32 bits.
+Entries = NDArray[np.void]
 
 KEY_BYTES = 16
 BUCKET_SLOTS = 8
 MIN_BUCKETS = 512
-MAX_LOAD = 0.75
-GROWTH = 1.5
+MAX_LOAD = 0.8
+GROWTH = 1.4
 # Buckets whose keys are moved at once.
 GROW_BUCKETS = 8192
 MAX_NUMBER = 2**32 - 1
-_NUMBER = np.uint64(MAX_NUMBER)
+_NUMBER, _HALF = np.uint64(MAX_NUMBER), np.uint64(32)
+# Words of the filter for each bucket, and the patterns of bits that keys set in them.
+FILTER_WORDS, FILTER_BITS, PATTERNS = 2, 5, 8192
+_LAST_PATTERN = np.uint64(PATTERNS - 1)
+_CHOSEN = np.random.default_rng(0).integers(0, 64, (PATTERNS, FILTER_BITS), np.uint64)
+_PATTERNS: Words = np.bitwise_or.reduce(np.uint64(1) << _CHOSEN, axis=1)
 
 
 def content_key(kind: str, sha256: str, prompt: str | None, settings: str | None = None) -> bytes:
@@ -42,110 +50,148 @@ class KeyIndex:
         # A bucket is filled from its first slot on; a key whose bucket is full is in the next one.
         # The order of buckets is that of the keys, so that the table grows from one end to the
         # other, and within its own memory.
-        self._first: Words = np.zeros((MIN_BUCKETS, BUCKET_SLOTS), np.uint64)
-        self._second: Words = np.zeros((MIN_BUCKETS, BUCKET_SLOTS), np.uint64)
+        self._slots: Entries = np.zeros(MIN_BUCKETS * BUCKET_SLOTS, f"V{KEY_BYTES}")
+        self._used: NDArray[np.uint8] = np.zeros(MIN_BUCKETS, np.uint8)
+        # Bits that tell of nearly every new key that it is new, in an eighth of the memory.
+        self._filter: Words = np.zeros(MIN_BUCKETS * FILTER_WORDS, np.uint64)
 
     def __len__(self) -> int:
         return self._count
 
     def find(self, keys: Sequence[bytes]) -> Numbers:
         """Return the number of each key, -1 for a key that is not in the index."""
-        first, second = _words(keys)
-        found = np.full(len(keys), -1, np.int64)
-        left, buckets = np.arange(len(keys)), self._homes(first)
-        while left.size:
-            slots, number = self._look(buckets, first[left], second[left])
-            found[left] = number
-            is_next = (number < 0) & (slots[:, -1] != 0)
-            left, buckets = left[is_next], self._after(buckets[is_next])
-        return found
+        return self._find(_entries(keys))
 
     def add(self, keys: Sequence[bytes], numbers: Numbers) -> None:
         """Add keys with their numbers; a key that is in the index keeps its number."""
-        while self._count + len(keys) > MAX_LOAD * self._first.size:
+        while self._count + len(keys) > MAX_LOAD * len(self._slots):
             self._grow()
-        first, second = _words(keys)
-        self._insert(first, second | numbers.astype(np.uint64))
+        entries = _entries(keys)
+        _second(entries)[:] |= numbers.astype(np.uint64)
+        # In the order of the table, where equal keys are neighbours.
+        entries = entries[np.argsort(_first(entries))]
+        first, second = _first(entries), _second(entries)
+        is_new = self._find(entries) < 0
+        is_new[1:] &= (first[1:] != first[:-1]) | (second[1:] ^ second[:-1] > _NUMBER)
+        entries = entries[is_new]
+        if len(entries):
+            self._insert(entries)
+            self._note(entries)
+        self._count += len(entries)
 
-    def _look(self, buckets: Numbers, first: Words, second: Words) -> tuple[Words, Numbers]:
-        """Return the first words in the buckets, and the number of each key there, else -1."""
-        slots = self._first.take(buckets, axis=0)
-        numbers = np.full(len(buckets), -1, np.int64)
-        row, slot = np.nonzero(slots == first[:, None])
-        if row.size:
-            there = self._second[buckets[row], slot]
-            is_same = (there ^ second[row]) <= _NUMBER
-            numbers[row[is_same]] = (there[is_same] & _NUMBER).astype(np.int64)
-        return slots, numbers
+    def _find(self, entries: Entries) -> Numbers:
+        """Return the number of each entry's key, -1 for a key that is not in the index."""
+        found = np.full(len(entries), -1, np.int64)
+        words, bits = self._bits(entries)
+        left = np.flatnonzero(self._filter[words] & bits == bits)
+        buckets = words[left] // FILTER_WORDS
+        while left.size:
+            slots = self._slots.view(np.uint64).reshape(-1, BUCKET_SLOTS, 2)[buckets]
+            key = entries[left].view(np.uint64).reshape(-1, 1, 2)
+            is_same = slots[:, :, 0] == key[:, :, 0]
+            is_same &= slots[:, :, 1] ^ key[:, :, 1] <= _NUMBER
+            row, slot = np.nonzero(is_same)
+            found[left[row]] = slots[row, slot, 1] & _NUMBER
+            is_next = (self._used[buckets] == BUCKET_SLOTS) & (found[left] < 0)
+            left, buckets = left[is_next], self._after(buckets[is_next])
+        return found
 
-    def _insert(self, first: Words, second: Words) -> None:
-        buckets = self._homes(first)
-        while first.size:
-            slots, number = self._look(buckets, first, second)
-            used = np.count_nonzero(slots, axis=1)
-            is_free = (number < 0) & (used < BUCKET_SLOTS)
-            # Of several keys for one slot the last wins; the others look at the bucket again.
-            at, slot = buckets[is_free], used[is_free]
-            self._first[at, slot] = first[is_free]
-            self._second[at, slot] = second[is_free]
-            self._count += len(np.unique(at * BUCKET_SLOTS + slot))
-            buckets = np.where(used < BUCKET_SLOTS, buckets, self._after(buckets))
-            is_left = number < 0
-            is_left[is_free] = self._second[at, slot] != second[is_free]
-            is_left[is_free] |= self._first[at, slot] != first[is_free]
-            first, second, buckets = first[is_left], second[is_left], buckets[is_left]
+    def _insert(self, entries: Entries) -> None:
+        """Insert entries in the order of their keys, of which none is in the table."""
+        buckets = self._homes(entries)
+        while len(entries):
+            places = np.arange(len(entries))
+            starts = np.where(np.append(True, buckets[1:] != buckets[:-1]), places, 0)
+            slots = self._used[buckets] + places - np.maximum.accumulate(starts)
+            is_in = slots < BUCKET_SLOTS
+            at, slot = buckets[is_in], slots[is_in]
+            self._slots[at * BUCKET_SLOTS + slot] = entries[is_in]
+            # Of several slots of a bucket the last stays.
+            self._used[at] = slot + 1
+            entries, buckets = entries[~is_in], self._after(buckets[~is_in])
+
+    def _note(self, entries: Entries) -> None:
+        """Set the bits of entries in the filter; the entries are in the order of their words."""
+        words, bits = self._bits(entries)
+        starts = np.flatnonzero(np.append(True, words[1:] != words[:-1]))
+        self._filter[words[starts]] |= np.bitwise_or.reduceat(bits, starts)
 
     def _grow(self) -> None:
-        before = len(self._first)
-        shape = (int(before * GROWTH), BUCKET_SLOTS)
-        # No view of the arrays is left: their memory may move.
-        self._first.resize(shape, refcheck=False)
-        self._second.resize(shape, refcheck=False)
-        end, late = len(self._first), list[tuple[Words, Words]]()
-        first = second = np.empty(0, np.uint64)
+        before = len(self._used)
+        size = int(before * GROWTH)
+        # No view of the array is left: its memory may move.
+        self._slots.resize(size * BUCKET_SLOTS, refcheck=False)
+        self._used = np.zeros(size, np.uint8)
+        self._filter = np.zeros(size * FILTER_WORDS, np.uint64)
+        end, late = len(self._slots), list[Entries]()
+        entries = self._slots[:0]
         for start in reversed(range(0, before, GROW_BUCKETS)):
-            block = slice(start, min(start + GROW_BUCKETS, before))
-            is_used = self._first[block] != 0
-            first = np.concatenate([first, self._first[block][is_used]])
-            second = np.concatenate([second, self._second[block][is_used]])
-            self._first[block] = 0
+            stop = min(start + GROW_BUCKETS, before)
+            block = self._slots[start * BUCKET_SLOTS : stop * BUCKET_SLOTS]
+            entries = np.concatenate([entries, block[_first(block) != 0]])
+            block.view(np.uint64)[:] = 0
             # Only the buckets from `start` on are in the new order.
-            is_here = self._homes(first) >= start
-            end, left = self._move(first[is_here], second[is_here], end)
+            words = self._words(_first(entries))
+            is_here = words >= start * FILTER_WORDS
+            end, left = self._move(entries[is_here], words[is_here], end)
             late.append(left)
-            first, second = first[~is_here], second[~is_here]
-        count = self._count
+            entries = entries[~is_here]
         for left in late:
-            self._insert(*left)
-        self._count = count
+            self._insert(left)
 
-    def _move(self, first: Words, second: Words, end: int) -> tuple[int, tuple[Words, Words]]:
-        """Place keys before the bucket `end`, where all is free.
+    def _move(self, entries: Entries, words: Numbers, end: int) -> tuple[int, Entries]:
+        """Place entries, which have these words of the filter, in the slots before `end`.
 
-        Return the first bucket that is not free after that, and the keys that have no room.
+        All these slots are free. Return the first slot that is not free after that, and the entries
+        that have no room.
         """
-        order = np.argsort(first)
-        first, second = first[order], second[order]
-        homes, count = self._homes(first), np.arange(len(first))
-        # Each key is in the first slot of its bucket, or behind the key before it.
+        if not len(entries):
+            return end, entries
+        # Numbers of 16 bits are sorted much faster.
+        near = words - words.min()
+        order = np.argsort(near.astype(np.min_scalar_type(near.max())), kind="stable")
+        entries, homes = entries[order], words[order] // FILTER_WORDS
+        self._note(entries)
+        count = np.arange(len(entries))
+        # Each entry is in the first slot of its bucket, or behind the entry before it.
         places = np.maximum.accumulate(homes * BUCKET_SLOTS - count) + count
-        fit = int(np.searchsorted(places, end * BUCKET_SLOTS))
-        self._first.reshape(-1)[places[:fit]] = first[:fit]
-        self._second.reshape(-1)[places[:fit]] = second[:fit]
+        fit = int(np.searchsorted(places, end))
+        places = places[:fit]
+        self._slots[places] = entries[:fit]
+        # The places ascend, so that the last of each bucket stays.
+        self._used[places // BUCKET_SLOTS] = places % BUCKET_SLOTS + 1
         # The keys that went on at the start of the table have the last buckets.
-        end = min(end, int(homes[0])) if len(homes) else end
-        return end, (first[fit:], second[fit:])
+        return min(end, int(homes[0]) * BUCKET_SLOTS), entries[fit:]
 
-    def _homes(self, first: Words) -> Numbers:
+    def _homes(self, entries: Entries) -> Numbers:
         """Return the bucket in which each key is, unless that is full."""
-        high = first >> np.uint64(32)
-        return ((high * np.uint64(len(self._first))) >> np.uint64(32)).astype(np.int64)
+        return self._words(_first(entries)) // FILTER_WORDS
 
     def _after(self, buckets: Numbers) -> Numbers:
-        return (buckets + 1) % len(self._first)
+        return (buckets + 1) % len(self._used)
+
+    def _bits(self, entries: Entries) -> tuple[Numbers, Words]:
+        """Return the place of each key's word in the filter, and its bits there."""
+        first = _first(entries).copy()
+        return self._words(first), _PATTERNS[(first & _LAST_PATTERN).view(np.int64)]
+
+    def _words(self, first: Words) -> Numbers:
+        """Return the place of each key's word in the filter, in the order of the keys."""
+        scaled: Words = ((first >> _HALF) * np.uint64(len(self._filter))) >> _HALF
+        return scaled.view(np.int64)
 
 
-def _words(keys: Sequence[bytes]) -> tuple[Words, Words]:
-    """Return the first 8 bytes of each key, never 0, and 4 more bytes above a free 32 bits."""
-    pairs: Any = np.frombuffer(b"".join(keys), np.uint64).reshape(-1, 2)
-    return np.maximum(pairs[:, 0], np.uint64(1)), pairs[:, 1] & ~_NUMBER
+def _entries(keys: Sequence[bytes]) -> Entries:
+    """Return keys as entries with the number 0."""
+    words = np.frombuffer(bytearray().join(keys), np.uint64)
+    np.maximum(words[::2], np.uint64(1), out=words[::2])
+    words[1::2] &= ~_NUMBER
+    return words.view(f"V{KEY_BYTES}")
+
+
+def _first(entries: Entries) -> Words:
+    return entries.view(np.uint64)[::2]
+
+
+def _second(entries: Entries) -> Words:
+    return entries.view(np.uint64)[1::2]

@@ -35,11 +35,11 @@ class RowScores:
     def find(self, keys: Sequence[bytes]) -> dict[bytes, RawScore]:
         """Return the scores of rows with these keys; keys without such a row are left out."""
         self._catch_up()
-        found = {key: self._newest[key] for key in keys if key in self._newest}
-        if not keys or not len(self._index):
-            return found
+        found = {key: self._newest[key] for key in self._newest.keys() & keys}
         numbers = self._index.find(keys)
         hits = np.flatnonzero(numbers >= 0)
+        if not hits.size:
+            return found
         groups, places = self._store.places(numbers[hits])
         for hit, group, place in zip(hits.tolist(), groups.tolist(), places, strict=True):
             found[keys[hit]] = self._raw(self._scores_of(group)[place])
@@ -64,10 +64,9 @@ class RowScores:
             numbers = np.arange(len(keys))
             if None in keys:
                 numbers = np.flatnonzero([key is not None for key in keys])
-            known = [key for key in keys if key is not None]
-            self._index.add(known, start + numbers)
-            for key in known:
-                self._newest.pop(key, None)
+            self._index.add([key for key in keys if key is not None], start + numbers)
+            left = self._newest.keys() - keys
+            self._newest = {key: self._newest[key] for key in left}
             self._indexed += 1
 
     def _keys(self, group: int) -> tuple[list[bytes | None], int]:
