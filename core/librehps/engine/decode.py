@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,8 +31,7 @@ _NOTHING = torch.empty(0, dtype=torch.int64)
 NOT_PREPARED = Prepared(_NOTHING, _NOTHING, _NOTHING, _NOTHING)
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A decoded item: model input, original width and height, and indices of a video's frames.
 
     `sha256` is the hash of the encoded bytes, None for pixels in memory; `remarks` are names of
@@ -113,7 +112,7 @@ class Decoder:
     def _hashed(self, known: Decoded, content: Media) -> Decoded:
         """Return an item whose score is known, with the perceptual hash of its media."""
         phash = perceptual_hash(self._open(content, known.kind).frames)
-        return replace(known, phash=phash, is_new_hash=True)
+        return known._replace(phash=phash, is_new_hash=True)
 
     def _open(self, content: Media, kind: Kind) -> Clip:
         return self._clip(content) if kind == "video" else self._still(content)

@@ -1,8 +1,7 @@
 """16-byte keys of scores, and a hash table of them: 23 to 32 bytes of memory an entry."""
 
-import hashlib
 from collections.abc import Sequence
-from typing import Any
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +33,10 @@ def content_key(kind: str, sha256: str, prompt: str | None, settings: str | None
 
     `settings`: the digest of the settings, for a cache that models share.
     """
-    scope = "" if settings is None else f"{settings}\0"
-    text = f"{scope}{kind}\0{sha256}\0{prompt or ''}"
-    return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+    text = f"{kind}\0{sha256}\0{prompt or ''}"
+    if settings is not None:
+        text = f"{settings}\0{text}"
+    return blake2b(text.encode(), digest_size=KEY_BYTES).digest()
 
 
 class KeyIndex:

@@ -1,10 +1,10 @@
 """Scored rows from a model's raw scores and the errors of items."""
 
 import math
+import struct
 from collections.abc import Sequence
 from itertools import chain
 from math import exp
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,9 @@ from librehps.types import Item, ScoredRow
 
 # Axes of videos only: a model's output on them for an image is meaningless.
 VIDEO_AXES = ("temporal",)
-_columns_of = attrgetter(
-    "kind", "width", "height", "frames", "prompt_tokens", "sha256", "remarks", "phash"
-)  # fmt: skip
-_NO_COLUMNS = (None, None, None, None, None, None, frozenset[str](), None)
+_NO_COLUMNS: Any = Decoded._make([None] * len(Decoded._fields))._replace(remarks=frozenset())
+# The part of a mean that the errors of any `exp` are far below.
+EXP_ERROR = 2.0**-40
 
 Floats = NDArray[np.float64]
 
@@ -47,37 +46,35 @@ def scored_rows(
     numbers, scalars, is_good = _numbers(raws, len(axes))
     for at in np.flatnonzero(~is_good).tolist():
         errors[at], scalars[at], numbers[:, :, at] = errors[at] or _not_finite(), None, np.nan
-    known = decoded
-    has_errors = any(errors)
-    if has_errors:
-        known = [None if e is not None else one for e, one in zip(errors, decoded, strict=True)]
-    found = [_NO_COLUMNS if one is None else _columns_of(one) for one in known]
-    kinds, widths, heights, frames, tokens, hashes, remarks, phashes = (
-        zip(*found, strict=True) if found else [()] * len(_NO_COLUMNS)
-    )
+    known: Sequence[Any] = decoded
+    if has_errors := any(errors):
+        known = [one if e is None else _NO_COLUMNS for e, one in zip(errors, decoded, strict=True)]
+    # Each field holds the values of all items.
+    columns: Any = Decoded._make(zip(*known, strict=True) if known else [()] * len(_NO_COLUMNS))
+    kinds = columns.kind
     if has_errors:
         kinds = tuple(i.kind if e else k for i, e, k in zip(items, errors, kinds, strict=True))
         keys = [None if e else key for e, key in zip(errors, keys, strict=True)]
     of_videos = [at for at, name in enumerate(axes) if name in VIDEO_AXES]
     if of_videos:
-        stills = np.array([indices is None for indices in frames], bool)
+        stills = np.array([indices is None for indices in columns.frames], bool)
         for at in of_videos:
             numbers[:, at, stills] = np.nan
     return ScoredRows(
         tuple(axes),
         items,
         kinds,
-        widths,
-        heights,
-        frames,
-        tokens,
-        hashes,
+        columns.width,
+        columns.height,
+        columns.frames,
+        columns.prompt_tokens,
+        columns.sha256,
         errors,
-        remarks,
+        columns.remarks,
         keys,
         scalars,
         numbers,
-        phashes,
+        columns.phash,
     )
 
 
@@ -88,16 +85,18 @@ def _numbers(
 
     A raw score is finite if it has neither NaN nor infinity.
     """
-    values = np.empty((3, len(raws), axes))
     mus, sigmas, scalars = zip(*raws, strict=True) if raws else ((), (), ())
-    for part, numbers in ((MU, mus), (SIGMA, sigmas)):
-        flat = np.fromiter(chain.from_iterable(numbers), float, len(raws) * axes)
-        values[part] = flat.reshape(-1, axes)
+    flat = list(chain.from_iterable(chain(mus, sigmas)))
+    # Faster than an array made of a list or of an iterator.
+    packed = np.frombuffer(struct.pack(f"{len(flat)}d", *flat))
+    values = np.empty((3, len(raws), axes))
+    values[MU], values[SIGMA] = packed.reshape(2, len(raws), axes)
     values[MEAN] = _sigmoids(values[MU])
     # None becomes NaN, as does an invalid scalar: only then each is looked at.
     rated = np.array(scalars, float)
-    is_finite: NDArray[np.bool_] = np.isfinite(values[MU]).all(1)
-    is_finite &= np.isfinite(values[SIGMA]).all(1)
+    is_finite = np.ones(len(raws), bool)
+    if not np.isfinite(values).all():
+        is_finite &= np.isfinite(values).all((0, 2))
     for at in np.flatnonzero(~np.isfinite(rated)).tolist():
         is_finite[at] &= scalars[at] is None
     return values.transpose(0, 2, 1), list(scalars), is_finite
@@ -106,13 +105,24 @@ def _numbers(
 def _sigmoids(mus: Floats) -> Floats:
     """Return 1 / (1 + exp(-mu)) of each number, rounded to float32.
 
-    The result depends on no batch and on no processor: `exp` is Python's own, in float64; that of
-    numpy may depend on the processor.
+    The result depends on no batch and on no processor: it is that of Python's `exp`, in float64.
+    That of numpy may depend on the processor, and is used where both are rounded to one number.
     """
     flat = mus.ravel()
-    powers = np.fromiter(map(exp, (-np.abs(flat)).tolist()), float, len(flat))
-    means: Floats = np.where(flat >= 0, 1.0, powers) / (1 + powers)
-    return means.astype(np.float32).astype(float).reshape(mus.shape)
+    means = _means(flat, np.exp(-np.abs(flat)))
+    rounded = means.astype(np.float32)
+    low, high = (means * part for part in (1 - EXP_ERROR, 1 + EXP_ERROR))
+    close = np.flatnonzero(low.astype(np.float32) != high.astype(np.float32))
+    if close.size:
+        few = flat[close]
+        rounded[close] = _means(few, np.array([exp(-abs(mu)) for mu in few.tolist()]))
+    return rounded.astype(float).reshape(mus.shape)
+
+
+def _means(mus: Floats, powers: Floats) -> Floats:
+    """Return 1 / (1 + exp(-mu)) of each number; `powers` are exp(-abs(mu))."""
+    means: Floats = np.where(mus >= 0, 1.0, powers) / (1 + powers)
+    return means
 
 
 def sigmoid(mu: float) -> float:

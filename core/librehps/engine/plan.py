@@ -13,8 +13,12 @@ def plan(lengths: Sequence[int], batch_size: int, tokens: int | None = None) -> 
     including padding; an item longer than `tokens` is a batch of its own.
     """
     budget = batch_size * ITEM_TOKENS if tokens is None else tokens
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+    order, batch = sorted(range(len(lengths)), key=lengths.__getitem__), list[int]()
+    if lengths and lengths[order[-1]] * batch_size <= budget:
+        # Full batches of the longest items would fit.
+        yield from (order[at : at + batch_size] for at in range(0, len(order), batch_size))
+        return
+    for index in order:
         padded = lengths[index] * (len(batch) + 1)
         if batch and (len(batch) == batch_size or padded > budget):
             yield batch

@@ -10,15 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from librehps.engine.decode import Decoded
-from librehps.engine.key_index import KeyIndex, content_key
+from librehps.engine.key_index import KeyIndex
 from librehps.files import writing
 from librehps.models.base import RawScore
-
-
-def key_of(decoded: Decoded, prompt: str) -> bytes | None:
-    """Return the cache key of media and prompt; None for pixels in memory."""
-    return None if decoded.sha256 is None else content_key(decoded.kind, decoded.sha256, prompt)
 
 
 class KnownScores(Protocol):

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from librehps.engine.decode import Decoder
@@ -17,6 +18,8 @@ from librehps.types import Item
 
 # How often a wait for an item looks whether the run was stopped.
 STOP_POLL_S = 0.2
+
+_media_of = attrgetter("media")
 
 FindPrompt = Callable[[Item, Media], Item]
 
@@ -54,15 +57,13 @@ class Stages:
     def submit(self, items: Sequence[Item]) -> Pending:
         """Start to read and decode items."""
         pending = Pending(items, [None] * len(items), [])
+        local = deque(range(len(items)))
+        # Most media are paths as text, which are local.
+        if set(map(type, map(_media_of, items))) != {str}:
+            remote = [at for at, one in enumerate(items) if _is_remote(one)]
+            pending.futures.extend(self._read(pending, at) for at in remote)
+            local = deque(sorted({*local}.difference(remote)))
         # One hand-over for each thread: one for each item would take longer than a cached item.
-        local: deque[int] = deque()
-        for at, item in enumerate(items):
-            # The type first: most media are paths as text, and each item comes by here.
-            is_local = type(item.media) is str or item.problem is not None
-            if is_local or not is_remote_media(item.media):
-                local.append(at)
-            else:
-                pending.futures.append(self._read(pending, at))
         for _ in range(min(self._workers, len(local))):
             pending.futures.append(self._pool.submit(self._decode, pending, local))
         return pending
@@ -148,14 +149,16 @@ class Stages:
 
     def _decode(self, pending: Pending, left: deque[int]) -> None:
         """Decode items of a set until none is `left`; the threads of a set take turns."""
+        items, ready = pending.items, pending.ready
+        find_prompt, decoder = self._find_prompt, self._decoder
         while not self._is_closed:
             try:
                 at = left.popleft()
             except IndexError:
                 return
-            self._set_ready(pending, at)
+            ready[at] = make_ready(items[at], find_prompt, decoder)
 
-    def _set_ready(self, pending: Pending, at: int, content: Media | None = None) -> None:
+    def _set_ready(self, pending: Pending, at: int, content: Media) -> None:
         item = pending.items[at]
         pending.ready[at] = make_ready(item, self._find_prompt, self._decoder, content)
 
@@ -164,6 +167,10 @@ class Stages:
         again = self.collect(self.submit([items[at] for at in lost]))
         found = dict(zip(lost, again, strict=False))
         return [found.get(at, one) for at, one in enumerate(ready)]
+
+
+def _is_remote(item: Item) -> bool:
+    return item.problem is None and is_remote_media(item.media)
 
 
 def make_ready(

@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from librehps.engine.decode import Decoded
 from librehps.engine.device import BatchResult, Launcher
 from librehps.engine.disk_cache import CachedScore, ContentScores
+from librehps.engine.key_index import content_key
 from librehps.engine.outcome import is_finite, scored_rows
 from librehps.engine.plan import plan
-from librehps.engine.score_cache import KnownScores, key_of
+from librehps.engine.score_cache import KnownScores
 from librehps.errors import ItemError
-from librehps.models.base import RawScore
+from librehps.models.base import Prepared, RawScore
 from librehps.scores.scored_rows import ScoredRows
 from librehps.types import Item, Kind
 
@@ -49,7 +50,11 @@ class Window:
         self._ready, self._index, self._size = ready, index, len(ready)
         self._cache = cache
         self._axes = launcher.axes
-        self._keys = _keys(ready)
+        self._items = [one.item for one in ready]
+        self._decoded = [one.decoded for one in ready]
+        self._keys = _keys(self._items, self._decoded)
+        # Nearly always: no errors, no pixels in memory.
+        self._all_have_content = set(map(type, self._keys)) <= {bytes}
         # The first item with each key.
         self._places = _places(self._keys)
         self._outputs = self._known()
@@ -62,7 +67,8 @@ class Window:
             self._new = {key: at for key, at in self._places.items() if key not in known}
         new = list(self._new)
         self.forwards = len(new)
-        prepared = [_decoded(ready[at]).prepared for at in self._new.values()]
+        launched: list[Any] = [self._decoded[at] for at in self._new.values()]
+        prepared: list[Prepared] = [one.prepared for one in launched]
         cut = list(plan([p.cost for p in prepared], launcher.batch_size, tokens))
         futures = launcher.submit([[prepared[index] for index in batch] for batch in cut])
         self._running: list[tuple[list[Key], Future[BatchResult]]] = [
@@ -93,49 +99,52 @@ class Window:
         rows = self._rows()
         self._keep(rows)
         # The next window refers to this one, but only for its outputs: free the rest.
-        self._ready, self._places, self._keys, self._running = (), {}, [], []
+        self._ready, self._items, self._decoded, self._running = (), [], [], []
+        self._places, self._keys = {}, []
         return rows
 
     def _rows(self) -> ScoredRows:
         """Return the rows before the first item without an output."""
-        find = self._outputs.get
-        outputs: list[Any] = [
-            one.error if key is None else find(key)
-            for one, key in zip(self._ready, self._keys, strict=True)
-        ]
+        outputs: Any = self._outputs
+        keys: Sequence[Any] = self._keys
+        outputs = list(map(outputs.get, keys))
+        if not self._all_have_content:
+            errors = [one.error for one in self._ready]
+            outputs = [one or error for one, error in zip(outputs, errors, strict=True)]
+            keys = [key if type(key) is bytes else None for key in keys]
+        items, decoded = self._items, self._decoded
         if None in outputs:
-            outputs = outputs[: outputs.index(None)]
-        ready = self._ready[: len(outputs)]
-        return scored_rows(
-            [one.item for one in ready],
-            [one.decoded for one in ready],
-            outputs,
-            [key if type(key) is bytes else None for key in self._keys[: len(outputs)]],
-            self._axes,
-        )
+            end = outputs.index(None)
+            items, decoded, outputs, keys = items[:end], decoded[:end], outputs[:end], keys[:end]
+        return scored_rows(items, decoded, outputs, keys, self._axes)
 
     def _known(self) -> Outputs:
         known: Outputs = {}
         if self._index is not None:
-            found = self._index.find([key for key in self._places if isinstance(key, bytes)])
-            known |= dict(found.items())
+            keys: list[Any] = list(self._places)
+            if not self._all_have_content:
+                keys = [key for key in keys if isinstance(key, bytes)]
+            known |= dict(self._index.find(keys).items())
         if self._cache is None:
             return known
         # Of equal items not always all or none: another process may add the score between two.
-        for one, key in zip(self._ready, self._keys, strict=True):
-            if key is not None and (raw := _decoded(one).cached) is not None:
-                known[key] = raw
+        for one, key in zip(self._decoded, self._keys, strict=True):
+            if key is not None and one is not None and one.cached is not None:
+                known[key] = one.cached
         return known
 
     def _keep(self, rows: ScoredRows) -> None:
         """Let the index and the cache know the new scores, also those after a gap in the rows."""
-        new = [
-            (key, raw)
-            for key, at in self._new.items()
-            if type(key) is bytes
-            and type(raw := self._outputs.get(key)) is RawScore
-            and (rows.errors[at] is None if at < len(rows) else is_finite(raw))
-        ]
+        new: list[tuple[Any, Any]] = [(key, self._outputs.get(key)) for key in self._new]
+        is_usual = self._all_have_content and len(rows) == self._size and not any(rows.errors)
+        if not is_usual:
+            new = [
+                (key, raw)
+                for (key, raw), at in zip(new, self._new.values(), strict=True)
+                if type(key) is bytes
+                and type(raw) is RawScore
+                and (rows.errors[at] is None if at < len(rows) else is_finite(raw))
+            ]
         if self._index is not None:
             self._index.add(new)
         if self._cache is not None:
@@ -150,33 +159,32 @@ class Window:
                 yield one, decoded.cached
 
 
-def _keys(ready: Sequence[Ready]) -> list[Key | None]:
+def _keys(items: Sequence[Item], decoded: Sequence[Decoded | None]) -> list[Key | None]:
     """Return the key of each item, its index for pixels in memory, None for an error."""
     found: list[Key | None] = []
-    for at, one in enumerate(ready):
-        if one.decoded is None:
+    for at, (item, one) in enumerate(zip(items, decoded, strict=True)):
+        if one is None:
             found.append(None)
+        elif one.sha256 is None:
+            found.append(at)
         else:
-            key = key_of(one.decoded, one.item.prompt or "")
-            found.append(at if key is None else key)
+            found.append(content_key(one.kind, one.sha256, item.prompt))
     return found
 
 
 def _places(keys: Sequence[Key | None]) -> dict[Key, int]:
     """Return the index of the first item of each key."""
-    found: dict[Key, int] = {}
+    found = dict(zip(keys, range(len(keys)), strict=True))
+    if None not in found and len(found) == len(keys):
+        return cast("dict[Key, int]", found)
+    first: dict[Key, int] = {}
     for at, key in enumerate(keys):
         if key is not None:
-            found.setdefault(key, at)
-    return found
+            first.setdefault(key, at)
+    return first
 
 
 def _cached(ready: Ready, raw: RawScore) -> tuple[Kind, str, str | None, CachedScore]:
-    one = _decoded(ready)
+    one: Any = ready.decoded
     score = CachedScore(raw, one.width, one.height, one.frames, one.media_remarks, one.phash)
     return one.kind, one.sha256 or "", ready.item.prompt, score
-
-
-def _decoded(ready: Ready) -> Decoded:
-    assert ready.decoded is not None  # noqa: S101 - only decoded items are launched
-    return ready.decoded

@@ -70,14 +70,19 @@ class Media:
     with other media would share.
     """
 
+    # Until the bytes are read; here, since a run makes media for each item.
+    _data: bytes | None = None
+    _failure: MediaError | None = None
+
     def __init__(
         self, media: Any, tag_reader: TagReader | None = None, called: str | None = None
     ) -> None:
-        self._tag_reader, self._called = tag_reader, called
-        self.remarks: set[str] = set()
-        self._given = media
-        self._data: bytes | None = None
-        self._failure: MediaError | None = None
+        self._tag_reader, self._called, self._given = tag_reader, called, media
+
+    @Lazy
+    def remarks(self) -> set[str]:
+        """Names of `librehps.media.remarks` on the item's prompt."""
+        return set()
 
     @Lazy
     def media(self) -> Any:
