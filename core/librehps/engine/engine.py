@@ -123,8 +123,8 @@ class LocalEngine:
                     waiting.append(stages.submit(items_ahead))
                 if waiting and (len(waiting) > stages.sets_ahead(size) or not items_ahead):
                     yield from self._before_wait(waiting[0].futures)
-                    taken, ready = stages.take(waiting)
-                    if lost := stages.outage.lost(ready):
+                    taken, ready, lost = stages.take(waiting)
+                    if lost:
                         # Rows that are due are written before the run pauses.
                         running.append(self._window(ready[: lost[0]], launcher, running))
                         while running:

@@ -6,7 +6,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
 
 from librehps.engine.window import Ready
@@ -18,8 +17,6 @@ from librehps.storage.retry import now
 from librehps.types import Item
 
 log = logging.getLogger("librehps")
-
-_error_of, _media_of = attrgetter("error"), attrgetter("item.media")
 
 # Items in a row that make an outage; the first wait before the next try, which doubles.
 MIN_ITEMS, FIRST_WAIT_S, MAX_WAIT_S = 20, 5.0, 60.0
@@ -55,9 +52,12 @@ class OutageWatch:
     _folder: tuple[str, int] | None = None
     _lasted: float = 0.0
 
-    def lost(self, ready: Sequence[Ready]) -> list[int]:
-        """Return the indices of the items that an outage took; empty if there is no outage."""
-        if self._is_usual(ready):
+    def lost(self, ready: Sequence[Ready], are_read: bool = False) -> list[int]:
+        """Return the indices of the items that an outage took; empty if there is no outage.
+
+        `are_read`: all are known to be local files that were read.
+        """
+        if are_read and ready and not self._dead:
             self._count, self._lasted = 0, 0.0
             self.remember(ready[-1])
             return []
@@ -85,14 +85,6 @@ class OutageWatch:
         if len(lost) < len(ready):
             self._lasted = 0.0
         return []
-
-    def _is_usual(self, ready: Sequence[Ready]) -> bool:
-        """Return whether all are local files that were read, and no host is dead."""
-        return (
-            not self._dead
-            and not any(map(_error_of, ready))
-            and set(map(type, map(_media_of, ready))) == {str}
-        )
 
     def may_begin(self, ready: Sequence[Ready]) -> bool:
         """Return whether the items end with some, but too few, that an outage may have taken."""

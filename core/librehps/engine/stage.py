@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from librehps.engine.decode import Decoder
+from librehps.engine.key_index import content_key
 from librehps.engine.outage import OutageWatch
 from librehps.engine.reading import MAX_READS, ReadAhead
 from librehps.engine.window import Ready
@@ -26,11 +27,17 @@ FindPrompt = Callable[[Item, Media], Item]
 
 @dataclass(frozen=True)
 class Pending:
-    """Items that are being read and decoded; when all `futures` are done, all items are `ready`."""
+    """Items that are being read and decoded; when all `futures` are done, all items are `ready`.
+
+    `are_paths`: all media are paths as text, which are local. `failed` are the indices of items
+    with an error.
+    """
 
     items: Sequence[Item]
     ready: list[Ready | None]
     futures: list["Future[None]"]
+    are_paths: bool
+    failed: list[int]
 
     def whole(self) -> list[Ready]:
         """Return the items before the first that is not ready."""
@@ -56,10 +63,10 @@ class Stages:
 
     def submit(self, items: Sequence[Item]) -> Pending:
         """Start to read and decode items."""
-        pending = Pending(items, [None] * len(items), [])
+        are_paths = set(map(type, map(_media_of, items))) == {str}
+        pending = Pending(items, [None] * len(items), [], are_paths, [])
         local = deque(range(len(items)))
-        # Most media are paths as text, which are local.
-        if set(map(type, map(_media_of, items))) != {str}:
+        if not are_paths:
             remote = [at for at, one in enumerate(items) if _is_remote(one)]
             pending.futures.extend(self._read(pending, at) for at in remote)
             local = deque(sorted({*local}.difference(remote)))
@@ -75,20 +82,22 @@ class Stages:
         """
         return -(-MAX_READS // size) if self._is_remote else 1
 
-    def take(self, waiting: deque[Pending]) -> tuple[list[Item], list[Ready]]:
-        """Wait for the first set of `waiting`, and remove it; return its items.
+    def take(self, waiting: deque[Pending]) -> tuple[list[Item], list[Ready], list[int]]:
+        """Wait for the first set of `waiting`, and remove it.
 
-        Sets after it belong to it while it ends with items that an outage may have taken. After a
-        stop fewer are ready.
+        Return its items, the same when ready, and the indices of those that an outage took. Sets
+        after it belong to it while it ends with items that an outage may have taken. After a stop
+        fewer are ready.
         """
-        items, ready = list[Item](), list[Ready]()
+        items, ready, are_read = list[Item](), list[Ready](), True
         while waiting and len(ready) == len(items):
             pending = waiting.popleft()
             items += pending.items
             ready += self.collect(pending)
+            are_read = are_read and pending.are_paths and not pending.failed
             if not self.outage.may_begin(ready):
                 break
-        return items, ready
+        return items, ready, self.outage.lost(ready, are_read)
 
     def collect(self, pending: Pending) -> list[Ready]:
         """Wait for items; after a stop return those before the first that is not ready."""
@@ -98,7 +107,7 @@ class Stages:
                     return pending.whole()
                 _wait(future)
             future.result()
-        return pending.whole()
+        return cast("list[Ready]", pending.ready)
 
     def recover(
         self,
@@ -156,7 +165,9 @@ class Stages:
                 at = left.popleft()
             except IndexError:
                 return
-            ready[at] = make_ready(items[at], find_prompt, decoder)
+            one = ready[at] = make_ready(items[at], find_prompt, decoder)
+            if one.error is not None:
+                pending.failed.append(at)
 
     def _set_ready(self, pending: Pending, at: int, content: Media) -> None:
         item = pending.items[at]
@@ -184,7 +195,10 @@ def make_ready(
         item = find_prompt(item, content)
         kind = decoder.kind_of(item, content)
         item = item if kind == item.kind else replace(item, kind=kind)
-        return Ready(item, decoder.decode(item, content))
+        decoded = decoder.decode(item, content)
+        sha256 = decoded.sha256
+        key = None if sha256 is None else content_key(decoded.kind, sha256, item.prompt)
+        return Ready(item, decoded, None, key)
     except ItemError as error:
         return Ready(item, None, without_frames(error))
     except READ_ERRORS as error:

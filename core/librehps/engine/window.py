@@ -8,7 +8,6 @@ from typing import Any, cast
 from librehps.engine.decode import Decoded
 from librehps.engine.device import BatchResult, Launcher
 from librehps.engine.disk_cache import CachedScore, ContentScores
-from librehps.engine.key_index import content_key
 from librehps.engine.outcome import is_finite, scored_rows
 from librehps.engine.plan import plan
 from librehps.engine.score_cache import KnownScores
@@ -24,11 +23,15 @@ Outputs = dict[Key, RawScore | ItemError]
 
 @dataclass(slots=True, eq=False)
 class Ready:
-    """An item after its decode worker: decoded, or with the error."""
+    """An item after its decode worker: decoded, or with the error.
+
+    `key`: the digest of content and prompt; None for pixels in memory.
+    """
 
     item: Item
     decoded: Decoded | None
     error: ItemError | None = None
+    key: bytes | None = None
 
 
 class Window:
@@ -52,7 +55,7 @@ class Window:
         self._axes = launcher.axes
         self._items = [one.item for one in ready]
         self._decoded = [one.decoded for one in ready]
-        self._keys = _keys(self._items, self._decoded)
+        self._keys = _keys(ready)
         # Nearly always: no errors, no pixels in memory.
         self._all_have_content = set(map(type, self._keys)) <= {bytes}
         # The first item with each key.
@@ -159,16 +162,13 @@ class Window:
                 yield one, decoded.cached
 
 
-def _keys(items: Sequence[Item], decoded: Sequence[Decoded | None]) -> list[Key | None]:
+def _keys(ready: Sequence[Ready]) -> list[Key | None]:
     """Return the key of each item, its index for pixels in memory, None for an error."""
-    found: list[Key | None] = []
-    for at, (item, one) in enumerate(zip(items, decoded, strict=True)):
-        if one is None:
-            found.append(None)
-        elif one.sha256 is None:
-            found.append(at)
-        else:
-            found.append(content_key(one.kind, one.sha256, item.prompt))
+    found: list[Key | None] = [one.key for one in ready]
+    if None in found:
+        for at, one in enumerate(ready):
+            if one.decoded is not None and one.key is None:
+                found[at] = at
     return found
 
 
