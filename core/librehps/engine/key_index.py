@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
-# Of 16 bytes, which numpy copies at once: the first word of a key, never 0, and half of its second
-# word above a number of 32 bits.
+# Of 16 bytes, which numpy copies at once: the first word of a key, and half of its second word
+# above a number of 32 bits.
 Entries = NDArray[np.void]
 
 KEY_BYTES = 16
@@ -19,6 +19,7 @@ MAX_LOAD = 0.8
 GROWTH = 1.4
 # Buckets whose keys are moved at once.
 GROW_BUCKETS = 8192
+_EMPTY = blake2b(digest_size=KEY_BYTES)
 MAX_NUMBER = 2**32 - 1
 _NUMBER, _HALF = np.uint64(MAX_NUMBER), np.uint64(32)
 # Words of the filter for each bucket, and the patterns of bits that keys set in them.
@@ -36,7 +37,10 @@ def content_key(kind: str, sha256: str, prompt: str | None, settings: str | None
     text = f"{kind}\0{sha256}\0{prompt or ''}"
     if settings is not None:
         text = f"{settings}\0{text}"
-    return blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+    # A copy is made faster than a new one.
+    digest = _EMPTY.copy()
+    digest.update(text.encode())
+    return digest.digest()
 
 
 class KeyIndex:
@@ -60,41 +64,54 @@ class KeyIndex:
 
     def find(self, keys: Sequence[bytes]) -> Numbers:
         """Return the number of each key, -1 for a key that is not in the index."""
-        return self._find(_entries(keys))
+        found = np.full(len(keys), -1, np.int64)
+        places, numbers = self.hits(keys)
+        found[places] = numbers
+        return found
+
+    def hits(self, keys: Sequence[bytes]) -> tuple[Numbers, Numbers]:
+        """Return the places of the keys that are in the index, and their numbers."""
+        return self._hits(np.frombuffer(b"".join(keys), np.uint64))
 
     def add(self, keys: Sequence[bytes], numbers: Numbers) -> None:
         """Add keys with their numbers; a key that is in the index keeps its number."""
+        if not len(keys):
+            return
         while self._count + len(keys) > MAX_LOAD * len(self._slots):
             self._grow()
-        entries = _entries(keys)
-        _second(entries)[:] |= numbers.astype(np.uint64)
+        words = np.frombuffer(bytearray().join(keys), np.uint64)
+        words[1::2] &= ~_NUMBER
+        words[1::2] |= numbers.astype(np.uint64)
         # In the order of the table, where equal keys are neighbours.
-        entries = entries[np.argsort(_first(entries))]
-        first, second = _first(entries), _second(entries)
-        is_new = self._find(entries) < 0
-        is_new[1:] &= (first[1:] != first[:-1]) | (second[1:] ^ second[:-1] > _NUMBER)
+        entries = words.view(f"V{KEY_BYTES}")[np.argsort(words[::2])]
+        words = entries.view(np.uint64)
+        first, second = words[::2], words[1::2]
+        is_new = np.append(True, first[1:] != first[:-1])
+        is_new[1:] |= second[1:] ^ second[:-1] > _NUMBER
+        is_new[self._hits(words)[0]] = False
         entries = entries[is_new]
-        if len(entries):
-            self._insert(entries)
-            self._note(entries)
+        self._insert(entries)
+        self._note(entries)
         self._count += len(entries)
 
-    def _find(self, entries: Entries) -> Numbers:
-        """Return the number of each entry's key, -1 for a key that is not in the index."""
-        found = np.full(len(entries), -1, np.int64)
-        words, bits = self._bits(entries)
-        left = np.flatnonzero(self._filter[words] & bits == bits)
-        buckets = words[left] // FILTER_WORDS
+    def _hits(self, words: Words) -> tuple[Numbers, Numbers]:
+        """Return the places of the keys that are in the index, each of two words; their numbers."""
+        places, bits = self._bits(words[::2])
+        at = np.flatnonzero(self._filter[places] & bits == bits)
+        if not at.size:
+            return at, at
+        keys, buckets = words.reshape(-1, 2)[at], places[at] // FILTER_WORDS
+        numbers, left = np.full(at.size, -1), np.arange(at.size)
         while left.size:
             slots = self._slots.view(np.uint64).reshape(-1, BUCKET_SLOTS, 2)[buckets]
-            key = entries[left].view(np.uint64).reshape(-1, 1, 2)
-            is_same = slots[:, :, 0] == key[:, :, 0]
-            is_same &= slots[:, :, 1] ^ key[:, :, 1] <= _NUMBER
+            is_same = slots[:, :, 0] == keys[left, :1]
+            is_same &= slots[:, :, 1] ^ keys[left, 1:] <= _NUMBER
+            is_same &= np.arange(BUCKET_SLOTS) < self._used[buckets, None]
             row, slot = np.nonzero(is_same)
-            found[left[row]] = slots[row, slot, 1] & _NUMBER
-            is_next = (self._used[buckets] == BUCKET_SLOTS) & (found[left] < 0)
+            numbers[left[row]] = slots[row, slot, 1] & _NUMBER
+            is_next = (self._used[buckets] == BUCKET_SLOTS) & (numbers[left] < 0)
             left, buckets = left[is_next], self._after(buckets[is_next])
-        return found
+        return at[numbers >= 0], numbers[numbers >= 0]
 
     def _insert(self, entries: Entries) -> None:
         """Insert entries in the order of their keys, of which none is in the table."""
@@ -112,7 +129,9 @@ class KeyIndex:
 
     def _note(self, entries: Entries) -> None:
         """Set the bits of entries in the filter; the entries are in the order of their words."""
-        words, bits = self._bits(entries)
+        if not len(entries):
+            return
+        words, bits = self._bits(_first(entries))
         starts = np.flatnonzero(np.append(True, words[1:] != words[:-1]))
         self._filter[words[starts]] |= np.bitwise_or.reduceat(bits, starts)
 
@@ -121,17 +140,17 @@ class KeyIndex:
         size = int(before * GROWTH)
         # No view of the array is left: its memory may move.
         self._slots.resize(size * BUCKET_SLOTS, refcheck=False)
-        self._used = np.zeros(size, np.uint8)
+        used, self._used = self._used, np.zeros(size, np.uint8)
         self._filter = np.zeros(size * FILTER_WORDS, np.uint64)
         end, late = len(self._slots), list[Entries]()
         entries = self._slots[:0]
         for start in reversed(range(0, before, GROW_BUCKETS)):
             stop = min(start + GROW_BUCKETS, before)
             block = self._slots[start * BUCKET_SLOTS : stop * BUCKET_SLOTS]
-            entries = np.concatenate([entries, block[_first(block) != 0]])
-            block.view(np.uint64)[:] = 0
+            is_used = np.arange(BUCKET_SLOTS) < used[start:stop, None]
+            entries = np.concatenate([entries, block[is_used.ravel()]])
             # Only the buckets from `start` on are in the new order.
-            words = self._words(_first(entries))
+            words, _ = self._bits(_first(entries))
             is_here = words >= start * FILTER_WORDS
             end, left = self._move(entries[is_here], words[is_here], end)
             late.append(left)
@@ -165,33 +184,19 @@ class KeyIndex:
 
     def _homes(self, entries: Entries) -> Numbers:
         """Return the bucket in which each key is, unless that is full."""
-        return self._words(_first(entries)) // FILTER_WORDS
+        return self._bits(_first(entries))[0] // FILTER_WORDS
 
     def _after(self, buckets: Numbers) -> Numbers:
         return (buckets + 1) % len(self._used)
 
-    def _bits(self, entries: Entries) -> tuple[Numbers, Words]:
-        """Return the place of each key's word in the filter, and its bits there."""
-        first = _first(entries).copy()
-        return self._words(first), _PATTERNS[(first & _LAST_PATTERN).view(np.int64)]
+    def _bits(self, first: Words) -> tuple[Numbers, Words]:
+        """Return the place in the filter of the word of each key, and the key's bits there.
 
-    def _words(self, first: Words) -> Numbers:
-        """Return the place of each key's word in the filter, in the order of the keys."""
-        scaled: Words = ((first >> _HALF) * np.uint64(len(self._filter))) >> _HALF
-        return scaled.view(np.int64)
-
-
-def _entries(keys: Sequence[bytes]) -> Entries:
-    """Return keys as entries with the number 0."""
-    words = np.frombuffer(bytearray().join(keys), np.uint64)
-    np.maximum(words[::2], np.uint64(1), out=words[::2])
-    words[1::2] &= ~_NUMBER
-    return words.view(f"V{KEY_BYTES}")
+        The places are in the order of the keys.
+        """
+        places: Words = ((first >> _HALF) * np.uint64(len(self._filter))) >> _HALF
+        return places.view(np.int64), _PATTERNS[(first & _LAST_PATTERN).view(np.int64)]
 
 
 def _first(entries: Entries) -> Words:
     return entries.view(np.uint64)[::2]
-
-
-def _second(entries: Entries) -> Words:
-    return entries.view(np.uint64)[1::2]

@@ -3,7 +3,7 @@
 import math
 import struct
 from collections.abc import Sequence
-from itertools import chain
+from itertools import product
 from math import exp
 from typing import Any
 
@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from librehps.engine.decode import Decoded
 from librehps.errors import ItemError, NonFiniteScoreError
 from librehps.models.base import RawScore
-from librehps.scores.scored_rows import MEAN, MU, SIGMA, ScoredRows
+from librehps.scores.scored_rows import ScoredRows
 from librehps.types import Item, ScoredRow
 
 # Axes of videos only: a model's output on them for an image is meaningless.
 VIDEO_AXES = ("temporal",)
 _NO_COLUMNS: Any = Decoded._make([None] * len(Decoded._fields))._replace(remarks=frozenset())
-# The part of a mean that the errors of any `exp` are far below.
-EXP_ERROR = 2.0**-40
+# The part of a mean that the error of any `exp` is far below; the mean of a lower mu is 0.
+EXP_ERROR, MIN_MU = 2.0**-40, -700.0
+# For more numbers at once numpy lets another thread run, and waits for its turn, which takes long.
+MAX_NUMBERS = 500
 
 Floats = NDArray[np.float64]
 
@@ -58,8 +60,8 @@ def scored_rows(
     of_videos = [at for at, name in enumerate(axes) if name in VIDEO_AXES]
     if of_videos:
         stills = np.array([indices is None for indices in columns.frames], bool)
-        for at in of_videos:
-            numbers[:, at, stills] = np.nan
+        for part, at in product(numbers, of_videos):
+            part[at, stills] = np.nan
     return ScoredRows(
         tuple(axes),
         items,
@@ -86,20 +88,23 @@ def _numbers(
     A raw score is finite if it has neither NaN nor infinity.
     """
     mus, sigmas, scalars = zip(*raws, strict=True) if raws else ((), (), ())
-    flat = list(chain.from_iterable(chain(mus, sigmas)))
+    columns = (*zip(*mus, strict=True), *zip(*sigmas, strict=True))
     # Faster than an array made of a list or of an iterator.
-    packed = np.frombuffer(struct.pack(f"{len(flat)}d", *flat))
-    values = np.empty((3, len(raws), axes))
-    values[MU], values[SIGMA] = packed.reshape(2, len(raws), axes)
-    values[MEAN] = _sigmoids(values[MU])
+    pack = struct.Struct(f"{len(raws)}d").pack
+    packed = b"".join([pack(*column) for column in columns])
+    numbers = np.frombuffer(packed, float, axes * len(raws))
+    starts = range(0, len(numbers), MAX_NUMBERS)
+    means = [_sigmoids(numbers[at : at + MAX_NUMBERS]).tobytes() for at in starts]
+    values = np.frombuffer(bytearray().join((*means, packed))).reshape(3, axes, len(raws))
+    is_finite = np.ones(len(raws), bool)
+    # A sum is NaN or infinity if one of its numbers is.
+    if not all(map(math.isfinite, map(sum, columns))):
+        is_finite &= np.isfinite(values).all((0, 1))
     # None becomes NaN, as does an invalid scalar: only then each is looked at.
     rated = np.array(scalars, float)
-    is_finite = np.ones(len(raws), bool)
-    if not np.isfinite(values).all():
-        is_finite &= np.isfinite(values).all((0, 2))
     for at in np.flatnonzero(~np.isfinite(rated)).tolist():
         is_finite[at] &= scalars[at] is None
-    return values.transpose(0, 2, 1), list(scalars), is_finite
+    return values, list(scalars), is_finite
 
 
 def _sigmoids(mus: Floats) -> Floats:
@@ -108,21 +113,12 @@ def _sigmoids(mus: Floats) -> Floats:
     The result depends on no batch and on no processor: it is that of Python's `exp`, in float64.
     That of numpy may depend on the processor, and is used where both are rounded to one number.
     """
-    flat = mus.ravel()
-    means = _means(flat, np.exp(-np.abs(flat)))
-    rounded = means.astype(np.float32)
-    low, high = (means * part for part in (1 - EXP_ERROR, 1 + EXP_ERROR))
-    close = np.flatnonzero(low.astype(np.float32) != high.astype(np.float32))
+    means = 1 / (1 + np.exp(-np.maximum(mus, MIN_MU)))
+    rounded = (means * (1 - EXP_ERROR)).astype(np.float32)
+    close = np.flatnonzero(rounded != (means * (1 + EXP_ERROR)).astype(np.float32))
     if close.size:
-        few = flat[close]
-        rounded[close] = _means(few, np.array([exp(-abs(mu)) for mu in few.tolist()]))
-    return rounded.astype(float).reshape(mus.shape)
-
-
-def _means(mus: Floats, powers: Floats) -> Floats:
-    """Return 1 / (1 + exp(-mu)) of each number; `powers` are exp(-abs(mu))."""
-    means: Floats = np.where(mus >= 0, 1.0, powers) / (1 + powers)
-    return means
+        rounded[close] = list(map(sigmoid, mus[close].tolist()))
+    return rounded.astype(float)
 
 
 def sigmoid(mu: float) -> float:

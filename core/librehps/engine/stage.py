@@ -198,7 +198,7 @@ def make_ready(
         decoded = decoder.decode(item, content)
         sha256 = decoded.sha256
         key = None if sha256 is None else content_key(decoded.kind, sha256, item.prompt)
-        return Ready(item, decoded, None, key)
+        return Ready(item, decoded, None, key, decoded.prepared.cost)
     except ItemError as error:
         return Ready(item, None, without_frames(error))
     except READ_ERRORS as error:

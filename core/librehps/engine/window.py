@@ -25,13 +25,15 @@ Outputs = dict[Key, RawScore | ItemError]
 class Ready:
     """An item after its decode worker: decoded, or with the error.
 
-    `key`: the digest of content and prompt; None for pixels in memory.
+    `key`: the digest of content and prompt; None for pixels in memory. `cost` is that of the model
+    input.
     """
 
     item: Item
     decoded: Decoded | None
     error: ItemError | None = None
     key: bytes | None = None
+    cost: int = 0
 
 
 class Window:
@@ -72,7 +74,8 @@ class Window:
         self.forwards = len(new)
         launched: list[Any] = [self._decoded[at] for at in self._new.values()]
         prepared: list[Prepared] = [one.prepared for one in launched]
-        cut = list(plan([p.cost for p in prepared], launcher.batch_size, tokens))
+        costs = [ready[at].cost for at in self._new.values()]
+        cut = list(plan(costs, launcher.batch_size, tokens))
         futures = launcher.submit([[prepared[index] for index in batch] for batch in cut])
         self._running: list[tuple[list[Key], Future[BatchResult]]] = [
             ([new[index] for index in batch], future)
@@ -138,7 +141,7 @@ class Window:
 
     def _keep(self, rows: ScoredRows) -> None:
         """Let the index and the cache know the new scores, also those after a gap in the rows."""
-        new: list[tuple[Any, Any]] = [(key, self._outputs.get(key)) for key in self._new]
+        new: Any = [(key, self._outputs.get(key)) for key in self._new]
         is_usual = self._all_have_content and len(rows) == self._size and not any(rows.errors)
         if not is_usual:
             new = [

@@ -12,6 +12,7 @@ from librehps.items.sidecars import sidecar_prompt
 from librehps.markup import without_tags, without_weights
 from librehps.media.archived import Remote, TarMember
 from librehps.media.containers import HEAD_BYTES, container_of, read_bytes
+from librehps.media.lazy import Lazy
 from librehps.media.media import Media
 from librehps.media.metadata import prompt_of_clip, prompt_of_image
 from librehps.media.metadata.infotext import prompt_of_caption
@@ -77,14 +78,18 @@ class PromptFinder:
         text = item.prompt
         return (
             text is not None
-            and self.prompt is None
-            and self.way in ("column", "auto")
-            and not self.strip_weights
+            and self._takes_columns
             and "<" not in text
             and "\0" not in text
             and type(item.media) is not TarMember
-            and bool(text.strip())
+            and text != ""
+            and not text.isspace()
         )
+
+    @Lazy
+    def _takes_columns(self) -> bool:
+        is_column = self.prompt is None and self.way in ("column", "auto")
+        return is_column and not self.strip_weights
 
     def _find(self, item: Item, content: Media) -> Found:
         if self.prompt is not None:

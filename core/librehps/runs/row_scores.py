@@ -36,11 +36,10 @@ class RowScores:
         """Return the scores of rows with these keys; keys without such a row are left out."""
         self._catch_up()
         found = {key: self._newest[key] for key in self._newest.keys() & keys}
-        numbers = self._index.find(keys)
-        hits = np.flatnonzero(numbers >= 0)
+        hits, numbers = self._index.hits(keys)
         if not hits.size:
             return found
-        groups, places = self._store.places(numbers[hits])
+        groups, places = self._store.places(numbers)
         for hit, group, place in zip(hits.tolist(), groups.tolist(), places, strict=True):
             found[keys[hit]] = self._raw(self._scores_of(group)[place])
         return found
