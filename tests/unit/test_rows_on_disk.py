@@ -345,6 +345,23 @@ def test_a_key_is_found_among_many() -> None:
     assert len(index.find([])) == 0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_numbers_of_keys_are_those_of_a_dict(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_index, "GROW_BUCKETS", [2, 64, 999, 8192][seed])
+    index, known, rng = KeyIndex(), dict[bytes, int](), np.random.default_rng(seed)
+    pool = [rng.bytes(16) for _ in range(20_000)]
+    # Keys of one bucket, at both ends of the table, and without a bit.
+    pool += [end * 4 + rng.bytes(12) for end in (b"\xff", b"\0") for _ in range(60)] + [bytes(16)]
+    for start in range(0, 45_000, 3000):
+        keys = [pool[at] for at in rng.integers(0, len(pool), rng.integers(3000))]
+        assert index.find(keys).tolist() == [known.get(key, -1) for key in keys]
+        keys = list(dict.fromkeys(keys))
+        index.add(keys, start + np.arange(len(keys)))
+        known = {key: start + at for at, key in enumerate(keys)} | known
+        assert len(index) == len(known)
+    assert index.find(list(known)).tolist() == list(known.values())
+
+
 @pytest.mark.parametrize("grow_buckets", [2, 8192])
 def test_keys_that_share_a_bucket_are_found_before_and_after_growth(
     grow_buckets: int, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,159 @@
+"""Windows of the engine: duplicates, errors, cached scores and pixels in memory, mixed."""
+
+import hashlib
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from librehps import Item, LibreHPS
+from librehps.engine.decode import NOT_PREPARED, Decoded
+from librehps.engine.engine import LocalEngine
+from librehps.engine.key_index import content_key
+from librehps.engine.outcome import scored_rows, sigmoid
+from librehps.engine.score_cache import ScoreCache
+from librehps.errors import EmptyFileError, NonFiniteScoreError
+from librehps.models.base import Prepared, RawScore
+from librehps.types import AxisColumns
+
+AXES = ("overall", "alignment", "coherence", "style", "temporal")
+# Contents by name: damaged, pixels in memory, and media with a score of an earlier run.
+BROKEN, PIXELS, CACHED = "broken", "pixels", "cached"
+
+
+def raw_of(number: int) -> RawScore:
+    mus = np.random.default_rng(number).normal(0, 3, (2, len(AXES))).tolist()
+    return RawScore(tuple(mus[0]), tuple(mus[1]), None if number % 3 else number / 7)
+
+
+@dataclass
+class Decoder:
+    """A stand-in for the decoder: the content of an item is its name."""
+
+    readers: Any
+    cache: Any = None
+
+    def kind_of(self, item: Item, content: object) -> str:
+        return "video" if "clip" in item.media else "image"
+
+    def decode(self, item: Item, content: object) -> Decoded:
+        name, number = item.media.split("-")[:2]
+        if name == BROKEN:
+            raise EmptyFileError("the file is empty")
+        prepared = replace(NOT_PREPARED, ids=torch.empty(1 + int(number) % 9), vision=int(number))
+        digest = None if name == PIXELS else hashlib.sha256(item.media.encode()).hexdigest()
+        frames = (0, 3) if "clip" in item.media else None
+        cached = raw_of(int(number)) if name == CACHED else None
+        kind: Any = self.kind_of(item, content)
+        return Decoded(prepared, kind, 8, 9, frames, 7, digest, cached=cached)
+
+
+class Model:
+    """A stand-in for the model: the scores of an item depend on its number alone."""
+
+    axes, device, dtype = AXES, torch.device("cpu"), torch.float32
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
+        numbers: list[Any] = [one.vision for one in batch]
+        self.seen += numbers
+        return lambda: list(map(raw_of, numbers))
+
+
+class NoCache:
+    """A stand-in for the scores of earlier runs, whose items have their score already."""
+
+    def __init__(self) -> None:
+        self.added: list[Any] = []
+
+    def add(self, scores: Any) -> None:
+        self.added += list(scores)
+
+    def close(self) -> None:
+        pass
+
+
+def engine_of(tiny: LibreHPS, model: Any, cache: Any, index: Any) -> LocalEngine:
+    engine = tiny.engine(batch_size=4)
+    decoder: Any = Decoder(engine.decoder.readers, cache)
+    return replace(engine, model=model, decoder=decoder, workers=2, index=index)
+
+
+@pytest.mark.parametrize("usual", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_are_those_of_each_item_alone(tiny: LibreHPS, seed: int, usual: bool) -> None:
+    rng = np.random.default_rng(seed)
+    names = ["file", "file-clip"] if usual else ["file", "clip", BROKEN, PIXELS, CACHED]
+    items = []
+    for at in range(150):
+        name, number = names[rng.integers(len(names))], int(rng.integers(10_000 if usual else 40))
+        name, *kind = name.split("-")
+        media = "-".join([name, str(number), *kind])
+        items.append(Item(str(at), media, f"prompt {number % 2}"))
+    model, cache = Model(), NoCache()
+    engine = engine_of(tiny, model, cache, ScoreCache())
+    rows = list(engine.run(items))
+    assert [row.item.id for row in rows] == [item.id for item in items]
+    scored, launched = set[str](), 0
+    for row, item in zip(rows, items, strict=True):
+        name, number = item.media.split("-")[0], int(item.media.split("-")[1])
+        if name == BROKEN:
+            assert isinstance(row.error, EmptyFileError) and row.key is None
+            continue
+        raw = raw_of(number)
+        is_clip = "clip" in item.media
+        assert row.score is not None and row.kind == ("video" if is_clip else "image")
+        found = AxisColumns.of(row.score.axes)
+        count = len(AXES) if is_clip else len(AXES) - 1
+        assert tuple(found.mus) == raw.mu[:count]
+        assert tuple(found.means) == tuple(float(np.float32(sigmoid(m))) for m in raw.mu[:count])
+        assert row.score.scalar == raw.scalar
+        key = None if name == PIXELS else content_key(row.kind, row.sha256 or "", item.prompt)
+        assert row.key == key
+        launched += name == PIXELS or (name != CACHED and item.media not in scored)
+        scored.add(item.media)
+    assert engine.work.forwards == launched == len(model.seen)
+    assert len(cache.added) == len({one for one in scored if not one.startswith((PIXELS, CACHED))})
+
+
+def test_a_stop_leaves_a_prefix_of_the_rows(tiny: LibreHPS) -> None:
+    items = [Item(str(at), f"file-{at}", "x") for at in range(90)]
+    engine = engine_of(tiny, Model(), None, ScoreCache())
+    engine.stop = threading.Event()
+    windows = engine.windows(items)
+    first = next(rows for rows in windows if len(rows))
+    engine.stop.set()
+    rest = [row for rows in windows for row in rows]
+    assert [row.item.id for row in [*first, *rest]] == [
+        str(at) for at in range(len(first) + len(rest))
+    ]
+
+
+def test_means_are_those_of_pythons_exp() -> None:
+    rng = np.random.default_rng(0)
+    mus = np.concatenate([rng.normal(0, scale, 2000) for scale in (1, 10, 200)])
+    mus[:14] = [0, -0.0, 17, -17, 36.7, -87.4, -103.3, -104, -700, -745.2, -1e4, 1e4, 1e300, -1e300]
+    # Means that are close to the middle between two numbers of float32.
+    low = np.float32(0.3)
+    middle = (float(low) + float(np.nextafter(low, np.float32(1)))) / 2
+    mus[14:114] = math.log(middle / (1 - middle)) + np.arange(-50, 50) * 1e-16
+    raws = [RawScore((mu,), (1.0,)) for mu in mus.tolist()]
+    raws[200:202] = [RawScore((math.nan,), (1.0,)), RawScore((1.0,), (-math.inf,))]
+    raws[202] = RawScore((1.0,), (1.0,), math.nan)
+    item, decoded = Item("a", "a.png", "x"), Decoded(NOT_PREPARED, "image", 1, 1, None, 1)
+    count = len(raws)
+    rows = scored_rows([item] * count, [decoded] * count, raws, [None] * count, ("overall",))
+    expected = [float(np.float32(sigmoid(raw.mu[0]))) for raw in raws]
+    expected[200:203] = [math.nan] * 3
+    assert np.array_equal(rows.numbers[0, 0], expected, equal_nan=True)
+    bad = [at for at, error in enumerate(rows.errors) if error is not None]
+    assert bad == [200, 201, 202] and isinstance(rows.errors[200], NonFiniteScoreError)
+    assert rows.widths[200] is None and rows.scalars[202] is None
+    assert len(scored_rows([], [], [], [], AXES)) == 0
