@@ -59,7 +59,9 @@ def scored_rows(
         keys = [None if e else key for e, key in zip(errors, keys, strict=True)]
     of_videos = [at for at, name in enumerate(axes) if name in VIDEO_AXES]
     if of_videos:
-        stills = np.array([indices is None for indices in columns.frames], bool)
+        stills: Any = slice(None)
+        if columns.frames.count(None) < len(columns.frames):
+            stills = np.array([indices is None for indices in columns.frames], bool)
         for part, at in product(numbers, of_videos):
             part[at, stills] = np.nan
     return ScoredRows(

@@ -141,14 +141,14 @@ class Window:
 
     def _keep(self, rows: ScoredRows) -> None:
         """Let the index and the cache know the new scores, also those after a gap in the rows."""
-        new: Any = [(key, self._outputs.get(key)) for key in self._new]
-        is_usual = self._all_have_content and len(rows) == self._size and not any(rows.errors)
-        if not is_usual:
+        new: Any = self._outputs.items()
+        is_whole = len(rows) == self._size and not any(rows.errors)
+        if not (is_whole and self._all_have_content and len(new) == len(self._new)):
             new = [
                 (key, raw)
-                for (key, raw), at in zip(new, self._new.values(), strict=True)
+                for key, at in self._new.items()
                 if type(key) is bytes
-                and type(raw) is RawScore
+                and type(raw := self._outputs.get(key)) is RawScore
                 and (rows.errors[at] is None if at < len(rows) else is_finite(raw))
             ]
         if self._index is not None:
