@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # New objects of a run after which the collector looks at them; Python's own number is some 1,000.
-MIN_NEW_OBJECTS = 20_000
+MIN_NEW_OBJECTS = 200_000
 
 
 @contextmanager
