@@ -35,7 +35,7 @@ class RunObserver:
         """Receive each row that is scored in this process, before `advanced`."""
 
     def scored_window(self, rows: "ScoredRows", progress: "RunProgress") -> None:
-        """Receive the rows that were scored together, and add them to the progress.
+        """Receive the rows that were written together, and add them to the progress.
 
         By default this calls `scored` and `advanced` for each row, where they are overridden.
         """
