@@ -304,20 +304,21 @@ def measure_whole(folder: Path, rows: int, random_ids: bool, suffix: str) -> dic
         summary = score_to(manifest, folder / f"x.{suffix}", model=scorer, observer=observer)
     assert summary.ok == rows
     whole = terms.found[WHOLE]["us"]
-    terms.note(NOT_CONSTANT, (whole - constant_us(scorer)) * rows / 1e6)
+    terms.note(NOT_CONSTANT, (whole - constant_us(scorer, terms.pace.us)) * rows / 1e6)
     return {"terms": terms.found}
 
 
-def constant_us(scorer: Any) -> float:
-    """Return the CPU time in µs that the constant itself takes for an item, in the median."""
-    engine, found = scorer.engine(), []
+def constant_us(scorer: Any, pace_us: float) -> float:
+    """Return the CPU time in µs that the constant itself takes for an item, at this pace."""
+    engine, found, pace = scorer.engine(), [], Pace()
     for start in range(0, CONSTANT_ITEMS, WINDOW):
         items = [Item(str(at), f"{at}.png", "x") for at in range(start, start + WINDOW)]
         began = time.process_time()
         decoded = [engine.decoder.decode(item, None) for item in items]
         engine.model.launch([one.prepared for one in decoded])()
         found.append((time.process_time() - began) * 1e6 / WINDOW)
-    return float(np.median(found))
+        pace.sample()
+    return float(np.median(found)) * pace_us / pace.us
 
 
 def decoded_of(item: Item) -> Decoded:
