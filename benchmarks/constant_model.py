@@ -74,6 +74,8 @@ class ConstantModel:
 class ConstantScorer:
     """A `LibreHPS` with the settings of the model tiny, whose engine decodes and runs nothing."""
 
+    decoder_type, model_type = ConstantDecoder, ConstantModel
+
     def __init__(self, random_scores: bool = False) -> None:
         self._real = LibreHPS.from_pretrained("tiny", device="cpu", batch_size=BATCH_ITEMS)
         self._random = random_scores
@@ -83,8 +85,8 @@ class ConstantScorer:
 
     def engine(self, *arguments: Any, **options: Any) -> LocalEngine:
         engine = self._real.engine(*arguments, **options)
-        model = ConstantModel(self._real.axes, self._random)
-        decoder: Any = ConstantDecoder(engine.decoder)
+        model = self.model_type(self._real.axes, self._random)
+        decoder: Any = self.decoder_type(engine.decoder)
         return replace(engine, model=model, decoder=decoder, workers=1)
 
 
