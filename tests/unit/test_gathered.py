@@ -2,8 +2,9 @@
 
 import json
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from librehps.engine.engine import LocalEngine
 from librehps.errors import EmptyFileError
 from librehps.media.media import Media
 from librehps.runs import gathered, journal, row_store
+from librehps.runs.awaited_rows import AwaitedRows
 from librehps.runs.gathered import IndexQueue
 from librehps.runs.journal import Journal
 from librehps.runs.listed_columns import ListedColumns
@@ -115,6 +117,21 @@ def test_indices_leave_in_the_order_of_their_items() -> None:
         queue.add(indices)
     found = [queue.take(count).tolist() for count in (2, 0, 5, 2)]
     assert found == [[3, 4], [], [5, 6, 7, 8, 11], [14, 30]]
+
+
+@pytest.mark.parametrize("counts", [(9,), (1, 1, 7), (4, 5), (2, 3, 4), (1, 8)])
+def test_rows_of_windows_are_dealt_to_those_who_wait(counts: tuple[int, ...]) -> None:
+    ends, given = [0, *accumulate(counts)], deque(AwaitedRows(count) for count in counts)
+    whole = []
+    for first, end in ((0, 4), (4, 4), (4, 7), (7, 9)):
+        window, taken = as_columns(rows(first, end), AXES), 0
+        while taken < len(window):
+            taken = given[0].take(window, taken)
+            if given[0].are_whole:
+                whole.append(given.popleft().rows())
+    assert list(map(repr, whole)) == [
+        repr(as_columns(rows(first, end), AXES)) for first, end in pairwise(ends)
+    ]
 
 
 class Stored(RunObserver):

@@ -18,7 +18,6 @@ from librehps.runs.progress import RunProgress
 from librehps.scorer import LibreHPS
 from librehps.scores.scored_rows import as_columns
 from librehps.settings import Settings
-from librehps.types import ScoredRow
 
 T = TypeVar("T")
 
@@ -76,12 +75,6 @@ class LocalRun(Run[Job]):
         engine = scorer.engine(finder, index, cache=self.cache, hashes=hashes)
         engine.stop = self.stop
         return engine
-
-    def _scored(self, row: ScoredRow, progress: RunProgress) -> None:
-        """Count a row, and tell the observer."""
-        progress.add(row)
-        self.observer.scored(row)
-        self.observer.advanced(progress)
 
 
 def load_model(model: ModelOptions | LibreHPS, observer: RunObserver) -> LibreHPS:

@@ -4,23 +4,24 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import cast
 
 from librehps.engine.engine import LocalEngine, Work
+from librehps.runs.awaited_rows import AwaitedRows
 from librehps.runs.local import LocalRun
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.parts_job import PartsJob
 from librehps.runs.progress import RunProgress
+from librehps.scores.scored_rows import ScoredRows
 from librehps.settings import Settings
-from librehps.types import Item, ScoredRow
+from librehps.types import Item
 
 # Parts that are written at one time while later ones are scored.
 MAX_WRITES = 4
 
-Seen = Callable[[ScoredRow], None]
+Seen = Callable[[ScoredRows], None]
 
 
 @dataclass
@@ -37,7 +38,7 @@ class LocalPartsRun(LocalRun):
         engine = self._engine()
         progress = RunProgress.after(kept, total, engine.work)
         parts = job.run_parts(
-            partial(score_parts, engine, partial(self._scored, progress=progress))
+            partial(score_parts, engine, partial(self.observer.scored_window, progress=progress))
         )
         with self.observer.watching(progress), closing(parts) as results:
             for result in results:
@@ -45,28 +46,19 @@ class LocalPartsRun(LocalRun):
         return written
 
 
-@dataclass
-class _Open:
-    """A unit whose items are being scored, and its rows so far."""
-
-    unit: Unit
-    count: int
-    rows: list[ScoredRow] = field(default_factory=list)
-
-
 def score_parts(
     engine: LocalEngine, seen: Seen, units: Sequence[Unit], writer: PartWriter
 ) -> Generator[UnitResult, None, None]:
     """Score the units and write their parts; yield a result for each part once it is written."""
     pool = ThreadPoolExecutor(MAX_WRITES, "librehps-part")
-    begun: deque[_Open] = deque()
+    begun: deque[tuple[Unit, AwaitedRows]] = deque()
     writes: deque[Future[UnitResult]] = deque()
 
     def items() -> Iterator[Item]:
         for unit in units:
             found = writer.items(unit)
             if found:
-                begun.append(_Open(unit, len(found)))
+                begun.append((unit, AwaitedRows(len(found))))
             else:
                 # Another process has scored them since.
                 writes.append(pool.submit(UnitResult, unit))
@@ -74,12 +66,15 @@ def score_parts(
 
     try:
         with closing(engine.windows(items())) as windows:
-            for row in chain.from_iterable(windows):
-                seen(row)
-                begun[0].rows.append(row)
-                if len(begun[0].rows) == begun[0].count:
-                    part = begun.popleft()
-                    writes.append(pool.submit(write_part, writer, part.unit, part.rows))
+            for window in windows:
+                seen(window)
+                taken = 0
+                while taken < len(window):
+                    unit, awaited = begun[0]
+                    taken = awaited.take(window, taken)
+                    if awaited.are_whole:
+                        begun.popleft()
+                        writes.append(pool.submit(write_part, writer, unit, awaited.rows()))
                 while writes and (writes[0].done() or len(writes) > MAX_WRITES):
                     yield writes.popleft().result()
         while writes:
@@ -89,10 +84,9 @@ def score_parts(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def write_part(writer: PartWriter, unit: Unit, rows: Sequence[ScoredRow]) -> UnitResult:
+def write_part(writer: PartWriter, unit: Unit, rows: ScoredRows) -> UnitResult:
     """Write the part of a unit from its rows; return their counts."""
     result = UnitResult(unit, RunProgress(None, Work(len(rows))))
-    for row in rows:
-        result.progress.add(row)
+    result.progress.add_all(rows)
     writer.write(unit, [writer.table(rows)], result.progress.failed)
     return result

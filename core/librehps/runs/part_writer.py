@@ -25,6 +25,7 @@ from librehps.scores.columns import PHASH, TEXT, full_columns
 from librehps.scores.parquet import BATCH_ROWS, schema_of, to_batch
 from librehps.scores.parts import Parts
 from librehps.scores.row_batch import RowSchema
+from librehps.scores.scored_rows import as_columns
 from librehps.scores.sink import Record
 from librehps.settings import Settings
 from librehps.storage.outputs import content_of
@@ -103,7 +104,8 @@ class PartWriter:
         axes = self.settings.axes
         own = {n: kind for n, kind in self.columns.items() if n not in full_columns(axes)}
         columns = RowSchema(self.settings, own, PHASH in self.columns)
-        some = (rows[at : at + BATCH_ROWS] for at in range(0, len(rows), BATCH_ROWS))
+        found, starts = as_columns(rows, axes), range(0, len(rows), BATCH_ROWS)
+        some = (found.cut(start, start + BATCH_ROWS) for start in starts)
         batches = [columns.batch(range(len(part)), part) for part in some]
         table = pa.Table.from_batches(batches, columns.arrow).select(list(self.columns))
         return table.cast(self._schema(self.columns))

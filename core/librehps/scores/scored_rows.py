@@ -51,6 +51,13 @@ class ScoredRows(Sequence[ScoredRow]):
     def __iter__(self) -> Iterator[ScoredRow]:
         return map(self._row, range(len(self)))
 
+    def cut(self, start: int, end: int) -> "ScoredRows":
+        """Return the rows from `start` to `end` (exclusive) as columns."""
+        if start == 0 and end >= len(self):
+            return self
+        columns: dict[str, Any] = {name: getattr(self, name)[start:end] for name in _BY_ROW}
+        return ScoredRows(axes=self.axes, numbers=self.numbers[:, :, start:end], **columns)
+
     def _row(self, at: int) -> ScoredRow:
         item, error, frames = self.items[at], self.errors[at], self.frames[at]
         if error is not None:
@@ -108,6 +115,8 @@ def as_columns(rows: Sequence[ScoredRow], axes: Sequence[str]) -> ScoredRows:
 
 def joined(parts: Sequence[ScoredRows]) -> ScoredRows:
     """Return the rows of all parts, which have the same axes and are at least one."""
+    if len(parts) == 1:
+        return parts[0]
     columns: dict[str, Any] = {name: [] for name in _BY_ROW}
     for name, values in columns.items():
         for part in parts:

@@ -23,6 +23,7 @@ from librehps.engine.disk_cache import NO_CACHE
 from librehps.engine.engine import FindPrompt, LocalEngine, Work
 from librehps.errors import (
     EngineError,
+    ItemError,
     LibreHPSError,
     MediaDeniedError,
     MediaError,
@@ -31,14 +32,16 @@ from librehps.errors import (
     WorkerDiedError,
 )
 from librehps.media.media import place_of
+from librehps.runs.awaited_rows import AwaitedRows
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
 from librehps.runs.progress import RunProgress
+from librehps.scores.scored_rows import ScoredRows, as_columns
 from librehps.settings import Settings, differing
 from librehps.storage.outputs import listed
 from librehps.storage.places import is_remote
 from librehps.storage.store import exists
 from librehps.storage.url_path import AnyPath
-from librehps.types import Item, ScoredRow
+from librehps.types import Item
 
 log = logging.getLogger("librehps")
 
@@ -172,13 +175,13 @@ class ScoreActor:
         """Return whether this node can read one of the files and URLs."""
         return any(map(is_readable, places))
 
-    def _written(
-        self, unit: Unit, rows: list[ScoredRow], work: Work, writer: PartWriter
-    ) -> UnitResult:
+    def _written(self, unit: Unit, rows: ScoredRows, work: Work, writer: PartWriter) -> UnitResult:
         progress = RunProgress(None, work)
-        rows = [self._told(row) for row in rows]
-        for row in rows:
-            progress.add(row)
+        errors = [
+            error and self._told(i, error) for i, error in zip(rows.items, rows.errors, strict=True)
+        ]
+        rows = replace(rows, errors=errors)
+        progress.add_all(rows)
         table = writer.with_blocks(unit, writer.table(rows))
         result = UnitResult(unit, progress, unread=tuple(_unread(rows)))
         result.warnings = self._warnings.taken()
@@ -188,18 +191,15 @@ class ScoreActor:
             result.table = table
         return result
 
-    def _told(self, row: ScoredRow) -> ScoredRow:
-        """Return the row; its error names this node if the node does not have the media's folder.
+    def _told(self, item: Item, error: ItemError) -> ItemError:
+        """Return the error; it names this node if the node does not have the media's folder.
 
-        On the driver's node a row is the row of a local run.
+        On the driver's node an error is that of a local run.
         """
-        if (error := row.error) is None:
-            return row
-        file = _local_file(row.item)
+        file = _local_file(item)
         if file is None or self._place.node == self._scoring.home or _exists(file.parent):
-            return row
-        told = f"{error} (folder {file.parent} not found on {self._place.name})"
-        return replace(row, error=type(error)(told))
+            return error
+        return type(error)(f"{error} (folder {file.parent} not found on {self._place.name})")
 
     def _of_node(self, error: LibreHPSError, problem: str) -> Answer:
         """Return the error on the driver's node; elsewhere another node may do better."""
@@ -237,9 +237,8 @@ class Warnings(logging.Handler):
 class _Batch:
     """Items that are scored together as one unit, and their rows so far."""
 
-    count: int
-    rows: list[ScoredRow] = field(default_factory=list)
-    done: "Future[list[ScoredRow]]" = field(default_factory=Future)
+    rows: AwaitedRows
+    done: "Future[ScoredRows]" = field(default_factory=Future)
 
 
 class Stream:
@@ -255,16 +254,16 @@ class Stream:
         self._ended: Future[Any] = Future()
         threading.Thread(target=self._run, name="score", daemon=True).start()
 
-    def score(self, items: Sequence[Item]) -> tuple[list[ScoredRow], Work]:
+    def score(self, items: Sequence[Item]) -> tuple[ScoredRows, Work]:
         """Return the rows of the items, in order, and the work since the last call returned."""
-        batch = _Batch(len(items))
+        batch = _Batch(AwaitedRows(len(items)))
         if items:
             with self._added:
                 self._batches.append(batch)
                 self._items.extend(items)
                 self._added.notify()
         else:
-            batch.done.set_result([])
+            batch.done.set_result(as_columns([], self._engine.model.axes))
         futures: list[Future[Any]] = [batch.done, self._ended]
         wait(futures, return_when=FIRST_COMPLETED)
         if self._ended.done():
@@ -287,12 +286,14 @@ class Stream:
         if self._threads is not None:
             torch.set_num_threads(self._threads)
         try:
-            for row in self._engine.run(self._source()):
-                batch = self._batches[0]
-                batch.rows.append(row)
-                if len(batch.rows) == batch.count:
-                    self._batches.popleft()
-                    batch.done.set_result(batch.rows)
+            for window in self._engine.windows(self._source()):
+                taken = 0
+                while taken < len(window):
+                    batch = self._batches[0]
+                    taken = batch.rows.take(window, taken)
+                    if batch.rows.are_whole:
+                        self._batches.popleft()
+                        batch.done.set_result(batch.rows.rows())
         except BaseException as error:
             # For the threads that wait for rows.
             self._ended.set_exception(error)
@@ -307,20 +308,20 @@ def _check_seen(journal: AnyPath) -> None:
         listed(journal)
 
 
-def _unread(rows: Sequence[ScoredRow]) -> list[str | Path]:
+def _unread(rows: ScoredRows) -> list[str | Path]:
     """Return some places of failed rows: files that do not exist here, URLs without access."""
-    failed = [row for row in rows if row.error is not None]
-    unread = (place for row in failed if (place := _unread_place(row)) is not None)
+    failed = [(i, error) for i, error in zip(rows.items, rows.errors, strict=True) if error]
+    unread = (place for one in failed if (place := _unread_place(*one)) is not None)
     return list(islice(unread, MAX_UNREAD))
 
 
-def _unread_place(row: ScoredRow) -> str | Path | None:
-    if (file := _local_file(row.item)) is not None:
+def _unread_place(item: Item, error: ItemError) -> str | Path | None:
+    if (file := _local_file(item)) is not None:
         # Whatever the error is.
         return None if _exists(file) else file
     # No access, or a lack of the driver for such URLs; other errors are the same on every node.
-    is_of_node = isinstance(row.error, MediaDeniedError) or type(row.error) is MediaError
-    return (place_of(row.item.media) or None) if is_of_node else None
+    is_of_node = isinstance(error, MediaDeniedError) or type(error) is MediaError
+    return (place_of(item.media) or None) if is_of_node else None
 
 
 def is_readable(place: str | Path) -> bool:
