@@ -17,7 +17,7 @@ from librehps import ImageScore, Item, LibreHPS, ScoredRow, score_to
 from librehps.engine import engine
 from librehps.engine.decode import Decoded, Decoder
 from librehps.engine.engine import LocalEngine
-from librehps.errors import EmptyFileError
+from librehps.errors import EmptyFileError, UsageError
 from librehps.media.media import Media
 from librehps.runs import gathered, journal, row_store
 from librehps.runs.awaited_rows import AwaitedRows
@@ -179,6 +179,12 @@ def test_a_journal_of_layout_2_is_resumed(
         with pytest.raises(LostError):
             score_to(manifest, tmp_path / "x.parquet", model=tiny, observer=Losing(), cache="none")
     monkeypatch.setattr(row_store, "GROUP_ROWS", 3)
+    options: dict[str, Any] = {"model": tiny, "cache": "none"}
+    with pytest.raises(UsageError, match="cannot resume"):
+        score_to(manifest, tmp_path / "x.parquet", resume=True, prompt="other", **options)
+    # A refused run leaves the journal to the version that wrote it.
+    record = (tmp_path / "x.parquet.journal" / "run.json").read_text()
+    assert json.loads(record)["layout"] == 2
     appended = []
     append = Journal.append
 
@@ -187,7 +193,6 @@ def test_a_journal_of_layout_2_is_resumed(
         appended.append((self._read_run()["layout"], np.asarray(indices).tolist()))
 
     monkeypatch.setattr(Journal, "append", seen)
-    options: dict[str, Any] = {"model": tiny, "cache": "none"}
     found = score_to(manifest, tmp_path / "x.parquet", resume=True, **options)
     assert (found.kept, appended) == (4, [(3, [4, 5]), (3, [6])])
     score_to(manifest, tmp_path / "y.parquet", **options)

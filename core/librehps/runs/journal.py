@@ -154,11 +154,13 @@ class Journal:
     def append(self, indices: Any, rows: Sequence[ScoredRow]) -> None:
         """Append rows of items, which survive a kill, and after `commit` a power loss."""
         with self._translated():
+            self._mark_layout()
             self.rows.append(indices, rows)
 
     def append_batch(self, batch: Any) -> None:
         """Append rows as an Arrow batch like `append`."""
         with self._translated():
+            self._mark_layout()
             self.rows.append_batch(batch)
 
     def commit(self) -> None:
@@ -224,10 +226,12 @@ class Journal:
             schema = RowSchema(settings, self.run["own_columns"], self.has_hashes)
             listed = ListedColumns(self.listing, schema.listed_types)
             self._rows = RowStore(self.folder, schema, self.status, listed)
-            if self.run["layout"] != LAYOUT:
-                # Rows that follow are not readable by versions with the earlier layout.
-                self.run["layout"] = LAYOUT
-                self.write_run()
+
+    def _mark_layout(self) -> None:
+        """Refuse the journal to versions that cannot read the rows that follow."""
+        if self.run["layout"] != LAYOUT:
+            self.run["layout"] = LAYOUT
+            self.write_run()
 
     def _translated(self) -> AbstractContextManager[None]:
         return writing(self.folder, "Rows scored so far are kept: continue with --resume.")
