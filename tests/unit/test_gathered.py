@@ -100,6 +100,21 @@ def test_rows_are_stored_before_the_engine_waits_for_the_next_ones(
     assert found.ok == 3
 
 
+@pytest.mark.parametrize("name", ["x.jsonl", "memory://observed/x.parquet"])
+def test_an_observer_gets_own_columns_as_a_dict(name: str, tmp_path: Path, tiny: LibreHPS) -> None:
+    class Noting(RunObserver):
+        def scored(self, row: ScoredRow) -> None:
+            row.item.extra["seen"] = json.dumps(row.item.extra)  # type: ignore[index]
+            seen.append(row)
+
+    seen = list[ScoredRow]()
+    manifest = tmp_path / "m.csv"
+    manifest.write_text(f"image,prompt,seed\n{PICTURES[0]},x,7\n")
+    output = name if "://" in name else tmp_path / name
+    score_to(manifest, output, model=tiny, observer=Noting(), overwrite=True)
+    assert [row.item.extra for row in seen] == [{"seed": "7", "seen": '{"seed": "7"}'}]
+
+
 @pytest.mark.usefixtures("no_hurry")
 def test_held_rows_come_before_an_error() -> None:
     found = gathered.gathered(windows(0, 3, 5, error=EmptyFileError("gone")), AXES)

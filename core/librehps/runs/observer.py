@@ -4,6 +4,8 @@ import logging
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from librehps.runs.own_values import with_dict
+
 if TYPE_CHECKING:
     from librehps.runs.progress import RunProgress
     from librehps.runs.summary import RunSummary
@@ -37,14 +39,15 @@ class RunObserver:
     def scored_window(self, rows: "ScoredRows", progress: "RunProgress") -> None:
         """Receive the rows that were written together, and add them to the progress.
 
-        By default this calls `scored` and `advanced` for each row, where they are overridden.
+        By default this calls `scored` and `advanced` for each row, where they are overridden. Here
+        the own columns of an item may be a read-only mapping.
         """
         if not (self._overrides("scored") or self._overrides("advanced")):
             progress.add_all(rows)
             return
         for row in rows:
             progress.add(row)
-            self.scored(row)
+            self.scored(with_dict(row))
             self.advanced(progress)
 
     def advanced(self, progress: "RunProgress") -> None:

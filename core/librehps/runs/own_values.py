@@ -1,9 +1,11 @@
 """The user's own columns of one item, whose values become objects when somebody asks for them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from librehps.media.lazy import Lazy
+from librehps.types import ScoredRow
 
 
 class OwnColumns:
@@ -43,3 +45,11 @@ class OwnValues(Mapping[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)
+
+
+def with_dict(row: ScoredRow) -> ScoredRow:
+    """Return the row with its own columns as a dict, which users may change or write as JSON."""
+    extra = row.item.extra
+    if not isinstance(extra, OwnValues):
+        return row
+    return replace(row, item=replace(row.item, extra=dict(extra)))
