@@ -17,7 +17,7 @@ class OwnColumns:
 
     @Lazy
     def values(self) -> dict[str, Sequence[Any]]:
-        """The values of each column."""
+        """The values of each column; two threads that ask at once make equal ones."""
         # Column by column, which is much faster than a struct at a time.
         columns = (column.to_pylist() for column in self._structs.flatten())
         return dict(zip(self.names, columns, strict=True))
