@@ -25,7 +25,8 @@ from librehps.runs.gathered import IndexQueue
 from librehps.runs.journal import Journal
 from librehps.runs.listed_columns import ListedColumns
 from librehps.runs.observer import RunObserver
-from librehps.scores.scored_rows import as_columns, joined
+from librehps.runs.progress import RunProgress
+from librehps.scores.scored_rows import ScoredRows, as_columns, joined
 from librehps.types import AxisColumns
 
 AXES = ("overall", "style")
@@ -157,6 +158,26 @@ class Stored(RunObserver):
 
     def scored(self, row: ScoredRow) -> None:
         self.is_first.set()
+
+
+class Windows(RunObserver):
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def scored_window(self, rows: ScoredRows, progress: RunProgress) -> None:
+        self.sizes.append(len(rows))
+        super().scored_window(rows, progress)
+
+
+def test_an_observer_gets_no_window_without_rows(
+    tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 2)
+    # As before a long wait.
+    monkeypatch.setattr(LocalEngine, "_before_wait", lambda self, _: iter([self._no_rows()]))
+    observer, options = Windows(), dict[str, Any](prompt="x", model=tiny, cache="none")
+    found = score_to(PICTURES[:4], "memory://gathered/out", observer=observer, **options)
+    assert (found.ok, observer.sizes) == (4, [2, 2])
 
 
 class LostError(Exception):

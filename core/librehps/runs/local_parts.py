@@ -67,7 +67,9 @@ def score_parts(
     try:
         with closing(engine.windows(items())) as windows:
             for window in windows:
-                seen(window)
+                # The engine yields no rows before it waits.
+                if window:
+                    seen(window)
                 taken = 0
                 while taken < len(window):
                     unit, awaited = begun[0]
