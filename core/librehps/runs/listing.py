@@ -1,10 +1,10 @@
 """The listing of a run: the items of the source, frozen in the journal's folder."""
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from librehps.files import sync
 from librehps.items.item_columns import ItemColumns, chunks
@@ -12,10 +12,12 @@ from librehps.storage.outputs import listed, put
 from librehps.storage.url_path import AnyPath
 from librehps.types import Item
 
+if TYPE_CHECKING:
+    from librehps.runs.listing_chunk import Choose
+
 # Every chunk but the last has this number of items; part of the layout of the journal.
 CHUNK_ITEMS = 16_384
 LISTING = "listing"
-Choose = Callable[[int, int], Sequence[int]]
 
 
 class Listing:
@@ -74,7 +76,7 @@ class Listing:
         count = sum(1 for file in listed(self.folder) if file.suffix == ".arrow")
         return enumerate(self.range(0, count * CHUNK_ITEMS))
 
-    def chosen(self, total: int, choose: Choose) -> Iterator[tuple[Sequence[int], list[Item]]]:
+    def chosen(self, total: int, choose: "Choose") -> Iterator[tuple[Sequence[int], list[Item]]]:
         """Yield (indices, items) of chosen items among `total`, many at a time.
 
         `choose` returns the indices of the items that are wanted between two indices.

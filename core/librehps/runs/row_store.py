@@ -28,8 +28,6 @@ MAX_CACHED_GROUPS = 16
 # The key of each of some rows in the score cache, None for a row without one.
 Keys = list[bytes | None]
 GROUPS_FILE, NEWEST_FILE = "rows.groups", "rows.newest"
-
-
 # A group of layout 2 is Parquet, which begins so.
 _PARQUET = b"PAR1"
 # Before each batch of the newest rows: the number of its first row among all rows.
