@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from librehps.runs.frames import whole_frames
-from librehps.runs.row_store import GROUPS_FILE, NEWEST_FILE, group_table, newest_batch
+from librehps.runs.row_groups import group_table
+from librehps.runs.row_store import GROUPS_FILE, NEWEST_FILE, newest_batch
 from librehps.scores.row_batch import INDEX, RowSchema
 from librehps.settings import Settings
 

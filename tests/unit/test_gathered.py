@@ -19,7 +19,7 @@ from librehps.engine.decode import Decoded, Decoder
 from librehps.engine.engine import LocalEngine
 from librehps.errors import EmptyFileError, UsageError
 from librehps.media.media import Media
-from librehps.runs import gathered, journal, row_store
+from librehps.runs import gathered, journal, listing_chunk, row_store
 from librehps.runs.awaited_rows import AwaitedRows
 from librehps.runs.gathered import IndexQueue
 from librehps.runs.journal import Journal
@@ -189,15 +189,31 @@ class Losing(RunObserver):
         raise LostError
 
 
-def to_parquet(table: Any) -> memoryview:
+def to_parquet(table: Any, axes: Sequence[str]) -> memoryview:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     return memoryview(sink.getvalue())
 
 
-@pytest.mark.parametrize("group_rows", [3, 4, 100])
-def test_a_journal_of_layout_2_is_resumed(
-    group_rows: int, tmp_path: Path, tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
+def to_ipc(table: Any, axes: Sequence[str]) -> memoryview:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return memoryview(sink.getvalue())
+
+
+def as_they_are(columns: Any, rows: int) -> tuple[Any, list[Any]]:
+    table = pa.table(columns)
+    return table.schema, table.to_batches(rows)
+
+
+@pytest.mark.parametrize(("layout", "group_rows"), [(2, 3), (2, 4), (2, 100), (3, 3), (3, 4)])
+def test_a_journal_of_an_older_layout_is_resumed(
+    layout: int,
+    group_rows: int,
+    tmp_path: Path,
+    tiny: LibreHPS,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     media = PICTURES[:7]
     manifest = tmp_path / "m.jsonl"
@@ -209,9 +225,12 @@ def test_a_journal_of_layout_2_is_resumed(
         older.setattr(engine, "LONG_WAIT_S", 60.0)
         older.setattr(gathered, "MAX_HELD_ROWS", 4)
         older.setattr(row_store, "GROUP_ROWS", group_rows)
-        older.setattr(row_store, "group_payload", to_parquet)
-        older.setattr(ListedColumns, "names", lambda *_: frozenset())
-        older.setattr(journal, "LAYOUT", 2)
+        older.setattr(row_store, "group_payload", to_parquet if layout == 2 else to_ipc)
+        if layout == 2:
+            older.setattr(ListedColumns, "names", lambda *_: frozenset())
+        older.setattr(listing_chunk, "packed", as_they_are)
+        older.setattr(listing_chunk, "_flat", lambda columns: columns)
+        older.setattr(journal, "LAYOUT", layout)
         with pytest.raises(LostError):
             score_to(manifest, tmp_path / "x.parquet", model=tiny, observer=Losing(), cache="none")
     monkeypatch.setattr(row_store, "GROUP_ROWS", 3)
@@ -220,7 +239,7 @@ def test_a_journal_of_layout_2_is_resumed(
         score_to(manifest, tmp_path / "x.parquet", resume=True, prompt="other", **options)
     # A refused run leaves the journal to the version that wrote it.
     record = (tmp_path / "x.parquet.journal" / "run.json").read_text()
-    assert json.loads(record)["layout"] == 2
+    assert json.loads(record)["layout"] == layout
     appended = []
     append = Journal.append
 
@@ -230,7 +249,7 @@ def test_a_journal_of_layout_2_is_resumed(
 
     monkeypatch.setattr(Journal, "append", seen)
     found = score_to(manifest, tmp_path / "x.parquet", resume=True, **options)
-    assert (found.kept, appended) == (4, [(3, [4, 5]), (3, [6])])
+    assert (found.kept, appended) == (4, [(4, [4, 5]), (4, [6])])
     score_to(manifest, tmp_path / "y.parquet", **options)
     resumed, fresh = (pq.read_table(tmp_path / name) for name in ("x.parquet", "y.parquet"))
     assert resumed.drop_columns("settings").equals(fresh.drop_columns("settings"))

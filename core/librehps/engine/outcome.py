@@ -96,7 +96,7 @@ def _numbers(
     packed = b"".join([pack(*column) for column in columns])
     numbers = np.frombuffer(packed, float, axes * len(raws))
     starts = range(0, len(numbers), MAX_NUMBERS)
-    means = [_sigmoids(numbers[at : at + MAX_NUMBERS]).tobytes() for at in starts]
+    means = [sigmoids(numbers[at : at + MAX_NUMBERS]).tobytes() for at in starts]
     values = np.frombuffer(bytearray().join((*means, packed))).reshape(3, axes, len(raws))
     is_finite = np.ones(len(raws), bool)
     # A sum is NaN or infinity if one of its numbers is.
@@ -109,7 +109,7 @@ def _numbers(
     return values, list(scalars), is_finite
 
 
-def _sigmoids(mus: Floats) -> Floats:
+def sigmoids(mus: Floats) -> Floats:
     """Return 1 / (1 + exp(-mu)) of each number, rounded to float32.
 
     The result depends on no batch and on no processor: it is that of Python's `exp`, in float64.

@@ -1,7 +1,8 @@
 """A chunk of a listing: an Arrow file of up to some thousand items, in batches of BATCH_ITEMS.
 
 Columns are the texts of an item, its own columns (a struct, or JSON text where their types differ
-within the chunk), and `rest`: JSON of all that has no column, null for most items.
+within the chunk), and `rest`: JSON of all that has no column, null for most items. In the file the
+columns are packed, and those of the struct are columns of their own.
 """
 
 import json
@@ -21,10 +22,13 @@ from librehps.files import is_utf8
 from librehps.items.item_columns import FIELDS, ItemColumns
 from librehps.runs.item_json import from_fields, media_record, problem_record
 from librehps.runs.own_values import OwnColumns, OwnValues
+from librehps.runs.packed import fields_of, packed, records_of, unpacked
 from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item
 
 EXTRA, REST = "extra", "rest"
+# Before the name of an own column in a file, where it is a column of its own.
+_OWN = f"{EXTRA}."
 BATCH_ITEMS = 2048
 # The columns of a chunk, and those of them that an output has in the same form.
 _FIELDS, _OF_OUTPUT = (*FIELDS, EXTRA, REST), ("id", "media")
@@ -49,12 +53,23 @@ def chunk_content(items: ItemColumns) -> Any:
         [json.dumps(rest[at]) if at in rest else None for at in range(len(items))] if rest else []
     )
     columns[REST] = pa.array(others, pa.string()) if rest else pa.nulls(len(items), pa.string())
+    schema, batches = packed(_flat(columns), BATCH_ITEMS)
     options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-    table = pa.table(columns)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
-        writer.write_table(table, BATCH_ITEMS)
+    with pa.ipc.new_file(sink, schema, options=options) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
     return sink.getvalue()
+
+
+def _flat(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns with own columns, if they are structs, as columns of their own."""
+    extras = columns[EXTRA]
+    if not pa.types.is_struct(extras.type):
+        return dict(columns)
+    own = zip(extras.type.names, extras.flatten(), strict=True)
+    kept = {name: column for name, column in columns.items() if name != EXTRA}
+    return {**kept, **{f"{_OWN}{name}": column for name, column in own}}
 
 
 def read_chunk(file: AnyPath, start: int, end: int) -> Iterator[list[Item]]:
@@ -70,12 +85,12 @@ def read_chosen(
     `first` is the index of the chunk's first item, `end` that of the last of all and one more.
     `choose` returns the indices that are wanted between two indices.
     """
-    with _reader(file) as reader:
-        for number in range(reader.num_record_batches):
+    with _reader(file, _FIELDS) as reader:
+        for number in range(reader.batches):
             start = first + number * BATCH_ITEMS
             indices = choose(start, min(start + BATCH_ITEMS, end))
             if len(indices):
-                batch = reader.get_batch(number)
+                batch = reader.batch(number)
                 if len(indices) < len(batch):
                     batch = batch.take(pa.array([index - start for index in indices]))
                 yield indices, _items(batch)
@@ -83,7 +98,7 @@ def read_chosen(
 
 def read_ids(file: AnyPath, start: int, end: int) -> Any:
     """Return the ids of these items as an Arrow array of chunks."""
-    found = [batch.column(0) for batch in _batches(file, start, end, [0])]
+    found = [batch.column(0) for batch in _batches(file, start, end, FIELDS[:1])]
     return pa.chunked_array(found, pa.string())
 
 
@@ -92,12 +107,12 @@ def read_types(file: AnyPath) -> list[dict[str, Any]]:
 
     There are none for a batch with anything in `rest`: its columns are not those of an output.
     """
-    with _opened(file) as source:
-        extras = pa.ipc.open_file(source).schema.field(EXTRA).type
-    own = {field.name: field.type for field in extras} if pa.types.is_struct(extras) else {}
-    types = {**dict.fromkeys(_OF_OUTPUT, pa.string()), **own}
-    batches = _batches(file, 0, sys.maxsize, [_FIELDS.index(REST)])
-    return [types if _is_plain(batch) else {} for batch in batches]
+    found = []
+    for batch in _batches(file, 0, sys.maxsize, (*_OF_OUTPUT, EXTRA, REST)):
+        is_plain = batch.column(REST).null_count == len(batch)
+        schema = _columns(batch).schema
+        found.append(dict(zip(schema.names, schema.types, strict=True)) if is_plain else {})
+    return found
 
 
 def read_columns(file: AnyPath) -> list[Any]:
@@ -105,13 +120,7 @@ def read_columns(file: AnyPath) -> list[Any]:
 
     The columns are `id` and `media`, and the items' own columns, unless their types differ.
     """
-    names = (*_OF_OUTPUT, EXTRA)
-    batches = _batches(file, 0, sys.maxsize, [_FIELDS.index(name) for name in names])
-    return [_columns(batch) for batch in batches]
-
-
-def _is_plain(batch: Any) -> bool:
-    return int(batch.column(REST).null_count) == len(batch)
+    return [_columns(batch) for batch in _batches(file, 0, sys.maxsize, (*_OF_OUTPUT, EXTRA))]
 
 
 def _columns(batch: Any) -> Any:
@@ -121,26 +130,53 @@ def _columns(batch: Any) -> Any:
     return pa.RecordBatch.from_pydict(found)
 
 
-def _batches(
-    file: AnyPath, start: int, end: int, columns: list[int] | None = None
-) -> Iterator[Any]:
-    with _reader(file, columns) as reader:
-        for number in range(start // BATCH_ITEMS, reader.num_record_batches):
+def _batches(file: AnyPath, start: int, end: int, names: Sequence[str] = _FIELDS) -> Iterator[Any]:
+    with _reader(file, names) as reader:
+        for number in range(start // BATCH_ITEMS, reader.batches):
             first = number * BATCH_ITEMS
             if first >= end:
                 return
-            batch = reader.get_batch(number)
-            yield batch.slice(max(0, start - first), end - max(first, start))
+            yield reader.batch(number).slice(max(0, start - first), end - max(first, start))
+
+
+class _Reader:
+    """The named columns of a chunk, batch by batch."""
+
+    def __init__(self, source: Any, names: Sequence[str]) -> None:
+        schema = pa.ipc.open_file(source).schema
+        self._names, self._records = names, records_of(schema)
+        if self._records is None:
+            # Of a journal of layout 2 or 3.
+            fields = [schema.get_field_index(name) for name in names]
+        else:
+            if EXTRA in names and EXTRA not in self._records:
+                own = [name for name in self._records if name.startswith(_OWN)]
+                self._names = [*(name for name in names if name != EXTRA), *own]
+            fields = fields_of(self._records, self._names)
+        # A batch is too small for threads, which would take half as long again. No fields would
+        # mean all of them.
+        options = pa.ipc.IpcReadOptions(included_fields=fields or [0], use_threads=False)
+        self._reader = pa.ipc.open_file(source, options=options)
+        self.batches: int = self._reader.num_record_batches
+
+    def batch(self, number: int) -> Any:
+        """Return a batch of the columns."""
+        batch = self._reader.get_batch(number)
+        if self._records is None:
+            return batch
+        found = unpacked(batch, self._records, self._names)
+        own = {n.removeprefix(_OWN): found.pop(n) for n in self._names if n.startswith(_OWN)}
+        if own:
+            found[EXTRA] = pa.StructArray.from_arrays(list(own.values()), list(own))
+        return pa.RecordBatch.from_arrays(list(found.values()), list(found))
 
 
 @contextmanager
-def _reader(file: AnyPath, columns: list[int] | None = None) -> Iterator[Any]:
+def _reader(file: AnyPath, names: Sequence[str]) -> Iterator[_Reader]:
     """Open a chunk; raises UsageError for a damaged one, also while it is read."""
-    # A batch is too small for threads, which would take half as long again.
-    options = pa.ipc.IpcReadOptions(included_fields=columns, use_threads=False)
     try:
         with _opened(file) as source:
-            yield pa.ipc.open_file(source, options=options)
+            yield _Reader(source, names)
     except pa.ArrowInvalid as error:
         raise UsageError(
             f"{file}: damaged listing ({error})", hint="Use --overwrite to start over."

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from librehps.errors import OutputError
 from librehps.files import sync
 from librehps.runs.frames import DamagedFrameError, Frame, FrameFile
 from librehps.runs.listed_columns import ListedColumns, taken
+from librehps.runs.row_groups import group_payload, group_table
 from librehps.runs.row_status import ERROR, OK
 from librehps.scores.row_batch import INDEX, RowSchema
 from librehps.scores.scored_rows import ScoredRows
@@ -28,8 +28,6 @@ MAX_CACHED_GROUPS = 16
 # The key of each of some rows in the score cache, None for a row without one.
 Keys = list[bytes | None]
 GROUPS_FILE, NEWEST_FILE = "rows.groups", "rows.newest"
-# A group of layout 2 is Parquet, which begins so.
-_PARQUET = b"PAR1"
 # Before each batch of the newest rows: the number of its first row among all rows.
 _NUMBER = struct.Struct("<Q")
 
@@ -37,9 +35,9 @@ _NUMBER = struct.Struct("<Q")
 class RowStore:
     """The rows of a run; `status` holds NEW, OK or ERROR for each item.
 
-    `rows.groups` holds groups as Arrow IPC (older versions wrote Parquet), `rows.newest` the rows
-    of each `append` that are not in a group yet; many rows at once become a group. A later row with
-    the same index replaces the earlier one. Columns that `listed` has are read from the listing.
+    `rows.groups` holds groups of rows, `rows.newest` the rows of each `append` that are not in a
+    group yet; many rows at once become a group. A later row with the same index replaces the
+    earlier one. Columns that `listed` has are read from the listing.
     Methods raise OSError.
     """
 
@@ -224,7 +222,7 @@ class RowStore:
     def _make_group(self) -> None:
         """Write the waiting rows as a group, and then delete them from the newest rows."""
         table = pa.Table.from_batches(self._waiting, self.schema.arrow)
-        frame = self._groups.append(group_payload(table))
+        frame = self._groups.append(group_payload(table, self.schema.axes))
         if self._newest.size:
             self._groups.sync()
             self._newest.clear()
@@ -251,25 +249,3 @@ def _keys_of(rows: Sequence[ScoredRow]) -> Keys | None:
 def newest_batch(payload: bytes, schema: RowSchema) -> Any:
     """Return the rows in a frame of the newest rows, as an Arrow batch."""
     return pa.ipc.read_record_batch(pa.py_buffer(payload).slice(_NUMBER.size), schema.arrow)
-
-
-def group_payload(table: Any) -> memoryview:
-    """Return the payload of a group's frame: its rows as one compressed batch of Arrow IPC."""
-    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
-        writer.write_table(table.combine_chunks())
-    return memoryview(sink.getvalue())
-
-
-def group_table(payload: bytes, names: Sequence[str]) -> Any:
-    """Return the named columns of the rows in a group's frame."""
-    source = pa.BufferReader(payload)
-    if payload.startswith(_PARQUET):
-        with pq.ParquetFile(source) as file:
-            return file.read(columns=list(names), use_threads=False).select(names)
-    with pa.ipc.open_stream(source) as reader:
-        at = [reader.schema.get_field_index(name) for name in names]
-    options = pa.ipc.IpcReadOptions(included_fields=at, use_threads=False)
-    with pa.ipc.open_stream(pa.BufferReader(payload), options=options) as reader:
-        return reader.read_all().select(names)

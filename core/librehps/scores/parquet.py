@@ -15,6 +15,7 @@ from librehps.scores.columns import (
     INTEGER,
     INTEGERS,
     LONG,
+    PHASH,
     REAL,
     TEXT,
     as_text,
@@ -29,6 +30,8 @@ from librehps.storage.url_path import AnyPath
 ROW_GROUP_ROWS = 65_536
 # Rows buffered as Python objects, which take ten times the memory of Arrow.
 BATCH_ROWS = 2048
+# Texts that few rows share.
+UNIQUE_TEXTS = ("id", "media", "sha256", PHASH)
 _TYPES = {
     TEXT: pa.string(),
     REAL: pa.float32(),
@@ -64,6 +67,15 @@ def schema_of(
     return pa.schema(fields, metadata=metadata)
 
 
+def dictionary_columns(schema: Any) -> list[str]:
+    """Return the paths of columns that are worth a dictionary: not scores, nor texts of one row."""
+    return [
+        f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+        for field in schema
+        if field.type != pa.float32() and field.name not in UNIQUE_TEXTS
+    ]
+
+
 def to_batch(records: Sequence[Record], schema: Any, texts: Sequence[str]) -> Any:
     """Return the records as an Arrow batch; values in the columns `texts` become text."""
     rows = [{**record, **{name: as_text(record.get(name)) for name in texts}} for record in records]
@@ -89,7 +101,10 @@ class ParquetSink(Sink):
         self._tables: list[Any] = []
 
     def _open(self) -> None:
-        self._writer = pq.ParquetWriter(self.partial, self._schema, compression="zstd")
+        columns = dictionary_columns(self._schema)
+        self._writer = pq.ParquetWriter(
+            self.partial, self._schema, compression="zstd", use_dictionary=columns
+        )
 
     def _write(self, record: Record) -> None:
         self._waiting.append(record)

@@ -27,7 +27,7 @@ from librehps.scores.markers import (
     SCORED_SUFFIXES,
     UNFINISHED_FILE,
 )
-from librehps.scores.parquet import ROW_GROUP_ROWS
+from librehps.scores.parquet import ROW_GROUP_ROWS, dictionary_columns
 from librehps.storage.at_once import at_once
 from librehps.storage.outputs import content_of, listed, make_folder, put, remove
 from librehps.storage.url_path import AnyPath, UrlPath
@@ -109,7 +109,13 @@ class Parts:
         metadata = {**(table.schema.metadata or {}), PART_KEY: json.dumps(asdict(part))}
         table = table.replace_schema_metadata(metadata)
         content = pa.BufferOutputStream()
-        pq.write_table(table, content, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        pq.write_table(
+            table,
+            content,
+            compression="zstd",
+            row_group_size=ROW_GROUP_ROWS,
+            use_dictionary=dictionary_columns(table.schema),
+        )
         path = self.path(first)
         name = f"{path.name}.{secrets.token_hex(4)}{PARTIAL}"
         partial = path.with_name(name) if isinstance(path, Path) else None
