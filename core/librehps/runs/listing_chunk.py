@@ -22,7 +22,7 @@ from librehps.files import is_utf8
 from librehps.items.item_columns import FIELDS, ItemColumns
 from librehps.runs.item_json import from_fields, media_record, problem_record
 from librehps.runs.own_values import OwnColumns, OwnValues
-from librehps.runs.packed import fields_of, packed, records_of, unpacked
+from librehps.runs.packed import fields_of, packed, records_of, type_of, unpacked
 from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item
 
@@ -107,12 +107,10 @@ def read_types(file: AnyPath) -> list[dict[str, Any]]:
 
     There are none for a batch with anything in `rest`: its columns are not those of an output.
     """
-    found = []
-    for batch in _batches(file, 0, sys.maxsize, (*_OF_OUTPUT, EXTRA, REST)):
-        is_plain = batch.column(REST).null_count == len(batch)
-        schema = _columns(batch).schema
-        found.append(dict(zip(schema.names, schema.types, strict=True)) if is_plain else {})
-    return found
+    with _reader(file, (REST,)) as reader:
+        types = {**dict.fromkeys(_OF_OUTPUT, pa.string()), **reader.own_types}
+        rests = [reader.batch(at).column(REST) for at in range(reader.batches)]
+    return [types if rest.null_count == len(rest) else {} for rest in rests]
 
 
 def read_columns(file: AnyPath) -> list[Any]:
@@ -140,11 +138,12 @@ def _batches(file: AnyPath, start: int, end: int, names: Sequence[str] = _FIELDS
 
 
 class _Reader:
-    """The named columns of a chunk, batch by batch."""
+    """The named columns of a chunk, batch by batch, and the types of own columns."""
 
     def __init__(self, source: Any, names: Sequence[str]) -> None:
         schema = pa.ipc.open_file(source).schema
         self._names, self._records = names, records_of(schema)
+        self.own_types = self._own_types(schema)
         if self._records is None:
             # Of a journal of layout 2 or 3.
             fields = [schema.get_field_index(name) for name in names]
@@ -158,6 +157,15 @@ class _Reader:
         options = pa.ipc.IpcReadOptions(included_fields=fields or [0], use_threads=False)
         self._reader = pa.ipc.open_file(source, options=options)
         self.batches: int = self._reader.num_record_batches
+
+    def _own_types(self, schema: Any) -> dict[str, Any]:
+        """Return the Arrow type of each own column that is a column here, or in a struct."""
+        if self._records is not None:
+            own = {n: one for n, one in self._records.items() if n.startswith(_OWN)}
+            return {n.removeprefix(_OWN): type_of(one, schema) for n, one in own.items()}
+        extras = schema.field(EXTRA).type
+        is_struct = pa.types.is_struct(extras)
+        return {field.name: field.type for field in extras} if is_struct else {}
 
     def batch(self, number: int) -> Any:
         """Return a batch of the columns."""

@@ -53,8 +53,8 @@ def packed(
     metadata = {_KEY: json.dumps(records, separators=(",", ":"))}
     types = [pa.field(str(at), pieces[0].type) for at, pieces in enumerate(fields)]
     schema = pa.schema(types, metadata=metadata)
-    batches = [pa.RecordBatch.from_arrays(list(b), schema=schema) for b in zip(*fields)]
-    return schema, batches
+    batches = zip(*fields, strict=True)
+    return schema, [pa.RecordBatch.from_arrays(list(one), schema=schema) for one in batches]
 
 
 def records_of(schema: Any) -> dict[str, Record] | None:
@@ -67,6 +67,13 @@ def fields_of(records: Mapping[str, Record], names: Collection[str]) -> list[int
     """Return the numbers of the fields that hold the named columns."""
     found = (records[name].get(key) for name in names for key in (DATA, LENGTHS, COLUMN))
     return sorted({int(at) for at in found if isinstance(at, str)})
+
+
+def type_of(record: Record, schema: Any) -> Any:
+    """Return the Arrow type of the column that is restored from the fields of a schema."""
+    if COLUMN in record:
+        return schema.field(record[COLUMN]).type
+    return _TYPES[record[TYPE]] if VALUE in record else pa.string()
 
 
 def unpacked(batch: Any, records: Mapping[str, Record], names: Collection[str]) -> dict[str, Any]:
@@ -127,7 +134,9 @@ def _from_hex(content: bytes, length: int) -> bytes | None:
             found = bytes.fromhex(some.decode("ascii"))
         except ValueError:
             return None
-        if found.hex().encode() != some:
+        # Blanks between digits are no error, and upper-case letters alone lack this bit.
+        is_exact = 2 * len(found) == len(some)
+        if not (is_exact and np.bitwise_and.reduce(np.frombuffer(some, np.uint8)) & 0x20):
             return None
     return found
 

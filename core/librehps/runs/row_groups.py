@@ -1,6 +1,6 @@
 """Groups of a journal's rows as bytes, without what can be restored from the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,9 @@ def group_payload(table: Any, axes: Sequence[str]) -> memoryview:
     if np.array_equal(indices, np.arange(indices[0], indices[0] + len(indices))):
         records.append({NAME: INDEX, _FIRST: int(indices[0])})
         del columns[INDEX]
-    for axis in axes:
-        if _is_mean(columns[axis], mu := columns[f"{axis}_mu"]):
-            records.append({NAME: axis, _MU: f"{axis}_mu"})
-            del columns[axis]
+    for axis in _restored(columns, axes):
+        records.append({NAME: axis, _MU: f"{axis}_mu"})
+        del columns[axis]
     schema, batches = packed(columns, len(table), records)
     options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
     sink = pa.BufferOutputStream()
@@ -60,7 +59,7 @@ def group_table(payload: bytes, names: Sequence[str]) -> Any:
             first = records[name][_FIRST]
             found[name] = pa.array(np.arange(first, first + len(batch)))
         elif _MU in records[name]:
-            found[name] = _means(found[records[name][_MU]])
+            found[name] = _mean_column(found[records[name][_MU]])
     return pa.table([found[name] for name in names], list(names))
 
 
@@ -71,24 +70,34 @@ def _read(payload: bytes, fields: list[int]) -> Any:
         return reader.read_next_batch()
 
 
+def _restored(columns: Mapping[str, Any], axes: Sequence[str]) -> list[str]:
+    """Return the axes whose means `_means` gives exactly, bit by bit."""
+    scored = [axis for axis in axes if columns[axis].null_count < len(columns[axis])]
+    if not scored:
+        return []
+    means, mus = (
+        np.stack([_numbers(columns[f"{axis}{end}"]) for axis in scored]) for end in ("", "_mu")
+    )
+    bits = means.view(np.uint32) == _means(mus).view(np.uint32)
+    nans = np.isnan(mus).sum(1)
+    nulls = [[columns[f"{axis}{end}"].null_count for end in ("", "_mu")] for axis in scored]
+    pairs = zip(scored, bits.all(1), nans.tolist(), nulls, strict=True)
+    return [axis for axis, same, nan, null in pairs if same and null == [nan, nan]]
+
+
 def _numbers(scores: Any) -> Any:
     """Return scores as float32, NaN for null."""
     return scores.to_numpy(zero_copy_only=False)
 
 
-def _is_mean(mean: Any, mu: Any) -> bool:
-    """Return True if `_means` gives exactly these means, bit by bit."""
-    if mu.null_count == len(mu) or mean.null_count != mu.null_count:
-        return False
-    if int(np.isnan(_numbers(mu)).sum()) != mu.null_count:
-        return False
-    pairs = (_numbers(mean), _numbers(_means(mu)))
-    return np.array_equal(*(one.view(np.uint32) for one in pairs))
-
-
 def _means(mus: Any) -> Any:
     """Return the mean for each mu, as the engine computes it of a mu that is a float32."""
-    values = _numbers(mus).astype(float)
-    means, is_null = np.zeros(len(values), np.float32), np.isnan(values)
-    means[~is_null] = sigmoids(values[~is_null])
-    return pa.array(means, mask=is_null if mus.null_count else None)
+    means: Any = sigmoids(mus.ravel().astype(float)).astype(np.float32)
+    # Like the NaN of a null.
+    means[np.isnan(means)] = np.nan
+    return means.reshape(mus.shape)
+
+
+def _mean_column(mus: Any) -> Any:
+    is_null = mus.is_null().to_numpy(zero_copy_only=False) if mus.null_count else None
+    return pa.array(_means(_numbers(mus)), mask=is_null)

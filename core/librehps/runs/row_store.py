@@ -242,8 +242,9 @@ def _keys_of(rows: Sequence[ScoredRow]) -> Keys | None:
         keys, hashes = list(rows.keys), rows.hashes
     else:
         keys, hashes = [row.key for row in rows], [row.sha256 for row in rows]
-    is_whole = None not in keys or all(k or h is None for k, h in zip(keys, hashes, strict=True))
-    return keys if is_whole else None
+    # Failed rows have neither.
+    lacking = [hash is None for key, hash in zip(keys, hashes, strict=True) if key is None]
+    return keys if all(lacking) else None
 
 
 def newest_batch(payload: bytes, schema: RowSchema) -> Any:

@@ -108,7 +108,7 @@ def _facts(rows: ScoredRows) -> dict[str, Any]:
         "kind": _often_equal(rows.kinds, pa.string()),
         "width": _often_equal(rows.widths, pa.int32()),
         "height": _often_equal(rows.heights, pa.int32()),
-        "frames": rows.frames,
+        "frames": _often_equal(rows.frames, pa.list_(pa.int32())),
         "status": pa.repeat("ok", len(rows)),
         "error_type": nothing,
         "error": nothing,
@@ -116,11 +116,14 @@ def _facts(rows: ScoredRows) -> dict[str, Any]:
         "sha256": rows.hashes,
         "scalar": rows.scalars,
     }
-    if any(rows.errors):
-        errors = rows.errors
-        found["status"] = ["ok" if error is None else "error" for error in errors]
-        found["error_type"] = [None if e is None else type(e).__name__ for e in errors]
-        found["error"] = [None if e is None else printable(str(e)) for e in errors]
+    failed = [(at, error) for at, error in enumerate(rows.errors) if error is not None]
+    if failed:
+        columns = [[text] * len(rows) for text in ("ok", None, None)]
+        for at, error in failed:
+            texts = ("error", type(error).__name__, printable(str(error)))
+            for column, text in zip(columns, texts, strict=True):
+                column[at] = text
+        found |= zip(("status", "error_type", "error"), columns, strict=True)
     return found
 
 
@@ -128,6 +131,8 @@ def _often_equal(values: Sequence[Any], kind: Any) -> Any:
     """Return values as an Arrow array of a type, quickly where all are equal."""
     first = values[0] if values else None
     is_one = values.count(first) == len(values)
+    if is_one and first is None:
+        return pa.nulls(len(values), kind)
     return pa.repeat(pa.scalar(first, kind), len(values)) if is_one else pa.array(values, kind)
 
 
@@ -147,6 +152,8 @@ def _media(values: list[Any]) -> Any:
 
 def _texts(values: list[Any]) -> Any:
     """Return values as an Arrow array of UTF-8 text, except None."""
+    if values.count(None) == len(values):
+        return pa.nulls(len(values), pa.string())
     if set(map(type, values)) <= {str, NoneType}:
         try:
             return pa.array(values, pa.string())
