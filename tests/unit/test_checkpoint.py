@@ -1,9 +1,13 @@
 """Reading checkpoints: real small ones in the published layout, whole and broken."""
 
+import itertools
 import json
 import shutil
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import torch
@@ -13,6 +17,7 @@ from checkpoints import Tensors, rewrite
 from conftest import CHECKPOINT, MEDIA
 from librehps import LibreHPS
 from librehps.errors import CheckpointError, MemoryShortError
+from librehps.models import weights
 from librehps.models.librehps.checkpoint import Checkpoint, build_model, fingerprint
 
 
@@ -87,6 +92,32 @@ def test_settings_are_those_foreseen(golden: LibreHPS) -> None:
     as_reference = {"background": "keep", "color_management": False}
     foreseen = LibreHPS.foresee(CHECKPOINT, device="cpu", dtype="float32", **as_reference)
     assert foreseen == golden.settings
+
+
+def test_a_fingerprint_is_interrupted_at_any_call() -> None:
+    found = weights.find_tensors(CHECKPOINT.glob("*.safetensors"), str)
+    tensors = dict(list(found.items())[:3])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    calls, last = itertools.count(), 0
+
+    def interrupt(_: FrameType, event: str, __: object) -> None:
+        if event == "call" and next(calls) == last:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGINT)
+
+    try:
+        while True:
+            sys.setprofile(interrupt)
+            try:
+                weights.fingerprint(tensors)
+                break
+            except KeyboardInterrupt:
+                calls, last = itertools.count(), last + 1
+            finally:
+                sys.setprofile(None)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert last > 10
 
 
 def test_shards_and_dtypes_do_not_change_the_fingerprint(tmp_path: Path) -> None:
