@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from librehps import Item, LibreHPS
+from librehps.engine.content_key import content_key
 from librehps.engine.decode import NOT_PREPARED, Decoded
 from librehps.engine.engine import LocalEngine
-from librehps.engine.key_index import content_key
 from librehps.engine.outcome import scored_rows, sigmoid
 from librehps.engine.score_cache import ScoreCache
 from librehps.errors import EmptyFileError, NonFiniteScoreError

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, cast
 
+from librehps.engine.content_key import content_key
 from librehps.engine.decode import Decoder
-from librehps.engine.key_index import content_key
 from librehps.engine.outage import OutageWatch
 from librehps.engine.reading import MAX_READS, ReadAhead
 from librehps.engine.window import Ready
