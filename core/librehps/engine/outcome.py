@@ -55,7 +55,8 @@ def scored_rows(
     columns: Any = Decoded._make(zip(*known, strict=True) if known else [()] * len(_NO_COLUMNS))
     kinds = columns.kind
     if has_errors:
-        kinds = tuple(i.kind if e else k for i, e, k in zip(items, errors, kinds, strict=True))
+        pairs = zip(items, decoded, strict=True)
+        kinds = [item.kind if one is None else one.kind for item, one in pairs]
         keys = [None if e else key for e, key in zip(errors, keys, strict=True)]
     of_videos = [at for at, name in enumerate(axes) if name in VIDEO_AXES]
     if of_videos:

@@ -178,6 +178,10 @@ class Media:
 
     def kind(self) -> Kind:
         """Return the kind by suffix, else by the first bytes; a list of frames is a video."""
+        return self._kind
+
+    @Lazy
+    def _kind(self) -> Kind:
         if isinstance(self.media, Path):
             return kind_of(self.media)
         if isinstance(self.media, Stored):

@@ -1,7 +1,7 @@
 """Scored rows as columns, which a run writes without an object for each row."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Any, overload
 
@@ -59,9 +59,11 @@ class ScoredRows(Sequence[ScoredRow]):
         return ScoredRows(axes=self.axes, numbers=self.numbers[:, :, start:end], **columns)
 
     def _row(self, at: int) -> ScoredRow:
-        item, error, frames = self.items[at], self.errors[at], self.frames[at]
+        item, kind = self.items[at], self.kinds[at]
+        item = item if kind == item.kind else replace(item, kind=kind)
+        error, frames = self.errors[at], self.frames[at]
         if error is not None:
-            return ScoredRow(item, self.kinds[at], None, error=error)
+            return ScoredRow(item, kind, None, error=error)
         means, mus, sigmas = self.numbers[:, :, at].tolist()
         has = [mean == mean for mean in means]
         names = self.axes
@@ -72,7 +74,7 @@ class ScoredRows(Sequence[ScoredRow]):
         axes, scalar = AxisColumns(names, means, sigmas, mus), self.scalars[at]
         return ScoredRow(
             item,
-            self.kinds[at],
+            kind,
             ImageScore(axes, scalar) if frames is None else VideoScore(axes, scalar, frames),
             self.widths[at],
             self.heights[at],
