@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Cli
+from librehps.engine import window_size
 from librehps.engine.engine import LocalEngine
 from librehps_cli.ui import progress_log
 from make_media import picture
@@ -45,6 +46,7 @@ def test_a_log_gets_a_line_every_30_seconds(
 ) -> None:
     # The rows of a window come together, after one look.
     monkeypatch.setattr(LocalEngine, "window_size", lambda self, lanes: 1)
+    monkeypatch.setattr(window_size, "QUICK_S", 0.0)
     done = cli("score", folder, "--prompt", "x", *MODEL, "-o", tmp_path / "x.parquet")
     found = [LINE.fullmatch(line) for line in done.stderr.splitlines() if "items/s" in line]
     # A line at every second look: 20 s are too few, 40 s are enough.

@@ -16,12 +16,10 @@ ROOT = Path(__file__).parents[2]
 CORE, CLI = ROOT / "core" / "librehps", ROOT / "librehps_cli"
 
 BASE = {"errors", "types", "settings", "choices", "files", "markup", "paths", "rowfiles"} | {
-    "key_index",
-    "storage",
+    "storage"
 }
 ALLOWED = {
     "errors": set(),
-    "key_index": set(),
     "markup": set(),
     "types": {"choices", "errors", "files"},
     "settings": {"types"},

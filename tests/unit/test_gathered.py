@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from librehps import ImageScore, Item, LibreHPS, ScoredRow, score_to
-from librehps.engine import engine
+from librehps.engine import in_flight
 from librehps.engine.decode import Decoded, Decoder
 from librehps.engine.engine import LocalEngine
 from librehps.errors import EmptyFileError, UsageError
@@ -83,7 +83,7 @@ def test_rows_are_stored_before_the_engine_waits_for_the_next_ones(
     tmp_path: Path, tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gathered, "HOLD_S", float("inf"))
-    monkeypatch.setattr(engine, "LONG_WAIT_S", 0.0)
+    monkeypatch.setattr(in_flight, "LONG_WAIT_S", 0.0)
     monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 1)
     stored, decode = Stored(), Decoder.decode
 
@@ -174,7 +174,7 @@ def test_an_observer_gets_no_window_without_rows(
 ) -> None:
     monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 2)
     # As before a long wait.
-    monkeypatch.setattr(LocalEngine, "_before_wait", lambda self, _: iter([self._no_rows()]))
+    monkeypatch.setattr(in_flight.InFlight, "_before_wait", lambda self, _: iter([self._no_rows()]))
     observer, options = Windows(), dict[str, Any](prompt="x", model=tiny, cache="none")
     found = score_to(PICTURES[:4], "memory://gathered/out", observer=observer, **options)
     assert (found.ok, observer.sizes) == (4, [2, 2])
@@ -222,7 +222,7 @@ def test_a_journal_of_an_older_layout_is_resumed(
     monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 2)
     with monkeypatch.context() as older:
         older.setattr(gathered, "HOLD_S", float("inf"))
-        older.setattr(engine, "LONG_WAIT_S", 60.0)
+        older.setattr(in_flight, "LONG_WAIT_S", 60.0)
         older.setattr(gathered, "MAX_HELD_ROWS", 4)
         older.setattr(row_store, "GROUP_ROWS", group_rows)
         older.setattr(row_store, "group_payload", to_parquet if layout == 2 else to_ipc)

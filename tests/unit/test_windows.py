@@ -5,6 +5,8 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +14,16 @@ import pytest
 import torch
 
 from librehps import Item, LibreHPS
-from librehps.engine.content_key import content_key
+from librehps.engine import stage, window_size
 from librehps.engine.decode import NOT_PREPARED, Decoded
 from librehps.engine.engine import LocalEngine
+from librehps.engine.key_index import content_key
 from librehps.engine.outcome import scored_rows, sigmoid
 from librehps.engine.score_cache import ScoreCache
+from librehps.engine.window_size import MAX_GROWTH, WindowSize
 from librehps.errors import EmptyFileError, NonFiniteScoreError
 from librehps.models.base import Prepared, RawScore
-from librehps.types import AxisColumns
+from librehps.types import AxisColumns, ScoredRow
 
 AXES = ("overall", "alignment", "coherence", "style", "temporal")
 # Contents by name: damaged, pixels in memory, and media with a score of an earlier run.
@@ -39,15 +43,15 @@ class Decoder:
     cache: Any = None
 
     def kind_of(self, item: Item, content: object) -> str:
-        return "video" if "clip" in item.media else "image"
+        return "video" if "clip" in str(item.media) else "image"
 
     def decode(self, item: Item, content: object) -> Decoded:
-        name, number = item.media.split("-")[:2]
+        name, number = str(item.media).split("-")[:2]
         if name == BROKEN:
             raise EmptyFileError("the file is empty")
         prepared = replace(NOT_PREPARED, ids=torch.empty(1 + int(number) % 9), vision=int(number))
-        digest = None if name == PIXELS else hashlib.sha256(item.media.encode()).hexdigest()
-        frames = (0, 3) if "clip" in item.media else None
+        digest = None if name == PIXELS else hashlib.sha256(str(item.media).encode()).hexdigest()
+        frames = (0, 3) if "clip" in str(item.media) else None
         cached = raw_of(int(number)) if name == CACHED else None
         kind: Any = self.kind_of(item, content)
         return Decoded(prepared, kind, 8, 9, frames, 7, digest, cached=cached)
@@ -60,10 +64,12 @@ class Model:
 
     def __init__(self) -> None:
         self.seen: list[int] = []
+        self.batches: list[list[int]] = []
 
     def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
         numbers: list[Any] = [one.vision for one in batch]
         self.seen += numbers
+        self.batches.append(numbers)
         return lambda: list(map(raw_of, numbers))
 
 
@@ -121,6 +127,47 @@ def test_rows_are_those_of_each_item_alone(tiny: LibreHPS, seed: int, usual: boo
         scored.add(item.media)
     assert engine.work.forwards == launched == len(model.seen)
     assert len(cache.added) == len({one for one in scored if not one.startswith((PIXELS, CACHED))})
+
+
+def test_the_next_window_is_larger_after_quick_ones() -> None:
+    times = iter([0.0, 0.01, 0.02, 0.03, 0.04, 1.0, 1.015, 1.055])
+    size = WindowSize(100, lambda: next(times))
+    found = []
+    for _ in range(7):
+        size.note(size.items)
+        found.append(size.items)
+    # Twice as large at most, 8 times the usual size at most, and as many as take 50 ms.
+    assert found == [200, 400, 800, 800, 100, 200, 200]
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_large_windows_have_the_rows_and_batches_of_usual_ones(
+    tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch, is_slow: bool
+) -> None:
+    """The rest of a set that turns out to be slow is decoded as another set."""
+    names, rng = ["file", "clip", BROKEN, PIXELS, CACHED], np.random.default_rng(5)
+    chosen = rng.integers(0, (len(names), 300), (400, 2)).tolist()
+    items: list[Item] = [
+        Item(str(at), f"{names[name]}-{number}", f"prompt {number % 3}")
+        for at, (name, number) in enumerate(chosen)
+    ]
+    # Not all of these are local files, which are taken in usual numbers.
+    items[150] = replace(items[150], problem=EmptyFileError("no such row"))
+    items[200] = replace(items[200], media=Path("file-7"))
+    monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 16)
+    found = []
+    for seconds in (0.0, 1e9):
+        monkeypatch.setattr(window_size, "QUICK_S", seconds)
+        monkeypatch.setattr(stage, "QUICK_S", -1.0 if is_slow else 1e9)
+        model = Model()
+        engine = engine_of(tiny, model, NoCache(), ScoreCache())
+        windows = [rows for rows in engine.windows(items) if rows]
+        found.append((chain.from_iterable(windows), sorted(model.batches)))
+        sizes = [len(rows) for rows in windows]
+        assert max(sizes) == (16 * MAX_GROWTH if seconds and not is_slow else 16)
+    (usual, batches), (large, others) = found
+    assert [*map(ScoredRow.to_dict, large)] == [*map(ScoredRow.to_dict, usual)]
+    assert batches == others
 
 
 def test_a_stop_leaves_a_prefix_of_the_rows(tiny: LibreHPS) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from librehps.engine.window import Ready
+from librehps.engine.ready import Ready
 from librehps.errors import MediaDeniedError, MediaNotFoundError, NetworkError, OutageError
 from librehps.media.media import place_of
 from librehps.storage.limits import positive

@@ -1,62 +1,49 @@
 """A window: items that are decoded, batched and scored together, up to their rows."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, cast
 
-from librehps.engine.decode import Decoded
 from librehps.engine.device import BatchResult, Launcher
 from librehps.engine.disk_cache import CachedScore, ContentScores
 from librehps.engine.outcome import is_finite, scored_rows
 from librehps.engine.plan import plan
+from librehps.engine.ready import Ready, ReadyItems
 from librehps.engine.score_cache import KnownScores
 from librehps.errors import ItemError
 from librehps.models.base import Prepared, RawScore
 from librehps.scores.scored_rows import ScoredRows
-from librehps.types import Item, Kind
+from librehps.types import Kind
 
 # Digest of (content hash, prompt); for pixels in memory the item's index in its window.
 Key = bytes | int
 Outputs = dict[Key, RawScore | ItemError]
 
-
-@dataclass(slots=True, eq=False)
-class Ready:
-    """An item after its decode worker: decoded, or with the error.
-
-    `key`: the digest of content and prompt; None for pixels in memory. `cost` is that of the model
-    input.
-    """
-
-    item: Item
-    decoded: Decoded | None
-    error: ItemError | None = None
-    key: bytes | None = None
-    cost: int = 0
+_prepared_of, _cost_of = attrgetter("prepared"), attrgetter("cost")
 
 
 class Window:
     """A window of decoded items, launched at construction; `before` is the previous window.
 
     Items whose score is cached, or that `before` is scoring, are not launched again; `forwards`
-    counts the launched items, whose scores `cache` keeps for later runs.
+    counts the launched items, whose scores `cache` keeps for later runs. Of `usual` items at a time
+    batches are made, so that those of a large window are those of smaller ones.
     """
 
     def __init__(
         self,
-        ready: Sequence[Ready],
+        ready: ReadyItems,
         launcher: Launcher,
         index: KnownScores | None,
         tokens: int | None,
         before: "Window | None",
         cache: ContentScores | None = None,
+        usual: int | None = None,
     ) -> None:
         self._ready, self._index, self._size = ready, index, len(ready)
-        self._cache = cache
-        self._axes = launcher.axes
-        self._items = [one.item for one in ready]
-        self._decoded = [one.decoded for one in ready]
+        self._cache, self._axes = cache, launcher.axes
         self._keys = _keys(ready)
         # Nearly always: no errors, no pixels in memory.
         self._all_have_content = set(map(type, self._keys)) <= {bytes}
@@ -70,17 +57,25 @@ class Window:
         self._new: dict[Key, int] = self._places
         if known := self._outputs.keys() | self._shared:
             self._new = {key: at for key, at in self._places.items() if key not in known}
-        new = list(self._new)
-        self.forwards = len(new)
-        launched: list[Any] = [self._decoded[at] for at in self._new.values()]
-        prepared: list[Prepared] = [one.prepared for one in launched]
-        costs = [ready[at].cost for at in self._new.values()]
-        cut = list(plan(costs, launcher.batch_size, tokens))
-        futures = launcher.submit([[prepared[index] for index in batch] for batch in cut])
-        self._running: list[tuple[list[Key], Future[BatchResult]]] = [
-            ([new[index] for index in batch], future)
-            for batch, future in zip(cut, futures, strict=True)
-        ]
+        self.forwards = len(self._new)
+        self._running = self._launched(launcher, tokens, usual or len(ready) or 1)
+
+    def _launched(
+        self, launcher: Launcher, tokens: int | None, usual: int
+    ) -> list[tuple[list[Key], Future[BatchResult]]]:
+        """Launch the items that are new; return the keys of each batch and its future."""
+        keys, places, decoded = list(self._new), list(self._new.values()), self._ready.decoded
+        launched: list[Any] = [decoded[at] for at in places]
+        prepared: list[Prepared] = list(map(_prepared_of, launched))
+        costs, cut, start = list(map(_cost_of, prepared)), list[list[int]](), 0
+        for end_item in range(usual, self._size + usual, usual):
+            end = bisect_left(places, end_item)
+            batches = plan(costs[start:end], launcher.batch_size, tokens)
+            cut += ([start + at for at in batch] for batch in batches)
+            start = end
+        futures = launcher.submit([[prepared[at] for at in batch] for batch in cut])
+        of_batches = [[keys[at] for at in batch] for batch in cut]
+        return list(zip(of_batches, futures, strict=True))
 
     def __len__(self) -> int:
         return self._size
@@ -105,7 +100,7 @@ class Window:
         rows = self._rows()
         self._keep(rows)
         # The next window refers to this one, but only for its outputs: free the rest.
-        self._ready, self._items, self._decoded, self._running = (), [], [], []
+        self._ready, self._running = ReadyItems.awaited(()), []
         self._places, self._keys = {}, []
         return rows
 
@@ -115,10 +110,10 @@ class Window:
         keys: Sequence[Any] = self._keys
         outputs = list(map(outputs.get, keys))
         if not self._all_have_content:
-            errors = [one.error for one in self._ready]
-            outputs = [one or error for one, error in zip(outputs, errors, strict=True)]
+            errors = self._ready.errors
+            outputs = [one or errors.get(at) for at, one in enumerate(outputs)]
             keys = [key if type(key) is bytes else None for key in keys]
-        items, decoded = self._items, self._decoded
+        items, decoded = self._ready.items, self._ready.decoded
         if None in outputs:
             end = outputs.index(None)
             items, decoded, outputs, keys = items[:end], decoded[:end], outputs[:end], keys[:end]
@@ -134,7 +129,7 @@ class Window:
         if self._cache is None:
             return known
         # Of equal items not always all or none: another process may add the score between two.
-        for one, key in zip(self._decoded, self._keys, strict=True):
+        for one, key in zip(self._ready.decoded, self._keys, strict=True):
             if key is not None and one is not None and one.cached is not None:
                 known[key] = one.cached
         return known
@@ -165,14 +160,12 @@ class Window:
                 yield one, decoded.cached
 
 
-def _keys(ready: Sequence[Ready]) -> list[Key | None]:
+def _keys(ready: ReadyItems) -> Sequence[Key | None]:
     """Return the key of each item, its index for pixels in memory, None for an error."""
-    found: list[Key | None] = [one.key for one in ready]
-    if None in found:
-        for at, one in enumerate(ready):
-            if one.decoded is not None and one.key is None:
-                found[at] = at
-    return found
+    if None not in ready.keys:
+        return ready.keys
+    pairs = zip(ready.keys, ready.decoded, strict=True)
+    return [at if key is None and one is not None else key for at, (key, one) in enumerate(pairs)]
 
 
 def _places(keys: Sequence[Key | None]) -> dict[Key, int]:

@@ -1,10 +1,10 @@
 """Prompt sources: a given prompt, a column, a sidecar file, image metadata, or the folder name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from librehps.choices import PromptFrom, check_choice
 from librehps.errors import EmptyPromptError, MediaError, PromptError, UsageError
@@ -72,6 +72,16 @@ class PromptFinder:
     def scored_prompt(self) -> str | None:
         """The prompt of all items, as it is scored; None where each item has its own."""
         return None if self.prompt is None else self._without_markup(self.prompt)[0]
+
+    def are_as_given(self, items: Sequence[Item]) -> bool:
+        """Return whether all items, which are local files, are known to have the scored prompt."""
+        texts = [item.prompt for item in items]
+        if not self._takes_columns or set(map(type, texts)) != {str}:
+            return False
+        prompts = cast("list[str]", texts)
+        joined = "".join(prompts)
+        # The rule of `_is_scored_as_given`, for all at once.
+        return not ("<" in joined or "\0" in joined) and all(map(str.strip, prompts))
 
     def _is_scored_as_given(self, item: Item) -> bool:
         """Return whether `find` returns the item's prompt: a quick check, false for some others."""

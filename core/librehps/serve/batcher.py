@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from librehps.engine.device import Launcher
 from librehps.engine.engine import LocalEngine
 from librehps.engine.outcome import error_row
-from librehps.engine.window import Ready, Window
+from librehps.engine.ready import Ready, ReadyItems
+from librehps.engine.window import Window
 from librehps.errors import AbandonedError, DeviceError, QueueFullError, WorkerDiedError
 from librehps.serve.decoding import DecodeMemory, Decoding, Pending, Task
 from librehps.serve.device_watch import DeviceWatch
@@ -294,7 +295,9 @@ class Batcher:
         """Return the scored rows of a window; runs in a thread."""
         cost = sum(one.decoded.prepared.cost for one in ready if one.decoded is not None)
         with self._device.batch(cost):
-            rows = Window(ready, self._launcher, None, self._engine.tokens, None).rows()[:]
+            rows = Window(
+                ReadyItems.of(ready), self._launcher, None, self._engine.tokens, None
+            ).rows()[:]
             if rows and all(isinstance(row.error, WorkerDiedError) for row in rows):
                 raise DeviceError(f"the devices failed: {rows[0].error}", "failed")
         return rows

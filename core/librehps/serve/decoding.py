@@ -12,8 +12,8 @@ import torch
 
 from librehps.engine.engine import LocalEngine
 from librehps.engine.isolated_decode import IsolatedDecoder, IsolatedMedia
+from librehps.engine.ready import Ready
 from librehps.engine.stage import make_ready, without_frames
-from librehps.engine.window import Ready
 from librehps.errors import ItemError, MediaError
 from librehps.media.media import READ_ERRORS, Media, unreadable
 from librehps.media.videos import MAX_MEMORY_BYTES, VideoReader
