@@ -14,8 +14,8 @@ import numpy as np
 
 from constant_model import ConstantDecoder, ConstantModel, ConstantScorer, write_manifest
 from librehps import Item, LibreHPS, score_to
+from librehps.engine.content_key import content_key
 from librehps.engine.decode import NOT_PREPARED, Decoded
-from librehps.engine.key_index import content_key
 from librehps.engine.outcome import scored_rows
 from librehps.errors import EmptyFileError
 from librehps.items.ids import check_unique

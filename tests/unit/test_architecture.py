@@ -16,10 +16,12 @@ ROOT = Path(__file__).parents[2]
 CORE, CLI = ROOT / "core" / "librehps", ROOT / "librehps_cli"
 
 BASE = {"errors", "types", "settings", "choices", "files", "markup", "paths", "rowfiles"} | {
-    "storage"
+    "key_index",
+    "storage",
 }
 ALLOWED = {
     "errors": set(),
+    "key_index": set(),
     "markup": set(),
     "types": {"choices", "errors", "files"},
     "settings": {"types"},

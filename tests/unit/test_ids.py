@@ -1,13 +1,10 @@
 """Duplicate ids are found among many, also by blocks and where hashes are equal."""
 
 import random
-from collections import Counter
 
-import numpy as np
 import pytest
 
 from librehps.items import ids
-from librehps.items.hash_table import HashTable
 from librehps.items.ids import SeenIds
 
 
@@ -52,18 +49,3 @@ def test_the_first_repeated_id_of_a_block_is_named(
         first = next(name for at, name in enumerate(block) if name in known | {*block[:at]})
         assert seen.first_repeated(block) == first
         seen.close()
-
-
-def test_a_table_of_hashes_is_a_set() -> None:
-    chance, table, known = random.Random(0), HashTable(), set[int]()
-    for turn in range(60):
-        # Some at both ends of the table, whose last bucket goes on in the first.
-        low, high = chance.choice([(1, 2**64), (1, 2**64), (1, 99), (2**64 - 999, 2**64)])
-        keys = [chance.randrange(low, high) for _ in range(chance.choice([0, 1, 30, 2000]))]
-        keys += chance.sample(sorted(known), 3) if turn % 3 and known else []
-        counts = Counter(keys)
-        is_old = [key in known or counts[key] > 1 for key in keys]
-        assert table.add(np.array(keys, np.uint64)).tolist() == is_old
-        known.update(keys)
-    assert all(map(table.has, known))
-    assert not any(table.has(key) for key in range(2**63, 2**63 + 99) if key not in known)

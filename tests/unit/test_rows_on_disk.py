@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from librehps import ImageScore, Item, LibreHPS, ScoreAxis, ScoredRow
-from librehps.engine.key_index import content_key
+from librehps.engine.content_key import content_key
 from librehps.errors import EmptyFileError, OutputError
 from librehps.items.item_columns import columns_of
 from librehps.runs import listed_columns, listing, listing_chunk, row_store

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from librehps.engine.key_index import content_key
+from librehps.engine.content_key import content_key
 from librehps.models.base import RawScore
 from librehps.types import Kind
 

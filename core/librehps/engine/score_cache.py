@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from librehps.engine.key_index import KeyIndex
 from librehps.files import writing
+from librehps.key_index import KeyIndex
 from librehps.models.base import RawScore
 
 

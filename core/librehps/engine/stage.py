@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Protocol, runtime_checkable
 
+from librehps.engine.content_key import content_key
 from librehps.engine.decode import Decoded, Decoder
-from librehps.engine.key_index import content_key
 from librehps.engine.outage import OutageWatch
 from librehps.engine.reading import MAX_READS, ReadAhead
 from librehps.engine.ready import Ready, ReadyItems

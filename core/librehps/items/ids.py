@@ -1,4 +1,4 @@
-"""The ids of a source, to find duplicates: 11 to 16 bytes of memory each, however long they are.
+"""The ids of a source, to find duplicates: 11 to 15 bytes of memory each, however long they are.
 
 Hashes are kept in memory, and the ids themselves in a temporary file, which is only read where two
 hashes are equal.
@@ -12,7 +12,6 @@ from typing import Any
 from librehps.errors import OutputError, UsageError
 from librehps.types import Item
 
-HASH_MASK = (1 << 64) - 1
 RECENT_IDS = 4096
 
 
@@ -21,18 +20,18 @@ class SeenIds:
 
     def __init__(self) -> None:
         # numpy is imported when ids are compared: a command without items needs none.
-        from librehps.items.hash_table import HashTable
+        from librehps.key_index import HashSet
 
-        self._hashes = HashTable()
+        self._hashes = HashSet()
         self._texts: Any = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        # Ids that came alone, and are not in the table or the file yet.
+        # Ids that came alone, and are not in the set or the file yet.
         self._recent: set[str] = set()
 
     def add(self, identity: str) -> bool:
         """Add an id; return False, and change nothing, for an id that was added before."""
         if identity in self._recent:
             return False
-        if self._hashes.has(hash(identity) & HASH_MASK or 1) and self._has(identity):
+        if self._hashes.has(hash(identity)) and self._has(identity):
             return False
         self._recent.add(identity)
         if len(self._recent) == RECENT_IDS:
@@ -60,15 +59,16 @@ class SeenIds:
         return is_known
 
     def _keep(self, ids: Sequence[str]) -> str | None:
-        """Move ids to the table and the file; return the first that was added before."""
-        import numpy as np
-
-        found = np.fromiter(map(hash, ids), np.int64, len(ids)).view(np.uint64)
-        # 0 is a free slot.
-        is_known = self._hashes.add(np.maximum(found, np.uint64(1)))
-        for at in np.flatnonzero(is_known).tolist():
-            if ids[at] in ids[:at] or self._has(ids[at]):
-                return ids[at]
+        """Move ids to the set and the file; return the first that was added before."""
+        hashes = list(map(hash, ids))
+        known, _ = self._hashes.hits(hashes)
+        if known.size or len(set(hashes)) < len(hashes):
+            earlier, suspects = set[str](), set(known.tolist())
+            for at, identity in enumerate(ids):
+                if identity in earlier or (at in suspects and self._has(identity)):
+                    return identity
+                earlier.add(identity)
+        self._hashes.add(hashes)
         try:
             self._texts.write(_lines(ids))
         except OSError as error:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from librehps.engine.key_index import KeyIndex
+from librehps.key_index import KeyIndex
 from librehps.runs.known_rows import CONTENT, NO_KEY, Keys, row_keys
 
 COLUMNS = ("id", *CONTENT)

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from librehps.engine.content_key import content_key
 from librehps.engine.disk_cache import CachedScore
-from librehps.engine.key_index import KeyIndex, content_key
+from librehps.key_index import KeyIndex
 from librehps.models.base import RawScore
 from librehps.scores.columns import PHASH, axes_among, full_columns
 from librehps.scores.file_table import batches_of

@@ -21,7 +21,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from librehps.engine.key_index import KeyIndex
 from librehps.errors import (
     AspectRatioError,
     BrokenMediaError,
@@ -31,6 +30,7 @@ from librehps.errors import (
     UnsupportedMediaError,
 )
 from librehps.files import write_whole
+from librehps.key_index import KeyIndex
 from librehps.media.archived import ParquetCell, TarMember
 from librehps.runs.journal import Journal
 from librehps.runs.known_rows import KEY, NO_KEY
@@ -96,7 +96,7 @@ class MediaStamps:
 
     def find(self, keys: Sequence[bytes]) -> list[Content | None]:
         """Return the content of the media with each key of `stamp_keys`, None if not known."""
-        if not len(self._index):
+        if not len(self._entries):
             return [None] * len(keys)
         numbers = self._index.find(keys)
         entries = self._entries[np.maximum(numbers, 0)]

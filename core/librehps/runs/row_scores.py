@@ -1,13 +1,16 @@
 """The raw scores of a run's rows, by media and prompt, so that duplicates are scored once."""
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
-from librehps.engine.key_index import KeyIndex, content_key
+from librehps.engine.content_key import content_key
+from librehps.key_index import KeyIndex
 from librehps.models.base import RawScore
 from librehps.runs.row_store import RowStore
 
@@ -18,7 +21,7 @@ _CONTENT = ("kind", "sha256", "prompt", "status")
 class RowScores:
     """A score cache over the rows of a store: it remembers keys, the rows have the scores.
 
-    Memory use is about 32 bytes a row. An axis that a row lacks, as `temporal` of an image, is 0 in
+    Memory use is about 23 bytes a row. An axis that a row lacks, as `temporal` of an image, is 0 in
     its raw score.
     """
 
@@ -26,11 +29,11 @@ class RowScores:
         self._store, axes = store, store.schema.axes
         store.keeps_keys = True
         self._names = [f"{a}_mu" for a in axes] + [f"{a}_sigma" for a in axes] + ["scalar"]
+        # The index has the keys of this many rows.
         self._index, self._indexed = KeyIndex(), 0
-        # Scores whose rows are not in a whole group yet.
+        # Scores whose rows are not in the store yet.
         self._newest: dict[bytes, RawScore] = {}
         self._scores_of = lru_cache(MAX_CACHED_GROUPS)(self._scores)
-        self._knows_newest = False
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, RawScore]:
         """Return the scores of rows with these keys; keys without such a row are left out."""
@@ -40,38 +43,43 @@ class RowScores:
         if not hits.size:
             return found
         groups, places = self._store.places(numbers)
+        newest = self._store.whole_groups
+        scores = {at: self._scores_of(at) for at in set(groups.tolist()) if at < newest}
+        if (groups == newest).any():
+            # This group still grows.
+            scores[newest] = self._scores(newest)
         for hit, group, place in zip(hits.tolist(), groups.tolist(), places, strict=True):
-            found[keys[hit]] = self._raw(self._scores_of(group)[place])
+            found[keys[hit]] = self._raw(scores[group][place])
         return found
 
     def add(self, outputs: Iterable[tuple[bytes, RawScore]]) -> None:
-        """Remember scores until their rows are in a group of the store."""
+        """Remember scores until their rows are in the store."""
         self._newest.update(outputs)
 
     def _catch_up(self) -> None:
-        """Index the groups that the store has completed since the last call.
+        """Index the rows that were appended to the store since the last call."""
+        for first, keys in self._store.take_keys():
+            self._read_keys(first)
+            self._note(keys)
+        self._read_keys(len(self._store))
 
-        Rows of an earlier call that are in no group are read in the first call.
-        """
-        if not self._knows_newest:
-            keys, _ = self._content(self._store.whole_groups)
-            rows = self._scores(self._store.whole_groups)
-            self._newest = {k: self._raw(row) for k, row in zip(keys, rows, strict=True) if k}
-            self._knows_newest = True
-        while self._indexed < self._store.whole_groups:
-            keys, start = self._keys(self._indexed)
-            numbers = np.arange(len(keys))
-            if None in keys:
-                numbers = np.flatnonzero([key is not None for key in keys])
-            self._index.add([key for key in keys if key is not None], start + numbers)
-            left = self._newest.keys() - keys
-            self._newest = {key: self._newest[key] for key in left}
-            self._indexed += 1
+    def _read_keys(self, end: int) -> None:
+        """Index the rows up to this number, whose keys are made from their content."""
+        while self._indexed < end:
+            [group], [place] = self._store.places([self._indexed])
+            keys, start = self._content(group)
+            self._note(keys[place : end - start])
 
-    def _keys(self, group: int) -> tuple[list[bytes | None], int]:
-        """Return the same as `_content`, without reading rows that this process has written."""
-        keys = self._store.take_keys(group)
-        return self._content(group) if keys is None else (keys, self._store.first_row(group))
+    def _note(self, keys: Sequence[bytes | None]) -> None:
+        """Index the next rows by their keys."""
+        numbers = np.arange(self._indexed, self._indexed + len(keys))
+        self._indexed += len(keys)
+        if None in keys:
+            numbers = numbers[[key is not None for key in keys]]
+        known = [key for key in keys if key is not None]
+        self._index.add(known, numbers)
+        # Freed soon after they were made: their memory is in the caches of the processor.
+        deque(map(self._newest.pop, known, repeat(None)), maxlen=0)
 
     def _content(self, group: int) -> tuple[list[Any], int]:
         """Return the key of each row, None for a row without score, and the first row's number."""

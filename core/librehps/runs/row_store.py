@@ -59,11 +59,9 @@ class RowStore:
         # The number of the first row of each group, and of the first row of `_waiting`.
         self._starts = [0]
         self._waiting: list[Any] = []
-        # With `keeps_keys`: the keys of the rows of new groups until they are taken, and those of
-        # the waiting rows, None where some have no key here.
+        # With `keeps_keys`: number of the first row and keys of each batch, until they are taken.
         self.keeps_keys = False
-        self._keys: dict[int, Keys] = {}
-        self._waiting_keys: Keys | None = []
+        self._keys: list[tuple[int, Keys]] = []
         self._cached = lru_cache(MAX_CACHED_GROUPS)(self._table)
         for frame, payload in self._groups.recover():
             self._note(frame, group_table(payload, (INDEX, "status")))
@@ -71,7 +69,11 @@ class RowStore:
             # A kill or a power loss can leave rows here that are in a group already.
             if _NUMBER.unpack_from(payload)[0] >= self._starts[-1]:
                 self._wait(newest_batch(payload, schema))
-                self._waiting_keys = None
+
+    def __len__(self) -> int:
+        """Return the number of rows that were appended, also of those that later ones replace."""
+        waiting: int = sum(batch.num_rows for batch in self._waiting)
+        return self._starts[-1] + waiting
 
     def append(self, indices: Sequence[int], rows: Sequence[ScoredRow]) -> None:
         """Append rows with these indices; they survive a kill, and after `sync` a power loss."""
@@ -82,16 +84,15 @@ class RowStore:
     def append_batch(self, batch: Any, keys: Keys | None = None) -> None:
         """Append an Arrow batch of the schema like `append`; `keys` of the rows, if known."""
         is_group = not self._waiting and batch.num_rows >= GROUP_ROWS // 2
+        first = len(self)
         if not is_group:
             # A power loss must not keep newer rows than those of a group that it takes.
             self._groups.sync()
-            number = _NUMBER.pack(self._starts[-1] + self._rows_waiting())
-            self._newest.append(number + memoryview(batch.serialize()))
+            self._newest.append(_NUMBER.pack(first) + memoryview(batch.serialize()))
         self._wait(batch)
-        if self._waiting_keys is not None:
-            is_known = self.keeps_keys and keys is not None
-            self._waiting_keys = [*self._waiting_keys, *(keys or ())] if is_known else None
-        if is_group or self._rows_waiting() >= GROUP_ROWS:
+        if self.keeps_keys and keys is not None:
+            self._keys.append((first, keys))
+        if is_group or len(self) - self._starts[-1] >= GROUP_ROWS:
             self._make_group()
 
     def sync(self) -> None:
@@ -147,13 +148,10 @@ class RowStore:
         """Return (number of the first row, the named columns) of a group."""
         return self._starts[at], self._with_listed(self._table(at, self._stored(names)), names)
 
-    def first_row(self, at: int) -> int:
-        """Return the number of the first row of a group."""
-        return self._starts[at]
-
-    def take_keys(self, at: int) -> Keys | None:
-        """Return and forget the keys of a group's rows; None if they are not known."""
-        return self._keys.pop(at, None)
+    def take_keys(self) -> list[tuple[int, Keys]]:
+        """Return and forget (number of the first row, keys) of batches whose keys are known."""
+        taken, self._keys = self._keys, []
+        return taken
 
     def places(self, numbers: Any) -> tuple[Any, Any]:
         """Return the group of each row number, and the place in its group."""
@@ -200,11 +198,8 @@ class RowStore:
             table = self._listed.filled(table, table[INDEX].to_numpy(), asked)
         return table.select(names)
 
-    def _rows_waiting(self) -> int:
-        return sum(batch.num_rows for batch in self._waiting)
-
     def _wait(self, batch: Any) -> None:
-        self._index(batch, self._starts[-1] + self._rows_waiting())
+        self._index(batch, len(self))
         self._waiting.append(batch)
 
     def _note(self, frame: Frame, table: Any) -> None:
@@ -229,9 +224,6 @@ class RowStore:
         self._frames.append(frame)
         self._starts.append(self._starts[-1] + len(table))
         self._waiting = []
-        if self.keeps_keys and self._waiting_keys is not None:
-            self._keys[len(self._frames) - 1] = self._waiting_keys
-        self._waiting_keys = []
         # The newest rows are no longer where they were.
         self._cached.cache_clear()
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from librehps.engine.key_index import content_key
+from librehps.engine.content_key import content_key
 from librehps.errors import ItemError
 from librehps.files import publish
 from librehps.items.prompts import PromptFinder
