@@ -25,13 +25,14 @@ RECENT_KEYS = 16_384
 MERGE_RATIO = 3
 # Rows of a run that are merged at once.
 BLOCK_ROWS = 65_536
-# The filter has a word for this many rows or fewer; it is made for more rows by `GROWTH`.
-WORD_ROWS, GROWTH = 3, 1.5
+# The filter has a word for this many rows or fewer: it is doubled.
+WORD_ROWS = 3
+MIN_FILTER_BITS = 12
 # Patterns of bits, which rows set in their words of the filter.
-FILTER_BITS, PATTERNS = 6, 8192
-_NUMBER, _HALF = np.uint64(MAX_NUMBER), np.uint64(32)
+PATTERN_BITS, PATTERNS = 6, 8192
+_NUMBER = np.uint64(MAX_NUMBER)
 _LAST_PATTERN = np.uint64(PATTERNS - 1)
-_CHOSEN = np.random.default_rng(0).integers(0, 64, (PATTERNS, FILTER_BITS), np.uint64)
+_CHOSEN = np.random.default_rng(0).integers(0, 64, (PATTERNS, PATTERN_BITS), np.uint64)
 _PATTERNS: Words = np.bitwise_or.reduce(np.uint64(1) << _CHOSEN, axis=1)
 
 
@@ -45,10 +46,12 @@ class _HashIndex(ABC, Generic[Key]):
         self._recent: dict[Key, int] = {}
         # Rows in the order of their first words, each in one run only; the oldest rows come first.
         self._runs: list[Words] = []
-        # The number of rows in the runs, and for how many the filter is made.
-        self._count = self._capacity = 0
-        # Bits that tell of nearly every new key that it is in no run.
-        self._filter: Words = np.zeros(1, np.uint64)
+        # The number of rows in the runs.
+        self._count = 0
+        # Bits that tell of nearly every new key that it is in no run. The first bits of a row
+        # choose its word.
+        self._filter_bits = MIN_FILTER_BITS
+        self._filter: Words = np.zeros(1 << MIN_FILTER_BITS, np.uint64)
 
     @abstractmethod
     def _rows(self, keys: Collection[Key]) -> Words:
@@ -59,14 +62,21 @@ class _HashIndex(ABC, Generic[Key]):
 
     def find(self, keys: Collection[Key]) -> Numbers:
         """Return the number of each key, -1 for a key that is not in the index."""
-        found = np.fromiter(map(self._recent.get, keys, repeat(-1)), np.int64, len(keys))
-        places, rows = self._stored(self._rows(keys))
-        found[places] = rows[:, -1] & _NUMBER
+        found = np.full(len(keys), -1, np.int64)
+        places, numbers = self.hits(keys)
+        found[places] = numbers
         return found
 
     def hits(self, keys: Collection[Key]) -> tuple[Numbers, Numbers]:
         """Return the places of the keys that are in the index, and their numbers."""
-        found = self.find(keys)
+        places, rows = self._stored(self._rows(keys))
+        is_new = self._recent.keys().isdisjoint(keys)
+        if is_new and not places.size:
+            return places, places
+        found = np.full(len(keys), -1, np.int64)
+        if not is_new:
+            found[:] = list(map(self._recent.get, keys, repeat(-1)))
+        found[places] = rows[:, -1] & _NUMBER
         places = np.flatnonzero(found >= 0)
         return places, found[places]
 
@@ -89,9 +99,9 @@ class _HashIndex(ABC, Generic[Key]):
             return
         self._runs.append(rows)
         self._count += len(rows)
-        if self._count > self._capacity:
-            self._capacity = int(self._count * GROWTH)
-            self._filter = np.zeros(self._capacity // WORD_ROWS + 1, np.uint64)
+        if self._count > len(self._filter) * WORD_ROWS:
+            self._filter_bits = (self._count // WORD_ROWS).bit_length()
+            self._filter = np.zeros(1 << self._filter_bits, np.uint64)
             for run in self._runs:
                 self._note(run)
         else:
@@ -110,8 +120,10 @@ class _HashIndex(ABC, Generic[Key]):
         """Return the places of the rows whose keys are in the runs, and the rows there."""
         words, bits = self._bits(rows[:, 0])
         left = np.flatnonzero(self._filter[words] & bits == bits)
+        if not left.size:
+            return left, rows[:0]
         places, found = [left[:0]], [rows[:0]]
-        for run in self._runs if left.size else ():
+        for run in self._runs:
             wanted = rows[left, 0]
             at = run[:, 0].searchsorted(wanted)
             near = np.flatnonzero(run.take(at, axis=0, mode="clip")[:, 0] == wanted)
@@ -139,7 +151,7 @@ class _HashIndex(ABC, Generic[Key]):
 
         The words of the filter are in the order of the rows.
         """
-        words: Words = ((first >> _HALF) * np.uint64(len(self._filter))) >> _HALF
+        words: Words = first >> np.uint64(64 - self._filter_bits)
         return words.view(np.int64), _PATTERNS[(first & _LAST_PATTERN).view(np.int64)]
 
 
@@ -175,7 +187,7 @@ class HashSet(_HashIndex[int]):
             return True
         # As `_bits` does, without arrays.
         first = key % 2**64
-        word = int(self._filter[(first >> 32) * len(self._filter) >> 32])
+        word = int(self._filter[first >> 64 - self._filter_bits])
         bits = int(_PATTERNS[first % PATTERNS])
         return word & bits == bits and len(self.hits([key])[0]) > 0
 

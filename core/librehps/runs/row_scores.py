@@ -38,7 +38,9 @@ class RowScores:
     def find(self, keys: Sequence[bytes]) -> dict[bytes, RawScore]:
         """Return the scores of rows with these keys; keys without such a row are left out."""
         self._catch_up()
-        found = {key: self._newest[key] for key in self._newest.keys() & keys}
+        found = dict[bytes, RawScore]()
+        if not self._newest.keys().isdisjoint(keys):
+            found = {key: self._newest[key] for key in self._newest.keys() & keys}
         hits, numbers = self._index.hits(keys)
         if not hits.size:
             return found
@@ -70,16 +72,15 @@ class RowScores:
             keys, start = self._content(group)
             self._note(keys[place : end - start])
 
-    def _note(self, keys: Sequence[bytes | None]) -> None:
-        """Index the next rows by their keys."""
+    def _note(self, keys: Sequence[Any]) -> None:
+        """Index the next rows by their keys, which are None for rows without score."""
         numbers = np.arange(self._indexed, self._indexed + len(keys))
         self._indexed += len(keys)
-        if None in keys:
+        if not all(keys):
             numbers = numbers[[key is not None for key in keys]]
-        known = [key for key in keys if key is not None]
-        self._index.add(known, numbers)
-        # Freed soon after they were made: their memory is in the caches of the processor.
-        deque(map(self._newest.pop, known, repeat(None)), maxlen=0)
+            keys = [key for key in keys if key is not None]
+        self._index.add(keys, numbers)
+        deque(map(self._newest.pop, keys, repeat(None)), maxlen=0)
 
     def _content(self, group: int) -> tuple[list[Any], int]:
         """Return the key of each row, None for a row without score, and the first row's number."""
