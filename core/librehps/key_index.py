@@ -21,8 +21,8 @@ KEY_BYTES = 16
 MAX_NUMBER = 2**32 - 1
 # Keys that leave the dict at once.
 RECENT_KEYS = 16_384
-# A run is merged with those after it when they have this many times as many rows.
-MERGE_RATIO = 3
+# Rows that are compared at once: at least twice as many as begin with the same bits on average.
+LOOK_ROWS = 16
 # Rows of a run that are merged at once.
 BLOCK_ROWS = 65_536
 # The filter has a word for this many rows or fewer: it is doubled.
@@ -31,21 +31,62 @@ MIN_FILTER_BITS = 12
 # Patterns of bits, which rows set in their words of the filter.
 PATTERN_BITS, PATTERNS = 6, 8192
 _NUMBER = np.uint64(MAX_NUMBER)
+_LOOK = np.arange(LOOK_ROWS, dtype=np.uint32)
 _LAST_PATTERN = np.uint64(PATTERNS - 1)
 _CHOSEN = np.random.default_rng(0).integers(0, 64, (PATTERNS, PATTERN_BITS), np.uint64)
 _PATTERNS: Words = np.bitwise_or.reduce(np.uint64(1) << _CHOSEN, axis=1)
 
 
+class _Run:
+    """Rows of words, in the order of their first words."""
+
+    def __init__(self, rows: Words) -> None:
+        self.rows = rows
+        bits = max((2 * len(rows) // LOOK_ROWS).bit_length(), 1)
+        self._shift = np.uint64(64 - bits)
+        # Where the rows begin whose first words begin with the same bits.
+        firsts = np.arange(1 << bits, dtype=np.uint64) << self._shift
+        self._starts = np.append(rows[:, 0].searchsorted(firsts), len(rows)).astype(np.uint32)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def find(self, rows: Words, tolerance: np.uint64) -> tuple[Numbers, Words]:
+        """Return the places of those rows that are here, and the rows here.
+
+        Rows are equal if their first words are, and their last words differ by at most `tolerance`.
+        """
+        bits = (rows[:, 0] >> self._shift).view(np.int64)
+        left, at, end = np.arange(len(rows)), self._starts[bits], self._starts[bits + 1]
+        places, found = [left[:0]], [rows[:0]]
+        while left.size:
+            slots = at[:, None] + _LOOK
+            first = self.rows.take(slots, axis=0, mode="clip")[:, :, 0]
+            row, column = np.nonzero(first == rows[left, :1])
+            if row.size:
+                slot = slots[row, column]
+                there = self.rows.take(slot, axis=0, mode="clip")
+                is_same = there[:, -1] ^ rows[left[row], -1] <= tolerance
+                is_same &= slot < len(self.rows)
+                places.append(left[row[is_same]])
+                found.append(there[is_same])
+            at = at + np.uint32(LOOK_ROWS)
+            is_left = at < end
+            left, at, end = left[is_left], at[is_left], end[is_left]
+        return np.concatenate(places), np.concatenate(found)
+
+
 class _HashIndex(ABC, Generic[Key]):
     """Hashes, in memory as rows of words; several threads may look keys up at a time."""
 
-    # A row is that of a key if each of its words differs from the key's by at most this.
-    tolerance: Words
+    # Two rows are of one key if their first words are equal, and their last words differ by at most
+    # this.
+    tolerance: np.uint64
 
     def __init__(self) -> None:
         self._recent: dict[Key, int] = {}
-        # Rows in the order of their first words, each in one run only; the oldest rows come first.
-        self._runs: list[Words] = []
+        # A row is in one run only; the oldest rows come first.
+        self._runs: list[_Run] = []
         # The number of rows in the runs.
         self._count = 0
         # Bits that tell of nearly every new key that it is in no run. The first bits of a row
@@ -97,23 +138,24 @@ class _HashIndex(ABC, Generic[Key]):
         rows = _ordered(np.delete(rows, self._stored(rows)[0], axis=0))
         if not rows.size:
             return
-        self._runs.append(rows)
+        self._runs.append(_Run(rows))
         self._count += len(rows)
         if self._count > len(self._filter) * WORD_ROWS:
             self._filter_bits = (self._count // WORD_ROWS).bit_length()
             self._filter = np.zeros(1 << self._filter_bits, np.uint64)
             for run in self._runs:
-                self._note(run)
+                self._note(run.rows)
         else:
             self._note(rows)
         self._merge()
 
     def _merge(self) -> None:
-        """Merge a run with all runs after it, if these have many more rows."""
+        """Merge a run with all runs after it, if these have as many rows."""
         after = np.cumsum([0, *map(len, reversed(self._runs))])[-2::-1]
         for at, run in enumerate(self._runs):
-            if MERGE_RATIO * len(run) <= after[at]:
-                self._runs[at:] = [_merged(self._runs[at:])]
+            if len(run) <= after[at]:
+                rows = _merged([run.rows for run in self._runs[at:]])
+                self._runs[at:] = [_Run(rows)]
                 return
 
     def _stored(self, rows: Words) -> tuple[Numbers, Words]:
@@ -124,19 +166,11 @@ class _HashIndex(ABC, Generic[Key]):
             return left, rows[:0]
         places, found = [left[:0]], [rows[:0]]
         for run in self._runs:
-            wanted = rows[left, 0]
-            at = run[:, 0].searchsorted(wanted)
-            near = np.flatnonzero(run.take(at, axis=0, mode="clip")[:, 0] == wanted)
-            while near.size:
-                there = run[at[near]]
-                is_same = (there ^ rows[left[near]] <= self.tolerance).all(1)
-                places.append(left[near[is_same]])
-                found.append(there[is_same])
-                # Another key can have the same first word.
-                near = near[~is_same]
-                at[near] += 1
-                near = near[at[near] < len(run)]
-                near = near[run[at[near], 0] == wanted[near]]
+            at, there = run.find(rows[left], self.tolerance)
+            if at.size:
+                places.append(left[at])
+                found.append(there)
+                left = np.delete(left, at)
         return np.concatenate(places), np.concatenate(found)
 
     def _note(self, rows: Words) -> None:
@@ -162,7 +196,7 @@ class KeyIndex(_HashIndex[bytes]):
     """
 
     # The number is half of the second word.
-    tolerance = np.array([0, MAX_NUMBER], np.uint64)
+    tolerance = _NUMBER
 
     def add(self, keys: Iterable[bytes], numbers: Numbers) -> None:
         """Add keys with their numbers; a key that is in the index keeps its number."""
@@ -175,7 +209,7 @@ class KeyIndex(_HashIndex[bytes]):
 class HashSet(_HashIndex[int]):
     """A set of hashes of 64 bits, as Python's `hash` makes them."""
 
-    tolerance = np.zeros(1, np.uint64)
+    tolerance = np.uint64(0)
 
     def add(self, hashes: Iterable[int]) -> None:
         """Add hashes."""

@@ -14,11 +14,8 @@ import pytest
 import torch
 
 from librehps import Item, LibreHPS
-<<<<<<< HEAD
 from librehps.engine import stage, window_size
-=======
 from librehps.engine.content_key import content_key
->>>>>>> 1f38376 (Index keys and hashes by one class of sorted runs, with less memory and short pauses)
 from librehps.engine.decode import NOT_PREPARED, Decoded
 from librehps.engine.engine import LocalEngine
 from librehps.engine.outcome import scored_rows, sigmoid
