@@ -39,6 +39,8 @@ class ListedColumns:
         """Return the rows of items with these indices: rows without id take our columns `names`."""
         if not table["id"].null_count:
             return table
+        if (whole := self._of_range(table, indices)) is not None:
+            return _with_columns(table, whole, names)
         numbers, which = np.unique(indices // BATCH_ITEMS, return_inverse=True)
         has = [_at(self._cached_names, number) for number in numbers.tolist()]
         is_listed = table["id"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
@@ -57,6 +59,21 @@ class ListedColumns:
             column = _merged(table[name], is_listed & is_there, values)
             table = table.set_column(table.schema.get_field_index(name), name, column)
         return table
+
+    def _of_range(self, table: Any, indices: Any) -> Any:
+        """Return our columns of the items with these indices, if they follow each other.
+
+        None if they do not, a row has an id, or a batch of the listing lacks a column.
+        """
+        first, last = int(indices[0]), int(indices[-1])
+        is_range = np.array_equal(indices, np.arange(first, first + len(indices)))
+        if not is_range or table["id"].null_count < len(table):
+            return None
+        numbers = range(first // BATCH_ITEMS, last // BATCH_ITEMS + 1)
+        if any(len(_at(self._cached_names, number)) < len(self.types) for number in numbers):
+            return None
+        batches = [_at(self._cached, number) for number in numbers]
+        return pa.Table.from_batches(batches).slice(first % BATCH_ITEMS, len(indices))
 
     def _names_of(self, first: int) -> list[frozenset[str]]:
         """Return the names of the columns of each batch in the chunk of the item `first`."""
@@ -89,6 +106,12 @@ def taken(rows: Any, places: Any) -> Any:
     if np.array_equal(places, np.arange(places[0], places[0] + len(places))):
         return rows.slice(places[0], len(places))
     return rows.combine_chunks().take(pa.array(places))
+
+
+def _with_columns(table: Any, others: Any, names: Sequence[str]) -> Any:
+    """Return the table with the named columns of another."""
+    columns = [others[n] if n in names else table[n] for n in table.column_names]
+    return pa.table(columns, table.column_names)
 
 
 def _merged(column: Any, mask: Any, values: Any) -> Any:

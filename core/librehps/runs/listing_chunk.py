@@ -22,7 +22,7 @@ from librehps.files import is_utf8
 from librehps.items.item_columns import FIELDS, ItemColumns
 from librehps.runs.item_json import from_fields, media_record, problem_record
 from librehps.runs.own_values import OwnColumns, OwnValues
-from librehps.runs.packed import fields_of, packed, records_of, type_of, unpacked
+from librehps.runs.packed import fields_of, is_null, packed, records_of, type_of, unpacked
 from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item
 
@@ -109,6 +109,8 @@ def read_types(file: AnyPath) -> list[dict[str, Any]]:
     """
     with _reader(file, (REST,)) as reader:
         types = {**dict.fromkeys(_OF_OUTPUT, pa.string()), **reader.own_types}
+        if reader.lacks(REST):
+            return [types] * reader.batches
         rests = [reader.batch(at).column(REST) for at in range(reader.batches)]
     return [types if rest.null_count == len(rest) else {} for rest in rests]
 
@@ -166,6 +168,10 @@ class _Reader:
         extras = schema.field(EXTRA).type
         is_struct = pa.types.is_struct(extras)
         return {field.name: field.type for field in extras} if is_struct else {}
+
+    def lacks(self, name: str) -> bool:
+        """Return True for a column that is known to have nulls alone."""
+        return self._records is not None and is_null(self._records[name])
 
     def batch(self, number: int) -> Any:
         """Return a batch of the columns."""

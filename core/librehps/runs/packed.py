@@ -76,6 +76,11 @@ def type_of(record: Record, schema: Any) -> Any:
     return _TYPES[record[TYPE]] if VALUE in record else pa.string()
 
 
+def is_null(record: Record) -> bool:
+    """Return True for a column of nulls that has no field."""
+    return record.get(VALUE, "") is None
+
+
 def unpacked(batch: Any, records: Mapping[str, Record], names: Collection[str]) -> dict[str, Any]:
     """Return the named columns of a batch, which has their fields."""
     return {name: _unpacked(batch, records[name]) for name in names}

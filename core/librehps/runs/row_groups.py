@@ -54,12 +54,10 @@ def group_table(payload: bytes, names: Sequence[str]) -> Any:
     stored = [records[name].get(_MU, name) for name in names if _FIRST not in records[name]]
     batch = _read(payload, fields_of(records, stored))
     found = unpacked(batch, records, stored)
-    for name in names:
-        if _FIRST in records[name]:
-            first = records[name][_FIRST]
-            found[name] = pa.array(np.arange(first, first + len(batch)))
-        elif _MU in records[name]:
-            found[name] = _mean_column(found[records[name][_MU]])
+    if INDEX in names and _FIRST in records[INDEX]:
+        first = records[INDEX][_FIRST]
+        found[INDEX] = pa.array(np.arange(first, first + len(batch)))
+    found |= _mean_columns({n: found[records[n][_MU]] for n in names if _MU in records[n]})
     return pa.table([found[name] for name in names], list(names))
 
 
@@ -98,6 +96,13 @@ def _means(mus: Any) -> Any:
     return means.reshape(mus.shape)
 
 
-def _mean_column(mus: Any) -> Any:
-    is_null = mus.is_null().to_numpy(zero_copy_only=False) if mus.null_count else None
-    return pa.array(_means(_numbers(mus)), mask=is_null)
+def _mean_columns(mus: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the column of means for each column of mu."""
+    if not mus:
+        return {}
+    means = _means(np.stack([_numbers(column) for column in mus.values()]))
+    is_null = [
+        c.is_null().to_numpy(zero_copy_only=False) if c.null_count else None for c in mus.values()
+    ]
+    columns = zip(mus, means, is_null, strict=True)
+    return {name: pa.array(values, mask=mask) for name, values, mask in columns}
