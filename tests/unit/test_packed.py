@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from librehps import LibreHPS
 from librehps.engine.outcome import sigmoids
-from librehps.runs.packed import fields_of, packed, records_of, type_of, unpacked
+from librehps.runs.packed import around, fields_of, packed, records_of, type_of, unpacked
 from librehps.runs.row_groups import group_payload, group_table
 from librehps.scores.row_batch import INDEX, RowSchema
 
@@ -70,6 +71,31 @@ def test_columns_come_back(tmp_path: Path, seed: int) -> None:
         whole = pa.concat_arrays([one[name] for one in found])
         whole.validate(full=True)
         assert whole.equals(columns[name]) and whole.type == columns[name].type
+
+
+@pytest.mark.parametrize(
+    ("ids", "media", "is_found"),
+    [
+        (["a", "bcd", "猫"], ["x/a.png", "x/bcd.png", "x/猫.png"], True),
+        (["aa", "bb", "cc"], ["abcaa.png", "y//bb.jpg", "猫cc.png"], True),
+        (["aa", "bb", "cc"], ["x/aa.png", "y/bc.jpg", "x/cc.png"], False),
+        (["a", "bb", "c"], ["x/a.png", "y/bb.jpg", "x/c.png"], False),
+        (["a", "b", "c"], ["a", "b", "c"], True),
+        (["b", "c"], ["bb.png", "cb.png"], True),
+        (["b", "c"], ["bb.png", "bc.png"], False),
+        (["", "c"], ["b.png", "c.png"], False),
+        (["a", None], ["a.png", "b.png"], False),
+        (["a", "b"], ["a.png", None], False),
+    ],
+)
+def test_texts_around_others_are_found(ids: Any, media: Any, is_found: bool) -> None:
+    # Slices of longer arrays.
+    inner, outer = (pa.array(["z", *texts], pa.string()).slice(1) for texts in (ids, media))
+    found = around(inner, outer)
+    assert (found is not None) == is_found
+    if found is not None:
+        before, after = found
+        assert pc.binary_join_element_wise(before, inner, after, "").equals(outer)
 
 
 @pytest.mark.parametrize("way", ["exact", "one bit", "a null", "a NaN", "not of mu"])

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from librehps.errors import UsageError
 from librehps.files import is_utf8
 from librehps.items.item_columns import FIELDS, ItemColumns
 from librehps.runs.item_json import from_fields, media_record, problem_record
 from librehps.runs.own_values import OwnColumns, OwnValues
-from librehps.runs.packed import fields_of, is_null, packed, records_of, type_of, unpacked
+from librehps.runs.packed import around, fields_of, is_null, packed, records_of, type_of, unpacked
 from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item
 
@@ -32,6 +33,8 @@ _OWN = f"{EXTRA}."
 BATCH_ITEMS = 2048
 # The columns of a chunk, and those of them that an output has in the same form.
 _FIELDS, _OF_OUTPUT = (*FIELDS, EXTRA, REST), ("id", "media")
+# In a file, the texts before and after the id in `media`, which then has no column.
+_AROUND_ID = ("media.before", "media.after")
 # Chunks at URLs that a process keeps, of about a megabyte each.
 MAX_CHUNKS_KEPT = 4
 # Types of Arrow that hold the values of Python exactly.
@@ -63,13 +66,17 @@ def chunk_content(items: ItemColumns) -> Any:
 
 
 def _flat(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns with own columns, if they are structs, as columns of their own."""
-    extras = columns[EXTRA]
-    if not pa.types.is_struct(extras.type):
-        return dict(columns)
-    own = zip(extras.type.names, extras.flatten(), strict=True)
-    kept = {name: column for name, column in columns.items() if name != EXTRA}
-    return {**kept, **{f"{_OWN}{name}": column for name, column in own}}
+    """Return the columns of a file: own columns of a struct, and what `media` has besides `id`."""
+    found = dict(columns)
+    if pa.types.is_struct(columns[EXTRA].type):
+        extras = found.pop(EXTRA)
+        own = zip(extras.type.names, extras.flatten(), strict=True)
+        found |= {f"{_OWN}{name}": column for name, column in own}
+    beside = around(found["id"], found["media"])
+    if beside is not None:
+        del found["media"]
+        found |= zip(_AROUND_ID, beside, strict=True)
+    return found
 
 
 def read_chunk(file: AnyPath, start: int, end: int) -> Iterator[list[Item]]:
@@ -153,6 +160,12 @@ class _Reader:
             if EXTRA in names and EXTRA not in self._records:
                 own = [name for name in self._records if name.startswith(_OWN)]
                 self._names = [*(name for name in names if name != EXTRA), *own]
+            if "media" in names and "media" not in self._records:
+                self._names = [
+                    *(n for n in self._names if n not in ("id", "media")),
+                    "id",
+                    *_AROUND_ID,
+                ]
             fields = fields_of(self._records, self._names)
         # A batch is too small for threads, which would take half as long again. No fields would
         # mean all of them.
@@ -182,6 +195,9 @@ class _Reader:
         own = {n.removeprefix(_OWN): found.pop(n) for n in self._names if n.startswith(_OWN)}
         if own:
             found[EXTRA] = pa.StructArray.from_arrays(list(own.values()), list(own))
+        if _AROUND_ID[0] in found:
+            before, after = (found.pop(name) for name in _AROUND_ID)
+            found["media"] = pc.binary_join_element_wise(before, found["id"], after, "")
         return pa.RecordBatch.from_arrays(list(found.values()), list(found))
 
 

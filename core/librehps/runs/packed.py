@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 # Metadata: a JSON list with a record for each column, in the order of the columns.
 _KEY = b"librehps.packed"
@@ -178,3 +179,46 @@ def _unpacked(batch: Any, record: Record) -> Any:
     if HEX in record:
         data = pa.py_buffer(data.to_pybytes().hex().encode())
     return pa.Array.from_buffers(pa.string(), count, [validity, pa.py_buffer(offsets), data])
+
+
+def around(inner: Any, outer: Any) -> tuple[Any, Any] | None:
+    """Return the texts before and after each text `inner` in the text `outer` of its row.
+
+    None where this is not found in few steps: all texts of a column have one length, or all texts
+    before and all texts after are equal.
+    """
+    if inner.null_count or outer.null_count:
+        return None
+    first, last = inner[0].as_py(), inner[-1].as_py()
+    if not first or first not in outer[0].as_py():
+        return None
+    before, _, after = outer[0].as_py().partition(first)
+    is_even = outer[-1].as_py() == before + last + after
+    if is_even and outer.equals(pc.binary_join_element_wise(before, inner, after, "")):
+        return pa.repeat(before, len(outer)), pa.repeat(after, len(outer))
+    texts = [_as_matrix(one) for one in (outer, inner)]
+    if any(one is None for one in texts):
+        return None
+    whole, part = texts
+    start, end = len(before.encode()), len(before.encode()) + part.shape[1]
+    if not np.array_equal(whole[:, start:end], part):
+        return None
+    return _of_matrix(whole[:, :start]), _of_matrix(whole[:, end:])
+
+
+def _as_matrix(texts: Any) -> Any:
+    """Return the bytes of texts of one length as (texts, length), None for other texts."""
+    count, (_, places, data) = len(texts), texts.buffers()
+    offsets = np.frombuffer(places, np.int32)[texts.offset : texts.offset + count + 1]
+    lengths = np.diff(offsets)
+    if (lengths != lengths[0]).any():
+        return None
+    content = np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]]
+    return content.reshape(count, lengths[0])
+
+
+def _of_matrix(matrix: Any) -> Any:
+    count, length = matrix.shape
+    offsets = np.arange(count + 1, dtype=np.int32) * length
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(matrix.tobytes())]
+    return pa.Array.from_buffers(pa.string(), count, buffers)
