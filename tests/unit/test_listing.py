@@ -77,6 +77,10 @@ def test_a_damaged_listing_is_named(tmp_path: Path) -> None:
     store = Listing(tmp_path)
     store.write([columns_of(ITEMS)])
     file = store.chunk(0)
-    file.write_bytes(file.read_bytes()[:-20])
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"name":"id"', b'"nome":"id"'))
+    with pytest.raises(UsageError, match=r"000000\.arrow: damaged listing"):
+        list(store.items())
+    file.write_bytes(whole[:-20])
     with pytest.raises(UsageError, match=r"000000\.arrow: damaged listing"):
         list(store.items())

@@ -207,7 +207,7 @@ def _reader(file: AnyPath, names: Sequence[str]) -> Iterator[_Reader]:
     try:
         with _opened(file) as source:
             yield _Reader(source, names)
-    except pa.ArrowInvalid as error:
+    except (ValueError, KeyError, pa.ArrowNotImplementedError) as error:
         raise UsageError(
             f"{file}: damaged listing ({error})", hint="Use --overwrite to start over."
         ) from error

@@ -178,6 +178,8 @@ def _unpacked(batch: Any, record: Record) -> Any:
     data = batch.column(record[DATA]).buffers()[1]
     if HEX in record:
         data = pa.py_buffer(data.to_pybytes().hex().encode())
+    if offsets[-1] > data.size:
+        raise ValueError("lengths of texts are damaged")
     return pa.Array.from_buffers(pa.string(), count, [validity, pa.py_buffer(offsets), data])
 
 
