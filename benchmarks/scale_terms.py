@@ -211,7 +211,13 @@ class ConstantRows:
                 rows = scored_rows(some, decoded, outputs, keys, self._axes)
             with self._timed("duplicates"):
                 self._known.find(keys)
-                self._known.add(zip(keys, raws, strict=True))
+                places = range(len(rows))
+                if any(rows.errors):
+                    places = [at for at, error in enumerate(rows.errors) if error is None]
+                self._known.add(rows, places)
+            with self._timed("constant"):
+                # As the engine does once a window has its rows.
+                del raws, outputs
             if done % (PACE_WINDOWS * WINDOW) == 0:
                 self._pace.sample()
             done += len(some)

@@ -1,9 +1,8 @@
 """The score cache: raw scores by media and prompt, so that duplicates are scored once."""
 
-import math
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ import numpy as np
 from librehps.files import writing
 from librehps.key_index import KeyIndex
 from librehps.models.base import RawScore
+from librehps.scores.scored_rows import MU, SIGMA, ScoredRows
 
 
 class KnownScores(Protocol):
@@ -21,8 +21,20 @@ class KnownScores(Protocol):
     def find(self, keys: Sequence[bytes]) -> dict[bytes, RawScore]:
         """Return the known raw scores by key; keys that are not known are left out."""
 
-    def add(self, outputs: Iterable[tuple[bytes, RawScore]]) -> None:
-        """Store raw scores by key."""
+    def add(self, rows: ScoredRows, places: Collection[int]) -> None:
+        """Store the raw scores of the rows at these places, which have keys and no errors."""
+
+
+def raw_score(values: Sequence[float], axes: int) -> RawScore:
+    """Return the raw score of mu and sigma of the axes, and the scalar; NaN stands for null.
+
+    An axis that a row lacks, as `temporal` of an image, is 0 in its raw score.
+    """
+    *scores, scalar = values
+    scores = [0.0 if value != value else value for value in scores]
+    return RawScore(
+        tuple(scores[:axes]), tuple(scores[axes:]), None if scalar != scalar else scalar
+    )
 
 
 class ScoreCache:
@@ -43,31 +55,27 @@ class ScoreCache:
         with _translated():
             return {keys[at]: self._read(n) for at, n in enumerate(numbers.tolist()) if n >= 0}
 
-    def add(self, outputs: Iterable[tuple[bytes, RawScore]]) -> None:
-        """Store raw scores by key."""
-        new = list(outputs)
-        if not new:
+    def add(self, rows: ScoredRows, places: Collection[int]) -> None:
+        """Store the raw scores of the rows at these places, which have keys and no errors."""
+        at = list(places)
+        if not at:
             return
+        scores = [*rows.numbers[MU], *rows.numbers[SIGMA], np.array(rows.scalars, float)]
         with _translated():
             if self._file is None:
-                self._axes = len(new[0][1].mu)
+                self._axes = len(rows.axes)
                 self._file = tempfile.TemporaryFile()  # noqa: SIM115 - deleted with this object
             self._file.seek(0, os.SEEK_END)
-            self._file.write(np.array([_values(raw) for _, raw in new]).tobytes())
+            self._file.write(np.stack(scores, axis=1)[at].tobytes())
             self._file.flush()
-        self._index.add([key for key, _ in new], self._count + np.arange(len(new)))
-        self._count += len(new)
+        keys: Any = map(rows.keys.__getitem__, at)
+        self._index.add(keys, self._count + np.arange(len(at)))
+        self._count += len(at)
 
     def _read(self, number: int) -> RawScore:
         size = (2 * self._axes + 1) * np.dtype(float).itemsize
         self._file.seek(number * size)
-        *scores, scalar = np.frombuffer(self._file.read(size)).tolist()
-        mu, sigma = scores[: self._axes], scores[self._axes :]
-        return RawScore(tuple(mu), tuple(sigma), None if math.isnan(scalar) else scalar)
-
-
-def _values(raw: RawScore) -> tuple[float, ...]:
-    return (*raw.mu, *raw.sigma, math.nan if raw.scalar is None else raw.scalar)
+        return raw_score(np.frombuffer(self._file.read(size)).tolist(), self._axes)
 
 
 def _translated() -> AbstractContextManager[None]:

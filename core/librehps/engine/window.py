@@ -1,7 +1,7 @@
 """A window: items that are decoded, batched and scored together, up to their rows."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from operator import attrgetter
 from typing import Any, cast
@@ -135,8 +135,9 @@ class Window:
         return known
 
     def _keep(self, rows: ScoredRows) -> None:
-        """Let the index and the cache know the new scores, also those after a gap in the rows."""
+        """Let the index and the cache know the new scores, the cache also those after a gap."""
         new: Any = self._outputs.items()
+        places: Collection[int] = self._new.values()
         is_whole = len(rows) == self._size and not any(rows.errors)
         if not (is_whole and self._all_have_content and len(new) == len(self._new)):
             new = [
@@ -146,8 +147,9 @@ class Window:
                 and type(raw := self._outputs.get(key)) is RawScore
                 and (rows.errors[at] is None if at < len(rows) else is_finite(raw))
             ]
+            places = [at for key, _ in new if (at := self._new[key]) < len(rows)]
         if self._index is not None:
-            self._index.add(new)
+            self._index.add(rows, places)
         if self._cache is not None:
             ready = [(self._ready[self._new[key]], raw) for key, raw in new]
             self._cache.add(_cached(one, raw) for one, raw in [*ready, *self._hashed()])

@@ -1,7 +1,8 @@
 """The raw scores of a run's rows, by media and prompt, so that duplicates are scored once."""
 
+import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from itertools import repeat
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from librehps.engine.content_key import content_key
+from librehps.engine.score_cache import raw_score
 from librehps.key_index import KeyIndex
 from librehps.models.base import RawScore
 from librehps.runs.row_store import RowStore
+from librehps.scores.scored_rows import MU, ScoredRows
 
 MAX_CACHED_GROUPS = 128
 _CONTENT = ("kind", "sha256", "prompt", "status")
@@ -21,8 +24,7 @@ _CONTENT = ("kind", "sha256", "prompt", "status")
 class RowScores:
     """A score cache over the rows of a store: it remembers keys, the rows have the scores.
 
-    Memory use is about 23 bytes a row. An axis that a row lacks, as `temporal` of an image, is 0 in
-    its raw score.
+    Memory use is about 24 bytes a row.
     """
 
     def __init__(self, store: RowStore) -> None:
@@ -31,8 +33,8 @@ class RowScores:
         self._names = [f"{a}_mu" for a in axes] + [f"{a}_sigma" for a in axes] + ["scalar"]
         # The index has the keys of this many rows.
         self._index, self._indexed = KeyIndex(), 0
-        # Scores whose rows are not in the store yet.
-        self._newest: dict[bytes, RawScore] = {}
+        # Rows that are not in the store yet: each is one of some rows, at a place.
+        self._newest: dict[bytes, tuple[ScoredRows, int]] = {}
         self._scores_of = lru_cache(MAX_CACHED_GROUPS)(self._scores)
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, RawScore]:
@@ -40,23 +42,25 @@ class RowScores:
         self._catch_up()
         found = dict[bytes, RawScore]()
         if not self._newest.keys().isdisjoint(keys):
-            found = {key: self._newest[key] for key in self._newest.keys() & keys}
+            found = {key: _score(*self._newest[key]) for key in self._newest.keys() & keys}
         hits, numbers = self._index.hits(keys)
         if not hits.size:
             return found
         groups, places = self._store.places(numbers)
+        axes = len(self._store.schema.axes)
         newest = self._store.whole_groups
         scores = {at: self._scores_of(at) for at in set(groups.tolist()) if at < newest}
         if (groups == newest).any():
             # This group still grows.
             scores[newest] = self._scores(newest)
         for hit, group, place in zip(hits.tolist(), groups.tolist(), places, strict=True):
-            found[keys[hit]] = self._raw(scores[group][place])
+            found[keys[hit]] = raw_score(scores[group][place].tolist(), axes)
         return found
 
-    def add(self, outputs: Iterable[tuple[bytes, RawScore]]) -> None:
-        """Remember scores until their rows are in the store."""
-        self._newest.update(outputs)
+    def add(self, rows: ScoredRows, places: Collection[int]) -> None:
+        """Remember the rows at these places, which have keys, until they are in the store."""
+        keys: Any = map(rows.keys.__getitem__, places)
+        self._newest.update(zip(keys, zip(repeat(rows), places, strict=False), strict=True))
 
     def _catch_up(self) -> None:
         """Index the rows that were appended to the store since the last call."""
@@ -95,9 +99,9 @@ class RowScores:
         _, table = self._store.group(group, self._names)
         return np.column_stack([column.to_numpy() for column in table.columns])
 
-    def _raw(self, values: Any) -> RawScore:
-        axes = len(self._store.schema.axes)
-        *scores, scalar = values.tolist()
-        scores = [0.0 if value != value else value for value in scores]
-        raw = None if scalar != scalar else scalar
-        return RawScore(tuple(scores[:axes]), tuple(scores[axes:]), raw)
+
+def _score(rows: ScoredRows, place: int) -> RawScore:
+    """Return the raw score of a row without error."""
+    scalar = rows.scalars[place]
+    values: list[float] = rows.numbers[MU:, :, place].ravel().tolist()
+    return raw_score([*values, math.nan if scalar is None else scalar], len(rows.axes))
