@@ -61,6 +61,15 @@ class OutageWatch:
             self._count, self._lasted = 0, 0.0
             self.remember(ready[-1])
             return []
+        lost, longest = self._lost_in_a_row(ready)
+        if longest >= MIN_ITEMS and outage_limit():
+            return lost
+        if len(lost) < len(ready):
+            self._lasted = 0.0
+        return []
+
+    def _lost_in_a_row(self, ready: Sequence[Ready]) -> tuple[list[int], int]:
+        """Return the indices of lost items, and the most of them in a row, dead hosts left out."""
         is_gone, lost, longest = _is_gone(self._folder), list[int](), 0
         local: Ready | None = None
         for at, one in enumerate(ready):
@@ -80,11 +89,7 @@ class OutageWatch:
             self._count = 0
             self.remember(one)
         self._remember_local(local)
-        if longest >= MIN_ITEMS and outage_limit():
-            return lost
-        if len(lost) < len(ready):
-            self._lasted = 0.0
-        return []
+        return lost, longest
 
     def may_begin(self, ready: Sequence[Ready]) -> bool:
         """Return whether the items end with some, but too few, that an outage may have taken."""

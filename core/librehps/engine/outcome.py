@@ -38,16 +38,7 @@ def scored_rows(
 
     `decoded` is None only where the output is an error; `keys` are those of the score cache.
     """
-    errors: list[ItemError | None] = [None] * len(items)
-    raws: Any = outputs
-    if not set(map(type, outputs)) <= {RawScore}:
-        errors = [one if isinstance(one, ItemError) else None for one in outputs]
-        # Its numbers and scalar become null below.
-        nothing = RawScore((math.nan,) * len(axes), (math.nan,) * len(axes))
-        raws = [nothing if e else one for e, one in zip(errors, outputs, strict=True)]
-    numbers, scalars, is_good = _numbers(raws, len(axes))
-    for at in np.flatnonzero(~is_good).tolist():
-        errors[at], scalars[at], numbers[:, :, at] = errors[at] or _not_finite(), None, np.nan
+    errors, scalars, numbers = _scores(outputs, len(axes))
     known: Sequence[Any] = decoded
     if has_errors := any(errors):
         known = [one if e is None else _NO_COLUMNS for e, one in zip(errors, decoded, strict=True)]
@@ -58,13 +49,7 @@ def scored_rows(
         pairs = zip(items, decoded, strict=True)
         kinds = [item.kind if one is None else one.kind for item, one in pairs]
         keys = [None if e else key for e, key in zip(errors, keys, strict=True)]
-    of_videos = [at for at, name in enumerate(axes) if name in VIDEO_AXES]
-    if of_videos:
-        stills: Any = slice(None)
-        if columns.frames.count(None) < len(columns.frames):
-            stills = np.array([indices is None for indices in columns.frames], bool)
-        for part, at in product(numbers, of_videos):
-            part[at, stills] = np.nan
+    _without_video_axes(numbers, columns.frames, axes)
     return ScoredRows(
         tuple(axes),
         items,
@@ -81,6 +66,35 @@ def scored_rows(
         numbers,
         columns.phash,
     )
+
+
+def _scores(
+    outputs: Sequence[RawScore | ItemError], axes: int
+) -> tuple[list[ItemError | None], list[float | None], Floats]:
+    """Return the error of each output, its scalar, and (3, axes, outputs) numbers as of a row."""
+    errors: list[ItemError | None] = [None] * len(outputs)
+    raws: Any = outputs
+    if not set(map(type, outputs)) <= {RawScore}:
+        errors = [one if isinstance(one, ItemError) else None for one in outputs]
+        # Its numbers and scalar become null below.
+        nothing = RawScore((math.nan,) * axes, (math.nan,) * axes)
+        raws = [nothing if e else one for e, one in zip(errors, outputs, strict=True)]
+    numbers, scalars, is_good = _numbers(raws, axes)
+    for at in np.flatnonzero(~is_good).tolist():
+        errors[at], scalars[at], numbers[:, :, at] = errors[at] or _not_finite(), None, np.nan
+    return errors, scalars, numbers
+
+
+def _without_video_axes(numbers: Floats, frames: Sequence[Any], axes: Sequence[str]) -> None:
+    """Set the numbers of stills, which have no frames, to null on the axes of videos only."""
+    of_videos = [at for at, name in enumerate(axes) if name in VIDEO_AXES]
+    if not of_videos:
+        return
+    stills: Any = slice(None)
+    if frames.count(None) < len(frames):
+        stills = np.array([indices is None for indices in frames], bool)
+    for part, at in product(numbers, of_videos):
+        part[at, stills] = np.nan
 
 
 def _numbers(

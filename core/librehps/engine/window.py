@@ -64,8 +64,10 @@ class Window:
         self, launcher: Launcher, tokens: int | None, usual: int
     ) -> list[tuple[list[Key], Future[BatchResult]]]:
         """Launch the items that are new; return the keys of each batch and its future."""
-        keys, places, decoded = list(self._new), list(self._new.values()), self._ready.decoded
-        launched: list[Any] = [decoded[at] for at in places]
+        keys, places = list(self._new), list(self._new.values())
+        launched: Sequence[Any] = self._ready.decoded
+        if len(places) < len(launched):
+            launched = [launched[at] for at in places]
         prepared: list[Prepared] = list(map(_prepared_of, launched))
         costs, cut, start = list(map(_cost_of, prepared)), list[list[int]](), 0
         for end_item in range(usual, self._size + usual, usual):
