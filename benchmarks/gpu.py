@@ -81,7 +81,7 @@ STEPS = (
     Step("forward fa4", partial(_forward, attn_impl="fa4"), 25, 60),
     Step("forward fa2", partial(_forward, attn_impl="fa2"), 25, 60),
     Step("forward sdpa", partial(_forward, attn_impl="sdpa"), 25, 60),
-    Step("forward torch kernel", partial(_forward, kernel="torch"), 25, 60),
+    Step("forward without Triton", partial(_forward, kernel="torch"), 25, 60),
     Step("forward embedding on device", partial(_forward, embedding_on_device=True), 25, 60),
     Step("golden compiled", partial(_golden, attentions=("sdpa",), compile=True), 60, 150),
     Step("lanes", _lanes, 25, 60),

@@ -14,6 +14,8 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Bounds and files of the tests hold for float32; a CPU with bfloat16 arithmetic would choose that.
 os.environ["LIBREHPS_DTYPE"] = "float32"
+# Triton reads it when it is imported, which other packages do too.
+os.environ["TRITON_INTERPRET"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker has a core; torch reads this once, as do the processes that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

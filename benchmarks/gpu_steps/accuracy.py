@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from pathlib import Path
-from unittest import mock
 
 import torch
 from PIL import Image
@@ -13,7 +12,7 @@ from PIL import Image
 from gpu_steps.base import Figures, Skipped, Where, check
 from librehps import LibreHPS
 from librehps.errors import AttentionError, ExtraNeededError, UsageError
-from librehps.models.librehps import gated_delta_net
+from librehps.models.kernels.choice import kernel_obstacle, plain
 from librehps.types import BatchItem
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +36,7 @@ def golden(
     attentions: Sequence[str] = ATTENTIONS,
     **how: object,
 ) -> Figures:
-    """Return the largest differences in mu of each attention backend and delta-rule kernel.
+    """Return the largest differences in mu of each attention backend, with Triton and without.
 
     float32 is held to the golden vectors. Rounded weights are held to float32 on LibreHPS-Tiny: the
     golden checkpoint is random and so steep that bfloat16 moves its mu by several units.
@@ -45,8 +44,9 @@ def golden(
     figures: Figures = {"dtype": dtype, **how, "not_available": {}}
     bounds: dict[str, tuple[float, float]] = {}
     exact = dtype == "float32" and "weights" not in how
-    # Compiled kernels for a batch of one and of more round differently.
-    batch_mu = MU if "compile" in how else BATCH_MU
+    # Compiled kernels, and those of cuBLAS, round otherwise for a batch of one than for more.
+    rounds_otherwise = "compile" in how or torch.device(where.device).type == "cuda"
+    batch_mu = MU if rounds_otherwise else BATCH_MU
     for kernel in kernels(where.device):
         for attention in attentions:
             name = f"{attention} {kernel}"
@@ -73,21 +73,15 @@ def golden(
 
 
 def kernels(device: str) -> list[str]:
-    """Return the delta-rule kernels that import here; the first is the one used by default."""
-    used = gated_delta_net.uses_fla(torch.device(device))
-    return ["fla", "torch"] if used else ["torch"]
+    """Return the kernels that run here; the first is the one used by default."""
+    obstacle = kernel_obstacle(torch.device(device))
+    return ["torch"] if obstacle else ["triton", "torch"]
 
 
 @contextmanager
 def using(kernel: str) -> Iterator[None]:
-    """Compute the delta rule by the kernel within the context."""
-    if kernel == "fla":
-        yield
-        return
-    with (
-        mock.patch.object(gated_delta_net, "uses_fla", lambda _: False),
-        mock.patch("librehps.models.librehps.family.uses_fla", lambda _: False),
-    ):
+    """Compute by the kernels of this name within the context."""
+    with nullcontext() if kernel == "triton" else plain():
         yield
 
 

@@ -70,7 +70,7 @@ def forward(where: Where, lever: Lever) -> Figures:
     `first_forward_s` includes the compilation of kernels.
     """
     if lever.kernel is not None and lever.kernel not in kernels(where.device):
-        raise Skipped(f"the delta-rule kernel {lever.kernel} is not installed")
+        raise Skipped(f"the kernels {lever.kernel} do not run here")
     with lever.context():
         try:
             scorer = random_scorer(where.config, device=where.device, **lever.arguments)

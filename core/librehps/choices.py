@@ -13,6 +13,7 @@ ColumnSet = Literal["default", "full"]
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16"]
 WeightMode = Literal["auto", "full", "int8", "nf4"]
+Kernels = Literal["auto", "torch"]
 Attention = Literal["auto", "fa4", "fa2", "sdpa", "eager"]
 VideoBackend = Literal["auto", "decord", "pyav"]
 Engine = Literal["local", "ray"]

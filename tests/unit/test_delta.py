@@ -8,14 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from conftest import CHECKPOINT
-from librehps.models.librehps import gated_delta_net as delta
 from librehps.models.librehps.config import read_config
 from librehps.models.librehps.gated_delta_net import (
     GatedDeltaNet,
     chunked_delta_rule,
     shifted_conv,
     unit_lower_inverse,
-    uses_fla,
 )
 
 
@@ -85,9 +83,3 @@ def test_the_layer_agrees_with_transformers(activation: str) -> None:
     hidden = torch.randn(2, 130, text.hidden_size)
     with torch.no_grad():
         assert torch.allclose(ours(hidden), theirs(hidden), atol=2e-5)
-
-
-def test_fla_is_never_used_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delta.importlib.util, "find_spec", lambda name: object())
-    assert not uses_fla(torch.device("cpu"))
-    assert uses_fla(torch.device("cuda"))

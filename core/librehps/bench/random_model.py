@@ -8,21 +8,14 @@ from torch import nn
 from librehps import __version__
 from librehps.bench.configs import config_of
 from librehps.media.options import MediaOptions
-from librehps.models.base import Loaded, LoadOptions, ProcessorOptions
+from librehps.models.base import LoadOptions, ProcessorOptions
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.checkpoint import (
     HEAD_PREFIXES,
     Checkpoint,
     empty_model,
 )
-from librehps.models.librehps.compiled import compile_model
-from librehps.models.librehps.family import (
-    COMPILE_PROBE_PX,
-    LibreHPSCheckpoint,
-    fit_attention,
-    plan_load,
-    probe,
-)
+from librehps.models.librehps.family import LibreHPSCheckpoint, fit, plan_load
 from librehps.models.librehps.footprint import footprint_of
 from librehps.models.librehps.model import LibreHPSModel
 from librehps.models.locate import EMBEDDED
@@ -63,15 +56,15 @@ def random_scorer(
     # The embedded checkpoint, except its config and weights.
     checkpoint = LibreHPSCheckpoint(replace(Checkpoint.open(EMBEDDED), config=config))
     processor = checkpoint.processor(ProcessorOptions())
-    attention = fit_attention(model, processor, plan.attentions)
+    loaded = fit(model, processor, plan)
     settings = Settings(
         model=f"random-{name}",
         fingerprint="random",
         layout="random",
         dtype=str(plan.dtype).removeprefix("torch."),
         weights=plan.weights,
-        attention=attention.implementation,
-        delta_rule=plan.kernel,
+        attention=loaded.attention,
+        delta_rule=loaded.kernel,
         pixel_budget=checkpoint.pixel_budget,
         num_frames=checkpoint.num_frames,
         **MediaOptions().record(),
@@ -79,10 +72,6 @@ def random_scorer(
         version=__version__,
         axes=AXES,
     )
-    reasons = {**plan.reasons, "attention": attention.reason}
-    if compile:
-        reasons["compile"] = compile_model(model, probe(processor, COMPILE_PROBE_PX))
-    loaded = Loaded(model, attention.implementation, plan.kernel, plan.weights, reasons)
     return LibreHPS(checkpoint, loaded, processor, settings, batch_size=batch_size)
 
 

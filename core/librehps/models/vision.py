@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from librehps.models.attention_kernels import attend
+from librehps.models.kernels.choice import kernels_for
 
 
 class PatchEmbed(nn.Module):
@@ -81,9 +82,8 @@ class VisionAttention(nn.Module):
         if self.config._attn_implementation.startswith("flash"):
             mixed = self._ragged(query, key, value, cu_seqlens, max(lengths))
         else:
-            mixed = torch.cat(
-                [self._batch(*parts) for parts in _by_length((query, key, value), lengths)]
-            )
+            parts = [self._batch(*part) for part in _by_length((query, key, value), lengths)]
+            mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
         return mixed.flatten(1)
 
     def _batch(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -141,6 +141,9 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     cos, sin: (P, d), both halves equal, or (P, d / 2).
     """
+    if (kernels := kernels_for(x)) is not None:
+        turned: Tensor = kernels.rotated(x, cos, sin)
+        return turned
     half = x.shape[-1] // 2
     cos, sin = cos[:, None, :half].float(), sin[:, None, :half].float()
     pairs = x.float().unflatten(-1, (2, half))

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from librehps.errors import UsageError
-from librehps.models.attention import Attention, Host, apply, candidates
-from librehps.models.base import Choice, Loaded, LoadOptions, ProcessorOptions
+from librehps.models.attention import Host, apply, candidates
+from librehps.models.base import Choice, Loaded, LoadOptions, Prepared, ProcessorOptions
 from librehps.models.device import choose_device, choose_dtype
 from librehps.models.hpsv3.checkpoint import StoredModel, build_model, empty_model, empty_network
 from librehps.models.hpsv3.footprint import network_footprint
@@ -17,6 +17,8 @@ from librehps.models.hpsv3.model import AXES, HPSv3Model
 from librehps.models.hpsv3.processor import HPSv3Processor
 from librehps.models.hpsv3.resize import PIXEL_BUDGET
 from librehps.models.hpsv3.tokens import StreamEncoder
+from librehps.models.kernels.check import fit_kernels
+from librehps.models.kernels.choice import plain
 from librehps.models.memory_need import Footprint, Mode, check_memory
 from librehps.models.prequantised import check_float_config
 from librehps.models.quantise import choose_weights
@@ -104,7 +106,10 @@ class HPSv3Checkpoint:
         footprint = network_footprint(empty_model(self.stored))
         check_memory(footprint, device, Mode(weights, dtype), options.copies)
         model = HPSv3Model(build_model(self.stored, dtype, device, weights), device, dtype)
-        attention = fit_attention(model, self.processor(ProcessorOptions()), attentions)
+        one = _probe(self.processor(ProcessorOptions()))
+        with plain():
+            attention = apply(model.network.model, attentions, lambda: model.launch([one])())
+        fit_kernels(device, dtype, lambda: model.launch([one, one])())
         reasons = {
             "device": why_device,
             "dtype": why_dtype,
@@ -121,10 +126,7 @@ def _refuse_compile(options: LoadOptions) -> None:
         )
 
 
-def fit_attention(
-    model: HPSv3Model, processor: HPSv3Processor, attentions: list[Attention]
-) -> Attention:
-    """Set the first attention with which a small forward succeeds on the model, and return it."""
+def _probe(processor: HPSv3Processor) -> Prepared:
+    """Return a small prepared image, for a first forward."""
     pixels = torch.zeros(1, 3, 56, 56, dtype=torch.uint8)
-    prepared = processor.with_budget(0).prepare(pixels, "image", processor.encode("x"))
-    return apply(model.network.model, attentions, lambda: model.launch([prepared])())
+    return processor.with_budget(0).prepare(pixels, "image", processor.encode("x"))

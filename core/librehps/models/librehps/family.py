@@ -10,6 +10,8 @@ import torch
 from librehps.models.attention import Attention, Host, apply, candidates
 from librehps.models.base import Choice, Loaded, LoadOptions, Prepared, ProcessorOptions
 from librehps.models.device import choose_device, choose_dtype
+from librehps.models.kernels.check import TORCH, TRITON, fit_kernels
+from librehps.models.kernels.choice import kernel_obstacle, plain
 from librehps.models.librehps.checkpoint import (
     Checkpoint,
     build_model,
@@ -19,7 +21,6 @@ from librehps.models.librehps.checkpoint import (
 )
 from librehps.models.librehps.compiled import check_compiler, compile_model
 from librehps.models.librehps.footprint import footprint_of
-from librehps.models.librehps.gated_delta_net import uses_fla
 from librehps.models.librehps.model import LibreHPSModel
 from librehps.models.librehps.processor import LibreHPSProcessor
 from librehps.models.librehps.resize import PIXEL_BUDGET
@@ -128,11 +129,24 @@ class LibreHPSCheckpoint:
         embedding = off_device(network.model.language_model)
         model = LibreHPSModel(network, plan.device, plan.dtype, self.axes, embedding)
         processor = self.processor(ProcessorOptions())
-        attention = fit_attention(model, processor, plan.attentions)
-        reasons = {**plan.reasons, "attention": attention.reason}
-        if options.compile:
-            reasons["compile"] = compile_model(model, probe(processor, COMPILE_PROBE_PX))
-        return Loaded(model, attention.implementation, plan.kernel, plan.weights, reasons)
+        return fit(model, processor, plan)
+
+
+def fit(model: LibreHPSModel, processor: LibreHPSProcessor, plan: "LoadPlan") -> Loaded:
+    """Choose attention and kernels by first forwards, compile if asked, and return the model."""
+    attention = fit_attention(model, processor, plan.attentions)
+    one = probe(processor, COMPILE_PROBE_PX)
+    batches = ([one, one], [one])
+    kernel, why = fit_kernels(
+        plan.device,
+        plan.dtype,
+        lambda: [score for batch in batches for score in model.launch(batch)()],
+    )
+    reasons = {**plan.reasons, "delta_rule": why, "attention": attention.reason}
+    if plan.compile:
+        reasons["compile"] = compile_model(model, one)
+        kernel += COMPILED
+    return Loaded(model, attention.implementation, kernel, plan.weights, reasons)
 
 
 def fit_attention(
@@ -140,7 +154,8 @@ def fit_attention(
 ) -> Attention:
     """Set the first attention with which a small forward succeeds on the model, and return it."""
     one = probe(processor, PROBE_PX)
-    return apply(model.network.model, attentions, lambda: model.launch([one])())
+    with plain():
+        return apply(model.network.model, attentions, lambda: model.launch([one])())
 
 
 def probe(processor: LibreHPSProcessor, side: int) -> Prepared:
@@ -158,6 +173,7 @@ class LoadPlan:
     attentions: list[Attention]
     kernel: str
     weights: str
+    compile: bool
     reasons: dict[str, str]
 
 
@@ -172,20 +188,8 @@ def plan_load(options: LoadOptions) -> LoadPlan:
     if options.compile:
         check_compiler(device)
     attentions = candidates(options.attn_impl, Host.of(device, dtype))
-    kernel, why_kernel = _delta_rule(device)
+    kernel = TRITON if kernel_obstacle(device) is None else TORCH
     if options.compile:
         kernel += COMPILED
-    reasons = {
-        "device": why_device,
-        "dtype": why_dtype,
-        "weights": why_weights,
-        "delta_rule": why_kernel,
-    }
-    return LoadPlan(device, dtype, attentions, kernel, weights, reasons)
-
-
-def _delta_rule(device: torch.device) -> tuple[str, str]:
-    if uses_fla(device):
-        return "fla", "auto: CUDA with fla installed"
-    why = "fla is not installed" if device.type == "cuda" else "fla's kernels need CUDA"
-    return "torch", f"auto: {why}"
+    reasons = {"device": why_device, "dtype": why_dtype, "weights": why_weights}
+    return LoadPlan(device, dtype, attentions, kernel, weights, options.compile, reasons)

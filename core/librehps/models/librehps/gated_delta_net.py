@@ -1,10 +1,8 @@
 """Gated DeltaNet, the backbone's linear attention, with the kernel chosen by device.
 
-Not by installed packages alone: with `fla` installed, CPU tensors would reach Triton.
 Recurrence and chunked form: Yang et al., "Gated Delta Networks", arXiv 2412.06464, section 3.
 """
 
-import importlib.util
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from librehps.models.kernels.choice import kernels_for
 from librehps.models.librehps.activations import ACTIVATIONS
 from librehps.models.librehps.config import TextConfig
 
@@ -47,22 +46,29 @@ class GatedDeltaNet(nn.Module):
         self.out_proj = nn.Linear(values, hidden, bias=False)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        rule = delta_rule(hidden.device)
+        rule = delta_rule(hidden)
         return self.finish(rule(*self.rule_inputs(hidden)), hidden)
 
     def rule_inputs(self, hidden: Tensor) -> RuleInputs:
         """Return query, key, value, decay and beta of the delta rule."""
-        mixed = shifted_conv(self.in_proj_qkv(hidden), self.conv1d.weight.squeeze(1))
-        mixed = self.activation(mixed)
+        kernels = kernels_for(hidden)
+        mixed, taps = self.in_proj_qkv(hidden), self.conv1d.weight.squeeze(1)
+        if kernels is not None and self.activation is F.silu:
+            mixed = kernels.silu_conv(mixed, taps)
+        else:
+            mixed = self.activation(shifted_conv(mixed, taps))
         query, key, value = mixed.split(self.widths, dim=-1)
         query = query.unflatten(-1, (self.key_heads, self.key_dim))
         key = key.unflatten(-1, (self.key_heads, self.key_dim))
         value = value.unflatten(-1, (self.value_heads, self.value_dim))
-        beta = self.in_proj_b(hidden).sigmoid()
+        step, strength = self.in_proj_a(hidden), self.in_proj_b(hidden)
+        if kernels is not None:
+            gates = kernels.decay_and_beta(step, strength, self.A_log, self.dt_bias)
+            return query, key, value, *gates
         # In float32: exp(A_log) overflows half precision.
-        step = F.softplus(self.in_proj_a(hidden).float() + self.dt_bias.float())
+        step = F.softplus(step.float() + self.dt_bias.float())
         decay = -self.A_log.float().exp() * step
-        return query, key, value, decay, beta
+        return query, key, value, decay, strength.sigmoid()
 
     def finish(self, read: Tensor, hidden: Tensor) -> Tensor:
         """Return the layer's output from the delta rule's output and the layer's input."""
@@ -80,20 +86,22 @@ class GatedRMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, hidden: Tensor, gate: Tensor) -> Tensor:
+        if (kernels := kernels_for(hidden)) is not None:
+            gated: Tensor = kernels.gated_rms_norm(hidden, gate, self.weight, self.eps)
+            return gated
         dtype = hidden.dtype
         hidden = hidden.float()
         hidden = hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + self.eps)
         return (self.weight * hidden.to(dtype) * F.silu(gate.float())).to(dtype)
 
 
-def uses_fla(device: torch.device) -> bool:
-    """Return whether the delta rule runs on fla's Triton kernels: CUDA device, `fla` installed."""
-    return device.type == "cuda" and importlib.util.find_spec("fla") is not None
+def delta_rule(hidden: Tensor) -> Callable[..., Tensor]:
+    """Return the kernel of the delta rule for a layer's input; plain for float32, to be exact."""
+    if hidden.dtype == torch.float32 or kernels_for(hidden) is None:
+        return chunked_delta_rule
+    from librehps.models.kernels.delta_rule import delta_rule as kernel
 
-
-def delta_rule(device: torch.device) -> Callable[..., Tensor]:
-    """Return the kernel of the delta rule on a device."""
-    return _fla_delta_rule if uses_fla(device) else chunked_delta_rule
+    return kernel
 
 
 def shifted_conv(hidden: Tensor, weight: Tensor) -> Tensor:
@@ -217,16 +225,3 @@ def _unit(x: Tensor, length: float = 1.0) -> Tensor:
 def _by_head(x: Tensor) -> Tensor:
     """Return (batch, chunks, CHUNK, heads, d) as (batch, heads, chunks, CHUNK, d)."""
     return x.permute(0, 3, 1, 2, 4).contiguous()
-
-
-def _fla_delta_rule(
-    query: Tensor, key: Tensor, value: Tensor, decay: Tensor, beta: Tensor
-) -> Tensor:
-    from fla.ops.gated_delta_rule import chunk_gated_delta_rule
-
-    repeat = value.shape[2] // key.shape[2]
-    query, key = query.repeat_interleave(repeat, 2), key.repeat_interleave(repeat, 2)
-    read: Tensor = chunk_gated_delta_rule(
-        query, key, value, g=decay, beta=beta, use_qk_l2norm_in_kernel=True
-    )[0]
-    return read

@@ -33,7 +33,7 @@ def _read(attention: Any, normed: Tensor, rotary: Rotary, rows: Tensor, last: Te
     """
     query, gate = attention.query_and_gate(normed[rows, last])
     cos, sin = (x[rows, last].unsqueeze(1) for x in rotary)
-    query = rotate_text(query.unsqueeze(2), cos, sin)
+    query = rotate_text(attention.q_norm(query).unsqueeze(2), cos, sin)
     key, value = attention.key_and_value(normed, rotary)
     seen = torch.arange(normed.shape[1], device=last.device) <= last[:, None]
     kernel = eager if attention.config._attn_implementation == "eager" else sdpa

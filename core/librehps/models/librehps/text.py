@@ -3,9 +3,11 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from librehps.models.attention_kernels import attend
+from librehps.models.kernels.choice import kernels_for
 from librehps.models.librehps.activations import ACTIVATIONS
 from librehps.models.librehps.config import FULL, TextConfig
 from librehps.models.librehps.gated_delta_net import GatedDeltaNet
@@ -23,6 +25,9 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, hidden: Tensor) -> Tensor:
+        if (kernels := kernels_for(hidden)) is not None:
+            normed: Tensor = kernels.rms_norm(hidden, self.weight, self.eps)
+            return normed
         wide = hidden.float()
         wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return (wide * (1.0 + self.weight.float())).to(hidden.dtype)
@@ -54,8 +59,7 @@ class GatedAttention(nn.Module):
     def inputs(self, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the rotated query (batch, heads, length, d), key and value, and the gate."""
         query, gate = self.query_and_gate(hidden)
-        query = rotate_text(query.transpose(1, 2), *rotary)
-        return query, *self.key_and_value(hidden, rotary), gate
+        return _turned(self.q_norm, query, rotary), *self.key_and_value(hidden, rotary), gate
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Return the attention output, (batch, length, heads * d)."""
@@ -68,15 +72,23 @@ class GatedAttention(nn.Module):
         return output
 
     def query_and_gate(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the query (..., heads, d), not rotated, and the gate (..., heads * d)."""
+        """Return the query (..., heads, d) before its norm, and the gate (..., heads * d)."""
         query, gate = self.q_proj(hidden).unflatten(-1, (-1, 2 * self.head_dim)).chunk(2, -1)
-        return self.q_norm(query), gate.flatten(-2)
+        return query, gate.flatten(-2)
 
     def key_and_value(self, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """Return the rotated key and the value, each (batch, groups, length, d)."""
-        key = self.k_norm(self.k_proj(hidden).unflatten(-1, (-1, self.head_dim)))
+        key = self.k_proj(hidden).unflatten(-1, (-1, self.head_dim))
         value = self.v_proj(hidden).unflatten(-1, (-1, self.head_dim))
-        return rotate_text(key.transpose(1, 2), *rotary), value.transpose(1, 2)
+        return _turned(self.k_norm, key, rotary), value.transpose(1, 2)
+
+
+def _turned(norm: RMSNorm, x: Tensor, rotary: Rotary) -> Tensor:
+    """Return x (batch, length, heads, d) after its norm, rotated, (batch, heads, length, d)."""
+    if (kernels := kernels_for(x)) is not None:
+        turned: Tensor = kernels.normed_and_rotated(x, norm.weight, norm.eps, *rotary)
+        return turned
+    return rotate_text(norm(x).transpose(1, 2), *rotary)
 
 
 class GatedMLP(nn.Module):
@@ -91,8 +103,12 @@ class GatedMLP(nn.Module):
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def forward(self, hidden: Tensor) -> Tensor:
-        gate = self.activation(self.gate_proj(hidden))
-        output: Tensor = self.down_proj(self.up_proj(hidden).mul_(gate))
+        gate, up = self.gate_proj(hidden), self.up_proj(hidden)
+        kernels = kernels_for(hidden) if self.activation is F.silu else None
+        product = (
+            up.mul_(self.activation(gate)) if kernels is None else kernels.silu_product(gate, up)
+        )
+        output: Tensor = self.down_proj(product)
         return output
 
 

@@ -1,0 +1,93 @@
+"""Whether the kernels of Triton run on a device."""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from librehps.choices import Kernels, check_choice
+
+# torch: no kernels of Triton; unset or auto: where they run.
+VARIABLE = "LIBREHPS_KERNELS"
+# Compute capability: the kernels multiply bfloat16 and TF32 matrices.
+CAPABILITY = 8
+C_COMPILERS = ("gcc", "clang", "cc")
+
+# Device -> why the kernels are not used on it, found by a first forward.
+_failures: dict[torch.device, str] = {}
+_off_lock = threading.Lock()
+_contexts_without = 0
+
+
+def kernels_for(x: Tensor) -> Any:
+    """Return the elementwise kernels if they take this input, else None.
+
+    They need no gradient, and torch.compile makes kernels of its own.
+    """
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return None
+    if kernel_obstacle(x.device) is not None:
+        return None
+    from librehps.models.kernels import elementwise
+
+    return elementwise
+
+
+def kernel_obstacle(device: torch.device) -> str | None:
+    """Return why the kernels are not used on the device, None if they are."""
+    if _contexts_without:
+        return "they are turned off"
+    return _failures.get(device) or _obstacle(device)
+
+
+def give_up(device: torch.device, reason: str) -> None:
+    """Use the kernels on the device no more, in this process."""
+    _failures[device] = reason
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Compute by operations of PyTorch alone within the context, in all threads."""
+    global _contexts_without
+    with _off_lock:
+        _contexts_without += 1
+    try:
+        yield
+    finally:
+        with _off_lock:
+            _contexts_without -= 1
+
+
+def read_choice() -> None:
+    """Raise UsageError if the variable is neither auto nor torch."""
+    check_choice(os.environ.get(VARIABLE) or "auto", Kernels, VARIABLE)
+
+
+@cache
+def _obstacle(device: torch.device) -> str | None:
+    if device.type != "cuda":
+        return "they need CUDA"
+    if os.environ.get(VARIABLE) == "torch":
+        return f"{VARIABLE} is torch"
+    if torch.cuda.get_device_capability(device)[0] < CAPABILITY:
+        return f"they need compute capability {CAPABILITY}.0 or newer"
+    if find_spec("triton") is None:
+        return "the package triton is not installed"
+    # Triton compiles the code that starts a kernel.
+    return compiler_obstacle("C", "CC", C_COMPILERS)
+
+
+def compiler_obstacle(language: str, variable: str, names: Sequence[str]) -> str | None:
+    """Return that no compiler is found, None if one is: that of the variable, or one of `names`."""
+    given = os.environ.get(variable)
+    wanted = [given] if given else names
+    if any(shutil.which(name) for name in wanted):
+        return None
+    return f"no {language} compiler found ({', '.join(wanted)})"

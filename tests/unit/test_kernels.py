@@ -1,0 +1,208 @@
+"""The kernels of Triton, run by Triton's interpreter on the CPU, beside the plain operations."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from librehps import LibreHPS
+from librehps.errors import ModelError, UsageError
+from librehps.models import vision
+from librehps.models.base import RawScore
+from librehps.models.kernels import check, choice
+from librehps.models.librehps import gated_delta_net as delta
+from librehps.models.librehps.rotary import rotate_text
+from librehps.models.librehps.text import RMSNorm
+
+pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is made for Linux")
+CPU = torch.device("cpu")
+DTYPES = (torch.float32, torch.float16)
+
+
+@pytest.fixture(autouse=True)
+def without_gradient() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture
+def kernels_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_obstacle", lambda device: None)
+    monkeypatch.setattr(choice, "_failures", {})
+
+
+def norm_of(kind: type, size: int, dtype: torch.dtype) -> Any:
+    norm = kind(size, 1e-6).to(dtype)
+    norm.weight.copy_(torch.randn(size))
+    return norm
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_each_is_equal_to_the_plain_operations(dtype: torch.dtype) -> None:
+    from librehps.models.kernels import elementwise as fused
+
+    torch.manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape).to(dtype)
+
+    def close(ours: Tensor, plain: Tensor) -> None:
+        assert ours.dtype == plain.dtype and ours.shape == plain.shape
+        bound = 1e-6 if ours.dtype == torch.float32 else 2e-3
+        assert torch.allclose(ours, plain, rtol=bound, atol=bound)
+
+    x, norm = random(3, 5, 48), norm_of(RMSNorm, 48, dtype)
+    close(fused.rms_norm(x, norm.weight, norm.eps), norm(x))
+    x, gate, gated = (
+        random(2, 3, 3, 24),
+        random(2, 3, 3, 24),
+        norm_of(delta.GatedRMSNorm, 24, dtype),
+    )
+    close(fused.gated_rms_norm(x, gate, gated.weight, gated.eps), gated(x, gate))
+    # Half of each head is the gate, so that heads are not next to each other.
+    x, norm = random(2, 5, 3, 64)[..., :32], norm_of(RMSNorm, 32, dtype)
+    turn = (random(2, 5, 4), random(2, 5, 4))
+    plain = rotate_text(norm(x).transpose(1, 2), *turn)
+    close(fused.normed_and_rotated(x, norm.weight, norm.eps, *turn), plain)
+    x, angles = random(7, 9, 24)[:, :6], torch.rand(7, 12)
+    close(
+        fused.rotated(x, angles.cos(), angles.sin()), vision.rotate(x, angles.cos(), angles.sin())
+    )
+    twice = angles.repeat(1, 2)
+    close(fused.rotated(x, twice.cos(), twice.sin()), vision.rotate(x, twice.cos(), twice.sin()))
+    gate, up = random(5, 70), random(5, 70)
+    plain = up * F.silu(gate)
+    close(fused.silu_product(gate, up), plain)
+    x, taps = random(2, 21, 200), random(200, 4)
+    close(fused.silu_conv(x, taps), F.silu(delta.shifted_conv(x.float(), taps.float()).to(dtype)))
+    step, strength, rate, bias = 20 * random(2, 5, 4), random(2, 5, 4), random(4), random(4)
+    decay, beta = fused.decay_and_beta(step, strength, rate, bias)
+    close(decay, -rate.float().exp() * F.softplus(step.float() + bias.float()))
+    close(beta, strength.sigmoid())
+
+
+@pytest.mark.parametrize(
+    ("length", "key_heads", "heads", "key_width", "width", "alike"),
+    [(130, 1, 2, 16, 8, False), (64, 1, 1, 32, 72, True), (1, 1, 1, 24, 16, False)],
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_delta_rule(
+    dtype: torch.dtype,
+    length: int,
+    key_heads: int,
+    heads: int,
+    key_width: int,
+    width: int,
+    alike: bool,
+) -> None:
+    from librehps.models.kernels.delta_rule import delta_rule
+
+    torch.manual_seed(length)
+    sizes = [key_heads * key_width, key_heads * key_width, heads * width]
+    # Parts of one tensor, as a layer has them.
+    query, key, value = torch.randn(2, length, sum(sizes)).to(dtype).split(sizes, -1)
+    query, key = (x.unflatten(-1, (key_heads, key_width)) for x in (query, key))
+    value = value.unflatten(-1, (heads, width))
+    decay = -torch.rand(2, length, heads)
+    if alike:
+        # Nearly the same key at every step is where a series for the inverse would fail.
+        key, decay = key[:, :1] + 1e-2 * key, 1e-3 * decay
+    beta = torch.rand(2, length, heads).to(dtype)
+    ours = delta_rule(query, key, value, decay, beta)
+    plain = delta.chunked_delta_rule(query, key, value, decay, beta)
+    assert ours.dtype == dtype and ours.shape == plain.shape
+    bound = 2e-5 if dtype == torch.float32 else 2e-3
+    assert torch.allclose(ours, plain, rtol=bound, atol=bound)
+
+
+@pytest.mark.usefixtures("kernels_on_cpu")
+def test_the_layers_run_on_them(golden: LibreHPS) -> None:
+    torch.manual_seed(0)
+    model = golden._model.network.model
+    config, text = model.visual.config, model.language_model
+    hidden, patches = torch.randn(1, 4, text.config.hidden_size), torch.randn(4, config.hidden_size)
+    rotary = text._rotary(hidden, torch.arange(4).expand(3, 1, 4))
+    angles = torch.rand(4, config.hidden_size // config.num_heads // 2)
+    turn = (angles.cos(), angles.sin())
+    kinds = {hasattr(layer, "self_attn"): layer for layer in text.layers}
+
+    def outputs() -> list[Tensor]:
+        texts = [layer(hidden, rotary) for layer in kinds.values()]
+        return [*texts, model.visual.blocks[0](patches, torch.tensor([0, 4]), turn, [4])]
+
+    ours = outputs()
+    with choice.plain():
+        plain = outputs()
+    assert len(ours) == 3
+    for a, b in zip(ours, plain, strict=True):
+        assert torch.allclose(a, b, atol=1e-4) and not torch.equal(a, b)
+
+
+@pytest.mark.usefixtures("kernels_on_cpu")
+@pytest.mark.parametrize("fault", ["raises", "is wrong", "is no number"])
+def test_kernels_that_fail_their_first_forward_are_not_used(
+    fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from librehps.models.kernels import elementwise
+
+    def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        if fault == "raises":
+            raise RuntimeError("out of resource: shared memory")
+        return x * (weight + 2 if fault == "is wrong" else torch.nan)
+
+    norm, x = norm_of(RMSNorm, 8, torch.float32), torch.randn(2, 8)
+
+    def forward() -> list[RawScore]:
+        return [RawScore(tuple(row), (), None) for row in norm(x).tolist()]
+
+    assert check.fit_kernels(CPU, torch.float32, forward) == ("triton", "auto: CUDA with Triton")
+    monkeypatch.setattr(elementwise, "rms_norm", rms_norm)
+    name, why = check.fit_kernels(CPU, torch.float32, forward)
+    assert name == "torch"
+    expected = {"raises": "out of resource", "is wrong": "they move mu by", "is no number": "nan"}
+    assert expected[fault] in why and expected[fault] in caplog.text
+    assert choice.kernels_for(x) is None
+
+
+def test_a_device_that_works_no_more_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(choice, "_obstacle", lambda device: None)
+    calls = iter([lambda: [], ended])
+    monkeypatch.setattr(check.torch, "zeros", ended)
+    with pytest.raises(ModelError, match="failed on cpu, and ended its work") as raised:
+        check.fit_kernels(CPU, torch.float32, lambda: next(calls)())
+    assert "LIBREHPS_KERNELS=torch" in raised.value.hint
+
+
+def test_where_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    obstacle = choice._obstacle.__wrapped__
+    cuda = torch.device("cuda", 0)
+    capability = [(9, 0)]
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability[0])
+    monkeypatch.setenv("CC", "/bin/true")
+    assert obstacle(CPU) == "they need CUDA" and obstacle(cuda) is None
+    monkeypatch.setenv("LIBREHPS_KERNELS", "torch")
+    assert obstacle(cuda) == "LIBREHPS_KERNELS is torch"
+    monkeypatch.setenv("LIBREHPS_KERNELS", "fla")
+    with pytest.raises(UsageError, match="LIBREHPS_KERNELS: expected auto or torch, got 'fla'"):
+        LibreHPS.from_pretrained("tiny")
+    monkeypatch.delenv("LIBREHPS_KERNELS")
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert obstacle(cuda) == "no C compiler found (no-such-compiler)"
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    assert obstacle(cuda) == "the package triton is not installed"
+    capability[0] = (7, 5)
+    assert obstacle(cuda) == "they need compute capability 8.0 or newer"
+
+
+def test_no_kernel_where_a_gradient_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_obstacle", lambda device: None)
+    with torch.inference_mode(False), torch.enable_grad():
+        assert choice.kernels_for(torch.zeros(1)) is None
+    assert choice.kernels_for(torch.zeros(1)) is not None
