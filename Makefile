@@ -73,7 +73,7 @@ $(PLAIN): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(READY): pyproject.toml constraints.txt | $(BIN)/python
-	@echo 'Installing librehps and the development tools into $(VENV) (2.5 GB on disk, once; takes some minutes) ...'
+	@echo 'Installing librehps and the development tools into $(VENV) (3.5 GB on disk, once; takes some minutes) ...'
 	@$(PIP) -e '.[dev]'
 	@touch $(PLAIN) $@
 

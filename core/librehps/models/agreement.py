@@ -1,4 +1,4 @@
-"""Whether two ways to compute a model give the same scores."""
+"""The agreement of two ways to compute a model: how far their scores are apart."""
 
 import math
 from collections.abc import Sequence

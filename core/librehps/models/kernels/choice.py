@@ -1,4 +1,4 @@
-"""Whether the kernels of Triton run on a device."""
+"""The choice of Triton's kernels: where they run, and where they are turned off."""
 
 import os
 import shutil
