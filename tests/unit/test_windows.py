@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from librehps import Item, LibreHPS
-from librehps.engine import stage, window_size
+from librehps.engine import in_flight, stage, window_size
 from librehps.engine.content_key import content_key
 from librehps.engine.decode import NOT_PREPARED, Decoded
 from librehps.engine.engine import LocalEngine
@@ -146,7 +146,7 @@ def test_large_windows_have_the_rows_and_batches_of_usual_ones(
 ) -> None:
     """The rest of a set that turns out to be slow is decoded as another set."""
     names, rng = ["file", "clip", BROKEN, PIXELS, CACHED], np.random.default_rng(5)
-    chosen = rng.integers(0, (len(names), 300), (400, 2)).tolist()
+    chosen = rng.integers(0, (len(names), 300), (700, 2)).tolist()
     items: list[Item] = [
         Item(str(at), f"{names[name]}-{number}", f"prompt {number % 3}")
         for at, (name, number) in enumerate(chosen)
@@ -155,19 +155,49 @@ def test_large_windows_have_the_rows_and_batches_of_usual_ones(
     items[150] = replace(items[150], problem=EmptyFileError("no such row"))
     items[200] = replace(items[200], media=Path("file-7"))
     monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 16)
-    found = []
+    found, taken, large = [], list[Item](), 16 * MAX_GROWTH
     for seconds in (0.0, 1e9):
+        taken.clear()
         monkeypatch.setattr(window_size, "QUICK_S", seconds)
         monkeypatch.setattr(stage, "QUICK_S", -1.0 if is_slow else 1e9)
         model = Model()
         engine = engine_of(tiny, model, NoCache(), ScoreCache())
-        windows = [rows for rows in engine.windows(items) if rows]
+        windows, left = [], 0
+        for rows in engine.windows(taken.append(item) or item for item in items):
+            windows += [rows]
+            left += len(rows)
+            # Two sets are decoded or wait, and two windows are on the device.
+            assert len(taken) - left <= 2 * large + 2 * (16 if is_slow else large)
         found.append((chain.from_iterable(windows), sorted(model.batches)))
         sizes = [len(rows) for rows in windows]
-        assert max(sizes) == (16 * MAX_GROWTH if seconds and not is_slow else 16)
-    (usual, batches), (large, others) = found
-    assert [*map(ScoredRow.to_dict, large)] == [*map(ScoredRow.to_dict, usual)]
+        assert max(sizes) == (large if seconds and not is_slow else 16)
+    (usual, batches), (grown, others) = found
+    assert [*map(ScoredRow.to_dict, grown)] == [*map(ScoredRow.to_dict, usual)]
     assert batches == others
+
+
+def test_rows_leave_while_an_item_takes_long(
+    tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of windows that are done, though the next window is not decoded."""
+    monkeypatch.setattr(in_flight, "LONG_WAIT_S", 0.001)
+    monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 8)
+    is_there, items = threading.Event(), [Item(str(at), f"file-{at}", "x") for at in range(24)]
+    engine = engine_of(tiny, Model(), None, ScoreCache())
+    decode = engine.decoder.decode
+
+    def slow(item: Item, content: Any) -> Decoded:
+        if item.id == "12":
+            assert is_there.wait(10)
+        return decode(item, content)
+
+    monkeypatch.setattr(engine.decoder, "decode", slow)
+    found = []
+    for rows in engine.windows(items):
+        found += [row.item.id for row in rows]
+        if len(found) == 8:
+            is_there.set()
+    assert is_there.is_set() and found == [item.id for item in items]
 
 
 def test_a_stop_leaves_a_prefix_of_the_rows(tiny: LibreHPS) -> None:

@@ -50,17 +50,20 @@ class InFlight:
     would_wait: WouldWait
     _waiting: deque[Pending] = field(default_factory=deque)
     _running: deque[Window] = field(default_factory=deque)
+    # The window that was launched last, whose scores the next one may share.
+    _latest: Window | None = None
 
     def rows(self, source: Iterator[Item]) -> Generator[ScoredRows, None, None]:
         """Yield the rows of each window, in the order of the items; see `LocalEngine.windows`."""
         waiting, running = self._waiting, self._running
         while not self.stop.is_set():
             in_flight = bool(waiting or running)
-            items_ahead = self._take(source, in_flight)
+            # Items that a large set left are a set of their own, and go first.
+            items_ahead = [] if self._is_ahead() else self._take(source, in_flight)
             if items_ahead:
                 waiting.append(self.stages.submit(items_ahead, self.size.usual))
-            is_ahead = len(waiting) > self.stages.sets_ahead(self.size.usual)
-            if waiting and (is_ahead or not items_ahead) and not (yield from self._begin()):
+            is_begun = self._is_ahead() or not items_ahead
+            if waiting and is_begun and not (yield from self._begin()):
                 return
             is_due = len(running) > 1 or not (items_ahead or waiting)
             if running and is_due and not (yield from self._finish()):
@@ -70,6 +73,10 @@ class InFlight:
         # A stop may leave gaps: rows after the first gap are scored again with --resume.
         while running and (yield from self._finish()):
             pass
+
+    def _is_ahead(self) -> bool:
+        """Return whether enough sets wait for their decode."""
+        return len(self._waiting) > self.stages.sets_ahead(self.size.usual)
 
     def _take(self, source: Iterator[Item], in_flight: bool) -> list[Item]:
         """Return the items of the next window; empty at the end of the source.
@@ -94,7 +101,8 @@ class InFlight:
 
     def _begin(self) -> Generator[ScoredRows, None, bool]:
         """Launch the first decoded items; return false if a stop left some rows out."""
-        yield from self._before_wait(self._waiting[0].futures)
+        if not (yield from self._until_decoded(self._waiting[0].futures)):
+            return False
         taken, ready, lost = self.stages.take(self._waiting, self.size.usual)
         if lost:
             # Rows that are due are written before the run pauses.
@@ -107,13 +115,24 @@ class InFlight:
         self._start(ready)
         return True
 
+    def _until_decoded(self, futures: Sequence[Future[Any]]) -> Generator[ScoredRows, None, bool]:
+        """Yield rows that are there while items take long; return false if a stop left some out."""
+        while not self.stop.is_set() and _take_long(futures):
+            while self._running and all(map(Future.done, self._running[0].futures)):
+                if not (yield from self._finish()):
+                    return False
+            yield self._no_rows()
+        return True
+
     def _start(self, ready: ReadyItems) -> None:
-        self._running.append(self.launch(ready, self._running[-1] if self._running else None))
+        self._latest = self.launch(ready, self._latest)
+        self._running.append(self._latest)
 
     def _finish(self) -> Generator[ScoredRows, None, bool]:
         """Yield the rows of the first window; return false if a stop left some out."""
         window = self._running.popleft()
-        yield from self._before_wait(window.futures)
+        if _take_long(window.futures):
+            yield self._no_rows()
         rows = window.rows()
         self.size.note(len(rows))
         self.finished(window, len(rows))
@@ -121,10 +140,10 @@ class InFlight:
             yield rows
         return len(rows) == len(window)
 
-    def _before_wait(self, futures: Sequence[Future[Any]]) -> Iterator[ScoredRows]:
-        """Yield no rows if the futures take long."""
-        if not all(map(Future.done, futures)) and wait(futures, LONG_WAIT_S).not_done:
-            yield self._no_rows()
-
     def _no_rows(self) -> ScoredRows:
         return scored_rows([], [], [], [], self.launcher.axes)
+
+
+def _take_long(futures: Sequence[Future[Any]]) -> bool:
+    """Wait for a moment at most; return whether a future is not done."""
+    return not all(map(Future.done, futures)) and bool(wait(futures, LONG_WAIT_S).not_done)
