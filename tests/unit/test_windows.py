@@ -179,7 +179,7 @@ def test_large_windows_have_the_rows_and_batches_of_usual_ones(
 def test_rows_leave_while_an_item_takes_long(
     tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of windows that are done, though the next window is not decoded."""
+    """Windows that are done do not wait until the next window is decoded."""
     monkeypatch.setattr(in_flight, "LONG_WAIT_S", 0.001)
     monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 8)
     is_there, items = threading.Event(), [Item(str(at), f"file-{at}", "x") for at in range(24)]
