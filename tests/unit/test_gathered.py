@@ -4,7 +4,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +173,9 @@ def test_an_observer_gets_no_window_without_rows(
     tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 2)
-    # As before a long wait.
-    monkeypatch.setattr(in_flight.InFlight, "_before_wait", lambda self, _: iter([self._no_rows()]))
+    # As before long waits.
+    are_long = cycle([True, False])
+    monkeypatch.setattr(in_flight, "_take_long", lambda _: next(are_long))
     observer, options = Windows(), dict[str, Any](prompt="x", model=tiny, cache="none")
     found = score_to(PICTURES[:4], "memory://gathered/out", observer=observer, **options)
     assert (found.ok, observer.sizes) == (4, [2, 2])
