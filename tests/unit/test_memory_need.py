@@ -112,6 +112,21 @@ def test_hpsv3_has_a_need() -> None:
     assert int8 < whole and half < whole
 
 
+@pytest.mark.parametrize(
+    ("mode", "peaks"),
+    [
+        (Mode("full", BF16), {1: 7.99, 8: 8.24, 32: 9.10, 64: 10.24}),
+        (Mode("int8", BF16), {1: 4.06, 8: 4.28, 32: 5.13, 64: 6.28}),
+    ],
+    ids=str,
+)
+def test_no_less_than_an_h200_needed(mode: Mode, peaks: dict[int, float]) -> None:
+    """Peaks of `benchmarks/gpu.py --only "forward,forward int8"`, in GB by batch size."""
+    footprint = footprint_of(config_of("4b"))
+    for items, peak in peaks.items():
+        assert peak < footprint.need(mode, CUDA, items).total / 1e9 < 1.3 * peak
+
+
 def with_free(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
     """A machine with this much free memory: the test's own has what it has."""
     for place in ("models.memory_need", "bench.memory_table"):
