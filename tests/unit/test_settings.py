@@ -1,10 +1,13 @@
 """Settings: what the digest covers, and records of version 0.1.0."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from librehps import AXES, LibreHPS
+from librehps.errors import UsageError
+from librehps.runs.same_run import check_same_settings
 from librehps.settings import Settings, comparable, differing
 
 # What version 0.1.0 wrote for some run, and the digest in its rows.
@@ -43,6 +46,24 @@ def test_a_new_version_changes_no_digest_and_new_numerics_do(tiny: LibreHPS) -> 
     moved = replace(settings, numerics=settings.numerics + 1)
     assert moved.digest != settings.digest
     assert differing(settings.record(), moved.record()) == ["numerics"]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "hint"),
+    [
+        ("torch", "triton", "Use the same options and set LIBREHPS_KERNELS=torch, or --overwrite"),
+        ("triton", "torch", "Use the same options, or --overwrite to start over."),
+        ("fla", "triton", "Another version of librehps wrote it"),
+    ],
+)
+def test_a_run_on_other_kernels_is_refused_with_a_way_out(
+    before: str, now: str, hint: str, tiny: LibreHPS
+) -> None:
+    record = replace(tiny.settings, delta_rule=before).record()
+    with pytest.raises(UsageError) as raised:
+        check_same_settings(record, replace(tiny.settings, delta_rule=now), Path("x"), "resume")
+    assert str(raised.value) == f"cannot resume x: started with delta_rule {before}, now {now}"
+    assert (raised.value.hint or "").startswith(hint)
 
 
 def test_a_file_that_says_nothing_differs_from_one_that_does() -> None:

@@ -9,6 +9,9 @@ from librehps.settings import Settings, comparable, differing
 from librehps.storage.url_path import AnyPath
 
 OVERWRITE_HINT = "Use the same options, or --overwrite to start over."
+# Kernels that librehps and older versions of it compute by; the environment turns them off.
+TORCH_KERNELS, OLD_KERNELS = "torch", "fla"
+KERNELS_HINT = "Use the same options and set LIBREHPS_KERNELS=torch, or --overwrite to start over."
 NUMERICS_HINT = "Another version of librehps wrote it: use that version, or --overwrite."
 
 
@@ -39,5 +42,11 @@ def _refuse(
 ) -> None:
     if names:
         pairs = "; ".join(f"{k} {shown(before.get(k))}, now {shown(now.get(k))}" for k in names)
-        hint = NUMERICS_HINT if "numerics" in names else OVERWRITE_HINT
-        raise UsageError(f"cannot {verb} {place}: started with {pairs}", hint=hint)
+        raise UsageError(f"cannot {verb} {place}: started with {pairs}", hint=_hint(names, before))
+
+
+def _hint(names: Sequence[str], before: Mapping[str, Any]) -> str:
+    kernels = before.get("delta_rule") if "delta_rule" in names else None
+    if "numerics" in names or kernels == OLD_KERNELS:
+        return NUMERICS_HINT
+    return KERNELS_HINT if kernels == TORCH_KERNELS else OVERWRITE_HINT

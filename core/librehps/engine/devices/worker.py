@@ -181,9 +181,10 @@ def check_same(one: Message, other: Message) -> None:
     names = [name for name in before if before[name] != now[name]]
     if names:
         pairs = "; ".join(f"{name} {before[name]} and {now[name]}" for name in names)
+        kernels = " and LIBREHPS_KERNELS=torch" if "kernel" in names else ""
         raise UsageError(
             f"--device: {one['device']} and {other['device']} would score differently: {pairs}",
-            hint="Set --dtype and --attn to what both support, or leave out one device.",
+            hint=f"Set --dtype and --attn to what both support{kernels}, or leave out one device.",
         )
 
 

@@ -355,5 +355,6 @@ def _check_same(foreseen: Settings, found: Settings) -> None:
     if differ:
         raise EngineError(
             f"the actor on {platform.node()} has different settings: {differ}",
-            hint="Set --device, --dtype and --attn, and use the same model on every node.",
+            hint="Set --device, --dtype and --attn, and use the same model and the same "
+            "LIBREHPS_KERNELS on every node.",
         )
