@@ -1,18 +1,19 @@
 """Scores on the device beside the golden vectors and beside the CPU in float32."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from pathlib import Path
+from unittest import mock
 
 import torch
 from PIL import Image
 
-from gpu_steps.base import Figures, Skipped, Where, check
+from gpu_steps.base import Failed, Figures, Skipped, Where, check
 from librehps import LibreHPS
 from librehps.errors import AttentionError, ExtraNeededError, UsageError
-from librehps.models.kernels.choice import kernel_obstacle, plain
+from librehps.models.kernels import choice
 from librehps.types import BatchItem
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,8 @@ def golden(
             except AttentionError as error:
                 figures["not_available"][name] = str(error)
                 continue
+            if not moved["delta_rule"].startswith(kernel):
+                raise Failed(f"{name}: ran on the kernels {moved['delta_rule']}", figures)
             figures[name] = moved
             limits = {"golden": MU} if exact else {"tiny": ROUNDED_MU}
             limits |= {"golden_hpsv3": MU if exact else ROUNDED_HPSV3_MU}
@@ -74,15 +77,15 @@ def golden(
 
 def kernels(device: str) -> list[str]:
     """Return the kernels that run here; the first is the one used by default."""
-    obstacle = kernel_obstacle(torch.device(device))
+    obstacle = choice.kernel_obstacle(torch.device(device))
     return ["torch"] if obstacle else ["triton", "torch"]
 
 
-@contextmanager
-def using(kernel: str) -> Iterator[None]:
-    """Compute by the kernels of this name within the context."""
-    with nullcontext() if kernel == "triton" else plain():
-        yield
+def using(kernel: str) -> AbstractContextManager[object]:
+    """Return a context that computes by the kernels of this name, in all threads."""
+    if kernel == "triton":
+        return nullcontext()
+    return mock.patch.object(choice, "_obstacle", lambda device: "they are turned off")
 
 
 def _load(path: str | Path, **how: object) -> LibreHPS:
@@ -105,6 +108,7 @@ def _moved(load: partial, every: int) -> Figures:
     figures = {
         "golden": farthest(one, want),
         "golden_batch": farthest(one, many),
+        "delta_rule": scorer.settings.delta_rule,
     }
     del scorer
     try:

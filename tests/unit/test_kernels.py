@@ -1,16 +1,19 @@
 """The kernels of Triton, run by Triton's interpreter on the CPU, beside the plain operations."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from subprocess import CalledProcessError
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from librehps import LibreHPS
-from librehps.errors import ModelError, UsageError
+from librehps.errors import MemoryShortError, ModelError, UsageError
 from librehps.models import vision
 from librehps.models.base import RawScore
 from librehps.models.kernels import check, choice
@@ -72,11 +75,15 @@ def test_each_is_equal_to_the_plain_operations(dtype: torch.dtype) -> None:
     close(
         fused.rotated(x, angles.cos(), angles.sin()), vision.rotate(x, angles.cos(), angles.sin())
     )
+    x = random(7, 24, 6).transpose(1, 2)
+    close(
+        fused.rotated(x, angles.cos(), angles.sin()), vision.rotate(x, angles.cos(), angles.sin())
+    )
     twice = angles.repeat(1, 2)
     close(fused.rotated(x, twice.cos(), twice.sin()), vision.rotate(x, twice.cos(), twice.sin()))
     gate, up = random(5, 70), random(5, 70)
     plain = up * F.silu(gate)
-    close(fused.silu_product(gate, up), plain)
+    close(fused.silu_product(gate.T, up.T).T, plain)
     x, taps = random(2, 21, 200), random(200, 4)
     close(fused.silu_conv(x, taps), F.silu(delta.shifted_conv(x.float(), taps.float()).to(dtype)))
     step, strength, rate, bias = 20 * random(2, 5, 4), random(2, 5, 4), random(4), random(4)
@@ -119,6 +126,33 @@ def test_the_delta_rule(
     assert torch.allclose(ours, plain, rtol=bound, atol=bound)
 
 
+def test_the_delta_rule_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    from triton.runtime import interpreter
+
+    from librehps.models.kernels.delta_rule import delta_rule
+
+    def values(handle: Any) -> Any:
+        # Triton's interpreter holds bfloat16 as its bits, and would multiply these.
+        is_bits = handle.data.dtype == np.uint16
+        return (handle.data.astype(np.uint32) << 16).view(np.float32) if is_bits else handle.data
+
+    def product(self: Any, a: Any, b: Any, total: Any, *_: Any) -> Any:
+        found = values(a) @ values(b) + total.data
+        return interpreter.TensorHandle(found, total.dtype.scalar)
+
+    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", product)
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 1, 200, 1, 32).bfloat16()
+    value, beta = torch.randn(1, 200, 1, 16).bfloat16(), torch.full((1, 200, 1), 0.5).bfloat16()
+    decay = torch.full((1, 200, 1), -1e-3)
+    ours = delta_rule(query, key, value, decay, beta)
+    wide = (x.float() for x in (query, key, value, decay, beta))
+    plain = delta.chunked_delta_rule(*wide)
+    assert ours.dtype == torch.bfloat16
+    # The interpreter rounds to bfloat16 by cutting off 16 bits: at most 2 ** -7 of a value.
+    assert torch.allclose(ours.float(), plain, rtol=2**-7, atol=5e-4)
+
+
 @pytest.mark.usefixtures("kernels_on_cpu")
 def test_the_layers_run_on_them(golden: LibreHPS) -> None:
     torch.manual_seed(0)
@@ -135,23 +169,35 @@ def test_the_layers_run_on_them(golden: LibreHPS) -> None:
         return [*texts, model.visual.blocks[0](patches, torch.tensor([0, 4]), turn, [4])]
 
     ours = outputs()
-    with choice.plain():
+    with choice.plain(), ThreadPoolExecutor(1) as others:
         plain = outputs()
+        # A model that scores in another thread rounds as before.
+        assert others.submit(choice.kernel_obstacle, CPU).result() is None
     assert len(ours) == 3
     for a, b in zip(ours, plain, strict=True):
         assert torch.allclose(a, b, atol=1e-4) and not torch.equal(a, b)
 
 
 @pytest.mark.usefixtures("kernels_on_cpu")
-@pytest.mark.parametrize("fault", ["raises", "is wrong", "is no number"])
+@pytest.mark.parametrize(
+    "fault", ["raises", "too large", "no headers", "no Triton", "is wrong", "is no number"]
+)
 def test_kernels_that_fail_their_first_forward_are_not_used(
     fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from triton.runtime.errors import OutOfResources
+
     from librehps.models.kernels import elementwise
 
     def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         if fault == "raises":
             raise RuntimeError("out of resource: shared memory")
+        if fault == "too large":
+            raise OutOfResources(232448, 101376, "shared memory")
+        if fault == "no headers":
+            raise CalledProcessError(1, ["/usr/bin/gcc", "cuda_utils.c"])
+        if fault == "no Triton":
+            raise ImportError("libtriton.so: cannot open shared object file")
         return x * (weight + 2 if fault == "is wrong" else torch.nan)
 
     norm, x = norm_of(RMSNorm, 8, torch.float32), torch.randn(2, 8)
@@ -163,9 +209,49 @@ def test_kernels_that_fail_their_first_forward_are_not_used(
     monkeypatch.setattr(elementwise, "rms_norm", rms_norm)
     name, why = check.fit_kernels(CPU, torch.float32, forward)
     assert name == "torch"
-    expected = {"raises": "out of resource", "is wrong": "they move mu by", "is no number": "nan"}
+    expected = {
+        "raises": "out of resource: shared memory",
+        "too large": "out of resource: shared memory, Required: 232448",
+        "no headers": "gcc failed, which needs Python.h (Debian: python3-dev)",
+        "no Triton": "libtriton.so: cannot open",
+        "is wrong": "they move mu by",
+        "is no number": "nan",
+    }
     assert expected[fault] in why and expected[fault] in caplog.text
     assert choice.kernels_for(x) is None
+
+
+@pytest.mark.usefixtures("kernels_on_cpu")
+@pytest.mark.parametrize("plain_forwards", [0, 1])
+def test_a_full_device_is_no_failure_of_the_kernels(plain_forwards: int) -> None:
+    left = [plain_forwards]
+
+    def forward() -> list[RawScore]:
+        if left == [0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        left[0] -= 1
+        return [RawScore((0.0,), (), None)]
+
+    with pytest.raises(MemoryShortError, match="not enough memory on cpu for a first forward"):
+        check.fit_kernels(CPU, torch.float32, forward)
+    assert choice.kernel_obstacle(CPU) is None
+
+
+def test_a_line_says_why_a_gpu_is_slower(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(choice, "_obstacle", lambda device: "no C compiler found (gcc)")
+
+    def fit(name: str) -> tuple[str, str]:
+        return check.fit_kernels(torch.device(name), torch.float32, list)
+
+    why = "auto: no kernels of Triton: no C compiler found (gcc)"
+    assert fit("cpu") == ("torch", why) and not caplog.records
+    assert fit("cuda:1") == ("torch", why)
+    line = "scoring on cuda:1 is slower, without the kernels of Triton: no C compiler found (gcc)"
+    assert caplog.messages == [line]
+    monkeypatch.setenv("LIBREHPS_KERNELS", "torch")
+    assert fit("cuda:1") == ("torch", why) and len(caplog.records) == 1
 
 
 def test_a_device_that_works_no_more_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +273,9 @@ def test_where_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability[0])
     monkeypatch.setenv("CC", "/bin/true")
     assert obstacle(CPU) == "they need CUDA" and obstacle(cuda) is None
+    with monkeypatch.context() as amd:
+        amd.setattr(torch.version, "hip", "6.4")
+        assert obstacle(cuda) == "they need CUDA"
     monkeypatch.setenv("LIBREHPS_KERNELS", "torch")
     assert obstacle(cuda) == "LIBREHPS_KERNELS is torch"
     monkeypatch.setenv("LIBREHPS_KERNELS", "fla")

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from subprocess import CalledProcessError, SubprocessError
 
 import torch
 
-from librehps.errors import ModelError
+from librehps.errors import MemoryShortError, ModelError
 from librehps.models.agreement import agrees, difference
 from librehps.models.base import RawScore
 from librehps.models.kernels.choice import VARIABLE, give_up, kernel_obstacle, plain, read_choice
@@ -13,6 +15,13 @@ from librehps.models.kernels.choice import VARIABLE, give_up, kernel_obstacle, p
 log = logging.getLogger("librehps")
 
 TRITON, TORCH = "triton", "torch"
+# What versions of Triton, their compilers and drivers raise, besides Triton's own errors. The same
+# forward has just succeeded without the kernels, so that nothing else is hidden.
+FAILURES = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError),
+    *(RuntimeError, SubprocessError, TypeError, ValueError),
+)
+SLOWER = "scoring on %s is slower, without the kernels of Triton: %s"
 
 
 def fit_kernels(
@@ -21,26 +30,55 @@ def fit_kernels(
     """Return (triton or torch, why), after a forward that tries the kernels.
 
     Kernels that fail, or whose scores differ by more than rounding, are not used on the device.
-    Raises UsageError for an invalid LIBREHPS_KERNELS, ModelError if the device works no more.
+    Raises UsageError for an invalid LIBREHPS_KERNELS, MemoryShortError if the device is full,
+    ModelError if it works no more.
     """
-    read_choice()
+    is_wanted = read_choice()
     if (why := kernel_obstacle(device)) is not None:
+        if device.type == "cuda" and is_wanted:
+            log.warning(SLOWER, device, why)
         return TORCH, f"auto: no kernels of Triton: {why}"
-    from triton.errors import TritonError
-
-    with plain():
-        expected = forward()
     try:
-        moved = difference(expected, forward())
-        failure = None if agrees(moved, dtype) else f"they move mu by {moved:.2g}"
-    except (RuntimeError, OSError, TritonError) as error:
-        failure = (str(error).strip() or type(error).__name__).splitlines()[0]
+        with plain():
+            expected = forward()
+        failure = _failure(expected, dtype, forward)
+    except torch.OutOfMemoryError as error:
+        raise MemoryShortError(
+            f"not enough memory on {device} for a first forward",
+            hint="Free memory, or use a mode that needs less: librehps info --memory.",
+        ) from error
     if failure is None:
         return TRITON, "auto: CUDA with Triton"
     _check_alive(device, failure)
     give_up(device, failure)
-    log.warning("the kernels of Triton are not used on %s: %s", device, failure)
+    log.warning(SLOWER, device, failure)
     return TORCH, f"auto: the kernels of Triton failed: {failure}"
+
+
+def _failure(
+    expected: Sequence[RawScore], dtype: torch.dtype, forward: Callable[[], Sequence[RawScore]]
+) -> str | None:
+    """Return what is wrong with a forward on the kernels, None if nothing is."""
+    try:
+        moved = difference(expected, forward())
+    except torch.OutOfMemoryError:
+        raise
+    except CalledProcessError as error:
+        return f"{Path(error.cmd[0]).name} failed, which needs Python.h (Debian: python3-dev)"
+    except _failures() as error:
+        log.debug("the kernels of Triton failed", exc_info=error)
+        first, *_ = str(error).strip().splitlines() or [""]
+        return f"{type(error).__name__}: {first}"
+    return None if agrees(moved, dtype) else f"they move mu by {moved:.2g}"
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return the errors of a forward on the kernels; Triton's own only if it can be imported."""
+    try:
+        from triton.errors import TritonError
+    except ImportError:
+        return FAILURES
+    return (*FAILURES, TritonError)
 
 
 def _check_alive(device: torch.device, failure: str) -> None:

@@ -2,9 +2,9 @@
 
 import os
 import shutil
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -22,8 +22,7 @@ C_COMPILERS = ("gcc", "clang", "cc")
 
 # Device -> why the kernels are not used on it, found by a first forward.
 _failures: dict[torch.device, str] = {}
-_off_lock = threading.Lock()
-_contexts_without = 0
+_is_plain = ContextVar("is_plain", default=False)
 
 
 def kernels_for(x: Tensor) -> Any:
@@ -42,7 +41,7 @@ def kernels_for(x: Tensor) -> Any:
 
 def kernel_obstacle(device: torch.device) -> str | None:
     """Return why the kernels are not used on the device, None if they are."""
-    if _contexts_without:
+    if _is_plain.get():
         return "they are turned off"
     return _failures.get(device) or _obstacle(device)
 
@@ -54,25 +53,28 @@ def give_up(device: torch.device, reason: str) -> None:
 
 @contextmanager
 def plain() -> Iterator[None]:
-    """Compute by operations of PyTorch alone within the context, in all threads."""
-    global _contexts_without
-    with _off_lock:
-        _contexts_without += 1
+    """Compute by operations of PyTorch alone within the context, in this thread.
+
+    Other threads may score in the meantime, and round as before.
+    """
+    token = _is_plain.set(True)
     try:
         yield
     finally:
-        with _off_lock:
-            _contexts_without -= 1
+        _is_plain.reset(token)
 
 
-def read_choice() -> None:
-    """Raise UsageError if the variable is neither auto nor torch."""
-    check_choice(os.environ.get(VARIABLE) or "auto", Kernels, VARIABLE)
+def read_choice() -> bool:
+    """Return whether the kernels are wanted; raises UsageError for an invalid variable."""
+    choice = os.environ.get(VARIABLE) or "auto"
+    check_choice(choice, Kernels, VARIABLE)
+    return choice == "auto"
 
 
 @cache
 def _obstacle(device: torch.device) -> str | None:
-    if device.type != "cuda":
+    # AMD's GPUs are called cuda too.
+    if device.type != "cuda" or torch.version.hip is not None:
         return "they need CUDA"
     if os.environ.get(VARIABLE) == "torch":
         return f"{VARIABLE} is torch"

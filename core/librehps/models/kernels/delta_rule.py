@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from librehps.models.kernels.launch import launch, power_of_two
+from librehps.models.kernels.launch import launch, power_of_two, with_rows
 
 CHUNK, INVERSE_BLOCK = 64, 16
 # Rows and columns of a matrix product are at least as many.
@@ -24,7 +24,7 @@ def delta_rule(query: Tensor, key: Tensor, value: Tensor, decay: Tensor, beta: T
     in float32, and are rounded to 11 or 16 bits before they are multiplied again.
     """
     batch, length, heads, width = value.shape
-    query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, key, value))
+    query, key, value = with_rows(query), with_rows(key), with_rows(value)
     decay, beta = decay.contiguous(), beta.contiguous()
     chunks = -(-length // CHUNK)
     solve = value.new_empty(batch, chunks, heads, CHUNK, CHUNK, dtype=torch.float32)

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from librehps.models.kernels.launch import launch, power_of_two
+from librehps.models.kernels.launch import launch, power_of_two, with_rows
 
 # Values that one program computes.
 BLOCK = 4096
@@ -65,6 +65,7 @@ def normed_and_rotated(x: Tensor, weight: Tensor, eps: float, cos: Tensor, sin: 
 
     cos, sin: (batch, length, half of the values that are rotated).
     """
+    x = with_rows(x)
     batch, length, heads, width = x.shape
     out = x.new_empty(batch, heads, length, width)
     cos, sin = cos.contiguous(), sin.contiguous()
@@ -121,6 +122,7 @@ def _normed_and_rotated(
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Return x (P, heads, d) rotated in float32; cos, sin: (P, d / 2) in their first values."""
+    x, cos, sin = with_rows(x), with_rows(cos), with_rows(sin)
     patches, heads, width = x.shape
     out = x.new_empty(x.shape)
     shape = {"HEADS": power_of_two(heads), "WIDTH": power_of_two(width)}
@@ -162,7 +164,8 @@ def _rotated(
 
 
 def silu_product(gate: Tensor, up: Tensor) -> Tensor:
-    """Return silu(gate) * up, written over `up`; both are contiguous."""
+    """Return silu(gate) * up, written over `up`."""
+    gate, up = gate.contiguous(), up.contiguous()
     size = up.numel()
     launch(_silu_product, (-(-size // BLOCK),), gate, up, size, SIZE=BLOCK)
     return up

@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **shape: Any) -> None:
@@ -12,7 +13,13 @@ def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **shape: Any) ->
     device = arguments[0].device
     is_elsewhere = device.type == "cuda" and device.index != torch.cuda.current_device()
     with torch.cuda.device(device) if is_elsewhere else nullcontext():
-        kernel[grid](*arguments, **shape)
+        # Versions of Triton differ in its default.
+        kernel[grid](*arguments, enable_fp_fusion=True, **shape)
+
+
+def with_rows(x: Tensor) -> Tensor:
+    """Return x, copied if the values of its last axis are not next to each other."""
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def power_of_two(size: int) -> int:
