@@ -24,7 +24,9 @@ from librehps.bench.random_model import random_scorer
 from librehps.bench.workload import Workload, make_items
 from librehps.engine.device import is_full
 from librehps.errors import AttentionError, ExtraNeededError, UsageError
+from librehps.models.attention import Host, candidates
 from librehps.models.base import Prepared
+from librehps.models.device import choose_dtype
 from librehps.models.librehps.batch import collate, grid_of
 from librehps.models.librehps.footprint import footprint_of
 from librehps.models.memory_need import Mode
@@ -34,6 +36,8 @@ CPU_SIZES = (1, 2)
 REPEATS = 3
 SIDE, SMALL_SIDE = 1024, 128
 PICTURES = 4
+# Ten batches: the first waits for its files to be decoded.
+RUN_PICTURES = 320
 PROFILED_KERNELS = 12
 
 
@@ -53,7 +57,7 @@ def stages(where: Where) -> Figures:
     """Return the figures of `librehps bench`: each stage, and from files to Parquet."""
     quick = where.device == "cpu"
     workload = Workload(
-        images=4 if quick else 64,
+        images=4 if quick else RUN_PICTURES,
         width=_side(where.device),
         height=_side(where.device),
         batch_sizes=_sizes(where.device),
@@ -71,6 +75,8 @@ def forward(where: Where, lever: Lever) -> Figures:
     """
     if lever.kernel is not None and lever.kernel not in kernels(where.device):
         raise Skipped(f"the kernels {lever.kernel} do not run here")
+    if lever.arguments.get("attn_impl") == _default_attention(where.device):
+        raise Skipped("this is the default attention here: see the step forward")
     with lever.context():
         try:
             scorer = random_scorer(where.config, device=where.device, **lever.arguments)
@@ -86,6 +92,11 @@ def forward(where: Where, lever: Lever) -> Figures:
         need = footprint.need(mode, scorer.device, row["batch_size"])
         row["estimated_gb"] = need.total / 1e9
     return figures
+
+
+def _default_attention(device: str) -> str:
+    kind = torch.device(device)
+    return candidates("auto", Host.of(kind, choose_dtype(None, kind)[0]))[0].implementation
 
 
 def _move_embedding(scorer: LibreHPS) -> None:
