@@ -154,7 +154,10 @@ def test_the_delta_rule_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("kernels_on_cpu")
-def test_the_layers_run_on_them(golden: LibreHPS) -> None:
+@pytest.mark.parametrize("activation", [F.silu, F.gelu])
+def test_the_layers_run_on_them(
+    activation: Any, golden: LibreHPS, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     model = golden._model.network.model
     config, text = model.visual.config, model.language_model
@@ -163,6 +166,9 @@ def test_the_layers_run_on_them(golden: LibreHPS) -> None:
     angles = torch.rand(4, config.hidden_size // config.num_heads // 2)
     turn = (angles.cos(), angles.sin())
     kinds = {hasattr(layer, "self_attn"): layer for layer in text.layers}
+    for part in (*(layer.mlp for layer in kinds.values()), kinds[False].linear_attn):
+        # The kernels know silu alone.
+        monkeypatch.setattr(part, "activation", activation)
 
     def outputs() -> list[Tensor]:
         texts = [layer(hidden, rotary) for layer in kinds.values()]
@@ -290,8 +296,18 @@ def test_where_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert obstacle(cuda) == "they need compute capability 8.0 or newer"
 
 
-def test_no_kernel_where_a_gradient_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "_obstacle", lambda device: None)
+@pytest.mark.usefixtures("kernels_on_cpu")
+def test_no_kernel_where_a_gradient_or_a_graph_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.inference_mode(False), torch.enable_grad():
         assert choice.kernels_for(torch.zeros(1)) is None
     assert choice.kernels_for(torch.zeros(1)) is not None
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert choice.kernels_for(torch.zeros(1)) is None
+
+
+@pytest.mark.usefixtures("kernels_on_cpu")
+def test_the_delta_rule_is_exact_in_float32() -> None:
+    from librehps.models.kernels.delta_rule import delta_rule
+
+    assert delta.delta_rule(torch.zeros(1)) is delta.chunked_delta_rule
+    assert delta.delta_rule(torch.zeros(1).bfloat16()) is delta_rule
