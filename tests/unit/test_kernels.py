@@ -36,6 +36,7 @@ def without_gradient() -> Iterator[None]:
 def kernels_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "_obstacle", lambda device: None)
     monkeypatch.setattr(choice, "_failures", {})
+    monkeypatch.setattr(choice, "_in_use", {CPU})
 
 
 def norm_of(kind: type, size: int, dtype: torch.dtype) -> Any:
@@ -178,7 +179,7 @@ def test_the_layers_run_on_them(
     with choice.plain(), ThreadPoolExecutor(1) as others:
         plain = outputs()
         # A model that scores in another thread rounds as before.
-        assert others.submit(choice.kernel_obstacle, CPU).result() is None
+        assert others.submit(choice._is_on.get).result() is None
     assert len(ours) == 3
     for a, b in zip(ours, plain, strict=True):
         assert torch.allclose(a, b, atol=1e-4) and not torch.equal(a, b)
@@ -211,7 +212,11 @@ def test_kernels_that_fail_their_first_forward_are_not_used(
     def forward() -> list[RawScore]:
         return [RawScore(tuple(row), (), None) for row in norm(x).tolist()]
 
+    # Not before a first forward: a model in training has none.
+    choice._in_use.clear()
+    assert choice.kernels_for(x) is None
     assert check.fit_kernels(CPU, torch.float32, forward) == ("triton", "auto: CUDA with Triton")
+    assert choice.kernels_for(x) is elementwise
     monkeypatch.setattr(elementwise, "rms_norm", rms_norm)
     name, why = check.fit_kernels(CPU, torch.float32, forward)
     assert name == "torch"

@@ -10,7 +10,15 @@ import torch
 from librehps.errors import MemoryShortError, ModelError
 from librehps.models.agreement import agrees, difference
 from librehps.models.base import RawScore
-from librehps.models.kernels.choice import VARIABLE, give_up, kernel_obstacle, plain, read_choice
+from librehps.models.kernels.choice import (
+    VARIABLE,
+    give_up,
+    kernel_obstacle,
+    on_kernels,
+    plain,
+    read_choice,
+    use,
+)
 
 log = logging.getLogger("librehps")
 
@@ -48,6 +56,7 @@ def fit_kernels(
             hint="Free memory, or use a mode that needs less: librehps info --memory.",
         ) from error
     if failure is None:
+        use(device)
         return TRITON, "auto: CUDA with Triton"
     _check_alive(device, failure)
     give_up(device, failure)
@@ -60,7 +69,8 @@ def _failure(
 ) -> str | None:
     """Return what is wrong with a forward on the kernels, None if nothing is."""
     try:
-        moved = difference(expected, forward())
+        with on_kernels():
+            moved = difference(expected, forward())
     except torch.OutOfMemoryError:
         raise
     except CalledProcessError as error:

@@ -22,17 +22,22 @@ C_COMPILERS = ("gcc", "clang", "cc")
 
 # Device -> why the kernels are not used on it, found by a first forward.
 _failures: dict[torch.device, str] = {}
-_is_plain = ContextVar("is_plain", default=False)
+# Devices on which a first forward has shown that the kernels work.
+_in_use: set[torch.device] = set()
+# Whether this thread computes by the kernels; None: on the devices in use.
+_is_on: ContextVar[bool | None] = ContextVar("is_on", default=None)
 
 
 def kernels_for(x: Tensor) -> Any:
     """Return the elementwise kernels if they take this input, else None.
 
-    They need no gradient, and torch.compile makes kernels of its own.
+    They need no gradient, and torch.compile makes kernels of its own. A model that was not loaded
+    to score, as one in training, never tries kernels that could fail after hours.
     """
     if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return None
-    if kernel_obstacle(x.device) is not None:
+    is_on = x.device in _in_use if (asked := _is_on.get()) is None else asked
+    if not is_on or kernel_obstacle(x.device) is not None:
         return None
     from librehps.models.kernels import elementwise
 
@@ -41,9 +46,12 @@ def kernels_for(x: Tensor) -> Any:
 
 def kernel_obstacle(device: torch.device) -> str | None:
     """Return why the kernels are not used on the device, None if they are."""
-    if _is_plain.get():
-        return "they are turned off"
     return _failures.get(device) or _obstacle(device)
+
+
+def use(device: torch.device) -> None:
+    """Use the kernels on the device, in this process."""
+    _in_use.add(device)
 
 
 def give_up(device: torch.device, reason: str) -> None:
@@ -57,11 +65,24 @@ def plain() -> Iterator[None]:
 
     Other threads may score in the meantime, and round as before.
     """
-    token = _is_plain.set(True)
+    with _switched(is_on=False):
+        yield
+
+
+@contextmanager
+def on_kernels() -> Iterator[None]:
+    """Compute by the kernels within the context, in this thread, on a device not yet in use."""
+    with _switched(is_on=True):
+        yield
+
+
+@contextmanager
+def _switched(is_on: bool) -> Iterator[None]:
+    token = _is_on.set(is_on)
     try:
         yield
     finally:
-        _is_plain.reset(token)
+        _is_on.reset(token)
 
 
 def read_choice() -> bool:
