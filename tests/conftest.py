@@ -1,12 +1,10 @@
 """Fixtures: the golden checkpoint, LibreHPS-Tiny, the command line within and as a process."""
 
-import atexit
 import json
 import logging
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,14 +25,6 @@ import in_process
 from librehps import LibreHPS
 from paths import CHECKPOINT, EXAMPLES, GOLDEN, MEDIA
 from run_data import undisturbed, write_folder
-
-
-@atexit.register
-def _silence_triton() -> None:
-    """Close stderr last of all: libtriton then lists objects that its interpreter has not freed."""
-    if "triton" in sys.modules:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
 
 __all__ = ["CHECKPOINT", "EXAMPLES", "GOLDEN", "MEDIA", "Cli"]
 
