@@ -42,8 +42,9 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(autouse=True)
 def _each_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of each window are written at once, as they are where a window takes long."""
+    """Windows do not grow, and are written at once, as they are where a window takes long."""
     monkeypatch.setattr("librehps.runs.gathered.HOLD_S", 0.0)
+    monkeypatch.setattr("librehps.engine.window_size.QUICK_S", 0.0)
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,14 @@ import signal
 import sys
 from typing import Any
 
+from librehps.engine import window_size
 from librehps.runs import gathered
 from librehps.runs.journal import Journal
 from librehps_cli.main import main
 
 
 def arm(number: signal.Signals, count: int) -> None:
-    gathered.HOLD_S = 0.0
+    gathered.HOLD_S = window_size.QUICK_S = 0.0
     original, calls = Journal.append, 0
 
     def armed(self: Journal, *args: Any) -> None:

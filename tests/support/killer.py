@@ -3,11 +3,10 @@
     python tests/support/killer.py '[["rows", 3], ["torn", 1], ...]' ARGS...
 
 SIGKILL at the COUNT-th call, from 1, of what the moment names; `torn` writes half a frame first.
-Windows, groups and chunks are small, so that a run of few rows has several, and each window is
-written at once. Runs after the first
-have `--resume`, unless a flag such as `--update` continues a run. Exits with the number of runs
-that were not killed. Forked from a process that has everything imported, since importing takes
-longer than a run.
+Windows, groups and chunks are small, so that a run of few rows has several; windows do not grow,
+and each is written at once. Runs after the first have `--resume`, unless a flag such as `--update`
+continues a run. Exits with the number of runs that were not killed. Forked from a process that has
+everything imported, since importing takes longer than a run.
 """
 
 import json
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from librehps.engine import window_size
 from librehps.engine.engine import LocalEngine
 from librehps.runs import finished, frames, gathered, journal, row_store
 from librehps.scorer import LibreHPS  # noqa: F401 - as the next one, so that no fork imports it
@@ -27,7 +27,7 @@ from librehps.train import loop
 from librehps_cli.main import main
 
 LocalEngine.window_size = lambda *_: 2  # type: ignore[method-assign]
-gathered.HOLD_S = 0.0
+gathered.HOLD_S = window_size.QUICK_S = 0.0
 row_store.GROUP_ROWS = 8
 row_store.CHUNK_ROWS = finished.CHUNK_ROWS = 8
 

@@ -129,7 +129,8 @@ def test_rows_are_those_of_each_item_alone(tiny: LibreHPS, seed: int, usual: boo
     assert len(cache.added) == len({one for one in scored if not one.startswith((PIXELS, CACHED))})
 
 
-def test_the_next_window_is_larger_after_quick_ones() -> None:
+def test_the_next_window_is_larger_after_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window_size, "QUICK_S", 0.05)
     times = iter([0.0, 0.01, 0.02, 0.03, 0.04, 1.0, 1.015, 1.055])
     size = WindowSize(100, lambda: next(times))
     found = []
