@@ -10,8 +10,8 @@ from typing import Any
 from gpu_steps.base import Figures, Result, Where
 
 PACKAGES = (
-    *("torch", "triton", "transformers", "torchao", "bitsandbytes", "fla-core", "flash-attn"),
-    *("flash-attn-4", "causal-conv1d", "safetensors", "pillow", "numpy", "pyarrow"),
+    *("torch", "triton", "transformers", "torchao", "bitsandbytes", "flash-attn"),
+    *("flash-attn-4", "safetensors", "pillow", "numpy", "pyarrow"),
 )
 JSON_NAME, MARKDOWN_NAME = "gpu-report.json", "gpu-report.md"
 
