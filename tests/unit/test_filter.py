@@ -13,8 +13,9 @@ import pytest
 from librehps.decide.filter import Limit, Top, parse_limit, passing
 from librehps.decide.naming import with_scores
 from librehps.decide.place import place
-from librehps.decide.quantiles import rank_values
+from librehps.decide.quantiles import rank_values, ranks_within
 from librehps.errors import MediaNotFoundError, OutputError, UsageError
+from librehps.scores.score_table import ScoreTable
 from librehps.scores.select import check_scored
 
 MU = [0.5, 2.0, None, 2.0, -1.0, 3.0]
@@ -162,6 +163,18 @@ def test_text_of_a_csv_manifest_compares_as_numbers(table: pa.Table) -> None:
     assert steps["steps"][0].as_py() == "007", "the column itself stays text"
     with pytest.raises(UsageError, match=r"column steps holds text, not numbers \('n/a'; expected"):
         chosen(with_steps("1", "2", "3", "n/a", "x", ""), least("steps", 1))
+
+
+@pytest.mark.parametrize("at", [53, 63])
+def test_whole_numbers_in_text_compare_with_all_their_digits(table: pa.Table, at: int) -> None:
+    seeds = [2**at + 1, 2**at, 7, 2**at + 2, 0, 5]
+    rows = table.drop_columns("seed").append_column("seed", pa.array(map(str, seeds)))
+    _, bound = parse_limit(f"seed={2**at + 1}")
+    assert chosen(rows, least("seed", bound)) == "ad"
+    assert chosen(rows, most("seed", bound)) == "abef"
+    assert chosen(rows, top=Top(1, by="seed")) == "d"
+    ranks = ranks_within(ScoreTable(rows, origin="x"), "seed", "all")
+    assert ranks.rank.tolist() == [2, 3, 4, 1, 6, 5]
 
 
 def test_no_rows(table: pa.Table) -> None:

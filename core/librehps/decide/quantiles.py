@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from librehps.decide.across_prompts import note_mixed_prompts
@@ -51,6 +53,10 @@ def ranks_within(scores: ScoreTable, by: str | None = None, per: str | None = No
     if "prompt" in table.column_names and name != by:
         # By an axis, whose scores tell little across prompts.
         note_mixed_prompts(group_codes(table, "prompt"), codes)
+    if pa.types.is_integer(values.type):
+        # Their ranks are exact as a float64, which not every integer is.
+        ranks = pc.rank(values, tiebreaker="dense")
+        values = pa.chunked_array([pc.if_else(values.is_valid().combine_chunks(), ranks, None)])
     return rank_values(values.cast("float64", safe=False).to_numpy(), codes)
 
 

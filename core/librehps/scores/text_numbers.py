@@ -1,5 +1,6 @@
 """Numbers in a column of text, as CSV manifests have them."""
 
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -9,18 +10,28 @@ from librehps.errors import UsageError
 
 # Numbers that Arrow reads; a sign before them is taken off if it is a plus.
 NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^-?(?i:inf|infinity|nan)$"
+# Integers stay exact: a float64 does not hold every integer above 2^53, such as a seed.
+KINDS = (pa.int64(), pa.uint64())
 
 
 def numbers_of(column: Any, name: str, hint: str) -> Any:
-    """Return a text column as float64, null for empty values.
+    """Return a text column as int64, uint64 or float64, the first that fits all its values.
 
-    Raises UsageError, naming the first value that is not a number.
+    Empty values are null. Raises UsageError, naming the first value that is not a number.
     """
-    chunks = [_numbers(chunk, name, hint) for chunk in column.chunks]
-    return pa.chunked_array(chunks, pa.float64())
+    for kind in KINDS:
+        with suppress(pa.ArrowInvalid):
+            return _numbers(column, name, hint, kind)
+    return _numbers(column, name, hint, pa.float64())
 
 
-def _numbers(values: Any, name: str, hint: str) -> Any:
+def _numbers(column: Any, name: str, hint: str, kind: Any) -> Any:
+    chunks = [_texts(chunk, name, hint).cast(kind) for chunk in column.chunks]
+    return pa.chunked_array(chunks, kind)
+
+
+def _texts(values: Any, name: str, hint: str) -> Any:
+    """Return the texts of numbers as Arrow reads them."""
     texts = pc.utf8_trim_whitespace(values.cast(pa.string()))
     texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
     plain = pc.replace_substring_regex(texts, r"^\+([0-9.])", r"\1")
@@ -31,4 +42,4 @@ def _numbers(values: Any, name: str, hint: str) -> Any:
             "in every row, or no value)",
             hint=hint,
         )
-    return plain.cast(pa.float64())
+    return plain
