@@ -22,10 +22,18 @@ from librehps.engine import outage
 from librehps.engine.decode import Decoder
 from librehps.engine.outage import LIMIT_VARIABLE
 from librehps.engine.reading import ByteBudget
-from librehps.errors import MediaDeniedError, MediaNotFoundError, NetworkError, OutageError
+from librehps.errors import (
+    MediaDeniedError,
+    MediaError,
+    MediaNotFoundError,
+    NetworkError,
+    OutageError,
+    StorageError,
+)
+from librehps.items.source import Source, SourceOptions
 from librehps.media.archived import Remote
 from librehps.media.parquet_column import ParquetColumn
-from librehps.storage import retry
+from librehps.storage import retry, store
 from make_media import picture
 from web_server import WebServer, every_third, serving
 
@@ -134,6 +142,48 @@ def test_a_network_error_inside_a_row_group_loses_no_later_cell() -> None:
             column.cell(0)
         broken[0] = False
         assert [column.cell(row) for row in range(12)] == cells
+
+
+def packed(seeds: range, group_rows: int = 100) -> bytes:
+    """Return a Parquet file of pictures, all of one size before compression."""
+    content = io.BytesIO()
+    table = pa.table({"image": [random.Random(seed).randbytes(1 << 18) for seed in seeds]})
+    pq.write_table(table, content, row_group_size=group_rows, compression="none")
+    return content.getvalue()
+
+
+def test_a_parquet_file_that_is_replaced_gives_no_cell_of_another_version() -> None:
+    files = {"/a.parquet": packed(range(20), 10)}
+    with serving(files) as web:
+        url = web.url + "/a.parquet"
+        column, known = ParquetColumn(url, "image"), store.stat(url)
+        with store.opened(url, known) as open_file:
+            first = column.cell(0)
+            files["/a.parquet"] = packed(range(20, 40), 10)
+            assert store.stat(url).size == known.size, "only the stamp tells them apart"
+            with pytest.raises(MediaError, match=r"a\.parquet changed while it was read"):
+                column.cell(10)
+            open_file.seek(4 << 20)
+            with pytest.raises(StorageError, match="changed while it was read"):
+                open_file.read(1)
+        assert ParquetColumn(url, "image").cell(0) != first
+
+
+def test_pictures_of_a_parquet_file_at_a_url_are_those_of_the_last_list(tiny: LibreHPS) -> None:
+    def listed(*seeds: int) -> bytes:
+        content = io.BytesIO()
+        table = {"image": [png(seed) for seed in seeds], "prompt": ["x"] * len(seeds)}
+        pq.write_table(pa.table(table), content)
+        return content.getvalue()
+
+    files = {"/a.parquet": listed(1, 2)}
+    with serving(files) as web:
+        both = list[list[float]]()
+        for seeds in ((1, 2), (2, 1)):
+            files["/a.parquet"] = listed(*seeds)
+            found = Source([f"{web.url}/a.parquet"], SourceOptions())
+            both.append([row.score.overall.raw_mean for row in tiny.score_items(found.items())])
+    assert both[0] == both[1][::-1] and both[0][0] != both[0][1]
 
 
 Heal = Callable[[], None]

@@ -16,6 +16,7 @@ from librehps.items.rows import (
 )
 from librehps.media.archived import ParquetCell
 from librehps.media.named import media_value
+from librehps.media.parquet_column import forget_columns
 from librehps.rowfiles import Row, RowFile, Schema
 from librehps.storage.url_path import AnyPath, address, as_path, origins
 from librehps.types import Item
@@ -56,6 +57,7 @@ class Manifest:
         self.holds_bytes = self.columns.media in schema.binary
         if self.holds_bytes:
             check_ranges(file, "pictures inside a Parquet file")
+            forget_columns()
         self.has_prompts = self.columns.prompt is not None
         # With a root, media do not lie below the folders of their manifests.
         below = "" if root else prefix

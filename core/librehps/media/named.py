@@ -10,6 +10,7 @@ from typing import Any
 from librehps.errors import LibreHPSError, MediaError, MediaNotFoundError
 from librehps.files import printable
 from librehps.media.archived import ParquetCell, Remote, TarMember, is_remote
+from librehps.media.parquet_column import forget_columns
 from librehps.media.tar_index import TarIndex
 from librehps.rowfiles import RowFile, Schema
 from librehps.storage.places import shown
@@ -134,6 +135,7 @@ def _tar_members(tar: str, names: Mapping[str, str]) -> dict[str, Found]:
 def _cells(file: str, names: Mapping[str, str], options: CellOptions) -> dict[str, Found]:
     """Return the cells of a Parquet file: `path`, `row/path` for repeated paths, or `row`."""
     place = as_path(file)
+    forget_columns()
     rows = RowFile(place, MediaError)
     column, entry = _column(file, rows.schema(), options.column)
     # Absolute, since the column's reader is cached by the file's name.

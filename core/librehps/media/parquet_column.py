@@ -11,7 +11,9 @@ from typing import Any
 from librehps.errors import MediaError, MediaNotFoundError
 from librehps.media.faults import reading
 from librehps.storage import store
+from librehps.storage.faults import changed_fault
 from librehps.storage.places import is_remote, shown
+from librehps.storage.store import Stat
 
 # Rows per batch of a column, and batches kept for slower threads.
 CELL_BATCH_ROWS, MAX_CELL_BATCHES = 16, 8
@@ -24,7 +26,8 @@ REQUEST_BYTES = 8 << 20
 def column_of(file: str, column: str) -> "ParquetColumn":
     """Return the column of a Parquet file at a path or URL, which all threads share.
 
-    A local file that changed, or that a relative path now names, is read again. Raises MediaError.
+    A local file that changed, or that a relative path now names, is read again; one at a URL after
+    `forget_columns`. Raises MediaError.
     """
     if is_remote(file):
         return _shared(file, column, ())
@@ -38,12 +41,21 @@ def _shared(place: str, column: str, stamp: tuple[object, ...], name: str = "") 
     return ParquetColumn(name or place, column)
 
 
+def forget_columns() -> None:
+    """Read the files anew: a list of cells holds for the file as it is when the list is made."""
+    _shared.cache_clear()
+
+
 class ParquetColumn:
-    """A column of media; the threads that read one row group take turns, others do not wait."""
+    """A column of media; the threads that read one row group take turns, others do not wait.
+
+    A file at a URL that is replaced in the meantime is an error.
+    """
 
     def __init__(self, file: str, column: str) -> None:
         self._file, self._column = file, column
         self._metadata: Any = None
+        self._found: Stat | None = None
         self._starts: list[int] = []
         self._groups: OrderedDict[int, _Group] = OrderedDict()
         # Held for the footer of the file, then only to look up a row group.
@@ -64,7 +76,8 @@ class ParquetColumn:
 
         with self._lock:
             if self._metadata is None:
-                with store.open_file(self._file) as file:
+                self._found = store.stat(self._file)
+                with store.opened(self._file, self._found) as file:
                     self._metadata = pq.read_metadata(file)
                 self._starts = _starts(self._metadata)
             if not 0 <= row < self._metadata.num_rows:
@@ -72,8 +85,8 @@ class ParquetColumn:
             index = bisect_right(self._starts, row) - 1
             if index not in self._groups:
                 first = self._starts[index]
-                source = (self._file, self._metadata, index, self._column)
-                self._groups[index] = _Group(source, first)
+                file = (self._file, self._found)
+                self._groups[index] = _Group(*file, self._metadata, index, self._column, first)
             self._groups.move_to_end(index)
             while len(self._groups) > MAX_OPEN_GROUPS:
                 self._groups.popitem(last=False)
@@ -96,14 +109,17 @@ class _Group:
     much memory.
     """
 
-    def __init__(self, source: tuple[str, Any, int, str], first: int) -> None:
-        self._source, self._first = source, first
+    def __init__(
+        self, file: str, found: Stat | None, metadata: Any, index: int, column: str, first: int
+    ) -> None:
+        self._file, self._found, self._metadata = file, found, metadata
+        self._index, self._column, self._first = index, column, first
         self._lock = threading.Lock()
         self._recent: deque[tuple[int, Any]] = deque(maxlen=MAX_CELL_BATCHES)
         self._open = ExitStack()
         self._batches: Any = None
         self._next = first
-        self._end = first + source[1].row_group(source[2]).num_rows
+        self._end = first + metadata.row_group(index).num_rows
 
     def cell(self, row: int) -> Any:
         with self._lock:
@@ -120,7 +136,7 @@ class _Group:
             batches, self._batches = self._batches, None
             batch = next(batches, None)
             if batch is None:
-                raise MediaNotFoundError(f"{shown(self._source[0])} has no row {row}")
+                raise MediaNotFoundError(f"{shown(self._file)} has no row {row}")
             self._batches = batches
             self._recent.append((self._next, batch.column(0)))
             self._next += batch.num_rows
@@ -133,15 +149,16 @@ class _Group:
     def _start(self) -> None:
         import pyarrow.parquet as pq
 
-        file, metadata, index, column = self._source
         self._batches = None
         self._open.close()
         self._recent.clear()
-        opened: Any = file
-        if is_remote(file):
-            opened = self._open.enter_context(store.open_file(file))
-        source = pq.ParquetFile(
-            opened, metadata=metadata, buffer_size=REQUEST_BYTES if is_remote(file) else 0
-        )
-        self._next = self._first
-        self._batches = source.iter_batches(CELL_BATCH_ROWS, row_groups=[index], columns=[column])
+        opened: Any = self._file
+        if is_remote(self._file):
+            now = store.stat(self._file)
+            if now != self._found:
+                raise changed_fault(self._file)
+            opened = self._open.enter_context(store.opened(self._file, now))
+        buffer = REQUEST_BYTES if is_remote(self._file) else 0
+        source = pq.ParquetFile(opened, metadata=self._metadata, buffer_size=buffer)
+        self._next, groups = self._first, [self._index]
+        self._batches = source.iter_batches(CELL_BATCH_ROWS, groups, columns=[self._column])

@@ -137,6 +137,16 @@ def denied_fault(place: object, reason: str, cause: str = "access denied") -> St
     return StorageDeniedError(message, hint, cause, host_of(str(place)))
 
 
+def changed_fault(place: object) -> StorageError:
+    """Return the error of a file that was replaced while parts of it were read."""
+    return StorageError(
+        f"{shown(place)} changed while it was read",
+        "Run the command again, once the file stays as it is.",
+        "changed",
+        host_of(str(place)),
+    )
+
+
 def network_fault(place: object, cause: str, reason: str = "") -> StorageNetworkError:
     """Return the error of a failure that a later try may not have."""
     more = "" if not reason or reason == cause else f" ({shown(reason)})"

@@ -76,14 +76,15 @@ def opened(place: Place, known: Stat | None = None) -> BinaryIO:
     """Open a file for reading that can seek; its reads raise StorageError.
 
     A remote file is read by ranges, several at once. From a server that only sends whole files it
-    is first copied to a temporary file. `known` is its Stat, which is then not asked for.
+    is first copied to a temporary file. `known` is its Stat, which is then not asked for. A web
+    server tells with each part whether the file is still the same; else the read is an error.
     """
     if not is_remote(place):
         with _local(place):
             return Path(place).open("rb")
     url, found = str(place), known or stat(place)
     if found.has_ranges and found.size is not None:
-        return open_ranges(url, found.size, lambda start, size: read_exactly(url, start, size))
+        return open_ranges(url, found.size, lambda start, size: read_exactly(url, start, size, found))
     return _copied(url) if is_web(url) else io.BytesIO(read(url))
 
 
@@ -94,8 +95,11 @@ def open_file(place: Place) -> Iterator[BinaryIO]:
         yield file
 
 
-def read_exactly(place: Place, start: int, size: int) -> bytes:
-    """Return `size` bytes of a file from `start`; raises StorageError for any other number."""
+def read_exactly(place: Place, start: int, size: int, known: Stat | None = None) -> bytes:
+    """Return `size` bytes of a file from `start`; raises StorageError for any other number.
+
+    A part of a web file is an error too if the file is not the one of `known` any more.
+    """
 
     def checked(content: bytes) -> bytes:
         if len(content) != size:
@@ -103,10 +107,11 @@ def read_exactly(place: Place, start: int, size: int) -> bytes:
         return content
 
     url, end = str(place), start + size
+    same = (known.size, known.stamp) if known else (None, "")
     if not is_remote(place):
         return checked(read_range(place, start, size))
     if is_web(url):
-        return retried(lambda left: checked(web.read_range(url, start, size, left)))
+        return retried(lambda left: checked(web.read_range(url, start, size, left, same)))
     return _call(
         url, lambda system, path: checked(bytes(system.cat_file(path, start=start, end=end)))
     )

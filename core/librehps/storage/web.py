@@ -9,7 +9,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO
 
 from librehps.errors import StorageError
-from librehps.storage.faults import fault, network_fault, retry_after, status_fault
+from librehps.storage.faults import (
+    changed_fault,
+    fault,
+    network_fault,
+    retry_after,
+    status_fault,
+)
 from librehps.storage.limits import limits
 from librehps.storage.places import shown
 from librehps.storage.retry import now
@@ -82,9 +88,16 @@ def read(url: str, seconds: float) -> bytes:
         return content
 
 
-def read_range(url: str, start: int, size: int, seconds: float) -> bytes:
-    """Return `size` bytes of the file from `start`, fewer at the end of the file."""
+def read_range(
+    url: str, start: int, size: int, seconds: float, known: tuple[int | None, str] = (None, "")
+) -> bytes:
+    """Return `size` bytes of the file from `start`, fewer at the end of the file.
+
+    Raises StorageError if the file is not the one of `known`, its size and stamp.
+    """
     with opened(url, seconds, (start, size)) as file:
+        if any(a and b and a != b for a, b in zip(known, (file.total, file.stamp), strict=True)):
+            raise changed_fault(url)
         content = bytearray()
         if file.is_part and file.first not in (None, start):
             raise network_fault(url, "wrong part", f"from byte {file.first}, asked for {start}")
