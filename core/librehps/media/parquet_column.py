@@ -85,8 +85,8 @@ class ParquetColumn:
             index = bisect_right(self._starts, row) - 1
             if index not in self._groups:
                 first = self._starts[index]
-                file = (self._file, self._found)
-                self._groups[index] = _Group(*file, self._metadata, index, self._column, first)
+                version = (self._file, self._found, self._metadata)
+                self._groups[index] = _Group(*version, index, self._column, first)
             self._groups.move_to_end(index)
             while len(self._groups) > MAX_OPEN_GROUPS:
                 self._groups.popitem(last=False)

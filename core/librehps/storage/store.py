@@ -84,7 +84,9 @@ def opened(place: Place, known: Stat | None = None) -> BinaryIO:
             return Path(place).open("rb")
     url, found = str(place), known or stat(place)
     if found.has_ranges and found.size is not None:
-        return open_ranges(url, found.size, lambda start, size: read_exactly(url, start, size, found))
+        return open_ranges(
+            url, found.size, lambda start, size: read_exactly(url, start, size, found)
+        )
     return _copied(url) if is_web(url) else io.BytesIO(read(url))
 
 
