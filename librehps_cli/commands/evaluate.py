@@ -12,13 +12,14 @@ from librehps_cli.ui.evaluation_tables import print_markdown, print_tables, tabl
 from librehps_cli.ui.help import INPUT, OUTPUT, examples
 from librehps_cli.ui.options import Json, Markdown, Overwrite, Quiet, grouped
 from librehps_cli.ui.output import Output
-from librehps_cli.ui.pair_options import PairsFile, PreferenceOptions, Scores
+from librehps_cli.ui.pair_options import PairsFile, PreferenceOptions, SaveScores, Scores
 from librehps_cli.ui.preferences import judge_pairs
 from librehps_cli.ui.scoring_options import ScoringOptions
 
 if TYPE_CHECKING:
     from librehps.evaluate.evaluation import Evaluation
     from librehps.evaluate.judged import Judged
+    from librehps.preferences.pairs import Preferences
 
 
 @examples(
@@ -56,14 +57,7 @@ def evaluate(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    save_scores: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write the scores to a .parquet or .jsonl file, for --scores.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    save_scores: SaveScores = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -85,6 +79,7 @@ def evaluate(
     Each media file is scored once per prompt. `python examples/tiny/outputs.py outputs` makes the
     files of the examples.
     """
+    from librehps.evaluate.evaluation import check_columns
     from librehps.evaluate.evaluation import evaluate as run
     from librehps.evaluate.reliability import check_plot, plot_reliability
     from librehps.extras import require
@@ -98,7 +93,11 @@ def evaluate(
         check_output(save_scores, overwrite)
     if output is not None:
         check_table_output(output, overwrite)
-    judged = judge_pairs(pairs, preferences, models, scores, save_scores, out)
+
+    def check(read: "Preferences") -> None:
+        check_columns(read.columns, by or ())
+
+    judged = judge_pairs(pairs, preferences, models, scores, save_scores, check, out)
     evaluation = run(judged.chosen(split), judged.calibrators, by or ())
     for file in plot or ():
         title = f"{judged.model or judged.preferences.name} on {judged.preferences.name}"

@@ -1,13 +1,14 @@
 """Flags of the commands that read a file of pairs."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from librehps.choices import PairsFormat
 from librehps.rowfiles import KNOWN
-from librehps_cli.ui.help import INPUT
+from librehps_cli.ui.help import INPUT, OUTPUT
 from librehps_cli.ui.options import choices
 
 VERDICT = "Verdict"
@@ -139,6 +140,14 @@ PairsFile = Annotated[
         metavar="PAIRS",
         help=f"File of preferences, with a row for each pair: {KNOWN}.",
         show_default=False,
+    ),
+]
+SaveScores = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write the scores to a .parquet or .jsonl file, for --scores.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Scores = Annotated[

@@ -1,6 +1,7 @@
 """Preferences with the scores of their media, for evaluate and calibrate."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,24 +25,33 @@ def judge_pairs(
     models: ScoringOptions,
     scores: list[str] | None,
     save_scores: Path | None,
+    check: "Callable[[Preferences], None]",
     out: Output,
 ) -> "Judged":
-    """Return the pairs of a file with scores, from scored files or from the model."""
+    """Return the pairs of a file with scores, from scored files or from the model.
+
+    `check` refuses pairs that are of no use, before the model scores their media.
+    """
+    from librehps.errors import UsageError
     from librehps.evaluate.judged import judge_media, judge_table
     from librehps.runs.scored import find_calibrators
     from librehps.scores.score_table import read_scores
 
-    if scores:
-        table = read_scores(scores)
-        read = load_preferences(file, preferences)
-        print_pair_counts(read, out)
+    if scores and save_scores is not None:
+        raise UsageError(
+            "--save-scores: no scores to write, since --scores reads them",
+            hint="Leave out one of them.",
+        )
+    table = read_scores(scores) if scores else None
+    read = load_preferences(file, preferences)
+    print_pair_counts(read, out)
+    check(read)
+    if table is not None:
         fits = find_calibrators(
             table, models.calibration, model=models.model, revision=models.revision
         )
         judged = judge_table(read, table, fits)
     else:
-        read = load_preferences(file, preferences)
-        print_pair_counts(read, out)
         scorer = load_scorer(models, PromptOptions(), out)
         judged = judge_media(
             read, scorer, models.calibration, save_scores=save_scores, watch=_watch(out)
@@ -83,6 +93,39 @@ def pair_columns(options: PairsOptions) -> "PairColumns | None":
 def print_pair_counts(read: "Preferences", out: Output) -> None:
     """Print the number of pairs of a file, and of ties on overall."""
     out.note(f"{counted(len(read.pairs), 'pair')}, {counted(read.ties(), 'tie')} on overall")
+
+
+def scores_beside(output: Path, overwrite: bool) -> Path:
+    """Return the file for scores that a refused calibration keeps; one that is written deletes it.
+
+    Raises UsageError if the file exists.
+    """
+    from librehps.errors import UsageError
+    from librehps.scores.writer import check_output
+
+    file = output.with_suffix(".scores.parquet")
+    if file.exists() and not overwrite:
+        raise UsageError(
+            f"{file} already exists: the scores of a calibration that was not written",
+            hint=f"Use them: --scores {file}. Or score again: --overwrite.",
+        )
+    check_output(file, overwrite)
+    return file
+
+
+@contextmanager
+def keeping_scores(file: Path | None, is_asked: bool, out: Output) -> Iterator[None]:
+    """Name the file of the scores if the block refuses the fit, else delete it unless asked for."""
+    from librehps.errors import CalibrationError
+
+    try:
+        yield
+    except CalibrationError:
+        if file is not None:
+            out.note(f"the scores are kept: to use them, add --scores {file}")
+        raise
+    if file is not None and not is_asked:
+        file.unlink(missing_ok=True)
 
 
 def print_skipped_pairs(judged: "Judged", out: Output) -> None:

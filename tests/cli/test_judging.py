@@ -98,8 +98,12 @@ def test_wrong_preference_files(cli: Cli, tmp_path: Path, command: str) -> None:
     assert gone.returncode == 2
 
 
-def test_an_unknown_column_is_named(cli: Cli, pairs: Path, scores: Path) -> None:
-    done = cli("evaluate", pairs, "--scores", scores, "--by", "colour")
+@pytest.mark.parametrize("source", ["--scores", "--model"])
+def test_an_unknown_column_is_named_before_anything_is_scored(
+    cli: Cli, pairs: Path, scores: Path, tmp_path: Path, source: str
+) -> None:
+    found = scores if source == "--scores" else tmp_path / "no model"
+    done = cli("evaluate", pairs, source, found, "--by", "colour")
     assert done.returncode == 1
     assert "column not found in the pairs: colour" in done.stderr
     assert "severity" in done.stderr
@@ -154,11 +158,39 @@ def test_calibrate(cli: Cli, many: tuple[Path, Path], tmp_path: Path, method: st
     assert record["benchmarks"][0]["ece_calibrated"] == figures["ece_calibrated"]
 
 
-def test_too_few_pairs_to_fit_on(cli: Cli, pairs: Path, scores: Path, tmp_path: Path) -> None:
-    done = cli("calibrate", pairs, "--scores", scores, "-o", tmp_path / "c.json")
+def test_too_few_pairs_are_refused_before_anything_is_scored(
+    cli: Cli, pairs: Path, tmp_path: Path
+) -> None:
+    done = cli("calibrate", pairs, "--model", tmp_path / "no model", "-o", tmp_path / "c.json")
     assert done.returncode == 1
     assert "expected at least 50" in done.stderr
-    assert not (tmp_path / "c.json").exists()
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_refused_fit_keeps_the_scores(
+    cli: Cli, many: tuple[Path, Path], tmp_path: Path, tiny: LibreHPS
+) -> None:
+    folder, row = many[0].parent, json.loads(many[0].read_text().splitlines()[0])
+    names = ("0a.png", "0b.png")
+    one, two = (tiny.score_image(folder / n, row["prompt"]).overall.raw_mean for n in names)
+
+    def judged(wins: bool) -> Path:
+        rows = [{**row, "media_a": names[0], "media_b": names[1], "overall": float(wins)}] * 700
+        return write_rows(tmp_path / "p.jsonl", rows)
+
+    output, kept = tmp_path / "c.json", tmp_path / "c.scores.parquet"
+    words = ("calibrate", judged(one < two), "--root", folder, "-o", output, "--accept-worse")
+    words += ("--method", "temperature")
+    refused = cli(*words, "-m", "tiny")
+    assert refused.returncode == 1 and "so higher scores do not win" in refused.stderr
+    assert f"the scores are kept: to use them, add --scores {kept}" in refused.stderr
+    again = cli(*words, "-m", "tiny")
+    assert again.returncode == 2 and f"Use them: --scores {kept}" in again.stderr
+    assert cli(*words, "--scores", kept, "--save-scores", tmp_path / "s.parquet").returncode == 2
+    judged(one > two)
+    assert cli(*words, "--scores", kept).returncode == 0 and kept.exists()
+    assert cli(*words, "-m", "tiny", "--overwrite").returncode == 0
+    assert output.exists() and not kept.exists()
 
 
 def test_columns_of_pairs_can_be_named_on_every_command(

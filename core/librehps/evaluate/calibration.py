@@ -6,7 +6,7 @@ the slope finite if no pair is wrong. Temperature scaling has b = 0 and a = 1 / 
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from librehps.errors import CalibrationError
 from librehps.evaluate.metrics import Floats
 from librehps.evaluate.scored_pairs import ScoredPairs
 from librehps.files import write_whole, writing
+from librehps.preferences.pairs import Preferences
+from librehps.types import AXES
 
 __all__ = [
     "CalibrationContractError",
@@ -79,9 +81,8 @@ def calibrate(
     Ties are left out. A benchmark with fewer than 50 pairs to fit on gets no fit. Raises
     CalibrationError for fewer than 50 pairs in total, and for a slope that is not above 0.
     """
-    chosen = pairs.where(_is_decided(pairs) & fits(pairs))
-    if len(chosen) < MIN_FIT_PAIRS:
-        raise _too_few(pairs, len(chosen))
+    chosen = pairs.where(_is_decided(pairs.preferred()) & fits(pairs))
+    _check_count(len(chosen), [a for a in pairs.axes[1:] if not np.isnan(pairs.preferred(a)).all()])
     check_choice(method, CalibrationMethod, "method")
     fit = METHODS[method]
     origin = (model, fingerprint)
@@ -104,10 +105,21 @@ def calibrate(
     return Calibration(PlattCalibrators(whole, named), content, unfitted)
 
 
-def _too_few(pairs: ScoredPairs, count: int) -> CalibrationError:
-    axes = [axis for axis in pairs.axes[1:] if not np.isnan(pairs.preferred(axis)).all()]
+def check_enough(preferences: Preferences) -> None:
+    """Raise the CalibrationError of too few pairs, which needs no scores."""
+    overall, *others = AXES
+    judged = np.array([p.preference.get(overall, np.nan) for p in preferences.pairs])
+    fitted = np.array([is_fitted(p.benchmark, p.index) for p in preferences.pairs])
+    known = {axis for pair in preferences.pairs for axis in pair.preference}
+    _check_count(int((_is_decided(judged) & fitted).sum()), [a for a in others if a in known])
+
+
+def _check_count(count: int, axes: Sequence[str]) -> None:
+    """Raise CalibrationError for too few pairs; `axes` are the others that pairs are judged on."""
+    if count >= MIN_FIT_PAIRS:
+        return
     only = f" The pairs are also judged on {', '.join(axes)}." if axes else ""
-    return CalibrationError(
+    raise CalibrationError(
         f"too few pairs to fit on ({count} judged on overall; expected at least {MIN_FIT_PAIRS})",
         hint=f"A tenth of the pairs is used: give about {10 * MIN_FIT_PAIRS} pairs judged on "
         f"overall, not ties.{only}",
@@ -160,8 +172,7 @@ def _checked(fit: tuple[float, float], name: str) -> tuple[float, float]:
     return fit
 
 
-def _is_decided(pairs: ScoredPairs) -> NDArray[np.bool_]:
-    outcome = pairs.preferred()
+def _is_decided(outcome: Floats) -> NDArray[np.bool_]:
     decided: NDArray[np.bool_] = ~np.isnan(outcome) & (outcome != 0.5)
     return decided
 

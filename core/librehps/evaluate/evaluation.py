@@ -1,6 +1,6 @@
 """Evaluate scored pairs: accuracy, calibration and correlation, as tables of plain values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,12 +58,7 @@ def evaluate(
 
     Raises PreferenceError for a column that is not found.
     """
-    unknown = [name for name in by if name not in pairs.columns]
-    if unknown:
-        raise PreferenceError(
-            f"column not found in the pairs: {', '.join(unknown)}",
-            hint=f"Columns to choose from: {', '.join(pairs.columns) or 'none'}.",
-        )
+    check_columns(pairs.columns, by)
     names = sorted(set(pairs.benchmark))
     parts = [pairs.where(pairs.benchmark == name) for name in names]
     benchmarks = [_benchmark(*named, calibrators) for named in zip(names, parts, strict=True)]
@@ -74,6 +69,16 @@ def evaluate(
         by={name: _by(pairs, name) for name in by},
         reliability=_reliability(pairs, calibrators),
     )
+
+
+def check_columns(columns: Iterable[str], by: Sequence[str]) -> None:
+    """Raise PreferenceError for a name in `by` that is not among the columns of the pairs."""
+    known = dict.fromkeys(columns)
+    if unknown := [name for name in by if name not in known]:
+        raise PreferenceError(
+            f"column not found in the pairs: {', '.join(unknown)}",
+            hint=f"Columns to choose from: {', '.join(known) or 'none'}.",
+        )
 
 
 def probabilities(pairs: ScoredPairs, calibrators: PlattCalibrators | None) -> Floats:

@@ -48,6 +48,11 @@ class Preferences:
     left_out: Mapping[str, int] = field(default_factory=dict)
     name: str = ""
 
+    @property
+    def columns(self) -> list[str]:
+        """The sorted names of the file's other columns."""
+        return sorted({name for pair in self.pairs for name in pair.extra})
+
     def ties(self, axis: str = "overall") -> int:
         """Return the number of ties on an axis."""
         return sum(pair.preference.get(axis) == 0.5 for pair in self.pairs)
