@@ -208,7 +208,9 @@ def as_they_are(columns: Any, rows: int) -> tuple[Any, list[Any]]:
     return table.schema, table.to_batches(rows)
 
 
-@pytest.mark.parametrize(("layout", "group_rows"), [(2, 3), (2, 4), (2, 100), (3, 3), (3, 4)])
+@pytest.mark.parametrize(
+    ("layout", "group_rows"), [(2, 3), (2, 4), (2, 100), (3, 3), (3, 4), (4, 3)]
+)
 def test_a_journal_of_an_older_layout_is_resumed(
     layout: int,
     group_rows: int,
@@ -226,11 +228,13 @@ def test_a_journal_of_an_older_layout_is_resumed(
         older.setattr(in_flight, "LONG_WAIT_S", 60.0)
         older.setattr(gathered, "MAX_HELD_ROWS", 4)
         older.setattr(row_store, "GROUP_ROWS", group_rows)
-        older.setattr(row_store, "group_payload", to_parquet if layout == 2 else to_ipc)
+        if layout < 4:
+            older.setattr(row_store, "group_payload", to_parquet if layout == 2 else to_ipc)
+            older.setattr(listing_chunk, "packed", as_they_are)
+            older.setattr(listing_chunk, "_flat", lambda columns: columns)
         if layout == 2:
             older.setattr(ListedColumns, "names", lambda *_: frozenset())
-        older.setattr(listing_chunk, "packed", as_they_are)
-        older.setattr(listing_chunk, "_flat", lambda columns: columns)
+        older.setattr(listing_chunk, "framed", lambda content, checksum: bytes(content))
         older.setattr(journal, "LAYOUT", layout)
         with pytest.raises(LostError):
             score_to(manifest, tmp_path / "x.parquet", model=tiny, observer=Losing(), cache="none")
@@ -250,7 +254,7 @@ def test_a_journal_of_an_older_layout_is_resumed(
 
     monkeypatch.setattr(Journal, "append", seen)
     found = score_to(manifest, tmp_path / "x.parquet", resume=True, **options)
-    assert (found.kept, appended) == (4, [(4, [4, 5]), (4, [6])])
+    assert (found.kept, appended) == (4, [(5, [4, 5]), (5, [6])])
     score_to(manifest, tmp_path / "y.parquet", **options)
     resumed, fresh = (pq.read_table(tmp_path / name) for name in ("x.parquet", "y.parquet"))
     assert resumed.drop_columns("settings").equals(fresh.drop_columns("settings"))

@@ -84,3 +84,17 @@ def test_a_damaged_listing_is_named(tmp_path: Path) -> None:
     file.write_bytes(whole[:-20])
     with pytest.raises(UsageError, match=r"000000\.arrow: damaged listing"):
         list(store.items())
+
+
+def test_each_byte_of_a_listing_is_checked(tmp_path: Path) -> None:
+    store = Listing(tmp_path)
+    store.write([columns_of(ITEMS)])
+    file = store.chunk(0)
+    whole = file.read_bytes()
+    for at in range(0, len(whole), 7):
+        file.write_bytes(bytes([*whole[:at], whole[at] ^ 1 << at % 8, *whole[at + 1 :]]))
+        with pytest.raises(UsageError, match=r"damaged listing"):
+            store.ids(0, len(ITEMS))
+    file.write_bytes(b"")
+    with pytest.raises(UsageError, match=r"damaged listing"):
+        store.ids(0, len(ITEMS))

@@ -36,6 +36,17 @@ def framed(payload: bytes | memoryview, checksum: int) -> bytes:
     return b"".join((fields, struct.pack("<I", zlib.crc32(fields)), payload))
 
 
+def payload_of(data: bytes) -> memoryview:
+    """Return the payload of a file of one frame; raises ValueError for any other bytes."""
+    if len(data) >= _HEADER.size:
+        mark, length, checksum, own = _HEADER.unpack_from(data)
+        payload = memoryview(data)[_HEADER.size :]
+        is_header = mark == _MARK and zlib.crc32(data[: _HEADER.size - 4]) == own
+        if is_header and len(payload) == length and zlib.crc32(payload) == checksum:
+            return payload
+    raise ValueError("its checksum differs")
+
+
 def whole_frames(data: bytes) -> Iterator[bytes]:
     """Yield the payloads at the start of a file of frames, up to the first incomplete frame."""
     at = 0

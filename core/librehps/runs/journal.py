@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 # Version of the folder's layout; librehps 0.1.0 wrote 1. Older layouts that can be continued: 2 has
-# rows as Parquet and repeats the columns of the listing, 3 has all columns of Arrow as they are.
-LAYOUT, READ_LAYOUTS = 4, (2, 3, 4)
+# rows as Parquet and repeats the columns of the listing, 3 has all columns of Arrow as they are, 4
+# has no checksum for the listing.
+LAYOUT, READ_LAYOUTS = 5, (2, 3, 4, 5)
 # Key in run.json: the rows have perceptual hashes.
 HASHES = "hashes"
 OTHER_LAYOUT_HINT = (

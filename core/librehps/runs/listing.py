@@ -57,12 +57,12 @@ class Listing:
                 shutil.rmtree(self.folder)
             self.folder.mkdir()
 
-    def _write(self, file: AnyPath, content: Any) -> None:
+    def _write(self, file: AnyPath, content: bytes) -> None:
         if isinstance(file, Path):
             file.write_bytes(content)
             sync(file)
         else:
-            put(file, content.to_pybytes())
+            put(file, content)
 
     def chunk(self, index: int) -> AnyPath:
         """Return the file with the item of this index, which is item `index % CHUNK_ITEMS` in it.

@@ -1,4 +1,4 @@
-"""A chunk of a listing: an Arrow file of up to some thousand items, in batches of BATCH_ITEMS.
+"""A chunk of a listing: a frame with an Arrow file of some thousand items, in BATCH_ITEMS batches.
 
 Columns are the texts of an item, its own columns (a struct, or JSON text where their types differ
 within the chunk), and `rest`: JSON of all that has no column, null for most items. In the file the
@@ -7,6 +7,7 @@ columns are packed, and those of the struct are columns of their own.
 
 import json
 import sys
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import pyarrow.compute as pc
 from librehps.errors import UsageError
 from librehps.files import is_utf8
 from librehps.items.item_columns import FIELDS, ItemColumns
+from librehps.runs.frames import framed, payload_of
 from librehps.runs.item_json import from_fields, media_record, problem_record
 from librehps.runs.own_values import OwnColumns, OwnValues
 from librehps.runs.packed import around, fields_of, is_null, packed, records_of, type_of, unpacked
@@ -37,6 +39,8 @@ _FIELDS, _OF_OUTPUT = (*FIELDS, EXTRA, REST), ("id", "media")
 _AROUND_ID = ("media.before", "media.after")
 # Chunks at URLs that a process keeps, of about a megabyte each.
 MAX_CHUNKS_KEPT = 4
+# The first bytes of an Arrow file.
+_ARROW = b"ARROW1"
 # Types of Arrow that hold the values of Python exactly.
 EXACT_TYPES = frozenset((pa.null(), pa.string(), pa.bool_(), pa.int64(), pa.float64()))
 
@@ -44,8 +48,14 @@ Record = dict[str, Any]
 Choose = Callable[[int, int], Sequence[int]]
 
 
-def chunk_content(items: ItemColumns) -> Any:
-    """Return the content of a chunk file, as a buffer."""
+def chunk_content(items: ItemColumns) -> bytes:
+    """Return the content of a chunk file."""
+    content = memoryview(_arrow_file(items))
+    return framed(content, zlib.crc32(content))
+
+
+def _arrow_file(items: ItemColumns) -> Any:
+    """Return the Arrow file of a chunk, as a buffer."""
     rest: dict[int, Record] = defaultdict(dict)
     texts = zip(FIELDS, items.fields, strict=True)
     columns = {name: _texts(name, values, rest) for name, values in texts}
@@ -205,7 +215,7 @@ class _Reader:
 def _reader(file: AnyPath, names: Sequence[str]) -> Iterator[_Reader]:
     """Open a chunk; raises UsageError for a damaged one, also while it is read."""
     try:
-        with _opened(file) as source:
+        with pa.BufferReader(_arrow_content(file)) as source:
             yield _Reader(source, names)
     except (ValueError, KeyError, pa.ArrowNotImplementedError) as error:
         raise UsageError(
@@ -213,16 +223,21 @@ def _reader(file: AnyPath, names: Sequence[str]) -> Iterator[_Reader]:
         ) from error
 
 
-def _opened(file: AnyPath) -> Any:
-    if isinstance(file, Path):
-        return pa.OSFile(str(file))
-    return pa.BufferReader(_content(file))
+def _arrow_content(file: AnyPath) -> bytes | memoryview:
+    return _checked(file) if isinstance(file, Path) else _kept(file)
 
 
 @lru_cache(maxsize=MAX_CHUNKS_KEPT)
-def _content(file: UrlPath) -> bytes:
+def _kept(file: UrlPath) -> bytes | memoryview:
     """Return a chunk at a URL, which does not change; several parts are read from it."""
-    return file.read_bytes()
+    return _checked(file)
+
+
+def _checked(file: AnyPath) -> bytes | memoryview:
+    """Return the Arrow file of a chunk; raises ValueError for bytes that were not written so."""
+    content = file.read_bytes()
+    # A chunk up to layout 4 has no frame.
+    return content if content.startswith(_ARROW) else payload_of(content)
 
 
 def _texts(name: str, values: Sequence[Any], rest: dict[int, Record]) -> Any:
