@@ -8,19 +8,19 @@ for all items, or pseudo-random numbers of that hash.
 """
 
 import hashlib
-import struct
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from librehps import LibreHPS
 from librehps.engine.decode import Decoded
 from librehps.engine.engine import LocalEngine
-from librehps.models.base import Prepared, RawScore
+from librehps.models.base import Prepared
+from librehps.models.raw_scores import RawScores
 from librehps.types import Item
 
 SIDE = 512
@@ -58,17 +58,16 @@ class ConstantModel:
     def __init__(self, axes: tuple[str, ...], random_scores: bool) -> None:
         self.axes, self._random = axes, random_scores
 
-    def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
+    def launch(self, batch: Sequence[Prepared]) -> Callable[[], RawScores]:
+        return lambda: RawScores(self._numbers(batch), has_scalar=True)
+
+    def _numbers(self, batch: Sequence[Prepared]) -> Any:
         count = len(self.axes)
         if not self._random:
-            raw = RawScore((0.5,) * count, (1.0,) * count, 1.5)
-            return lambda: [raw] * len(batch)
-        return lambda: [self._score(one.vision, count) for one in batch]
-
-    def _score(self, digest: Any, count: int) -> RawScore:
-        numbers = struct.unpack_from(f"<{2 * count + 1}H", digest)
-        values = array("f", [number / 9973 for number in numbers]).tolist()
-        return RawScore(tuple(values[:count]), tuple(values[count:-1]), values[-1])
+            return np.tile([0.5] * count + [1.0] * count + [1.5], (len(batch), 1))
+        digests: list[Any] = [one.vision for one in batch]
+        numbers = np.frombuffer(b"".join(digests), "<u2").reshape(len(batch), -1) / 9973
+        return numbers[:, : 2 * count + 1].astype(np.float32).astype(float)
 
 
 class ConstantScorer:

@@ -17,11 +17,13 @@ from librehps import Item, LibreHPS, score_to
 from librehps.engine.content_key import content_key
 from librehps.engine.decode import NOT_PREPARED, Decoded
 from librehps.engine.outcome import scored_rows
+from librehps.engine.outputs import Outputs
 from librehps.errors import EmptyFileError
 from librehps.items.ids import check_unique
 from librehps.items.item_columns import ItemColumns
 from librehps.items.source import Source
-from librehps.models.base import Prepared, RawScore
+from librehps.models.base import Prepared
+from librehps.models.raw_scores import RawScores
 from librehps.runs.imports import loaded_frozen
 from librehps.runs.job import Job
 from librehps.runs.observer import RunObserver
@@ -166,10 +168,10 @@ class TimedModel(ConstantModel):
 
     seconds = 0.0
 
-    def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
+    def launch(self, batch: Sequence[Prepared]) -> Callable[[], RawScores]:
         scores = super().launch(batch)
 
-        def timed() -> list[RawScore]:
+        def timed() -> RawScores:
             start = time.thread_time()
             found = scores()
             TimedModel.seconds += time.thread_time() - start
@@ -208,10 +210,11 @@ class ConstantRows:
                     content_key("image", one.sha256, item.prompt)
                     for item, one in zip(some, decoded, strict=True)
                 ]
-                outputs: list[Any] = [*raws]
+                outputs = Outputs(len(some), len(self._axes))
+                outputs.put(range(len(some)), raws)
                 if self._has_errors:
-                    for at in range(-done % ERROR_EVERY, len(some), ERROR_EVERY):
-                        outputs[at] = EmptyFileError("the file is empty")
+                    failed = range(-done % ERROR_EVERY, len(some), ERROR_EVERY)
+                    outputs.put_errors({at: EmptyFileError("the file is empty") for at in failed})
                 rows = scored_rows(some, decoded, outputs, keys, self._axes)
             with self._timed("duplicates"):
                 self._known.find(keys)
@@ -227,10 +230,9 @@ class ConstantRows:
             done += len(some)
             yield rows
 
-    def raws(self, count: int) -> list[RawScore]:
-        axes = len(self._axes)
-        values = self._numbers.random((count, 2 * axes + 1), np.float32).tolist()
-        return [RawScore(tuple(v[:axes]), tuple(v[axes:-1]), v[-1]) for v in values]
+    def raws(self, count: int) -> RawScores:
+        values = self._numbers.random((count, 2 * len(self._axes) + 1), np.float32)
+        return RawScores(values.astype(float), has_scalar=True)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -311,7 +313,8 @@ def _parts(terms: Terms, job: Job, settings: Settings, request: RunRequest, fold
         items = writer.items(unit)
         raws = scored.raws(len(items))
         decoded = [decoded_of(item) for item in items]
-        rows = scored_rows(items, decoded, raws, [None] * len(items), settings.axes)
+        outputs = Outputs.of(raws, len(settings.axes))
+        rows = scored_rows(items, decoded, outputs, [None] * len(items), settings.axes)
         start = time.process_time()
         writer.write(unit, [writer.table(rows)], 0)
         used += time.process_time() - start

@@ -18,7 +18,8 @@ from librehps.engine import in_flight, stage, window_size
 from librehps.engine.content_key import content_key
 from librehps.engine.decode import NOT_PREPARED, Decoded
 from librehps.engine.engine import LocalEngine
-from librehps.engine.outcome import scored_rows, sigmoid
+from librehps.engine.outcome import no_rows, scored_rows, sigmoid
+from librehps.engine.outputs import Outputs
 from librehps.engine.score_cache import ScoreCache
 from librehps.engine.window_size import MAX_GROWTH, WindowSize
 from librehps.errors import EmptyFileError, NonFiniteScoreError
@@ -227,11 +228,12 @@ def test_means_are_those_of_pythons_exp() -> None:
     raws[202] = RawScore((1.0,), (1.0,), math.nan)
     item, decoded = Item("a", "a.png", "x"), Decoded(NOT_PREPARED, "image", 1, 1, None, 1)
     count = len(raws)
-    rows = scored_rows([item] * count, [decoded] * count, raws, [None] * count, ("overall",))
+    outputs = Outputs.of(raws, 1)
+    rows = scored_rows([item] * count, [decoded] * count, outputs, [None] * count, ("overall",))
     expected = [float(np.float32(sigmoid(raw.mu[0]))) for raw in raws]
     expected[200:203] = [math.nan] * 3
     assert np.array_equal(rows.numbers[0, 0], expected, equal_nan=True)
     bad = [at for at, error in enumerate(rows.errors) if error is not None]
     assert bad == [200, 201, 202] and isinstance(rows.errors[200], NonFiniteScoreError)
     assert rows.widths[200] is None and rows.scalars[202] is None
-    assert len(scored_rows([], [], [], [], AXES)) == 0
+    assert len(no_rows(AXES)) == 0

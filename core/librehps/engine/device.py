@@ -22,7 +22,7 @@ OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough mem
 _counting, _runs, _base = threading.Lock(), 0, 1
 
 # Raw score or error of each item of a batch; fewer after a stop.
-BatchResult = list[RawScore | ItemError]
+BatchResult = Sequence[RawScore | ItemError]
 
 
 class Launcher:
@@ -83,11 +83,13 @@ class Launcher:
     def _run(self, batch: Sequence[Prepared], threads: int) -> BatchResult:
         if self._device.type == "cpu":
             torch.set_num_threads(threads)
-        found: BatchResult = []
+        found: BatchResult = ()
         with self.meter.running(threads if self._device.type == "cpu" else 1):
             # The batch size may have shrunk since it was planned.
             while len(found) < len(batch) and not (self._stop.is_set() or self._closed):
-                found += self._halving(batch[len(found) :][: self.batch_size])
+                scores = self._halving(batch[len(found) :][: self.batch_size])
+                # Nearly always all at once, as columns.
+                found = [*found, *scores] if found else scores
         return found
 
     def _halving(self, batch: Sequence[Prepared]) -> BatchResult:
@@ -101,7 +103,7 @@ class Launcher:
         if half < self.batch_size:
             self.batch_size = half
             log.warning("out of memory on %s: batch size is now %d", self._name, half)
-        return self._halving(batch[:half]) + self._halving(batch[half:])
+        return [*self._halving(batch[:half]), *self._halving(batch[half:])]
 
     def _retry_alone(self, item: Sequence[Prepared]) -> RawScore | ItemError:
         """Return the result of one item, retried while no other lane uses device memory."""
@@ -154,7 +156,7 @@ def _forward(
 ) -> BatchResult:
     with launching:
         wait = model.launch(batch)
-    return [*wait()]
+    return wait()
 
 
 def _start_run() -> int:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from librehps.engine.device import Launcher
-from librehps.engine.outcome import scored_rows
+from librehps.engine.outcome import no_rows
 from librehps.engine.ready import ReadyItems
 from librehps.engine.stage import Pending, Stages
 from librehps.engine.window import Window
@@ -141,7 +141,7 @@ class InFlight:
         return len(rows) == len(window)
 
     def _no_rows(self) -> ScoredRows:
-        return scored_rows([], [], [], [], self.launcher.axes)
+        return no_rows(self.launcher.axes)
 
 
 def _take_long(futures: Sequence[Future[Any]]) -> bool:

@@ -1,7 +1,6 @@
 """Scored rows from a model's raw scores and the errors of items."""
 
 import math
-import struct
 from collections.abc import Sequence
 from itertools import product
 from math import exp
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from librehps.engine.decode import Decoded
+from librehps.engine.outputs import Outputs
 from librehps.errors import ItemError, NonFiniteScoreError
 from librehps.models.base import RawScore
 from librehps.scores.scored_rows import ScoredRows
@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 def scored_rows(
     items: Sequence[Item],
     decoded: Sequence[Decoded | None],
-    outputs: Sequence[RawScore | ItemError],
+    outputs: Outputs,
     keys: Sequence[bytes | None],
     axes: Sequence[str],
 ) -> ScoredRows:
@@ -38,7 +38,7 @@ def scored_rows(
 
     `decoded` is None only where the output is an error; `keys` are those of the score cache.
     """
-    errors, scalars, numbers = _scores(outputs, len(axes))
+    errors, scalars, numbers = _scores(outputs)
     known: Sequence[Any] = decoded
     if has_errors := any(errors):
         known = [one if e is None else _NO_COLUMNS for e, one in zip(errors, decoded, strict=True)]
@@ -68,20 +68,32 @@ def scored_rows(
     )
 
 
+def no_rows(axes: Sequence[str]) -> ScoredRows:
+    """Return rows of no items."""
+    return scored_rows([], [], Outputs(0, len(axes)), [], axes)
+
+
 def _scores(
-    outputs: Sequence[RawScore | ItemError], axes: int
+    outputs: Outputs,
 ) -> tuple[list[ItemError | None], list[float | None], Floats]:
     """Return the error of each output, its scalar, and (3, axes, outputs) numbers as of a row."""
-    errors: list[ItemError | None] = [None] * len(outputs)
-    raws: Any = outputs
-    if not set(map(type, outputs)) <= {RawScore}:
-        errors = [one if isinstance(one, ItemError) else None for one in outputs]
-        # Its numbers and scalar become null below.
-        nothing = RawScore((math.nan,) * axes, (math.nan,) * axes)
-        raws = [nothing if e else one for e, one in zip(errors, outputs, strict=True)]
-    numbers, scalars, is_good = _numbers(raws, axes)
-    for at in np.flatnonzero(~is_good).tolist():
-        errors[at], scalars[at], numbers[:, :, at] = errors[at] or _not_finite(), None, np.nan
+    count, axes = len(outputs), outputs.axes
+    numbers = np.empty((3, axes, count))
+    numbers[1:] = outputs.numbers[:, :-1].T.reshape(2, axes, count)
+    means, mus = numbers[0].reshape(-1), numbers[1].reshape(-1)
+    for at in range(0, len(mus), MAX_NUMBERS):
+        means[at : at + MAX_NUMBERS] = sigmoids(mus[at : at + MAX_NUMBERS])
+    errors: list[ItemError | None] = [None] * count
+    scalars: list[float | None] = outputs.numbers[:, -1].tolist()
+    is_finite = np.isfinite(outputs.numbers)
+    # A scalar that is not there is no invalid one.
+    is_finite[:, -1] |= ~outputs.is_rated
+    for at in np.flatnonzero(~outputs.is_rated).tolist():
+        scalars[at] = None
+    for at in np.flatnonzero(~is_finite.all(1)).tolist():
+        errors[at], scalars[at], numbers[:, :, at] = _not_finite(), None, np.nan
+    for at, error in outputs.errors.items():
+        errors[at] = error
     return errors, scalars, numbers
 
 
@@ -95,33 +107,6 @@ def _without_video_axes(numbers: Floats, frames: Sequence[Any], axes: Sequence[s
         stills = np.array([indices is None for indices in frames], bool)
     for part, at in product(numbers, of_videos):
         part[at, stills] = np.nan
-
-
-def _numbers(
-    raws: Sequence[RawScore], axes: int
-) -> tuple[Floats, list[float | None], NDArray[np.bool_]]:
-    """Return mean, mu and sigma of raw scores by axis: (3, axes, raws); scalars; which are finite.
-
-    A raw score is finite if it has neither NaN nor infinity.
-    """
-    mus, sigmas, scalars = zip(*raws, strict=True) if raws else ((), (), ())
-    columns = (*zip(*mus, strict=True), *zip(*sigmas, strict=True))
-    # Faster than an array made of a list or of an iterator.
-    pack = struct.Struct(f"{len(raws)}d").pack
-    packed = b"".join([pack(*column) for column in columns])
-    numbers = np.frombuffer(packed, float, axes * len(raws))
-    starts = range(0, len(numbers), MAX_NUMBERS)
-    means = [sigmoids(numbers[at : at + MAX_NUMBERS]).tobytes() for at in starts]
-    values = np.frombuffer(bytearray().join((*means, packed))).reshape(3, axes, len(raws))
-    is_finite = np.ones(len(raws), bool)
-    # A sum is NaN or infinity if one of its numbers is.
-    if not all(map(math.isfinite, map(sum, columns))):
-        is_finite &= np.isfinite(values).all((0, 1))
-    # None becomes NaN, as does an invalid scalar: only then each is looked at.
-    rated = np.array(scalars, float)
-    for at in np.flatnonzero(~np.isfinite(rated)).tolist():
-        is_finite[at] &= scalars[at] is None
-    return values, list(scalars), is_finite
 
 
 def sigmoids(mus: Floats) -> Floats:

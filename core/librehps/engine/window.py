@@ -9,17 +9,16 @@ from typing import Any, cast
 from librehps.engine.device import BatchResult, Launcher
 from librehps.engine.disk_cache import CachedScore, ContentScores
 from librehps.engine.outcome import is_finite, scored_rows
+from librehps.engine.outputs import Outputs
 from librehps.engine.plan import plan
 from librehps.engine.ready import Ready, ReadyItems
 from librehps.engine.score_cache import KnownScores
-from librehps.errors import ItemError
 from librehps.models.base import Prepared, RawScore
 from librehps.scores.scored_rows import ScoredRows
 from librehps.types import Kind
 
 # Digest of (content hash, prompt); for pixels in memory the item's index in its window.
 Key = bytes | int
-Outputs = dict[Key, RawScore | ItemError]
 
 _prepared_of, _cost_of = attrgetter("prepared"), attrgetter("cost")
 
@@ -49,22 +48,24 @@ class Window:
         self._all_have_content = set(map(type, self._keys)) <= {bytes}
         # The first item with each key.
         self._places = _places(self._keys)
-        self._outputs = self._known()
+        self._outputs = Outputs(self._size, len(self._axes))
+        known = self._known()
+        self._outputs.put([self._places[key] for key in known], list(known.values()))
         self._before = before
         # An integer key is valid only in its own window.
         running = () if before is None else before._new.keys() & self._places.keys()
         self._shared = {key for key in running if isinstance(key, bytes)}
         self._new: dict[Key, int] = self._places
-        if known := self._outputs.keys() | self._shared:
-            self._new = {key: at for key, at in self._places.items() if key not in known}
+        if given := known.keys() | self._shared:
+            self._new = {key: at for key, at in self._places.items() if key not in given}
         self.forwards = len(self._new)
         self._running = self._launched(launcher, tokens, usual or len(ready) or 1)
 
     def _launched(
         self, launcher: Launcher, tokens: int | None, usual: int
-    ) -> list[tuple[list[Key], Future[BatchResult]]]:
-        """Launch the items that are new; return the keys of each batch and its future."""
-        keys, places = list(self._new), list(self._new.values())
+    ) -> list[tuple[list[int], Future[BatchResult]]]:
+        """Launch the items that are new; return the indices of each batch and its future."""
+        places = list(self._new.values())
         launched: Sequence[Any] = self._ready.decoded
         if len(places) < len(launched):
             launched = [launched[at] for at in places]
@@ -76,7 +77,7 @@ class Window:
             cut += ([start + at for at in batch] for batch in batches)
             start = end
         futures = launcher.submit([[prepared[at] for at in batch] for batch in cut])
-        of_batches = [[keys[at] for at in batch] for batch in cut]
+        of_batches = [[places[at] for at in batch] for batch in cut]
         return list(zip(of_batches, futures, strict=True))
 
     def __len__(self) -> int:
@@ -92,37 +93,37 @@ class Window:
 
         Call this after `before.rows()`.
         """
-        for keys, future in self._running:
+        for places, future in self._running:
             # A stopped batch returns fewer results.
-            self._outputs.update(zip(keys, future.result(), strict=False))
-        if self._before is not None:
-            shared = self._before._outputs
-            self._outputs |= {key: shared[key] for key in self._shared & shared.keys()}
+            self._outputs.put(places, future.result())
+        if (before := self._before) is not None:
+            pairs = [(self._places[key], before._places[key]) for key in self._shared]
+            self._outputs.repeat(pairs, before._outputs)
             self._before = None
         rows = self._rows()
         self._keep(rows)
         # The next window refers to this one, but only for its outputs: free the rest.
         self._ready, self._running = ReadyItems.awaited(()), []
-        self._places, self._keys = {}, []
+        self._keys = []
         return rows
 
     def _rows(self) -> ScoredRows:
         """Return the rows before the first item without an output."""
-        outputs: Any = self._outputs
         keys: Sequence[Any] = self._keys
-        outputs = list(map(outputs.get, keys))
+        if len(self._places) < self._size:
+            pairs = [(at, self._places[key]) for at, key in enumerate(keys) if key is not None]
+            self._outputs.repeat((pair for pair in pairs if pair[0] != pair[1]), self._outputs)
         if not self._all_have_content:
-            errors = self._ready.errors
-            outputs = [one or errors.get(at) for at, one in enumerate(outputs)]
+            self._outputs.put_errors(self._ready.errors)
             keys = [key if type(key) is bytes else None for key in keys]
+        outputs, end = self._outputs.first()
         items, decoded = self._ready.items, self._ready.decoded
-        if None in outputs:
-            end = outputs.index(None)
-            items, decoded, outputs, keys = items[:end], decoded[:end], outputs[:end], keys[:end]
+        if end < self._size:
+            items, decoded, keys = items[:end], decoded[:end], keys[:end]
         return scored_rows(items, decoded, outputs, keys, self._axes)
 
-    def _known(self) -> Outputs:
-        known: Outputs = {}
+    def _known(self) -> dict[Key, RawScore]:
+        known = dict[Key, RawScore]()
         if self._index is not None:
             keys: list[Any] = list(self._places)
             if not self._all_have_content:
@@ -138,23 +139,26 @@ class Window:
 
     def _keep(self, rows: ScoredRows) -> None:
         """Let the index and the cache know the new scores, the cache also those after a gap."""
-        new: Any = self._outputs.items()
         places: Collection[int] = self._new.values()
-        is_whole = len(rows) == self._size and not any(rows.errors)
-        if not (is_whole and self._all_have_content and len(new) == len(self._new)):
-            new = [
-                (key, raw)
-                for key, at in self._new.items()
-                if type(key) is bytes
-                and type(raw := self._outputs.get(key)) is RawScore
-                and (rows.errors[at] is None if at < len(rows) else is_finite(raw))
-            ]
-            places = [at for key, _ in new if (at := self._new[key]) < len(rows)]
+        in_rows = places
+        if len(rows) < self._size or any(rows.errors) or not self._all_have_content:
+            places = [at for at in places if self._is_kept(rows, at)]
+            in_rows = [at for at in places if at < len(rows)]
         if self._index is not None:
-            self._index.add(rows, places)
+            self._index.add(rows, in_rows)
         if self._cache is not None:
-            ready = [(self._ready[self._new[key]], raw) for key, raw in new]
-            self._cache.add(_cached(one, raw) for one, raw in [*ready, *self._hashed()])
+            ready = [(self._ready[at], self._outputs.score(at)) for at in places]
+            scored = ((one, raw) for one, raw in ready if raw is not None)
+            self._cache.add(_cached(one, raw) for one, raw in [*scored, *self._hashed()])
+
+    def _is_kept(self, rows: ScoredRows, at: int) -> bool:
+        """Return whether a new item with content has a finite score."""
+        if type(self._keys[at]) is not bytes:
+            return False
+        if at < len(rows):
+            return rows.errors[at] is None
+        raw = self._outputs.score(at)
+        return raw is not None and is_finite(raw)
 
     def _hashed(self) -> Iterator[tuple[Ready, RawScore]]:
         """Yield the items whose scores the cache has, but not their perceptual hashes."""

@@ -67,7 +67,7 @@ class DeviceProcess:
             rows = probe_forward(self._loaded.model, batch)
         else:
             rows = forward_or_full(self._loaded.model, batch, self._launching)
-        self._link.send({"slot": slot, "rows": rows})
+        self._link.send({"slot": slot, "rows": None if rows is None else [*rows]})
 
 
 class WarningSender(logging.Handler):

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from librehps.models.base import Prepared, RawScore
+from librehps.models.base import Prepared
 from librehps.models.device import copied, moved
 from librehps.models.hpsv3.backbone import ModelInputs, RewardModel
 from librehps.models.hpsv3.rotary import vision_rotary
 from librehps.models.padding import padded
+from librehps.models.raw_scores import RawScores
 from librehps.models.stored_embedding import off_device
 from librehps.models.vision import own_floats, unfold
 
@@ -32,7 +33,7 @@ class HPSv3Model:
     recomputes = False
 
     @torch.inference_mode()
-    def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
+    def launch(self, batch: Sequence[Prepared]) -> Callable[[], RawScores]:
         """Start a batch, and return a function that waits for the raw score of each item."""
         wait = copied([self.network(self.collate(batch))], self.device)
         return lambda: _rows(wait()[0])
@@ -81,7 +82,6 @@ def patchify(pixels: Tensor) -> Tensor:
     return patches
 
 
-def _rows(output: Tensor) -> list[RawScore]:
-    """Return a raw score for each row (mu, log sigma) of (batch, 2); log sigma is not clamped."""
-    rows = torch.stack([output[:, 0], output[:, 1].exp()], 1).tolist()
-    return [RawScore((mu,), (sigma,)) for mu, sigma in rows]
+def _rows(output: Tensor) -> RawScores:
+    """Return the raw scores of rows (mu, log sigma) of (batch, 2); log sigma is not clamped."""
+    return RawScores.of_columns(output[:, :1], output[:, 1:].exp())

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from librehps.models.base import Prepared, RawScore
+from librehps.models.base import Prepared
 from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.batch import collate, launch
 from librehps.models.librehps.heads import HeadOutput
 from librehps.models.librehps.recompute import recomputing
+from librehps.models.raw_scores import RawScores
 from librehps.models.stored_embedding import RowEmbedding
 
 
@@ -26,10 +27,10 @@ class LibreHPSModel:
 
     recomputes = True
 
-    def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
+    def launch(self, batch: Sequence[Prepared]) -> Callable[[], RawScores]:
         """Start a batch, and return a function that waits for the raw score of each item."""
         wait = launch(self.network, batch, self.device, self.embedding)
-        return lambda: _rows(wait())
+        return lambda: RawScores.of_columns(*wait())
 
     def mu(self, batch: Sequence[Prepared], recompute: bool = False) -> Tensor:
         """Return mu of the items, (batch, axes) float32, with the graph to their float pixels.
@@ -39,8 +40,3 @@ class LibreHPSModel:
         with recomputing(recompute):
             output: HeadOutput = self.network(collate(batch, self.device, self.embedding))
         return output.mu
-
-
-def _rows(output: HeadOutput) -> list[RawScore]:
-    columns = (output.mu.tolist(), output.sigma.tolist(), output.scalar.tolist())
-    return [RawScore(tuple(mu), tuple(s), scalar) for mu, s, scalar in zip(*columns, strict=True)]
