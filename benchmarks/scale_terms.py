@@ -14,7 +14,7 @@ import numpy as np
 
 from constant_model import ConstantDecoder, ConstantModel, ConstantScorer, write_manifest
 from librehps import Item, LibreHPS, score_to
-from librehps.engine.content_key import content_key
+from librehps.engine.content_key import content_keys
 from librehps.engine.decode import NOT_PREPARED, Decoded
 from librehps.engine.outcome import scored_rows
 from librehps.engine.outputs import Outputs
@@ -206,10 +206,9 @@ class ConstantRows:
             with self._timed("constant"):
                 raws, decoded = self.raws(len(some)), [decoded_of(item) for item in some]
             with self._timed("making"):
-                keys = [
-                    content_key("image", one.sha256, item.prompt)
-                    for item, one in zip(some, decoded, strict=True)
-                ]
+                hashes = [one.sha256 for one in decoded]
+                prompts = [item.prompt for item in some]
+                keys = content_keys(["image"] * len(some), hashes, prompts)
                 outputs = Outputs(len(some), len(self._axes))
                 outputs.put(range(len(some)), raws)
                 if self._has_errors:
@@ -218,10 +217,8 @@ class ConstantRows:
                 rows = scored_rows(some, decoded, outputs, keys, self._axes)
             with self._timed("duplicates"):
                 self._known.find(keys)
-                places = range(len(rows))
-                if any(rows.errors):
-                    places = [at for at, error in enumerate(rows.errors) if error is None]
-                self._known.add(rows, places)
+                found = zip(keys, range(len(rows)), rows.errors, strict=True)
+                self._known.add(rows, {key: at for key, at, error in found if error is None})
             with self._timed("constant"):
                 # As the engine does once a window has its rows.
                 del raws, outputs

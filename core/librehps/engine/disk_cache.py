@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from librehps.engine.content_key import content_key
+from librehps.key_index import KEY_BYTES
 from librehps.models.base import RawScore
 from librehps.types import Kind
 
@@ -130,7 +130,7 @@ class DiskCache:
 
     def find(self, kind: Kind, sha256: str, prompt: str | None) -> CachedScore | None:
         """Return the score of this content under the prompt; None if it is not cached."""
-        key = content_key(kind, sha256, prompt, self._digest)
+        key = self._key(kind, sha256, prompt)
         value = self._tried(lambda db: self._value(db, key, _from_value))
         if value is None or not self._hashes:
             return value
@@ -142,7 +142,7 @@ class DiskCache:
         today = _today()
         entries = []
         for kind, sha256, prompt, score in scores:
-            key = content_key(kind, sha256, prompt, self._digest)
+            key = self._key(kind, sha256, prompt)
             entries.append((key, today, _to_value(key, score)))
             if score.phash is not None:
                 key = self._hash_key(kind, sha256)
@@ -157,8 +157,12 @@ class DiskCache:
         with self._lock:
             self._disconnect()
 
+    def _key(self, kind: str, sha256: str, prompt: str | None) -> bytes:
+        text = f"{self._digest}\0{kind}\0{sha256}\0{prompt or ''}"
+        return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+
     def _hash_key(self, kind: Kind, sha256: str) -> bytes:
-        return content_key(f"phash {kind}", sha256, None, self._digest)
+        return self._key(f"phash {kind}", sha256, None)
 
     def _value(
         self, db: sqlite3.Connection, key: bytes, read: Callable[[bytes, bytes], T]

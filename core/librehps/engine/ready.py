@@ -11,15 +11,11 @@ from librehps.types import Item
 
 @dataclass(slots=True, eq=False)
 class Ready:
-    """An item after its decode worker: decoded, or with the error.
-
-    `key`: the digest of content and prompt; None for pixels in memory.
-    """
+    """An item after its decode worker: decoded, or with the error."""
 
     item: Item
     decoded: Decoded | None
     error: ItemError | None = None
-    key: bytes | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -31,14 +27,13 @@ class ReadyItems(Sequence[Ready]):
 
     items: list[Item]
     decoded: list[Decoded | None]
-    keys: list[bytes | None]
     errors: dict[int, ItemError]
 
     @classmethod
     def awaited(cls, items: Iterable[Item]) -> "ReadyItems":
         """Return items of which none is ready yet."""
         found = list(items)
-        return cls(found, [None] * len(found), [None] * len(found), {})
+        return cls(found, [None] * len(found), {})
 
     @classmethod
     def of(cls, ready: Iterable[Ready]) -> "ReadyItems":
@@ -47,8 +42,7 @@ class ReadyItems(Sequence[Ready]):
             return ready
         ready = list(ready)
         errors = {at: one.error for at, one in enumerate(ready) if one.error is not None}
-        keys = [one.key for one in ready]
-        return cls([one.item for one in ready], [one.decoded for one in ready], keys, errors)
+        return cls([one.item for one in ready], [one.decoded for one in ready], errors)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -63,13 +57,13 @@ class ReadyItems(Sequence[Ready]):
             if self.errors:
                 places = enumerate(range(len(self))[at])
                 errors = {to: self.errors[of] for to, of in places if of in self.errors}
-            return ReadyItems(self.items[at], self.decoded[at], self.keys[at], errors)
+            return ReadyItems(self.items[at], self.decoded[at], errors)
         at = range(len(self))[at]
-        return Ready(self.items[at], self.decoded[at], self.errors.get(at), self.keys[at])
+        return Ready(self.items[at], self.decoded[at], self.errors.get(at))
 
     def put(self, at: int, ready: Ready) -> None:
         """Note that an item is ready."""
-        self.items[at], self.keys[at] = ready.item, ready.key
+        self.items[at] = ready.item
         if ready.error is not None:
             self.errors[at] = ready.error
         self.decoded[at] = ready.decoded
@@ -80,7 +74,6 @@ class ReadyItems(Sequence[Ready]):
         self.errors.update({start + at: error for at, error in others.errors.items()})
         self.items += others.items
         self.decoded += others.decoded
-        self.keys += others.keys
 
     def begun(self) -> "ReadyItems":
         """Return the items before the first that is not ready."""

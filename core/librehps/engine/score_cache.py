@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +21,8 @@ class KnownScores(Protocol):
     def find(self, keys: Sequence[bytes]) -> dict[bytes, RawScore]:
         """Return the known raw scores by key; keys that are not known are left out."""
 
-    def add(self, rows: ScoredRows, places: Collection[int]) -> None:
-        """Store the raw scores of the rows at these places, which have keys and no errors."""
+    def add(self, rows: ScoredRows, places: Mapping[bytes, int]) -> None:
+        """Store the raw score of each key: that of the row at its place, which has no error."""
 
 
 def raw_score(values: Sequence[float], axes: int) -> RawScore:
@@ -55,9 +55,9 @@ class ScoreCache:
         with _translated():
             return {keys[at]: self._read(n) for at, n in enumerate(numbers.tolist()) if n >= 0}
 
-    def add(self, rows: ScoredRows, places: Collection[int]) -> None:
-        """Store the raw scores of the rows at these places, which have keys and no errors."""
-        at = list(places)
+    def add(self, rows: ScoredRows, places: Mapping[bytes, int]) -> None:
+        """Store the raw score of each key: that of the row at its place, which has no error."""
+        at = list(places.values())
         if not at:
             return
         scores = [*rows.numbers[MU], *rows.numbers[SIGMA], np.array(rows.scalars, float)]
@@ -68,8 +68,7 @@ class ScoreCache:
             self._file.seek(0, os.SEEK_END)
             self._file.write(np.stack(scores, axis=1)[at].tobytes())
             self._file.flush()
-        keys: Any = map(rows.keys.__getitem__, at)
-        self._index.add(keys, self._count + np.arange(len(at)))
+        self._index.add(places, self._count + np.arange(len(at)))
         self._count += len(at)
 
     def _read(self, number: int) -> RawScore:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Protocol, runtime_checkable
 
-from librehps.engine.content_key import content_key
 from librehps.engine.decode import Decoded, Decoder
 from librehps.engine.outage import OutageWatch
 from librehps.engine.reading import MAX_READS, ReadAhead
@@ -188,7 +187,7 @@ class Stages:
         """Decode items of a set until none is `left`; the threads of a set take turns."""
         find_prompt, decoder, end = self._finder(pending), self._decoder, time.monotonic() + QUICK_S
         found = pending.ready
-        items, decoded, keys = found.items, found.decoded, found.keys
+        items, decoded = found.items, found.decoded
         while not self._is_closed:
             try:
                 at = left.popleft()
@@ -199,7 +198,7 @@ class Stages:
                 left.clear()
                 return
             # As `put`, without an object for each item.
-            items[at], one, error, keys[at] = _decoded(items[at], find_prompt, decoder, None)
+            items[at], one, error = _decoded(items[at], find_prompt, decoder, None)
             if error is not None:
                 found.errors[at] = error
             decoded[at] = one
@@ -235,7 +234,7 @@ def make_ready(
 
 def _decoded(
     item: Item, find_prompt: FindPrompt, decoder: Decoder, content: Media | None
-) -> tuple[Item, Decoded | None, ItemError | None, bytes | None]:
+) -> tuple[Item, Decoded | None, ItemError | None]:
     """Return the fields of the item's `Ready`."""
     content = content or Media(item.media, decoder.readers)
     kind = item.kind
@@ -244,14 +243,11 @@ def _decoded(
             raise item.problem
         item = find_prompt(item, content)
         kind = decoder.kind_of(item, content)
-        decoded = decoder.decode(item, content)
-        sha256 = decoded.sha256
-        key = None if sha256 is None else content_key(decoded.kind, sha256, item.prompt)
-        return item, decoded, None, key
+        return item, decoder.decode(item, content), None
     except ItemError as error:
-        return _of_kind(item, kind), None, without_frames(error), None
+        return _of_kind(item, kind), None, without_frames(error)
     except READ_ERRORS as error:
-        return _of_kind(item, kind), None, unreadable(content.name, error), None
+        return _of_kind(item, kind), None, unreadable(content.name, error)
 
 
 def _of_kind(item: Item, kind: Kind | None) -> Item:

@@ -1,11 +1,12 @@
 """A window: items that are decoded, batched and scored together, up to their rows."""
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from operator import attrgetter
 from typing import Any, cast
 
+from librehps.engine.content_key import content_keys
 from librehps.engine.device import BatchResult, Launcher
 from librehps.engine.disk_cache import CachedScore, ContentScores
 from librehps.engine.outcome import is_finite, scored_rows
@@ -20,7 +21,8 @@ from librehps.types import Kind
 # Digest of (content hash, prompt); for pixels in memory the item's index in its window.
 Key = bytes | int
 
-_prepared_of, _cost_of = attrgetter("prepared"), attrgetter("cost")
+_prepared_of, _cost_of, _prompt_of = map(attrgetter, ("prepared", "cost", "prompt"))
+_hash_of, _kind_of = attrgetter("sha256"), attrgetter("kind")
 
 
 class Window:
@@ -139,15 +141,15 @@ class Window:
 
     def _keep(self, rows: ScoredRows) -> None:
         """Let the index and the cache know the new scores, the cache also those after a gap."""
-        places: Collection[int] = self._new.values()
-        in_rows = places
+        new: Any = self._new
+        in_rows = new
         if len(rows) < self._size or any(rows.errors) or not self._all_have_content:
-            places = [at for at in places if self._is_kept(rows, at)]
-            in_rows = [at for at in places if at < len(rows)]
+            new = {key: at for key, at in new.items() if self._is_kept(rows, at)}
+            in_rows = {key: at for key, at in new.items() if at < len(rows)}
         if self._index is not None:
             self._index.add(rows, in_rows)
         if self._cache is not None:
-            ready = [(self._ready[at], self._outputs.score(at)) for at in places]
+            ready = [(self._ready[at], self._outputs.score(at)) for at in new.values()]
             scored = ((one, raw) for one, raw in ready if raw is not None)
             self._cache.add(_cached(one, raw) for one, raw in [*scored, *self._hashed()])
 
@@ -170,10 +172,19 @@ class Window:
 
 def _keys(ready: ReadyItems) -> Sequence[Key | None]:
     """Return the key of each item, its index for pixels in memory, None for an error."""
-    if None not in ready.keys:
-        return ready.keys
-    pairs = zip(ready.keys, ready.decoded, strict=True)
-    return [at if key is None and one is not None else key for at, (key, one) in enumerate(pairs)]
+    decoded: Sequence[Any] = ready.decoded
+    prompts = list(map(_prompt_of, ready.items))
+    if None not in decoded:
+        hashes = list(map(_hash_of, decoded))
+        if None not in hashes:
+            return content_keys(list(map(_kind_of, decoded)), hashes, prompts)
+    found: list[Key | None] = [None if one is None else at for at, one in enumerate(decoded)]
+    hashed = [at for at, one in enumerate(decoded) if one is not None and one.sha256 is not None]
+    kinds, hashes = ([getattr(decoded[at], name) for at in hashed] for name in ("kind", "sha256"))
+    keys = content_keys(kinds, hashes, [prompts[at] for at in hashed])
+    for at, key in zip(hashed, keys, strict=True):
+        found[at] = key
+    return found
 
 
 def _places(keys: Sequence[Key | None]) -> dict[Key, int]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from librehps.engine.content_key import content_key
+from librehps.engine.content_key import content_key, content_keys
 from librehps.engine.disk_cache import CachedScore
 from librehps.key_index import KeyIndex
 from librehps.models.base import RawScore
@@ -125,11 +125,12 @@ def row_keys(table: Any, is_known: Any = True) -> Keys:
     """Return the key of each row; `NO_KEY` for rows with an error, or that are not known."""
     has_score = pc.and_(pc.equal(table["status"], "ok"), table["sha256"].is_valid())
     known = pc.fill_null(pc.and_(has_score, is_known), False)
-    columns = [table[name].to_pylist() for name in CONTENT[:3]]
-    rows = zip(known.to_pylist(), *columns, strict=True)
-    nothing = NO_KEY.tobytes()
-    keys = [content_key(*row) if is_known else nothing for is_known, *row in rows]
-    return np.frombuffer(b"".join(keys), KEY)
+    columns = [table[name].filter(known).to_pylist() for name in CONTENT[:3]]
+    keys = np.zeros(len(table), KEY)
+    keys[known.to_numpy(zero_copy_only=False)] = np.frombuffer(
+        b"".join(content_keys(*columns)), KEY
+    )
+    return keys
 
 
 def known_tables(rows: Any, names: Sequence[str]) -> Iterator[Any]:

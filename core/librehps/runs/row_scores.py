@@ -2,15 +2,14 @@
 
 import math
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import repeat
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
-from librehps.engine.content_key import content_key
+from librehps.engine.content_key import content_keys
 from librehps.engine.score_cache import raw_score
 from librehps.key_index import KeyIndex
 from librehps.models.base import RawScore
@@ -33,16 +32,19 @@ class RowScores:
         self._names = [f"{a}_mu" for a in axes] + [f"{a}_sigma" for a in axes] + ["scalar"]
         # The index has the keys of this many rows.
         self._index, self._indexed = KeyIndex(), 0
-        # Rows that are not in the store yet: each is one of some rows, at a place.
-        self._newest: dict[bytes, tuple[ScoredRows, int]] = {}
+        # Rows that the store may not have yet: with the place of each key.
+        self._newest: deque[tuple[ScoredRows, Mapping[bytes, int]]] = deque()
+        # The number of rows that the store got with keys, without those of `_newest`.
+        self._taken = 0
         self._scores_of = lru_cache(MAX_CACHED_GROUPS)(self._scores)
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, RawScore]:
         """Return the scores of rows with these keys; keys without such a row are left out."""
         self._catch_up()
         found = dict[bytes, RawScore]()
-        if not self._newest.keys().isdisjoint(keys):
-            found = {key: _score(*self._newest[key]) for key in self._newest.keys() & keys}
+        for rows, held in self._newest:
+            if not held.keys().isdisjoint(keys):
+                found |= {key: _score(rows, held[key]) for key in held.keys() & keys}
         hits, numbers = self._index.hits(keys)
         if not hits.size:
             return found
@@ -57,16 +59,19 @@ class RowScores:
             found[keys[hit]] = raw_score(scores[group][place].tolist(), axes)
         return found
 
-    def add(self, rows: ScoredRows, places: Collection[int]) -> None:
-        """Remember the rows at these places, which have keys, until they are in the store."""
-        keys: Any = map(rows.keys.__getitem__, places)
-        self._newest.update(zip(keys, zip(repeat(rows), places, strict=False), strict=True))
+    def add(self, rows: ScoredRows, places: Mapping[bytes, int]) -> None:
+        """Remember the rows, and the place of each key, until they are in the store."""
+        self._newest.append((rows, places))
 
     def _catch_up(self) -> None:
         """Index the rows that were appended to the store since the last call."""
         for first, keys in self._store.take_keys():
             self._read_keys(first)
             self._note(keys)
+            self._taken += len(keys)
+        # The store gets the rows in the order in which they came here.
+        while self._newest and len(self._newest[0][0]) <= self._taken:
+            self._taken -= len(self._newest.popleft()[0])
         self._read_keys(len(self._store))
 
     def _read_keys(self, end: int) -> None:
@@ -84,15 +89,17 @@ class RowScores:
             numbers = numbers[[key is not None for key in keys]]
             keys = [key for key in keys if key is not None]
         self._index.add(keys, numbers)
-        deque(map(self._newest.pop, keys, repeat(None)), maxlen=0)
 
     def _content(self, group: int) -> tuple[list[Any], int]:
         """Return the key of each row, None for a row without score, and the first row's number."""
         start, table = self._store.group(group, _CONTENT)
         has_score = pc.and_(pc.equal(table["status"], "ok"), pc.is_valid(table["sha256"]))
-        columns = [table[name].to_pylist() for name in ("kind", "sha256", "prompt")]
-        rows = zip(has_score.to_pylist(), *columns, strict=True)
-        return [content_key(*row) if has else None for has, *row in rows], start
+        columns = [table[name].filter(has_score).to_pylist() for name in _CONTENT[:3]]
+        keys: list[Any] = [None] * len(table)
+        known = content_keys(*columns)
+        for at, key in zip(np.flatnonzero(has_score.to_numpy()).tolist(), known, strict=True):
+            keys[at] = key
+        return keys, start
 
     def _scores(self, group: int) -> Any:
         """Return the scores of a group's rows as a matrix, in the order of `_names`."""
