@@ -292,7 +292,7 @@ def test_a_journal_of_version_0_1_0_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_first: ModelOptions
 ) -> None:
     folder = old(tmp_path, monkeypatch)
-    with pytest.raises(UsageError, match="layout 1; expected layout 4") as refusal:
+    with pytest.raises(UsageError, match="layout 1; expected layout 5") as refusal:
         score_to("media", "y.jsonl", prompt=PROMPT, model=as_first, resume=True)
     assert "Finish the run with the version that began it" in (refusal.value.hint or "")
     assert (folder / "y.jsonl.journal" / "rows.jsonl").exists()
