@@ -27,6 +27,7 @@ from librehps.errors import AttentionError, ExtraNeededError, UsageError
 from librehps.models.attention import Host, candidates
 from librehps.models.base import Prepared
 from librehps.models.device import choose_dtype
+from librehps.models.kernels.choice import on_kernels
 from librehps.models.librehps.batch import collate, grid_of
 from librehps.models.librehps.footprint import footprint_of
 from librehps.models.memory_need import Mode
@@ -178,7 +179,7 @@ def _rate(
 def _parts(scorer: LibreHPS, clock: Clock, batch: list[Prepared]) -> Figures:
     """Return the seconds of the inputs, the vision tower, and the whole network."""
     network = scorer._model.network
-    with torch.inference_mode():
+    with torch.inference_mode(), on_kernels(network.uses_kernels):
         lay_out = partial(collate, batch, scorer.device, scorer._model.embedding)
         inputs = lay_out()
         return {

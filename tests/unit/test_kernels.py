@@ -17,7 +17,9 @@ from librehps.errors import MemoryShortError, ModelError, UsageError
 from librehps.models import vision
 from librehps.models.base import RawScore
 from librehps.models.kernels import check, choice
+from librehps.models.librehps import family
 from librehps.models.librehps import gated_delta_net as delta
+from librehps.models.librehps.backbone import RewardModel
 from librehps.models.librehps.rotary import rotate_text
 from librehps.models.librehps.text import RMSNorm
 
@@ -34,9 +36,9 @@ def without_gradient() -> Iterator[None]:
 
 @pytest.fixture
 def kernels_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let models that are loaded to score on the CPU try the kernels."""
     monkeypatch.setattr(choice, "_obstacle", lambda device: None)
     monkeypatch.setattr(choice, "_failures", {})
-    monkeypatch.setattr(choice, "_in_use", {CPU})
 
 
 def norm_of(kind: type, size: int, dtype: torch.dtype) -> Any:
@@ -154,7 +156,6 @@ def test_the_delta_rule_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.allclose(ours.float(), plain, rtol=2**-7, atol=5e-4)
 
 
-@pytest.mark.usefixtures("kernels_on_cpu")
 @pytest.mark.parametrize("activation", [F.silu, F.gelu])
 def test_the_layers_run_on_them(
     activation: Any, golden: LibreHPS, monkeypatch: pytest.MonkeyPatch
@@ -175,11 +176,11 @@ def test_the_layers_run_on_them(
         texts = [layer(hidden, rotary) for layer in kinds.values()]
         return [*texts, model.visual.blocks[0](patches, torch.tensor([0, 4]), turn, [4])]
 
-    ours = outputs()
-    with choice.plain(), ThreadPoolExecutor(1) as others:
-        plain = outputs()
+    plain = outputs()
+    with choice.on_kernels(), ThreadPoolExecutor(1) as others:
+        ours = outputs()
         # A model that scores in another thread rounds as before.
-        assert others.submit(choice._is_on.get).result() is None
+        assert others.submit(choice.current_kernels).result() is None
     assert len(ours) == 3
     for a, b in zip(ours, plain, strict=True):
         assert torch.allclose(a, b, atol=1e-4) and not torch.equal(a, b)
@@ -212,11 +213,7 @@ def test_kernels_that_fail_their_first_forward_are_not_used(
     def forward() -> list[RawScore]:
         return [RawScore(tuple(row), (), None) for row in norm(x).tolist()]
 
-    # Not before a first forward: a model in training has none.
-    choice._in_use.clear()
-    assert choice.kernels_for(x) is None
     assert check.fit_kernels(CPU, torch.float32, forward) == ("triton", "auto: CUDA with Triton")
-    assert choice.kernels_for(x) is elementwise
     monkeypatch.setattr(elementwise, "rms_norm", rms_norm)
     name, why = check.fit_kernels(CPU, torch.float32, forward)
     assert name == "torch"
@@ -229,7 +226,25 @@ def test_kernels_that_fail_their_first_forward_are_not_used(
         "is no number": "nan",
     }
     assert expected[fault] in why and expected[fault] in caplog.text
-    assert choice.kernels_for(x) is None
+    assert choice.kernel_obstacle(CPU) in why
+
+
+def test_a_model_keeps_its_kernels_when_those_of_the_next_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, seen = iter([("triton", "works"), ("torch", "fails")]), []
+
+    def states(self: RewardModel, batch: Any) -> Tensor:
+        seen.append(choice.current_kernels() is not None)
+        return torch.zeros(1, self.scalar_head.proj.in_features)
+
+    monkeypatch.setattr(family, "fit_kernels", lambda *_: next(found))
+    one, two = (LibreHPS.from_pretrained("tiny") for _ in range(2))
+    assert (one.settings.delta_rule, two.settings.delta_rule) == ("triton", "torch")
+    monkeypatch.setattr(RewardModel, "reward_states", states)
+    for scorer in (one, two, one):
+        scorer._model.network(None)
+    assert seen == [True, False, True] and choice.current_kernels() is None
 
 
 @pytest.mark.usefixtures("kernels_on_cpu")
@@ -301,18 +316,20 @@ def test_where_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert obstacle(cuda) == "they need compute capability 8.0 or newer"
 
 
-@pytest.mark.usefixtures("kernels_on_cpu")
 def test_no_kernel_where_a_gradient_or_a_graph_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    with torch.inference_mode(False), torch.enable_grad():
-        assert choice.kernels_for(torch.zeros(1)) is None
-    assert choice.kernels_for(torch.zeros(1)) is not None
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    assert choice.kernels_for(torch.zeros(1)) is None
+    # A model in training has no first forward, and asks for none.
+    assert choice.current_kernels() is None
+    with choice.on_kernels():
+        with torch.inference_mode(False), torch.enable_grad():
+            assert choice.current_kernels() is None
+        assert choice.current_kernels() is not None
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        assert choice.current_kernels() is None
 
 
-@pytest.mark.usefixtures("kernels_on_cpu")
 def test_the_delta_rule_is_exact_in_float32() -> None:
     from librehps.models.kernels.delta_rule import delta_rule
 
-    assert delta.delta_rule(torch.zeros(1)) is delta.chunked_delta_rule
-    assert delta.delta_rule(torch.zeros(1).bfloat16()) is delta_rule
+    with choice.on_kernels():
+        assert delta.delta_rule(torch.zeros(1)) is delta.chunked_delta_rule
+        assert delta.delta_rule(torch.zeros(1).bfloat16()) is delta_rule

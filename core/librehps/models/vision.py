@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from librehps.models.attention_kernels import attend
-from librehps.models.kernels.choice import kernels_for
+from librehps.models.kernels.choice import current_kernels
 
 
 class PatchEmbed(nn.Module):
@@ -141,7 +141,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     cos, sin: (P, d), both halves equal, or (P, d / 2).
     """
-    if (kernels := kernels_for(x)) is not None:
+    if (kernels := current_kernels()) is not None:
         turned: Tensor = kernels.rotated(x, cos, sin)
         return turned
     half = x.shape[-1] // 2

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from librehps.models.hpsv3.rotary import frequencies
+from librehps.models.kernels.choice import on_kernels
 from librehps.models.vision import PatchEmbed, VisionAttention
 
 HEAD = "rm_head."
@@ -37,7 +38,12 @@ class ModelInputs:
 
 
 class RewardModel(nn.Module):
-    """The network: scores from token ids and patches; parameter names as in `transformers` 5."""
+    """The network: scores from token ids and patches; parameter names as in `transformers` 5.
+
+    `uses_kernels`: its layers run on the kernels of Triton.
+    """
+
+    uses_kernels = False
 
     def __init__(self, config: Any, attention: str) -> None:
         super().__init__()
@@ -101,7 +107,8 @@ class RewardModel(nn.Module):
 
     def forward(self, batch: ModelInputs) -> Tensor:
         """Return mu and log sigma, (batch, 2) float32; the head runs in float32."""
-        hidden = self.reward_states(batch)
+        with on_kernels(self.uses_kernels):
+            hidden = self.reward_states(batch)
         with torch.autocast(hidden.device.type, enabled=False):
             output: Tensor = self.rm_head(hidden.float())
         return output

@@ -17,8 +17,7 @@ from librehps.models.hpsv3.model import AXES, HPSv3Model
 from librehps.models.hpsv3.processor import HPSv3Processor
 from librehps.models.hpsv3.resize import PIXEL_BUDGET
 from librehps.models.hpsv3.tokens import StreamEncoder
-from librehps.models.kernels.check import fit_kernels
-from librehps.models.kernels.choice import plain
+from librehps.models.kernels.check import TRITON, fit_kernels
 from librehps.models.memory_need import Footprint, Mode, check_memory
 from librehps.models.prequantised import check_float_config
 from librehps.models.quantise import choose_weights
@@ -107,9 +106,9 @@ class HPSv3Checkpoint:
         check_memory(footprint, device, Mode(weights, dtype), options.copies)
         model = HPSv3Model(build_model(self.stored, dtype, device, weights), device, dtype)
         one = _probe(self.processor(ProcessorOptions()))
-        with plain():
-            attention = apply(model.network.model, attentions, lambda: model.launch([one])())
-        fit_kernels(device, dtype, lambda: model.launch([one, one])())
+        attention = apply(model.network.model, attentions, lambda: model.launch([one])())
+        kernel, _ = fit_kernels(device, dtype, lambda: model.launch([one, one])())
+        model.network.uses_kernels = kernel == TRITON
         reasons = {
             "device": why_device,
             "dtype": why_dtype,

@@ -15,9 +15,7 @@ from librehps.models.kernels.choice import (
     give_up,
     kernel_obstacle,
     on_kernels,
-    plain,
     read_choice,
-    use,
 )
 
 log = logging.getLogger("librehps")
@@ -37,7 +35,8 @@ def fit_kernels(
 ) -> tuple[str, str]:
     """Return (triton or torch, why), after a forward that tries the kernels.
 
-    Kernels that fail, or whose scores differ by more than rounding, are not used on the device.
+    Kernels that fail, or whose scores differ by more than rounding, are not used by this model, nor
+    by the next on the device; models that are loaded already keep theirs.
     Raises UsageError for an invalid LIBREHPS_KERNELS, MemoryShortError if the device is full,
     ModelError if it works no more.
     """
@@ -47,16 +46,13 @@ def fit_kernels(
             log.warning(SLOWER, device, why)
         return TORCH, f"auto: no kernels of Triton: {why}"
     try:
-        with plain():
-            expected = forward()
-        failure = _failure(expected, dtype, forward)
+        failure = _failure(forward(), dtype, forward)
     except torch.OutOfMemoryError as error:
         raise MemoryShortError(
             f"not enough memory on {device} for a first forward",
             hint="Free memory, or use a mode that needs less: librehps info --memory.",
         ) from error
     if failure is None:
-        use(device)
         return TRITON, "auto: CUDA with Triton"
     _check_alive(device, failure)
     give_up(device, failure)

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from librehps.choices import Kernels, check_choice
 
@@ -22,22 +21,16 @@ C_COMPILERS = ("gcc", "clang", "cc")
 
 # Device -> why the kernels are not used on it, found by a first forward.
 _failures: dict[torch.device, str] = {}
-# Devices on which a first forward has shown that the kernels work.
-_in_use: set[torch.device] = set()
-# Whether this thread computes by the kernels; None: on the devices in use.
-_is_on: ContextVar[bool | None] = ContextVar("is_on", default=None)
+# Whether this thread computes by the kernels.
+_is_on: ContextVar[bool] = ContextVar("is_on", default=False)
 
 
-def kernels_for(x: Tensor) -> Any:
-    """Return the elementwise kernels if they take this input, else None.
+def current_kernels() -> Any:
+    """Return the elementwise kernels if this thread computes by them now, else None.
 
-    They need no gradient, and torch.compile makes kernels of its own. A model that was not loaded
-    to score, as one in training, never tries kernels that could fail after hours.
+    They need no gradient, and torch.compile makes kernels of its own.
     """
-    if torch.compiler.is_compiling() or torch.is_grad_enabled():
-        return None
-    is_on = x.device in _in_use if (asked := _is_on.get()) is None else asked
-    if not is_on or kernel_obstacle(x.device) is not None:
+    if torch.compiler.is_compiling() or torch.is_grad_enabled() or not _is_on.get():
         return None
     from librehps.models.kernels import elementwise
 
@@ -45,40 +38,23 @@ def kernels_for(x: Tensor) -> Any:
 
 
 def kernel_obstacle(device: torch.device) -> str | None:
-    """Return why the kernels are not used on the device, None if they are."""
+    """Return why no further model uses the kernels on the device, None if one may."""
     return _failures.get(device) or _obstacle(device)
 
 
-def use(device: torch.device) -> None:
-    """Use the kernels on the device, in this process."""
-    _in_use.add(device)
-
-
 def give_up(device: torch.device, reason: str) -> None:
-    """Use the kernels on the device no more, in this process."""
+    """Load no more models that use the kernels on the device, in this process."""
     _failures[device] = reason
 
 
 @contextmanager
-def plain() -> Iterator[None]:
-    """Compute by operations of PyTorch alone within the context, in this thread.
+def on_kernels(wanted: bool = True) -> Iterator[None]:
+    """Compute by the kernels within the context, in this thread, if wanted.
 
-    Other threads may score in the meantime, and round as before.
+    Each model wants them or not, by its first forward: a model that was not loaded to score, as one
+    in training, never tries kernels that could fail after hours.
     """
-    with _switched(is_on=False):
-        yield
-
-
-@contextmanager
-def on_kernels() -> Iterator[None]:
-    """Compute by the kernels within the context, in this thread, on a device not yet in use."""
-    with _switched(is_on=True):
-        yield
-
-
-@contextmanager
-def _switched(is_on: bool) -> Iterator[None]:
-    token = _is_on.set(is_on)
+    token = _is_on.set(wanted or _is_on.get())
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from librehps.models.attention_kernels import check_backend
+from librehps.models.kernels.choice import on_kernels
 from librehps.models.librehps.config import ModelConfig
 from librehps.models.librehps.heads import HeadOutput, MultiAxisHead, ScalarHead, run_heads
 from librehps.models.librehps.positions import Grid
@@ -59,7 +60,12 @@ class Backbone(nn.Module):
 
 
 class RewardModel(nn.Module):
-    """The network: scores from token ids and patches; parameter names as published."""
+    """The network: scores from token ids and patches; parameter names as published.
+
+    `uses_kernels`: its layers run on the kernels of Triton.
+    """
+
+    uses_kernels = False
 
     def __init__(self, config: ModelConfig, attention: str, axes: int = len(AXES)) -> None:
         super().__init__()
@@ -96,4 +102,6 @@ class RewardModel(nn.Module):
         return placed
 
     def forward(self, batch: ModelInputs) -> HeadOutput:
-        return run_heads(self.multi_axis_head, self.scalar_head, self.reward_states(batch))
+        with on_kernels(self.uses_kernels):
+            states = self.reward_states(batch)
+        return run_heads(self.multi_axis_head, self.scalar_head, states)

@@ -11,7 +11,7 @@ from librehps.models.attention import Attention, Host, apply, candidates
 from librehps.models.base import Choice, Loaded, LoadOptions, Prepared, ProcessorOptions
 from librehps.models.device import choose_device, choose_dtype
 from librehps.models.kernels.check import TORCH, TRITON, fit_kernels
-from librehps.models.kernels.choice import kernel_obstacle, plain
+from librehps.models.kernels.choice import kernel_obstacle
 from librehps.models.librehps.checkpoint import (
     Checkpoint,
     build_model,
@@ -142,6 +142,7 @@ def fit(model: LibreHPSModel, processor: LibreHPSProcessor, plan: "LoadPlan") ->
         plan.dtype,
         lambda: [score for batch in batches for score in model.launch(batch)()],
     )
+    model.network.uses_kernels = kernel == TRITON
     reasons = {**plan.reasons, "delta_rule": why, "attention": attention.reason}
     if plan.compile:
         reasons["compile"] = compile_model(model, one)
@@ -154,8 +155,7 @@ def fit_attention(
 ) -> Attention:
     """Set the first attention with which a small forward succeeds on the model, and return it."""
     one = probe(processor, PROBE_PX)
-    with plain():
-        return apply(model.network.model, attentions, lambda: model.launch([one])())
+    return apply(model.network.model, attentions, lambda: model.launch([one])())
 
 
 def probe(processor: LibreHPSProcessor, side: int) -> Prepared:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from librehps.models.kernels.choice import kernels_for
+from librehps.models.kernels.choice import current_kernels
 from librehps.models.librehps.activations import ACTIVATIONS
 from librehps.models.librehps.config import TextConfig
 
@@ -51,7 +51,7 @@ class GatedDeltaNet(nn.Module):
 
     def rule_inputs(self, hidden: Tensor) -> RuleInputs:
         """Return query, key, value, decay and beta of the delta rule."""
-        kernels = kernels_for(hidden)
+        kernels = current_kernels()
         mixed, taps = self.in_proj_qkv(hidden), self.conv1d.weight.squeeze(1)
         if kernels is not None and self.activation is F.silu:
             mixed = kernels.silu_conv(mixed, taps)
@@ -86,7 +86,7 @@ class GatedRMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, hidden: Tensor, gate: Tensor) -> Tensor:
-        if (kernels := kernels_for(hidden)) is not None:
+        if (kernels := current_kernels()) is not None:
             gated: Tensor = kernels.gated_rms_norm(hidden, gate, self.weight, self.eps)
             return gated
         dtype = hidden.dtype
@@ -97,7 +97,7 @@ class GatedRMSNorm(nn.Module):
 
 def delta_rule(hidden: Tensor) -> Callable[..., Tensor]:
     """Return the kernel of the delta rule for a layer's input; plain for float32, to be exact."""
-    if hidden.dtype == torch.float32 or kernels_for(hidden) is None:
+    if hidden.dtype == torch.float32 or current_kernels() is None:
         return chunked_delta_rule
     from librehps.models.kernels.delta_rule import delta_rule as kernel
 

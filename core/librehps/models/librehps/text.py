@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from librehps.models.attention_kernels import attend
-from librehps.models.kernels.choice import kernels_for
+from librehps.models.kernels.choice import current_kernels
 from librehps.models.librehps.activations import ACTIVATIONS
 from librehps.models.librehps.config import FULL, TextConfig
 from librehps.models.librehps.gated_delta_net import GatedDeltaNet
@@ -25,7 +25,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, hidden: Tensor) -> Tensor:
-        if (kernels := kernels_for(hidden)) is not None:
+        if (kernels := current_kernels()) is not None:
             normed: Tensor = kernels.rms_norm(hidden, self.weight, self.eps)
             return normed
         wide = hidden.float()
@@ -85,7 +85,7 @@ class GatedAttention(nn.Module):
 
 def _turned(norm: RMSNorm, x: Tensor, rotary: Rotary) -> Tensor:
     """Return x (batch, length, heads, d) after its norm, rotated, (batch, heads, length, d)."""
-    if (kernels := kernels_for(x)) is not None:
+    if (kernels := current_kernels()) is not None:
         turned: Tensor = kernels.normed_and_rotated(x, norm.weight, norm.eps, *rotary)
         return turned
     return rotate_text(norm(x).transpose(1, 2), *rotary)
@@ -104,7 +104,7 @@ class GatedMLP(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         gate, up = self.gate_proj(hidden), self.up_proj(hidden)
-        kernels = kernels_for(hidden) if self.activation is F.silu else None
+        kernels = current_kernels() if self.activation is F.silu else None
         product = (
             up.mul_(self.activation(gate)) if kernels is None else kernels.silu_product(gate, up)
         )
