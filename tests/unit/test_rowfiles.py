@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -210,6 +211,28 @@ def test_bytes_are_left_out_of_named_columns(tmp_path: Path) -> None:
     assert row == {"image": {"path": "a.png"}, "prompt": "p"}
     assert place.endswith("row 0")
     assert [row for _, row in file.rows()] == rows
+
+
+def test_times_in_nanoseconds_need_no_pandas(tmp_path: Path) -> None:
+    """Python's own times have microseconds; Arrow reads finer ones into those of pandas."""
+    fine, coarse = 1_700_000_000_123_456_789, 1_700_000_000_123_456_000
+    when, text = datetime(2023, 11, 14, 22, 13, 20, 123456), "2023-11-14 22:13:20.123456789"
+    nested = pa.struct([("at", pa.timestamp("ns"))])
+    columns = {
+        "coarse": (pa.timestamp("ns"), coarse, when),
+        "fine": (pa.timestamp("ns"), fine, text),
+        "zoned": (pa.timestamp("ns", "Europe/Berlin"), fine, f"{text.replace(' 22', ' 23')}+01:00"),
+        "utc": (pa.timestamp("ns", "UTC"), fine, f"{text}+00:00"),
+        "clock": (pa.time64("ns"), 1, "00:00:00.000000001"),
+        "took": (pa.duration("ns"), 1_500, timedelta(microseconds=1)),
+        "nested": (pa.list_(nested), [{"at": fine}], [{"at": text}]),
+    }
+    table = pa.table({n: pa.array([value, None], kind) for n, (kind, value, _) in columns.items()})
+    pq.write_table(table, tmp_path / "m.parquet")
+    (_, row), (_, bare) = RowFile(tmp_path / "m.parquet").rows()
+    assert row == {name: expected for name, (_, _, expected) in columns.items()}
+    assert {type(row["coarse"]), type(row["took"])} == {datetime, timedelta}
+    assert set(bare.values()) == {None}
 
 
 def test_a_new_format_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

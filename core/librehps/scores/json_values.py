@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from librehps.rowfiles.nanoseconds import without_nanoseconds
+
 
 def plain_values(column: Any) -> list[Any]:
     """Return the values of an Arrow column as JSON has them: NaN as None, dates as text."""
@@ -22,7 +24,7 @@ def plain_values(column: Any) -> list[Any]:
         column = column.cast(pa.string())
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_finite(column), column, None)
-    values: list[Any] = column.to_pylist()
+    values: list[Any] = without_nanoseconds(column).to_pylist()
     return [_finite(value) for value in values] if pa.types.is_nested(kind) else values
 
 
