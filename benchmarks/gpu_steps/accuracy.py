@@ -45,9 +45,7 @@ def golden(
     figures: Figures = {"dtype": dtype, **how, "not_available": {}}
     bounds: dict[str, tuple[float, float]] = {}
     exact = dtype == "float32" and "weights" not in how
-    # Compiled kernels, and those of cuBLAS, round otherwise for a batch of one than for more.
-    rounds_otherwise = "compile" in how or torch.device(where.device).type == "cuda"
-    batch_mu = MU if rounds_otherwise else BATCH_MU
+    limits = _limits(exact, "compile" in how or torch.device(where.device).type == "cuda")
     for kernel in kernels(where.device):
         for attention in attentions:
             name = f"{attention} {kernel}"
@@ -63,9 +61,6 @@ def golden(
             if not moved["delta_rule"].startswith(kernel):
                 raise Failed(f"{name}: ran on the kernels {moved['delta_rule']}", figures)
             figures[name] = moved
-            limits = {"golden": MU} if exact else {"tiny": ROUNDED_MU}
-            limits |= {"golden_hpsv3": MU if exact else ROUNDED_HPSV3_MU}
-            limits |= {"golden_batch": batch_mu} if exact else {}
             bounds |= {f"{name} {key}": (moved[key], limit) for key, limit in limits.items()}
     if exact and not how:
         figures["video_beside_cpu"] = _video(where.device)
@@ -73,6 +68,17 @@ def golden(
     if not bounds:
         raise Skipped(f"no attention backend runs in {dtype}: {figures['not_available']}")
     return check(figures, bounds)
+
+
+def _limits(exact: bool, rounds_otherwise: bool) -> dict[str, float]:
+    """Return the limit of each difference in mu.
+
+    Compiled kernels, and those of cuBLAS, round otherwise for a batch of one than for more.
+    """
+    if not exact:
+        return {"tiny": ROUNDED_MU, "golden_hpsv3": ROUNDED_HPSV3_MU}
+    batch = MU if rounds_otherwise else BATCH_MU
+    return {"golden": MU, "golden_hpsv3": MU, "golden_batch": batch}
 
 
 def kernels(device: str) -> list[str]:
