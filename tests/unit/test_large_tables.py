@@ -13,9 +13,11 @@ import pytest
 import librehps
 from librehps.decide import shared_prompts
 from librehps.decide.generators import GeneratorTable
+from librehps.decide.where import rows_where
 from librehps.scores import json_table, read, reorder, scored_file
 from librehps.scores.file_table import FileTable
 from librehps.scores.read import read_table
+from librehps.scores.select import sorted_labels
 from librehps.scores.table import write_table
 
 ROWS = 150
@@ -93,6 +95,8 @@ def both(
         monkeypatch.setattr(json_table, "BLOCK_BYTES", 10_000)
         for module in (scored_file, reorder):
             monkeypatch.setattr(module, "BATCH_ROWS", 16)
+        # Texts as dictionaries, as in files of many rows.
+        monkeypatch.setattr(scored_file, "MAX_REPEATED_BYTES", 1 << 10)
         monkeypatch.setattr(reorder, "MAX_BYTES_IN_MEMORY", 0)
         lazy = librehps.read_scores(paths)
         assert isinstance(lazy.source, FileTable)
@@ -121,11 +125,29 @@ def test_decisions_equal_those_on_whole_tables(both: Any) -> None:
         assert shown(outcomes[1].table) == shown(outcomes[0].table)
         assert list(outcomes[1].picks) == list(outcomes[0].picks)
         assert outcomes[1].groups.labels.to_pylist() == outcomes[0].groups.labels.to_pylist()
-    boards = [
-        librehps.leaderboard(table, "gen", category="kind", resamples=20).records()
-        for table in (whole, lazy)
-    ]
-    assert boards[1] == boards[0]
+    # Rows that are left out have generators and prompts that no other row has.
+    for where in (
+        {},
+        {"gen": ["x", "z"]},
+        {"prompt": whole.table["prompt"].unique()[1:9].tolist()},
+    ):
+        boards = [
+            librehps.leaderboard(
+                rows_where(table, where), "gen", category="kind", resamples=20
+            ).records()
+            for table in (whole, lazy)
+        ]
+        assert boards[1] == boards[0]
+
+
+def test_codes_have_no_gaps() -> None:
+    """Distinct texts among nulls, and dictionaries with values that no row has."""
+    texts = pa.array(["b", None, "a", "c"])
+    for column in (texts, texts.dictionary_encode(), pa.array(["x", "b", None, "a"])):
+        kept = pa.table({"gen": column.filter(pa.array([False, True, True, True]))})
+        codes, labels = sorted_labels(kept, "gen", lambda part: part["gen"].cast(pa.string()))
+        assert [None if at < 0 else labels[at] for at in codes] == kept["gen"].to_pylist()
+        assert labels == sorted(set(kept["gen"].drop_null().to_pylist()))
 
 
 def test_files_that_are_written(both: Any, tmp_path: Path) -> None:

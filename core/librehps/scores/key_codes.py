@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from zlib import adler32
 
@@ -50,7 +50,10 @@ def codes_of(table: Any, name: str) -> Codes:
 
 
 def codes_among(columns: Iterable[Any], rows: int) -> Codes:
-    """Return the codes of `codes_of` for consecutive arrays, of `rows` values together."""
+    """Return the codes of `codes_of` for consecutive arrays, of `rows` values together.
+
+    They are -1, or 0 and all numbers up to the largest.
+    """
     codes = np.empty(rows, dtype=np.int32)
     dictionaries: list[Any] = []
     last, start, first = None, 0, 0
@@ -73,12 +76,25 @@ def codes_among(columns: Iterable[Any], rows: int) -> Codes:
     places = np.concatenate(
         [*(chunk.indices.fill_null(-1).to_numpy() for chunk in encoded.chunks), last_code]
     )
+    is_used = np.zeros(int(places.max()) + 2, dtype=bool)
     del encoded
     release_unused()
-    for at in range(0, rows, 1 << 20):
-        part = codes[at : at + (1 << 20)]
+    for part in _parts(codes):
         part[:] = places[part]
+        is_used[part] = True
+    # A dictionary may have values of rows that are left out, or a text in place of null.
+    if not is_used[:-1].all():
+        numbers = np.cumsum(is_used, dtype=np.int32) - 1
+        numbers[-1] = -1
+        for part in _parts(codes):
+            part[:] = numbers[part]
     return codes
+
+
+def _parts(codes: Codes) -> Iterator[Codes]:
+    """Yield views of some codes at a time."""
+    for at in range(0, len(codes), 1 << 20):
+        yield codes[at : at + (1 << 20)]
 
 
 def _encoded(column: Any) -> Any:
