@@ -118,7 +118,8 @@ class FinishedOutput:
             yield len(batch), pa.Table.from_batches([batch]).select(list(kinds))
 
     def _batches(self, names: Sequence[str]) -> Iterator[Any]:
-        with pq.ParquetFile(self.path) as file:
+        # With a buffer, what was read of all row groups stays in memory.
+        with pq.ParquetFile(self.path, pre_buffer=False) as file:
             yield from file.iter_batches(CHUNK_ROWS, columns=list(names))
 
     def _blocks(self, kinds: Mapping[str, str]) -> Iterator[tuple[int, list[bytes]]]:

@@ -1,6 +1,7 @@
 """The rows of a run on disk, in groups of Arrow columns that survive a kill."""
 
 import struct
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -57,7 +58,7 @@ class RowStore:
         sync(folder)
         self._frames: list[Frame] = []
         # The number of the first row of each group, and of the first row of `_waiting`.
-        self._starts = [0]
+        self._starts = array("q", [0])
         self._waiting: list[Any] = []
         # With `keeps_keys`: number of the first row and keys of each batch, until they are taken.
         self.keeps_keys = False
@@ -155,8 +156,10 @@ class RowStore:
 
     def places(self, numbers: Any) -> tuple[Any, Any]:
         """Return the group of each row number, and the place in its group."""
-        groups = np.searchsorted(self._starts, numbers, "right") - 1
-        return groups, numbers - np.asarray(self._starts)[groups]
+        # A copy: others may append meanwhile, which an array in use does not allow.
+        starts = np.array(self._starts)
+        groups = np.searchsorted(starts, numbers, "right") - 1
+        return groups, numbers - starts[groups]
 
     def error_types(self) -> Counter[str]:
         """Return the number of failed rows by error type."""
