@@ -1,6 +1,7 @@
 """Rows of Parquet files, without the bytes of images and videos."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from librehps.rowfiles.base import Placed, RowError, Schema, check_distinct
@@ -38,7 +39,8 @@ def parquet_blocks(file: AnyPath, names: Sequence[str] | None) -> Iterator[Table
     import pyarrow as pa
 
     try:
-        with open_parquet(file) as (source, expect):
+        # With a buffer, what was read of all row groups stays in memory; requests to a URL need it.
+        with open_parquet(file, pre_buffer=not isinstance(file, Path)) as (source, expect):
             check_distinct(source.schema_arrow.names, str(file))
             wanted = None if names is None else _without_bytes(source, names)
             expect(wanted, None)
