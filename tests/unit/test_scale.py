@@ -10,7 +10,7 @@ from scale_tasks import MANIFEST, TASKS, measure
 
 
 def test_every_term_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows, found = 1500, {"terms": {}, "disk": {}}
+    rows, found = 300, {"terms": {}, "disk": {}}
     write_manifest(tmp_path / MANIFEST, rows, random_ids=True)
     for task in TASKS:
         for name, values in measure(task, tmp_path, rows, "jsonl").items():
