@@ -7,7 +7,10 @@ import numpy as np
 
 from librehps.errors import ItemError
 from librehps.models.base import RawScore
-from librehps.models.raw_scores import RawScores, as_table
+from librehps.models.raw_scores import Floats, RawScores, as_table
+
+# The places of items, and the outputs of the first of them.
+Batch = tuple[Sequence[int], Sequence[RawScore | ItemError]]
 
 
 class Outputs:
@@ -35,18 +38,33 @@ class Outputs:
 
     def put(self, places: Sequence[int], outputs: Sequence[RawScore | ItemError]) -> None:
         """Note the outputs of the items at the first of these places."""
-        scores: Any = outputs
-        places = places[: len(outputs)]
-        if not isinstance(outputs, RawScores):
-            pairs = list(zip(places, outputs, strict=True))
-            failed = {at: one for at, one in pairs if isinstance(one, ItemError)}
-            self.put_errors(failed)
-            places = [at for at, _ in pairs if at not in failed]
-            scores = [one for one in outputs if not isinstance(one, ItemError)]
+        self.put_batches([(places, outputs)])
+
+    def put_batches(self, batches: Iterable[Batch]) -> None:
+        """Note the outputs of batches, each as in `put`."""
+        tables, lengths, places = list[tuple[Floats, Any]](), list[int](), list[int]()
+        for where, outputs in batches:
+            at, scores = where[: len(outputs)], outputs
+            if not isinstance(scores, RawScores):
+                at, scores = self._scored(at, scores)
+            tables.append(as_table(scores, self.axes))
+            lengths.append(len(at))
+            places.extend(at)
         if places:
-            numbers, is_rated = as_table(scores)
-            at = np.array(places)
-            self.numbers[at], self.is_rated[at], self.is_there[at] = numbers, is_rated, True
+            # All at once, which is much faster than batch by batch.
+            index = np.array(places)
+            self.numbers[index] = np.concatenate([numbers for numbers, _ in tables])
+            rated = [np.broadcast_to(one, n) for (_, one), n in zip(tables, lengths, strict=True)]
+            self.is_rated[index], self.is_there[index] = np.concatenate(rated), True
+
+    def _scored(
+        self, places: Sequence[int], outputs: Sequence[RawScore | ItemError]
+    ) -> tuple[list[int], list[RawScore]]:
+        """Note the errors of items; return the places and raw scores of the others."""
+        pairs = list(zip(places, outputs, strict=True))
+        self.put_errors({at: one for at, one in pairs if isinstance(one, ItemError)})
+        scored = [(at, one) for at, one in pairs if not isinstance(one, ItemError)]
+        return [at for at, _ in scored], [one for _, one in scored]
 
     def put_errors(self, errors: dict[int, ItemError]) -> None:
         """Note the errors of items by index."""

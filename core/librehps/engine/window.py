@@ -95,9 +95,8 @@ class Window:
 
         Call this after `before.rows()`.
         """
-        for places, future in self._running:
-            # A stopped batch returns fewer results.
-            self._outputs.put(places, future.result())
+        # A stopped batch returns fewer results.
+        self._outputs.put_batches((places, future.result()) for places, future in self._running)
         if (before := self._before) is not None:
             pairs = [(self._places[key], before._places[key]) for key in self._shared]
             self._outputs.repeat(pairs, before._outputs)

@@ -58,10 +58,11 @@ class RawScores(Sequence[RawScore]):
         )
 
 
-def as_table(scores: Sequence[RawScore]) -> tuple[Floats, Any]:
+def as_table(scores: Sequence[RawScore], axes: int) -> tuple[Floats, Any]:
     """Return (`numbers` as of `RawScores`, whether each of the scores, or all, has a scalar)."""
     if isinstance(scores, RawScores):
         return scores.numbers, scores.has_scalar
     rows = [(*mu, *sigma, scalar) for mu, sigma, scalar in scores]
     # None becomes NaN.
-    return np.array(rows, float), [one.scalar is not None for one in scores]
+    numbers = np.array(rows, float).reshape(-1, 2 * axes + 1)
+    return numbers, [one.scalar is not None for one in scores]
