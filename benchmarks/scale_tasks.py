@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from constant_model import write_manifest
 from librehps import LibreHPS, score_to
-from librehps.engine.outcome import scored_rows
+from librehps.engine.outcome import decoded_columns, scored_rows
 from librehps.engine.outputs import Outputs
 from librehps.runs.imports import loaded_frozen
 from librehps.runs.job import Job
@@ -186,7 +186,8 @@ def _parts(terms: Terms, job: Job, place: Place) -> None:
         items = writer.items(unit)
         decoded, raws = [decoded_of(item) for item in items], scored.raws(len(items))
         outputs = Outputs.of(raws, len(settings.axes))
-        rows = scored_rows(items, decoded, outputs, [None] * len(items), settings.axes)
+        columns = decoded_columns(decoded)
+        rows = scored_rows(items, columns, outputs, [None] * len(items), settings.axes)
         start = terms.pace.clock()
         table = writer.table(rows)
         writer.write(unit, [table], 0)

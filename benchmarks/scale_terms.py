@@ -15,7 +15,7 @@ from constant_model import ConstantDecoder, ConstantModel, ConstantScorer
 from librehps import Item
 from librehps.engine.content_key import content_keys
 from librehps.engine.decode import NOT_PREPARED, Decoded
-from librehps.engine.outcome import scored_rows
+from librehps.engine.outcome import decoded_columns, scored_rows
 from librehps.engine.outputs import Outputs
 from librehps.errors import EmptyFileError
 from librehps.items.ids import check_unique
@@ -183,7 +183,7 @@ class ConstantRows:
                 if self._has_errors:
                     failed = range(-done % ERROR_EVERY, len(some), ERROR_EVERY)
                     outputs.put_errors({at: EmptyFileError("the file is empty") for at in failed})
-                rows = scored_rows(some, decoded, outputs, keys, self._axes)
+                rows = scored_rows(some, decoded_columns(decoded), outputs, keys, self._axes)
             with self._timed("duplicates"):
                 self._known.find(keys)
                 found = zip(keys, range(len(rows)), rows.errors, strict=True)

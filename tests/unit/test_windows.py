@@ -18,7 +18,7 @@ from librehps.engine import in_flight, stage, window_size
 from librehps.engine.content_key import content_key
 from librehps.engine.decode import NOT_PREPARED, Decoded
 from librehps.engine.engine import LocalEngine
-from librehps.engine.outcome import no_rows, scored_rows, sigmoid
+from librehps.engine.outcome import decoded_columns, no_rows, scored_rows, sigmoid
 from librehps.engine.outputs import Outputs
 from librehps.engine.score_cache import ScoreCache
 from librehps.engine.window_size import MAX_GROWTH, WindowSize
@@ -229,7 +229,8 @@ def test_means_are_those_of_pythons_exp() -> None:
     item, decoded = Item("a", "a.png", "x"), Decoded(NOT_PREPARED, "image", 1, 1, None, 1)
     count = len(raws)
     outputs = Outputs.of(raws, 1)
-    rows = scored_rows([item] * count, [decoded] * count, outputs, [None] * count, ("overall",))
+    columns = decoded_columns([decoded] * count)
+    rows = scored_rows([item] * count, columns, outputs, [None] * count, ("overall",))
     expected = [float(np.float32(sigmoid(raw.mu[0]))) for raw in raws]
     expected[200:203] = [math.nan] * 3
     assert np.array_equal(rows.numbers[0, 0], expected, equal_nan=True)

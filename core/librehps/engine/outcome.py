@@ -27,28 +27,36 @@ MAX_NUMBERS = 500
 Floats = NDArray[np.float64]
 
 
+def decoded_columns(decoded: Sequence[Decoded | None]) -> Any:
+    """Return a `Decoded` of which each field holds the values of all items.
+
+    An item that is not decoded has None, and no remarks.
+    """
+    known = decoded if None not in decoded else [one or _NO_COLUMNS for one in decoded]
+    return Decoded._make(zip(*known, strict=True) if known else [()] * len(_NO_COLUMNS))
+
+
 def scored_rows(
     items: Sequence[Item],
-    decoded: Sequence[Decoded | None],
+    columns: Any,
     outputs: Outputs,
     keys: Sequence[bytes | None],
     axes: Sequence[str],
 ) -> ScoredRows:
     """Return the rows of items; a raw score with NaN or infinity gives an error row.
 
-    `decoded` is None only where the output is an error; `keys` are those of the score cache.
+    `columns` are those of `decoded_columns`; only an item whose output is an error may not be
+    decoded. `keys` are those of the score cache.
     """
     errors, scalars, numbers = _scores(outputs)
-    known: Sequence[Any] = decoded
-    if has_errors := any(errors):
-        known = [one if e is None else _NO_COLUMNS for e, one in zip(errors, decoded, strict=True)]
-    # Each field holds the values of all items.
-    columns: Any = Decoded._make(zip(*known, strict=True) if known else [()] * len(_NO_COLUMNS))
     kinds = columns.kind
-    if has_errors:
-        pairs = zip(items, decoded, strict=True)
-        kinds = [item.kind if one is None else one.kind for item, one in pairs]
+    if any(errors):
+        kinds = [kind or item.kind for item, kind in zip(items, kinds, strict=True)]
         keys = [None if e else key for e, key in zip(errors, keys, strict=True)]
+        columns = Decoded._make(
+            [nothing if e else value for e, value in zip(errors, values, strict=True)]
+            for nothing, values in zip(_NO_COLUMNS, columns, strict=True)
+        )
     _without_video_axes(numbers, columns.frames, axes)
     return ScoredRows(
         tuple(axes),
@@ -70,7 +78,7 @@ def scored_rows(
 
 def no_rows(axes: Sequence[str]) -> ScoredRows:
     """Return rows of no items."""
-    return scored_rows([], [], Outputs(0, len(axes)), [], axes)
+    return scored_rows([], decoded_columns([]), Outputs(0, len(axes)), [], axes)
 
 
 def _scores(

@@ -7,22 +7,22 @@ from operator import attrgetter
 from typing import Any, cast
 
 from librehps.engine.content_key import content_keys
+from librehps.engine.decode import Decoded
 from librehps.engine.device import BatchResult, Launcher
 from librehps.engine.disk_cache import CachedScore, ContentScores
-from librehps.engine.outcome import is_finite, scored_rows
+from librehps.engine.outcome import decoded_columns, is_finite, scored_rows
 from librehps.engine.outputs import Outputs
 from librehps.engine.plan import plan
 from librehps.engine.ready import Ready, ReadyItems
 from librehps.engine.score_cache import KnownScores
 from librehps.models.base import Prepared, RawScore
 from librehps.scores.scored_rows import ScoredRows
-from librehps.types import Kind
+from librehps.types import Item, Kind
 
 # Digest of (content hash, prompt); for pixels in memory the item's index in its window.
 Key = bytes | int
 
-_prepared_of, _cost_of, _prompt_of = map(attrgetter, ("prepared", "cost", "prompt"))
-_hash_of, _kind_of = attrgetter("sha256"), attrgetter("kind")
+_cost_of, _prompt_of = attrgetter("cost"), attrgetter("prompt")
 
 
 class Window:
@@ -45,7 +45,8 @@ class Window:
     ) -> None:
         self._ready, self._index, self._size = ready, index, len(ready)
         self._cache, self._axes = cache, launcher.axes
-        self._keys = _keys(ready)
+        self._columns = decoded_columns(ready.decoded)
+        self._keys = _keys(ready.items, self._columns)
         # Nearly always: no errors, no pixels in memory.
         self._all_have_content = set(map(type, self._keys)) <= {bytes}
         # The first item with each key.
@@ -68,10 +69,9 @@ class Window:
     ) -> list[tuple[list[int], Future[BatchResult]]]:
         """Launch the items that are new; return the indices of each batch and its future."""
         places = list(self._new.values())
-        launched: Sequence[Any] = self._ready.decoded
-        if len(places) < len(launched):
-            launched = [launched[at] for at in places]
-        prepared: list[Prepared] = list(map(_prepared_of, launched))
+        prepared: Sequence[Prepared] = self._columns.prepared
+        if len(places) < len(prepared):
+            prepared = [prepared[at] for at in places]
         costs, cut, start = list(map(_cost_of, prepared)), list[list[int]](), 0
         for end_item in range(usual, self._size + usual, usual):
             end = bisect_left(places, end_item)
@@ -105,7 +105,7 @@ class Window:
         self._keep(rows)
         # The next window refers to this one, but only for its outputs: free the rest.
         self._ready, self._running = ReadyItems.awaited(()), []
-        self._keys = []
+        self._columns, self._keys = None, []
         return rows
 
     def _rows(self) -> ScoredRows:
@@ -118,10 +118,11 @@ class Window:
             self._outputs.put_errors(self._ready.errors)
             keys = [key if type(key) is bytes else None for key in keys]
         outputs, end = self._outputs.first()
-        items, decoded = self._ready.items, self._ready.decoded
+        items, columns = self._ready.items, self._columns
         if end < self._size:
-            items, decoded, keys = items[:end], decoded[:end], keys[:end]
-        return scored_rows(items, decoded, outputs, keys, self._axes)
+            items, keys = items[:end], keys[:end]
+            columns = Decoded._make(values[:end] for values in columns)
+        return scored_rows(items, columns, outputs, keys, self._axes)
 
     def _known(self) -> dict[Key, RawScore]:
         known = dict[Key, RawScore]()
@@ -169,19 +170,17 @@ class Window:
                 yield one, decoded.cached
 
 
-def _keys(ready: ReadyItems) -> Sequence[Key | None]:
+def _keys(items: Sequence[Item], columns: Any) -> Sequence[Key | None]:
     """Return the key of each item, its index for pixels in memory, None for an error."""
-    decoded: Sequence[Any] = ready.decoded
-    prompts = list(map(_prompt_of, ready.items))
-    if None not in decoded:
-        hashes = list(map(_hash_of, decoded))
-        if None not in hashes:
-            return content_keys(list(map(_kind_of, decoded)), hashes, prompts)
-    found: list[Key | None] = [None if one is None else at for at, one in enumerate(decoded)]
-    hashed = [at for at, one in enumerate(decoded) if one is not None and one.sha256 is not None]
-    kinds, hashes = ([getattr(decoded[at], name) for at in hashed] for name in ("kind", "sha256"))
-    keys = content_keys(kinds, hashes, [prompts[at] for at in hashed])
-    for at, key in zip(hashed, keys, strict=True):
+    prompts = list(map(_prompt_of, items))
+    kinds, hashes = columns.kind, columns.sha256
+    if None not in hashes:
+        return content_keys(kinds, hashes, prompts)
+    # An item that is not decoded has no kind.
+    found: list[Key | None] = [None if kind is None else at for at, kind in enumerate(kinds)]
+    hashed = [at for at, sha256 in enumerate(hashes) if sha256 is not None]
+    known = ([values[at] for at in hashed] for values in (kinds, hashes, prompts))
+    for at, key in zip(hashed, content_keys(*known), strict=True):
         found[at] = key
     return found
 
