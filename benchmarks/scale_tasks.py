@@ -8,11 +8,12 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from constant_model import write_manifest
-from librehps import LibreHPS, score_to
+from librehps import score_to
 from librehps.engine.outcome import decoded_columns, scored_rows
 from librehps.engine.outputs import Outputs
 from librehps.runs.imports import loaded_frozen
@@ -46,6 +47,12 @@ COLUMNS = "default"
 WHOLE = "`score_to`: all, with the engine and the constant"
 NOT_CONSTANT = "`score_to`: without the constant"
 MANIFEST = "rows.csv"
+
+
+@cache
+def scorer() -> Any:
+    """Return the scorer of `whole`, whose settings all tasks have."""
+    return TimedScorer(random_scores=True)
 
 
 class Place(NamedTuple):
@@ -119,11 +126,10 @@ def retry(terms: Terms, place: Place) -> Disk:
 
 def whole(terms: Terms, place: Place) -> Disk:
     """Measure `score_to` as it is called, with the engine and its threads."""
-    scorer: Any = TimedScorer(random_scores=True)
     TimedDecoder.seconds = TimedModel.seconds = 0.0
     output = place.folder / f"whole.{place.suffix}"
     with terms.term(WHOLE):
-        summary = score_to(place.folder / MANIFEST, output, model=scorer)
+        summary = score_to(place.folder / MANIFEST, output, model=scorer())
     assert summary.ok == terms.rows
     constant = TimedDecoder.seconds + TimedModel.seconds
     terms.note(NOT_CONSTANT, terms.total(WHOLE) - constant)
@@ -141,7 +147,7 @@ TASKS: dict[str, Callable[[Terms, Place], Disk]] = {
 
 def measure(task: str, folder: Path, rows: int, suffix: str) -> dict[str, Measured]:
     """Return the terms of a task, with those of `rows` rows, and bytes a row on disk."""
-    settings = LibreHPS.from_pretrained("tiny", device="cpu").settings
+    settings = scorer().settings
     with tempfile.TemporaryDirectory() as warm:
         count = min(rows, WARM_ROWS)
         write_manifest(Path(warm, MANIFEST), count)
