@@ -15,6 +15,8 @@ from librehps.errors import PreferenceError, UsageError
 from librehps.items.source import Source, SourceOptions
 from librehps.preferences.read import read_unjudged
 from librehps.rowfiles import FORMATS, GZIP, RowFile, delimited, holds_rows, names_rows
+from librehps.rowfiles.parquet import parquet_blocks
+from librehps.runs.finished import FinishedOutput
 
 ROWS = [
     {"image": "a.png", "prompt": 'a "cat", asleep', "media_a": "a.png", "media_b": "b.png"},
@@ -211,6 +213,19 @@ def test_bytes_are_left_out_of_named_columns(tmp_path: Path) -> None:
     assert row == {"image": {"path": "a.png"}, "prompt": "p"}
     assert place.endswith("row 0")
     assert [row for _, row in file.rows()] == rows
+
+
+def test_row_groups_that_were_read_are_not_kept(tmp_path: Path) -> None:
+    file, content = tmp_path / "x.parquet", random.Random(1).randbytes
+    ids = pa.table({"id": [content(32).hex() for _ in range(80_000)]})
+    pq.write_table(ids, file, row_group_size=2000, use_dictionary=False)
+    for blocks in (parquet_blocks(file, ["id"]), FinishedOutput(file).ids()):
+        before, count, most = pa.total_allocated_bytes(), 0, 0
+        for block in blocks:
+            count += len(block)
+            most = max(most, pa.total_allocated_bytes() - before)
+        assert count == len(ids)
+        assert most < ids.nbytes / 2
 
 
 def test_times_in_nanoseconds_need_no_pandas(tmp_path: Path) -> None:
