@@ -42,7 +42,7 @@ WARM_ROWS = 16_384
 # Parts that are measured while actors would write them, spread over the listing.
 MAX_TIMED_PARTS = 32
 # Parts that the driver checks at least: fewer are checked several times.
-MIN_CHECKED_PARTS = 64
+MIN_CHECKED_PARTS = 256
 COLUMNS = "default"
 WHOLE = "`score_to`: all, with the engine and the constant"
 NOT_CONSTANT = "`score_to`: without the constant"
