@@ -63,7 +63,9 @@ class ResultOptions(OutputOptions):
     copy_to: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Copy the media to this folder.", rich_help_panel=OUTPUT
+            metavar="FOLDER",
+            help="Copy the media to this folder; nothing is written outside it, or overwritten.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None
     link_to: Annotated[

@@ -110,6 +110,43 @@ def test_names_by_score_and_other_columns(cli: Cli, scores: Path) -> None:
         assert f"{first}.png" in files(name)
 
 
+@pytest.mark.parametrize(
+    ("ids", "names"),
+    [
+        (["/d/x/a.png", "/d/y/a.png", "/d/b.png"], ["x/a.png", "y/a.png", "b.png"]),
+        (["../x/a.png", "../../x/a.png", "a.png", "A.png"],
+         ["a-2.png", "a-3.png", "a.png", "A.png"]),
+        (["t.tar/../a.png", "t.tar//d/a.png", "q/../../a.png"],
+         ["a.png", "t.tar/d/a.png", "a-2.png"]),
+        (["/", "..", ".", "x/..", "b\0.png"],
+         ["untitled", "untitled-2", "untitled-3", "untitled-4", "b_.png"]),
+        (["a", "a/b", "./a", "/q/a", "a"], ["a-5", "a/b", "a-2", "a-3", "a-4"]),
+    ],
+)  # fmt: skip
+def test_every_id_has_a_place_inside_the_folder(
+    cli: Cli, scores: Path, ids: list[str], names: list[str]
+) -> None:
+    table = pq.read_table(scores).slice(0, len(ids)).set_column(0, "id", pa.array(ids))
+    pq.write_table(table, scores)
+    texts = [Path(name).read_text() for name in table["media"].to_pylist()]
+    Path("away").mkdir()
+    for way in ("copy", "link", "move"):
+        done = cli("filter", scores, "--ok-only", f"--{way}-to", f"away/{way}")
+        assert done.returncode == 0, done.stderr
+        found = files(f"away/{way}")
+        assert {name: found.get(name) for name in names} == dict(zip(names, texts, strict=True))
+    named = ("--root", "away/move", "--name", "score", "--bucket", 2)
+    scored = pq.read_table("s.parquet").set_column(1, "media", pa.array(names))
+    pq.write_table(scored, "s.parquet")
+    assert cli("filter", scores, "--ok-only", "--copy-to", "away/b", *named).returncode == 0
+    assert sorted(files("away/b").values()) == sorted(texts)
+    for number, by in enumerate(((), ("--name", "original"))):
+        best = ("--per", "all", "--top", 9, "--root", "away/move", *by)
+        assert cli("best-of-n", scores, "--copy-to", f"away/{number}", *best).returncode == 0
+        assert sorted(files(f"away/{number}").values()) == sorted(texts)
+    assert {path.name for path in Path("away").iterdir()} == {"copy", "link", "move", "b", "0", "1"}
+
+
 def test_best_of_n_moves(cli: Cli, scores: Path) -> None:
     done = cli("best-of-n", scores, "--move-to", "best", "-o", "best.jsonl", "--json")
     assert done.returncode == 0, done.stderr

@@ -29,7 +29,8 @@ def copy_media(
 ) -> Copied:
     """Copy the media of each row to `folder`/id; `link` to the files, or `move` them, instead.
 
-    `naming` gives other names than ids. `sidecars` (`a.txt`, `a.json`, `a.xmp`, `a.png.xmp`) go
+    `naming` gives other names than ids. Ids that lead out of the folder are shortened, and equal
+    names are numbered. `sidecars` (`a.txt`, `a.json`, `a.xmp`, `a.png.xmp`) go
     with their media; by default only when these are moved. `root` is the folder or URL in which the
     media lie now (default: where the scored file says). URLs that the rows name are read with
     `allow_remote` only. Raises UsageError for a row without a path or an id, and the errors of

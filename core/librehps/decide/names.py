@@ -1,8 +1,12 @@
-"""Readable file names made from prompts."""
+"""Distinct file names below one folder: made from prompts, or from ids."""
 
+import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import PurePath
+
+from librehps.paths import is_simple
 
 # File systems allow 255 bytes, and a number and a suffix follow.
 MAX_SLUG_BYTES = 180
@@ -23,9 +27,74 @@ def readable_names(
     return distinct_names(stems, suffixes)
 
 
-def distinct_names(stems: Sequence[str], suffixes: Sequence[str]) -> list[str]:
-    """Return stem and suffix of each item, with a number where an earlier name is the same."""
-    names, taken, counts = [], set(), Counter[str]()
+def names_inside(ids: Sequence[str]) -> list[str]:
+    """Return a distinct file name for each id, a path that never leads out of a folder.
+
+    An id that is such a path stays as it is. Of absolute ids, and of ids such as `../x/a.png`, the
+    part below the folder that they share is left. A number follows where the name is taken.
+    """
+    paths, kept = list(ids), dict[str, int]()
+    for at, name in enumerate(ids):
+        if (path := _path_inside(name)) is not None:
+            paths[at] = path
+            kept.setdefault(path, at)
+    others = sorted({*range(len(ids))}.difference(kept.values()))
+    for at, path in zip(others, _shortened([ids[at] for at in others]), strict=True):
+        paths[at] = path
+    parents = {path.rpartition("/")[0] for path in paths}
+    folders = parents.union(*([*map(str, PurePath(path).parents)] for path in parents))
+    # A file cannot have the name of a folder of other files.
+    others += [kept[path] for path in folders.intersection(kept)]
+    taken = set(map(str.casefold, folders.union(kept))) if others else ()
+    stems, suffixes = (
+        zip(*(_split(paths[at]) for at in others), strict=True) if others else ((), ())
+    )
+    names = list(ids)
+    for at, name in zip(others, distinct_names(stems, suffixes, taken), strict=True):
+        names[at] = name
+    return names
+
+
+def _path_inside(name: str) -> str | None:
+    """Return the path in normal form, None for one that is not below a folder."""
+    if "\0" in name or is_simple(name):
+        return None if "\0" in name else name
+    path = PurePath(name)
+    return path.as_posix() if path.name and not path.anchor and ".." not in path.parts else None
+
+
+def _shortened(ids: Sequence[str]) -> list[str]:
+    """Return a path inside a folder for each id."""
+    found = list[tuple[str, ...]]()
+    outside: dict[str, list[int]] = {}
+    for at, name in enumerate(ids):
+        path = PurePath(os.path.normpath(name.replace("\0", "_")))
+        parts = [part for part in path.parts if part not in (path.anchor, "..")]
+        found.append(tuple(parts or ["untitled"]))
+        if path.anchor or path.parts[:1] == ("..",):
+            outside.setdefault(path.anchor, []).append(at)
+    for group in outside.values():
+        # Of parts, not of characters.
+        shared = len(os.path.commonprefix([found[at][:-1] for at in group]))  # noqa: RUF071
+        for at in group:
+            found[at] = found[at][shared:]
+    return ["/".join(parts) for parts in found]
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Return the path without its suffix, and the suffix."""
+    suffix = PurePath(path).suffix
+    return path[: len(path) - len(suffix)], suffix
+
+
+def distinct_names(
+    stems: Sequence[str], suffixes: Sequence[str], others: Collection[str] = ()
+) -> list[str]:
+    """Return stem and suffix of each item, with a number where an earlier name is the same.
+
+    So is a name among `others`, which are casefolded.
+    """
+    names, taken, counts = [], set(others), Counter[str]()
     for stem, suffix in zip(stems, suffixes, strict=True):
         name = f"{stem}{suffix}"
         while name.casefold() in taken:

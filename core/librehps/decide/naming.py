@@ -6,6 +6,7 @@ from math import isfinite
 from pathlib import PurePosixPath
 
 from librehps.choices import NameBy, check_choice
+from librehps.decide.names import names_inside
 from librehps.decide.quantiles import ranks_within
 from librehps.errors import UsageError
 from librehps.scores.score_table import ScoreTable
@@ -49,6 +50,7 @@ class Naming:
         elif self.name == "score":
             values = number_column(scores.source, self.by or "overall").to_pylist()
             names = with_scores(names, values)
+        names = names_inside(names)
         if ranks is None or self.bucket is None:
             return names
         folders = ranks.quantiles(self.bucket).tolist()
@@ -74,7 +76,7 @@ def _score_text(score: float | None) -> str | None:
 
 def _in_front(text: str | None, name: str) -> str:
     path = PurePosixPath(name)
-    # An id that is not the name of a file is refused later, by that id.
+    # An id that is not the name of a file gets a name later.
     if text is None or path.name in ("", ".."):
         return name
     folder, slash, _ = name.rpartition("/")

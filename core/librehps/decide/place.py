@@ -141,7 +141,8 @@ def _targets(ids: Sequence[str], folder: Path) -> list[Path]:
             parent = Path(os.path.realpath(root / path.parent))
             if not parent.is_relative_to(root):
                 raise OutputError(
-                    f"id {name!r} leads out of {folder}: a folder in its path links to {parent}"
+                    f"id {name!r} leads out of {folder}: a folder in its path links to {parent}",
+                    hint="Give an empty folder, or remove the link.",
                 )
             parents[path.parent] = parent
         target = parents[path.parent] / path.name
