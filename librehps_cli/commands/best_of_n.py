@@ -1,5 +1,6 @@
 """librehps best-of-n: the best item of each group."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -140,6 +141,8 @@ def best_of_n(
     from librehps.decide.best_of_n import best_of_n as pick
     from librehps.decide.best_of_n import check_choice
     from librehps.decide.distinct import bits_of
+    from librehps.decide.groups import check_per
+    from librehps.decide.picks import check_names
     from librehps.decide.where import parse_where, rows_where
 
     by: dict[str, Any] = {"per": choice.per, "per_match": choice.per_match, "axis": choice.axis}
@@ -153,6 +156,14 @@ def best_of_n(
     hashes, axes = bits_of(distinct) is not None, others.own([*weights.weights])
     flags = (sources, prompts, models)
     kept = kept_scores(result.move_to, paths, flags, hashes, choice.where)
+    is_written = result.file is not None or result.to_stdout or json is True
+
+    def check(columns: Sequence[str]) -> None:
+        if choice.per is not None and not others.with_files:
+            check_per(columns, choice.per)
+        if is_written:
+            check_names(columns)
+
     scored = scores_of(
         paths,
         sources,
@@ -162,6 +173,7 @@ def best_of_n(
         axes,
         hashes=hashes,
         where=where,
+        check=check,
         joined=bool(others.with_files),
         kept=kept,
     )

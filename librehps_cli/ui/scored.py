@@ -1,6 +1,6 @@
 """Scores for commands that take scored files or media."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,13 +26,15 @@ def scores_of(
     *,
     hashes: bool = False,
     where: "Sequence[Condition]" = (),
+    check: "Callable[[Sequence[str]], None]" = lambda columns: None,
     joined: bool = False,
     kept: "KeptScores | None" = None,
 ) -> "Scored":
     """Return the rows of scored files; paths of media are scored with the model.
 
     With `hashes` these have perceptual hashes; media that do not meet `where` are not scored, as
-    far as that is known before. `joined`: other files are joined to the rows. `kept`: the scores of
+    far as that is known before. `check` is given the columns of the rows before they are scored.
+    `joined`: other files are joined to the rows. `kept`: the scores of
     an interrupted move.
     """
     from librehps.runs.scored import Scoring, read_or_score
@@ -48,6 +50,7 @@ def scores_of(
         axes=axes,
         hashes=hashes,
         where=where,
+        check=check,
         joined=joined,
         kept=kept,
     )

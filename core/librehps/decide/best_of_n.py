@@ -9,7 +9,7 @@ from librehps.decide.across_prompts import mixture, note_mixed_prompts
 from librehps.decide.calibrators import Calibrator, fit_for
 from librehps.decide.combined import count_missing
 from librehps.decide.distinct import bits_of, with_looks
-from librehps.decide.groups import Groups, group_by, group_by_pattern
+from librehps.decide.groups import Groups, compiled_pattern, group_by, group_by_pattern
 from librehps.decide.picks import BestOfN
 from librehps.decide.rank import pick_best, rank
 from librehps.decide.weights import Weights, choose_weights
@@ -92,6 +92,8 @@ def check_choice(
     """Return the weights for `axis` or `weights`; raises UsageError for options that conflict."""
     if per and per_match:
         raise UsageError("--per and --per-match cannot be used together")
+    if per_match is not None:
+        compiled_pattern(per_match)
     return choose_weights(axis, weights, normalise)
 
 

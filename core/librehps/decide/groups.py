@@ -1,7 +1,7 @@
 """Group rows that compete: by prompt, folder, column value or pattern."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,10 +83,7 @@ def group_by_pattern(table: Any, pattern: str) -> Groups:
 
     Raises UsageError for an invalid pattern, and for ids that do not match.
     """
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"--per-match: invalid regular expression {pattern!r}: {error}") from error
+    compiled = compiled_pattern(pattern)
     # Keys are tuples, since (`a b`, `c`) and (`a`, `b c`) have the same label.
     numbers: dict[tuple[str | None, ...], int] = {}
     codes, missed = [np.empty(0, np.int64)], list[str | None]()
@@ -113,6 +110,20 @@ def group_by_pattern(table: Any, pattern: str) -> Groups:
         return pa.chunked_array([pa.array(labels, pa.string())])
 
     return Groups(np.concatenate(codes), table, labels_of)
+
+
+def compiled_pattern(pattern: str) -> re.Pattern[str]:
+    """Return the compiled pattern; raises UsageError for an invalid one."""
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"--per-match: invalid regular expression {pattern!r}: {error}") from error
+
+
+def check_per(columns: Sequence[str], per: str) -> None:
+    """Raise UsageError if rows with these columns cannot be grouped by `per`."""
+    if per not in (FOLDER, ALL, *columns):
+        raise UsageError(f"no column {per}; expected one of: {', '.join(columns)}")
 
 
 def _all(rows: Any) -> Any:

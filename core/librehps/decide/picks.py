@@ -54,6 +54,12 @@ class BestOfN:
         `group` is the name of the group. Raises UsageError if a column of the user has a name in
         PICK_COLUMNS.
         """
+        check_names(self.rows.source.column_names)
+        return self._table
+
+    @cached_property
+    def _table(self) -> ScoreTable:
+        """The same table, also without columns of the user that have such names."""
         stream = self._stream
         return self.rows.of(pa.concat_tables([stream.schema.empty_table(), *stream.tables()]))
 
@@ -68,10 +74,12 @@ class BestOfN:
 
         `moved` has the new paths of media, see `Copied`.
         """
+        check_names(self.rows.source.column_names)
         self.rows.of(with_media(self._stream, moved or {})).write(output, overwrite=overwrite)
 
     def json_lines(self, moved: Mapping[str, str] | None = None) -> Iterator[str]:
         """Yield each row of `table` as JSON; `moved` has the new paths of media."""
+        check_names(self.rows.source.column_names)
         return json_lines(with_media(self._stream, moved or {}))
 
     def media(self) -> Iterator[str]:
@@ -83,14 +91,14 @@ class BestOfN:
     def records(self) -> list[Record]:
         """Return a dict for each picked row: group, id, scores, prompt and PICK_COLUMNS."""
         names = ("group", "id", *self.rows.axes, "overall_mu", "prompt", *self.weights.weights)
-        kept = [n for n in dict.fromkeys((*names, *PICK_COLUMNS)) if n in self.table.columns]
-        records: list[Record] = self.table.table.select(kept).to_pylist()
+        kept = [n for n in dict.fromkeys((*names, *PICK_COLUMNS)) if n in self._table.columns]
+        records: list[Record] = self._table.table.select(kept).to_pylist()
         return records
 
     @property
     def taken(self) -> ScoreTable:
         """The picked rows without abstained groups, in the order of `records`."""
-        table = self.table.table
+        table = self._table.table
         return self.rows.of(table.filter(pc.invert(table.column("abstained"))))
 
     def copy_to(
@@ -126,7 +134,6 @@ class BestOfN:
     @property
     def _stream(self) -> "_Stream":
         """The rows of `table`, which are read as they are used."""
-        _check_names(self.rows.source)
         none = self._with_picks(self.rows.source.schema.empty_table(), 0)
         return _Stream(none.schema, self.picks.total, self._tables)
 
@@ -205,8 +212,9 @@ class _Stream:
             yield from table.to_batches(max_chunksize)
 
 
-def _check_names(rows: Any) -> None:
-    taken = [name for name in PICK_COLUMNS if name in rows.column_names]
+def check_names(columns: Sequence[str]) -> None:
+    """Raise UsageError for rows with some names of PICK_COLUMNS; picks that are read have all."""
+    taken = [name for name in PICK_COLUMNS if name in columns]
     if 0 < len(taken) < len(PICK_COLUMNS):
         raise UsageError(
             f"columns with reserved names: {', '.join(taken)}",

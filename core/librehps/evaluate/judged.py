@@ -117,6 +117,8 @@ def judge_media(
 
     `save_scores` is a file to write the scores to, with all columns. Raises like `judge_table`.
     """
+    # An unreadable calibration is an error before anything is scored.
+    calibrators = scorer.calibrators(calibration)
     items = list(items_of(preferences.pairs).values())
     failed: list[ScoredRow] = []
     rows = watch(_saved_rows(scorer, items, save_scores), len(items))
@@ -129,7 +131,7 @@ def judge_media(
         model=record.model,
         fingerprint=record.fingerprint,
         settings=record.digest,
-        calibrators=scorer.calibrators(calibration),
+        calibrators=calibrators,
         failed=failed,
         left_out=dict(left_out),
     )

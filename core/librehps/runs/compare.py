@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("librehps")
 
 Record = dict[str, Any]
+# The columns of a verdict before and after those of the scores.
+PAIR_COLUMNS, FIT_COLUMNS = ("pair_id", "prompt", "media_a", "media_b"), ("calibrated", "settings")
 # Progress hook: takes (rows, total) and yields the rows unchanged.
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 
@@ -68,9 +70,10 @@ def compare(
     finder = find_prompts(prompt, prompt_from, False, keep_markup, strip_weights)
     items = comparable_items(paths, finder)
     scorer = loaded(model)
+    fit = fit_of(scorer, calibrator)
     return compare_rows(
         list(scorer.score_items(items)),
-        calibrator=fit_of(scorer, calibrator),
+        calibrator=fit,
         symmetric=symmetric,
         axes=scorer.axes,
         settings=scorer.settings.digest,
@@ -141,9 +144,22 @@ def compare_pairs(
     """
     pairs = read_unjudged(file, format, root, keep_markup, columns)
     scorer = loaded(model)
-    items = items_of(pairs)
+    check_names(pairs, scorer.axes, explain)
+    fit, items = fit_of(scorer, calibrator), items_of(pairs)
     rows = list(watch(scorer.score_items(items.values()), len(items)))
-    return judge_pairs(pairs, rows, scorer, fit_of(scorer, calibrator), symmetric, explain)
+    return judge_pairs(pairs, rows, scorer, fit, symmetric, explain)
+
+
+def check_names(pairs: Sequence[Pair], axes: Sequence[str], explain: bool) -> None:
+    """Raise UsageError for a column of the file with the name of one of the verdicts."""
+    row = ScoredRow(Item("", "", None), None, None)
+    reserved = {*PAIR_COLUMNS, *FIT_COLUMNS, *judged(row, row, axes, None, True, explain)}
+    taken = sorted(reserved & {name for pair in pairs for name in pair.extra})
+    if taken:
+        raise UsageError(
+            f"the pairs file has columns with reserved names: {', '.join(taken)}",
+            hint=f"Rename these columns: --rename {taken[0]}=my_{taken[0]}",
+        )
 
 
 def judge_pairs(
@@ -155,13 +171,14 @@ def judge_pairs(
     explain: bool,
 ) -> ComparedPairs:
     """Return the verdict on each pair; `scored` are the rows of `items_of` these pairs."""
+    check_names(pairs, scorer.axes, explain)
     rows: dict[Key, ScoredRow] = dict(zip(items_of(pairs), scored, strict=True))
-    facts = {"calibrated": fit is not None, "settings": scorer.settings.digest}
+    facts = dict(zip(FIT_COLUMNS, (fit is not None, scorer.settings.digest), strict=True))
     records = []
     for pair in pairs:
         one, two = (rows[key] for key in keys_of(pair))
         found = judged(one, two, scorer.axes, fit, symmetric, explain)
-        records.append(_with_extra({**_pair_columns(pair), **found, **facts}, pair))
+        records.append({**_pair_columns(pair), **found, **facts, **pair.extra})
     return ComparedPairs(records, scorer.settings.record(), scorer.axes)
 
 
@@ -181,21 +198,6 @@ def fit_of(scorer: "LibreHPS", calibrator: Calibrator) -> Platt | None:
     return fit_for(calibrator, scorer.settings.record())
 
 
-def _with_extra(record: Record, pair: Pair) -> Record:
-    """Return the record with the file's other columns; raises UsageError for a reserved name."""
-    taken = sorted(record.keys() & pair.extra.keys())
-    if taken:
-        raise UsageError(
-            f"the pairs file has columns with reserved names: {', '.join(taken)}",
-            hint=f"Rename these columns: --rename {taken[0]}=my_{taken[0]}",
-        )
-    return {**record, **pair.extra}
-
-
 def _pair_columns(pair: Pair) -> Record:
-    return {
-        "pair_id": pair.pair_id,
-        "prompt": pair.prompt,
-        "media_a": media_text(pair.media_a),
-        "media_b": media_text(pair.media_b),
-    }
+    values = (pair.pair_id, pair.prompt, media_text(pair.media_a), media_text(pair.media_b))
+    return dict(zip(PAIR_COLUMNS, values, strict=True))

@@ -15,7 +15,7 @@ from librehps.items.passed_over import PassedOver
 from librehps.preferences.column_names import PairColumns
 from librehps.preferences.media import items_of
 from librehps.preferences.read import read_unjudged
-from librehps.runs.compare import ComparedPairs, fit_of, judge_pairs
+from librehps.runs.compare import ComparedPairs, check_names, fit_of, judge_pairs
 from librehps.runs.job import Job, local_output
 from librehps.runs.local import LocalRun
 from librehps.runs.observer import RunObserver
@@ -26,7 +26,7 @@ from librehps.settings import Settings
 from librehps.storage.outputs import as_output
 from librehps.storage.places import is_remote
 from librehps.storage.url_path import AnyPath, address, as_path
-from librehps.types import Item, Score, ScoreAxis, ScoredRow, media_text
+from librehps.types import AXES, Item, Score, ScoreAxis, ScoredRow, media_text
 
 Record = dict[str, Any]
 
@@ -166,6 +166,8 @@ def compare_pairs_to(
     summary of the scored media, and the verdicts, None where no verdict was written.
     """
     pairs = read_unjudged(file, format, root, keep_markup, columns)
+    # Before a journal is begun, which could not be continued with a renamed column.
+    check_names(pairs, AXES, explain)
     items = list(items_of(pairs).values())
 
     def judge(rows: Sequence[ScoredRow]) -> ComparedPairs:

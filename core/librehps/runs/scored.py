@@ -22,7 +22,7 @@ from librehps.items.source import Source, SourceOptions
 from librehps.media.remarks import notes_of
 from librehps.models.locate import locate
 from librehps.runs.kept_scores import KeptScores
-from librehps.scores.columns import full_columns
+from librehps.scores.columns import default_columns, full_columns
 from librehps.scores.read import are_scored, check_no_spreadsheet
 from librehps.scores.score_table import Scores, ScoreTable, as_score_table, read_scores
 from librehps.settings import DEFAULT_MODEL, TINY, Settings
@@ -77,8 +77,9 @@ class Scoring:
     `model` and `revision` also locate the calibrator of scored files; `axes` are the axes that the
     decision needs, checked before an item is scored. With `hashes` the rows have perceptual hashes.
     `where`: items that do not meet a condition on their id, media or own columns are not
-    scored. `joined`: the decision joins other files, whose columns conditions may name. `kept`: the
-    scores of an interrupted move, which are used again.
+    scored. `check` is given the columns of the rows before they are scored. `joined`: the decision
+    joins other files, whose columns conditions may name. `kept`: the scores of an interrupted move,
+    which are used again.
     """
 
     load: "Callable[[], LibreHPS]"
@@ -94,6 +95,7 @@ class Scoring:
     axes: Sequence[str] = ()
     hashes: bool = False
     where: "Sequence[Condition]" = ()
+    check: Callable[[Sequence[str]], None] = lambda columns: None
     joined: bool = False
     kept: KeptScores | None = None
 
@@ -151,6 +153,8 @@ def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
         raise UsageError(
             f"no axis {', '.join(unknown)}", hint=f"There are: {', '.join(scorer.axes)}."
         )
+    scoring.check([*default_columns(scorer.axes), *sorted(own)])
+    calibrator = scorer.calibrator(scoring.calibration)
     items = _meeting(items, scoring, scorer.settings)
     remarks: Counter[str] = Counter()
     engine = scorer.engine(finder, cache=None, hashes=scoring.hashes)
@@ -158,7 +162,7 @@ def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
     scores = ScoreTable.from_rows(rows, scorer.settings)
     for note in notes_of(remarks, scorer.settings):
         log.warning(note)
-    return Scored(scores, scorer.calibrator(scoring.calibration), passed_over, is_new=True)
+    return Scored(scores, calibrator, passed_over, is_new=True)
 
 
 def _meeting(items: list[Item], scoring: Scoring, settings: Settings) -> list[Item]:
