@@ -322,9 +322,9 @@ class PairComparison:
 class ScoredRow:
     """An output row: the item with its score, or with the error that prevented the score.
 
-    `remarks` name what was special in the media, as `transparent` or `animated`. `key` is the
-    digest of content and prompt by which duplicates are found, if the engine knows it. `phash` is
-    the perceptual hash of the media, if the run asked for it.
+    `remarks` name what was special in the media, as `transparent` or `animated`. `key` stands
+    for content and prompt in this process: duplicates are found by it, if the engine knows it.
+    `phash` is the perceptual hash of the media, if the run asked for it.
     """
 
     item: Item

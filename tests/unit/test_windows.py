@@ -15,7 +15,7 @@ import torch
 
 from librehps import Item, LibreHPS
 from librehps.engine import in_flight, stage, window_size
-from librehps.engine.content_key import content_key
+from librehps.engine.content_key import content_key, content_keys
 from librehps.engine.decode import NOT_PREPARED, Decoded
 from librehps.engine.engine import LocalEngine
 from librehps.engine.outcome import decoded_columns, no_rows, scored_rows, sigmoid
@@ -238,3 +238,18 @@ def test_means_are_those_of_pythons_exp() -> None:
     assert bad == [200, 201, 202] and isinstance(rows.errors[200], NonFiniteScoreError)
     assert rows.widths[200] is None and rows.scalars[202] is None
     assert len(no_rows(AXES)) == 0
+
+
+def test_keys_of_many_are_those_of_each() -> None:
+    hashes = [hashlib.sha256(str(at).encode()).hexdigest() for at in range(20)]
+    prompts = [None, "", "a", "b", "\ud800"]
+    good = [(k, h, p) for k in ("image", "video") for h in hashes for p in prompts]
+    # As in a table that somebody edited: of other lengths, which together are as long as usual.
+    damaged = ["", "x" * 63, "ab" * 32 + "c", "ab" * 31 + " a", "猫" * 64, hashes[0][:-1]]
+    rows = [*good, *(("image", h, "a") for h in damaged)]
+    keys = content_keys(*map(list, zip(*rows, strict=True)))
+    assert keys == [content_key(*row) for row in rows]
+    assert keys[: len(good)] == content_keys(*map(list, zip(*good, strict=True)))
+    # No prompt and an empty one are the same.
+    assert len(set(keys)) == len(rows) - len(good) // len(prompts)
+    assert content_keys([], [], []) == []
