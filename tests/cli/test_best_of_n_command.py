@@ -285,9 +285,30 @@ def test_rows_with_errors_take_no_part_and_are_counted(cli: Cli, tmp_path: Path)
     done = cli("best-of-n", write(tmp_path / "s.jsonl", rows))
     assert (done.returncode, done.stdout) == (0, "a.png\n")
     assert "1 row with errors left out" in done.stderr
+    assert "no pick" not in done.stderr
     done = cli("filter", tmp_path / "s.jsonl", "--top", 5)
     assert (done.returncode, done.stdout) == (0, "a.png\n")
     assert "1 row with errors left out" in done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--per", "folder"], ["--per-match", "^x/."]])
+def test_groups_without_a_score_are_named(cli: Cli, tmp_path: Path, options: list[str]) -> None:
+    names = [f"x/{folder}/{n}.png" for folder in "abcd" for n in range(2)]
+    lost = ("x/a/0.png", "x/b/0.png", "x/b/1.png")
+    rows = [scored_row(name, None if name in lost else 1.0, name[:3]) for name in names]
+    # The scores of a group without the chosen axis.
+    rows[6] |= {"style_mu": None}
+    rows[7] |= {"style_mu": None}
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "s.parquet")
+    done = cli("best-of-n", tmp_path / "s.parquet", *options, "--json")
+    assert (done.returncode, len(lines(done.stdout))) == (0, 3)
+    said = "1 of 4 groups has no pick, since none of its rows has a score: 'x/b'\n"
+    assert said in done.stderr
+    file = write(tmp_path / "s.jsonl", rows)
+    done = cli("best-of-n", file, *options, "--axis", "style", "--json")
+    assert (done.returncode, len(lines(done.stdout))) == (0, 2)
+    said = "2 of 4 groups have no pick, since none of their rows has a score: 'x/b', 'x/d'\n"
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from librehps.decide.distinct import bits_of, with_looks
 from librehps.decide.groups import Groups, compiled_pattern, group_by, group_by_pattern
 from librehps.decide.picks import BestOfN
 from librehps.decide.rank import pick_best, rank
+from librehps.decide.unpicked import warn_of_unpicked
 from librehps.decide.weights import Weights, choose_weights
 from librehps.errors import UsageError
 from librehps.scores.file_table import FileTable
@@ -65,6 +66,7 @@ def best_of_n(
     scores_of_rows = chosen.scores(rows)
     count_missing(scores_of_rows, len(rows), ", ".join(chosen.weights))
     ranked = rank(scores_of_rows, groups.codes)
+    warn_of_unpicked(given.source, rows, groups, scores_of_rows, len(ranked.sizes))
     del scores_of_rows
     if (bits := bits_of(distinct)) is not None:
         ranked = with_looks(ranked, rows, groups.codes, bits)

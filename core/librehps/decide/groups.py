@@ -24,12 +24,14 @@ _LEAF = r"^(.*)::[^/\\]*$|[/\\]?[^/\\]*$"
 class Groups:
     """The groups of the rows of `table`: `codes` (rows,) equal within a group.
 
-    `name_rows` returns the labels of some rows, given as a table, as an Arrow column.
+    `name_rows` returns the labels of some rows, given as a table that has `columns`, as an Arrow
+    column.
     """
 
     codes: NDArray[np.int64]
     table: Any
     name_rows: Callable[[Any], Any]
+    columns: Sequence[str]
 
     @property
     def labels(self) -> Any:
@@ -47,9 +49,9 @@ def group_by(table: Any, per: str) -> Groups:
         names = [name for name in ("media", "id") if name in table.column_names]
         parts = (pa.Table.from_batches([batch]) for batch in batches_of(table, names))
         labels = (chunk for part in parts for chunk in _folders(part).chunks)
-        return Groups(codes_among(labels, len(table)).astype(np.int64), table, _folders)
+        return Groups(codes_among(labels, len(table)).astype(np.int64), table, _folders, names)
     if per == ALL and ALL not in table.column_names:
-        return Groups(np.zeros(len(table), dtype=np.int64), table, _all)
+        return Groups(np.zeros(len(table), dtype=np.int64), table, _all, ["id"])
     codes = group_codes(table, per)
     falls_back = per == "group" and "prompt" in table.column_names
     if falls_back:
@@ -65,7 +67,7 @@ def group_by(table: Any, per: str) -> Groups:
         column = column_of(rows, per, rows.column_names).cast(pa.string())
         return pc.coalesce(column, text_column(rows, "prompt")) if falls_back else column
 
-    return Groups(codes, table, labels_of)
+    return Groups(codes, table, labels_of, [per, "prompt"] if falls_back else [per])
 
 
 def group_numbers(table: Any, per: str | None) -> NDArray[np.int64]:
@@ -109,7 +111,7 @@ def group_by_pattern(table: Any, pattern: str) -> Groups:
         labels = [" ".join(part or "" for part in key) for key in keys]
         return pa.chunked_array([pa.array(labels, pa.string())])
 
-    return Groups(np.concatenate(codes), table, labels_of)
+    return Groups(np.concatenate(codes), table, labels_of, ["id"])
 
 
 def compiled_pattern(pattern: str) -> re.Pattern[str]:
