@@ -192,3 +192,36 @@ def test_members_of_any_case_and_name(tmp_path: Path) -> None:
     assert source.skipped == 0
     assert isinstance(second.problem, PromptError)
     assert "n.json: zero bytes in the prompt" in str(second.problem)
+
+
+def test_fields_of_the_json_are_own_columns(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "f.tar"
+    facts = {"caption": "a cat", "seed": 7, "width": 9, "group": "g", "box": [1, {"x": 2}]}
+    long = {"prompt": "a long cat", "notes": "x" * 70_000}
+    picture().save(tmp_path / "a.png")
+    image = (tmp_path / "a.png").read_bytes()
+    write(file, [
+        ("a.png", image), ("a.json", json.dumps(facts).encode()),
+        ("b.png", image), ("b.txt", b"a dog"),
+        ("b.json", json.dumps({**facts, "seed": None, "ok": True}).encode()),
+        ("c.png", image), ("c.txt", b"a hen"), ("c.json", b"{broken"),
+        ("d.png", image), ("d.json", json.dumps(long).encode()),
+    ])  # fmt: skip
+    done = cli("score", file, "--model", "tiny", "-o", tmp_path / "x.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    names = ("prompt", "group", "width", "seed", "box", "caption", "ok")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        ("a cat", "g", 64, 7, '[1, {"x": 2}]', None, None),
+        ("a dog", "g", 64, None, '[1, {"x": 2}]', "a cat", True),
+        ("a hen", None, 64, None, None, None, None),
+        ("a long cat", None, 64, None, None, None, None),
+    ]
+    assert "notes" not in rows[3]
+    assert f"{file}: the fields of 2 .json files are not columns (invalid JSON" in done.stderr
+    assert "output columns have their names: width (--rename width=my_width copies" in done.stderr
+    options = ("--rename", "width=w", "--group-column", "seed", "--prompt-column", "caption")
+    done = cli("score", file, "--model", "tiny", *options, "-o", "-")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["prompt"], row.get("w")) for row in rows[:2]] == [("a cat", 9), ("a cat", 9)]
+    assert [row["group"] for row in rows[:2]] == ["7", None]
+    assert "output columns have their names: group (--rename group=my_group copies" in done.stderr

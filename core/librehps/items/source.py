@@ -128,6 +128,7 @@ class Source:
     def facts(self) -> Mapping[str, Any]:
         """Return facts of the items yielded so far: skipped files, own columns, containers."""
         manifests = [part for part in self._parts if isinstance(part, Manifest)]
+        tars = [part for part in self._parts if isinstance(part, Tar)]
         return {
             "skipped": self.skipped,
             "passed_over": self.passed_over.record(),
@@ -135,6 +136,7 @@ class Source:
             "has_prompts": self.has_prompts,
             "containers": [name for p in self._parts if (name := _container(p))],
             "dropped": list(dict.fromkeys(n for p in manifests for n in p.dropped)),
+            "left_out": list(dict.fromkeys(n for p in tars for n in p.left_out)),
         }
 
     @property
@@ -180,7 +182,7 @@ def _parts(paths: list[str], options: SourceOptions) -> list[Part]:
     places = [place for path in paths for place in places_of(path, skipped)]
     files = [place.path for place in places if place.kind == "tar"]
     named = list(zip(files, relative_names(files), strict=True))
-    tars = iter(at_once(lambda pair: Tar(*pair, options.columns.prompt), named))
+    tars = iter(at_once(lambda pair: Tar(*pair, options.columns, RESERVED), named))
     manifests = iter(open_tables([place for place in places if place.kind == "manifest"]))
     folders = _folders([place for place in places if place.kind == "manifest"])
     columns = (options.columns, options.root, options.allow_remote, RESERVED)

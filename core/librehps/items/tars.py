@@ -1,9 +1,11 @@
 """Items from webdataset tars, in which members with the same stem form one sample."""
 
 import json
+import logging
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,9 +18,9 @@ from librehps.errors import (
     StorageError,
     UsageError,
 )
-from librehps.files import printable
+from librehps.files import counted, printable
 from librehps.items.passed_over import SPECIAL, PassedOver
-from librehps.items.rows import check_ranges, invalid_prompt
+from librehps.items.rows import ColumnOptions, check_ranges, invalid_prompt
 from librehps.media.archived import TarMember
 from librehps.media.media import kind_by_name
 from librehps.media.named import PROMPT_NAMES
@@ -27,6 +29,8 @@ from librehps.rowfiles.text import decode_text
 from librehps.storage import store
 from librehps.storage.url_path import AnyPath, UrlPath, address
 from librehps.types import Item
+
+log = logging.getLogger("librehps")
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
 # Compressed tars, by suffix and by first bytes, and the command that decompresses them.
@@ -38,6 +42,9 @@ PACKED = (
     ((".tar.lz4",), b"\x04\x22\x4d\x18", "lz4 -d"),
 )
 TAR_MAGIC_AT = 257
+GROUP_FIELD = "group"
+# Fields of a longer .json member are no columns: thousands of items are listed together.
+MAX_FIELDS_BYTES = 1 << 16
 TAR_SUFFIXES = (".tar", *(suffix for suffixes, _, _ in PACKED for suffix in suffixes))
 
 
@@ -67,14 +74,19 @@ def names_tar(path: str | Path) -> bool:
 class Tar:
     """The items of one tar: each image or video, with the prompt in the sample's .txt or .json.
 
-    Ids begin with `name`. Members that cannot be read, and a tar that is cut short, are items
-    with a problem. Raises UsageError for a compressed tar.
+    Ids begin with `name`. Other fields of the .json are own columns; `left_out` are those with
+    `reserved` names. Members that cannot be read, and a tar that is cut short, are items with a
+    problem. Raises UsageError for a compressed tar.
     """
 
     has_prompts = True
 
-    def __init__(self, file: AnyPath, name: str, prompt_field: str | None) -> None:
-        self._file, self._name, self._field = file, name, prompt_field
+    def __init__(
+        self, file: AnyPath, name: str, options: ColumnOptions, reserved: frozenset[str]
+    ) -> None:
+        self._file, self._name, self._options = file, name, options
+        self._reserved, self._unread = reserved, 0
+        self.left_out: dict[str, None] = {}
         self.passed_over = PassedOver()
         self.container = file
         _check_packed(file)
@@ -92,13 +104,16 @@ class Tar:
                 for item in self._sample(members, index):
                     if is_last and has_texts and index.damage and _lacks_prompt(item):
                         # Its prompt would have followed.
-                        item = Item(item.id, item.media, None, item.kind,
-                                    problem=BrokenMediaError(index.damage))  # fmt: skip
+                        item = replace(item, problem=BrokenMediaError(index.damage))
                     is_told |= str(item.problem) == index.damage
                     yield item
             if index.damage and not is_told:
                 problem = BrokenMediaError(index.damage)
                 yield Item(printable(self._name), self._file, None, problem=problem)
+            if self._unread:
+                files = counted(self._unread, ".json file")
+                log.warning("%s: the fields of %s are not columns (invalid JSON, or more than %d "
+                            "KiB)", self._file, files, MAX_FIELDS_BYTES >> 10)  # fmt: skip
         finally:
             index.close()
 
@@ -110,17 +125,20 @@ class Tar:
         for member in media:
             prompt: str | None = None
             problem: ItemError | None = None
+            fields: dict[str, Any] = {}
             stored = TarMember(address(self._file), member.name, member.offset, member.size)
             try:
                 found = self._content(member, index, MediaError)
                 stored = TarMember(address(self._file), member.name, found.offset, found.size)
-                prompt = self._prompt(member.name, members, index)
+                prompt, fields = self._texts(member.name, members, index)
             except ItemError as error:
                 problem = error
             number = index.earlier(member)
             name = f"{self._name}/{member.name}" + (f"#{number + 1}" if number else "")
             kind = kind_by_name(member.name)
-            yield Item(printable(name), stored, prompt, kind, problem=problem)
+            group = fields.pop(self._options.group or GROUP_FIELD, None)
+            group = None if group is None else printable(group)
+            yield Item(printable(name), stored, prompt, kind, group, self._own(fields), problem)
 
     def _content(self, member: Member, index: TarIndex, error: type[ItemError]) -> Member:
         """Return the member that holds the content; raises `error` for a link to none."""
@@ -132,23 +150,54 @@ class Tar:
             raise (BrokenMediaError if found.problem == index.damage else error)(found.problem)
         return found
 
-    def _prompt(self, name: str, members: list[Member], index: TarIndex) -> str | None:
-        text = self._beside(name, ".txt", members) if self._field is None else None
+    def _texts(
+        self, name: str, members: list[Member], index: TarIndex
+    ) -> tuple[str | None, dict[str, Any]]:
+        """Return the prompt of a member, and the other fields of its sample's .json."""
+        field = self._options.prompt
+        text = self._beside(name, ".txt", members) if field is None else None
         if text is not None:
-            return self._text(text, index).strip()
+            prompt: str | None = self._text(text, index).strip()
+            try:
+                return prompt, self._short(self._beside(name, ".json", members), index)
+            except ItemError:
+                # The item has its prompt, and can be scored.
+                self._unread += 1
+                return prompt, {}
         text = self._beside(name, ".json", members)
         if text is None:
-            return None
+            return None, {}
+        fields = self._fields(text, index)
+        names = (field,) if field else PROMPT_NAMES
+        used = next((n for n in names if isinstance(fields.get(n), str)), None)
+        prompt = None if used is None else fields.pop(used)
+        if wrong := invalid_prompt(prompt):
+            raise PromptError(f"{self._file}::{text.name}: {wrong}")
+        return prompt, self._short(text, index, fields)
+
+    def _short(
+        self, text: Member | None, index: TarIndex, fields: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the fields of a .json member, read unless given; none of a long one."""
+        if text is None:
+            return {}
+        if self._content(text, index, PromptError).size > MAX_FIELDS_BYTES:
+            self._unread += 1
+            return {}
+        return self._fields(text, index) if fields is None else fields
+
+    def _fields(self, text: Member, index: TarIndex) -> dict[str, Any]:
         try:
             content: Any = json.loads(self._text(text, index))
         except (json.JSONDecodeError, RecursionError) as error:
             raise PromptError(f"{self._file}::{text.name}: invalid JSON: {error}") from error
-        fields = content if isinstance(content, dict) else {}
-        names = (self._field,) if self._field else PROMPT_NAMES
-        prompt = next((fields[n] for n in names if isinstance(fields.get(n), str)), None)
-        if wrong := invalid_prompt(prompt):
-            raise PromptError(f"{self._file}::{text.name}: {wrong}")
-        return prompt
+        return content if isinstance(content, dict) else {}
+
+    def _own(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields that are own columns, with their new names."""
+        named = {self._options.rename.get(name, name): value for name, value in fields.items()}
+        self.left_out |= dict.fromkeys(name for name in named if name in self._reserved)
+        return {name: value for name, value in named.items() if name not in self._reserved}
 
     def _beside(self, name: str, suffix: str, members: Sequence[Member]) -> Member | None:
         """Return the member with this suffix and the same stem, else the sample's only one.

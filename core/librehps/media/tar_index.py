@@ -55,6 +55,7 @@ class TarIndex:
     def __init__(self, file: AnyPath) -> None:
         self._file, self.damage, self.skipped = file, "", 0
         self.last: Member | None = None
+        self._opened: BinaryIO | None = None
         self._base = sqlite3.connect("")
         self._base.executescript(TABLES)
         self._keeps_texts = isinstance(file, UrlPath)
@@ -74,6 +75,8 @@ class TarIndex:
 
     def close(self) -> None:
         self._base.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def members(self) -> Iterator[Member]:
         """Yield the members in the order of the tar."""
@@ -117,9 +120,11 @@ class TarIndex:
         where = "SELECT content FROM text WHERE offset = ?"
         if kept := self._base.execute(where, (member.offset,)).fetchone():
             return bytes(kept[0])
-        with self._file.open("rb") as file:
-            file.seek(member.offset)
-            return file.read(member.size)
+        if self._opened is None:
+            # Kept open: to open a file for each text takes longer than to read it.
+            self._opened = self._file.open("rb")
+        self._opened.seek(member.offset)
+        return self._opened.read(member.size)
 
     def _read_section(self, stream: BinaryIO, start: int, section: int) -> int:
         """Index one of the joined tars; return the start of the next, -1 if there is none."""

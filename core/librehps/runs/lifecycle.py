@@ -65,7 +65,8 @@ class Run(ABC, Generic[J]):
             if self.job.is_complete:
                 return self._already_complete(settings)
             with self.job:
-                if source is not None:
+                # A watch says what each pass has changed.
+                if source is not None and not self.job.writes_partly:
                     self.observer.note("listing the items to score")
                 with self._listing(source, settings) as listed:
                     self.job.begin(settings, self.request.facts(), listed, self.columns)
@@ -107,7 +108,7 @@ class Run(ABC, Generic[J]):
         note_source(facts, self.observer)
         for note in self.job.notes(self.columns):
             self.observer.note(note)
-        if before := kept.ok + kept.failed:
+        if (before := kept.ok + kept.failed) and not self.job.writes_partly:
             self.observer.note(f"{before} of {facts['total']} items were scored before")
         progress = self._score(settings)
         for note in notes_of(progress.remarks, settings):
@@ -147,5 +148,17 @@ def note_source(facts: Mapping[str, Any], observer: RunObserver) -> None:
         observer.note(EMPTY_SHARD)
     for note in _passed_over(facts).notes():
         observer.note(note)
+    note_columns(facts, observer)
+
+
+def note_columns(facts: Mapping[str, Any], observer: RunObserver) -> None:
+    """Note columns of manifests and fields of tars that are not in the output."""
     if facts["dropped"]:
         observer.note(f"skipped columns with binary values: {', '.join(facts['dropped'])}")
+    # Journals of earlier versions do not have it.
+    if left_out := facts.get("left_out"):
+        first = left_out[0]
+        observer.note(
+            f"skipped fields of .json files in tars, since output columns have their names: "
+            f"{', '.join(left_out)} (--rename {first}=my_{first} copies it)"
+        )

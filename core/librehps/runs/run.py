@@ -217,7 +217,7 @@ class RowStream:
         return self.source.passed_over
 
     def __iter__(self) -> "Iterator[ScoredRow]":
-        from librehps.runs.lifecycle import EMPTY_SHARD
+        from librehps.runs.lifecycle import EMPTY_SHARD, note_columns
 
         with self.observer.watching(self.progress):
             for row in self.engine.run(self.source.items()):
@@ -226,6 +226,7 @@ class RowStream:
                 yield row
         for note in self.passed_over.notes():
             self.observer.note(note)
+        note_columns(self.source.facts(), self.observer)
         for note in notes_of(self.progress.remarks, self.scorer.settings):
             self.observer.note(note)
         if not (self.progress.done or self.is_interrupted):
