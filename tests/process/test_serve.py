@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,6 +186,25 @@ def test_compare_says_what_is_wrong(server: Server, side: dict, error_type: str)
     answer = server.post("/compare", {"prompt": PROMPT, "a": {"image_b64": png_b64()}, "b": side})
     assert (answer.status, answer.json["error_type"]) == (422, error_type)
     assert "b" in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/score", {}, 'body.items: required field is missing. Example of a body: {"items": [{"'),
+        ("/score", [], "body: expected an object. Example"),
+        ("/compare", {"pairs": []}, 'body.b: required field is missing. Example of a body: {"pro'),
+        ("/compare", {"prompt": 1, "a": {}, "b": []}, "body.prompt: expected text; body.a: expe"),
+    ],
+)
+def test_an_invalid_request_names_the_field(
+    server: Server, path: str, body: Any, words: str
+) -> None:
+    answer = server.post(path, body)
+    assert (answer.status, answer.json["error_type"]) == (422, "InvalidRequest")
+    assert words in answer.json["error"]
+    example = answer.json["error"].partition("Example of a body: ")[2].replace("..", png_b64())
+    assert server.post(path, json.loads(example)).status == 200
 
 
 @pytest.mark.parametrize(

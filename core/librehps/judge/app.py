@@ -17,7 +17,8 @@ from librehps.judge.judgements import MAX_NAME_CHARS, plain_name
 from librehps.judge.media import Shelf
 from librehps.judge.session import Question, Session, StaleQuestionError
 from librehps.serve.body import BodyLimit
-from librehps.serve.guard import Gate, Refused, explained, problem
+from librehps.serve.explained import explained
+from librehps.serve.guard import Gate, Refused, problem
 from librehps.serve.metrics import Metrics
 from librehps.serve.options import Access
 

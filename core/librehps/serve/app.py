@@ -25,6 +25,7 @@ from librehps.serve.body import BodyLimit
 from librehps.serve.decoding import DecodeMemory, Pending
 from librehps.serve.device_probe import device_states, stop_watching, watch_of
 from librehps.serve.device_watch import DeviceWatch
+from librehps.serve.explained import explained
 from librehps.serve.fetch import Fetcher
 from librehps.serve.guard import (
     BODY_PATHS,
@@ -32,7 +33,6 @@ from librehps.serve.guard import (
     Guard,
     Refused,
     device_error_type,
-    explained,
     problem,
     unusable,
 )
@@ -380,7 +380,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return problem(422, "InvalidRequest", explained(error))
+        return problem(422, "InvalidRequest", explained(error, request.url.path))
 
     @app.exception_handler(QueueFullError)
     async def full(request: Request, error: QueueFullError) -> JSONResponse:

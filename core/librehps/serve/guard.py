@@ -7,14 +7,12 @@ import hmac
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from librehps.errors import DeviceError
-from librehps.files import printable
 from librehps.serve.hosts import AllowedHosts, host_name
 from librehps.serve.logs import log_request, record_of, start_record
 from librehps.serve.metrics import Metrics
@@ -25,7 +23,6 @@ HEALTH_PATH, METRICS_PATH = "/health", "/metrics"
 PROBE_PATHS = ("/livez", "/readyz")
 REQUEST_ID_HEADER = b"x-request-id"
 # Errors in a request may name fields of any length that the client made up.
-MAX_REASON_CHARS = 500
 # A refused client that still sends is read for this long and this much: closing the connection
 # earlier may lose the answer.
 LINGER_S, LINGER_BYTES = 2.0, 256 << 20
@@ -233,17 +230,6 @@ def _token_in(header: bytes) -> bytes:
         return base64.b64decode(word.strip(), validate=True).partition(b":")[2]
     except binascii.Error:
         return b""
-
-
-def explained(error: Any) -> str:
-    """Return the first three validation errors as text, without values, which may be images."""
-    faults = [": ".join(filter(None, (_place(one), one["msg"]))) for one in error.errors()[:3]]
-    return printable("; ".join(faults))[:MAX_REASON_CHARS] or "invalid request"
-
-
-def _place(fault: Mapping[str, Any]) -> str:
-    # Names of validating functions, such as function-after[...], mean nothing to a client.
-    return ".".join(str(part) for part in fault["loc"] if not str(part).startswith("function-"))
 
 
 async def refuse(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:

@@ -145,6 +145,9 @@ def _valid(value: Any, adapter: TypeAdapter[Any]) -> Any:
         return adapter.validate_python(value)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
+        # The first place in a union is the tag of its member, which is not a field.
+        schema: Mapping[str, Any] = adapter.core_schema
+        first = int(schema.get("schema", schema)["type"] == "tagged-union")
         raise RequestValidationError(
-            [{**fault, "loc": ("body", *fault["loc"])} for fault in faults]
+            [{**fault, "loc": ("body", *fault["loc"][first:])} for fault in faults]
         ) from error

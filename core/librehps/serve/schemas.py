@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from librehps.choices import ServerStatus
-from librehps.serve.guard import explained
+from librehps.serve.explained import explained
 from librehps.serve.options import DEFAULT_REWARD_NAME
 
 # A red disc of 32 x 32 pixels.
