@@ -37,7 +37,10 @@ class ProcessLock:
 
         `what` is named in the error, and in the warning about file systems without locks.
         """
-        busy = UsageError(f"another process is writing to {what}")
+        busy = UsageError(
+            f"another process is writing to {what}",
+            hint="Wait until it has ended, or choose another output.",
+        )
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(handle)

@@ -7,7 +7,7 @@ import typer
 
 from librehps.rowfiles import KNOWN
 from librehps_cli.ui.compare_pairs import compare_pairs
-from librehps_cli.ui.errors import exit_code
+from librehps_cli.ui.errors import exit_code, row_error
 from librehps_cli.ui.help import OUTPUT, examples
 from librehps_cli.ui.load import load_scorer, prompt_keywords
 from librehps_cli.ui.options import Json, PromptOptions, Quiet, grouped
@@ -105,7 +105,7 @@ def _print_many(found: "Comparison", explain: bool, out: Output) -> int:
     """Print a ranking with the win probability of each item over the next and over all others."""
     for row in found.rows:
         if row.error is not None:
-            out.error(f"{row.item.media}: {row.error} ({type(row.error).__name__})")
+            out.error(row_error(row.item.media, str(row.error), type(row.error).__name__))
     records = found.records(explain)
     _print_ranking(records, explain, out)
     if not found.is_calibrated and not out.json:

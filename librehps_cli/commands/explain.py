@@ -11,7 +11,7 @@ import typer
 
 from librehps.choices import ExplainBy
 from librehps.files import counted
-from librehps_cli.ui.errors import INTERRUPTED, exit_code
+from librehps_cli.ui.errors import INTERRUPTED, exit_code, row_error
 from librehps_cli.ui.explanation import print_explanation
 from librehps_cli.ui.help import OUTPUT, examples
 from librehps_cli.ui.load import load_scorer, prompt_keywords, source_keywords
@@ -144,7 +144,7 @@ class Shown:
 
         if isinstance(row, Unexplained):
             self.failed += 1
-            self.out.error(f"{row.media}: {row.error} ({type(row.error).__name__})")
+            self.out.error(row_error(row.media, str(row.error), type(row.error).__name__))
         else:
             self.ok += 1
         if self.out.json:

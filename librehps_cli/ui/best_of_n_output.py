@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from librehps.files import counted
+from librehps_cli.ui.errors import row_error
 from librehps_cli.ui.media_root import print_missing, print_moved, print_uncopied
 from librehps_cli.ui.options import SourceFlags
 from librehps_cli.ui.output import Output, figure, percent
@@ -30,7 +31,7 @@ def print_errors(failed: "ScoreTable", is_new: bool, out: Output) -> int:
     names = [n for n in ("id", "error", "error_type") if n in failed.columns]
     for row in failed.source.select(names).slice(0, MAX_NAMED_ROWS).to_pylist():
         why = row.get("error") or "no error message"
-        out.error(f"{row.get('id')}: {why} ({row.get('error_type') or 'unknown'})")
+        out.error(row_error(row.get("id"), why, row.get("error_type") or "unknown"))
     if len(failed) > MAX_NAMED_ROWS:
         out.error(f"and {counted(len(failed) - MAX_NAMED_ROWS, 'more row')} with errors")
     return len(failed)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from librehps.files import counted
-from librehps_cli.ui.errors import INTERRUPTED, exit_code
+from librehps_cli.ui.errors import INTERRUPTED, exit_code, row_error
 from librehps_cli.ui.load import check_calibration, load_scorer, model_options
 from librehps_cli.ui.options import PromptOptions
 from librehps_cli.ui.output import Output, percent
@@ -98,7 +98,7 @@ def _to_file(
 def _report(found: "ComparedPairs", out: Output) -> int:
     """Print the errors and the counts; return the exit code."""
     for record in found.errors:
-        out.error(f"{record['pair_id']}: {record['error']} ({record['error_type']})")
+        out.error(row_error(record["pair_id"], record["error"], record["error_type"]))
     failed = len(found.errors)
     compared = len(found.records) - failed
     out.note(_counts(compared, failed))

@@ -116,6 +116,12 @@ def _variable_of(error: Any) -> str:
     return f" (from {next(name for name in names if os.environ.get(name))})"
 
 
+def row_error(name: object, error: str, kind: object) -> str:
+    """Return the line for a row with an error; a name that begins the error is not repeated."""
+    begins = error.startswith((f"{name} ", f"{name}:"))
+    return f"{error} ({kind})" if begins else f"{name}: {error} ({kind})"
+
+
 def exit_code(ok: int, failed: int) -> int:
     """Return 0 if every item was scored, 1 if none was, 3 if some were."""
     if not failed:

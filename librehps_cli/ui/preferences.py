@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from librehps.files import counted
+from librehps_cli.ui.errors import row_error
 from librehps_cli.ui.load import load_scorer, renames
 from librehps_cli.ui.options import PromptOptions
 from librehps_cli.ui.output import Output
@@ -141,7 +142,7 @@ def _watch(out: Output) -> "Watch":
         for row in out.progress(rows, total):
             if row.error is not None:
                 name = row.item.media if isinstance(row.item.media, Path) else row.item.id
-                out.error(f"{name}: {row.error} ({type(row.error).__name__})")
+                out.error(row_error(name, str(row.error), type(row.error).__name__))
             yield row
 
     return watch

@@ -78,8 +78,12 @@ class CommandObserver(RunObserver):
     def updated(self, summary: "RunSummary") -> None:
         """Print what a pass of a watch has changed; with --json the whole summary."""
         if summary.changes is not None and self._has_changes(summary.changes):
-            left = f", {summary.remaining} left to score" if summary.remaining else ""
-            self._out.note(f"{datetime.now():%H:%M:%S} {summary.changes.text()}{left}")
+            text = summary.changes.text()
+            if summary.remaining:
+                text += f", {summary.remaining} left to score"
+            if summary.failed:
+                text += f"; {counted(summary.failed, 'error')} in all"
+            self._out.note(f"{datetime.now():%H:%M:%S} {text}")
         if self._out.is_watched and self._newest:
             self._show_newest()
         if self.prints_summaries:

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from librehps.files import counted
+from librehps_cli.ui.errors import row_error
 from librehps_cli.ui.output import Output, axes_in, figures, percent
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def print_ranking(records: list[Record], calibrator: "Platt | None", out: Output
     failed = [record for record in records if record["status"] == "error"]
     errors = failed if not out.stderr_is_terminal else failed[:MAX_TABLE_ERRORS]
     for record in errors:
-        out.error(f"{record['id']}: {record['error']} ({record['error_type']})")
+        out.error(row_error(record["id"], record["error"], record["error_type"]))
     if len(errors) < len(failed):
         out.error(f"{len(failed) - len(errors)} more items failed; for every error: {EVERY_ROW}")
     scored = [record for record in records if record["status"] == "ok"]

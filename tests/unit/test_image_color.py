@@ -225,16 +225,18 @@ def test_a_cutout_scores_the_same_over_any_colour(tiny: LibreHPS) -> None:
     assert keep.score_image(one, "x") != keep.score_image(other, "x")
 
 
-def test_transparency_is_counted_in_a_note(tmp_path: Path, cli: Cli) -> None:
+def test_transparency_and_pages_are_counted_in_a_note(tmp_path: Path, cli: Cli) -> None:
     folder = tmp_path / "media"
     folder.mkdir()
     for name in ("a", "b"):
         half_clear().save(folder / f"{name}.png")
-    BASE.save(folder / "c.png")
+    BASE.save(folder / "c.tif", save_all=True, append_images=[BASE])
+    BASE.save(folder / "d.tif")
     command = ("score", folder, "-m", "tiny", "--prompt", "x")
     done = cli(*command, "-o", tmp_path / "x.jsonl", "--background", "#0a0B0c")
     note = "2 images have transparent pixels: shown on #0a0b0c (--background)"
-    assert note in " ".join(done.stderr.split())
+    said = " ".join(done.stderr.split())
+    assert note in said and "1 TIFF has several pages: the first one is scored" in said
     assert "1 image has transparent pixels: shown on white" in " ".join(
         cli("score", folder / "a.png", *command[2:]).stderr.split()
     )

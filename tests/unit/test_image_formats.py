@@ -1,6 +1,7 @@
 """AVIF, HEIC and JPEG XL, PNGs with damaged notes, and TIFFs of deep samples."""
 
 import importlib.util
+import io
 import struct
 import tracemalloc
 import zlib
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import Cli
 from librehps import errors
@@ -90,6 +92,15 @@ def test_heic_and_jpeg_xl_are_read_with_the_extra() -> None:
                 loaded(content[:size])
         with pytest.raises(errors.DecompressionBombError, match="too many pixels"):
             load_pixels(content, max_pixels=64 * 48 - 1)
+
+
+def test_an_image_that_pillow_refuses_has_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = io.BytesIO()
+    BASE.save(content, "PNG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 // 2 - 1)
+    words = r"x\.png: too many pixels \(3072; at most 178956970\)\. Scale it down"
+    with pytest.raises(errors.DecompressionBombError, match=words):
+        load_pixels(content.getvalue(), "x.png")
 
 
 def test_without_the_extra_the_error_names_format_and_command(

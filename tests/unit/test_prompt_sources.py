@@ -12,6 +12,7 @@ import pytest
 from embedded import NEGATIVE, graph, png, text_to_image
 from librehps.errors import EmptyPromptError, PromptError
 from librehps.items.prompts import PromptFinder, find_prompts
+from librehps.items.rows import ColumnOptions
 from librehps.items.tars import Tar
 from librehps.media.media import Media
 from librehps.types import Item
@@ -63,7 +64,7 @@ def test_infotexts_in_tars(tmp_path: Path) -> None:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    [item] = Tar(tmp_path / "a.tar", "a", None)
+    [item] = Tar(tmp_path / "a.tar", "a", ColumnOptions(), frozenset())
     for way in ("auto", "sidecar", "column"):
         assert finder(way)(item, Media(item.media)).prompt == "a red cat"
 
@@ -100,6 +101,9 @@ def test_nul_is_in_no_prompt(tmp_path: Path) -> None:
             found(finder(way), tmp_path / "a.png", "a\0 \0c\0a\0t\0")
     with pytest.raises(PromptError, match="NUL characters"):
         found(PromptFinder("a\0cat"), tmp_path / "a.png")
+    (tmp_path / "b.txt").write_bytes(b"a\0b")
+    with pytest.raises(PromptError, match="b.txt: zero bytes in the text; expected UTF-8"):
+        found(finder("sidecar"), tmp_path / "b.png")
 
 
 def test_markup_is_removed(tmp_path: Path) -> None:

@@ -44,7 +44,10 @@ class Manifest:
         self.container, self.name, self.repeats_paths = file, file.name, False
         schema = self._rows.schema()
         if schema is None:
-            raise UsageError(f"{file}: no rows")
+            raise UsageError(
+                f"{file}: no rows",
+                hint="Write a header, such as image,prompt, and a row for each item.",
+            )
         binary = [name for name in schema.names if name in schema.binary]
         names = [name for name in schema.names if name not in schema.binary]
         self.columns = find_columns(

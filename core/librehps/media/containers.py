@@ -1,5 +1,6 @@
 """Detection of a media file's format by its name and first bytes, before any decoder reads it."""
 
+import shlex
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -133,7 +134,11 @@ def check_video_file(path: Path) -> str:
     container = container_of(head)
     if container is None:
         seen = resembles(head) or "not a supported video"
-        raise UnsupportedMediaError(f"{path} is {seen}: expected MP4/MOV, Matroska/WebM or AVI")
+        reason = f"{path} is {seen}: expected MP4/MOV, Matroska/WebM or AVI"
+        if not resembles(head):
+            command = f"ffmpeg -i {shlex.quote(str(path))} -c copy NEW.mp4"
+            reason += f". If a player shows it, convert it: {command}"
+        raise UnsupportedMediaError(reason)
     size = path.stat().st_size
     with path.open("rb") as file:
         try:

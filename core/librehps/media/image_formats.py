@@ -41,7 +41,8 @@ def damage_named(name: str) -> Iterator[None]:
     try:
         yield
     except Image.DecompressionBombError as error:
-        raise DecompressionBombError(f"{name}: {error}") from error
+        found = re.search(r"\((\d+) pixels\)", str(error))
+        raise _too_large(name, found[1] if found else str(error), MAX_PIXELS) from error
     except DAMAGE_ERRORS as error:
         raise BrokenMediaError(f"{name} is damaged: {error}") from error
 
@@ -91,9 +92,13 @@ def _opened(content: bytes, name: str, max_pixels: int) -> Image.Image:
 def check_pixels(width: int, height: int, name: str, max_pixels: int) -> None:
     """Raise DecompressionBombError for an image of more than `max_pixels`."""
     if width * height > max_pixels:
-        raise DecompressionBombError(
-            f"{name}: too many pixels ({width} x {height}; at most {max_pixels})"
-        )
+        raise _too_large(name, f"{width} x {height}", max_pixels)
+
+
+def _too_large(name: str, size: str, max_pixels: int) -> DecompressionBombError:
+    return DecompressionBombError(
+        f"{name}: too many pixels ({size}; at most {max_pixels}). Scale it down first"
+    )
 
 
 def _open_heic(content: bytes, name: str, max_pixels: int) -> Image.Image:

@@ -1,6 +1,6 @@
 """Images as uint8 RGB pixels, from paths, bytes, PIL images, arrays or tensors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from librehps.media.containers import read_bytes
 from librehps.media.image_formats import MAX_PIXELS, open_image
 from librehps.media.options import MediaOptions
 from librehps.media.pillow_reader import planes, read_image
-from librehps.media.remarks import TRANSPARENT
+from librehps.media.remarks import PAGES, TRANSPARENT
 
 if TYPE_CHECKING:
     from librehps.types import ImageSource
@@ -65,7 +65,10 @@ def load_picture(
         source, name = read_bytes(Path(source)), str(source)
     if isinstance(source, bytes):
         image = open_image(source, name, max_pixels)
-        return read_image(image, name, to_picture, options, max_pixels)
+        # Known from the header, before the pixels are read.
+        has_pages = image.format == "TIFF" and getattr(image, "is_animated", False)
+        picture = read_image(image, name, to_picture, options, max_pixels)
+        return replace(picture, remarks=picture.remarks | {PAGES}) if has_pages else picture
     raise UnsupportedMediaError(
         f"expected an image as path, bytes, PIL image, array or tensor, got {type(source).__name__}"
     )

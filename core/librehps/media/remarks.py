@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from librehps.settings import Settings
 
 TAGS, WEIGHTS = "tags", "weights"
-TRANSPARENT, ANIMATED, VARIABLE = "transparent", "animated", "variable"
+TRANSPARENT, ANIMATED, VARIABLE, PAGES = "transparent", "animated", "variable", "pages"
 # One and several: {n} is the count, the rest are settings.
 _NOTES = {
     TAGS: (
@@ -23,6 +23,10 @@ _NOTES = {
     ANIMATED: (
         "1 animated image is scored as a video (--animated still: first frame)",
         "{n} animated images are scored as videos (--animated still: first frame)",
+    ),
+    PAGES: (
+        "1 TIFF has several pages: the first one is scored",
+        "{n} TIFFs have several pages: the first one of each is scored",
     ),
     VARIABLE: (
         "1 video has a variable frame rate: sampled by frame number (--sample time: by time)",

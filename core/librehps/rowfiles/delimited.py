@@ -134,7 +134,8 @@ def _rows(
             check_distinct(header, place)
         elif len(fields) != len(header):
             raise RowError(
-                f"{place}: got {len(fields)} fields, expected {len(header)} as in the header"
+                f"{place}: got {len(fields)} fields, expected {len(header)} as in the header",
+                hint='Put a field that has the separator in quotation marks: "a cat, a dog".',
             )
         else:
             row: dict[str, Any] = dict(zip(header, fields, strict=True))

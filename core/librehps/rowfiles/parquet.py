@@ -11,6 +11,7 @@ from librehps.rowfiles.parquet_file import open_parquet
 from librehps.storage.url_path import AnyPath
 
 BATCH_ROWS = 1024
+COPY_HINT = "If it should be whole, copy or download it again."
 
 
 def parquet_schema(file: AnyPath) -> Schema:
@@ -23,7 +24,7 @@ def parquet_schema(file: AnyPath) -> Schema:
             check_distinct(schema.names, str(file))
             empty = _paths_only(source)
     except (pa.ArrowException, ValueError) as error:
-        raise RowError(f"{file} cannot be read: {error}") from error
+        raise RowError(f"{file} cannot be read: {error}", hint=COPY_HINT) from error
     binary = frozenset(f.name for f in schema if is_binary(f.type) and f.name not in empty)
     return Schema(schema.names, binary, frozenset(f.name for f in schema if _is_list(f.type)))
 
@@ -51,7 +52,7 @@ def parquet_blocks(file: AnyPath, names: Sequence[str] | None) -> Iterator[Table
                 yield Table(columns, range(number, number + len(batch)), f"{file}, row ")
                 number += len(batch)
     except (pa.ArrowException, ValueError) as error:
-        raise RowError(f"{file} cannot be read: {error}") from error
+        raise RowError(f"{file} cannot be read: {error}", hint=COPY_HINT) from error
 
 
 def _without_bytes(source: Any, names: Sequence[str]) -> list[str]:

@@ -123,6 +123,9 @@ def decode_text(content: bytes) -> str:
         byte = error.object[error.start]
         raise ValueError(f"not valid {encoding.upper()}: byte {byte:#x}: {error.reason}") from error
     if "\0" in text:
+        # Of Latin text in UTF-16, half of the bytes are zero.
+        if len(content) % 2 or 3 * content.count(0) < len(content):
+            raise ValueError("zero bytes in the text; expected UTF-8")
         order = _utf16_order(content)
         raise ValueError(
             f"{order} without a byte order mark; expected UTF-8 (convert the file: "

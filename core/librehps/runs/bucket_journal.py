@@ -41,7 +41,10 @@ class BucketJournal:
         if not is_new:
             writes.write(self.run_file.url, content)
         elif not writes.create(self.run_file.url, content):
-            raise UsageError(f"another process is writing to {self.path}")
+            raise UsageError(
+                f"another process is writing to {self.path}",
+                hint="Wait until it has ended, or choose another output.",
+            )
         self._run, self._is_known = content, True
 
     def listing_name(self) -> str:
