@@ -102,7 +102,7 @@ def test_nul_is_in_no_prompt(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match="NUL characters"):
         found(PromptFinder("a\0cat"), tmp_path / "a.png")
     (tmp_path / "b.txt").write_bytes(b"a\0b")
-    with pytest.raises(PromptError, match="b.txt: zero bytes in the text; expected UTF-8"):
+    with pytest.raises(PromptError, match="zero bytes in the text; expected UTF-8"):
         found(finder("sidecar"), tmp_path / "b.png")
 
 
