@@ -3,10 +3,12 @@
 import errno
 import logging
 import os
+import re
 import shlex
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import islice, product
 from pathlib import Path
 from threading import get_ident
 from typing import Protocol
@@ -25,6 +27,11 @@ NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 _unsynced: set[str] = set()
 # Bytes of two files that are compared at once.
 COMPARED_BYTES = 1 << 20
+# An undecodable byte of a file name in the text of `printable`, and in the text of `_distinct`.
+BYTE = re.compile(r"%([89A-F][0-9A-F])")
+DISTINCT_BYTE = re.compile(r"%(?:%([89A-F][0-9A-F])|25)")
+# Spellings of a name that are tried, where bytes of the name and literal text look alike.
+MAX_SPELLINGS = 16
 # Suffix of a file that is still being written.
 PARTIAL = ".partial"
 
@@ -223,6 +230,62 @@ def printable(text: object) -> str:
         .encode(errors="replace")
         .decode()
     )
+
+
+def path_text(path: str, place: str | None = None) -> str:
+    """Return a path as `printable` text, or where that text names another existing file, otherwise.
+
+    `place` is the path at which the file lies, if `path` is a part of that (default: `path`).
+    """
+    text = printable(path)
+    if text == path:
+        return text
+    place = place or path
+    other = found_path(printable(place))
+    return text if other is None or other == place else "/".join(map(_distinct, path.split("/")))
+
+
+def found_path(text: str) -> str | None:
+    """Return the existing path that the text of `path_text` names, None without one.
+
+    A file with exactly this name comes first.
+    """
+    if os.path.lexists(text):
+        return text
+    if not BYTE.search(text):
+        return None
+    places = [""]
+    for part in filter(None, re.split("(?<=/)", text)):
+        spelled = dict.fromkeys(above + name for above in places for name in _spellings(part))
+        places = list(filter(os.path.lexists, spelled))
+    return places[0] if places else None
+
+
+def _distinct(name: str) -> str:
+    """Return a name with undecodable bytes as text that no other name has, with %%XX for a byte."""
+    if is_utf8(name):
+        return name
+    escaped = printable(name.replace("%", "\0"))
+    return BYTE.sub(r"%%\1", escaped).replace("\0", "%25")
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """Yield the names that a text may stand for, likeliest first."""
+    yield name
+    if "%%" in name:
+        yield DISTINCT_BYTE.sub(lambda found: _byte(found[1]) if found[1] else "%", name)
+    pieces = BYTE.split(name)
+    for chosen in islice(product((True, False), repeat=len(pieces) // 2), MAX_SPELLINGS):
+        spelled = pieces[0]
+        for is_byte, code, text in zip(chosen, pieces[1::2], pieces[2::2], strict=True):
+            spelled += (_byte(code) if is_byte else f"%{code}") + text
+        # Bytes of valid UTF-8 are never written as %XX.
+        if os.fsdecode(os.fsencode(spelled)) == spelled:
+            yield spelled
+
+
+def _byte(code: str) -> str:
+    return chr(0xDC00 + int(code, 16))
 
 
 def is_utf8(text: str) -> bool:

@@ -11,7 +11,7 @@ from librehps.choices import Kind as Kind
 from librehps.choices import Sample as Sample
 from librehps.choices import Status, Winner
 from librehps.errors import ItemError, UsageError
-from librehps.files import printable
+from librehps.files import path_text, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -392,5 +392,5 @@ class ScoredRow:
 def media_text(media: Any) -> str | None:
     """Return the path or URL of an item's media as UTF-8 text; None for media in memory."""
     if isinstance(media, str):
-        return printable(media)
-    return printable(str(media)) if isinstance(media, (PurePath, Stored)) else None
+        return path_text(media)
+    return path_text(str(media)) if isinstance(media, (PurePath, Stored)) else None

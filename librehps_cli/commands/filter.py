@@ -1,5 +1,6 @@
 """librehps filter: rows of scored files that meet conditions."""
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -290,7 +291,7 @@ def _print_paths(paths: Sequence[str], null: bool, out: Output) -> None:
     sys.stdout.flush()
     for at in range(0, len(paths), MAX_WRITTEN_PATHS):
         chunk = paths[at : at + MAX_WRITTEN_PATHS]
-        left = memoryview("".join(f"{path}\0" for path in chunk).encode())
+        left = memoryview(os.fsencode("".join(f"{path}\0" for path in chunk)))
         while left:
             # Where Python's output is unbuffered, a write may take a part only.
             left = left[sys.stdout.buffer.write(left) :]

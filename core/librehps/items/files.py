@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from librehps.errors import UsageError
-from librehps.files import printable
+from librehps.files import path_text, printable
 from librehps.items.folders import walk
 from librehps.items.passed_over import PassedOver
 from librehps.items.search import Search, nothing_in
@@ -47,17 +47,21 @@ class Files:
                 continue
             pattern = path.parts[len(start.parts) :]
             for folder, names in walk(start, self.passed_over, pattern):
-                media, identity = start_below(str(folder), os.sep), start_below(self._id(folder))
+                media, identity = start_below(str(folder), os.sep), start_below(self._below(folder))
                 above = folder.parts[len(start.parts) :]
                 for name, kind in self._search.media(above, names, pattern):
-                    yield Item(identity + printable(name), media + name, None, kind)
+                    place = media + name
+                    yield Item(path_text(identity + name, place), place, None, kind)
 
     def nothing(self) -> UsageError:
         """Return the error for paths without an item."""
         return nothing_in(self._paths, self.passed_over)
 
     def _id(self, path: Path) -> str:
-        return printable(os.path.relpath(path, self._root).replace(os.sep, "/"))
+        return path_text(self._below(path), str(path))
+
+    def _below(self, path: Path) -> str:
+        return os.path.relpath(path, self._root).replace(os.sep, "/")
 
 
 def file_item(path: AnyPath) -> Item:
@@ -73,7 +77,7 @@ def file_item(path: AnyPath) -> Item:
             f"{path} is a folder; expected a file",
             hint="Give its files, or use `librehps best-of-n` for folders.",
         )
-    return Item(printable(str(path)), path, None, kind_of(path))
+    return Item(path_text(str(path)), path, None, kind_of(path))
 
 
 def _check_distinct(paths: list[Path]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from librehps.errors import UsageError
-from librehps.files import printable
+from librehps.files import path_text, printable
 from librehps.items.passed_over import PassedOver
 from librehps.items.rows import ColumnOptions, RowReader, find_columns
 from librehps.media.archived import Remote
@@ -80,7 +80,8 @@ class Stdin:
         short = os.path.normpath(name)
         if is_remote(self._root):
             return Item(printable(short), Remote(UrlPath(self._root).url_of(short)), None)
-        return Item(printable(short), Path(self._root, name), None)
+        place = Path(self._root, name)
+        return Item(path_text(short, str(place)), place, None)
 
 
 class _Pieces(Iterator[bytes]):

@@ -18,7 +18,7 @@ from librehps.errors import (
     StorageError,
     UsageError,
 )
-from librehps.files import counted, printable
+from librehps.files import BYTE, counted, printable
 from librehps.items.passed_over import SPECIAL, PassedOver
 from librehps.items.rows import ColumnOptions, check_ranges, invalid_prompt
 from librehps.media.archived import TarMember
@@ -87,6 +87,7 @@ class Tar:
         self._file, self._name, self._options = file, name, options
         self._reserved, self._unread = reserved, 0
         self.left_out: dict[str, None] = {}
+        self._encoded = set[str]()
         self.passed_over = PassedOver()
         self.container = file
         _check_packed(file)
@@ -94,6 +95,7 @@ class Tar:
 
     def __iter__(self) -> Iterator[Item]:
         index = TarIndex(self._file)
+        self._encoded = set[str]()
         try:
             if index.skipped:
                 self.passed_over.add("", SPECIAL, index.skipped)
@@ -134,11 +136,22 @@ class Tar:
             except ItemError as error:
                 problem = error
             number = index.earlier(member)
-            name = f"{self._name}/{member.name}" + (f"#{number + 1}" if number else "")
-            kind = kind_by_name(member.name)
+            name, kind = self._id(member.name, number), kind_by_name(member.name)
             group = fields.pop(self._options.group or GROUP_FIELD, None)
             group = None if group is None else printable(group)
-            yield Item(printable(name), stored, prompt, kind, group, self._own(fields), problem)
+            yield Item(name, stored, prompt, kind, group, self._own(fields), problem)
+
+    def _id(self, name: str, number: int) -> str:
+        """Return the id of the member that has `number` earlier members of its name."""
+        whole = printable(f"{self._name}/{name}")
+        found = f"{whole}#{number + 1}" if number else whole
+        if BYTE.search(whole):
+            # A name of undecodable bytes and another one may be the same text.
+            while found in self._encoded:
+                number += 1
+                found = f"{whole}#{number + 1}"
+            self._encoded.add(found)
+        return found
 
     def _content(self, member: Member, index: TarIndex, error: type[ItemError]) -> Member:
         """Return the member that holds the content; raises `error` for a link to none."""

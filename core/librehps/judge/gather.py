@@ -14,6 +14,7 @@ from librehps.choices import PromptFrom
 from librehps.decide.copy_media import media_named_in
 from librehps.decide.generators import FOLDER, generators_of
 from librehps.errors import UsageError
+from librehps.files import path_text
 from librehps.judge.beliefs import Codes, Floats
 from librehps.judge.pool import Pool
 from librehps.media.archived import ParquetCell, Remote, TarMember
@@ -257,4 +258,5 @@ def _name(place: str, home: Path) -> str:
     if "://" in place:
         return place
     path = Path(place).absolute()
-    return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)
+    named = path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)
+    return path_text(named, str(path))

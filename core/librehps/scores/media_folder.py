@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from librehps.files import BYTE, found_path, printable
 from librehps.paths import GLOB_CHARS
 from librehps.storage.places import shown
 from librehps.storage.url_path import AnyPath, UrlPath
@@ -122,7 +123,7 @@ class MediaFolder:
             prefix = self._first
             if prefix is not None and "\0" not in media and os.access(prefix + media, os.F_OK):
                 return self._shown(prefix + media)
-        return next(filter(exists, self._candidates(media)), None)
+        return next(filter(None, map(_located, self._candidates(media))), None)
 
     def found(self, media: Iterable[str]) -> "FoundMedia":
         """Return the existing paths of the rows' media, and the media that were not found."""
@@ -134,7 +135,7 @@ class MediaFolder:
 
     def start(self, media: str | None) -> str:
         """Return the folder of relative paths: where `media` lies, else the first recorded."""
-        held = (base for base in self._bases if media and exists(_joined(base, media)))
+        held = (base for base in self._bases if media and _located(_joined(base, media)))
         found = next(held, self._bases[0])
         return found if _is_url(found) else os.path.realpath(found)
 
@@ -211,7 +212,7 @@ class MediaFolder:
             return
         for origin in self.origins:
             for start in filter(None, (*origin.starts, origin.folder)):
-                above = start.rstrip("/" + os.sep)
+                above = printable(start).rstrip("/" + os.sep)
                 if media.startswith((above + "/", above + os.sep)):
                     yield self._shown(_joined(self.root, media[len(above) + 1 :]))
 
@@ -237,6 +238,19 @@ def exists(place: str) -> bool:
     except ValueError:
         # A path with a zero byte.
         return False
+
+
+def _located(place: str) -> str | None:
+    """Return the path, URL or member that exists; %XX stands for undecodable bytes of a name."""
+    if exists(place):
+        return place
+    if not BYTE.search(place):
+        return None
+    for container in (place, *containers(place)):
+        file = found_path(container)
+        if file is not None and (container == place or Path(file).is_file()):
+            return file + place[len(container) :]
+    return None
 
 
 def containers(place: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Scored rows as Arrow batches, with one column for each value of a row."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 from types import NoneType
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from librehps.files import printable
+from librehps.files import path_text, printable
 from librehps.scores.columns import DOUBLE, PHASH, TEXT, as_text, full_columns
 from librehps.scores.parquet import arrow_type
 from librehps.scores.scored_rows import ScoredRows, as_columns
@@ -146,11 +146,11 @@ def _column(table: Any, field: Any) -> Any:
 def _media(values: list[Any]) -> Any:
     """Return the paths or URLs of media as UTF-8 text, None for media in memory."""
     if set(map(type, values)) == {str}:
-        return _texts(values)
+        return _texts(values, path_text)
     return [media_text(value) for value in values]
 
 
-def _texts(values: list[Any]) -> Any:
+def _texts(values: list[Any], spell: Callable[[Any], str] = printable) -> Any:
     """Return values as an Arrow array of UTF-8 text, except None."""
     if values.count(None) == len(values):
         return pa.nulls(len(values), pa.string())
@@ -159,7 +159,7 @@ def _texts(values: list[Any]) -> Any:
             return pa.array(values, pa.string())
         except UnicodeEncodeError:
             pass
-    return [v if v is None or (type(v) is str and v.isascii()) else printable(v) for v in values]
+    return [v if v is None or (type(v) is str and v.isascii()) else spell(v) for v in values]
 
 
 def _numbers(rows: ScoredRows) -> dict[str, Any]:
