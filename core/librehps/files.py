@@ -245,6 +245,16 @@ def path_text(path: str, place: str | None = None) -> str:
     return text if other is None or other == place else "/".join(map(_distinct, path.split("/")))
 
 
+def is_named(path: str, text: str) -> bool:
+    """Return whether the text is one that `path_text` may give for a path, or the path itself."""
+    names, parts = path.split("/"), text.split("/")
+    return path == text or (
+        len(names) == len(parts)
+        and all(part in (name, printable(name), _distinct(name))
+                for name, part in zip(names, parts, strict=True))
+    )  # fmt: skip
+
+
 def found_path(text: str) -> str | None:
     """Return the existing path that the text of `path_text` names, None without one.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from librehps.files import printable
+from librehps.files import BYTE, found_path, printable
 
 # `C:\x`, `C:/x`, and `\\server\share`.
 WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\\\")
@@ -26,6 +26,12 @@ def local_name(root: str | Path, value: str) -> str:
     if "\\" not in value or os.name == "nt" or os.path.lexists(Path(root, value)):
         return value
     return value.replace("\\", "/")
+
+
+def local_path(root: str | Path, value: str) -> Path:
+    """Return the path of the file that a table names; %XX stands for undecodable bytes."""
+    path = Path(root, local_name(root, value))
+    return Path(found_path(str(path)) or path) if BYTE.search(value) else path
 
 
 def foreign_path(root: str | Path, value: str) -> str | None:
@@ -47,6 +53,7 @@ def is_simple(name: str) -> bool:
         "//" not in name
         and "/." not in name
         and "\\" not in name
+        and "%" not in name
         and ":" not in name
         and name[:1] not in "./"
         and name[-1:] != "/"
@@ -60,7 +67,7 @@ def are_simple(names: Sequence[Any]) -> bool:
     if not {name[:1] for name in names}.isdisjoint(("", ".", "/")):
         return False
     text = "\n".join([*names, ""])
-    return not any(one in text for one in ("//", "/.", "\\", ":", "/\n"))
+    return not any(one in text for one in ("//", "/.", "\\", "%", ":", "/\n"))
 
 
 def start_below(folder: str, separator: str = "/") -> str:

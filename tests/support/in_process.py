@@ -90,7 +90,7 @@ def _stream(number: int, mode: str, errors: str = "backslashreplace") -> IO[str]
 
 def _text(file: IO[bytes]) -> str:
     file.seek(0)
-    return file.read().decode().replace("\r\n", "\n")
+    return file.read().decode(errors="surrogateescape").replace("\r\n", "\n")
 
 
 def forget() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from librehps.errors import UsageError
-from librehps.files import is_equal, sync, thread_partial, writing
+from librehps.files import is_equal, is_named, sync, thread_partial, writing
 from librehps.media.named import Found
 from librehps.types import Stored
 
@@ -39,7 +39,9 @@ class MoveRecord:
 
     def resumes(self, source: Path, target: Path) -> bool:
         """Return whether an earlier move has brought this file, or a copy of it, to its target."""
-        known = self._sources.get(self._name(target)) == os.path.abspath(source)  # noqa: PTH100
+        start = self._sources.get(self._name(target))
+        # Of a file that is gone, only the text is known.
+        known = start is not None and is_named(start, os.path.abspath(source))  # noqa: PTH100
         return known and os.path.lexists(target) and (not os.path.lexists(source)
                                                       or is_same(source, target))  # fmt: skip
 

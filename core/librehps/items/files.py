@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from librehps.errors import UsageError
-from librehps.files import path_text, printable
+from librehps.files import found_path, path_text, printable
 from librehps.items.folders import walk
 from librehps.items.passed_over import PassedOver
 from librehps.items.search import Search, nothing_in
@@ -31,6 +31,7 @@ class Files:
     container = None
 
     def __init__(self, paths: list[Path], sidecars: bool = False) -> None:
+        paths = [Path(found_path(str(path)) or path) for path in paths]
         self.passed_over = PassedOver()
         self._paths, self._search = paths, Search(self.passed_over, sidecars)
         self._starts = [glob_start(path) for path in paths]
@@ -70,6 +71,7 @@ def file_item(path: AnyPath) -> Item:
         if not path.exists():
             raise UsageError(f"no such file: {path}")
         return Item(printable(path), Remote(path.url), None, kind_by_name(path.name))
+    path = Path(found_path(str(path)) or path)
     if not os.path.lexists(path):
         raise UsageError(f"no such file: {path}")
     if path.is_dir():

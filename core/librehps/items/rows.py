@@ -15,7 +15,15 @@ from librehps.media.archived import Remote
 from librehps.media.lazy import Lazy
 from librehps.media.media import kind_by_name
 from librehps.media.named import MEDIA_NAMES, PROMPT_NAMES, column_entry, media_value
-from librehps.paths import are_simple, foreign_path, is_simple, local_name, path_id, start_below
+from librehps.paths import (
+    are_simple,
+    foreign_path,
+    is_simple,
+    local_name,
+    local_path,
+    path_id,
+    start_below,
+)
 from librehps.rowfiles.base import RowBlock
 from librehps.storage.places import is_remote, shown
 from librehps.storage.url_path import AnyPath, UrlPath
@@ -215,7 +223,7 @@ class RowReader:
         reason = foreign_path(self.root, value)
         name = local_name(self.root, value)
         foreign = MediaNotFoundError(f"{place}: {reason}") if reason else None
-        return Path(self.root, name), path_id(name, self.prefix), foreign
+        return local_path(self.root, value), path_id(name, self.prefix), foreign
 
     @Lazy
     def _known(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from librehps.errors import UsageError
-from librehps.files import path_text, printable
+from librehps.files import BYTE, found_path, path_text, printable
 from librehps.items.passed_over import PassedOver
 from librehps.items.rows import ColumnOptions, RowReader, find_columns
 from librehps.media.archived import Remote
@@ -81,6 +81,8 @@ class Stdin:
         if is_remote(self._root):
             return Item(printable(short), Remote(UrlPath(self._root).url_of(short)), None)
         place = Path(self._root, name)
+        if BYTE.search(name):
+            place = Path(found_path(str(place)) or place)
         return Item(path_text(short, str(place)), place, None)
 
 

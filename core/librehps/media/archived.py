@@ -1,14 +1,13 @@
 """Stored media: a member of a tar, a cell of a Parquet file, or a URL."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from librehps.errors import BrokenMediaError, EmptyFileError, MediaError, MediaNotFoundError
 from librehps.media.containers import read_bytes
 from librehps.media.faults import reading
 from librehps.media.parquet_column import column_of
-from librehps.paths import foreign_path, local_name
+from librehps.paths import foreign_path, local_path
 from librehps.storage import store
 from librehps.storage.places import is_remote as is_remote
 from librehps.storage.places import name_of, shown
@@ -85,7 +84,7 @@ class ParquetCell(Stored):
             return Remote(found.url).read()
         if reason := foreign_path(self.root, self.path):
             raise MediaNotFoundError(f"{self}: {reason}")
-        return read_bytes(Path(self.root, local_name(self.root, self.path)))
+        return read_bytes(local_path(self.root, self.path))
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from librehps.errors import PreferenceError
 from librehps.media.archived import Remote
-from librehps.paths import foreign_path, local_name
+from librehps.paths import foreign_path, local_path
 from librehps.preferences.pairs import Pair, PairMedia
 from librehps.rowfiles import Placed, Row
 from librehps.storage.places import is_remote, shown
@@ -93,7 +93,7 @@ class Context:
             return self._remote(value)
         if reason := foreign_path(self.root, value):
             raise PreferenceError(reason)
-        return self.root / local_name(self.root, value)
+        return local_path(self.root, value)
 
     def _remote(self, value: str) -> Remote:
         url = UrlPath(value) if is_remote(value) or not isinstance(self.root, UrlPath) else (
