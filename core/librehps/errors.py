@@ -27,7 +27,8 @@ LibreHPSError
 │   └── DeviceError              the server's device failed, or does not answer
 ├── EngineError              a cluster, or the process of a device, failed
 └── ItemError                one item cannot be scored: its row has the error, the run goes on
-    ├── InvalidItemError         an item of a request that is not as documented
+    ├── InvalidItemError         an item of a request or of standard input, not as documented
+    │   └── DuplicateIdError         a later item of standard input with the id of an earlier one
     ├── PromptError              a missing or invalid prompt
     │   ├── EmptyPromptError         the prompt is empty
     │   └── PromptTooLongError       the prompt has too many tokens
@@ -188,7 +189,11 @@ class ItemError(LibreHPSError):
 
 
 class InvalidItemError(ItemError):
-    """An item of a request to a server that is not as documented."""
+    """An item of a request to a server, or of standard input, that is not as documented."""
+
+
+class DuplicateIdError(InvalidItemError):
+    """An item of standard input whose id an earlier item has."""
 
 
 class PromptError(ItemError):

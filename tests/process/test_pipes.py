@@ -94,6 +94,10 @@ def test_rows_come_while_the_input_stays_open(folder: Path, style: str) -> None:
                 rows += [_row(process.stdout) for _ in names[len(rows) :]]
                 assert [row["id"] for row in rows] == names
                 assert all(row["status"] == "ok" for row in rows)
+            # A line that came before costs its own row.
+            for name, status in (("00.png", "DuplicateIdError"), ("03.png", None)):
+                process.stdin.write(line.get(style, "{}\n\n").format(name).encode())
+                assert _row(process.stdout)["error_type"] == status
             process.terminate()
             assert process.wait(ROW_TIMEOUT_S) == 130
         finally:

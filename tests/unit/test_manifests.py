@@ -1,6 +1,7 @@
 """Rows of manifests become items."""
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -75,10 +76,74 @@ def test_fields_that_only_later_rows_have(tmp_path: Path) -> None:
     source = Source([str(file)], SourceOptions())
     assert [item.extra for item in source.items()] == [{}, {"seed": 7}]
     assert source.facts()["own_columns"] == {"seed": "long"}
-    rows[1]["status"] = "mine"
+    rows[1] |= {"status": "mine", "my_status": 1, "width": 3}
     file.write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(UsageError, match="line 2: column 'status'"):
+    with pytest.raises(UsageError, match="line 2: columns 'status', 'width' conflict") as raised:
         items_of(file)
+    assert "--rename status=my_my_status --rename width=my_width" in (raised.value.hint or "")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])
+def test_ids_groups_and_prompts_that_only_later_rows_have(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"m{suffix}"
+
+    def write(*rows: dict[str, str]) -> None:
+        lines = list(map(json.dumps, rows))
+        file.write_text("\n".join(lines) if suffix == ".jsonl" else f"[{','.join(lines)}]")
+
+    write({"image": "a.png"}, {"image": "b.png", "id": "k", "group": "g", "prompt": "p"},
+          {"image": "c.png"})  # fmt: skip
+    source = Source([str(file)], SourceOptions())
+    found = [(i.id, i.group, i.prompt, i.extra) for i in source.items()]
+    assert found == [("a.png", None, None, {}), ("k", "g", "p", {}), ("c.png", None, None, {})]
+    assert not source.has_prompts
+    assert Source([str(file)], SourceOptions(ColumnOptions(prompt="prompt"))).has_prompts
+    kept = items_of(file, columns=ColumnOptions(rename={"id": "key"}))
+    assert [i.extra for i in kept] == [{}, {"key": "k"}, {}]
+    write({"image": "a.png", "caption": "x"}, {"image": "b.png", "prompt": "p"})
+    with pytest.raises(UsageError, match=r"2: the prompt is read from column 'caption', so column"):
+        items_of(file)
+
+
+@pytest.mark.parametrize(
+    ("header", "media", "prompt"),
+    [
+        ("Image,PROMPT", "a.png", "x"),
+        ("image , prompt ", "a.png", "x"),
+        ("Image, Prompt", "a.png", "x"),
+        ("image,Prompt,text", "a.png", "t"),
+        ("image,text_prompt,negative_prompt", "a.png", None),
+        ("image,Prompt, prompt", "a.png", None),
+        ("image,ID,prompt", "a.png", "t"),
+    ],
+)
+def test_names_in_another_case(tmp_path: Path, header: str, media: str, prompt: str | None) -> None:
+    """Without an exact name, of media and prompts alone, and never of two columns one."""
+    file = tmp_path / "m.csv"
+    blank = " " if ", " in header else ""
+    file.write_text(f"{header}\n{media},{blank}x{',t' * (header.count(',') - 1)}\n")
+    source = Source([str(file)], SourceOptions())
+    [item] = source.items()
+    assert (item.id, item.media, item.prompt) == (media, str(tmp_path / media), prompt)
+    if prompt is not None:
+        return
+    columns = re.escape("columns: image, text_prompt, negative_prompt")
+    with pytest.raises(UsageError, match=f"{columns}|columns: image, Prompt, ' prompt'") as raised:
+        source.check_prompts(None, None)
+    name = "text_prompt" if "text" in header else "NAME"
+    assert f"--prompt-column {name};" in (raised.value.hint or "")
+
+
+@pytest.mark.parametrize("text", ['{"a.png": "x"}', '{\n"images": [1]}', "3", '"x"', ""])
+def test_a_json_file_that_is_no_array(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "m.json"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=r"m\.json: expected a JSON array of objects") as raised:
+        items_of(file)
+    assert "[{...}, {...}]" in (raised.value.hint or "")
+    # As a pattern of a shell gives it: one row.
+    (tmp_path / "a.png").write_bytes(b"x")
+    assert len(items_of(tmp_path / "a.png", file)) == 2
 
 
 def test_ids_must_differ(tmp_path: Path) -> None:

@@ -190,9 +190,39 @@ def test_standard_input() -> None:
         ("a.png", "x", {"seed": 3}), ("b.png", None, {"seed": None}),
     ]  # fmt: skip
     assert list(stdin(b"")) == []
+    assert [i.id for i in stdin(b'\n\n{"image": "a.png"}\n\n')] == ["a.png"]
     # As PowerShell pipes it.
     [marked] = stdin(b'\xef\xbb\xbf{"image": "a.png"}\n')
     assert marked.id == "a.png"
+
+
+def test_a_bad_line_costs_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def problems(*lines: str) -> list[tuple[str, str]]:
+        stream = io.TextIOWrapper(io.BytesIO("\n".join(lines).encode()))
+        monkeypatch.setattr("sys.stdin", stream)
+        [found] = Source(["-"], SourceOptions()).item_columns()
+        stream.seek(0)
+        items = list(Source(["-"], SourceOptions()).items())
+        assert [item.id for item in items] == found.ids
+        assert {at: str(i.problem) for at, i in enumerate(items) if i.problem} == {
+            at: str(problem) for at, problem in found.problems.items()
+        }
+        return [(item.id, str(item.problem or "")) for item in items]
+
+    found = problems("a.png", "b.png", "./a.png", "a.png#2", "a.png", "s3://b/c.png")
+    assert [name for name, _ in found] == [
+        "a.png", "b.png", "a.png#2", "a.png#2#2", "a.png#3", "s3://b/c.png",
+    ]  # fmt: skip
+    words = ["", "", "duplicate id 'a.png'", "duplicate id 'a.png#2'", "duplicate id 'a.png'",
+             "need --allow-remote"]  # fmt: skip
+    assert all(word in problem for word, (_, problem) in zip(words, found, strict=True))
+    row = '{"image": "a.png", "prompt": "x"'
+    found = problems(f"{row}}}", "{", "[1]", f'{row}, "status": 1, "id": "s"}}', f"{row}}}")
+    assert [name for name, _ in found] == [
+        "a.png", "standard input, line 2", "standard input, line 3", "s", "a.png#2",
+    ]  # fmt: skip
+    words = ["", "line 2: invalid JSON", "line 3: expected a JSON object", "--rename status="]
+    assert all(word in problem for word, (_, problem) in zip(words, found, strict=False))
 
 
 def test_urls(tmp_path: Path) -> None:

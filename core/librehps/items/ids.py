@@ -7,9 +7,12 @@ hashes are equal.
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
-from librehps.errors import OutputError, UsageError
+from librehps.errors import DuplicateIdError, ItemError, OutputError, UsageError
+from librehps.items.item_columns import ItemColumns
 from librehps.types import Item
 
 RECENT_IDS = 4096
@@ -40,13 +43,11 @@ class SeenIds:
         return True
 
     def first_repeated(self, ids: Sequence[str]) -> str | None:
-        """Add ids; return the first that was added before, None without one.
-
-        After a repeated id no more can be added.
-        """
-        known = [*self._recent, *ids] if self._recent else ids
-        self._recent.clear()
-        return self._keep(known)
+        """Add ids, and return None; return the first that was added before, and add none."""
+        repeated = self._keep([*self._recent, *ids] if self._recent else ids)
+        if repeated is None:
+            self._recent.clear()
+        return repeated
 
     def close(self) -> None:
         self._texts.close()
@@ -92,16 +93,48 @@ def _duplicate(identity: str) -> UsageError:
     )
 
 
-def unique(items: Iterable[Item]) -> Iterator[Item]:
+def unique(seen: SeenIds, items: Iterable[Item]) -> Iterator[Item]:
     """Yield the items unchanged; raises UsageError for a duplicate id."""
-    seen = SeenIds()
-    try:
+    for item in items:
+        if not seen.add(item.id):
+            raise _duplicate(item.id)
+        yield item
+
+
+class NumberedIds:
+    """Distinct ids for items of which nothing can be refused: a later one gets `#2`, `#3`, .."""
+
+    def __init__(self, seen: SeenIds) -> None:
+        self._seen = seen
+        self._numbers: dict[str, Iterator[int]] = {}
+
+    def items(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield the items; one whose id an earlier one has gets an id of its own and a problem."""
         for item in items:
-            if not seen.add(item.id):
-                raise _duplicate(item.id)
-            yield item
-    finally:
-        seen.close()
+            if self._seen.add(item.id):
+                yield item
+            else:
+                identity, problem = self._repeated(item.id)
+                yield replace(item, id=identity, problem=item.problem or problem)
+
+    def columns(self, found: ItemColumns) -> ItemColumns:
+        """Return the items as `items` yields them."""
+        if self._seen.first_repeated(found.ids) is None:
+            return found
+        ids, problems = list(found.ids), dict(found.problems)
+        for at, identity in enumerate(found.ids):
+            if not self._seen.add(identity):
+                ids[at], problem = self._repeated(identity)
+                problems.setdefault(at, problem)
+        return replace(found, fields=[ids, *found.fields[1:]], problems=problems)
+
+    def _repeated(self, identity: str) -> tuple[str, ItemError]:
+        numbers = self._numbers.setdefault(identity, count(2))
+        new = next(name for number in numbers if self._seen.add(name := f"{identity}#{number}"))
+        return new, DuplicateIdError(
+            f"duplicate id {identity!r}: an earlier item has it (expected an id of its own, as in "
+            'JSON Lines: {"id": "1", "media": "a.png"})'
+        )
 
 
 def _lines(ids: Sequence[str]) -> bytes:

@@ -61,7 +61,8 @@ class Manifest:
         if self.holds_bytes:
             check_ranges(file, "pictures inside a Parquet file")
             forget_columns()
-        self.has_prompts = self.columns.prompt is not None
+        self.has_prompts, self.names = self.columns.has_prompts, names
+        self.place = f"the first row of {file}" if rows.is_open else str(file)
         # With a root, media do not lie below the folders of their manifests.
         below = "" if root else prefix
         folder = root or address(file.parent)

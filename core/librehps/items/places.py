@@ -54,15 +54,19 @@ class Skipped:
         return iter(())
 
 
-def places_of(text: str, skipped: Skipped) -> Iterator[Place]:
-    """Yield what a path is; raises UsageError for a missing table and a glob without a match."""
+def places_of(text: str, skipped: Skipped, is_only: bool = False) -> Iterator[Place]:
+    """Yield what a path is; raises UsageError for a missing table and a glob without a match.
+
+    A .json file that holds no rows is no media either: as the only path, its reader says what is
+    expected. Among others, as from a pattern of a shell, it costs its own row.
+    """
     if text == "-":
         yield Place("stdin", Path(text))
         return
     for path in _expanded(text):
         if path.is_dir() or is_pattern(path):
             yield from _search(path, skipped)
-        elif holds_rows(path) or names_tar(path.name):
+        elif holds_rows(path) or names_tar(path.name) or (is_only and names_rows(path)):
             if not path.is_file():
                 raise UsageError(f"no such file or folder: {path}")
             yield Place("tar" if names_tar(path.name) else "manifest", path)

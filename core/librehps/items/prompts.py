@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from librehps.choices import PromptFrom, check_choice
 from librehps.errors import EmptyPromptError, MediaError, PromptError, UsageError
+from librehps.items.column_names import no_prompt
 from librehps.items.sidecars import sidecar_prompt
 from librehps.markup import without_tags, without_weights
 from librehps.media.archived import Remote, TarMember
@@ -139,11 +140,7 @@ def find_prompts(
     if prompt_from is not None:
         check_choice(prompt_from, PromptFrom, "prompt_from")
     elif prompt is None and not has_prompts:
-        raise UsageError(
-            "no prompt was given",
-            hint='Use --prompt "..." for all items, or --prompt-from sidecar (a.txt for a.png), '
-            "metadata (the prompt in the file), folder (the folder's name), or auto.",
-        )
+        raise no_prompt()
     return PromptFinder(prompt, prompt_from or "column", keep_markup, strip_weights)
 
 

@@ -3,18 +3,33 @@
 import os
 import posixpath
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from librehps.errors import MediaError, MediaNotFoundError, PromptError, UsageError
+from librehps.errors import (
+    InvalidItemError,
+    ItemError,
+    MediaError,
+    MediaNotFoundError,
+    PromptError,
+    UsageError,
+)
 from librehps.files import printable
+from librehps.items.column_names import (
+    DEFAULT_NAMES,
+    find_column,
+    later_name,
+    media_hint,
+    shown_names,
+)
 from librehps.items.item_columns import ItemColumns
 from librehps.media.archived import Remote
 from librehps.media.lazy import Lazy
 from librehps.media.media import kind_by_name
-from librehps.media.named import MEDIA_NAMES, PROMPT_NAMES, column_entry, media_value
+from librehps.media.named import column_entry, media_value
 from librehps.paths import (
     are_simple,
     foreign_path,
@@ -25,13 +40,10 @@ from librehps.paths import (
     start_below,
 )
 from librehps.rowfiles.base import RowBlock
+from librehps.scores.columns import check_free
 from librehps.storage.places import is_remote, shown
 from librehps.storage.url_path import AnyPath, UrlPath
 from librehps.types import Item, Kind, Stored
-
-# Default column names, used if no flag names the column; the first that exists is taken.
-ID_NAMES, GROUP_NAMES = ("id",), ("group",)
-DEFAULT_NAMES = {"media": MEDIA_NAMES, "prompt": PROMPT_NAMES, "id": ID_NAMES, "group": GROUP_NAMES}
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,8 @@ class Columns:
 
     `entry` is the index into the lists of the media column, None for a column of single values.
     `own` maps the user's other columns to their output names. `dropped` columns are not copied to
-    the output: the used ones, and results of an earlier run.
+    the output: the used ones, and results of an earlier run. `has_prompts`: the first row or a flag
+    names the column of prompts, so it is not one that only later rows may have.
     """
 
     media: str
@@ -63,6 +76,7 @@ class Columns:
     reserved: frozenset[str]
     rename: Mapping[str, str]
     entry: int | None = None
+    has_prompts: bool = False
 
     @property
     def used(self) -> list[str]:
@@ -82,30 +96,33 @@ def find_columns(
     """Return the columns of a manifest; raises UsageError for a missing or reserved column.
 
     `binary` columns are media or nothing. `is_open`: later rows may have other columns, so a
-    column that a flag names may come later. A score table can be a manifest: its media, prompts,
-    ids and groups are read, its scores dropped.
+    column that a flag names may come later, as may prompts, ids and groups. A score table can be a
+    manifest: its media, prompts, ids and groups are read, its scores dropped.
     """
     names = list(names)
     media_name, entry = column_entry(options.media, names)
     asked = {what: getattr(options, what) for what in DEFAULT_NAMES} | {"media": media_name}
     seen = [*names, *filter(None, asked.values())] if is_open else [*names]
-    taken = {what: _find([*seen, *binary] if what == "media" else seen, what, asked[what], place)
+    found = {"media": [*seen, *binary]}
+    taken = {what: find_column(found.get(what, seen), what, asked[what], place)
              for what in DEFAULT_NAMES}  # fmt: skip
     media = taken.pop("media")
     if media is None:
         holding = f"; columns with bytes: {', '.join(binary)}" if binary else ""
         raise UsageError(
-            f"{place}: no media column; columns: {', '.join(names) or 'none'}{holding}",
-            hint=f"Name the column: --media-column {next(iter(binary), 'NAME')}",
+            f"{place}: no media column; columns: {shown_names(names) or 'none'}{holding}",
+            hint=media_hint(names, binary),
         )
+    has_prompts = taken["prompt"] is not None
+    if is_open:
+        taken = {what: name or later_name(what, options.rename) for what, name in taken.items()}
     dropped = {media, *filter(None, taken.values())}
     if {"settings", "status", "overall_mu"} <= set(names):
         dropped |= reserved
     own = {name: options.rename.get(name, name) for name in names if name not in dropped}
-    for name, new in own.items():
-        _check_free(name, new, reserved, place)
-    if len(set(own.values())) < len(own):
-        raise UsageError(f"{place}: --rename gives two columns the same name")
+    check_free(own, reserved, f"{place}: ")
+    if doubled := [name for name, count in Counter(own.values()).items() if count > 1]:
+        raise UsageError(f"{place}: --rename gives two columns the name {doubled[0]!r}")
     return Columns(
         media,
         **taken,
@@ -114,23 +131,8 @@ def find_columns(
         reserved=reserved,
         rename=options.rename,
         entry=entry,
+        has_prompts=has_prompts,
     )
-
-
-def _check_free(name: str, new: str, reserved: frozenset[str], place: str) -> None:
-    if new in reserved:
-        raise UsageError(
-            f"{place}: column {new!r} conflicts with an output column",
-            hint=f"Rename it: --rename {name}=my_{name}",
-        )
-
-
-def _find(names: list[str], what: str, asked: str | None, place: str) -> str | None:
-    if asked is not None and asked not in names:
-        raise UsageError(
-            f"{place}: no column {asked!r} (--{what}-column); columns: {', '.join(names)}"
-        )
-    return asked or next((name for name in DEFAULT_NAMES[what] if name in names), None)
 
 
 # The media of a row, the id that follows from it, and why it cannot be read, if known.
@@ -143,7 +145,8 @@ class RowReader:
 
     `prefix` begins the ids of relative paths, for a manifest in a folder that was searched;
     `row_prefix` those of rows without a path. `homes` are the hosts and buckets that the user
-    named: media elsewhere need `allow_remote`.
+    named: media elsewhere need `allow_remote`. `is_stream`: a row with a reserved column is an item
+    with a problem, not an error.
     """
 
     columns: Columns
@@ -152,6 +155,7 @@ class RowReader:
     prefix: str = ""
     row_prefix: str = ""
     homes: frozenset[str] = frozenset()
+    is_stream: bool = False
 
     def item(self, row: Mapping[str, Any], place: str, cell: Found | None = None) -> Item:
         """Return the item of a row; an invalid row gives an item with a `problem`.
@@ -159,18 +163,27 @@ class RowReader:
         `cell` refers to media bytes inside the row, None if the row has a path.
         """
         columns = self.columns
+        if self._padded:
+            row = self._trimmed(row)
         get = row.get
         identity = _text(get(columns.id)) if columns.id else None
+        problem: ItemError | None
         media, name, problem = cell or self._find(row, place)
         prompt = get(columns.prompt) if columns.prompt else None
         wrong = invalid_prompt(prompt)
+        try:
+            extra = self._extra(row, place)
+        except UsageError as error:
+            if not self.is_stream:
+                raise
+            extra, problem = {}, InvalidItemError(f"{error} ({error.hint})")
         return Item(
             identity or name,
             media,
             None if wrong else prompt,
             kind_by_name(media if isinstance(media, str) else _name_of(media)),
             _text(get(columns.group)) if columns.group else None,
-            self._extra(row, place),
+            extra,
             PromptError(f"{place}: {wrong}") if wrong and problem is None else problem,
         )
 
@@ -180,6 +193,8 @@ class RowReader:
         values = rows.column(columns.media)
         prompts = rows.column(columns.prompt) if columns.prompt else nothing
         if starts is None or not (are_simple(values) and _are_prompts(prompts)):
+            return None
+        if self._padded:
             return None
         if not rows.has_only(self._known):
             return None
@@ -200,11 +215,17 @@ class RowReader:
         columns = self.columns
         extra = {new: row.get(old) for old, new in columns.own.items()}
         if not row.keys() <= self._known:
-            for name in sorted(row.keys() - self._known, key=list(row).index):
-                new = columns.rename.get(name, name)
-                _check_free(name, new, columns.reserved, place)
-                extra[new] = row[name]
+            names = sorted(row.keys() - self._known, key=list(row).index)
+            later = {name: columns.rename.get(name, name) for name in names}
+            check_free(later, columns.reserved, f"{place}: {self._why_taken(later.values())}")
+            extra |= {new: row[name] for name, new in later.items()}
         return extra
+
+    def _why_taken(self, names: Iterable[str]) -> str:
+        """Return why a name that later rows have is not read: its values come from another one."""
+        what = next((what for what in DEFAULT_NAMES if what in names), None)
+        read = what and getattr(self.columns, what)
+        return f"the {what} is read from column {read!r}, so " if read else ""
 
     def _find(self, row: Mapping[str, Any], place: str) -> Found:
         value = row.get(self.columns.media)
@@ -224,6 +245,17 @@ class RowReader:
         name = local_name(self.root, value)
         foreign = MediaNotFoundError(f"{place}: {reason}") if reason else None
         return local_path(self.root, value), path_id(name, self.prefix), foreign
+
+    @Lazy
+    def _padded(self) -> Sequence[str]:
+        """The columns of paths or prompts whose names, and so their values, follow a blank."""
+        names = filter(None, (self.columns.media, self.columns.prompt))
+        return [name for name in names if name[:1].isspace()]
+
+    def _trimmed(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        texts = {name: row.get(name) for name in self._padded}
+        trimmed = {name: text.strip() for name, text in texts.items() if isinstance(text, str)}
+        return {**row, **trimmed}
 
     @Lazy
     def _known(self) -> frozenset[str]:

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 from librehps.choices import PromptFrom
 from librehps.errors import StorageError, UsageError
 from librehps.files import printable
+from librehps.items.column_names import no_prompt
 from librehps.items.files import Files
-from librehps.items.ids import SeenIds, check_unique, unique
+from librehps.items.ids import NumberedIds, SeenIds, check_unique, unique
 from librehps.items.item_columns import ItemColumns, blocks, columns_of
 from librehps.items.manifest import Manifest
 from librehps.items.passed_over import PassedOver
@@ -86,19 +87,23 @@ class Source:
             raise
         self._own = OwnColumns()
         self.has_prompts = any(part.has_prompts for part in self._parts)
+        # Lines that may still come cannot be checked before the first one is scored.
+        self._is_stream = any(isinstance(part, Stdin) for part in self._parts)
 
     def items(self) -> Iterator[Item]:
         """Yield the items in order; with a shard, only its items, which may be none.
 
-        Raises UsageError for a duplicate id, and if the paths have no item at all.
+        Raises UsageError for a duplicate id, which with standard input is a `problem` of the later
+        item, and if the paths have no item at all.
         """
-        is_empty = True
-        for item in unique(chain.from_iterable(self._parts)):
-            is_empty = False
-            # Before the shard filter, so that all shards of a source have the same columns.
-            extra = self._own.see(item.extra)
-            if self._options.shard is None or in_shard(item.id, *self._options.shard):
-                yield item if extra is item.extra else replace(item, extra=extra)
+        is_empty, found = True, chain.from_iterable(self._parts)
+        with closing(SeenIds()) as seen:
+            for item in NumberedIds(seen).items(found) if self._is_stream else unique(seen, found):
+                is_empty = False
+                # Before the shard filter, so that all shards of a source have the same columns.
+                extra = self._own.see(item.extra)
+                if self._options.shard is None or in_shard(item.id, *self._options.shard):
+                    yield item if extra is item.extra else replace(item, extra=extra)
         if is_empty and not self._options.watched:
             raise self._nothing()
 
@@ -109,9 +114,13 @@ class Source:
             return
         is_empty = True
         with closing(SeenIds()) as seen:
+            numbered = NumberedIds(seen) if self._is_stream else None
             for found in chain.from_iterable(map(_columns, self._parts)):
                 is_empty = False
-                check_unique(seen, found.ids)
+                if numbered is not None:
+                    found = numbered.columns(found)
+                else:
+                    check_unique(seen, found.ids)
                 extras = found.extras
                 if isinstance(extras, Mapping):
                     extras = self._own.see_columns(extras)
@@ -152,6 +161,14 @@ class Source:
             found.merge(part.passed_over)
         return found
 
+    def check_prompts(self, prompt: str | None, prompt_from: PromptFrom | None) -> None:
+        """Raise UsageError if neither an option nor the source gives prompts."""
+        if prompt is not None or prompt_from is not None or self.has_prompts:
+            return
+        tables = [part for part in self._parts if isinstance(part, Manifest | Stdin)]
+        found = next((table for table in tables if table.names), None)
+        raise no_prompt(found.place, found.names) if found else no_prompt()
+
     def _nothing(self) -> UsageError:
         files = [part for part in self._parts if isinstance(part, Files | RemoteFiles)]
         return files[0].nothing() if files else UsageError("there is nothing to score")
@@ -179,7 +196,8 @@ def _parts(paths: list[str], options: SourceOptions) -> list[Part]:
     if options.watched:
         return [Files([Path(path) for path in paths], options.sidecars)]
     skipped = Skipped()
-    places = [place for path in paths for place in places_of(path, skipped)]
+    is_only = len(paths) == 1
+    places = [place for path in paths for place in places_of(path, skipped, is_only)]
     files = [place.path for place in places if place.kind == "tar"]
     named = list(zip(files, relative_names(files), strict=True))
     tars = iter(at_once(lambda pair: Tar(*pair, options.columns, RESERVED), named))

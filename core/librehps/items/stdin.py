@@ -1,26 +1,30 @@
-"""Items from standard input: a path per line, paths separated by NUL, or JSON Lines."""
+"""Items from standard input: a path per line, paths separated by NUL, or JSON Lines.
+
+A line that is no item is an item with a problem, so that it does not end the run.
+"""
 
 import os
 import select
 from codecs import BOM_UTF8
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from librehps.errors import UsageError
+from librehps.errors import InvalidItemError, MediaError, UsageError
 from librehps.files import BYTE, found_path, path_text, printable
 from librehps.items.passed_over import PassedOver
 from librehps.items.rows import ColumnOptions, RowReader, find_columns
 from librehps.media.archived import Remote
 from librehps.media.media import kind_by_name
-from librehps.rowfiles import json_rows
+from librehps.rowfiles import json_row
 from librehps.storage.places import is_remote, shown
 from librehps.storage.url_path import UrlPath, as_path, origins
 from librehps.types import Item
 
 BLOCK_BYTES = 1 << 16
+NAME = "standard input"
 
 
 class Stdin:
@@ -37,17 +41,22 @@ class Stdin:
     ) -> None:
         self._root, self._allow_remote = root or ".", allow_remote
         self.passed_over, self.has_prompts, self.container = PassedOver(), False, None
+        self.names: Sequence[str] = ()
+        self.place = f"the first row of {NAME}"
         self._waiting = _Pieces(stream, b"\0" if null else b"\n")
         self._is_read, self._is_null = False, null
-        first = next(self._waiting, b"").removeprefix(BOM_UTF8)
-        self._pieces = chain([first], self._waiting)
+        numbered = enumerate(self._waiting, 1)
+        number, first = next(((n, p) for n, p in numbered if p.strip()), (1, b""))
+        first = first.removeprefix(BOM_UTF8)
+        self._pieces = chain([(number, first)], numbered)
         self._reader: RowReader | None = None
         if not null and first.lstrip().startswith(b"{"):
-            _, row = next(json_rows([first], "standard input"))
-            columns = find_columns(row, options, "standard input", reserved, is_open=True)
+            place = f"{NAME}, line {number}"
+            row = json_row(first, place)
+            columns = find_columns(row, options, place, reserved, is_open=True)
             homes = origins([as_path(self._root)])
-            self._reader = RowReader(columns, self._root, allow_remote, homes=homes)
-            self.has_prompts = columns.prompt is not None
+            self._reader = RowReader(columns, self._root, allow_remote, homes=homes, is_stream=True)
+            self.has_prompts, self.names = columns.has_prompts, list(row)
 
     def __iter__(self) -> Iterator[Item]:
         self._is_read = True
@@ -61,21 +70,28 @@ class Stdin:
         return self._is_read and self._waiting.would_wait(seconds)
 
     def _items(self) -> Iterator[Item]:
-        if self._reader is not None:
-            for where, row in json_rows(self._pieces, "standard input"):
-                yield self._reader.item(row, where)
-            return
-        for piece in self._pieces:
-            name = os.fsdecode(piece if self._is_null else piece.removesuffix(b"\r"))
-            if name:
-                yield self._item(name)
+        for number, piece in self._pieces:
+            if self._reader is None:
+                name = os.fsdecode(piece if self._is_null else piece.removesuffix(b"\r"))
+                if name:
+                    yield self._item(name)
+            elif piece.strip():
+                place = f"{NAME}, line {number}"
+                try:
+                    row = json_row(piece, place)
+                except UsageError as error:
+                    problem = InvalidItemError(str(error))
+                    yield Item(place, Path(place), None, problem=problem)
+                else:
+                    yield self._reader.item(row, place)
 
     def _item(self, name: str) -> Item:
         if is_remote(name):
+            url, problem = UrlPath(name), None
             if not self._allow_remote:
-                raise UsageError(f"{shown(name)}: remote media in a list need --allow-remote")
-            url = UrlPath(name)
-            return Item(printable(url), Remote(name), None, kind_by_name(url.name))
+                problem = MediaError(f"{shown(name)}: remote media in a list need --allow-remote")
+            kind = kind_by_name(url.name)
+            return Item(printable(url), Remote(name), None, kind, problem=problem)
         # `find` prints `./a.png` for the item `a.png`.
         short = os.path.normpath(name)
         if is_remote(self._root):

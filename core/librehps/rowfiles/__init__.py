@@ -13,13 +13,13 @@ from librehps.errors import LibreHPSError, UsageError
 from librehps.rowfiles.base import Format, Placed, Row, RowBlock, RowError, Schema
 from librehps.rowfiles.blocks import row_blocks
 from librehps.rowfiles.delimited import delimited_blocks, delimited_rows
-from librehps.rowfiles.json_text import json_array_rows, json_line_rows, json_rows
+from librehps.rowfiles.json_text import json_array_rows, json_line_rows, json_row
 from librehps.rowfiles.parquet import parquet_blocks, parquet_rows, parquet_schema
 from librehps.rowfiles.text import GZIP, is_packed, open_text, reading
 from librehps.storage.url_path import AnyPath, as_path
 
 __all__ = ["FORMATS", "GZIP", "KNOWN", "Placed", "Row", "RowError", "RowFile", "Schema",
-           "holds_rows", "json_rows", "names_rows"]  # fmt: skip
+           "holds_rows", "json_row", "names_rows"]  # fmt: skip
 
 # Of a .json file that is searched for rows; a longer line is cut.
 MAX_LINE_CHARS = 1 << 16

@@ -2,37 +2,41 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from librehps.rowfiles.base import Placed, RowError
+from librehps.rowfiles.base import Placed, Row, RowError
 from librehps.rowfiles.text import open_text
 from librehps.storage.url_path import AnyPath
 
 JSON_BLOCK_CHARS = 1 << 16
 JSON_SPACES = " \t\r\n"
+ARRAY_HINT = (
+    "Write the objects as [{...}, {...}]; a file with one object a line is named .jsonl. "
+    'A list inside an object: jq .NAME x.json > rows.json. An object {"a.png": "prompt"}: '
+    "jq '[to_entries[] | {media: .key, prompt: .value}]' x.json > rows.json"
+)
 
 
 def json_line_rows(file: AnyPath, names: Sequence[str] | None) -> Iterator[Placed]:
     """Yield (position, row) of a JSON Lines file."""
     with open_text(file) as lines:
-        yield from json_rows(lines, str(file))
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                where = f"{file}, line {number}"
+                yield where, json_row(line, where)
 
 
-def json_rows(lines: Iterable[str | bytes], place: str) -> Iterator[Placed]:
-    """Yield (position, row) of JSON Lines; raises RowError for a line that is not an object."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{place}, line {number}"
-        try:
-            text = line if isinstance(line, str) else line.decode(json.detect_encoding(line))
-            row = _decoded(text)
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RowError(f"{where}: invalid JSON: {error}") from error
-        except RowError as error:
-            raise RowError(f"{where}: {error}", error.hint) from error
-        yield where, _checked(row, where)
+def json_row(line: str | bytes, where: str) -> Row:
+    """Return the row of a line of JSON; raises RowError for a line that is not an object."""
+    try:
+        text = line if isinstance(line, str) else line.decode(json.detect_encoding(line))
+        row = _decoded(text)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RowError(f"{where}: invalid JSON: {error}") from error
+    except RowError as error:
+        raise RowError(f"{where}: {error}", error.hint) from error
+    return _checked(row, where)
 
 
 def _decoded(text: str) -> Any:
@@ -47,10 +51,7 @@ def json_array_rows(file: AnyPath, names: Sequence[str] | None) -> Iterator[Plac
     with open_text(file) as text:
         scan = _Scanner(text)
         if scan.take() != "[":
-            raise RowError(
-                f"{file}: expected a JSON array of objects",
-                hint="If each line is an object, name the file .jsonl.",
-            )
+            raise RowError(f"{file}: expected a JSON array of objects", ARRAY_HINT)
         number, mark = 0, ","
         if scan.peek() == "]":
             mark = scan.take()

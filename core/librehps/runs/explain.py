@@ -47,6 +47,7 @@ def explain_media(
     """
     options = source_options(source).for_prompts(prompt, prompt_from)
     opened = Source([str(path) for path in paths], options)
+    opened.check_prompts(prompt, prompt_from)
     finder = find_prompts(prompt, prompt_from, opened.has_prompts, keep_markup, strip_weights)
     parts = checked_parts(by)
     items = [_named(item) for item in opened.items()]

@@ -53,8 +53,10 @@ class RunRequest:
         return {"prompt": None, **markup}
 
     def open_source(self) -> Source:
-        """Return the source of items, before any path is read."""
-        return Source(self.paths, self.source.for_prompts(self.prompt, self.prompt_from))
+        """Return the source of items; raises UsageError if no option gives them a prompt."""
+        source = Source(self.paths, self.source.for_prompts(self.prompt, self.prompt_from))
+        source.check_prompts(self.prompt, self.prompt_from)
+        return source
 
     def prompt_finder(self, has_prompts: bool) -> PromptFinder:
         """Return a function that finds prompts; `has_prompts`: the source may contain prompts."""

@@ -135,6 +135,7 @@ def _score_all(paths: Sequence[str], scoring: Scoring) -> Scored:
     from librehps.items.prompts import find_prompts
 
     source = Source(paths, scoring.source.for_prompts(scoring.prompt, scoring.prompt_from))
+    source.check_prompts(scoring.prompt, scoring.prompt_from)
     finder = find_prompts(
         scoring.prompt,
         scoring.prompt_from,

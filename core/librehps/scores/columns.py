@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any, get_args
 
@@ -79,12 +80,7 @@ def chosen_columns(
     Raises UsageError for an unknown name, and for an own column named like an output column.
     """
     full = full_columns(axes)
-    taken = [name for name in own if name in full]
-    if taken:
-        raise UsageError(
-            f"column {taken[0]!r} conflicts with an output column",
-            hint=f"Rename it: --rename {taken[0]}=my_{taken[0]}",
-        )
+    check_free({name: name for name in own}, full)
     if isinstance(columns, str):
         check_choice(columns, ColumnSet, "columns")
         return {**(full if columns == "full" else default_columns(axes)), **own}
@@ -93,6 +89,30 @@ def chosen_columns(
     if unknown:
         raise UsageError(f"no column {', '.join(unknown)}", hint=f"There are: {', '.join(every)}.")
     return {name: every[name] for name in columns}
+
+
+def check_free(own: Mapping[str, str], reserved: Collection[str], place: str = "") -> None:
+    """Raise UsageError for own columns, given as old and new names, that are output columns.
+
+    `place` begins the message.
+    """
+    taken = {old: new for old, new in own.items() if new in reserved}
+    if not taken:
+        return
+    names = ", ".join(map(repr, taken.values()))
+    free = {old: _free_name(old, {*own, *own.values(), *reserved}) for old in taken}
+    flags = " ".join(f"--rename {shlex.quote(f'{old}={new}')}" for old, new in free.items())
+    one = len(taken) == 1
+    raise UsageError(
+        f"{place}column{'' if one else 's'} {names} "
+        f"{'conflicts with an output column' if one else 'conflict with output columns'}",
+        hint=f"Rename {'it' if one else 'them'}: {flags}",
+    )
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    new = f"my_{name}"
+    return new if new not in taken else _free_name(new, taken)
 
 
 # Above this, not every integer is exact as a double.
