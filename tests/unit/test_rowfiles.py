@@ -1,5 +1,6 @@
 """Files of rows: one reader for manifests and for pairs, whatever the suffix."""
 
+import csv
 import gzip
 import json
 import random
@@ -176,6 +177,47 @@ def test_prompts_and_cells_that_quotes_leave_whole(tmp_path: Path) -> None:
     for end in ("\n", "\r\n", "\r"):
         file = write(tmp_path, ".csv", text=end.join(lines))
         assert [row["prompt"] for _, row in RowFile(file).rows()] == [*prompts, 'a 5" screen']
+
+
+@pytest.mark.parametrize(
+    ("suffix", "header", "fields"),
+    [
+        (".csv", "image;prompt", ["a.png", "x, y"]),
+        (".csv", '"image";"prompt"', ["a.png", '"x; y"']),
+        (".csv.gz", "image\tprompt\t", ["a.png", "x;y", ""]),
+        (".csv", "image|prompt", ["a.png", "x"]),
+        (".tsv", "image,prompt", ["a.png", "x"]),
+        # These have the separator of their suffix.
+        (".csv", "image;prompt,x", ["a.png;b", "y"]),
+        (".csv", 'image,"the;\tprompt"', ["a.png", "x;y"]),
+        (".csv", ",image;prompt", ["1", "a.png;x"]),
+        (".csv", "image;", ["a.png;"]),
+        (".csv", "image;a|b", ["a.png;c|d"]),
+        (".tsv", "image, or path\tprompt", ["a,b", "x"]),
+    ],
+)
+def test_the_separator_of_a_header(
+    tmp_path: Path, suffix: str, header: str, fields: list[str]
+) -> None:
+    usual = "\t" if suffix == ".tsv" else ","
+    others = [mark for mark in ",;\t|" if mark in header and usual not in header]
+    mark = others[0] if len(others) == 1 and header != "image;" else usual
+    file = RowFile(write(tmp_path, suffix, text=f"{header}\n{mark.join(fields)}\n"))
+    names = next(csv.reader([header], delimiter=mark))
+    row = dict(zip(names, (field.strip('"') or None for field in fields), strict=True))
+    assert [row for _, row in file.rows()] == [row]
+    assert [row for block in file.blocks() for _, row in block.placed()] == [row]
+
+
+def test_a_table_without_a_clear_separator(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"columns: image;prompt, or text") as raised:
+        Source([str(write(tmp_path, ".csv", text="image;prompt,or text\na,b\n"))], SourceOptions())
+    assert "--media-column" in (raised.value.hint or "")
+    assert (raised.value.hint or "").startswith("Separate the names by one of")
+    mixed = write(tmp_path, ".csv", text="image,prompt\na.png;x\n")
+    with pytest.raises(UsageError, match="got 1 fields, expected 2") as raised:
+        list(RowFile(mixed).rows())
+    assert "by ','" in (raised.value.hint or "")
 
 
 def test_which_files_are_manifests(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ MAX_FIELD_CHARS = 1 << 24
 QUOTE_HINT = (
     'Close each quoted field with a quotation mark; inside it write "" for a quotation mark.'
 )
+# Spreadsheets separate the fields of a .csv by another character in some countries.
+SEPARATORS = (",", ";", "\t", "|")
 # Lines with these are left to the parser.
 SPECIAL = ('"', "\0", "\r")
 # Characters of a read, and reads of a block: some thousand rows.
@@ -27,7 +29,8 @@ FILE_SUFFIX = re.compile(r"\.\w{2,5}$")
 def delimited_rows(delimiter: str, file: AnyPath, names: Sequence[str] | None) -> Iterator[Placed]:
     """Yield (position, row) of the lines below the header; an empty field is None."""
     with open_text(file) as text:
-        yield from _rows(delimiter, file, text, 0, None)
+        first = next(text, "")
+        yield from _rows(_separator(delimiter, first), file, chain([first], text), 0, None)
 
 
 def delimited_blocks(
@@ -38,6 +41,7 @@ def delimited_blocks(
     with open_text(file) as text:
         number, block = 0, _block(text)
         first = next(_lines(block), "")
+        delimiter = _separator(delimiter, first)
         header = _header(delimiter, first)
         if header is not None:
             check_distinct(header, f"{file}, line 1")
@@ -69,6 +73,19 @@ def _line_count(block: str) -> int:
     if "\r" in block and block.count("\r") != block.count("\r\n"):
         return sum(1 for _ in _lines(block))
     return block.count("\n") + (not block.endswith("\n"))
+
+
+def _separator(usual: str, line: str) -> str:
+    """Return the separator of a header: another than the usual one where only it separates names.
+
+    A line with the usual one has this one, and so has a line that could be read in two ways.
+    """
+    others = [mark for mark in SEPARATORS if usual not in line and _names(mark, line) > 1]
+    return others[0] if len(others) == 1 else usual
+
+
+def _names(delimiter: str, line: str) -> int:
+    return sum(bool(name.strip()) for name in _header(delimiter, line) or ())
 
 
 def _header(delimiter: str, line: str) -> list[str] | None:
@@ -135,13 +152,20 @@ def _rows(
         elif len(fields) != len(header):
             raise RowError(
                 f"{place}: got {len(fields)} fields, expected {len(header)} as in the header",
-                hint='Put a field that has the separator in quotation marks: "a cat, a dog".',
+                _length_hint(delimiter, len(fields) > len(header)),
             )
         else:
             row: dict[str, Any] = dict(zip(header, fields, strict=True))
             if "" in fields:
                 row = {name: value or None for name, value in row.items()}
             yield place, row
+
+
+def _length_hint(delimiter: str, is_long: bool) -> str:
+    mark = "a tab" if delimiter == "\t" else repr(delimiter)
+    if is_long:
+        return f'Put a field that has {mark} in quotation marks: "a cat, a dog".'
+    return f"Separate the fields of each line by {mark}, as the header; empty fields too."
 
 
 def _fields(
