@@ -120,6 +120,8 @@ def test_names_by_score_and_other_columns(cli: Cli, scores: Path) -> None:
          ["a.png", "t.tar/d/a.png", "a-2.png"]),
         (["/", "..", ".", "x/..", "b\0.png"],
          ["untitled", "untitled-2", "untitled-3", "untitled-4", "b_.png"]),
+        (["x" * 260 + ".png", "/y/" + "z" * 251 + ".png", "../" + "z" * 251 + ".png"],
+         ["x" * 246 + ".png", "z" * 251 + ".png", "z" * 244 + "-2.png"]),
         (["a", "a/b", "./a", "/q/a", "a"], ["a-5", "a/b", "a-2", "a-3", "a-4"]),
     ],
 )  # fmt: skip

@@ -10,6 +10,9 @@ from librehps.paths import is_simple
 
 # File systems allow 255 bytes, and a number and a suffix follow.
 MAX_SLUG_BYTES = 180
+MAX_NAME_BYTES = 255
+# Of a name that is cut, so that `.json` of a sidecar can follow.
+CUT_NAME_BYTES = 250
 
 
 def readable_names(
@@ -56,9 +59,11 @@ def names_inside(ids: Sequence[str]) -> list[str]:
 
 
 def _path_inside(name: str) -> str | None:
-    """Return the path in normal form, None for one that is not below a folder."""
-    if "\0" in name or is_simple(name):
-        return None if "\0" in name else name
+    """Return the path in normal form, None for one that is too long or not below a folder."""
+    if "\0" in name or len(name.rpartition("/")[2].encode()) > MAX_NAME_BYTES:
+        return None
+    if is_simple(name):
+        return name
     path = PurePath(name)
     return path.as_posix() if path.name and not path.anchor and ".." not in path.parts else None
 
@@ -96,13 +101,22 @@ def distinct_names(
     """
     names, taken, counts = [], set(others), Counter[str]()
     for stem, suffix in zip(stems, suffixes, strict=True):
-        name = f"{stem}{suffix}"
+        name = _fitting(stem, suffix)
         while name.casefold() in taken:
             counts[stem.casefold()] += 1
-            name = f"{stem}-{counts[stem.casefold()] + 1}{suffix}"
+            name = _fitting(stem, f"-{counts[stem.casefold()] + 1}{suffix}")
         taken.add(name.casefold())
         names.append(name)
     return names
+
+
+def _fitting(stem: str, end: str) -> str:
+    """Return the path of stem and end, cut before the end to the length of a file's name."""
+    above, name = os.path.split(stem)
+    if len(f"{name}{end}".encode()) > MAX_NAME_BYTES:
+        room = max(CUT_NAME_BYTES - len(end.encode()), 1)
+        name = name.encode()[:room].decode(errors="ignore")
+    return f"{above}/{name}{end}" if above else f"{name}{end}"
 
 
 def slug(text: str) -> str:
