@@ -242,7 +242,8 @@ def test_means_are_those_of_pythons_exp() -> None:
 
 def test_keys_of_many_are_those_of_each() -> None:
     hashes = [hashlib.sha256(str(at).encode()).hexdigest() for at in range(20)]
-    prompts = [None, "", "a", "b", "\ud800"]
+    # A prompt may be the name of a kind.
+    prompts = [None, "", "a", "b", "\ud800", "image", "video"]
     good = [(k, h, p) for k in ("image", "video") for h in hashes for p in prompts]
     # As in a table that somebody edited: of other lengths, which together are as long as usual.
     damaged = ["", "x" * 63, "ab" * 32 + "c", "ab" * 31 + " a", "猫" * 64, hashes[0][:-1]]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from librehps.key_index import KEY_BYTES
 
 HASH_DIGITS = 2 * sha256().digest_size
-# An odd number, which spreads the hash of a prompt over the second word of a key.
+# An odd number, which spreads the bits of a hash over a word.
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -33,7 +33,8 @@ def content_keys(
     if None in prompts:
         texts = [prompt or "" for prompt in prompts]
     asked = np.fromiter(map(hash, texts), np.int64, len(texts)).view(np.uint64)
-    asked ^= np.fromiter(map(hash, kinds), np.int64, len(kinds)).view(np.uint64)
+    # Not both hashes alike: a prompt may be the name of a kind.
+    asked += _ODD * np.fromiter(map(hash, kinds), np.int64, len(kinds)).view(np.uint64)
     keys = _words(hashes)
     keys[:, 0] ^= asked
     keys[:, 1] ^= asked * _ODD
