@@ -292,6 +292,32 @@ def test_times_in_nanoseconds_need_no_pandas(tmp_path: Path) -> None:
     assert set(bare.values()) == {None}
 
 
+def test_a_time_is_the_same_whatever_times_are_near_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("librehps.rowfiles.parquet.BATCH_ROWS", 2)
+    whole, part, fine = (1_700_000_000_000_000_000 + more for more in (0, 123_456_000, 1))
+    times, at = [whole, part, fine, whole, part, -1], pa.timestamp("ns")
+    utc, local = (pa.timestamp("ns", zone) for zone in ("UTC", "Europe/Berlin"))
+    columns = {
+        "time": pa.array(times, at),
+        "zoned": pa.array(times, local),
+        "clock": pa.array([one % 86_400_000_000_000 for one in times], pa.time64("ns")),
+        "utc": pa.array([{"at": [one]} for one in times], pa.struct([("at", pa.list_(utc))])),
+        "map": pa.array([[("at", one)] for one in times], pa.map_(pa.string(), at)),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "m.parquet")
+    found = [row for _, row in RowFile(tmp_path / "m.parquet").rows()]
+    assert found[0] == found[3] and found[1] == found[4]
+    assert found[5] == {
+        "time": "1969-12-31 23:59:59.999999999",
+        "zoned": "1970-01-01 00:59:59.999999999+01:00",
+        "clock": "23:59:59.999999999",
+        "utc": {"at": ["1969-12-31 23:59:59.999999999+00:00"]},
+        "map": [("at", "1969-12-31 23:59:59.999999999")],
+    }
+
+
 def test_a_new_format_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FORMATS, ".lines", FORMATS[".jsonl"])
     file = write(tmp_path, ".lines.gz", text=json.dumps(ROWS[0]))

@@ -1,34 +1,41 @@
-"""Arrow columns of times without nanoseconds, which Python holds only with pandas."""
+"""Values of Arrow columns with times in nanoseconds, which Python holds only with pandas."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+# Text of a time that needs no nanoseconds.
+_IS_WHOLE = re.compile(r"\.\d{6}000")
 # Arrow's text of an offset: `Z`, `+0200`; Python's: `+00:00`, `+02:00`.
-_OFFSET, _AS_PYTHON = r"([+-]\d\d)(\d\d)$", r"\1:\2"
+_OFFSET, _AS_PYTHON = re.compile(r"([+-]\d\d)(\d\d)$"), r"\1:\2"
 
 
-def without_nanoseconds(column: Any) -> Any:
-    """Return an Arrow column with times in microseconds; finer ones as text, but durations cut."""
+def python_values(column: Any) -> list[Any]:
+    """Return the values of an Arrow column; a time that needs nanoseconds is text, a duration cut.
+
+    The value of a time does not depend on the other times of the column.
+    """
     import pyarrow as pa
 
     coarse = _mapped(column.type, _in_microseconds)
-    if coarse == column.type:
-        return column
     try:
-        return column.cast(coarse)
+        found = column if coarse == column.type else column.cast(coarse)
     except pa.ArrowInvalid:
-        return _with_offsets(column.cast(_mapped(column.type, _as_text), safe=False))
+        texts = column.cast(_mapped(column.type, _as_text), safe=False).to_pylist()
+        return list(map(_fine, column.cast(coarse, safe=False).to_pylist(), texts))
+    values: list[Any] = found.to_pylist()
+    return values
 
 
-def _with_offsets(column: Any) -> Any:
-    """Return a column of text with offsets as Python writes them; another column as it is."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not pa.types.is_string(column.type):
-        return column
-    texts = pc.replace_substring_regex(column, r"Z$", "+00:00")
-    return pc.replace_substring_regex(texts, _OFFSET, _AS_PYTHON)
+def _fine(value: Any, text: Any) -> Any:
+    """Return the value, with the text of each time in it that needs nanoseconds."""
+    if isinstance(value, dict):
+        return {name: _fine(part, text[name]) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_fine, value, text))
+    if type(value) is type(text) or _IS_WHOLE.search(text):
+        return value
+    return _OFFSET.sub(_AS_PYTHON, text.replace("Z", "+00:00"))
 
 
 def _in_microseconds(kind: Any) -> Any:

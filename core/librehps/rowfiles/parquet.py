@@ -6,7 +6,7 @@ from typing import Any
 
 from librehps.rowfiles.base import Placed, RowError, Schema, check_distinct
 from librehps.rowfiles.blocks import Table
-from librehps.rowfiles.nanoseconds import without_nanoseconds
+from librehps.rowfiles.nanoseconds import python_values
 from librehps.rowfiles.parquet_file import open_parquet
 from librehps.storage.url_path import AnyPath
 
@@ -47,7 +47,7 @@ def parquet_blocks(file: AnyPath, names: Sequence[str] | None) -> Iterator[Table
             expect(wanted, None)
             number = 0
             for batch in source.iter_batches(BATCH_ROWS, columns=wanted):
-                values = (without_nanoseconds(column).to_pylist() for column in batch.columns)
+                values = map(python_values, batch.columns)
                 columns = dict(zip(batch.schema.names, values, strict=True))
                 yield Table(columns, range(number, number + len(batch)), f"{file}, row ")
                 number += len(batch)

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from librehps.rowfiles.nanoseconds import without_nanoseconds
+from librehps.rowfiles.nanoseconds import python_values
 
 
 def plain_values(column: Any) -> list[Any]:
@@ -24,7 +24,7 @@ def plain_values(column: Any) -> list[Any]:
         column = column.cast(pa.string())
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_finite(column), column, None)
-    values: list[Any] = without_nanoseconds(column).to_pylist()
+    values = python_values(column)
     return [_finite(value) for value in values] if pa.types.is_nested(kind) else values
 
 
