@@ -156,7 +156,7 @@ class RowStore:
 
     def places(self, numbers: Any) -> tuple[Any, Any]:
         """Return the group of each row number, and the place in its group."""
-        # A copy: others may append meanwhile, which an array in use does not allow.
+        # A copy: an array cannot grow while its memory is in use.
         starts = np.array(self._starts)
         groups = np.searchsorted(starts, numbers, "right") - 1
         return groups, numbers - starts[groups]
