@@ -232,7 +232,7 @@ def printable(text: object) -> str:
     )
 
 
-def path_text(path: str, place: str | None = None) -> str:
+def path_text(path: str, place: str | Path | None = None) -> str:
     """Return a path as `printable` text, or where that text names another existing file, otherwise.
 
     `place` is the path at which the file lies, if `path` is a part of that (default: `path`).
@@ -240,9 +240,10 @@ def path_text(path: str, place: str | None = None) -> str:
     text = printable(path)
     if text == path:
         return text
-    place = place or path
-    other = found_path(printable(place))
-    return text if other is None or other == place else "/".join(map(_distinct, path.split("/")))
+    # A path is made a text only here, since that takes as long as all the rest.
+    at = str(place or path)
+    other = found_path(printable(at))
+    return text if other is None or other == at else "/".join(map(_distinct, path.split("/")))
 
 
 def is_named(path: str, text: str) -> bool:

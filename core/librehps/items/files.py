@@ -59,7 +59,7 @@ class Files:
         return nothing_in(self._paths, self.passed_over)
 
     def _id(self, path: Path) -> str:
-        return path_text(self._below(path), str(path))
+        return path_text(self._below(path), path)
 
     def _below(self, path: Path) -> str:
         return os.path.relpath(path, self._root).replace(os.sep, "/")

@@ -99,7 +99,7 @@ class Stdin:
         place = Path(self._root, name)
         if BYTE.search(name):
             place = Path(found_path(str(place)) or place)
-        return Item(path_text(short, str(place)), place, None)
+        return Item(path_text(short, place), place, None)
 
 
 class _Pieces(Iterator[bytes]):

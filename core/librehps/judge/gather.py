@@ -259,4 +259,4 @@ def _name(place: str, home: Path) -> str:
         return place
     path = Path(place).absolute()
     named = path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)
-    return path_text(named, str(path))
+    return path_text(named, path)
