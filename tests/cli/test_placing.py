@@ -122,6 +122,10 @@ def test_names_by_score_and_other_columns(cli: Cli, scores: Path) -> None:
          ["untitled", "untitled-2", "untitled-3", "untitled-4", "b_.png"]),
         (["x" * 260 + ".png", "/y/" + "z" * 251 + ".png", "../" + "z" * 251 + ".png"],
          ["x" * 246 + ".png", "z" * 251 + ".png", "z" * 244 + "-2.png"]),
+        (["x" * 300 + "/a.png", "y" * 300 + "/a.png", "A cat. " + "On a mat " * 40],
+         ["x" * 250 + "/a.png", "y" * 250 + "/a.png", ("A cat. " + "On a mat " * 40)[:250]]),
+        (["z" * 300 + "1.png", "z" * 300 + "2.png", "z" * 300 + "3.png"],
+         ["z" * 246 + ".png", "z" * 244 + "-2.png", "z" * 244 + "-3.png"]),
         (["a", "a/b", "./a", "/q/a", "a"], ["a-5", "a/b", "a-2", "a-3", "a-4"]),
     ],
 )  # fmt: skip

@@ -1,11 +1,15 @@
 """Duplicate ids are found among many, also by blocks and where hashes are equal."""
 
 import random
+from contextlib import closing
+from typing import Any
 
 import pytest
 
 from librehps.items import ids
-from librehps.items.ids import SeenIds
+from librehps.items.ids import NumberedIds, SeenIds
+from librehps.items.item_columns import blocks, columns_of
+from librehps.types import Item
 
 
 def test_ids_of_equal_hash_are_no_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,3 +53,27 @@ def test_the_first_repeated_id_of_a_block_is_named(
         first = next(name for at, name in enumerate(block) if name in known | {*block[:at]})
         assert seen.first_repeated(block) == first
         seen.close()
+
+
+@pytest.mark.parametrize("size", [1, 7, 3000])
+def test_a_list_that_comes_three_times_gets_numbers(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, real = [], SeenIds._in_file
+
+    def counted(self: SeenIds, ids: Any) -> set[str]:
+        reads.append(ids := list(ids))
+        return real(self, ids)
+
+    monkeypatch.setattr(SeenIds, "_in_file", counted)
+    monkeypatch.setattr(ids, "RECENT_IDS", 20)
+    names = [f"{at}.png" for at in range(2000 if size > 7 else 40)]
+    items = [Item(name, name, None) for name in names * 3]
+    with closing(SeenIds()) as seen:
+        parts = map(NumberedIds(seen).columns, map(columns_of, blocks(items, size)))
+        found = [(item, bool(part.problems.get(at))) for part in parts
+                 for at, item in enumerate(part.ids)]  # fmt: skip
+    numbered = [(f"{name}{end}", end != "") for end in ("", "#2", "#3") for name in names]
+    assert found == numbered
+    # One pass over the file of ids for a block, not one for each duplicate.
+    assert sum(map(bool, reads)) <= 2 * (len(items) // size + 1)

@@ -76,6 +76,10 @@ def test_fields_that_only_later_rows_have(tmp_path: Path) -> None:
     source = Source([str(file)], SourceOptions())
     assert [item.extra for item in source.items()] == [{}, {"seed": 7}]
     assert source.facts()["own_columns"] == {"seed": "long"}
+    rows[0]["cfg"] = 3
+    file.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UsageError, match="line 2: --rename gives two columns the name 'cfg'"):
+        items_of(file, columns=ColumnOptions(rename={"seed": "cfg"}))
     rows[1] |= {"status": "mine", "my_status": 1, "width": 3}
     file.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(UsageError, match="line 2: columns 'status', 'width' conflict") as raised:

@@ -225,3 +225,6 @@ def test_fields_of_the_json_are_own_columns(cli: Cli, tmp_path: Path) -> None:
     assert [(row["prompt"], row.get("w")) for row in rows[:2]] == [("a cat", 9), ("a cat", 9)]
     assert [row["group"] for row in rows[:2]] == ["7", None]
     assert "output columns have their names: group (--rename group=my_group copies" in done.stderr
+    done = cli("score", file, "--model", "tiny", "--rename", "seed=box", "-o", "-")
+    assert done.returncode == 2 and done.stdout == ""
+    assert f"{file}::a.png: --rename gives two columns the name 'box'" in done.stderr

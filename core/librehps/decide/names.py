@@ -13,6 +13,8 @@ MAX_SLUG_BYTES = 180
 MAX_NAME_BYTES = 255
 # Of a name that is cut, so that `.json` of a sidecar can follow.
 CUT_NAME_BYTES = 250
+MAX_CHAR_BYTES = 4
+MAX_SUFFIX_CHARS = 16
 
 
 def readable_names(
@@ -44,8 +46,10 @@ def names_inside(ids: Sequence[str]) -> list[str]:
     others = sorted({*range(len(ids))}.difference(kept.values()))
     for at, path in zip(others, _shortened([ids[at] for at in others]), strict=True):
         paths[at] = path
-    parents = {path.rpartition("/")[0] for path in paths}
-    folders = parents.union(*([*map(str, PurePath(path).parents)] for path in parents))
+    folders = set[str]()
+    for path in paths:
+        while (path := path.rpartition("/")[0]) and path not in folders:
+            folders.add(path)
     # A file cannot have the name of a folder of other files.
     others += [kept[path] for path in folders.intersection(kept)]
     taken = set(map(str.casefold, folders.union(kept))) if others else ()
@@ -60,12 +64,17 @@ def names_inside(ids: Sequence[str]) -> list[str]:
 
 def _path_inside(name: str) -> str | None:
     """Return the path in normal form, None for one that is too long or not below a folder."""
-    if "\0" in name or len(name.rpartition("/")[2].encode()) > MAX_NAME_BYTES:
+    if "\0" in name or any(len(part.encode()) > MAX_NAME_BYTES for part in _long_parts(name)):
         return None
     if is_simple(name):
         return name
     path = PurePath(name)
     return path.as_posix() if path.name and not path.anchor and ".." not in path.parts else None
+
+
+def _long_parts(name: str) -> list[str]:
+    """Return the names in a path, none if all of it is short."""
+    return name.split("/") if len(name) * MAX_CHAR_BYTES > MAX_NAME_BYTES else []
 
 
 def _shortened(ids: Sequence[str]) -> list[str]:
@@ -75,7 +84,8 @@ def _shortened(ids: Sequence[str]) -> list[str]:
     for at, name in enumerate(ids):
         path = PurePath(os.path.normpath(name.replace("\0", "_")))
         parts = [part for part in path.parts if part not in (path.anchor, "..")]
-        found.append(tuple(parts or ["untitled"]))
+        folders = [_fitting(part, "") for part in parts[:-1]]
+        found.append((*folders, parts[-1] if parts else "untitled"))
         if path.anchor or path.parts[:1] == ("..",):
             outside.setdefault(path.anchor, []).append(at)
     for group in outside.values():
@@ -87,8 +97,10 @@ def _shortened(ids: Sequence[str]) -> list[str]:
 
 
 def _split(path: str) -> tuple[str, str]:
-    """Return the path without its suffix, and the suffix."""
+    """Return the path without its suffix, and the suffix; a long end of a sentence is none."""
     suffix = PurePath(path).suffix
+    if len(suffix) > MAX_SUFFIX_CHARS:
+        return path, ""
     return path[: len(path) - len(suffix)], suffix
 
 
@@ -102,9 +114,11 @@ def distinct_names(
     names, taken, counts = [], set(others), Counter[str]()
     for stem, suffix in zip(stems, suffixes, strict=True):
         name = _fitting(stem, suffix)
+        # Stems that are cut to one name share its numbers.
+        key = name[: len(name) - len(suffix)].casefold()
         while name.casefold() in taken:
-            counts[stem.casefold()] += 1
-            name = _fitting(stem, f"-{counts[stem.casefold()] + 1}{suffix}")
+            counts[key] += 1
+            name = _fitting(stem, f"-{counts[key] + 1}{suffix}")
         taken.add(name.casefold())
         names.append(name)
     return names

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from librehps.errors import UsageError
@@ -38,6 +39,12 @@ def _alike(names: Sequence[str], what: str) -> str | None:
         if alike:
             return alike[0] if len(alike) == 1 else None
     return None
+
+
+def check_renamed(names: Iterable[str], place: str) -> None:
+    """Raise UsageError for two own columns with the same name, after all were renamed."""
+    if doubled := [name for name, count in Counter(names).items() if count > 1]:
+        raise UsageError(f"{place}: --rename gives two columns the name {doubled[0]!r}")
 
 
 def later_name(what: str, taken: Collection[str]) -> str | None:

@@ -49,15 +49,27 @@ class SeenIds:
             self._recent.clear()
         return repeated
 
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Return those of the ids that were added before."""
+        places, _ = self._hashes.hits(list(map(hash, ids)))
+        return self._recent.intersection(ids) | self._in_file(ids[at] for at in places.tolist())
+
     def close(self) -> None:
         self._texts.close()
 
     def _has(self, identity: str) -> bool:
         """Return whether the file has the id itself, and not only another one of equal hash."""
+        return bool(self._in_file([identity]))
+
+    def _in_file(self, ids: Iterable[str]) -> set[str]:
+        """Return the ids that the file has, which is read once for all of them."""
+        lines = {_lines([identity]): identity for identity in ids}
+        if not lines:
+            return set()
         self._texts.seek(0)
-        is_known = _lines([identity]) in self._texts
+        found = {lines[line] for line in self._texts if line in lines}
         self._texts.seek(0, os.SEEK_END)
-        return is_known
+        return found
 
     def _keep(self, ids: Sequence[str]) -> str | None:
         """Move ids to the set and the file; return the first that was added before."""
@@ -122,10 +134,12 @@ class NumberedIds:
         if self._seen.first_repeated(found.ids) is None:
             return found
         ids, problems = list(found.ids), dict(found.problems)
+        known = self._seen.known(ids)
         for at, identity in enumerate(found.ids):
-            if not self._seen.add(identity):
+            if identity in known or not self._seen.add(identity):
                 ids[at], problem = self._repeated(identity)
                 problems.setdefault(at, problem)
+            known.add(identity)
         return replace(found, fields=[ids, *found.fields[1:]], problems=problems)
 
     def _repeated(self, identity: str) -> tuple[str, ItemError]:

@@ -3,7 +3,6 @@
 import os
 import posixpath
 import shlex
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from librehps.errors import (
 from librehps.files import printable
 from librehps.items.column_names import (
     DEFAULT_NAMES,
+    check_renamed,
     find_column,
     later_name,
     media_hint,
@@ -121,8 +121,7 @@ def find_columns(
         dropped |= reserved
     own = {name: options.rename.get(name, name) for name in names if name not in dropped}
     check_free(own, reserved, f"{place}: ")
-    if doubled := [name for name, count in Counter(own.values()).items() if count > 1]:
-        raise UsageError(f"{place}: --rename gives two columns the name {doubled[0]!r}")
+    check_renamed(own.values(), place)
     return Columns(
         media,
         **taken,
@@ -218,6 +217,7 @@ class RowReader:
             names = sorted(row.keys() - self._known, key=list(row).index)
             later = {name: columns.rename.get(name, name) for name in names}
             check_free(later, columns.reserved, f"{place}: {self._why_taken(later.values())}")
+            check_renamed((*extra, *later.values()), place)
             extra |= {new: row[name] for name, new in later.items()}
         return extra
 

@@ -19,6 +19,7 @@ from librehps.errors import (
     UsageError,
 )
 from librehps.files import BYTE, counted, printable
+from librehps.items.column_names import check_renamed
 from librehps.items.passed_over import SPECIAL, PassedOver
 from librehps.items.rows import ColumnOptions, check_ranges, invalid_prompt
 from librehps.media.archived import TarMember
@@ -139,7 +140,8 @@ class Tar:
             name, kind = self._id(member.name, number), kind_by_name(member.name)
             group = fields.pop(self._options.group or GROUP_FIELD, None)
             group = None if group is None else printable(group)
-            yield Item(name, stored, prompt, kind, group, self._own(fields), problem)
+            own = self._own(fields, member.name)
+            yield Item(name, stored, prompt, kind, group, own, problem)
 
     def _id(self, name: str, number: int) -> str:
         """Return the id of the member that has `number` earlier members of its name."""
@@ -206,9 +208,11 @@ class Tar:
             raise PromptError(f"{self._file}::{text.name}: invalid JSON: {error}") from error
         return content if isinstance(content, dict) else {}
 
-    def _own(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def _own(self, fields: Mapping[str, Any], name: str) -> dict[str, Any]:
         """Return the fields that are own columns, with their new names."""
-        named = {self._options.rename.get(name, name): value for name, value in fields.items()}
+        new = [self._options.rename.get(field, field) for field in fields]
+        check_renamed(new, f"{self._file}::{name}")
+        named = dict(zip(new, fields.values(), strict=True))
         self.left_out |= dict.fromkeys(name for name in named if name in self._reserved)
         return {name: value for name, value in named.items() if name not in self._reserved}
 
