@@ -71,7 +71,10 @@ def test_every_file_is_found_again(cli: Cli, folder: dict[str, bytes], start: st
     again = cli("filter", "again.parquet", "--ok-only", "--copy-to", "again")
     assert sorted(contents("again").values()) == sorted(folder.values()), again.stderr
     one, two = "in/x%%E9.png", "in/%92.png"
-    assert cli("compare", one, two, *ASKED).returncode == 0
+    record = json.loads(cli("compare", one, two, *ASKED, "--json").stdout)
+    assert (record["a"], record["b"]) == (one, two)
+    three = cli("compare", one, two, "in/x%E9.png", *ASKED, "--json").stdout.splitlines()
+    assert {json.loads(line)["item"] for line in three} == {one, two, "in/x%E9.png"}
     for _ in range(2):
         # A move that has ended is found again.
         moved = cli("filter", "s.parquet", "--min", "overall=0", "--move-to", "moved")

@@ -6,6 +6,7 @@ from typing import Any
 
 from librehps.decide.probability import Platt, Rules, Verdict, judge
 from librehps.errors import UsageError
+from librehps.files import path_text
 from librehps.types import (
     DEFAULT_PROBABILITY_CUTOFF,
     DEFAULT_SIGMA_CEILING,
@@ -62,8 +63,8 @@ class Comparison:
         a, b = self.rows
         explained = {"gaps": gaps(a.score, b.score)} if explain and a.score and b.score else {}
         return {
-            "a": str(a.item.media),
-            "b": str(b.item.media),
+            "a": path_text(str(a.item.media)),
+            "b": path_text(str(b.item.media)),
             "prompt": a.item.prompt,
             **verdict.record(),
             "calibrated": self.is_calibrated,
@@ -76,7 +77,7 @@ class Comparison:
     def _place(self, at: int, place: RankedRow, explain: bool) -> Record:
         return {
             "rank": at,
-            "item": str(place.row.item.media),
+            "item": path_text(str(place.row.item.media)),
             "prompt": place.row.item.prompt,
             **score_columns(place.score, self.axes),
             "win_probability": place.verdict and place.verdict.probability,
