@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from librehps import Item, LibreHPS
-from librehps.engine import in_flight, stage, window_size
+from librehps.engine import device, in_flight, stage, window_size
 from librehps.engine.content_key import content_key, content_keys
 from librehps.engine.decode import NOT_PREPARED, Decoded
 from librehps.engine.engine import LocalEngine
@@ -22,7 +22,7 @@ from librehps.engine.outcome import decoded_columns, no_rows, scored_rows, sigmo
 from librehps.engine.outputs import Outputs
 from librehps.engine.score_cache import ScoreCache
 from librehps.engine.window_size import MAX_GROWTH, WindowSize
-from librehps.errors import EmptyFileError, NonFiniteScoreError
+from librehps.errors import DeviceMemoryError, EmptyFileError, ItemError, NonFiniteScoreError
 from librehps.models.base import Prepared, RawScore
 from librehps.types import AxisColumns, ScoredRow
 
@@ -34,6 +34,13 @@ BROKEN, PIXELS, CACHED = "broken", "pixels", "cached"
 def raw_of(number: int) -> RawScore:
     mus = np.random.default_rng(number).normal(0, 3, (2, len(AXES))).tolist()
     return RawScore(tuple(mus[0]), tuple(mus[1]), None if number % 3 else number / 7)
+
+
+def digest_of(media: object) -> str:
+    return hashlib.sha256(str(media).encode()).hexdigest()
+
+
+NOTHING = RawScore((math.nan,) * len(AXES), (1.0,) * len(AXES))
 
 
 @dataclass
@@ -51,7 +58,7 @@ class Decoder:
         if name == BROKEN:
             raise EmptyFileError("the file is empty")
         prepared = replace(NOT_PREPARED, ids=torch.empty(1 + int(number) % 9), vision=int(number))
-        digest = None if name == PIXELS else hashlib.sha256(str(item.media).encode()).hexdigest()
+        digest = None if name == PIXELS else digest_of(item.media)
         frames = (0, 3) if "clip" in str(item.media) else None
         cached = raw_of(int(number)) if name == CACHED else None
         kind: Any = self.kind_of(item, content)
@@ -59,19 +66,25 @@ class Decoder:
 
 
 class Model:
-    """A stand-in for the model: the scores of an item depend on its number alone."""
+    """A stand-in for the model: the scores of an item depend on its number alone.
+
+    With `fails` there are numbers with an error and with NaN.
+    """
 
     axes, device, dtype = AXES, torch.device("cpu"), torch.float32
 
-    def __init__(self) -> None:
+    def __init__(self, fails: bool = False) -> None:
         self.seen: list[int] = []
         self.batches: list[list[int]] = []
+        self.outputs: dict[int, RawScore | ItemError] = {}
+        if fails:
+            self.outputs = {5: DeviceMemoryError("out of memory"), 12: NOTHING}
 
-    def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore]]:
+    def launch(self, batch: Sequence[Prepared]) -> Callable[[], list[RawScore | ItemError]]:
         numbers: list[Any] = [one.vision for one in batch]
         self.seen += numbers
         self.batches.append(numbers)
-        return lambda: list(map(raw_of, numbers))
+        return lambda: [self.outputs.get(number) or raw_of(number) for number in numbers]
 
 
 class NoCache:
@@ -104,7 +117,7 @@ def test_rows_are_those_of_each_item_alone(tiny: LibreHPS, seed: int, usual: boo
         name, *kind = name.split("-")
         media = "-".join([name, str(number), *kind])
         items.append(Item(str(at), media, f"prompt {number % 2}"))
-    model, cache = Model(), NoCache()
+    model, cache = Model(fails=not usual), NoCache()
     engine = engine_of(tiny, model, cache, ScoreCache())
     rows = list(engine.run(items))
     assert [row.item.id for row in rows] == [item.id for item in items]
@@ -113,6 +126,10 @@ def test_rows_are_those_of_each_item_alone(tiny: LibreHPS, seed: int, usual: boo
         name, number = item.media.split("-")[0], int(item.media.split("-")[1])
         if name == BROKEN:
             assert isinstance(row.error, EmptyFileError) and row.key is None
+            continue
+        if number in model.outputs and name != CACHED:
+            error = DeviceMemoryError if number == 5 else NonFiniteScoreError
+            assert isinstance(row.error, error) and row.key is None and row.score is None
             continue
         raw = raw_of(number)
         is_clip = "clip" in item.media
@@ -126,8 +143,12 @@ def test_rows_are_those_of_each_item_alone(tiny: LibreHPS, seed: int, usual: boo
         assert row.key == key
         launched += name == PIXELS or (name != CACHED and item.media not in scored)
         scored.add(item.media)
-    assert engine.work.forwards == launched == len(model.seen)
-    assert len(cache.added) == len({one for one in scored if not one.startswith((PIXELS, CACHED))})
+    assert engine.work.forwards == len(model.seen)
+    assert launched == len([number for number in model.seen if number not in model.outputs])
+    new = {digest_of(one): one for one in scored if not one.startswith((PIXELS, CACHED))}
+    assert sorted(new) == sorted(digest for _, digest, _, _ in cache.added)
+    for _, digest, _, score in cache.added:
+        assert score.raw == raw_of(int(new[digest].split("-")[1]))
 
 
 def test_the_next_window_is_larger_after_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,17 +223,56 @@ def test_rows_leave_while_an_item_takes_long(
     assert is_there.is_set() and found == [item.id for item in items]
 
 
-def test_a_stop_leaves_a_prefix_of_the_rows(tiny: LibreHPS) -> None:
-    items = [Item(str(at), f"file-{at}", "x") for at in range(90)]
-    engine = engine_of(tiny, Model(), None, ScoreCache())
+def test_a_stop_leaves_a_prefix_of_the_rows(
+    tiny: LibreHPS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches are of items of one length, so that a stop between two leaves gaps."""
+    monkeypatch.setattr(LocalEngine, "window_size", lambda *_: 45)
+    monkeypatch.setattr(device, "lanes_of", lambda *_: 1)
+    items = [Item(str(at), f"file-{at}", "x") for at in range(180)]
+    model, cache = Model(), NoCache()
+    model.outputs = dict.fromkeys(range(80, 90), NOTHING)
+    engine = engine_of(tiny, model, cache, ScoreCache())
     engine.stop = threading.Event()
-    windows = engine.windows(items)
-    first = next(rows for rows in windows if len(rows))
-    engine.stop.set()
-    rest = [row for rows in windows for row in rows]
-    assert [row.item.id for row in [*first, *rest]] == [
-        str(at) for at in range(len(first) + len(rest))
-    ]
+    launch = model.launch
+
+    def stopping(batch: Sequence[Prepared]) -> Any:
+        if len(model.batches) == 14:
+            engine.stop.set()
+        return launch(batch)
+
+    monkeypatch.setattr(model, "launch", stopping)
+    windows = list(engine.windows(items))
+    assert all(len(one.widths) == len(one) for one in windows)
+    rows = list(chain.from_iterable(windows))
+    assert 45 <= len(rows) < 80
+    for at, row in enumerate(rows):
+        assert row.item.id == str(at) and row.score is not None
+        assert row.score.overall.raw_mean == raw_of(at).mu[0]
+    # What was scored after the first gap is not lost.
+    numbers = {digest_of(item.media): at for at, item in enumerate(items)}
+    added = {numbers[digest]: score.raw for _, digest, _, score in cache.added}
+    seen = set(model.seen) - model.outputs.keys()
+    assert added == {number: raw_of(number) for number in seen}
+    assert len(rows) < len(seen) < len(model.seen)
+
+
+def test_a_batch_that_became_too_large_is_scored_in_parts() -> None:
+    model: Any = Model()
+    launcher = device.Launcher(model, 2, threading.Event())
+    [future] = launcher.submit([[replace(NOT_PREPARED, vision=at) for at in range(5)]])
+    assert list(future.result()) == list(map(raw_of, range(5)))
+    assert model.batches == [[0, 1], [2, 3], [4]]
+    launcher.close()
+
+
+def test_outputs_of_a_batch_that_was_stopped_are_of_its_first_items() -> None:
+    outputs, error = Outputs(6, len(AXES)), DeviceMemoryError("out of memory")
+    outputs.put_batches([([5, 0, 2, 4], [raw_of(5), error]), ([1, 3], [raw_of(1)])])
+    assert outputs.is_there.tolist() == [True, True, False, False, False, True]
+    assert [outputs.score(at) for at in (0, 1, 2, 5)] == [None, raw_of(1), None, raw_of(5)]
+    first, end = outputs.first()
+    assert end == len(first) == 2 and first.errors == {0: error} and first.score(1) == raw_of(1)
 
 
 def test_means_are_those_of_pythons_exp() -> None:
