@@ -64,6 +64,9 @@ def test_columns_by_flag(tmp_path: Path) -> None:
     assert "--rename overall=" in (raised.value.hint or "")
     with pytest.raises(UsageError, match="no media column; columns: f, p"):
         items_of(file)
+    (tmp_path / "m.csv").write_text("image,librehps.index\na.png,x\n")
+    with pytest.raises(UsageError, match=r"column 'librehps\.index' conflicts"):
+        items_of(tmp_path / "m.csv")
     (tmp_path / "m.csv").write_text("f,p\na.png,x\n")
     with pytest.raises(UsageError, match=r"no column 'z' \(--prompt-column\)"):
         items_of(tmp_path / "m.csv", columns=ColumnOptions("f", "z"))

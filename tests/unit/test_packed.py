@@ -12,7 +12,8 @@ from librehps import LibreHPS
 from librehps.engine.outcome import sigmoids
 from librehps.runs.packed import around, fields_of, packed, records_of, type_of, unpacked
 from librehps.runs.row_groups import group_payload, group_table
-from librehps.scores.row_batch import INDEX, RowSchema
+from librehps.scores.columns import INDEX
+from librehps.scores.row_batch import RowSchema
 
 COUNT = 23
 

@@ -196,7 +196,8 @@ def test_members_of_any_case_and_name(tmp_path: Path) -> None:
 
 def test_fields_of_the_json_are_own_columns(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "f.tar"
-    facts = {"caption": "a cat", "seed": 7, "width": 9, "group": "g", "box": [1, {"x": 2}]}
+    facts = {"caption": "a cat", "seed": 7, "width": 9, "group": "g", "box": [1, {"x": 2}],
+             "librehps.index": 1}  # fmt: skip
     long = {"prompt": "a long cat", "notes": "x" * 70_000}
     picture().save(tmp_path / "a.png")
     image = (tmp_path / "a.png").read_bytes()
@@ -218,13 +219,13 @@ def test_fields_of_the_json_are_own_columns(cli: Cli, tmp_path: Path) -> None:
     ]
     assert "notes" not in rows[3]
     assert f"{file}: the fields of 2 .json files are not columns (invalid JSON" in done.stderr
-    assert "output columns have their names: width (--rename width=my_width copies" in done.stderr
+    assert "output columns have their names: width, librehps.index (--rename " in done.stderr
     options = ("--rename", "width=w", "--group-column", "seed", "--prompt-column", "caption")
     done = cli("score", file, "--model", "tiny", *options, "-o", "-")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(row["prompt"], row.get("w")) for row in rows[:2]] == [("a cat", 9), ("a cat", 9)]
     assert [row["group"] for row in rows[:2]] == ["7", None]
-    assert "output columns have their names: group (--rename group=my_group copies" in done.stderr
+    assert "output columns have their names: group, librehps.index (--rename " in done.stderr
     done = cli("score", file, "--model", "tiny", "--rename", "seed=box", "-o", "-")
     assert done.returncode == 2 and done.stdout == ""
     assert f"{file}::a.png: --rename gives two columns the name 'box'" in done.stderr

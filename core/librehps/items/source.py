@@ -24,14 +24,14 @@ from librehps.items.rows import ColumnOptions
 from librehps.items.stdin import Stdin
 from librehps.items.tars import Tar
 from librehps.items.trees import UrlTree
-from librehps.scores.columns import OwnColumns, full_columns
+from librehps.scores.columns import INDEX, OwnColumns, full_columns
 from librehps.scores.shards import in_shard
 from librehps.storage.at_once import at_once
 from librehps.storage.drivers import NO_DRIVER
 from librehps.storage.url_path import AnyPath, UrlPath, address
 from librehps.types import Item
 
-RESERVED = frozenset(full_columns())
+RESERVED = frozenset((*full_columns(), INDEX))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from librehps.engine.outcome import sigmoids
 from librehps.runs.packed import NAME, Record, fields_of, packed, records_of, unpacked
-from librehps.scores.row_batch import INDEX
+from librehps.scores.columns import INDEX
 
 # A group of layout 2 is Parquet, which begins so.
 _PARQUET = b"PAR1"

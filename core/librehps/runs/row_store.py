@@ -18,7 +18,8 @@ from librehps.runs.frames import DamagedFrameError, Frame, FrameFile
 from librehps.runs.listed_columns import ListedColumns, taken
 from librehps.runs.row_groups import group_payload, group_table
 from librehps.runs.row_status import ERROR, OK
-from librehps.scores.row_batch import INDEX, RowSchema
+from librehps.scores.columns import INDEX
+from librehps.scores.row_batch import RowSchema
 from librehps.scores.scored_rows import ScoredRows
 from librehps.types import ScoredRow
 

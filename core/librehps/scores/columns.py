@@ -15,6 +15,8 @@ from librehps.types import AXES
 TEXT, REAL, INTEGER, INTEGERS = "text", "real", "integer", "integers"
 # The column of perceptual hashes, which only a run that asks for this column computes.
 PHASH = "phash"
+# The column of a journal with the row's index in the listing; no own column can have its name.
+INDEX = "librehps.index"
 # Kinds of the user's own columns, in addition to TEXT.
 LONG, DOUBLE, BOOLEAN = "long", "double", "boolean"
 SETS = get_args(ColumnSet)
@@ -80,7 +82,7 @@ def chosen_columns(
     Raises UsageError for an unknown name, and for an own column named like an output column.
     """
     full = full_columns(axes)
-    check_free({name: name for name in own}, full)
+    check_free({name: name for name in own}, {*full, INDEX})
     if isinstance(columns, str):
         check_choice(columns, ColumnSet, "columns")
         return {**(full if columns == "full" else default_columns(axes)), **own}

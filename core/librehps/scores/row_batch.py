@@ -9,14 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from librehps.files import path_text, printable
-from librehps.scores.columns import DOUBLE, PHASH, TEXT, as_text, full_columns
+from librehps.scores.columns import DOUBLE, INDEX, PHASH, TEXT, as_text, full_columns
 from librehps.scores.parquet import arrow_type
 from librehps.scores.scored_rows import ScoredRows, as_columns
 from librehps.settings import Settings
 from librehps.types import Item, ScoredRow, media_text
 
-# Column with the row's index in the listing; a column of the user can have any other name.
-INDEX = "librehps.index"
 NUMBERS = ("", "_mu", "_sigma")
 
 
