@@ -28,6 +28,7 @@ from librehps.scores.jsonl import to_line
 from librehps.scores.parquet import arrow_type
 from librehps.scores.row import to_full_record
 from librehps.scores.row_batch import RowSchema
+from librehps.scores.scored_rows import as_columns
 from librehps.settings import Settings
 from librehps.types import AXES
 
@@ -310,20 +311,41 @@ def test_scores_of_rows_are_found_by_content(tmp_path: Path, settings: Settings)
         assert key(9) not in scores.find([key(9)])
 
 
+def keyed(index: int, has_key: bool = True) -> ScoredRow:
+    one = scored(index)
+    key = content_key("image", one.sha256, one.item.prompt) if one.sha256 else None
+    return replace(one, key=key if has_key else None)
+
+
+@pytest.mark.parametrize("step", [3, 4, 10])
+def test_scores_are_known_before_and_after_their_rows_are_stored(
+    tmp_path: Path, settings: Settings, step: int
+) -> None:
+    store = opened(tmp_path, settings)
+    store.append(range(2), [keyed(0, has_key=False), keyed(1)])
+    known, rows = RowScores(store), [keyed(index) for index in range(TOTAL)]
+    for start in range(2, TOTAL, 4):
+        window = as_columns(rows[start : start + 4], settings.axes)
+        known.add(window, {key: at for at, key in enumerate(window.keys) if key})
+    for start in range(2, TOTAL + step, step):
+        found = known.find([row.key for row in rows if row.key])
+        assert [row.score is None or found[row.key or b""].scalar for row in rows] == [
+            row.score is None or row.score.scalar for row in rows
+        ]
+        # Windows of which all rows are stored are not kept in memory.
+        assert len(known._newest) == (10 - (start - 2) // 4 if start < TOTAL else 0)
+        store.append(range(start, min(start + step, TOTAL)), rows[start : start + step])
+
+
 def test_keys_given_with_rows_are_those_of_their_content(
     tmp_path: Path, settings: Settings
 ) -> None:
-    def row(index: int, has_key: bool) -> ScoredRow:
-        one = scored(index)
-        key = content_key("image", one.sha256, one.item.prompt) if one.sha256 else None
-        return replace(one, key=key if has_key else None)
-
     store = opened(tmp_path, settings)
     known = RowScores(store)
     # Groups of rows with keys, without, and with both, as after a retry; 9, 19 and 29 are errors.
     for index in range(32):
-        store.append([index], [row(index, has_key=index < 8 or index > 18)])
-    keys = {index: row(index, has_key=True).key for index in range(32)}
+        store.append([index], [keyed(index, has_key=index < 8 or index > 18)])
+    keys = {index: keyed(index, has_key=True).key for index in range(32)}
     found = known.find([key for key in keys.values() if key])
     assert {index for index, key in keys.items() if key in found} == set(range(32)) - {9, 19, 29}
     assert all(found[key].scalar == np.float32(at / 3) for at, key in keys.items() if key)
