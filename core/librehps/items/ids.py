@@ -63,11 +63,15 @@ class SeenIds:
 
     def _in_file(self, ids: Iterable[str]) -> set[str]:
         """Return the ids that the file has, which is read once for all of them."""
-        lines = {_lines([identity]): identity for identity in ids}
-        if not lines:
-            return set()
+        left, found = {_lines([identity]): identity for identity in ids}, set[str]()
+        if not left:
+            return found
         self._texts.seek(0)
-        found = {lines[line] for line in self._texts if line in lines}
+        for line in self._texts:
+            if line in left:
+                found.add(left.pop(line))
+                if not left:
+                    break
         self._texts.seek(0, os.SEEK_END)
         return found
 
