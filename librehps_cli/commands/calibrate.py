@@ -84,7 +84,7 @@ def calibrate(
     if kept is not None:
         check_output(kept, overwrite)
     elif not scores:
-        kept = scores_beside(output, overwrite)
+        kept = scores_beside(output)
     judged = judge_pairs(pairs, preferences, models, scores, kept, check_enough, out)
     with keeping_scores(kept, save_scores is not None, out):
         _fit(judged, method, output, accept_worse, out)

@@ -96,21 +96,21 @@ def print_pair_counts(read: "Preferences", out: Output) -> None:
     out.note(f"{counted(len(read.pairs), 'pair')}, {counted(read.ties(), 'tie')} on overall")
 
 
-def scores_beside(output: Path, overwrite: bool) -> Path:
+def scores_beside(output: Path) -> Path:
     """Return the file for scores that a refused calibration keeps; one that is written deletes it.
 
-    Raises UsageError if the file exists.
+    Raises UsageError if the file exists: it may be an output of the user.
     """
     from librehps.errors import UsageError
     from librehps.scores.writer import check_output
 
     file = output.with_suffix(".scores.parquet")
-    if file.exists() and not overwrite:
+    if file.exists():
         raise UsageError(
-            f"{file} already exists: the scores of a calibration that was not written",
-            hint=f"Use them: --scores {file}. Or score again: --overwrite.",
+            f"{file} already exists: scores that an earlier command kept",
+            hint=f"Use them: --scores {file}. Or delete the file, and score again.",
         )
-    check_output(file, overwrite)
+    check_output(file, overwrite=False)
     return file
 
 

@@ -184,11 +184,12 @@ def test_a_refused_fit_keeps_the_scores(
     refused = cli(*words, "-m", "tiny")
     assert refused.returncode == 1 and "so higher scores do not win" in refused.stderr
     assert f"the scores are kept: to use them, add --scores {kept}" in refused.stderr
-    again = cli(*words, "-m", "tiny")
+    again = cli(*words, "-m", "tiny", "--overwrite")
     assert again.returncode == 2 and f"Use them: --scores {kept}" in again.stderr
     assert cli(*words, "--scores", kept, "--save-scores", tmp_path / "s.parquet").returncode == 2
     judged(one > two)
     assert cli(*words, "--scores", kept).returncode == 0 and kept.exists()
+    kept.unlink()
     assert cli(*words, "-m", "tiny", "--overwrite").returncode == 0
     assert output.exists() and not kept.exists()
 
