@@ -11,7 +11,7 @@ import pytest
 from librehps import Item, LibreHPS
 from librehps.errors import BrokenMediaError, EngineError, UsageError
 from librehps.items import item_columns
-from librehps.items.ids import unique
+from librehps.items.ids import SeenIds, unique
 from librehps.items.item_columns import ItemColumns, columns_of
 from librehps.runs import blocks, listing
 from librehps.runs.part_writer import PartWriter, Unit, UnitResult
@@ -47,7 +47,7 @@ class Source:
         self.scored, self.last = scored, last
 
     def item_columns(self) -> Iterator[ItemColumns]:
-        return map(columns_of, item_columns.blocks(unique(self._items()), CHUNK))
+        return map(columns_of, item_columns.blocks(unique(SeenIds(), self._items()), CHUNK))
 
     def _items(self) -> Iterator[Item]:
         for at in range(TOTAL - 1):
