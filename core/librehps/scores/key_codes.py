@@ -82,13 +82,19 @@ def codes_among(columns: Iterable[Any], rows: int) -> Codes:
     for part in _parts(codes):
         part[:] = places[part]
         is_used[part] = True
-    # A dictionary may have values of rows that are left out, or a text in place of null.
-    if not is_used[:-1].all():
-        numbers = np.cumsum(is_used, dtype=np.int32) - 1
-        numbers[-1] = -1
-        for part in _parts(codes):
-            part[:] = numbers[part]
+    _close_gaps(codes, is_used)
     return codes
+
+
+def _close_gaps(codes: Codes, is_used: NDArray[np.bool_]) -> None:
+    """Renumber codes in place, so that all of them are used; `is_used` has -1 at its end."""
+    # A dictionary may have values of rows that are left out, or a text in place of null.
+    if is_used[:-1].all():
+        return
+    numbers = np.cumsum(is_used, dtype=np.int32) - 1
+    numbers[-1] = -1
+    for part in _parts(codes):
+        part[:] = numbers[part]
 
 
 def _parts(codes: Codes) -> Iterator[Codes]:
