@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from librehps.engine.content_key import content_key
+from librehps.engine.content_key import content_keys
 from librehps.errors import ItemError
 from librehps.files import publish
 from librehps.items.prompts import PromptFinder
@@ -197,14 +197,16 @@ class UpdateJob(Job):
             found = zip(count(start), items, self._stamps.find(keys), strict=False)
             asked = [_prompted(at, item, content, finder) for at, item, content in found]
             there = [one for one in asked if one is not None]
-            self._take([(at, item, key) for at, item, key in there if key is not None])
-            self._take_errors([(at, item) for at, item, key in there if key is None], errors)
+            self._take([one for one in there if one[2][1] is not None])
+            self._take_errors([(at, item) for at, item, (_, kind) in there if kind is None], errors)
 
-    def _take(self, found: Sequence[tuple[int, Item, bytes]]) -> None:
-        """Write the rows of those items, with their indices and keys, whose content is known."""
+    def _take(self, found: Sequence[tuple[int, Item, Content]]) -> None:
+        """Write the rows of those items, with their indices, whose content is known."""
         if not found:
             return
-        numbers = self._whole(self._known.numbers([key for _, _, key in found]))
+        hashes, kinds = zip(*(content for _, _, content in found), strict=True)
+        keys = content_keys(kinds, hashes, [item.prompt for _, item, _ in found])
+        numbers = self._whole(self._known.numbers(keys))
         kept = [one for one, number in zip(found, numbers, strict=True) if number >= 0]
         if kept:
             scores = self._known.take(numbers[numbers >= 0])
@@ -275,17 +277,15 @@ class UpdateJob(Job):
 
 def _prompted(
     at: int, item: Item, content: Content | None, finder: PromptFinder
-) -> tuple[int, Item, bytes | None] | None:
-    """Return the index, the item with its prompt, and its key; None for the engine's items.
+) -> tuple[int, Item, Content] | None:
+    """Return the index, the item with its prompt, and its content; None for the engine's items.
 
-    The key is None for media that cannot be scored.
+    The kind of its content is None for media that cannot be scored.
     """
     if content is None or item.problem is not None:
         return None
     try:
-        item = finder(item, Media(item.media))
-        sha256, kind = content
-        return at, item, None if kind is None else content_key(kind, sha256, item.prompt)
+        return at, finder(item, Media(item.media)), content
     except (ItemError, *READ_ERRORS):
         # The engine meets the same error, and makes its row.
         return None
